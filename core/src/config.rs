@@ -1,0 +1,147 @@
+//! What an operator can decide, and every limit with its reason.
+
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::time::Duration;
+
+use crate::name::Repository;
+
+/// The largest manifest in bytes. The specification asks for at least 4 megabytes, peers take 4 MiB (SPEC K13).
+pub const MANIFEST_LIMIT: u64 = 4 << 20;
+
+/// The largest image configuration that is read to learn a platform, in bytes. Real ones have a few kilobytes.
+pub(crate) const IMAGE_CONFIG_LIMIT: u64 = 4 << 20;
+
+/// How many repositories a page of the catalog has when the client names no number, and at most (SPEC O2).
+pub(crate) const CATALOG_PAGE: (usize, usize) = (100, 1000);
+
+/// How many tags one answer has at most; more come with a `Link` (SPEC N6). It bounds an answer to 13 MB.
+pub(crate) const TAGS_PAGE: usize = 100_000;
+
+/// How many records one `Scan` asks for: enough to spread its cost, few enough to hold.
+pub(crate) const SCAN_PAGE: usize = 1000;
+
+/// How many bytes of values one `Scan` asks for: a page of referrers (SPEC M7).
+pub(crate) const SCAN_BYTES: usize = 4 << 20;
+
+/// How many tags one `PUT /manifests/<digest>?tag=…` may make. The specification asks for at least 10 (SPEC K15).
+pub(crate) const TAG_PARAMETERS: usize = 64;
+
+/// How many ranges of a blob one request may ask for; more are answered with the whole blob (SPEC C10). Clients
+/// of zstd:chunked images ask for some hundred.
+pub(crate) const RANGES: usize = 1024;
+
+/// How often a call reads again after a conflict. A conflict means that another call got its way, so as many
+/// calls as this may fight for one tag before one of them is told to come again.
+pub(crate) const ATTEMPTS: usize = 256;
+
+/// What an operator decides. [`Default`] is what most want.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// The largest manifest, in bytes; larger ones get 413.
+    pub manifest_limit: u64,
+    /// The largest blob, in bytes; larger ones get 413. No limit by default.
+    pub blob_limit: u64,
+    /// Accepts manifests whose blobs or children the repository does not have (SPEC K9).
+    pub allow_sparse: bool,
+    /// Lets clients delete tags, manifests and blobs. Without it they get 405 (SPEC D4, L2, L5).
+    pub allow_delete: bool,
+    /// Lets a mount without `from` find the blob in any repository (SPEC E12). Whoever knows a digest can then
+    /// fetch the blob: switch it off where repositories have different readers.
+    pub mount_from_anywhere: bool,
+    /// Repositories in which a tag becomes the list of the images pushed to it, as soon as there are two
+    /// platforms. Everywhere else the list is there for clients that accept nothing but lists.
+    pub assemble: Vec<Pattern>,
+    /// How long an upload session may rest before the sweep removes it (SPEC I2).
+    pub upload_lifetime: Duration,
+    /// How long a blob that no manifest uses stays: time enough for a client to push the manifest after it.
+    pub blob_grace: Duration,
+    /// How long a manifest that neither a tag nor an index names and that refers to nothing stays; `None` is for ever.
+    pub untagged_lifetime: Option<Duration>,
+    /// Longer than any call can live. Bytes that no record names and that are older than this belong to nobody.
+    pub call_lifetime: Duration,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        const HOUR: Duration = Duration::from_secs(3600);
+        Self {
+            manifest_limit: MANIFEST_LIMIT,
+            blob_limit: u64::MAX,
+            allow_sparse: false,
+            allow_delete: true,
+            mount_from_anywhere: true,
+            assemble: Vec::new(),
+            upload_lifetime: 7 * 24 * HOUR,
+            blob_grace: 24 * HOUR,
+            untagged_lifetime: None,
+            call_lifetime: 24 * HOUR,
+        }
+    }
+}
+
+/// A pattern of repository names: `*` stands for any run of characters within a component, `**` across
+/// components. `team/*` is `team/app` but not `team/app/web`; `team/**` is both.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pattern(String);
+
+impl Pattern {
+    /// A pattern of that text.
+    pub fn new(text: impl Into<String>) -> Self {
+        Self(text.into())
+    }
+
+    /// Whether the repository is one of these.
+    pub fn matches(&self, repository: &Repository) -> bool {
+        matches(self.0.as_bytes(), repository.as_str().as_bytes())
+    }
+}
+
+/// Goes through the text once for each star: a pattern of n bytes on a name of m costs at most n · m.
+fn matches(pattern: &[u8], text: &[u8]) -> bool {
+    let mut reached: Vec<bool> = core::iter::once(true).chain(text.iter().map(|_| false)).collect();
+    let mut rest = pattern;
+    while let Some((&first, mut after)) = rest.split_first() {
+        let across = first == b'*' && after.first() == Some(&b'*');
+        if across {
+            after = &after[1..];
+        }
+        // `reached[i]`: the pattern so far matches the first `i` bytes of the text.
+        if first == b'*' {
+            for i in 0..text.len() {
+                reached[i + 1] |= reached[i] && (across || text[i] != b'/');
+            }
+        } else {
+            for i in (0..text.len()).rev() {
+                reached[i + 1] = reached[i] && text[i] == first;
+            }
+            reached[0] = false;
+        }
+        rest = after;
+    }
+    reached[text.len()]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_star_stays_within_a_component_and_two_go_across() {
+        let check = |pattern: &str, name: &str, expected: bool| {
+            let repository = name.parse().expect("a valid name");
+            assert_eq!(Pattern::new(pattern).matches(&repository), expected, "{pattern} {name}");
+        };
+        check("team/*", "team/app", true);
+        check("team/*", "team/app/web", false);
+        check("team/**", "team/app/web", true);
+        check("**", "a/b/c", true);
+        check("*", "a/b", false);
+        check("*-dev", "web-dev", true);
+        check("*-dev", "web-dev2", false);
+        check("a", "a", true);
+        check("a", "ab", false);
+        check("**/app", "x/y/app", true);
+        check("", "a", false);
+    }
+}

@@ -1,0 +1,213 @@
+//! The maintained manifest list: for every tag, a list of the newest image pushed to it per platform.
+//!
+//! The list is a real manifest with a digest of its own. Under the default policy a tag names what was pushed
+//! last, and the list is for clients that accept nothing else; under the policy *assemble* the tag names the list
+//! as soon as there are two platforms. This module is the one that says how a tag changes; push and delete put
+//! the change into their commit.
+
+use alloc::collections::BTreeSet;
+use alloc::vec::Vec;
+
+use serde::Serialize;
+
+use super::{Batch, Call, Found};
+use crate::digest::{Algorithm, Digest};
+use crate::effect::Value;
+use crate::error::Error;
+use crate::keys;
+use crate::manifest::{Descriptor, Platform};
+use crate::media::ManifestType;
+use crate::name::{Repository, Tag};
+use crate::record::{self, ManifestRecord, PlatformImage, PlatformsRecord, TagRecord};
+
+/// A tag as it was read, together with its list.
+pub(super) struct TagState {
+    pub(super) tag: Tag,
+    pub(super) record: Option<Found<TagRecord>>,
+    pub(super) platforms: Option<PlatformsRecord>,
+}
+
+/// What is pushed to a tag.
+pub(super) struct Pushed<'a> {
+    pub(super) digest: Digest,
+    pub(super) media_type: ManifestType,
+    pub(super) size: u64,
+    /// The platform, for an image that names one.
+    pub(super) platform: Option<&'a Platform>,
+}
+
+/// A list as the registry makes it, and its bytes.
+struct List {
+    digest: Digest,
+    media_type: ManifestType,
+    payload: Value,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Document {
+    schema_version: u64,
+    media_type: &'static str,
+    manifests: Vec<Descriptor>,
+}
+
+impl TagState {
+    /// The keys that [`TagState::read`] wants the values of.
+    pub(super) fn keys(name: &Repository, tag: &Tag) -> [keys::Key; 2] {
+        [keys::tag(name, tag), keys::platforms(name, tag)]
+    }
+
+    pub(super) fn read(name: &Repository, tag: &Tag, values: [Option<Value>; 2]) -> Result<Self, Error> {
+        let [tag_key, platforms_key] = Self::keys(name, tag);
+        let [record, platforms] = values;
+        let platforms = platforms.map(|value| record::decode(&platforms_key, &value)).transpose()?;
+        Ok(Self { tag: tag.clone(), record: Found::read(tag_key, record)?, platforms })
+    }
+
+    /// Every manifest that the tag names, by itself or through its list.
+    fn names(&self) -> BTreeSet<Digest> {
+        let tag = self.record.iter().map(|found| found.record.digest);
+        tag.chain(self.platforms.iter().flat_map(PlatformsRecord::names)).collect()
+    }
+}
+
+impl PlatformsRecord {
+    fn names(&self) -> impl Iterator<Item = Digest> {
+        self.list.into_iter().chain(self.images.iter().map(|image| image.digest))
+    }
+}
+
+impl Call {
+    /// Puts into `batch` what a push to a tag changes.
+    pub(super) async fn tag_pushed(
+        &self,
+        batch: &mut Batch,
+        name: &Repository,
+        before: &TagState,
+        pushed: &Pushed<'_>,
+    ) -> Result<(), Error> {
+        let mut images = Vec::new();
+        if let Some(platform) = pushed.platform {
+            // Anything but an image of a platform starts the list anew.
+            let others = before.platforms.iter().flat_map(|platforms| platforms.images.iter());
+            images.extend(others.filter(|image| image.platform.name() != platform.name()).cloned());
+            images.push(PlatformImage {
+                platform: platform.clone(),
+                media_type: pushed.media_type.as_str().into(),
+                digest: pushed.digest,
+                size: pushed.size,
+            });
+            images.sort_by_key(|image| image.platform.name());
+        }
+        let list = self.keep_list(batch, name, &images).await?;
+        let assemble = images.len() > 1 && self.config.assemble.iter().any(|pattern| pattern.matches(name));
+        let digest = list.filter(|_| assemble).unwrap_or(pushed.digest);
+        self.change_tag(batch, name, before, Some((digest, PlatformsRecord { list, images })));
+        Ok(())
+    }
+
+    /// Puts into `batch` what the end of the manifest `gone` changes for a tag that names it.
+    pub(super) async fn tag_bereft(
+        &self,
+        batch: &mut Batch,
+        name: &Repository,
+        before: &TagState,
+        gone: &Digest,
+    ) -> Result<(), Error> {
+        let Some(tag) = before.record.as_ref().map(|found| found.record.digest) else {
+            batch.delete(keys::tagged(name, gone, &before.tag));
+            return Ok(());
+        };
+        let platforms = before.platforms.clone().unwrap_or(PlatformsRecord { list: None, images: Vec::new() });
+        let after = if tag == *gone {
+            // SPEC L3: every tag that named it is gone.
+            None
+        } else if platforms.list == Some(*gone) {
+            // The list alone was deleted; the next push makes another.
+            Some((tag, PlatformsRecord { list: None, ..platforms }))
+        } else {
+            let images: Vec<_> = platforms.images.into_iter().filter(|image| image.digest != *gone).collect();
+            let list = self.keep_list(batch, name, &images).await?;
+            let digest = if platforms.list == Some(tag) { list } else { Some(tag) };
+            digest.map(|digest| (digest, PlatformsRecord { list, images }))
+        };
+        self.change_tag(batch, name, before, after);
+        Ok(())
+    }
+
+    /// Puts into `batch` the step of a tag from one state to the next; to none, to delete it.
+    pub(super) fn change_tag(
+        &self,
+        batch: &mut Batch,
+        name: &Repository,
+        before: &TagState,
+        after: Option<(Digest, PlatformsRecord)>,
+    ) {
+        let tag = &before.tag;
+        batch.expect_unchanged(keys::tag(name, tag), before.record.as_ref());
+        let old = before.names();
+        let mut new = BTreeSet::new();
+        match after {
+            None => {
+                batch.delete(keys::tag(name, tag));
+                batch.delete(keys::platforms(name, tag));
+            }
+            Some((digest, platforms)) => {
+                new.insert(digest);
+                new.extend(platforms.names());
+                let crate::Ambient { now, nonce } = self.ambient;
+                batch.put(keys::tag(name, tag), &TagRecord { digest, pushed: now, by: nonce });
+                if platforms.images.is_empty() {
+                    batch.delete(keys::platforms(name, tag));
+                } else {
+                    batch.put(keys::platforms(name, tag), &platforms);
+                }
+            }
+        }
+        old.difference(&new).for_each(|digest| batch.delete(keys::tagged(name, digest, tag)));
+        new.iter().for_each(|digest| batch.mark(keys::tagged(name, digest, tag)));
+    }
+
+    /// Puts the list of these images into `batch`, as a manifest of the repository. No images, no list.
+    async fn keep_list(
+        &self,
+        batch: &mut Batch,
+        name: &Repository,
+        images: &[PlatformImage],
+    ) -> Result<Option<Digest>, Error> {
+        let Some(List { digest, media_type, payload }) = list(images) else { return Ok(None) };
+        let key = keys::manifest(name, &digest);
+        let known: Option<Found<ManifestRecord>> = self.find(key.clone()).await?;
+        batch.expect_unchanged(key.clone(), known.as_ref());
+        let record = ManifestRecord {
+            media_type: media_type.as_str().into(),
+            size: payload.len() as u64,
+            subject: None,
+            pushed: self.ambient.now,
+            by: self.ambient.nonce,
+            // Someone may have pushed the very same list: then it is theirs.
+            maintained: known.is_none_or(|found| found.record.maintained),
+        };
+        batch.put(key, &record);
+        batch.put.push((keys::payload(name, &digest), payload));
+        images.iter().for_each(|image| batch.mark(keys::used(name, &image.digest, &digest)));
+        Ok(Some(digest))
+    }
+}
+
+/// The list of these images: Docker's when all of them are Docker's, else an OCI index.
+fn list(images: &[PlatformImage]) -> Option<List> {
+    if images.is_empty() {
+        return None;
+    }
+    let docker = |image: &PlatformImage| ManifestType::named(&image.media_type).is_some_and(ManifestType::is_docker);
+    let media_type = if images.iter().all(docker) { ManifestType::DockerList } else { ManifestType::OciIndex };
+    let manifests = images.iter().map(|image| Descriptor {
+        media_type: image.media_type.clone(),
+        platform: Some(image.platform.clone()),
+        ..Descriptor::new(media_type, image.digest, image.size)
+    });
+    let document = Document { schema_version: 2, media_type: media_type.as_str(), manifests: manifests.collect() };
+    let payload = record::encode(&document);
+    Some(List { digest: Algorithm::Sha256.digest(&payload), media_type, payload })
+}

@@ -1,0 +1,204 @@
+//! Flows: every operation of the registry as one straight-line `async fn` over effects.
+//!
+//! The order of the effects is the design. Content is at rest before a record points to it; a record is gone
+//! before its content is erased. So a crash at any point leaves at most bytes that no record names, which the
+//! sweep finds. Records change by conditional commits alone: read, decide, commit with what was read as the
+//! expectation, and on a conflict read again.
+
+mod base;
+mod blob;
+mod delete;
+mod listing;
+mod maintained;
+mod pull;
+mod push;
+mod referrers;
+pub(crate) mod sweep;
+mod upload;
+
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::ambient::Ambient;
+use crate::config::{Config, SCAN_BYTES, SCAN_PAGE};
+use crate::digest::Digest;
+use crate::effect::{Commit, Committed, Durability, Effect, Erase, Expect, Get, Object, Scan, Value};
+use crate::error::Error;
+use crate::http::{Method, Request, Response};
+use crate::keys::{self, Key, Prefix};
+use crate::name::Repository;
+use crate::record::{self, RepositoryRecord};
+use crate::step::Io;
+use crate::target::{Query, Reference, Target};
+
+/// One call under way: what its flow asks with, and what surrounds it.
+pub(crate) struct Call {
+    pub(crate) io: Io,
+    pub(crate) config: Arc<Config>,
+    pub(crate) ambient: Ambient,
+}
+
+impl Call {
+    /// Answers a request: the table of endpoints.
+    pub(crate) async fn answer(&self, request: &Request) -> Result<Response, Error> {
+        use Method::{Delete, Get, Head, Patch, Post, Put};
+        let (path, query) = request.target.split_once('?').unwrap_or((&request.target, ""));
+        let query = &Query::parse(query);
+        match (Target::parse(path)?, request.method) {
+            (Target::Base, Get | Head) => Ok(base::base()),
+            (Target::Base, _) => Err(Error::MethodNotAllowed("GET, HEAD")),
+
+            (Target::Catalog, Get | Head) => self.catalog(query).await,
+            (Target::Catalog, _) => Err(Error::MethodNotAllowed("GET, HEAD")),
+
+            (Target::Tags(name), Get | Head) => self.tags(&name, query).await,
+            (Target::Tags(_), _) => Err(Error::MethodNotAllowed("GET, HEAD")),
+
+            (Target::Referrers(name, subject), Get | Head) => self.referrers(&name, &subject, query).await,
+            (Target::Referrers(..), _) => Err(Error::MethodNotAllowed("GET, HEAD")),
+
+            (Target::Blob(name, digest), Get | Head) => self.blob(&name, &digest, request).await,
+            (Target::Blob(name, digest), Delete) => self.delete_blob(&name, &digest).await,
+            (Target::Blob(..), _) => Err(Error::MethodNotAllowed("GET, HEAD, DELETE")),
+
+            (Target::Uploads(name), Post) => self.start_upload(&name, request, query).await,
+            (Target::Uploads(_), _) => Err(Error::MethodNotAllowed("POST")),
+
+            (Target::Upload(name, id), Get | Head) => self.upload_status(&name, id).await,
+            (Target::Upload(name, id), Patch) => self.upload_chunk(&name, id, request).await,
+            (Target::Upload(name, id), Put) => self.finish_upload(&name, id, request, query).await,
+            (Target::Upload(name, id), Delete) => self.cancel_upload(&name, id).await,
+            (Target::Upload(..), _) => Err(Error::MethodNotAllowed("GET, HEAD, PATCH, PUT, DELETE")),
+
+            (Target::Manifest(name, reference), Get | Head) => self.manifest(&name, &reference, request).await,
+            (Target::Manifest(name, reference), Put) => self.put_manifest(&name, &reference, request, query).await,
+            (Target::Manifest(name, Reference::Tag(tag)), Delete) => self.delete_tag(&name, &tag).await,
+            (Target::Manifest(name, Reference::Digest(digest)), Delete) => self.delete_manifest(&name, &digest).await,
+            (Target::Manifest(..), _) => Err(Error::MethodNotAllowed("GET, HEAD, PUT, DELETE")),
+        }
+    }
+
+    async fn ask<E: Effect>(&self, effect: E) -> Result<E::Outcome, Error> {
+        Ok(self.io.ask(effect).await?)
+    }
+
+    /// Reads records in one snapshot.
+    async fn get<const N: usize>(&self, keys: [Key; N]) -> Result<[Option<Value>; N], Error> {
+        let values = self.ask(Get { keys: keys.into() }).await?;
+        // A host answers one value a key; one that does not is as broken as one that answers nothing.
+        values.try_into().map_err(|_| Error::Storage(crate::Fault::Failed("a Get without its answers".into())))
+    }
+
+    /// Reads one record.
+    async fn find<T: DeserializeOwned>(&self, key: Key) -> Result<Option<Found<T>>, Error> {
+        let [value] = self.get([key.clone()]).await?;
+        Found::read(key, value)
+    }
+
+    /// The first entries under a prefix.
+    async fn scan(&self, prefix: &Prefix, after: Option<Key>) -> Result<Vec<(Key, Value)>, Error> {
+        self.ask(Scan { prefix: prefix.clone(), after, limit: SCAN_PAGE, bytes: SCAN_BYTES }).await
+    }
+
+    /// Every entry under a prefix. For families that one manifest or session bounds.
+    async fn scan_all(&self, prefix: &Prefix) -> Result<Vec<(Key, Value)>, Error> {
+        let mut entries = Vec::new();
+        loop {
+            let page = self.scan(prefix, entries.last().map(|(key, _): &(Key, Value)| key.clone())).await?;
+            if page.is_empty() {
+                return Ok(entries);
+            }
+            entries.extend(page);
+        }
+    }
+
+    /// Whether nothing is under a prefix. What is decided upon it must expect it again.
+    async fn is_empty(&self, prefix: &Prefix) -> Result<bool, Error> {
+        Ok(self.ask(Scan { prefix: prefix.clone(), after: None, limit: 1, bytes: 0 }).await?.is_empty())
+    }
+
+    async fn commit(&self, batch: Batch, durability: Durability) -> Result<Committed, Error> {
+        let Batch { expect, put, delete } = batch;
+        self.ask(Commit { expect, put, delete, durability }).await
+    }
+
+    /// Erases what no record names any more. What a fault leaves, the sweep takes.
+    async fn erase(&self, objects: impl IntoIterator<Item = Object>) {
+        for target in objects {
+            let _ = self.io.ask(Erase { target }).await;
+        }
+    }
+}
+
+/// A record that was read, with the bytes that were: what a commit expects to find again.
+#[derive(Clone, Debug)]
+struct Found<T> {
+    key: Key,
+    value: Value,
+    record: T,
+}
+
+impl<T: DeserializeOwned> Found<T> {
+    fn read(key: Key, value: Option<Value>) -> Result<Option<Self>, Error> {
+        match value {
+            Some(value) => Ok(Some(Self { record: record::decode(&key, &value)?, key, value })),
+            None => Ok(None),
+        }
+    }
+}
+
+impl<T> Found<T> {
+    /// The record is still this one.
+    fn unchanged(&self) -> Expect {
+        Expect::Exactly(self.key.clone(), self.value.clone())
+    }
+}
+
+/// A conditional change of records in the making.
+#[derive(Clone, Debug, Default)]
+struct Batch {
+    expect: Vec<Expect>,
+    put: Vec<(Key, Value)>,
+    delete: Vec<Key>,
+}
+
+impl Batch {
+    fn expect(&mut self, expectation: Expect) {
+        self.expect.push(expectation);
+    }
+
+    /// Expects a key to hold what was read: that record, or none.
+    fn expect_unchanged<T>(&mut self, key: Key, found: Option<&Found<T>>) {
+        self.expect.push(found.map_or(Expect::Absent(key), Found::unchanged));
+    }
+
+    fn put<T: Serialize>(&mut self, key: Key, record: &T) {
+        self.put.push((key, record::encode(record)));
+    }
+
+    /// Puts a record whose key says everything.
+    fn mark(&mut self, key: Key) {
+        self.put.push((key, Value::new()));
+    }
+
+    fn delete(&mut self, key: Key) {
+        self.delete.push(key);
+    }
+
+    /// Lets the repository exist: as it was read, or from now on (SPEC E1).
+    fn keep_repository(&mut self, name: &Repository, read: Option<&Value>, ambient: &Ambient) {
+        let key = keys::repository(name);
+        match read {
+            Some(_) => self.expect(Expect::Present(key)),
+            None => self.put(key, &RepositoryRecord { created: ambient.now }),
+        }
+    }
+}
+
+/// Where a blob is to be had (SPEC E10, H1).
+fn blob_location(name: &Repository, digest: &Digest) -> alloc::string::String {
+    alloc::format!("/v2/{name}/blobs/{digest}")
+}

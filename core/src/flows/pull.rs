@@ -1,0 +1,100 @@
+//! Manifests: download (OCI end-3; SPEC J).
+
+use alloc::string::ToString;
+
+use super::Call;
+use crate::conditional::{self, Condition};
+use crate::config::ATTEMPTS;
+use crate::digest::Digest;
+use crate::effect::{Fault, Value};
+use crate::error::Error;
+use crate::http::{Body, Method, Request, Response};
+use crate::keys;
+use crate::media::{Accept, ManifestType};
+use crate::name::{Repository, Tag};
+use crate::record::{self, ManifestRecord, PlatformsRecord, TagRecord};
+use crate::target::Reference;
+
+impl Call {
+    /// `GET` and `HEAD`: the manifest as it was pushed, byte for byte. For a tag, a client that accepts only
+    /// lists, or only single manifests, may be answered out of the list the registry maintains.
+    pub(super) async fn manifest(
+        &self,
+        name: &Repository,
+        reference: &Reference,
+        request: &Request,
+    ) -> Result<Response, Error> {
+        let unknown = || Error::ManifestUnknown(reference.to_string());
+        match reference {
+            Reference::Digest(digest) => self.stored(name, digest, request).await?.ok_or_else(unknown),
+            Reference::Tag(tag) => {
+                let accept = Accept::read(&request.headers);
+                for _ in 0..ATTEMPTS {
+                    let (digest, choice) = self.resolve(name, tag, &accept).await?.ok_or_else(unknown)?;
+                    // A tag names a manifest that is there, unless it was deleted between the two looks.
+                    if let Some(response) = self.stored(name, &digest, request).await? {
+                        return Ok(if choice { response.with("Vary", "Accept") } else { response });
+                    }
+                }
+                Err(Error::Contention)
+            }
+        }
+    }
+
+    /// What a tag names for a client that accepts this, and whether another client may get something else.
+    async fn resolve(&self, name: &Repository, tag: &Tag, accept: &Accept) -> Result<Option<(Digest, bool)>, Error> {
+        let (tag_key, platforms_key) = (keys::tag(name, tag), keys::platforms(name, tag));
+        let [tag, platforms] = self.get([tag_key.clone(), platforms_key.clone()]).await?;
+        let Some(tag) = tag else { return Ok(None) };
+        let tag: TagRecord = record::decode(&tag_key, &tag)?;
+        let Some(platforms) = platforms else { return Ok(Some((tag.digest, false))) };
+        let platforms: PlatformsRecord = record::decode(&platforms_key, &platforms)?;
+        let assembled = platforms.list == Some(tag.digest);
+        let digest = match platforms.list {
+            Some(list) if accept.only_lists() => list,
+            _ if assembled && accept.only_manifests() => platforms.plain(accept).unwrap_or(tag.digest),
+            _ => tag.digest,
+        };
+        Ok(Some((digest, true)))
+    }
+
+    /// The manifest of that digest, if the repository has it.
+    async fn stored(&self, name: &Repository, digest: &Digest, request: &Request) -> Result<Option<Response>, Error> {
+        let key = keys::manifest(name, digest);
+        let (manifest, payload): (Option<Value>, Option<Value>) = if request.method == Method::Head {
+            let [manifest] = self.get([key.clone()]).await?;
+            (manifest, None)
+        } else {
+            let [manifest, payload] = self.get([key.clone(), keys::payload(name, digest)]).await?;
+            let present = manifest.is_some();
+            let lost = || Fault::Failed(alloc::format!("the manifest {digest} of {name} has no payload"));
+            (manifest, if present { Some(payload.ok_or_else(lost)?) } else { None })
+        };
+        let Some(manifest) = manifest else { return Ok(None) };
+        let ManifestRecord { media_type, size, .. } = record::decode(&key, &manifest)?;
+        let response = |status| {
+            Response::new(status)
+                .with("Docker-Content-Digest", digest.to_string())
+                .with("ETag", conditional::etag(digest))
+        };
+        match conditional::evaluate(&request.headers, Some(digest)) {
+            Condition::Holds => {}
+            Condition::NotModified => return Ok(Some(response(304))),
+            Condition::Fails(reason) => return Err(Error::Precondition(reason)),
+        }
+        let response = response(200).with("Content-Type", media_type).with("Content-Length", size.to_string());
+        Ok(Some(Response { body: payload.map_or(Body::Empty, Body::Bytes), ..response }))
+    }
+}
+
+impl PlatformsRecord {
+    /// The image for a client that takes no list: that for linux/amd64, as Docker's registry chose, or the first.
+    fn plain(&self, accept: &Accept) -> Option<Digest> {
+        let mut taken = self
+            .images
+            .iter()
+            .filter(|image| ManifestType::named(&image.media_type).is_some_and(|media_type| accept.takes(media_type)));
+        let usual = taken.clone().find(|image| image.platform.name() == "linux/amd64");
+        usual.or_else(|| taken.next()).map(|image| image.digest)
+    }
+}

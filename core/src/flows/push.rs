@@ -1,0 +1,213 @@
+//! Manifests: push (OCI end-7; SPEC K).
+
+use alloc::collections::BTreeSet;
+use alloc::format;
+use alloc::string::ToString;
+use alloc::vec::Vec;
+
+use super::maintained::{Pushed, TagState};
+use super::{Batch, Call, Found, referrers};
+use crate::conditional::{self, Condition};
+use crate::config::{ATTEMPTS, IMAGE_CONFIG_LIMIT, TAG_PARAMETERS};
+use crate::digest::{Algorithm, Digest};
+use crate::effect::{Collect, Collected, Committed, ContentId, Durability, Expect, Get, Load, Value};
+use crate::error::Error;
+use crate::http::{Request, Response};
+use crate::keys::{self, Key};
+use crate::manifest::{Manifest, Need, Platform};
+use crate::name::{Repository, Tag};
+use crate::record::{self, BlobRecord, ManifestRecord};
+use crate::target::{Query, Reference};
+
+/// A manifest on its way in.
+struct Push<'a> {
+    name: &'a Repository,
+    payload: Value,
+    digest: Digest,
+    manifest: Manifest,
+    platform: Option<Platform>,
+    tags: Vec<Tag>,
+}
+
+/// What the repository has of that which a push is about, in one snapshot.
+struct Surroundings {
+    repository: Option<Value>,
+    manifest: Option<Value>,
+    /// Which record vouches for each need that is there.
+    present: Vec<Key>,
+    missing: Vec<Digest>,
+    tags: Vec<TagState>,
+}
+
+impl Call {
+    /// `PUT`: takes a manifest, byte for byte, under a tag, or under its digest and any number of tags.
+    ///
+    /// One commit makes the manifest, its tags, its place among the referrers and the maintained lists visible
+    /// together (SPEC K19), and expects everything that the manifest needs to be still there.
+    pub(super) async fn put_manifest(
+        &self,
+        name: &Repository,
+        reference: &Reference,
+        request: &Request,
+        query: &Query,
+    ) -> Result<Response, Error> {
+        let parameters = query.all("tag").map(str::parse).collect::<Result<BTreeSet<Tag>, _>>()?;
+        let tags: Vec<Tag> = match reference {
+            Reference::Tag(_) if !parameters.is_empty() => return Err(Error::TagTwice),
+            Reference::Tag(tag) => [tag.clone()].into(),
+            Reference::Digest(_) if parameters.len() > TAG_PARAMETERS => {
+                return Err(Error::TooManyTags(TAG_PARAMETERS));
+            }
+            Reference::Digest(_) => parameters.iter().cloned().collect(),
+        };
+        let payload = self.collect_manifest(request).await?;
+        let digest = match reference {
+            Reference::Tag(_) => Algorithm::Sha256.digest(&payload),
+            Reference::Digest(expected) => {
+                let actual = expected.algorithm().digest(&payload);
+                // SPEC K3.
+                if actual != *expected {
+                    return Err(Error::DigestMismatch { expected: *expected, actual });
+                }
+                actual
+            }
+        };
+        let manifest = Manifest::parse(&payload, request.headers.get("content-type"))?;
+        let mut push = Push { name, payload, digest, manifest, platform: None, tags };
+        for _ in 0..ATTEMPTS {
+            let around = self.surroundings(&push).await?;
+            self.check_condition(reference, request, &around)?;
+            // SPEC K9.
+            if !around.missing.is_empty() && !self.config.allow_sparse {
+                return Err(Error::ManifestBlobsUnknown(around.missing));
+            }
+            if push.platform.is_none() && !push.tags.is_empty() {
+                push.platform = self.platform(&push.manifest).await?;
+            }
+            let batch = self.push_batch(&push, &around).await?;
+            if self.commit(batch, Durability::Durable).await? == Committed::Done {
+                return Ok(pushed(&push, &parameters));
+            }
+        }
+        Err(Error::Contention)
+    }
+
+    async fn collect_manifest(&self, request: &Request) -> Result<Value, Error> {
+        let limit = self.config.manifest_limit;
+        if request.length.is_some_and(|length| length > limit) {
+            return Err(Error::ManifestTooLarge(limit));
+        }
+        match self.ask(Collect { limit }).await? {
+            Collected::Whole(payload) => Ok(payload),
+            Collected::TooLarge => Err(Error::ManifestTooLarge(limit)),
+            Collected::Cut => Err(Error::Size("the body ended early")),
+        }
+    }
+
+    /// Looks up everything that a push depends on.
+    async fn surroundings(&self, push: &Push<'_>) -> Result<Surroundings, Error> {
+        let name = push.name;
+        let mut keys = Vec::from([keys::repository(name), keys::manifest(name, &push.digest)]);
+        keys.extend(push.tags.iter().flat_map(|tag| TagState::keys(name, tag)));
+        for (digest, need) in &push.manifest.needs {
+            keys.push(keys::link(name, digest));
+            if *need == Need::Child {
+                keys.push(keys::manifest(name, digest));
+            }
+        }
+        let values = self.ask(Get { keys: keys.clone() }).await?;
+        let mut found = keys.into_iter().zip(values);
+        let mut next = || found.next().unwrap_or_else(|| (keys::repository(name), None));
+
+        let (repository, manifest) = (next().1, next().1);
+        let tags = push.tags.iter().map(|tag| TagState::read(name, tag, [next().1, next().1]));
+        let tags = tags.collect::<Result<Vec<_>, _>>()?;
+        let (mut present, mut missing) = (Vec::new(), Vec::new());
+        for (digest, need) in &push.manifest.needs {
+            // A child is a manifest, or else a blob, as in the index of a build cache.
+            let mut vouchers = Vec::from([next()]);
+            if *need == Need::Child {
+                vouchers.insert(0, next());
+            }
+            match vouchers.into_iter().find(|(_, value)| value.is_some()) {
+                Some((key, _)) => present.push(key),
+                None if *need == Need::Optional => {}
+                None => missing.push(*digest),
+            }
+        }
+        Ok(Surroundings { repository, manifest, present, missing, tags })
+    }
+
+    /// `If-Match` and `If-None-Match` against what the reference names now: tags that cannot be overwritten by
+    /// mistake.
+    fn check_condition(&self, reference: &Reference, request: &Request, around: &Surroundings) -> Result<(), Error> {
+        let current = match reference {
+            Reference::Tag(_) => around.tags.iter().find_map(|tag| Some(tag.record.as_ref()?.record.digest)),
+            Reference::Digest(digest) => around.manifest.as_ref().map(|_| *digest),
+        };
+        match conditional::evaluate(&request.headers, current.as_ref()) {
+            Condition::Holds => Ok(()),
+            Condition::NotModified => Err(Error::Precondition("there is already what If-None-Match names".into())),
+            Condition::Fails(reason) => Err(Error::Precondition(reason)),
+        }
+    }
+
+    /// The platform of an image, from its configuration: inline, or the blob.
+    async fn platform(&self, manifest: &Manifest) -> Result<Option<Platform>, Error> {
+        let Some(config) = &manifest.image_config else { return Ok(None) };
+        if let Some(bytes) = config.inline() {
+            return Ok(Platform::of_config(&bytes));
+        }
+        let key = keys::blob(&config.digest);
+        let [blob] = self.get([key.clone()]).await?;
+        let Some(blob) = blob else { return Ok(None) };
+        let BlobRecord { content, .. } = record::decode(&key, &blob)?;
+        let content = ContentId { digest: config.digest, nonce: content };
+        let bytes = self.ask(Load { content, limit: IMAGE_CONFIG_LIMIT }).await?;
+        Ok(bytes.and_then(|bytes| Platform::of_config(&bytes)))
+    }
+
+    async fn push_batch(&self, push: &Push<'_>, around: &Surroundings) -> Result<Batch, Error> {
+        let Push { name, digest, manifest, payload, .. } = push;
+        let mut batch = Batch::default();
+        batch.keep_repository(name, around.repository.as_ref(), &self.ambient);
+        batch.expect.extend(around.present.iter().cloned().map(Expect::Present));
+        let size = payload.len() as u64;
+        let record = ManifestRecord {
+            media_type: manifest.media_type.as_str().into(),
+            size,
+            subject: manifest.subject,
+            pushed: self.ambient.now,
+            by: self.ambient.nonce,
+            maintained: false,
+        };
+        batch.put(keys::manifest(name, digest), &record);
+        batch.put.push((keys::payload(name, digest), payload.clone()));
+        manifest.needs.keys().for_each(|needed| batch.mark(keys::used(name, needed, digest)));
+        if let Some(subject) = &manifest.subject {
+            batch.put.push(referrers::entry(name, subject, &manifest.referrer(*digest, size)));
+        }
+        let pushed =
+            Pushed { digest: *digest, media_type: manifest.media_type, size, platform: push.platform.as_ref() };
+        for tag in &around.tags {
+            self.tag_pushed(&mut batch, name, tag, &pushed).await?;
+        }
+        Ok(batch)
+    }
+}
+
+/// The answer: the pusher is told the digest of its own manifest, whatever the tag names (SPEC K1, K14, K15).
+fn pushed(push: &Push<'_>, parameters: &BTreeSet<Tag>) -> Response {
+    let Push { name, digest, .. } = push;
+    let mut response = Response::new(201)
+        .with("Location", format!("/v2/{name}/manifests/{digest}"))
+        .with("Docker-Content-Digest", digest.to_string())
+        .with("Content-Length", "0");
+    if let Some(subject) = &push.manifest.subject {
+        response = response.with("OCI-Subject", subject.to_string());
+    }
+    parameters.iter().fold(response, |response, tag| response.with("OCI-Tag", tag.as_str()))
+}
+
+/// A manifest of a repository as it was read.
+pub(super) type StoredManifest = Found<ManifestRecord>;

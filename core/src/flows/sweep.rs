@@ -1,0 +1,287 @@
+//! The sweep: garbage collection as a call like any other, online.
+//!
+//! It decides nothing upon what it has read: every record it removes goes by a commit that expects the reason to
+//! hold at that moment. Bytes are erased after the record that pointed to them, or when no record names them and
+//! they are older than any call can live. So it needs no lock, and whatever runs beside it is safe.
+
+use alloc::vec::Vec;
+use core::fmt;
+
+use serde::Serialize;
+
+use super::upload::Session;
+use super::{Batch, Call, Found};
+use crate::ambient::Timestamp;
+use crate::config::SCAN_PAGE;
+use crate::digest::Digest;
+use crate::effect::{Committed, ContentId, Durability, Expect, Inventory, Object, Stored, Value};
+use crate::error::Error;
+use crate::keys::{self, Key, Prefix};
+use crate::name::Repository;
+use crate::record::{BlobRecord, LinkRecord, ManifestRecord, RepositoryRecord};
+
+/// What a sweep did.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Report {
+    /// Upload sessions that had rested too long.
+    pub uploads_expired: u64,
+    /// Lists that the registry had made and that no tag names any more.
+    pub lists_removed: u64,
+    /// Manifests that nothing named, where a policy says that they go.
+    pub manifests_removed: u64,
+    /// Blobs taken out of a repository in which no manifest needs them.
+    pub links_removed: u64,
+    /// Blobs that no repository held.
+    pub blobs_removed: u64,
+    /// Repositories that had become empty.
+    pub repositories_removed: u64,
+    /// Parts and contents that no record named: what crashes left.
+    pub strays_removed: u64,
+    /// How many bytes were freed, those of expired uploads not counted.
+    pub bytes_freed: u64,
+    /// Why the sweep ended early, if the storage failed.
+    pub fault: Option<alloc::string::String>,
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{} uploads expired, {} lists, {} manifests, {} links, {} blobs, {} repositories and {} strays removed, \
+             {} bytes freed",
+            self.uploads_expired,
+            self.lists_removed,
+            self.manifests_removed,
+            self.links_removed,
+            self.blobs_removed,
+            self.repositories_removed,
+            self.strays_removed,
+            self.bytes_freed
+        )?;
+        self.fault.iter().try_for_each(|fault| write!(f, "; ended early: {fault}"))
+    }
+}
+
+impl Call {
+    /// Sweeps everything once. What it finds to be in use again meanwhile stays.
+    pub(crate) async fn sweep(&self) -> Report {
+        let mut report = Report::default();
+        if let Err(error) = self.sweep_all(&mut report).await {
+            report.fault = Some(match error {
+                Error::Storage(fault) => alloc::format!("{fault}"),
+                other => alloc::format!("{other:?}"),
+            });
+        }
+        report
+    }
+
+    /// From the root to the leaves: what one step frees, the next can take.
+    async fn sweep_all(&self, report: &mut Report) -> Result<(), Error> {
+        self.sweep_uploads(report).await?;
+        let mut after = None;
+        while let Some((name, key)) = self.next_repository(after).await? {
+            // An index that goes frees its children for the next round.
+            while self.sweep_manifests(&name, report).await? {}
+            self.sweep_links(&name, report).await?;
+            self.sweep_repository(&name, report).await?;
+            after = Some(key);
+        }
+        self.sweep_blobs(report).await?;
+        self.sweep_strays(report).await
+    }
+
+    fn older(&self, than: core::time::Duration, since: Timestamp) -> bool {
+        self.ambient.now.since(since) > than
+    }
+
+    async fn next_repository(&self, after: Option<Key>) -> Result<Option<(Repository, Key)>, Error> {
+        let prefix = keys::repositories();
+        let mut after = after;
+        loop {
+            let entries = self.scan(&prefix, after).await?;
+            let Some((last, _)) = entries.last() else { return Ok(None) };
+            if let Some(found) = entries.iter().find_map(|(key, _)| Some((prefix.rest(key).parse().ok()?, key.clone())))
+            {
+                return Ok(Some(found));
+            }
+            after = Some(last.clone());
+        }
+    }
+
+    async fn sweep_uploads(&self, report: &mut Report) -> Result<(), Error> {
+        let prefix = keys::uploads();
+        let mut pages = Pages::new(&prefix);
+        while let Some(page) = pages.next(self).await? {
+            for (key, value) in page {
+                let Ok(id) = prefix.rest(&key).parse() else { continue };
+                let Some(session): Option<Session> = Found::read(key, Some(value))? else { continue };
+                if self.older(self.config.upload_lifetime, session.record.touched) {
+                    let parts = self.parts(id).await?;
+                    report.uploads_expired += u64::from(self.end_session(&session, &parts).await?);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Removes lists that tags have left behind and, by policy, manifests that nothing names. `true` when
+    /// something went.
+    async fn sweep_manifests(&self, name: &Repository, report: &mut Report) -> Result<bool, Error> {
+        let prefix = keys::manifests(name);
+        let mut removed = false;
+        let mut pages = Pages::new(&prefix);
+        while let Some(page) = pages.next(self).await? {
+            for (key, value) in page {
+                let Ok(digest) = prefix.rest(&key).parse::<Digest>() else { continue };
+                let Some(found): Option<Found<ManifestRecord>> = Found::read(key, Some(value))? else { continue };
+                let record = &found.record;
+                // A client that has just resolved a tag to a list comes for it in a moment.
+                let lifetime =
+                    if record.maintained { Some(self.config.blob_grace) } else { self.config.untagged_lifetime };
+                if !lifetime.is_some_and(|lifetime| self.older(lifetime, record.pushed)) {
+                    continue;
+                }
+                let (tagged, users) = (keys::tagged_with(name, &digest), keys::users(name, &digest));
+                if !self.is_empty(&tagged).await? || !self.is_empty(&users).await? {
+                    continue;
+                }
+                let mut reasons = Vec::from([Expect::NoneUnder(tagged), Expect::NoneUnder(users)]);
+                if let Some(subject) = &record.subject {
+                    // A signature or SBOM lives as long as what it is about.
+                    let subject = keys::manifest(name, subject);
+                    let [alive] = self.get([subject.clone()]).await?;
+                    if alive.is_some() {
+                        continue;
+                    }
+                    reasons.push(Expect::Absent(subject));
+                }
+                if self.remove_manifest(name, &digest, &found, reasons).await? == Committed::Done {
+                    removed = true;
+                    let counter =
+                        if record.maintained { &mut report.lists_removed } else { &mut report.manifests_removed };
+                    *counter += 1;
+                    report.bytes_freed += record.size;
+                }
+            }
+        }
+        Ok(removed)
+    }
+
+    /// Takes blobs out of a repository that no manifest of it needs and that nobody has pushed or mounted lately.
+    async fn sweep_links(&self, name: &Repository, report: &mut Report) -> Result<(), Error> {
+        let prefix = keys::links(name);
+        let mut pages = Pages::new(&prefix);
+        while let Some(page) = pages.next(self).await? {
+            for (key, value) in page {
+                let Ok(digest) = prefix.rest(&key).parse::<Digest>() else { continue };
+                let Some(link): Option<Found<LinkRecord>> = Found::read(key, Some(value))? else { continue };
+                let users = keys::users(name, &digest);
+                if !self.older(self.config.blob_grace, link.record.linked) || !self.is_empty(&users).await? {
+                    continue;
+                }
+                let mut batch = Batch::default();
+                batch.expect(link.unchanged());
+                batch.expect(Expect::NoneUnder(users));
+                batch.delete(link.key.clone());
+                batch.delete(keys::holder(&digest, name));
+                let committed = self.commit(batch, Durability::Eventual).await?;
+                report.links_removed += u64::from(committed == Committed::Done);
+            }
+        }
+        Ok(())
+    }
+
+    async fn sweep_repository(&self, name: &Repository, report: &mut Report) -> Result<(), Error> {
+        let Some(found): Option<Found<RepositoryRecord>> = self.find(keys::repository(name)).await? else {
+            return Ok(());
+        };
+        let (manifests, links) = (keys::manifests(name), keys::links(name));
+        if !self.older(self.config.blob_grace, found.record.created)
+            || !self.is_empty(&manifests).await?
+            || !self.is_empty(&links).await?
+        {
+            return Ok(());
+        }
+        // No manifest, no tag: whatever is pushed to the repository expects its record, or puts it anew.
+        let mut batch = Batch::default();
+        batch.expect(found.unchanged());
+        batch.expect(Expect::NoneUnder(manifests));
+        batch.expect(Expect::NoneUnder(links));
+        batch.delete(found.key.clone());
+        let committed = self.commit(batch, Durability::Eventual).await?;
+        report.repositories_removed += u64::from(committed == Committed::Done);
+        Ok(())
+    }
+
+    /// Removes blobs that no repository holds: the record first, durably, then the bytes.
+    async fn sweep_blobs(&self, report: &mut Report) -> Result<(), Error> {
+        let prefix = keys::blobs();
+        let mut pages = Pages::new(&prefix);
+        while let Some(page) = pages.next(self).await? {
+            for (key, value) in page {
+                let Ok(digest) = prefix.rest(&key).parse::<Digest>() else { continue };
+                let holders = keys::holders(&digest);
+                if !self.is_empty(&holders).await? {
+                    continue;
+                }
+                let Some(blob): Option<Found<BlobRecord>> = Found::read(key, Some(value))? else { continue };
+                let mut batch = Batch::default();
+                batch.expect(blob.unchanged());
+                batch.expect(Expect::NoneUnder(holders));
+                batch.delete(blob.key.clone());
+                if self.commit(batch, Durability::Durable).await? == Committed::Done {
+                    report.blobs_removed += 1;
+                    report.bytes_freed += blob.record.size;
+                    self.erase([Object::Content(ContentId { digest, nonce: blob.record.content })]).await;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Erases what crashes left: bytes that no record names and that no living call can come to name.
+    async fn sweep_strays(&self, report: &mut Report) -> Result<(), Error> {
+        let mut after = None;
+        loop {
+            let stored = self.ask(Inventory { after, limit: SCAN_PAGE }).await?;
+            let Some(last) = stored.last() else { return Ok(()) };
+            after = Some(last.object);
+            for Stored { object, size, age } in stored {
+                if age > self.config.call_lifetime && !self.is_named(&object).await? {
+                    self.erase([object]).await;
+                    report.strays_removed += 1;
+                    report.bytes_freed += size;
+                }
+            }
+        }
+    }
+
+    /// Whether a record names these bytes.
+    async fn is_named(&self, object: &Object) -> Result<bool, Error> {
+        match object {
+            Object::Part(part) => Ok(self.get([keys::part(part)]).await? != [None]),
+            Object::Content(content) => {
+                let blob: Option<Found<BlobRecord>> = self.find(keys::blob(&content.digest)).await?;
+                Ok(blob.is_some_and(|blob| blob.record.content == content.nonce))
+            }
+        }
+    }
+}
+
+/// The entries under a prefix, a page at a time.
+struct Pages<'a> {
+    prefix: &'a Prefix,
+    after: Option<Key>,
+}
+
+impl<'a> Pages<'a> {
+    fn new(prefix: &'a Prefix) -> Self {
+        Self { prefix, after: None }
+    }
+
+    async fn next(&mut self, call: &Call) -> Result<Option<Vec<(Key, Value)>>, Error> {
+        let page = call.scan(self.prefix, self.after.take()).await?;
+        self.after = page.last().map(|(key, _)| key.clone());
+        Ok(Some(page).filter(|page| !page.is_empty()))
+    }
+}

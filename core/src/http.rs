@@ -1,0 +1,174 @@
+//! Requests and responses as plain values: what a host turns its HTTP into, and what it turns back.
+
+use alloc::{string::String, vec::Vec};
+use core::fmt;
+use core::ops::Range;
+
+use bytes::Bytes;
+
+use crate::effect::ContentId;
+
+/// A request as it came in, without its body: that is asked for by effects.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Request {
+    /// The method.
+    pub method: Method,
+    /// Path and query as sent, still percent-encoded, such as `/v2/a/tags/list?n=5`.
+    pub target: String,
+    /// The header fields.
+    pub headers: Headers,
+    /// The length of the body in bytes where the framing tells it; `None` for a chunked body.
+    pub length: Option<u64>,
+}
+
+/// A request method.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[allow(missing_docs, reason = "they are called what they are")]
+pub enum Method {
+    Get,
+    Head,
+    Post,
+    Put,
+    Patch,
+    Delete,
+    /// Any other: no endpoint takes it.
+    Other,
+}
+
+impl Method {
+    /// The method of that name; names are case-sensitive (RFC 9110, section 9.1).
+    pub fn named(name: &str) -> Self {
+        match name {
+            "GET" => Self::Get,
+            "HEAD" => Self::Head,
+            "POST" => Self::Post,
+            "PUT" => Self::Put,
+            "PATCH" => Self::Patch,
+            "DELETE" => Self::Delete,
+            _ => Self::Other,
+        }
+    }
+}
+
+impl fmt::Display for Method {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Get => "GET",
+            Self::Head => "HEAD",
+            Self::Post => "POST",
+            Self::Put => "PUT",
+            Self::Patch => "PATCH",
+            Self::Delete => "DELETE",
+            Self::Other => "OTHER",
+        })
+    }
+}
+
+/// The header fields the core reads. A host may leave out all others.
+pub const HEADERS_READ: [&str; 8] =
+    ["accept", "content-range", "content-type", "if-match", "if-none-match", "if-range", "range", "authorization"];
+
+/// Header fields in the order they were sent. Names compare without regard to case.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Headers(Vec<(String, String)>);
+
+impl Headers {
+    /// No fields.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds a field. Bytes of a value that are no UTF-8 are the host's to replace.
+    pub fn push(&mut self, name: impl Into<String>, value: impl Into<String>) {
+        self.0.push((name.into(), value.into()));
+    }
+
+    /// The first field of that name.
+    pub fn get(&self, name: &str) -> Option<&str> {
+        self.0.iter().find(|(n, _)| n.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str())
+    }
+
+    /// Every field of that name.
+    pub fn all<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
+        self.0.iter().filter(move |(n, _)| n.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str())
+    }
+
+    /// Every field.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.0.iter().map(|(name, value)| (name.as_str(), value.as_str()))
+    }
+}
+
+impl<N: Into<String>, V: Into<String>> FromIterator<(N, V)> for Headers {
+    fn from_iter<I: IntoIterator<Item = (N, V)>>(fields: I) -> Self {
+        Self(fields.into_iter().map(|(name, value)| (name.into(), value.into())).collect())
+    }
+}
+
+/// The end of a call: what the client is to be answered.
+///
+/// `Content-Length` is among the headers whenever the body has a length that the client should know, also for
+/// `HEAD`, where the body is empty.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Response {
+    /// The status code.
+    pub status: u16,
+    /// The header fields.
+    pub headers: Vec<(&'static str, String)>,
+    /// The body.
+    pub body: Body,
+    /// What went wrong in the host's storage, if that is why: for the log, the client is not told.
+    pub fault: Option<crate::effect::Fault>,
+}
+
+/// The body of a response.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Body {
+    /// Nothing.
+    Empty,
+    /// Bytes in memory.
+    Bytes(Bytes),
+    /// Pieces of a content, which the host streams by itself. When the content is gone (deleted and swept
+    /// since the core looked), nothing has been sent yet: the host makes the same call again.
+    Content {
+        /// The content to read from.
+        content: ContentId,
+        /// What to send, one after the other.
+        pieces: Vec<Piece>,
+    },
+}
+
+/// A piece of a streamed body.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Piece {
+    /// These bytes (what stands between the parts of a multipart answer).
+    Bytes(Bytes),
+    /// This range of the content, within its size.
+    Slice(Range<u64>),
+}
+
+impl Response {
+    /// A response with no body and no headers.
+    pub fn new(status: u16) -> Self {
+        Self { status, headers: Vec::new(), body: Body::Empty, fault: None }
+    }
+
+    /// The same response with one more header field.
+    pub fn with(mut self, name: &'static str, value: impl Into<String>) -> Self {
+        self.headers.push((name, value.into()));
+        self
+    }
+
+    /// The same response with a body in memory, its type and its length.
+    pub fn with_bytes(mut self, content_type: impl Into<String>, bytes: impl Into<Bytes>) -> Self {
+        let bytes = bytes.into();
+        self = self.with("Content-Type", content_type).with("Content-Length", alloc::format!("{}", bytes.len()));
+        self.body = Body::Bytes(bytes);
+        self
+    }
+
+    /// The first header field of that name.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.iter().find(|(n, _)| n.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str())
+    }
+}

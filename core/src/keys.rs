@@ -1,0 +1,181 @@
+//! The map of the registry: every key of a record is made here, and nowhere else.
+//!
+//! | key | value | read as |
+//! |---|---|---|
+//! | `repo/<repository>` | [`RepositoryRecord`](crate::record::RepositoryRecord) | the repository exists |
+//! | `tag/<repository>:<tag>` | [`TagRecord`](crate::record::TagRecord) | the tag names a manifest |
+//! | `platforms/<repository>:<tag>` | [`PlatformsRecord`](crate::record::PlatformsRecord) | the newest image a platform pushed to the tag: its maintained list |
+//! | `tagged/<repository>@<digest>/<tag>` | nothing | the tag names the manifest, or its maintained list does |
+//! | `manifest/<repository>@<digest>` | [`ManifestRecord`](crate::record::ManifestRecord) | the repository holds the manifest |
+//! | `payload/<repository>@<digest>` | raw bytes | the manifest as it was pushed |
+//! | `referrer/<repository>@<subject>/<digest>` | descriptor | the manifest refers to the subject |
+//! | `link/<repository>@<digest>` | [`LinkRecord`](crate::record::LinkRecord) | the repository holds the blob |
+//! | `holder/<digest>/<repository>` | nothing | the same, the other way round |
+//! | `use/<repository>@<digest>/<manifest>` | nothing | the manifest needs the blob or child manifest |
+//! | `blob/<digest>` | [`BlobRecord`](crate::record::BlobRecord) | where the bytes of the blob are |
+//! | `upload/<id>` | [`UploadRecord`](crate::record::UploadRecord) | an upload session |
+//! | `part/<id>/<nonce>` | [`PartRecord`](crate::record::PartRecord) | bytes that the session has received |
+//!
+//! A repository name holds neither `:` nor `@`, a tag and a digest no `/`: every key reads in one way, and no
+//! prefix of one repository is a prefix of another's.
+
+use alloc::format;
+use alloc::string::String;
+use core::fmt;
+
+use uuid::Uuid;
+
+use crate::digest::Digest;
+use crate::effect::PartId;
+use crate::name::{Repository, Tag};
+
+/// The key of a record.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Key(String);
+
+/// What a family of keys begins with.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Prefix(String);
+
+impl Key {
+    /// The key as text: what a host stores and sorts by, byte for byte.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// A key that a host has stored before.
+    pub fn stored(text: impl Into<String>) -> Self {
+        Self(text.into())
+    }
+}
+
+impl Prefix {
+    /// The prefix as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// A prefix of keys that a host has stored before; the empty text is the prefix of all keys.
+    pub fn stored(text: impl Into<String>) -> Self {
+        Self(text.into())
+    }
+
+    /// What of `key` stands behind the prefix; empty when it does not begin with it.
+    pub fn rest<'k>(&self, key: &'k Key) -> &'k str {
+        key.0.strip_prefix(&self.0).unwrap_or_default()
+    }
+
+    /// The place where `rest` stands or would stand among the keys of this prefix. It need not be a valid
+    /// name: it is only compared (SPEC N7).
+    pub(crate) fn at(&self, rest: &str) -> Key {
+        Key(format!("{}{rest}", self.0))
+    }
+}
+
+pub(crate) fn repository(repository: &Repository) -> Key {
+    Key(format!("repo/{repository}"))
+}
+
+pub(crate) fn repositories() -> Prefix {
+    Prefix("repo/".into())
+}
+
+pub(crate) fn tag(repository: &Repository, tag: &Tag) -> Key {
+    Key(format!("tag/{repository}:{tag}"))
+}
+
+pub(crate) fn tags(repository: &Repository) -> Prefix {
+    Prefix(format!("tag/{repository}:"))
+}
+
+pub(crate) fn platforms(repository: &Repository, tag: &Tag) -> Key {
+    Key(format!("platforms/{repository}:{tag}"))
+}
+
+pub(crate) fn tagged(repository: &Repository, manifest: &Digest, tag: &Tag) -> Key {
+    Key(format!("tagged/{repository}@{manifest}/{tag}"))
+}
+
+pub(crate) fn tagged_with(repository: &Repository, manifest: &Digest) -> Prefix {
+    Prefix(format!("tagged/{repository}@{manifest}/"))
+}
+
+pub(crate) fn manifest(repository: &Repository, manifest: &Digest) -> Key {
+    Key(format!("manifest/{repository}@{manifest}"))
+}
+
+pub(crate) fn manifests(repository: &Repository) -> Prefix {
+    Prefix(format!("manifest/{repository}@"))
+}
+
+pub(crate) fn payload(repository: &Repository, manifest: &Digest) -> Key {
+    Key(format!("payload/{repository}@{manifest}"))
+}
+
+pub(crate) fn referrer(repository: &Repository, subject: &Digest, manifest: &Digest) -> Key {
+    Key(format!("referrer/{repository}@{subject}/{manifest}"))
+}
+
+pub(crate) fn referrers(repository: &Repository, subject: &Digest) -> Prefix {
+    Prefix(format!("referrer/{repository}@{subject}/"))
+}
+
+pub(crate) fn link(repository: &Repository, blob: &Digest) -> Key {
+    Key(format!("link/{repository}@{blob}"))
+}
+
+pub(crate) fn links(repository: &Repository) -> Prefix {
+    Prefix(format!("link/{repository}@"))
+}
+
+pub(crate) fn holder(blob: &Digest, repository: &Repository) -> Key {
+    Key(format!("holder/{blob}/{repository}"))
+}
+
+pub(crate) fn holders(blob: &Digest) -> Prefix {
+    Prefix(format!("holder/{blob}/"))
+}
+
+pub(crate) fn used(repository: &Repository, target: &Digest, manifest: &Digest) -> Key {
+    Key(format!("use/{repository}@{target}/{manifest}"))
+}
+
+pub(crate) fn users(repository: &Repository, target: &Digest) -> Prefix {
+    Prefix(format!("use/{repository}@{target}/"))
+}
+
+pub(crate) fn blob(blob: &Digest) -> Key {
+    Key(format!("blob/{blob}"))
+}
+
+pub(crate) fn blobs() -> Prefix {
+    Prefix("blob/".into())
+}
+
+pub(crate) fn upload(id: &Uuid) -> Key {
+    Key(format!("upload/{id}"))
+}
+
+pub(crate) fn uploads() -> Prefix {
+    Prefix("upload/".into())
+}
+
+pub(crate) fn part(part: &PartId) -> Key {
+    Key(format!("part/{}/{}", part.upload, part.nonce))
+}
+
+pub(crate) fn parts(upload: &Uuid) -> Prefix {
+    Prefix(format!("part/{upload}/"))
+}
+
+impl fmt::Debug for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Debug for Prefix {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}…", self.0)
+    }
+}

@@ -1,0 +1,88 @@
+//! A container registry as a pure state machine: request descriptions in, storage effects and responses out.
+//!
+//! This crate knows everything about the OCI distribution-spec and the Docker Registry HTTP API V2, and nothing
+//! about sockets, files, threads, clocks or chance. Whoever hosts it answers typed questions.
+//!
+//! # A tour
+//!
+//! A call begins with [`Registry::call`], which runs to its first question and gives a [`Step`]. The host does
+//! what is asked, answers, and gets the next step, until the step is the response:
+//!
+//! ```
+//! use orlop_core::effect::{BodyEnd, Committed, Durability, Received};
+//! use orlop_core::memory::{Memory, request};
+//! use orlop_core::{Config, Registry, Step};
+//!
+//! let registry = Registry::new(Config::default());
+//! let mut memory = Memory::new(); // the reference host; here it only lends us a clock and random numbers
+//!
+//! // A client posts a whole blob.
+//! let digest = "sha256:2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824";
+//! let post = request("POST", format!("/v2/greetings/blobs/uploads/?digest={digest}"));
+//! let step = registry.call(post, memory.ambient());
+//!
+//! // The core wants the body streamed into a part, past a meter that counts and hashes.
+//! let Step::Receive(ask) = step else { panic!() };
+//! let mut meter = ask.effect.meter.clone();
+//! meter.update(b"hello");
+//! let step = ask.answer(Ok(Received { meter, end: BodyEnd::Whole }));
+//!
+//! // The digest is right. Is the blob known, and the repository?
+//! let Step::Get(ask) = step else { panic!() };
+//! assert_eq!(ask.effect.keys[0].as_str(), format!("blob/{digest}"));
+//! let step = ask.answer(Ok(vec![None, None]));
+//!
+//! // It is not: the part becomes a content, at rest before a record points to it.
+//! let Step::Assemble(ask) = step else { panic!() };
+//! let step = ask.answer(Ok(()));
+//!
+//! // One conditional commit makes it a blob of the repository, durably.
+//! let Step::Commit(ask) = step else { panic!() };
+//! assert_eq!(ask.effect.durability, Durability::Durable);
+//! let step = ask.answer(Ok(Committed::Done));
+//!
+//! // The part is of no more use.
+//! let Step::Erase(ask) = step else { panic!() };
+//! let Step::Respond(response) = ask.answer(Ok(())) else { panic!() };
+//! assert_eq!(response.status, 201);
+//! assert_eq!(response.header("Location"), Some(format!("/v2/greetings/blobs/{digest}").as_str()));
+//! ```
+//!
+//! Dropping an [`Ask`](step::Ask) is a crash; answering it with a [`Fault`] is a failing disk. Nothing else can go
+//! wrong between the core and its host, so both can be tried at every point of every call.
+//!
+//! # Where to read on
+//!
+//! [`effect`] is the contract with a host, [`keys`] the map of the registry, [`error`] what a client is told when
+//! something is wrong, [`config`] what an operator decides, [`memory`] the reference host.
+
+#![no_std]
+#![forbid(unsafe_code)]
+
+extern crate alloc;
+
+pub mod ambient;
+mod conditional;
+pub mod config;
+pub mod digest;
+pub mod effect;
+pub mod error;
+mod flows;
+pub mod http;
+pub mod keys;
+mod manifest;
+pub mod media;
+pub mod memory;
+pub mod meter;
+pub mod name;
+mod range;
+pub mod record;
+pub mod registry;
+pub mod step;
+pub mod target;
+
+pub use ambient::{Ambient, Timestamp};
+pub use config::Config;
+pub use effect::{Effect, Fault, Step};
+pub use http::{Body, Headers, Method, Piece, Request, Response};
+pub use registry::{Access, Action, Registry, Report};
