@@ -6,6 +6,7 @@
 //! | `tag/<repository>:<tag>` | [`TagRecord`](crate::record::TagRecord) | the tag names a manifest |
 //! | `platforms/<repository>:<tag>` | [`PlatformsRecord`](crate::record::PlatformsRecord) | the newest image a platform pushed to the tag: its maintained list |
 //! | `tagged/<repository>@<digest>/<tag>` | nothing | the tag names the manifest, or its maintained list does |
+//! | `left/<repository>@<digest>` | [`LeftRecord`](crate::record::LeftRecord) | when a tag last ceased to name the manifest |
 //! | `manifest/<repository>@<digest>` | [`ManifestRecord`](crate::record::ManifestRecord) | the repository holds the manifest |
 //! | `payload/<repository>@<digest>` | raw bytes | the manifest as it was pushed |
 //! | `referrer/<repository>@<subject>/<digest>` | descriptor | the manifest refers to the subject |
@@ -98,6 +99,10 @@ pub(crate) fn tagged(repository: &Repository, manifest: &Digest, tag: &Tag) -> K
 
 pub(crate) fn tagged_with(repository: &Repository, manifest: &Digest) -> Prefix {
     Prefix(format!("tagged/{repository}@{manifest}/"))
+}
+
+pub(crate) fn left(repository: &Repository, manifest: &Digest) -> Key {
+    Key(format!("left/{repository}@{manifest}"))
 }
 
 pub(crate) fn manifest(repository: &Repository, manifest: &Digest) -> Key {

@@ -72,6 +72,13 @@ pub struct ManifestRecord {
     pub maintained: bool,
 }
 
+/// A tag has ceased to name a manifest: from then on counts how long nothing has named it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LeftRecord {
+    /// When the last one did.
+    pub left: Timestamp,
+}
+
 /// A blob in a repository.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LinkRecord {

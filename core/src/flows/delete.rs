@@ -25,7 +25,7 @@ impl Call {
                 return Err(Error::ManifestUnknown(tag.to_string()));
             }
             let mut batch = Batch::default();
-            self.change_tag(&mut batch, name, &state, None);
+            self.change_tag(&mut batch, name, &state, None, None);
             if self.commit(batch, Durability::Durable).await? == Committed::Done {
                 return Ok(accepted());
             }
@@ -63,6 +63,7 @@ impl Call {
         batch.expect(found.unchanged());
         batch.delete(found.key.clone());
         batch.delete(keys::payload(name, digest));
+        batch.delete(keys::left(name, digest));
         if let Some(subject) = &found.record.subject {
             batch.delete(keys::referrer(name, subject, digest));
         }

@@ -18,7 +18,7 @@ use crate::keys;
 use crate::manifest::{Descriptor, Platform};
 use crate::media::ManifestType;
 use crate::name::{Repository, Tag};
-use crate::record::{self, ManifestRecord, PlatformImage, PlatformsRecord, TagRecord};
+use crate::record::{self, LeftRecord, ManifestRecord, PlatformImage, PlatformsRecord, TagRecord};
 
 /// A tag as it was read, together with its list.
 pub(super) struct TagState {
@@ -102,7 +102,7 @@ impl Call {
         let list = self.keep_list(batch, name, &images).await?;
         let assemble = images.len() > 1 && self.config.assemble.iter().any(|pattern| pattern.matches(name));
         let digest = list.filter(|_| assemble).unwrap_or(pushed.digest);
-        self.change_tag(batch, name, before, Some((digest, PlatformsRecord { list, images })));
+        self.change_tag(batch, name, before, Some((digest, PlatformsRecord { list, images })), None);
         Ok(())
     }
 
@@ -131,17 +131,19 @@ impl Call {
             let digest = if platforms.list == Some(tag) { list } else { Some(tag) };
             digest.map(|digest| (digest, PlatformsRecord { list, images }))
         };
-        self.change_tag(batch, name, before, after);
+        self.change_tag(batch, name, before, after, Some(gone));
         Ok(())
     }
 
-    /// Puts into `batch` the step of a tag from one state to the next; to none, to delete it.
+    /// Puts into `batch` the step of a tag from one state to the next; to none, to delete it. The manifest
+    /// `gone` is being removed by the same commit.
     pub(super) fn change_tag(
         &self,
         batch: &mut Batch,
         name: &Repository,
         before: &TagState,
         after: Option<(Digest, PlatformsRecord)>,
+        gone: Option<&Digest>,
     ) {
         let tag = &before.tag;
         batch.expect_unchanged(keys::tag(name, tag), before.record.as_ref());
@@ -164,7 +166,12 @@ impl Call {
                 }
             }
         }
-        old.difference(&new).for_each(|digest| batch.delete(keys::tagged(name, digest, tag)));
+        for digest in old.difference(&new) {
+            batch.delete(keys::tagged(name, digest, tag));
+            if Some(digest) != gone {
+                batch.put(keys::left(name, digest), &LeftRecord { left: self.ambient.now });
+            }
+        }
         new.iter().for_each(|digest| batch.mark(keys::tagged(name, digest, tag)));
     }
 

@@ -115,9 +115,15 @@ impl Call {
         }
     }
 
+    /// The first key under a prefix.
+    async fn first(&self, prefix: &Prefix) -> Result<Option<Key>, Error> {
+        let page = self.ask(Scan { prefix: prefix.clone(), after: None, limit: 1, bytes: 0 }).await?;
+        Ok(page.into_iter().next().map(|(key, _)| key))
+    }
+
     /// Whether nothing is under a prefix. What is decided upon it must expect it again.
     async fn is_empty(&self, prefix: &Prefix) -> Result<bool, Error> {
-        Ok(self.ask(Scan { prefix: prefix.clone(), after: None, limit: 1, bytes: 0 }).await?.is_empty())
+        Ok(self.first(prefix).await?.is_none())
     }
 
     async fn commit(&self, batch: Batch, durability: Durability) -> Result<Committed, Error> {

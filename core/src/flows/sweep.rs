@@ -18,7 +18,7 @@ use crate::effect::{Committed, ContentId, Durability, Expect, Inventory, Object,
 use crate::error::Error;
 use crate::keys::{self, Key, Prefix};
 use crate::name::Repository;
-use crate::record::{BlobRecord, LinkRecord, ManifestRecord, RepositoryRecord};
+use crate::record::{BlobRecord, LeftRecord, LinkRecord, ManifestRecord, RepositoryRecord};
 
 /// What a sweep did.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
@@ -138,11 +138,14 @@ impl Call {
                 // A client that has just resolved a tag to a list comes for it in a moment.
                 let lifetime =
                     if record.maintained { Some(self.config.blob_grace) } else { self.config.untagged_lifetime };
-                if !lifetime.is_some_and(|lifetime| self.older(lifetime, record.pushed)) {
-                    continue;
-                }
+                let Some(lifetime) = lifetime.filter(|lifetime| self.older(*lifetime, record.pushed)) else { continue };
                 let (tagged, users) = (keys::tagged_with(name, &digest), keys::users(name, &digest));
                 if !self.is_empty(&tagged).await? || !self.is_empty(&users).await? {
+                    continue;
+                }
+                // Looked up after the tags: one that leaves later has written the manifest's record before.
+                let left: Option<Found<LeftRecord>> = self.find(keys::left(name, &digest)).await?;
+                if left.is_some_and(|found| !self.older(lifetime, found.record.left)) {
                     continue;
                 }
                 let mut reasons = Vec::from([Expect::NoneUnder(tagged), Expect::NoneUnder(users)]);

@@ -97,9 +97,8 @@ impl Call {
                 }
                 (None, Some(Source::Anywhere)) => {
                     // A blob that nobody holds is on its way out: it was deleted everywhere.
-                    let holders = self.scan(&keys::holders(digest), None).await?;
-                    let Some((holder, _)) = holders.first() else { return Ok(false) };
-                    batch.expect(Expect::Present(holder.clone()));
+                    let Some(holder) = self.first(&keys::holders(digest)).await? else { return Ok(false) };
+                    batch.expect(Expect::Present(holder));
                 }
                 (None, None) => return Ok(false),
             }
