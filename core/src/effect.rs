@@ -120,7 +120,7 @@ effects! {
     /// Lists entries under `prefix`, after the key `after`, in byte order of the keys: at most `limit`, and
     /// fewer when their values grow past `bytes` (but never none when there is one).
     Scan { prefix: Prefix, after: Option<Key>, limit: usize, bytes: usize } -> Vec<(Key, Value)>;
-    /// Changes records if every expectation holds, all or nothing.
+    /// Changes records if every expectation holds, all or nothing: first the deletes, then the puts.
     Commit { expect: Vec<Expect>, put: Vec<(Key, Value)>, delete: Vec<Key>, durability: Durability } -> Committed;
 }
 
