@@ -9,7 +9,8 @@
 //! * [`Commit`] is **atomic and isolated**: its expectations hold at the moment its changes appear, all
 //!   together or not at all. [`Get`] reads one snapshot.
 //! * What an outcome acknowledges is **durable** (it survives a power cut), but for a commit that asked
-//!   for [`Durability::Eventual`]. Durability keeps order: when a commit is durable, so is every earlier one.
+//!   for [`Durability::Eventual`], and for [`Erase`]: what comes back is a stray, which the sweep finds.
+//!   Durability keeps order: when a commit is durable, so is every earlier one.
 //! * An effect answered with a [`Fault`] may have happened or not.
 
 use alloc::{string::String, vec::Vec};
@@ -111,7 +112,8 @@ effects! {
     Measure { content: ContentId, meter: Meter } -> Option<Meter>;
     /// Removes a part or content. Removing what is not there is fine.
     Erase { target: Object } -> ();
-    /// Lists the objects after `after` in the order of [`Object`], `limit` at most. For the sweep alone.
+    /// Lists the objects after `after` in the order of [`Object`], `limit` at most, none only at the end. For the
+    /// sweep alone.
     Inventory { after: Option<Object>, limit: usize } -> Vec<Stored>;
 
     // ── records: one ordered map from key to value, transactional ────────────────────────────────────────

@@ -82,7 +82,7 @@ impl Call {
                 return Err(Error::ManifestBlobsUnknown(around.missing));
             }
             if push.platform.is_none() && !push.tags.is_empty() {
-                push.platform = self.platform(&push.manifest).await?;
+                push.platform = self.platform(name, &push.manifest).await?;
             }
             let batch = self.push_batch(&push, &around).await?;
             if self.commit(batch, Durability::Durable).await? == Committed::Done {
@@ -152,15 +152,16 @@ impl Call {
         }
     }
 
-    /// The platform of an image, from its configuration: inline, or the blob.
-    async fn platform(&self, manifest: &Manifest) -> Result<Option<Platform>, Error> {
+    /// The platform of an image, from its configuration: inline, or the blob. What only another repository holds
+    /// tells nothing here (SPEC C4): a sparse image may name it.
+    async fn platform(&self, name: &Repository, manifest: &Manifest) -> Result<Option<Platform>, Error> {
         let Some(config) = &manifest.image_config else { return Ok(None) };
         if let Some(bytes) = config.inline() {
             return Ok(Platform::of_config(&bytes));
         }
         let key = keys::blob(&config.digest);
-        let [blob] = self.get([key.clone()]).await?;
-        let Some(blob) = blob else { return Ok(None) };
+        let [link, blob] = self.get([keys::link(name, &config.digest), key.clone()]).await?;
+        let (Some(_), Some(blob)) = (link, blob) else { return Ok(None) };
         let BlobRecord { content, .. } = record::decode(&key, &blob)?;
         let content = ContentId { digest: config.digest, nonce: content };
         let bytes = self.ask(Load { content, limit: IMAGE_CONFIG_LIMIT }).await?;

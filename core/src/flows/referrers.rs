@@ -18,6 +18,10 @@ use crate::name::Repository;
 use crate::record::{self, decode};
 use crate::target::Query;
 
+/// What an index has around its descriptors, in bytes, rounded up: a page as a whole is no larger than a manifest
+/// may be (SPEC M7).
+const ENVELOPE: usize = 128;
+
 /// An index as the referrers API makes it.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -29,7 +33,7 @@ struct Index {
 
 impl Call {
     /// An index of the referrers, empty when there are none or the subject or repository is not there (SPEC M1):
-    /// a referrer may come before its subject. Pages of about 4 MiB (SPEC M7).
+    /// a referrer may come before its subject. Pages of 4 MiB at most (SPEC M7).
     pub(super) async fn referrers(
         &self,
         name: &Repository,
@@ -39,7 +43,7 @@ impl Call {
         let prefix = keys::referrers(name, subject);
         let types: Vec<&str> = query.all("artifactType").filter(|artifact_type| !artifact_type.is_empty()).collect();
         let mut manifests = Vec::new();
-        let mut size = 0;
+        let mut size = ENVELOPE;
         let mut after = query.get("last").map(|last| prefix.at(last));
         let mut last: Option<String> = None;
         'pages: loop {
@@ -52,7 +56,8 @@ impl Call {
                 if !types.is_empty() && !wanted {
                     continue;
                 }
-                size += value.len();
+                // The comma that follows counts, too.
+                size += value.len() + 1;
                 if size > SCAN_BYTES && !manifests.is_empty() {
                     last = last_listed(&manifests);
                     break 'pages;

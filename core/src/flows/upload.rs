@@ -191,14 +191,12 @@ impl Call {
         }
         let mut parts = self.parts(id).await?;
         parts.extend(last);
-        if let Some(error) = mismatch(&meter, &digest) {
-            // SPEC H3: the session is over. If it went on meanwhile, only what came with this request goes.
-            if !self.end_session(&session, &parts).await? {
-                self.erase(last.map(Object::Part)).await;
-            }
-            return Err(error);
+        let error = mismatch(&meter, &digest);
+        let upload = Upload { parts, last, meter, session: Some((id, session)) };
+        match error {
+            Some(error) => Err(self.abandon(name, &upload, error).await?),
+            None => self.publish(name, &digest, upload).await,
         }
-        self.publish(name, &digest, Upload { parts, last, meter, session: Some((id, session)) }).await
     }
 
     /// `DELETE` of a session (OCI end-14; SPEC I1).
@@ -223,14 +221,13 @@ impl Call {
         let mut assembled = false;
         if upload.meter.algorithm() != digest.algorithm() {
             // Nobody told that it would be this algorithm: read the bytes again (SPEC E4, B7).
-            self.ask(Assemble { parts: upload.parts.clone(), content }).await?;
+            self.assemble(name, &upload, content).await?;
             assembled = true;
             let measured = self.ask(Measure { content, meter: Meter::new(digest.algorithm()) }).await?;
             let measured = measured.ok_or_else(|| crate::Fault::Failed(format!("{content} is gone at once")))?;
             if let Some(error) = mismatch(&measured, digest) {
                 self.erase([Object::Content(content)]).await;
-                self.abandon(&upload).await?;
-                return Err(error);
+                return Err(self.abandon(name, &upload, error).await?);
             }
         }
         let blob_key = keys::blob(digest);
@@ -242,7 +239,7 @@ impl Call {
                 Some(value) => batch.expect(Expect::Exactly(blob_key.clone(), value.clone())),
                 None => {
                     if !assembled {
-                        self.ask(Assemble { parts: upload.parts.clone(), content }).await?;
+                        self.assemble(name, &upload, content).await?;
                         assembled = true;
                     }
                     batch.expect(Expect::Absent(blob_key.clone()));
@@ -274,19 +271,33 @@ impl Call {
         Err(Error::Contention)
     }
 
-    /// Gives up an upload whose bytes are wrong.
-    async fn abandon(&self, upload: &Upload) -> Result<(), Error> {
-        let ended = match &upload.session {
-            Some((_, session)) => self.end_session(session, &upload.parts).await?,
-            None => {
-                self.erase(upload.parts.iter().copied().map(Object::Part)).await;
-                true
+    /// Makes the content out of the parts. Whoever ends the session meanwhile erases them: then the session is
+    /// gone, and nothing is wrong with the storage.
+    async fn assemble(&self, name: &Repository, upload: &Upload, content: ContentId) -> Result<(), Error> {
+        let Err(fault) = self.io.ask(Assemble { parts: upload.parts.clone(), content }).await else { return Ok(()) };
+        if let Some((id, session)) = &upload.session {
+            let [now] = self.get([session.key.clone()]).await?;
+            if now.as_ref() != Some(&session.value) {
+                let content = Object::Content(content);
+                self.erase([content].into_iter().chain(upload.last.map(Object::Part))).await;
+                return Err(self.out_of_place(name, *id).await);
             }
-        };
-        if !ended {
-            self.erase(upload.last.map(Object::Part)).await;
         }
-        Ok(())
+        Err(fault.into())
+    }
+
+    /// Gives up an upload whose bytes are wrong (SPEC H3), and says what to answer: that, unless its session went
+    /// on or ended meanwhile, so that its bytes are others. Then only what came with this request goes.
+    async fn abandon(&self, name: &Repository, upload: &Upload, wrong: Error) -> Result<Error, Error> {
+        let Some((id, session)) = &upload.session else {
+            self.erase(upload.parts.iter().copied().map(Object::Part)).await;
+            return Ok(wrong);
+        };
+        if self.end_session(session, &upload.parts).await? {
+            return Ok(wrong);
+        }
+        self.erase(upload.last.map(Object::Part)).await;
+        Ok(self.out_of_place(name, *id).await)
     }
 
     /// The repository holds the blob, from now on or once more.

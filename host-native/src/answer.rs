@@ -1,0 +1,192 @@
+//! One request from its head to the last byte of its answer.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use axum::body::Body;
+use axum::extract::{Request, State};
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::Response;
+use http_body::Body as _;
+use orlop_core::{Ambient, Registry, Timestamp, http};
+use tokio::sync::Semaphore;
+use tokio_util::task::TaskTracker;
+use uuid::Uuid;
+
+use crate::access::AccessLine;
+use crate::body::RequestBody;
+use crate::run::Host;
+use crate::stream::ContentBody;
+
+/// How often a call is made again because the content it found was gone when it was opened. Each time, somebody has
+/// deleted the blob and a sweep has run in between.
+const ATTEMPTS: usize = 4;
+
+/// What all requests share.
+pub(crate) struct Service {
+    pub(crate) registry: Registry,
+    pub(crate) host: Arc<Host>,
+    /// One permit for each request that may be worked on at once.
+    pub(crate) room: Arc<Semaphore>,
+    pub(crate) body_idle: Duration,
+    /// The calls under way. They outlive their connections: a client that goes away ends its body, not the call.
+    pub(crate) calls: TaskTracker,
+}
+
+/// Where a request came from.
+#[derive(Clone, Copy)]
+pub(crate) struct Peer(pub(crate) SocketAddr);
+
+/// Answers a request.
+pub(crate) async fn answer(State(service): State<Arc<Service>>, request: Request) -> Response {
+    let access = AccessLine::begin(&request);
+    let Ok(permit) = service.room.clone().try_acquire_owned() else {
+        let busy = refusal(StatusCode::TOO_MANY_REQUESTS, "TOOMANYREQUESTS", "the registry is busy, come again");
+        return access.write(with(busy, header::RETRY_AFTER, "1"));
+    };
+    let expects = request.headers().contains_key(header::EXPECT);
+    // A task of its own, so that the call goes on when the client goes away, and a panic ends nothing else.
+    let call = service.calls.spawn(call(service.clone(), request));
+    let response = match call.await {
+        Ok((response, mut body)) => finish(response, &mut body, expects).await,
+        Err(error) => {
+            tracing::error!("a call panicked: {error}");
+            let failed = refusal(StatusCode::INTERNAL_SERVER_ERROR, "UNKNOWN", "an internal error, see the log");
+            // Where in the body the panic came is not known.
+            with(failed, header::CONNECTION, "close")
+        }
+    };
+    access.write_holding(response, permit)
+}
+
+/// Makes the call, and again if the content it answers with is gone.
+async fn call(service: Arc<Service>, request: Request) -> (Response, RequestBody) {
+    let (request, body) = described(request);
+    let mut body = RequestBody::new(body, service.body_idle);
+    for _ in 0..ATTEMPTS {
+        let step = service.registry.call(request.clone(), ambient());
+        let response = service.host.run(step, &mut body).await;
+        if let Some(fault) = &response.fault {
+            tracing::error!(method = %request.method, target = request.target, "{fault}");
+        }
+        let content = match &response.body {
+            http::Body::Content { content, .. } => content,
+            _ => return (with_body(response, None), body),
+        };
+        match service.host.open_content(content).await {
+            Ok(Some(opened)) => return (with_body(response, Some(opened)), body),
+            Ok(None) => tracing::debug!("{content} was gone, the call is made again"),
+            Err(fault) => {
+                tracing::error!(method = %request.method, target = request.target, "{fault}");
+                break;
+            }
+        }
+    }
+    (refusal(StatusCode::INTERNAL_SERVER_ERROR, "UNKNOWN", "the content cannot be read"), body)
+}
+
+/// What a call cannot know by itself.
+pub(crate) fn ambient() -> Ambient {
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    Ambient { now: Timestamp(now.as_millis().try_into().unwrap_or(u64::MAX)), nonce: Uuid::new_v4() }
+}
+
+/// A request as the core takes it, and its body.
+fn described(request: Request) -> (http::Request, Body) {
+    let (head, body) = request.into_parts();
+    let read = |name: &'static str| {
+        let value = |value: &HeaderValue| (name, String::from_utf8_lossy(value.as_bytes()).into_owned());
+        head.headers.get_all(name).iter().map(value).collect::<Vec<_>>()
+    };
+    let described = http::Request {
+        method: http::Method::named(head.method.as_str()),
+        target: head.uri.path_and_query().map_or_else(String::new, ToString::to_string),
+        headers: http::HEADERS_READ.into_iter().flat_map(read).collect(),
+        length: body.size_hint().exact(),
+    };
+    (described, body)
+}
+
+/// A response of the core as one of axum; `opened` is the content it answers with.
+fn with_body(response: http::Response, opened: Option<crate::files::Opened>) -> Response {
+    let body = match (response.body, opened) {
+        (http::Body::Bytes(bytes), _) => Body::from(bytes),
+        (http::Body::Content { pieces, .. }, Some(content)) => Body::new(ContentBody::new(content, pieces)),
+        (http::Body::Empty | http::Body::Content { .. }, _) => Body::empty(),
+    };
+    let mut made = Response::new(body);
+    *made.status_mut() = StatusCode::from_u16(response.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    for (name, value) in response.headers {
+        // What a client sent comes back in some fields, but never a byte that does not belong into one.
+        if let Ok(value) = HeaderValue::from_str(&value) {
+            made.headers_mut().append(header::HeaderName::from_bytes(name.as_bytes()).expect("a name of ours"), value);
+        }
+    }
+    made
+}
+
+/// Reads what is left of the body, so that the connection can be used again, or says that it cannot.
+async fn finish(response: Response, body: &mut RequestBody, expects: bool) -> Response {
+    // A client that waits for leave to send its body gets its answer first: reading would give it leave.
+    let reusable = if expects && body.is_untouched() { false } else { body.drain().await };
+    if reusable { response } else { with(response, header::CONNECTION, "close") }
+}
+
+fn with(mut response: Response, name: header::HeaderName, value: &'static str) -> Response {
+    response.headers_mut().insert(name, HeaderValue::from_static(value));
+    response
+}
+
+/// An answer of the host itself, in the form of the registry's.
+fn refusal(status: StatusCode, code: &str, message: &str) -> Response {
+    let body = serde_json::json!({ "errors": [{ "code": code, "message": message }] }).to_string();
+    let mut response = Response::new(Body::from(body));
+    *response.status_mut() = status;
+    with(response, header::CONTENT_TYPE, "application/json")
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::body::Bytes;
+    use http_body::Frame;
+    use orlop_core::Config;
+    use tempfile::TempDir;
+
+    use super::*;
+    use crate::run::Options;
+
+    struct Panicking;
+
+    impl http_body::Body for Panicking {
+        type Data = Bytes;
+        type Error = std::io::Error;
+
+        fn poll_frame(
+            self: std::pin::Pin<&mut Self>,
+            _: &mut std::task::Context<'_>,
+        ) -> std::task::Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+            panic!("as a test asks")
+        }
+    }
+
+    #[tokio::test]
+    async fn a_panic_in_a_call_is_answered_and_ends_nothing_else() {
+        let directory = TempDir::new().unwrap();
+        let service = Arc::new(Service {
+            registry: Registry::new(Config::default()),
+            host: Arc::new(Host::open(directory.path(), &Options::default()).unwrap()),
+            room: Arc::new(Semaphore::new(1)),
+            body_idle: Duration::from_secs(1),
+            calls: TaskTracker::new(),
+        });
+        let digest = orlop_core::digest::Algorithm::Sha256.digest(b"");
+        let ask = async |method: &str, target: &str, body: Body| {
+            let request = Request::builder().method(method).uri(target).body(body).unwrap();
+            answer(State(service.clone()), request).await.status().as_u16()
+        };
+        let target = format!("/v2/a/blobs/uploads/?digest={digest}");
+        assert_eq!(ask("POST", &target, Body::new(Panicking)).await, 500);
+        assert_eq!(ask("GET", "/v2/", Body::empty()).await, 200);
+    }
+}

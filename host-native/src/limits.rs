@@ -1,0 +1,33 @@
+//! What one client, and all of them together, may take of the host. [`Default`] is what most want.
+
+use std::time::Duration;
+
+/// The limits of the server. Each is a flag of `orlop serve`.
+#[derive(Clone, Debug)]
+pub struct Limits {
+    /// The longest head of a request, in bytes.
+    pub head: usize,
+    /// How long a client may take for the head of a request, and rest between two requests.
+    pub head_timeout: Duration,
+    /// How long a body may rest, in either direction, before the connection is given up.
+    pub body_idle: Duration,
+    /// How many requests are worked on at once. One more is told to come again.
+    pub requests: usize,
+    /// How many connections are open at once. One more waits to be accepted.
+    pub connections: usize,
+    /// How long running requests may take to end once the server is told to stop.
+    pub shutdown_grace: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            head: 32 << 10,
+            head_timeout: Duration::from_secs(30),
+            body_idle: Duration::from_secs(60),
+            requests: 512,
+            connections: 4096,
+            shutdown_grace: Duration::from_secs(30),
+        }
+    }
+}

@@ -1,0 +1,15 @@
+//! The log, on standard error.
+
+use std::io::IsTerminal;
+
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+
+/// Starts the log with what `filter` lets through. In colour if a person looks on and `NO_COLOR` is not set.
+pub fn start(filter: Targets) {
+    let colour = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|set| set.is_empty());
+    let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_ansi(colour).with_target(false);
+    // A second log in one process is a test's affair.
+    let _ = tracing_subscriber::registry().with(filter).with(lines).try_init();
+}

@@ -1,0 +1,67 @@
+//! What a server process asks of its system: threads, file descriptors, an address, and to be told when to stop.
+
+use std::error::Error;
+use std::future::Future;
+use std::io;
+
+use rustix::process::{Resource, getrlimit, setrlimit};
+use tokio::net::TcpListener;
+use tokio::runtime::{Builder, Runtime};
+use tokio::signal::unix::{SignalKind, signal};
+
+/// How many threads may wait for disks at once. More would only queue in the disk, and each has a stack and a heap.
+const BLOCKING_THREADS: usize = 32;
+
+/// The threads that serve, and those that may wait for disks.
+///
+/// # Errors
+///
+/// When the system gives no threads.
+pub fn runtime() -> Result<Runtime, Box<dyn Error>> {
+    Ok(Builder::new_multi_thread().enable_all().max_blocking_threads(BLOCKING_THREADS).build()?)
+}
+
+/// Allows this process as many open files as it may allow itself: each client takes one or two.
+pub fn raise_file_limit() {
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    if let Err(error) = setrlimit(Resource::Nofile, limit) {
+        tracing::warn!("the number of open files cannot be raised: {error}");
+    }
+}
+
+/// Listens on `HOST:PORT`.
+///
+/// # Errors
+///
+/// When that is no address of this machine, or taken.
+pub async fn listen(address: &str) -> Result<TcpListener, Box<dyn Error>> {
+    TcpListener::bind(address).await.map_err(|error| match error.kind() {
+        io::ErrorKind::AddrInUse => format!("{address} is in use: choose another address with --addr").into(),
+        _ => format!("cannot listen on {address}: {error}; give --addr as HOST:PORT, such as 127.0.0.1:5000").into(),
+    })
+}
+
+/// Comes true at the first SIGTERM or SIGINT. A second one ends the process at once.
+///
+/// # Errors
+///
+/// When signals cannot be caught.
+pub fn stop_signal() -> Result<impl Future<Output = ()>, Box<dyn Error>> {
+    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    Ok(async move {
+        either(&mut terminate, &mut interrupt).await;
+        tokio::spawn(async move {
+            either(&mut terminate, &mut interrupt).await;
+            tracing::warn!("told twice to stop");
+            std::process::exit(1);
+        });
+    })
+}
+
+async fn either(one: &mut tokio::signal::unix::Signal, other: &mut tokio::signal::unix::Signal) {
+    tokio::select! {
+        _ = one.recv() => {}
+        _ = other.recv() => {}
+    }
+}

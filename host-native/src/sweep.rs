@@ -1,0 +1,35 @@
+//! Sweeping: giving back the space of what is no longer needed, now and then or once.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use orlop_core::{Registry, Report};
+
+use crate::answer::ambient;
+use crate::body::RequestBody;
+use crate::run::Host;
+
+/// The first sweep comes this soon after the start, so that a server that is started often sweeps too.
+const FIRST: Duration = Duration::from_secs(600);
+
+/// Sweeps once.
+pub async fn sweep(registry: &Registry, host: &Host) -> Report {
+    host.run(registry.sweep(ambient()), &mut RequestBody::empty()).await
+}
+
+/// Sweeps every `interval`, for ever.
+pub async fn sweep_regularly(registry: Registry, host: Arc<Host>, interval: Duration) {
+    let mut pause = FIRST.min(interval);
+    loop {
+        tokio::time::sleep(pause).await;
+        pause = interval;
+        let began = Instant::now();
+        // A task of its own, so that a panic ends this sweep and not the next.
+        let (registry, host) = (registry.clone(), host.clone());
+        match tokio::spawn(async move { sweep(&registry, &host).await }).await {
+            Ok(report) if report.fault.is_some() => tracing::error!("the sweep ended early: {report}"),
+            Ok(report) => tracing::info!("swept in {:.1} s: {report}", began.elapsed().as_secs_f64()),
+            Err(error) => tracing::error!("the sweep panicked: {error}"),
+        }
+    }
+}

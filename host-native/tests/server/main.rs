@@ -1,0 +1,9 @@
+//! The server as a process: what its clients and its operator see of it when things go wrong.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+mod body;
+mod process;
+mod protocol;
+mod space;
+mod started;
