@@ -64,7 +64,7 @@ pub(crate) async fn answer(State(service): State<Arc<Service>>, request: Request
 async fn call(service: Arc<Service>, request: Request) -> (Response, RequestBody) {
     let (request, body) = described(request);
     let mut body = RequestBody::new(body, service.body_idle);
-    for _ in 0..ATTEMPTS {
+    for attempt in 1..=ATTEMPTS {
         let step = service.registry.call(request.clone(), ambient());
         let response = service.host.run(step, &mut body).await;
         if let Some(fault) = &response.fault {
@@ -76,7 +76,8 @@ async fn call(service: Arc<Service>, request: Request) -> (Response, RequestBody
         };
         match service.host.open_content(content).await {
             Ok(Some(opened)) => return (with_body(response, Some(opened)), body),
-            Ok(None) => tracing::debug!("{content} was gone, the call is made again"),
+            Ok(None) if attempt < ATTEMPTS => tracing::debug!("{content} was gone, the call is made again"),
+            Ok(None) => tracing::error!(method = %request.method, target = request.target, "{content} is not there"),
             Err(fault) => {
                 tracing::error!(method = %request.method, target = request.target, "{fault}");
                 break;

@@ -11,6 +11,7 @@ const LOCK_FILE: &str = "orlop.lock";
 
 /// A data directory that this process has to itself until it drops this, or ends.
 pub(crate) struct DataDirectory {
+    path: PathBuf,
     _lock: File,
 }
 
@@ -26,17 +27,36 @@ pub enum OpenError {
 }
 
 impl DataDirectory {
-    /// Makes the directory if need be, and locks it.
+    /// Makes the directory if need be, durably, and locks it.
     pub(crate) fn lock(directory: &Path) -> Result<Self, OpenError> {
         let failed = |error| OpenError::Directory(directory.to_owned(), error);
+        let missing = directory.ancestors().take_while(|above| !above.exists()).count();
         fs::create_dir_all(directory).map_err(failed)?;
+        // Each new name, and that of the directory also if another start has made it and was killed.
+        directory.ancestors().skip(1).take(missing.max(1)).try_for_each(sync_above).map_err(failed)?;
         let path = directory.join(LOCK_FILE);
         let lock = OpenOptions::new().write(true).create(true).truncate(false).open(path).map_err(failed)?;
         match lock.try_lock() {
-            Ok(()) => Ok(Self { _lock: lock }),
+            Ok(()) => Ok(Self { path: directory.to_owned(), _lock: lock }),
             Err(TryLockError::WouldBlock) => Err(OpenError::InUse(directory.to_owned())),
             Err(TryLockError::Error(error)) => Err(failed(error)),
         }
+    }
+
+    /// Makes durable what is in the directory by name, once all of that is made.
+    pub(crate) fn sync(&self) -> Result<(), OpenError> {
+        let synced = File::open(&self.path).and_then(|opened| opened.sync_all());
+        synced.map_err(|error| OpenError::Directory(self.path.clone(), error))
+    }
+}
+
+/// Makes the names in a directory above ours durable. One that may not be read belongs to somebody else, who made it
+/// long ago.
+fn sync_above(directory: &Path) -> io::Result<()> {
+    let directory = if directory.as_os_str().is_empty() { Path::new(".") } else { directory };
+    match File::open(directory).and_then(|opened| opened.sync_all()) {
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Ok(()),
+        synced => synced,
     }
 }
 

@@ -47,12 +47,11 @@ impl Host {
     /// When another process has it, or it cannot be read and written.
     pub fn open(directory: &Path, options: &Options) -> Result<Self, OpenError> {
         let locked = DataDirectory::lock(directory)?;
-        Ok(Self {
-            files: Files::open(directory, options.keep_free)?,
-            records: Arc::new(Records::open(directory, options.cache, options.keep_free)?),
-            call_lifetime: options.call_lifetime,
-            _directory: locked,
-        })
+        let files = Files::open(directory, options.keep_free)?;
+        let records = Arc::new(Records::open(directory, options.cache, options.keep_free)?);
+        // The records are worth nothing in a file that a power cut leaves without a name.
+        locked.sync()?;
+        Ok(Self { files, records, call_lifetime: options.call_lifetime, _directory: locked })
     }
 
     /// How many records there are.

@@ -19,7 +19,8 @@ pub(super) struct Layout {
 }
 
 impl Layout {
-    /// Makes the directories, durably, and empties the one of copies under way.
+    /// Makes the directories, and empties the one of copies under way. Their names in the data directory are for the
+    /// caller to make durable.
     pub(super) fn prepare(directory: &Path) -> Result<Self, Fault> {
         let layout = Self {
             uploads: directory.join("uploads"),
@@ -37,7 +38,6 @@ impl Layout {
             fs::create_dir_all(made).map_err(|error| fault::at("make", made, &error))?;
         }
         sync_directory(&layout.blobs)?;
-        sync_directory(directory)?;
         Ok(layout)
     }
 

@@ -1,7 +1,9 @@
 //! The redb file, opened anew when an I/O error made redb give up on it.
 
-use std::path::PathBuf;
-use std::sync::{PoisonError, RwLock};
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError, RwLock};
 use std::time::Instant;
 
 use orlop_core::Fault;
@@ -18,16 +20,20 @@ pub(super) struct Database {
     cache: usize,
     /// `None` while it cannot be opened. Users hold the lock for one transaction, the writer to replace it.
     open: RwLock<Option<redb::Database>>,
+    /// The I/O error after which it refuses everything, until it is open again: what everybody else is told, too.
+    refusing: Mutex<Option<Fault>>,
 }
 
 impl Database {
+    /// Opens the records, which are made if there are none.
     pub(super) fn open(path: PathBuf, cache: usize) -> Result<Self, Fault> {
+        make_if_missing(&path)?;
         let opened = open(&path, cache)?;
-        Ok(Self { path, cache, open: RwLock::new(Some(opened)) })
+        Ok(Self { path, cache, open: RwLock::new(Some(opened)), refusing: Mutex::new(None) })
     }
 
     /// The path of the file.
-    pub(super) fn path(&self) -> &std::path::Path {
+    pub(super) fn path(&self) -> &Path {
         &self.path
     }
 
@@ -35,9 +41,21 @@ impl Database {
     pub(super) fn with<T>(&self, work: impl FnOnce(&redb::Database) -> Result<T, redb::Error>) -> Result<T, Fault> {
         // A panic while the lock was held for reading left nothing half done.
         let open = self.open.read().unwrap_or_else(PoisonError::into_inner);
-        match &*open {
-            Some(database) => work(database).map_err(|error| fault::of_records("use", error)),
-            None => Err(Fault::Failed("the records could not be opened again after an I/O error".into())),
+        let refused = || {
+            let refusing = self.refusing.lock().unwrap_or_else(PoisonError::into_inner).clone();
+            refusing.unwrap_or_else(|| Fault::Failed("the records could not be opened again after an I/O error".into()))
+        };
+        match open.as_ref().map(work) {
+            Some(Ok(done)) => Ok(done),
+            Some(Err(redb::Error::PreviousIo)) | None => Err(refused()),
+            Some(Err(error)) => {
+                let is_io = matches!(error, redb::Error::Io(_));
+                let fault = fault::of_records("use", error);
+                if is_io {
+                    *self.refusing.lock().unwrap_or_else(PoisonError::into_inner) = Some(fault.clone());
+                }
+                Err(fault)
+            }
         }
     }
 
@@ -47,6 +65,7 @@ impl Database {
         // The old one holds the lock on the file until it is dropped.
         *open = None;
         *open = Some(self::open(&self.path, self.cache)?);
+        *self.refusing.lock().unwrap_or_else(PoisonError::into_inner) = None;
         Ok(())
     }
 
@@ -64,7 +83,7 @@ impl Database {
     }
 }
 
-fn open(path: &std::path::Path, cache: usize) -> Result<redb::Database, Fault> {
+fn open(path: &Path, cache: usize) -> Result<redb::Database, Fault> {
     let mut builder = redb::Database::builder();
     builder.set_cache_size(cache);
     let began = Instant::now();
@@ -73,19 +92,28 @@ fn open(path: &std::path::Path, cache: usize) -> Result<redb::Database, Fault> {
         let seconds = began.elapsed().as_secs();
         tracing::info!(seconds, "checking the records after a crash: {:.0} %", session.progress() * 100.0);
     });
-    let database = builder.create(path).map_err(|error| fault::of_records("open", error))?;
-    // Readers expect the table to be there.
-    let prepare = || -> Result<(), redb::Error> {
+    builder.open(path).map_err(|error| fault::of_records("open", error))
+}
+
+/// Makes empty records, whole or not at all: redb does not open what a crash has left half made. The name is for the
+/// caller to make durable.
+fn make_if_missing(path: &Path) -> Result<(), Fault> {
+    let failed = |error| fault::at("make", path, &error);
+    if path.try_exists().map_err(failed)? {
+        return Ok(());
+    }
+    let unfinished = path.with_extension("new");
+    match fs::remove_file(&unfinished) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failed(error)),
+        _ => {}
+    }
+    let make = || -> Result<(), redb::Error> {
+        let database = redb::Database::create(&unfinished)?;
         let transaction = database.begin_write()?;
-        let made = transaction.list_tables()?.next().is_some();
-        if made {
-            transaction.abort()?;
-        } else {
-            transaction.open_table(TABLE)?;
-            transaction.commit()?;
-        }
-        Ok(())
+        // Readers expect the table to be there.
+        transaction.open_table(TABLE)?;
+        Ok(transaction.commit()?)
     };
-    prepare().map_err(|error| fault::of_records("prepare", error))?;
-    Ok(database)
+    make().map_err(|error| fault::of_records("make", error))?;
+    fs::rename(unfinished, path).map_err(failed)
 }
