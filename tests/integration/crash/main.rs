@@ -1,0 +1,16 @@
+//! The disk host under real crashes: killed processes, power cuts, and disks that are full or fail.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on has failed")]
+
+mod failing;
+mod full;
+mod journal;
+mod kill;
+mod power;
+mod random;
+mod reachable;
+mod served;
+mod server;
+mod skipping;
+mod verify;
+mod worker;

@@ -1,0 +1,73 @@
+//! Section Q, as far as the core decides: what a caller must be allowed to do. Who the caller is, hosts know.
+
+use orlop_conformance::image::sha256;
+use orlop_conformance::system::request;
+use orlop_core::registry::{Access, Action};
+
+use crate::{ENDPOINTS, registry};
+
+fn needed(method: &str, target: &str) -> Vec<String> {
+    let access = registry().registry.access(&request(method, target).request);
+    let named = access.iter().map(|access| match access {
+        Access::Catalog => "catalog".into(),
+        Access::Repository(name, Action::Pull) => format!("pull {name}"),
+        Access::Repository(name, Action::Push) => format!("push {name}"),
+        Access::Repository(name, Action::Delete) => format!("delete {name}"),
+        Access::Anywhere => "pull anything".into(),
+    });
+    named.collect()
+}
+
+/// SPEC Q1, A2, O3, U31.
+#[test]
+fn reading_needs_pull_writing_needs_push_and_removing_needs_delete() {
+    for endpoint in ENDPOINTS {
+        let path = endpoint.at("a/b");
+        let session = path.contains("/uploads/6f");
+        for method in endpoint.takes {
+            let expected: &[&str] = match *method {
+                _ if path == "/v2/" => &[],
+                _ if path == "/v2/_catalog" => &["catalog"],
+                // SPEC I3: whoever may push may look after, and give up, what it pushes.
+                _ if session => &["push a/b"],
+                "GET" | "HEAD" => &["pull a/b"],
+                "DELETE" => &["delete a/b"],
+                _ => &["push a/b"],
+            };
+            assert_eq!(needed(method, &path), expected, "{method} {path}");
+        }
+    }
+}
+
+/// SPEC E14, E12, U5, U31.
+#[test]
+fn a_mount_needs_pull_on_its_source_too() {
+    let digest = sha256("content");
+    let check = |query: &str, expected: &[&str]| {
+        let query = query.replace("{digest}", &digest);
+        assert_eq!(needed("POST", &format!("/v2/a/blobs/uploads/?{query}")), expected, "{query}");
+    };
+    check("mount={digest}&from=b/c", &["push a", "pull b/c"]);
+    check("from=b&mount={digest}", &["push a", "pull b"]);
+    check("mount={digest}&from=%62", &["push a", "pull b"]);
+    check("%6dount={digest}&from=b", &["push a", "pull b"]);
+    check("mount={digest}&from=b&from=c", &["push a", "pull b"]);
+    check("mount={digest}", &["push a", "pull anything"]);
+    check("from=b", &["push a"]);
+    check("mount={digest}&from=NO", &["push a"]);
+    check("digest={digest}", &["push a"]);
+}
+
+/// SPEC Q1: what leads nowhere needs no more than to be somebody.
+#[test]
+fn paths_that_lead_nowhere_need_nothing() {
+    for path in ["/", "/v2/A/tags/list", "/v2/a", "/v2/a/manifests/.", "/v2/a/blobs/x"] {
+        assert!(needed("GET", path).is_empty(), "{path}");
+    }
+}
+
+/// SPEC Q1: a method that nobody takes is refused, but not before it is known who asks.
+#[test]
+fn an_unknown_method_needs_what_a_push_needs() {
+    assert_eq!(needed("BREW", "/v2/a/manifests/v1"), ["push a"]);
+}

@@ -1,0 +1,249 @@
+//! Sections F and G: chunks of an upload, and its status.
+
+use orlop_conformance::image::sha256;
+use orlop_conformance::system::{Call, InMemory, System, blob, delete, get, head, patch, put};
+
+use crate::registry;
+
+/// A chunk that says where it belongs.
+fn chunk(session: &str, range: &str, bytes: &str) -> Call {
+    patch(session).header("Content-Range", range).body(bytes.to_owned())
+}
+
+/// A registry with a session that has received `01234`.
+fn five_bytes() -> (InMemory, String) {
+    let mut registry = registry();
+    let session = registry.open("a");
+    registry.call(chunk(&session, "0-4", "01234")).expect(202);
+    (registry, session)
+}
+
+/// The session stands after these bytes, and they are what was sent: SPEC F2, U18.
+#[track_caller]
+fn stands(registry: &mut InMemory, session: &str, bytes: &str) {
+    let range = format!("0-{}", bytes.len().saturating_sub(1));
+    registry.get(session).expect(204).with("Range", range).with("Location", session);
+    let digest = sha256(bytes);
+    registry.call(put(format!("{session}?digest={digest}"))).expect(201);
+    assert_eq!(registry.get(blob("a", digest)).expect(200).body(), bytes.as_bytes());
+}
+
+/// SPEC F1, F8, G1, G3, U18: `Range` counts the bytes received and has no unit.
+#[test]
+fn chunks_in_order_make_the_blob() {
+    let mut registry = registry();
+    let mut session = registry.open("a");
+    for (range, bytes, received) in [("0-4", "01234", "0-4"), ("5-5", "5", "0-5"), ("6-9", "6789", "0-9")] {
+        let answer = registry.call(chunk(&session, range, bytes)).expect(202);
+        let answer = answer.with("Range", received).with("Content-Length", 0);
+        assert!(session.ends_with(answer.header("Docker-Upload-UUID").expect("an id")));
+        session = answer.location();
+        for call in [get(&session), head(&session)] {
+            let answer = registry.call(call).expect(204).with("Range", received).with("Location", &session);
+            assert!(answer.header("Docker-Upload-UUID").is_some());
+        }
+    }
+    stands(&mut registry, &session, "0123456789");
+}
+
+/// SPEC F2, F3, U18: gap, overlap, repetition; the answer says where the session stands.
+#[test]
+fn a_chunk_out_of_place_is_refused_and_changes_nothing() {
+    for (range, bytes) in [("6-6", "6"), ("4-5", "45"), ("0-4", "01234"), ("0-9", "0123456789"), ("100-101", "xx")] {
+        let (mut registry, session) = five_bytes();
+        let before = registry.memory.clone();
+        let answer = registry.call(chunk(&session, range, bytes)).refused(416, "RANGE_INVALID");
+        let answer = answer.with("Range", "0-4").with("Location", &session);
+        assert!(answer.header("Docker-Upload-UUID").is_some());
+        assert_eq!(registry.memory.records, before.records);
+        assert_eq!(registry.memory.objects, before.objects);
+        registry.call(chunk(&session, "5-5", "5")).expect(202).with("Range", "0-5");
+        stands(&mut registry, &session, "012345");
+    }
+}
+
+/// SPEC F1: the first chunk begins at 0.
+#[test]
+fn the_first_chunk_begins_at_the_beginning() {
+    let mut registry = registry();
+    let session = registry.open("a");
+    registry.call(chunk(&session, "1-5", "12345")).refused(416, "RANGE_INVALID").with("Range", "0-0");
+    stands(&mut registry, &session, "");
+}
+
+/// SPEC F4, U18.
+#[test]
+fn a_content_range_that_cannot_be_read_is_in_no_place() {
+    for range in [
+        "",
+        "-",
+        "5",
+        "5-",
+        "-5",
+        "6-5",
+        "bytes 5-5/6",
+        "bytes=5-5",
+        "5-5/6",
+        "5-5 ",
+        " 5-5",
+        "+5-5",
+        "5-+5",
+        "a-b",
+        "0x5-5",
+        "5-5,6-6",
+        "18446744073709551616-18446744073709551617",
+    ] {
+        let (mut registry, session) = five_bytes();
+        registry.call(chunk(&session, range, "5")).refused(416, "RANGE_INVALID").with("Range", "0-4");
+        stands(&mut registry, &session, "01234");
+    }
+}
+
+/// SPEC F5, U18: what the header, the framing and the body say must agree.
+#[test]
+fn a_chunk_of_another_length_than_announced_is_refused_and_changes_nothing() {
+    let check = |call: fn(&str) -> Call| {
+        let (mut registry, session) = five_bytes();
+        let before = registry.memory.clone();
+        registry.call(call(&session)).refused(400, "SIZE_INVALID");
+        assert_eq!(registry.memory.records, before.records);
+        assert_eq!(registry.memory.objects, before.objects);
+        stands(&mut registry, &session, "01234");
+    };
+    check(|session| chunk(session, "5-9", "5678"));
+    check(|session| chunk(session, "5-6", "5678"));
+    check(|session| chunk(session, "5-5", ""));
+    check(|session| chunk(session, "5-9", "5678").chunked());
+    check(|session| chunk(session, "5-6", "5678").chunked());
+    check(|session| chunk(session, "5-5", "").chunked());
+    check(|session| chunk(session, "5-18446744073709551614", "5678"));
+}
+
+/// SPEC F6, U18: without Content-Length the place is checked all the same.
+#[test]
+fn content_range_counts_whether_or_not_the_length_is_told() {
+    let (mut registry, session) = five_bytes();
+    registry.call(chunk(&session, "0-4", "01234").chunked()).refused(416, "RANGE_INVALID");
+    registry.call(chunk(&session, "5-9", "56789").chunked()).expect(202).with("Range", "0-9");
+    stands(&mut registry, &session, "0123456789");
+}
+
+/// SPEC F6, F7, F12.
+#[test]
+fn streamed_bodies_are_appended() {
+    let mut registry = registry();
+    let session = registry.open("a");
+    registry.call(patch(&session).body("012")).expect(202).with("Range", "0-2");
+    registry.call(patch(&session).body("345").chunked()).expect(202).with("Range", "0-5");
+    let odd = patch(&session).body("67").header("Content-Type", "application/json");
+    registry.call(odd).expect(202).with("Range", "0-7");
+    registry.call(chunk(&session, "8-9", "89")).expect(202).with("Range", "0-9");
+    stands(&mut registry, &session, "0123456789");
+}
+
+/// SPEC F13, G2: Docker's client wants the second number no smaller than the first.
+#[test]
+fn an_empty_chunk_changes_nothing() {
+    let mut registry = registry();
+    let session = registry.open("a");
+    registry.get(&session).expect(204).with("Range", "0-0");
+    registry.call(patch(&session)).expect(202).with("Range", "0-0");
+    registry.call(patch(&session).chunked()).expect(202).with("Range", "0-0");
+    registry.call(patch(&session).body("0")).expect(202).with("Range", "0-0");
+    registry.call(patch(&session)).expect(202).with("Range", "0-0");
+    stands(&mut registry, &session, "0");
+}
+
+/// SPEC F9, U18: there is no minimum size.
+#[test]
+fn many_tiny_chunks_make_a_blob() {
+    let mut registry = registry();
+    let session = registry.open("a");
+    let bytes: String = (0..300).map(|i| char::from(b'a' + (i % 26) as u8)).collect();
+    for (i, byte) in bytes.char_indices() {
+        registry.call(chunk(&session, &format!("{i}-{i}"), &byte.to_string())).expect(202);
+    }
+    stands(&mut registry, &session, &bytes);
+}
+
+/// SPEC F8: the suite asks for the status at the very URL of the refused request.
+#[test]
+fn the_status_can_be_had_at_every_url_the_session_was_used_by() {
+    let (mut registry, session) = five_bytes();
+    registry.get(format!("{session}?digest={}&_state=x", sha256(""))).expect(204).with("Range", "0-4");
+}
+
+/// SPEC F10, G3, H7, I1, U19.
+#[test]
+fn a_session_that_is_over_is_unknown() {
+    let over = |registry: &mut InMemory, session: &str| {
+        for call in [get(session), chunk(session, "5-5", "5"), patch(session).body("5"), delete(session)] {
+            registry.call(call).refused(404, "BLOB_UPLOAD_UNKNOWN");
+        }
+        let finish = put(format!("{session}?digest={}", sha256("01234")));
+        registry.call(finish).refused(404, "BLOB_UPLOAD_UNKNOWN");
+        registry.head(session).expect(404);
+    };
+    let (mut registry, session) = five_bytes();
+    registry.delete(&session).expect(204);
+    over(&mut registry, &session);
+    let (mut registry, session) = five_bytes();
+    registry.call(put(format!("{session}?digest={}", sha256("01234")))).expect(201);
+    over(&mut registry, &session);
+    let (mut registry, session) = five_bytes();
+    registry.advance(registry_lifetime() * 2);
+    registry.sweep();
+    over(&mut registry, &session);
+}
+
+fn registry_lifetime() -> std::time::Duration {
+    orlop_core::Config::default().upload_lifetime
+}
+
+/// SPEC F11, U4, U19.
+#[test]
+fn a_session_belongs_to_its_repository() {
+    let (mut registry, session) = five_bytes();
+    let foreign = session.replace("/v2/a/", "/v2/b/");
+    for call in [get(&foreign), chunk(&foreign, "5-5", "5"), patch(&foreign).body("5"), delete(&foreign)] {
+        registry.call(call).refused(404, "BLOB_UPLOAD_UNKNOWN");
+    }
+    let finish = put(format!("{foreign}?digest={}", sha256("01234")));
+    registry.call(finish).refused(404, "BLOB_UPLOAD_UNKNOWN");
+    stands(&mut registry, &session, "01234");
+}
+
+/// SPEC F14, U18: what came is kept, whether or not it was announced how much would.
+#[test]
+fn a_chunk_that_is_cut_off_keeps_what_came() {
+    let cuts: [fn(&str) -> Call; 4] = [
+        |session| patch(session).body("567").length(100),
+        |session| patch(session).body("567").chunked().cut(),
+        |session| chunk(session, "5-9", "567").length(5),
+        |session| chunk(session, "5-9", "567").chunked().cut(),
+    ];
+    for cut in cuts {
+        let (mut registry, session) = five_bytes();
+        registry.call(cut(&session)).refused(400, "SIZE_INVALID");
+        registry.get(&session).expect(204).with("Range", "0-7");
+        registry.call(chunk(&session, "8-9", "89")).expect(202).with("Range", "0-9");
+        stands(&mut registry, &session, "0123456789");
+    }
+}
+
+/// SPEC F14.
+#[test]
+fn a_chunk_that_is_cut_off_before_its_first_byte_changes_nothing() {
+    let (mut registry, session) = five_bytes();
+    registry.call(patch(&session).chunked().cut()).refused(400, "SIZE_INVALID");
+    stands(&mut registry, &session, "01234");
+}
+
+/// SPEC F14, U29: nothing but the storage remembers a session.
+#[test]
+fn a_session_survives_a_restart() {
+    let (registry, session) = five_bytes();
+    let mut registry = registry.restarted(orlop_core::Config::default());
+    registry.call(chunk(&session, "5-9", "56789")).expect(202).with("Range", "0-9");
+    stands(&mut registry, &session, "0123456789");
+}

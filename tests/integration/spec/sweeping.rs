@@ -1,0 +1,321 @@
+//! The sweep: what nobody can reach goes, and nothing else (SPEC I2, L9, U19).
+
+use std::time::Duration;
+
+use orlop_conformance::image::{AMD64, ARM64, Manifest, OCI_INDEX, sha256, sha512};
+use orlop_conformance::system::{InMemory, System, blob, get, manifest, patch, post, put, referrers, uploads};
+use orlop_core::Config;
+use orlop_core::effect::{Object, PartId};
+use orlop_core::registry::Report;
+
+use crate::{configured, registry};
+
+const HOUR: Duration = Duration::from_secs(3600);
+const DAY: Duration = Duration::from_secs(24 * 3600);
+
+fn policy(untagged: Duration) -> InMemory {
+    configured(|config| config.untagged_lifetime = Some(untagged))
+}
+
+/// Everything that was pushed and not deleted answers as before.
+#[track_caller]
+fn reachable(registry: &mut InMemory, repository: &str, reference: &str, image: &Manifest) {
+    assert_eq!(registry.get(manifest(repository, reference)).expect(200).body(), image.bytes());
+    for bytes in image.blobs() {
+        assert_eq!(registry.get(blob(repository, sha256(bytes))).expect(200).body(), bytes);
+    }
+}
+
+/// SPEC I2, U19: a session that rests is over; one that is touched is not.
+#[test]
+fn sessions_time_out_and_their_bytes_are_freed() {
+    let mut registry = registry();
+    let lifetime = Config::default().upload_lifetime;
+    let [resting, used] = [registry.open("a"), registry.open("a")];
+    for session in [&resting, &used] {
+        registry.call(patch(session).body("01234")).expect(202);
+    }
+    registry.advance(lifetime / 2);
+    registry.call(patch(&used).body("56789")).expect(202);
+    registry.advance(lifetime / 2);
+    assert_eq!(registry.sweep(), Report::default(), "at the very limit both live");
+    registry.advance(Duration::from_millis(1));
+    assert_eq!(registry.sweep(), Report { uploads_expired: 1, ..Report::default() });
+    registry.get(&resting).refused(404, "BLOB_UPLOAD_UNKNOWN");
+    registry.get(&used).expect(204).with("Range", "0-9");
+    assert_eq!(registry.memory.objects.len(), 2, "the parts of the other session");
+    registry.call(put(format!("{used}?digest={}", sha256("0123456789")))).expect(201);
+}
+
+/// SPEC I2: a long upload keeps its parts, however old the first of them.
+#[test]
+fn the_parts_of_a_living_session_are_never_strays() {
+    let mut registry = registry();
+    let session = registry.open("a");
+    for i in 0..10 {
+        registry.call(patch(&session).body(i.to_string())).expect(202);
+        registry.advance(3 * DAY);
+        registry.sweep();
+    }
+    registry.call(put(format!("{session}?digest={}", sha256("0123456789")))).expect(201);
+    assert_eq!(registry.get(blob("a", sha256("0123456789"))).expect(200).body(), b"0123456789");
+}
+
+/// SPEC L9, K9: there is time to push the manifest after its blobs, and no more.
+#[test]
+fn a_blob_that_no_manifest_uses_goes_after_its_grace() {
+    let mut registry = registry();
+    let digest = registry.push_blob("a", "content");
+    registry.advance(DAY);
+    assert_eq!(registry.sweep(), Report::default());
+    registry.get(blob("a", &digest)).expect(200);
+    // Pushed, or mounted, again, it has time again.
+    registry.push_blob("a", "content");
+    registry.advance(HOUR);
+    assert_eq!(registry.sweep(), Report::default());
+    registry.advance(DAY);
+    let expected =
+        Report { links_removed: 1, blobs_removed: 1, repositories_removed: 1, bytes_freed: 7, ..Report::default() };
+    assert_eq!(registry.sweep(), expected);
+    registry.get(blob("a", &digest)).refused(404, "BLOB_UNKNOWN");
+    assert!(registry.memory.records.is_empty() && registry.memory.objects.is_empty());
+    assert_eq!(registry.sweep(), Report::default());
+}
+
+/// SPEC E15: a mount is as good as a push.
+#[test]
+fn a_blob_that_is_mounted_again_has_its_grace_again() {
+    let mut registry = registry();
+    let digest = registry.push_blob("a", "content");
+    registry.advance(DAY);
+    registry.post(format!("{}?mount={digest}&from=a", uploads("a"))).expect(201);
+    registry.advance(HOUR);
+    registry.sweep();
+    registry.get(blob("a", &digest)).expect(200);
+}
+
+/// U5: a blob is there as long as one repository holds it.
+#[test]
+fn the_bytes_of_a_blob_go_with_its_last_holder() {
+    let mut registry = registry();
+    let digest = registry.push_blob("a", "content");
+    registry.post(format!("{}?mount={digest}&from=a", uploads("b"))).expect(201);
+    registry.delete(blob("a", &digest)).expect(202);
+    assert_eq!(registry.sweep(), Report::default());
+    assert_eq!(registry.get(blob("b", &digest)).expect(200).body(), b"content");
+    registry.delete(blob("b", &digest)).expect(202);
+    let expected = Report { blobs_removed: 1, bytes_freed: 7, ..Report::default() };
+    assert_eq!(registry.sweep(), expected);
+    assert!(registry.memory.objects.is_empty());
+}
+
+/// SPEC L9: whatever can be reached stays for ever.
+#[test]
+fn nothing_that_can_be_reached_is_lost() {
+    let mut registry = policy(HOUR);
+    let amd = registry.push_image("a", "v1", AMD64, "amd");
+    let arm = registry.push_image("a", "v1", ARM64, "arm");
+    let child = registry.push_image("a", "temporary", ARM64, "child");
+    let inner = Manifest::index(&[&child]);
+    registry.push("a", inner.digest(), &inner);
+    let outer = Manifest::index(&[&inner, &amd]);
+    registry.push("a", "all", &outer);
+    registry.delete(manifest("a", "temporary")).expect(202);
+    let signature = Manifest::artifact("x/y", "signature").about(&child);
+    registry.push("a", signature.digest(), &signature);
+    let countersignature = Manifest::artifact("x/y", "counter").about(&signature);
+    registry.push("a", countersignature.digest(), &countersignature);
+    let long = sha512(amd.bytes());
+    let push = put(manifest("a", &long) + "?tag=long").header("Content-Type", amd.media_type()).body(amd.bytes());
+    registry.call(push).expect(201);
+    registry.push("b", "v1", &amd);
+    for _ in 0..5 {
+        registry.advance(30 * DAY);
+        let Report { manifests_removed, blobs_removed, links_removed, .. } = registry.sweep();
+        assert_eq!((manifests_removed, blobs_removed, links_removed), (0, 0, 0));
+    }
+    reachable(&mut registry, "a", "v1", &arm);
+    reachable(&mut registry, "a", &amd.digest(), &amd);
+    reachable(&mut registry, "a", "long", &amd);
+    reachable(&mut registry, "a", "all", &outer);
+    reachable(&mut registry, "a", &inner.digest(), &inner);
+    reachable(&mut registry, "a", &child.digest(), &child);
+    reachable(&mut registry, "a", &signature.digest(), &signature);
+    reachable(&mut registry, "a", &countersignature.digest(), &countersignature);
+    reachable(&mut registry, "b", "v1", &amd);
+    let list = registry.call(get(manifest("a", "v1")).header("Accept", OCI_INDEX)).expect(200);
+    assert_eq!(list.json()["manifests"].as_array().map(Vec::len), Some(2));
+}
+
+/// SPEC L9: without a policy untagged manifests stay for ever.
+#[test]
+fn untagged_manifests_stay_unless_a_policy_says_otherwise() {
+    let mut registry = registry();
+    let image = Manifest::image(AMD64, "layer");
+    registry.push("a", image.digest(), &image);
+    registry.advance(10_000 * DAY);
+    assert_eq!(registry.sweep(), Report::default());
+    reachable(&mut registry, "a", &image.digest(), &image);
+}
+
+/// The policy: what neither a tag nor an index names and what refers to nothing goes, blobs and all.
+#[test]
+fn untagged_manifests_go_where_a_policy_says_so() {
+    let mut registry = policy(DAY);
+    let image = Manifest::image(AMD64, "layer");
+    registry.push("a", image.digest(), &image);
+    let kept = registry.push_image("a", "kept", ARM64, "kept");
+    registry.advance(DAY);
+    assert_eq!(registry.sweep(), Report::default());
+    registry.advance(HOUR);
+    let size: usize = image.blobs().iter().chain([&image.bytes()]).map(|bytes| bytes.len()).sum();
+    let expected = Report {
+        manifests_removed: 1,
+        links_removed: 2,
+        blobs_removed: 2,
+        bytes_freed: size as u64,
+        ..Report::default()
+    };
+    assert_eq!(registry.sweep(), expected);
+    registry.get(manifest("a", image.digest())).refused(404, "MANIFEST_UNKNOWN");
+    registry.get(blob("a", sha256("layer"))).refused(404, "BLOB_UNKNOWN");
+    reachable(&mut registry, "a", "kept", &kept);
+}
+
+/// The policy counts from when the last tag left the manifest, not from when it was pushed: whoever has just
+/// resolved the tag still finds it.
+#[test]
+fn an_old_manifest_has_its_time_when_its_tag_leaves_it() {
+    for moved in [true, false] {
+        let mut registry = policy(DAY);
+        let image = registry.push_image("a", "v1", AMD64, "old");
+        registry.advance(30 * DAY);
+        if moved {
+            registry.push_image("a", "v1", ("windows", "amd64"), "new");
+            registry.push("a", "v1", &Manifest::index(&[]));
+        } else {
+            registry.delete(manifest("a", "v1")).expect(202);
+        }
+        registry.advance(DAY);
+        registry.sweep();
+        reachable(&mut registry, "a", &image.digest(), &image);
+        registry.advance(HOUR);
+        registry.sweep();
+        registry.get(manifest("a", image.digest())).refused(404, "MANIFEST_UNKNOWN");
+    }
+}
+
+/// The policy, from the root to the leaves: one sweep takes an index, its children and what refers to them.
+#[test]
+fn an_untagged_index_takes_its_children_and_their_referrers_along() {
+    let mut registry = policy(DAY);
+    let child = Manifest::image(AMD64, "child");
+    registry.push("a", child.digest(), &child);
+    let index = Manifest::index(&[&child]);
+    registry.push("a", "v1", &index);
+    let signature = Manifest::artifact("x/y", "signature").about(&child);
+    registry.push("a", signature.digest(), &signature);
+    registry.delete(manifest("a", "v1")).expect(202);
+    registry.advance(2 * DAY);
+    let report = registry.sweep();
+    assert_eq!(report.manifests_removed, 3, "{report}");
+    assert!(registry.memory.records.is_empty(), "{:?}", registry.memory.records);
+    assert!(registry.memory.objects.is_empty());
+    let listed = registry.get(referrers("a", child.digest())).expect(200).json();
+    assert_eq!(listed["manifests"], serde_json::json!([]));
+}
+
+/// The maintained list: one that a tag has left behind goes after its grace; the tag's own stays.
+#[test]
+fn superseded_lists_go() {
+    let mut registry = registry();
+    let ask = |registry: &mut InMemory| {
+        let answer = registry.call(get(manifest("a", "v1")).header("Accept", OCI_INDEX)).expect(200);
+        sha256(answer.body())
+    };
+    registry.push_image("a", "v1", AMD64, "amd");
+    let old = ask(&mut registry);
+    registry.push_image("a", "v1", ARM64, "arm");
+    let new = ask(&mut registry);
+    assert_ne!(old, new);
+    registry.advance(HOUR);
+    assert_eq!(registry.sweep(), Report::default());
+    registry.head(manifest("a", &old)).expect(200);
+    registry.advance(DAY);
+    assert_eq!(registry.sweep().lists_removed, 1);
+    registry.head(manifest("a", &old)).expect(404);
+    registry.head(manifest("a", &new)).expect(200);
+    registry.delete(manifest("a", "v1")).expect(202);
+    registry.advance(2 * DAY);
+    assert_eq!(registry.sweep().lists_removed, 1);
+    registry.head(manifest("a", &new)).expect(404);
+}
+
+/// The children of a list that has been left behind live as long as the list is there, whatever the policy.
+#[test]
+fn a_list_that_is_still_served_keeps_its_children() {
+    let mut registry = policy(HOUR);
+    let old = registry.push_image("a", "v1", AMD64, "old");
+    let list = registry.call(get(manifest("a", "v1")).header("Accept", OCI_INDEX)).expect(200);
+    registry.push_image("a", "v1", AMD64, "new");
+    registry.advance(2 * HOUR);
+    registry.sweep();
+    registry.get(manifest("a", sha256(list.body()))).expect(200);
+    reachable(&mut registry, "a", &old.digest(), &old);
+    registry.advance(2 * DAY);
+    registry.sweep();
+    registry.get(manifest("a", sha256(list.body()))).refused(404, "MANIFEST_UNKNOWN");
+    registry.get(manifest("a", old.digest())).refused(404, "MANIFEST_UNKNOWN");
+}
+
+/// U29: what a crash left is erased once no call can be about to name it.
+#[test]
+fn strays_go_when_they_are_older_than_any_call() {
+    let mut registry = registry();
+    let session = registry.open("a");
+    registry.begin(patch(&session).body("chunk")).until("Commit", &mut registry).crash();
+    let digest = sha256("content");
+    registry
+        .begin(post(format!("{}?digest={digest}", uploads("a"))).body("content"))
+        .until("Commit", &mut registry)
+        .crash();
+    registry.call(patch(&session).body("kept")).expect(202);
+    let kept = registry.push_blob("a", "kept");
+    let strays = registry.memory.objects.len() - 2;
+    assert_eq!(strays, 3, "two parts and a content");
+    registry.advance(Config::default().call_lifetime);
+    assert_eq!(registry.sweep(), Report::default());
+    registry.advance(Duration::from_millis(1));
+    let report = registry.sweep();
+    assert_eq!((report.strays_removed, report.bytes_freed), (3, 5 + 7 + 7 + 4), "and a blob that nobody used");
+    assert_eq!(report.blobs_removed, 1);
+    registry.get(blob("a", kept)).refused(404, "BLOB_UNKNOWN");
+    registry.get(&session).expect(204).with("Range", "0-3");
+}
+
+/// Bytes that no call of this registry made are strays as well, and those that a record names are none.
+#[test]
+fn only_bytes_that_no_record_names_are_strays() {
+    let mut registry = registry();
+    let image = registry.push_image("a", "v1", AMD64, "layer");
+    let foreign = PartId { upload: uuid::Uuid::from_u128(7), nonce: uuid::Uuid::from_u128(8) };
+    let now = registry.memory.now;
+    registry.memory.objects.insert(Object::Part(foreign), ("stray".into(), now));
+    registry.advance(2 * DAY);
+    assert_eq!(registry.sweep(), Report { strays_removed: 1, bytes_freed: 5, ..Report::default() });
+    reachable(&mut registry, "a", "v1", &image);
+}
+
+/// A sweep of a store of many pages sees all of it.
+#[test]
+fn a_sweep_goes_through_every_page() {
+    let mut registry = registry();
+    for i in 0..1100 {
+        registry.push_blob(&format!("r{}", i % 3), format!("content {i}"));
+    }
+    let image = registry.push_image("r1", "v1", AMD64, "layer");
+    registry.advance(2 * DAY);
+    let report = registry.sweep();
+    assert_eq!((report.links_removed, report.blobs_removed, report.repositories_removed), (1100, 1100, 2));
+    reachable(&mut registry, "r1", "v1", &image);
+}

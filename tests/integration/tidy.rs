@@ -1,0 +1,289 @@
+//! What reviewers should not have to look for: the rules of the house, checked on the sources as text.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// A file of the project and its text.
+struct Source {
+    /// From the root of the workspace.
+    path: String,
+    text: String,
+}
+
+impl Source {
+    /// The lines of code, without comments, and their numbers.
+    fn code(&self) -> impl Iterator<Item = (usize, &str)> {
+        let lines = self.text.lines().enumerate().filter(|(_, line)| !line.trim_start().starts_with("//"));
+        lines.map(|(i, line)| (i + 1, line.split(" // ").next().unwrap_or(line)))
+    }
+}
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the tests are a member of the workspace").into()
+}
+
+/// Every text file that people write, but for what the tests hold as data.
+fn sources() -> Vec<Source> {
+    let mut sources = Vec::new();
+    let mut directories = vec![root()];
+    while let Some(directory) = directories.pop() {
+        for entry in fs::read_dir(&directory).expect("a directory can be read") {
+            let path = entry.expect("an entry can be read").path();
+            let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            if path.is_dir() {
+                if !matches!(name.as_str(), ".git" | "target" | "node_modules" | "pkg") {
+                    directories.push(path);
+                }
+                continue;
+            }
+            let extension = path.extension().unwrap_or_default().to_string_lossy().into_owned();
+            let written = matches!(extension.as_str(), "rs" | "md" | "toml" | "sh" | "js" | "html" | "css" | "yml");
+            if let (true, Ok(text)) = (written || extension.is_empty(), fs::read_to_string(&path)) {
+                let path = path.strip_prefix(root()).expect("it is below").to_string_lossy().into_owned();
+                sources.push(Source { path, text });
+            }
+        }
+    }
+    sources.sort_by(|a, b| a.path.cmp(&b.path));
+    assert!(sources.len() > 30, "this is not the workspace");
+    sources
+}
+
+fn rust() -> Vec<Source> {
+    sources().into_iter().filter(|source| source.path.ends_with(".rs")).collect()
+}
+
+fn core() -> Vec<Source> {
+    rust().into_iter().filter(|source| source.path.starts_with("core/src/")).collect()
+}
+
+/// Fails with everything that was found.
+#[track_caller]
+fn none(what: &str, found: impl IntoIterator<Item = String>) {
+    let found: Vec<_> = found.into_iter().collect();
+    assert!(found.is_empty(), "{what}:\n  {}", found.join("\n  "));
+}
+
+#[test]
+fn one_file_of_the_core_names_std() {
+    let names_std =
+        |source: &Source| source.code().any(|(_, line)| line.contains("std::") || line.contains("crate std"));
+    let files: Vec<_> = core().into_iter().filter(names_std).map(|source| source.path).collect();
+    assert_eq!(files, ["core/src/step.rs"]);
+}
+
+/// Two places that make keys would have to agree.
+#[test]
+fn keys_of_records_are_made_in_one_file() {
+    let core = core();
+    let keys = core.iter().find(|source| source.path == "core/src/keys.rs").expect("the map of the registry");
+    let mut families = BTreeSet::new();
+    for (_, line) in keys.code() {
+        let literal = line.split('"').nth(1).filter(|_| line.contains("Key(") || line.contains("Prefix("));
+        families.extend(literal.and_then(|literal| literal.split_once('/')).map(|(family, _)| family));
+    }
+    let expected =
+        ["repo", "tag", "tagged", "platforms", "manifest", "payload", "referrer", "link", "holder", "use", "blob"];
+    none("these families are not found", expected.iter().filter(|f| !families.contains(*f)).map(ToString::to_string));
+    let others = core.iter().filter(|source| source.path != keys.path);
+    let made = others.flat_map(|source| {
+        source.code().filter_map(|(number, line)| {
+            let family = families.iter().find(|family| line.contains(&format!("\"{family}/")))?;
+            Some(format!("{}:{number} spells `{family}/`", source.path))
+        })
+    });
+    none("keys are made in keys.rs alone", made);
+}
+
+#[test]
+fn no_file_is_too_long_to_read() {
+    const LINES: usize = 600;
+    let long = rust().into_iter().filter(|source| source.text.lines().count() > LINES);
+    none("these files have more than one subject", long.map(|source| source.path));
+}
+
+#[test]
+fn every_file_is_named_after_its_subject() {
+    let nameless = ["utils", "util", "common", "helpers", "helper", "types", "misc"];
+    let nameless = sources().into_iter().filter(|source| {
+        let mut parts = source.path.split(['/', '.']);
+        parts.any(|part| nameless.contains(&part))
+    });
+    none("these names say nothing", nameless.map(|source| source.path));
+}
+
+#[test]
+fn nothing_is_left_for_later() {
+    // In two halves, so that this file does not speak of itself.
+    let marks = [["TO", "DO"], ["FIX", "ME"], ["to", "do!"], ["un", "implemented!"], ["#[", "ignore"]];
+    let marks = marks.map(|halves| halves.concat());
+    let left = sources().into_iter().filter(|source| source.path != "tests/SPEC.md").flat_map(|source| {
+        let lines = source.text.lines().enumerate();
+        let marked = lines.filter(|(_, line)| marks.iter().any(|mark| line.contains(mark.as_str())));
+        marked.map(|(i, line)| format!("{}:{}: {}", source.path, i + 1, line.trim())).collect::<Vec<_>>()
+    });
+    none("this is left to be done", left);
+}
+
+#[test]
+fn no_file_speaks_of_places_outside_the_project() {
+    let outside = [["shared", "/"], [".lib", "rary"], ["/wo", "rk/"]].map(|halves| halves.concat());
+    let told = sources().into_iter().flat_map(|source| {
+        let lines = source.text.lines().enumerate();
+        let named = lines.filter(|(_, line)| outside.iter().any(|word| line.contains(word.as_str())));
+        named.map(|(i, line)| format!("{}:{}: {}", source.path, i + 1, line.trim())).collect::<Vec<_>>()
+    });
+    none("no reader has these", told);
+}
+
+/// The items of the specification: their numbers and levels.
+fn items() -> BTreeMap<String, String> {
+    let spec = fs::read_to_string(root().join("tests/SPEC.md")).expect("tests/SPEC.md");
+    let mut items = BTreeMap::new();
+    for line in spec.lines() {
+        // Sections T and U have several items on a line.
+        let starts = line.split(". ").flat_map(|sentence| sentence.split_once(' ').map(|_| sentence));
+        for sentence in std::iter::once(line).chain(starts.filter(|_| line.starts_with(['T', 'U']))) {
+            let mut words = sentence.split_whitespace();
+            if let (Some(number), Some(level)) = (words.next(), words.next())
+                && is_item(number)
+            {
+                items.entry(number.into()).or_insert_with(|| level.into());
+            }
+        }
+    }
+    items
+}
+
+/// A capital letter and a number.
+fn is_item(word: &str) -> bool {
+    let mut characters = word.chars();
+    let section = characters.next().is_some_and(|first| first.is_ascii_uppercase());
+    let number = characters.as_str();
+    section && !number.is_empty() && number.bytes().all(|b| b.is_ascii_digit())
+}
+
+/// What a source cites as `SPEC A1, B2–B4` in its comments.
+fn cited(source: &Source) -> BTreeSet<String> {
+    let mut cited = BTreeSet::new();
+    // A citation may go on in the next line of the comment.
+    let comments = source.text.lines().map(str::trim).filter_map(|line| line.split_once("//").map(|(_, rest)| rest));
+    let text = comments.map(|line| line.trim_start_matches(['/', '!', ' '])).collect::<Vec<_>>().join(" ");
+    for citation in text.split("SPEC ").skip(1) {
+        let mut last: Option<(char, u32)> = None;
+        for (i, word) in citation.split(' ').enumerate() {
+            for (j, part) in word.split('–').enumerate() {
+                let item = part.trim_end_matches(|c: char| !c.is_ascii_alphanumeric());
+                if !is_item(item) {
+                    break;
+                }
+                let section = item.chars().next().expect("a section");
+                let number: u32 = item[1..].parse().expect("a number");
+                let first = match last {
+                    Some((from, first)) if j == 1 && from == section => first,
+                    _ => number,
+                };
+                cited.extend((first..=number).map(|number| format!("{section}{number}")));
+                last = Some((section, number));
+            }
+            let goes_on = word.ends_with(',') && last.is_some() && i < 40;
+            if !goes_on {
+                break;
+            }
+        }
+    }
+    cited
+}
+
+#[test]
+fn every_item_of_the_specification_that_is_cited_exists() {
+    let items = items();
+    assert!(items.len() > 200, "{}", items.len());
+    let wrong = rust().into_iter().flat_map(|source| {
+        let wrong = cited(&source).into_iter().filter(|item| !items.contains_key(item)).collect::<Vec<_>>();
+        wrong.into_iter().map(move |item| format!("{} cites {item}", source.path))
+    });
+    none("there are no such items", wrong);
+}
+
+/// The items that the core cannot show, and who does.
+const ELSEWHERE: [(&str, &str); 9] = [
+    ("A2", "who is asking, hosts know: see section Q"),
+    ("A6", "the registry redirects nobody"),
+    ("A10", "the registry warns of nothing"),
+    ("A11", "hosts limit rates; the core has the code"),
+    ("A15", "the official conformance program is run against the server"),
+    ("C12", "the registry redirects nobody"),
+    ("K17", "no repository is read-only"),
+    ("K18", "codes of schema 1, which is not taken"),
+    ("P4", "who is asking, and how often, hosts know"),
+];
+
+#[test]
+fn every_demand_of_the_specification_has_a_test() {
+    let tests = rust().into_iter().filter(|source| source.path.starts_with("tests/integration/spec/"));
+    let tested: BTreeSet<String> = tests.flat_map(|source| cited(&source)).collect();
+    let demands = items().into_iter().filter(|(item, _)| ('A'..='P').any(|section| item.starts_with(section)));
+    let untested = demands.filter(|(item, _)| !tested.contains(item) && !ELSEWHERE.iter().any(|(e, _)| e == item));
+    none("no test cites these", untested.map(|(item, level)| format!("{item} {level}")));
+}
+
+/// A dependency that nobody uses is one to review for nothing.
+#[test]
+fn every_dependency_is_used() {
+    let sources = sources();
+    let manifest = |path: &str| sources.iter().find(|source| source.path == path).map(|source| source.text.as_str());
+    let names = |text: &str, table: &str| -> Vec<String> {
+        let lines = text.lines().skip_while(|line| line.trim() != format!("[{table}]")).skip(1);
+        let lines = lines.take_while(|line| !line.starts_with('['));
+        let named = lines.filter_map(|line| line.split(['=', '.', ' ']).next());
+        named.filter(|name| !name.is_empty() && !name.starts_with('#')).map(String::from).collect()
+    };
+    let workspace = manifest("Cargo.toml").expect("the workspace");
+    let members = ["core", "host-native", "host-wasm", "tests"];
+    let mut unused = Vec::new();
+    let mut wanted = BTreeSet::new();
+    for member in members {
+        let Some(text) = manifest(&format!("{member}/Cargo.toml")) else { continue };
+        let code: Vec<_> = rust().into_iter().filter(|source| source.path.starts_with(&format!("{member}/"))).collect();
+        for table in ["dependencies", "dev-dependencies", "build-dependencies"] {
+            for name in names(text, table) {
+                let path = name.replace('-', "_");
+                let used = code.iter().any(|source| source.code().any(|(_, line)| line.contains(&path)));
+                if !used {
+                    unused.push(format!("{member} does not use {name}"));
+                }
+                wanted.insert(name);
+            }
+        }
+    }
+    unused.extend(names(workspace, "workspace.dependencies").into_iter().filter(|name| !wanted.contains(name)));
+    none("these dependencies are not used", unused);
+}
+
+/// Documents that name files lose them when the files move.
+#[test]
+fn the_files_that_documents_name_exist() {
+    let tops = ["core/", "host-native/", "host-wasm/", "tests/", ".ci/"];
+    let documents = ["README.md", "ARCHITECTURE.md", "CHANGELOG.md", "tests/README.md"];
+    let mut missing = Vec::new();
+    for document in documents {
+        let Ok(text) = fs::read_to_string(root().join(document)) else { continue };
+        for span in text.split('`').skip(1).step_by(2).filter(|span| tops.iter().any(|top| span.starts_with(top))) {
+            if span.contains([' ', '*', '<', '…', '\n']) {
+                continue;
+            }
+            let names = match (span.find('{'), span.find('}')) {
+                (Some(open), Some(close)) if open < close => {
+                    let names = span[open + 1..close].split(',');
+                    names.map(|name| format!("{}{name}{}", &span[..open], &span[close + 1..])).collect()
+                }
+                _ => vec![span.to_owned()],
+            };
+            let gone = names.into_iter().filter(|name| !root().join(name).exists());
+            missing.extend(gone.map(|name| format!("{document} names {name}")));
+        }
+    }
+    none("these files are not there", missing);
+}

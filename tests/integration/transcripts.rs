@@ -1,0 +1,477 @@
+//! Golden transcripts: characteristic calls as text, effect by effect, in `tests/transcripts/`.
+//!
+//! The order of the effects is the design, so it is written down where a reviewer sees it change. `UPDATE=1 cargo
+//! test --test transcripts` writes the files anew; read the difference before you commit it.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::path::Path;
+use std::time::Duration;
+
+use orlop_conformance::image::{AMD64, ARM64, Manifest, OCI_INDEX, sha256, sha512};
+use orlop_conformance::system::{
+    Call, InMemory, System, blob, delete, get, manifest, patch, perform, post, put, uploads,
+};
+use orlop_core::config::Pattern;
+use orlop_core::effect::{Commit, Durability, Expect, Object, Scan, Step};
+use orlop_core::memory::RequestBody;
+use orlop_core::{Body, Config, Response};
+
+/// A registry whose calls are written down.
+struct Scribe {
+    registry: InMemory,
+    text: String,
+    names: Names,
+}
+
+#[test]
+fn push_of_an_image() {
+    let mut scribe = Scribe::new("A client pushes an image: blob by blob, then the manifest that names them.");
+    let image = Manifest::image(AMD64, "layer");
+    for (bytes, name) in image.blobs().iter().zip(["The configuration.", "The layer: the repository exists by now."]) {
+        scribe.call(post(format!("{}?digest={}", uploads("app"), sha256(bytes))).body(bytes.clone()), name);
+    }
+    scribe.call(push("app", "v1", &image), "One commit makes the manifest, its tag and its maintained list visible.");
+    scribe.end("push-image");
+}
+
+#[test]
+fn push_of_a_blob_in_chunks() {
+    let mut scribe = Scribe::new("A client opens a session, sends two chunks, and ends it with the digest.");
+    scribe.call(post(uploads("app")), "Nothing has been sent yet: the session may be lost in a crash.");
+    let session = scribe.session();
+    let chunk = |range: &str, bytes: &'static str| patch(&session).header("Content-Range", range).body(bytes);
+    scribe.call(chunk("0-4", "hello"), "Each chunk is a part of its own. The record moves on by one durable commit.");
+    scribe.call(chunk("5-10", " world"), "");
+    scribe.call(chunk("5-10", " world"), "The same again: refused before a byte is read.");
+    scribe.call(get(&session), "The status tells where to go on.");
+    let digest = sha256("hello world");
+    scribe.call(
+        put(format!("{session}?digest={digest}")),
+        "Bytes at rest, then the record that names them, then the rest goes.",
+    );
+    scribe.end("push-chunks");
+}
+
+#[test]
+fn chunk_that_is_cut_off() {
+    let mut scribe = Scribe::new("The connection breaks in the middle of a chunk: what came is kept.");
+    scribe.quietly(post(uploads("app")));
+    let session = scribe.session();
+    scribe.call(patch(&session).body("hel").chunked().cut(), "");
+    scribe.call(get(&session), "");
+    scribe.end("push-cut");
+}
+
+#[test]
+fn chunk_that_loses_a_race() {
+    let mut scribe = Scribe::new("Two chunks are sent for one place. The one that commits second has changed nothing.");
+    scribe.quietly(post(uploads("app")));
+    let session = scribe.session();
+    let winner = patch(&session).body("winner");
+    scribe.call_with(patch(&session).body("loser"), "", |registry, step| {
+        if step.name() == "Commit" && registry.get(&session).header("Range") == Some("0-0") {
+            registry.call(winner.clone()).expect(202);
+            return Some("the other chunk is received and committed in between");
+        }
+        None
+    });
+    scribe.end("race-chunks");
+}
+
+#[test]
+fn push_of_a_blob_under_an_unexpected_algorithm() {
+    let mut scribe =
+        Scribe::new("A session was hashed with SHA-256 while it came in, and is ended with a SHA-512 digest.");
+    scribe.quietly(post(uploads("app")));
+    let session = scribe.session();
+    scribe.quietly(patch(&session).body("content"));
+    scribe.call(
+        put(format!("{session}?digest={}", sha512("content"))),
+        "The bytes are read once more, from where they will stay.",
+    );
+    scribe.end("push-late-sha512");
+}
+
+#[test]
+fn push_of_a_blob_with_a_wrong_digest() {
+    let mut scribe = Scribe::new("A client says that its bytes are others than they are.");
+    scribe.quietly(post(uploads("app")));
+    let session = scribe.session();
+    scribe.quietly(patch(&session).body("content"));
+    scribe.call(
+        put(format!("{session}?digest={}", sha256("something else"))),
+        "The session is over; its record goes before its bytes.",
+    );
+    scribe.end("push-wrong-digest");
+}
+
+#[test]
+fn mounts() {
+    let mut scribe = Scribe::new("A blob that another repository holds is linked. No byte moves.");
+    let digest = scribe.registry.push_blob("base", "content");
+    scribe.call(post(format!("{}?mount={digest}&from=base", uploads("app"))), "");
+    scribe.call(
+        post(format!("{}?mount={}&from=base", uploads("app"), sha256("x"))),
+        "What cannot be mounted is an ordinary upload.",
+    );
+    scribe.end("mount");
+}
+
+#[test]
+fn pull_of_an_image() {
+    let mut scribe = Scribe::new("A client pulls: the tag, then the blobs that the manifest names.");
+    let image = scribe.registry.push_image("app", "v1", AMD64, "layer");
+    scribe.call(get(manifest("app", "v1")), "");
+    scribe.call(get(blob("app", sha256("layer"))), "The core has seen none of these bytes: the host streams them.");
+    scribe.call(get(blob("app", sha256("layer"))).header("Range", "bytes=1-2"), "");
+    let etag = format!("\"{}\"", image.digest());
+    scribe.call(get(manifest("app", "v1")).header("If-None-Match", etag), "The client asks whether the tag has moved.");
+    scribe.end("pull");
+}
+
+#[test]
+fn two_platforms_under_one_tag() {
+    let mut scribe =
+        Scribe::new("Two jobs push one platform each to a tag that is assembled: it becomes a list of both.");
+    let (amd, arm) = (Manifest::image(AMD64, "amd"), Manifest::image(ARM64, "arm"));
+    scribe.registry.push("multi/app", "v1", &amd);
+    for bytes in arm.blobs() {
+        scribe.registry.push_blob("multi/app", bytes.clone());
+    }
+    scribe
+        .call(push("multi/app", "v1", &arm), "The list is part of the commit. The pusher is told of its own manifest.");
+    scribe.call(get(manifest("multi/app", "v1")), "");
+    let single = get(manifest("multi/app", "v1")).header("Accept", amd.media_type());
+    scribe.call(single, "A client that accepts no list gets a plain image.");
+    scribe.end("assemble");
+}
+
+#[test]
+fn push_that_meets_another() {
+    let mut scribe = Scribe::new(
+        "Two clients push to one tag. Who commits second finds a conflict and looks again: no update is lost.",
+    );
+    let (amd, arm) = (Manifest::image(AMD64, "amd"), Manifest::image(ARM64, "arm"));
+    for image in [&amd, &arm] {
+        scribe.registry.push("app", image.digest(), image);
+    }
+    let mut met = false;
+    let other = push("app", "v1", &arm);
+    scribe.call_with(push("app", "v1", &amd), "", |registry, step| {
+        if step.name() == "Commit" && !met {
+            met = true;
+            registry.call(other.clone()).expect(201);
+            return Some("the other push runs from beginning to end in between");
+        }
+        None
+    });
+    scribe.call(get(manifest("app", "v1")).header("Accept", OCI_INDEX), "The list has both.");
+    scribe.end("race-tag");
+}
+
+#[test]
+fn manifest_without_its_blobs() {
+    let mut scribe = Scribe::new("A manifest is pushed before its blobs: refused, naming each that is missing.");
+    scribe.call(push("app", "v1", &Manifest::image(AMD64, "layer")), "");
+    scribe.end("push-incomplete");
+}
+
+#[test]
+fn deletes() {
+    let mut scribe = Scribe::new("A tag, a manifest and a blob are deleted. Bytes stay until the sweep.");
+    let image = scribe.registry.push_image("app", "v1", AMD64, "layer");
+    scribe.registry.push("app", "v2", &image);
+    scribe.call(delete(manifest("app", "v1")), "");
+    scribe.call(delete(manifest("app", image.digest())), "The manifest takes its tags along.");
+    scribe.call(delete(blob("app", sha256("layer"))), "");
+    scribe.end("delete");
+}
+
+#[test]
+fn sweeps() {
+    let mut scribe = Scribe::new(
+        "The sweep, a month later: an upload that was given up, a blob that nobody used, and what a crash left.",
+    );
+    scribe.registry.push_image("app", "v1", AMD64, "layer");
+    scribe.registry.push_blob("app", "unused");
+    let session = scribe.registry.open("app");
+    scribe.registry.call(patch(&session).body("hello")).expect(202);
+    let crashed = post(format!("{}?digest={}", uploads("app"), sha256("stray"))).body("stray");
+    scribe.registry.begin(crashed).until("Assemble", &mut scribe.registry).crash();
+    scribe.registry.advance(Duration::from_secs(30 * 24 * 3600));
+    scribe.sweep();
+    scribe.end("sweep");
+}
+
+fn push(repository: &str, reference: &str, image: &Manifest) -> Call {
+    put(manifest(repository, reference)).header("Content-Type", image.media_type()).body(image.bytes())
+}
+
+impl Scribe {
+    fn new(title: &str) -> Self {
+        let config = Config { assemble: vec![Pattern::new("multi/**")], ..Config::default() };
+        Self { registry: InMemory::new(config), text: format!("{title}\n"), names: Names::default() }
+    }
+
+    /// The session that was opened last.
+    fn session(&mut self) -> String {
+        let uploads = self.registry.memory.records.keys().filter_map(|key| key.as_str().strip_prefix("upload/"));
+        let id = uploads.last().expect("a session").to_owned();
+        format!("/v2/app/blobs/uploads/{id}")
+    }
+
+    /// A call that belongs to the story and is not written down.
+    fn quietly(&mut self, call: Call) {
+        let answer = self.registry.call(call);
+        assert!(answer.status() < 300, "{answer}");
+    }
+
+    fn call(&mut self, call: Call, why: &str) {
+        self.call_with(call, why, |_, _| None);
+    }
+
+    /// A call, with something that may happen before an effect.
+    fn call_with(
+        &mut self,
+        call: Call,
+        why: &str,
+        mut meanwhile: impl FnMut(&mut InMemory, &Step) -> Option<&'static str>,
+    ) {
+        self.say("");
+        if !why.is_empty() {
+            self.say(&format!("# {why}"));
+        }
+        self.say(&request(&call));
+        let ambient = self.registry.memory.ambient();
+        let mut step = self.registry.registry.call(call.request.clone(), ambient);
+        let response = loop {
+            if let Some(event) = meanwhile(&mut self.registry, &step) {
+                self.say(&format!("  ~ {event}"));
+            }
+            step = match step {
+                Step::Respond(response) => break response,
+                step => self.step(step, &call.body),
+            };
+        };
+        self.say(&self::response(&response));
+    }
+
+    fn sweep(&mut self) {
+        self.say("\nsweep");
+        let ambient = self.registry.memory.ambient();
+        let mut step = self.registry.registry.sweep(ambient);
+        let report = loop {
+            step = match step {
+                Step::Respond(report) => break report,
+                step => self.step(step, &RequestBody::default()),
+            };
+        };
+        self.say(&format!("= {report}"));
+    }
+
+    /// Performs one effect and writes it down.
+    fn step<R: std::fmt::Debug>(&mut self, step: Step<R>, body: &RequestBody) -> Step<R> {
+        let asked = question(&step);
+        let mut outcome = String::new();
+        let step = perform(&mut self.registry.memory, step, body, |_, came| {
+            outcome = format!("{came:?}");
+            None
+        });
+        let outcome =
+            outcome.strip_prefix("Ok(").and_then(|text| text.strip_suffix(')')).unwrap_or(&outcome).to_owned();
+        self.say(&format!("  {asked}"));
+        if outcome != "()" {
+            self.say(&format!("    → {}", plain(&outcome)));
+        }
+        step
+    }
+
+    fn say(&mut self, line: &str) {
+        let text = self.names.shorten(line);
+        for line in text.split('\n') {
+            writeln!(self.text, "{}", line.trim_end()).expect("a string takes everything");
+        }
+    }
+
+    /// Compares with the file, or writes it.
+    #[track_caller]
+    fn end(self, name: &str) {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("transcripts").join(name).with_extension("txt");
+        if std::env::var_os("UPDATE").is_some() {
+            return std::fs::write(&path, self.text).expect("the transcripts can be written");
+        }
+        let golden = std::fs::read_to_string(&path).unwrap_or_default();
+        if golden != self.text {
+            panic!("{} has changed (UPDATE=1 writes it anew):\n{}", path.display(), difference(&golden, &self.text));
+        }
+    }
+}
+
+fn request(call: &Call) -> String {
+    let mut text = format!("> {call}");
+    for (name, value) in call.request.headers.iter() {
+        write!(text, "\n>   {name}: {value}").expect("a string takes everything");
+    }
+    let length = call.body.bytes.len();
+    if length > 0 {
+        let framing = if call.request.length.is_some() { "" } else { ", chunked" };
+        let cut = if call.body.cut { ", then the connection breaks" } else { "" };
+        write!(text, "\n>   ({length} bytes{framing}{cut})").expect("a string takes everything");
+    }
+    text
+}
+
+/// A response, without what every response has.
+fn response(response: &Response) -> String {
+    let mut text = format!("< {}", response.status);
+    let always = ["Docker-Distribution-API-Version", "X-Content-Type-Options"];
+    for (name, value) in response.headers.iter().filter(|(name, _)| !always.contains(name)) {
+        write!(text, "\n<   {name}: {value}").expect("a string takes everything");
+    }
+    match &response.body {
+        Body::Empty => {}
+        Body::Bytes(bytes) => {
+            write!(text, "\n<   {}", String::from_utf8_lossy(bytes)).expect("a string takes everything")
+        }
+        Body::Content { content, pieces } => {
+            write!(text, "\n<   ({pieces:?} of content {content})").expect("a string takes everything");
+        }
+    }
+    text
+}
+
+/// What is asked, one line for each thing that a commit expects or changes.
+fn question<R: std::fmt::Debug>(step: &Step<R>) -> String {
+    match step {
+        Step::Commit(ask) => commit(&ask.effect),
+        Step::Get(ask) => format!("Get {}", list(&ask.effect.keys)),
+        Step::Scan(ask) => {
+            let Scan { prefix, after, .. } = &ask.effect;
+            let after = after.as_ref().map(|after| format!(" after {after:?}")).unwrap_or_default();
+            format!("Scan {prefix:?}{after}")
+        }
+        Step::Receive(ask) => format!("Receive into part {}, past {:?}", ask.effect.part, ask.effect.meter),
+        Step::Assemble(ask) => {
+            let parts: Vec<_> = ask.effect.parts.iter().map(ToString::to_string).collect();
+            format!("Assemble content {} of [{}]", ask.effect.content, parts.join(", "))
+        }
+        Step::Load(ask) => format!("Load content {}", ask.effect.content),
+        Step::Measure(ask) => format!("Measure content {}, past {:?}", ask.effect.content, ask.effect.meter),
+        Step::Erase(ask) => format!("Erase {}", object(&ask.effect.target)),
+        Step::Inventory(ask) => match &ask.effect.after {
+            Some(after) => format!("Inventory after {}", object(after)),
+            None => "Inventory".into(),
+        },
+        other => other.describe(),
+    }
+}
+
+fn commit(Commit { expect, put, delete, durability }: &Commit) -> String {
+    let mut text = match durability {
+        Durability::Durable => String::from("Commit, durably"),
+        Durability::Eventual => String::from("Commit, eventually"),
+    };
+    let mut line = |line: String| write!(text, "\n    {line}").expect("a string takes everything");
+    for expectation in expect {
+        line(match expectation {
+            Expect::Absent(key) => format!("expect no {key:?}"),
+            Expect::Present(key) => format!("expect {key:?}"),
+            Expect::Exactly(key, _) => format!("expect {key:?} unchanged"),
+            Expect::NoneUnder(prefix) => format!("expect none under {prefix:?}"),
+        });
+    }
+    for (key, value) in put {
+        line(format!("put {key:?} {}", String::from_utf8_lossy(value)));
+    }
+    for key in delete {
+        line(format!("delete {key:?}"));
+    }
+    text
+}
+
+fn object(object: &Object) -> String {
+    match object {
+        Object::Part(part) => format!("part {part}"),
+        Object::Content(content) => format!("content {content}"),
+    }
+}
+
+fn list<T: std::fmt::Debug>(items: &[T]) -> String {
+    items.iter().map(|item| format!("{item:?}")).collect::<Vec<_>>().join(", ")
+}
+
+/// Debug text with byte strings as the text that they are.
+fn plain(outcome: &str) -> String {
+    let mut text = String::new();
+    let mut rest = outcome;
+    while let Some(start) = rest.find("b\"") {
+        text.push_str(&rest[..start]);
+        let mut escaped = false;
+        rest = &rest[start + 2..];
+        let end = rest.find(|c| {
+            let closing = c == '"' && !escaped;
+            escaped = c == '\\' && !escaped;
+            closing
+        });
+        let end = end.expect("a byte string is closed");
+        text.push_str(&rest[..end].replace("\\\"", "\""));
+        rest = &rest[end + 1..];
+    }
+    text + rest
+}
+
+/// Short names for what is long: the first digits of digests, the number of the call in its ids.
+#[derive(Default)]
+struct Names {
+    calls: BTreeMap<String, usize>,
+}
+
+impl Names {
+    fn shorten(&mut self, text: &str) -> String {
+        let mut short = String::new();
+        let mut rest = text;
+        while let Some(first) = rest.chars().next() {
+            let hex = rest.bytes().take_while(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(b)).count();
+            if rest.len() >= 36 && rest.is_char_boundary(36) && is_nonce(&rest[..36]) {
+                let next = self.calls.len() + 1;
+                let call = *self.calls.entry(rest[..36].into()).or_insert(next);
+                write!(short, "#{call}").expect("a string takes everything");
+                rest = &rest[36..];
+            } else if hex >= 64 {
+                short.push_str(&rest[..8]);
+                short.push('…');
+                rest = &rest[hex..];
+            } else {
+                short.push(first);
+                rest = &rest[first.len_utf8()..];
+            }
+        }
+        short
+    }
+}
+
+fn is_nonce(text: &str) -> bool {
+    text.bytes().enumerate().all(|(i, byte)| match i {
+        8 | 13 | 18 | 23 => byte == b'-',
+        _ => byte.is_ascii_hexdigit(),
+    })
+}
+
+/// The lines that are not in both, where they begin to differ.
+fn difference(golden: &str, now: &str) -> String {
+    let (golden, now): (Vec<_>, Vec<_>) = (golden.lines().collect(), now.lines().collect());
+    let same = golden.iter().zip(&now).take_while(|(a, b)| a == b).count();
+    let tail = golden[same..].iter().rev().zip(now[same..].iter().rev()).take_while(|(a, b)| a == b).count();
+    let mut text = String::new();
+    for line in &golden[same.saturating_sub(3)..same] {
+        writeln!(text, "  {line}").expect("a string takes everything");
+    }
+    for line in &golden[same..golden.len() - tail] {
+        writeln!(text, "- {line}").expect("a string takes everything");
+    }
+    for line in &now[same..now.len() - tail] {
+        writeln!(text, "+ {line}").expect("a string takes everything");
+    }
+    text
+}

@@ -1,0 +1,313 @@
+//! The invariants of the records and bytes, checked on every store that a schedule, a fault or a crash leaves.
+//!
+//! They are read off the keys as text and the values as JSON: what a mistake in the core's own reading of records
+//! would hide is seen here. What the calls were promised is not here but in [`order`](super::order).
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use orlop_core::digest::Digest;
+use orlop_core::effect::{ContentId, Object, PartId};
+use orlop_core::memory::Memory;
+use orlop_core::record::{BlobRecord, PartRecord, UploadRecord};
+use serde_json::Value as Json;
+
+/// The records by family: what stands behind the first slash, and the value.
+struct Records<'a> {
+    memory: &'a Memory,
+    families: BTreeMap<&'a str, BTreeMap<&'a str, &'a [u8]>>,
+}
+
+type Check = Result<(), String>;
+
+macro_rules! ensure {
+    ($holds:expr, $($otherwise:tt)*) => {
+        if !$holds {
+            return Err(format!($($otherwise)*));
+        }
+    };
+}
+
+/// What holds at every moment. `deleted` are the digests that some call deletes explicitly: only these may be
+/// missing from what needs them.
+pub(super) fn hold(memory: &Memory, deleted: &BTreeSet<String>) -> Check {
+    let records = Records::read(memory);
+    records.contents()?;
+    records.holders()?;
+    records.manifests()?;
+    records.needs(deleted)?;
+    records.tags()?;
+    records.referrers()?;
+    records.uploads()?;
+    records.repositories()
+}
+
+/// What holds besides when all calls are over, every grace has passed and a sweep has been made.
+pub(super) fn hold_after_sweep(memory: &Memory) -> Check {
+    let records = Records::read(memory);
+    records.reachable()
+}
+
+/// What holds besides when all calls are over and neither a crash nor a failure has disturbed them: there are no
+/// bytes that no record names. (A disturbed call leaves them to the sweep.)
+pub(super) fn hold_undisturbed(memory: &Memory) -> Check {
+    Records::read(memory).strays()
+}
+
+impl<'a> Records<'a> {
+    fn read(memory: &'a Memory) -> Self {
+        let mut families: BTreeMap<&str, BTreeMap<&str, &[u8]>> = BTreeMap::new();
+        for (key, value) in &memory.records {
+            let (family, rest) = key.as_str().split_once('/').unwrap_or((key.as_str(), ""));
+            families.entry(family).or_default().insert(rest, value);
+        }
+        Self { memory, families }
+    }
+
+    fn family(&self, name: &str) -> impl Iterator<Item = (&'a str, &'a [u8])> + use<'a> {
+        self.families.get(name).cloned().unwrap_or_default().into_iter()
+    }
+
+    fn has(&self, family: &str, rest: &str) -> bool {
+        self.families.get(family).is_some_and(|records| records.contains_key(rest))
+    }
+
+    /// Invariant 1. The bytes behind a blob are there, have the recorded size and hash to its digest.
+    fn contents(&self) -> Check {
+        for (name, value) in self.family("blob") {
+            let digest: Digest = parse(name)?;
+            let BlobRecord { size, content } = json(name, value)?;
+            let content = Object::Content(ContentId { digest, nonce: content });
+            let Some((bytes, _)) = self.memory.objects.get(&content) else {
+                return Err(format!("the content of blob/{name} is not there"));
+            };
+            ensure!(bytes.len() as u64 == size, "blob/{name} has {} bytes and says {size}", bytes.len());
+            ensure!(digest.algorithm().digest(bytes) == digest, "the bytes of blob/{name} are others");
+        }
+        Ok(())
+    }
+
+    /// Invariant 2, for blobs. That a repository holds a blob is said both ways round, and the blob is there.
+    fn holders(&self) -> Check {
+        for (name, _) in self.family("link") {
+            let (repository, digest) = split(name, '@')?;
+            ensure!(self.has("holder", &format!("{digest}/{repository}")), "link/{name} has no holder");
+            ensure!(self.has("blob", digest), "link/{name} has no blob");
+        }
+        for (name, _) in self.family("holder") {
+            let (digest, repository) = split(name, '/')?;
+            ensure!(self.has("link", &format!("{repository}@{digest}")), "holder/{name} has no link");
+        }
+        Ok(())
+    }
+
+    /// Invariant 1, for manifests: a manifest and its payload are there together, and agree.
+    fn manifests(&self) -> Check {
+        for (name, value) in self.family("manifest") {
+            let digest: Digest = parse(split(name, '@')?.1)?;
+            let record: Json = json(name, value)?;
+            let Some(payload) = self.payload(name) else { return Err(format!("manifest/{name} has no payload")) };
+            ensure!(digest.algorithm().digest(payload) == digest, "the bytes of payload/{name} are others");
+            ensure!(record["size"] == payload.len(), "manifest/{name} says another size than {}", payload.len());
+        }
+        for family in ["payload", "left"] {
+            for (name, _) in self.family(family) {
+                ensure!(self.has("manifest", name), "{family}/{name} has no manifest");
+            }
+        }
+        Ok(())
+    }
+
+    /// Invariant 2, for what manifests need: `use/` says exactly that, and what is needed is there unless it was
+    /// deleted explicitly.
+    fn needs(&self, deleted: &BTreeSet<String>) -> Check {
+        let mut needed = BTreeSet::new();
+        for (name, _) in self.family("manifest") {
+            let (repository, digest) = split(name, '@')?;
+            for need in needs(&self.document(name)?) {
+                let target = format!("{repository}@{need}");
+                let there = self.has("link", &target) || self.has("manifest", &target);
+                ensure!(there || deleted.contains(&need), "manifest/{name} lacks {need}");
+                needed.insert(format!("{target}/{digest}"));
+            }
+        }
+        self.family_is("use", &needed)
+    }
+
+    /// Invariant 2, for tags: what a tag and its maintained list name is there, and `tagged/` says exactly that.
+    fn tags(&self) -> Check {
+        let mut tagged = BTreeSet::new();
+        let mut names = |name: &str, digest: &str| {
+            let (repository, tag) = split(name, ':')?;
+            tagged.insert(format!("{repository}@{digest}/{tag}"));
+            let there = self.has("manifest", &format!("{repository}@{digest}"));
+            ensure!(there, "the tag {name} names {digest}, which is not there");
+            Ok(())
+        };
+        for (name, value) in self.family("tag") {
+            names(name, text(&json::<Json>(name, value)?["digest"]))?;
+        }
+        for (name, value) in self.family("platforms") {
+            ensure!(self.has("tag", name), "platforms/{name} has no tag");
+            let record: Json = json(name, value)?;
+            let listed = record["images"].as_array().into_iter().flatten().map(|image| text(&image["digest"]));
+            let listed: Vec<&str> = listed.collect();
+            ensure!(!listed.is_empty(), "platforms/{name} lists nothing");
+            listed.iter().try_for_each(|digest| names(name, digest))?;
+            if let Some(list) = record["list"].as_str() {
+                names(name, list)?;
+                let (repository, _) = split(name, ':')?;
+                let document = self.document(&format!("{repository}@{list}"))?;
+                let children: Vec<_> = document["manifests"]
+                    .as_array()
+                    .into_iter()
+                    .flatten()
+                    .map(|child| text(&child["digest"]))
+                    .collect();
+                ensure!(children == listed, "the list of {name} is not one of its images");
+            }
+        }
+        self.family_is("tagged", &tagged)
+    }
+
+    /// Invariant 2, for referrers: the subject lists exactly the manifests that have it as theirs.
+    fn referrers(&self) -> Check {
+        let mut referrers = BTreeSet::new();
+        for (name, _) in self.family("manifest") {
+            let (repository, digest) = split(name, '@')?;
+            if let Some(subject) = self.document(name)?["subject"]["digest"].as_str() {
+                referrers.insert(format!("{repository}@{subject}/{digest}"));
+            }
+        }
+        self.family_is("referrer", &referrers)
+    }
+
+    /// Invariant 5. The parts of a session stand one behind the other without gap or overlap, and are what its
+    /// meter has seen.
+    fn uploads(&self) -> Check {
+        let mut sessions: BTreeMap<&str, BTreeMap<u64, &[u8]>> = BTreeMap::new();
+        for (name, value) in self.family("part") {
+            let (upload, nonce) = split(name, '/')?;
+            ensure!(self.has("upload", upload), "part/{name} has no session");
+            let PartRecord { offset } = json(name, value)?;
+            let part = PartId { upload: parse(upload)?, nonce: parse(nonce)? };
+            let Some((bytes, _)) = self.memory.objects.get(&Object::Part(part)) else {
+                return Err(format!("the bytes of part/{name} are not there"));
+            };
+            let rival = sessions.entry(upload).or_default().insert(offset, bytes);
+            ensure!(rival.is_none(), "two parts of {upload} stand at {offset}");
+        }
+        for (name, value) in self.family("upload") {
+            let record: UploadRecord = json(name, value)?;
+            let mut bytes = Vec::new();
+            for (offset, part) in sessions.remove(name).unwrap_or_default() {
+                ensure!(offset == bytes.len() as u64, "{name} has a part at {offset} and {} bytes before", bytes.len());
+                bytes.extend_from_slice(part);
+            }
+            ensure!(
+                record.offset() == bytes.len() as u64,
+                "{name} has {} bytes and says {}",
+                bytes.len(),
+                record.offset()
+            );
+            let Some(meter) = record.meter.resume() else { return Err(format!("the meter of {name} is damaged")) };
+            ensure!(meter.algorithm().digest(&bytes) == meter.digest(), "the meter of {name} saw other bytes");
+        }
+        Ok(())
+    }
+
+    /// What is in a repository is in one that exists.
+    fn repositories(&self) -> Check {
+        for (name, _) in self.family("manifest").chain(self.family("link")) {
+            ensure!(self.has("repo", split(name, '@')?.0), "{name} is in a repository that does not exist");
+        }
+        Ok(())
+    }
+
+    /// Invariant 6. Nothing is left that nothing leads to: no sessions, no bytes but the contents of blobs, no
+    /// blobs that no manifest needs, no lists that no tag names, no empty repositories.
+    fn reachable(&self) -> Check {
+        for family in ["upload", "part"] {
+            if let Some((name, _)) = self.family(family).next() {
+                return Err(format!("{family}/{name} has outlived its time"));
+            }
+        }
+        for (name, _) in self.family("blob") {
+            let held = self.family("holder").any(|(holder, _)| holder.starts_with(&format!("{name}/")));
+            ensure!(held, "blob/{name} is nobody's");
+        }
+        self.strays()?;
+        let needed = |name: &str| self.family("use").any(|(used, _)| used.starts_with(&format!("{name}/")));
+        for (name, _) in self.family("link") {
+            ensure!(needed(name), "link/{name} serves nothing");
+        }
+        for (name, value) in self.family("manifest") {
+            let record: Json = json(name, value)?;
+            let tagged = self.family("tagged").any(|(tagged, _)| tagged.starts_with(&format!("{name}/")));
+            ensure!(record["maintained"] != true || tagged || needed(name), "the list manifest/{name} is nobody's");
+        }
+        for (name, _) in self.family("repo") {
+            let inside = |(entry, _): (&str, &[u8])| entry.starts_with(&format!("{name}@"));
+            let filled = self.family("manifest").any(inside) || self.family("link").any(inside);
+            ensure!(filled, "repo/{name} is empty");
+        }
+        Ok(())
+    }
+
+    fn strays(&self) -> Check {
+        let mut named = BTreeSet::new();
+        for (name, value) in self.family("blob") {
+            let record: BlobRecord = json(name, value)?;
+            named.insert(Object::Content(ContentId { digest: parse(name)?, nonce: record.content }));
+        }
+        for (name, _) in self.family("part") {
+            let (upload, nonce) = split(name, '/')?;
+            named.insert(Object::Part(PartId { upload: parse(upload)?, nonce: parse(nonce)? }));
+        }
+        match self.memory.objects.keys().find(|object| !named.contains(object)) {
+            Some(stray) => Err(format!("{stray:?} belongs to nothing")),
+            None => Ok(()),
+        }
+    }
+
+    fn payload(&self, name: &str) -> Option<&'a [u8]> {
+        self.families.get("payload").and_then(|payloads| payloads.get(name)).copied()
+    }
+
+    fn document(&self, name: &str) -> Result<Json, String> {
+        json(name, self.payload(name).unwrap_or(b"null"))
+    }
+
+    fn family_is(&self, family: &str, expected: &BTreeSet<String>) -> Check {
+        let found: BTreeSet<String> = self.family(family).map(|(name, _)| name.to_string()).collect();
+        if let Some(missing) = expected.difference(&found).next() {
+            return Err(format!("{family}/{missing} is missing"));
+        }
+        if let Some(surplus) = found.difference(expected).next() {
+            return Err(format!("{family}/{surplus} has no reason"));
+        }
+        Ok(())
+    }
+}
+
+/// The digests that a manifest or index is made of.
+fn needs(document: &Json) -> BTreeSet<String> {
+    let lists = [&document["layers"], &document["manifests"]].into_iter().filter_map(Json::as_array).flatten();
+    let all = lists.chain(std::iter::once(&document["config"]));
+    all.filter_map(|descriptor| descriptor["digest"].as_str()).map(String::from).collect()
+}
+
+fn text(value: &Json) -> &str {
+    value.as_str().unwrap_or_default()
+}
+
+fn split(name: &str, at: char) -> Result<(&str, &str), String> {
+    name.split_once(at).ok_or_else(|| format!("the key …/{name} has no `{at}`"))
+}
+
+fn parse<T: std::str::FromStr>(text: &str) -> Result<T, String> {
+    text.parse().map_err(|_| format!("`{text}` does not read"))
+}
+
+fn json<T: serde::de::DeserializeOwned>(name: &str, value: &[u8]) -> Result<T, String> {
+    serde_json::from_slice(value).map_err(|error| format!("{name} does not read: {error}"))
+}

@@ -1,0 +1,217 @@
+//! Deliberately broken cores: wrappers between the core and its host that alter effects. If the explorer did not
+//! find each of them, it would not find the same mistake made by a person.
+
+use orlop_core::effect::{Assemble, Commit, Committed, ContentId, Durability, Erase, Expect, Fault, Object, PartId};
+use orlop_core::keys::Key;
+use orlop_core::memory::{Memory, RequestBody};
+
+use super::store::{Altered, Store};
+
+/// What is broken.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Mutation {
+    /// Nothing.
+    #[default]
+    None,
+    /// Commits of one sort do not expect this: the kind of expectation, and what its key begins with.
+    NotExpecting(Sort, Kind, &'static str),
+    /// Commits do not put the keys that begin so.
+    NotPutting(&'static str),
+    /// Commits do not delete the keys that begin so.
+    NotDeleting(&'static str),
+    /// A content is made only after the commit of the record that points to it.
+    CommitBeforeAssemble,
+    /// Contents and parts are erased before the commit that takes their record.
+    EraseBeforeCommit,
+    /// A conflict is taken for success.
+    ConflictAsDone,
+    /// Commits that put such a key promise less than they should.
+    Eventual(&'static str),
+    /// Commits that only remove promise less than they should.
+    EventualRemovals,
+    /// Contents are never erased.
+    ContentsStay,
+    /// Parts are never erased.
+    PartsStay,
+}
+
+/// A sort of commits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sort {
+    /// It takes something out of the registry, and puts at most when a tag left a manifest.
+    Removal,
+    /// Any other.
+    Push,
+}
+
+/// Every mutation, and the name of the scenario that finds it.
+///
+/// Three expectations are not in the list, because nothing can go wrong without them; the core keeps them so that
+/// each commit says by itself why it is right:
+///
+/// * a mount expects `blob/`: the link or holder that it expects implies the blob;
+/// * the sweep of a manifest expects nothing under `tagged/`: whoever points a tag at a manifest writes its
+///   record anew, and the sweep expects that unchanged;
+/// * the sweep of a repository expects its record unchanged: it expects it to be empty, and whoever fills it
+///   expects the record.
+pub const ALL: &[(Mutation, &str)] = &[
+    (Mutation::NotExpecting(Sort::Push, Kind::Absent, "tag/"), "one tag × two pushers"),
+    (Mutation::NotExpecting(Sort::Push, Kind::Absent, "manifest/"), "second platform × push the list as one's own"),
+    (Mutation::NotExpecting(Sort::Push, Kind::Absent, "blob/"), "push blob × push the same blob"),
+    (Mutation::NotExpecting(Sort::Push, Kind::Present, "repo/"), "push blob again × sweep"),
+    (Mutation::NotExpecting(Sort::Push, Kind::Present, "link/"), "push manifest × sweep"),
+    (Mutation::NotExpecting(Sort::Push, Kind::Present, "manifest/"), "push an index of an untagged manifest × sweep"),
+    (Mutation::NotExpecting(Sort::Push, Kind::Present, "holder/"), "mount from anywhere × delete × GET"),
+    (Mutation::NotExpecting(Sort::Push, Kind::Exactly, "tag/"), "move tag × delete by tag"),
+    (Mutation::NotExpecting(Sort::Push, Kind::Exactly, "manifest/"), "platform again × push the list as one's own"),
+    (Mutation::NotExpecting(Sort::Push, Kind::Exactly, "blob/"), "push blob again × sweep"),
+    (Mutation::NotExpecting(Sort::Push, Kind::Exactly, "upload/"), "PATCH × PATCH"),
+    (Mutation::NotExpecting(Sort::Removal, Kind::Present, "link/"), "delete blob × delete blob"),
+    (Mutation::NotExpecting(Sort::Removal, Kind::Exactly, "tag/"), "move tag × delete by tag"),
+    (Mutation::NotExpecting(Sort::Removal, Kind::Exactly, "manifest/"), "push under another tag × delete by digest"),
+    (Mutation::NotExpecting(Sort::Removal, Kind::Exactly, "blob/"), "sweep × sweep × push blob × delete it"),
+    (Mutation::NotExpecting(Sort::Removal, Kind::Exactly, "upload/"), "PATCH × PUT without a chunk"),
+    (Mutation::NotExpecting(Sort::Removal, Kind::Exactly, "link/"), "push blob again × sweep"),
+    (Mutation::NotExpecting(Sort::Removal, Kind::Absent, "manifest/"), "push a subject × GET its referrers × sweep"),
+    (Mutation::NotExpecting(Sort::Removal, Kind::NoneUnder, "use/"), "push manifest × sweep"),
+    (
+        Mutation::NotExpecting(Sort::Removal, Kind::NoneUnder, "manifest/"),
+        "push an empty index × sweep of its repository",
+    ),
+    (Mutation::NotExpecting(Sort::Removal, Kind::NoneUnder, "link/"), "push blob again × sweep"),
+    (Mutation::NotExpecting(Sort::Removal, Kind::NoneUnder, "holder/"), "push blob again × sweep"),
+    (Mutation::NotPutting("blob/"), "push blob × push the same blob"),
+    (Mutation::NotPutting("holder/"), "push blob × push the same blob"),
+    (Mutation::NotPutting("left/"), "move tag × sweep"),
+    (Mutation::NotPutting("link/"), "push blob × push the same blob"),
+    (Mutation::NotPutting("manifest/"), "push manifest × push the same"),
+    (Mutation::NotPutting("part/"), "PATCH × PATCH"),
+    (Mutation::NotPutting("payload/"), "push manifest × push the same"),
+    (Mutation::NotPutting("platforms/"), "push manifest × push the same"),
+    (Mutation::NotPutting("referrer/"), "push referrer × delete its subject"),
+    (Mutation::NotPutting("repo/"), "push blob × push the same blob"),
+    (Mutation::NotPutting("tag/"), "push manifest × push the same"),
+    (Mutation::NotPutting("tagged/"), "push manifest × push the same"),
+    (Mutation::NotPutting("upload/"), "mount × delete"),
+    (Mutation::NotPutting("use/"), "push manifest × push the same"),
+    (Mutation::NotDeleting("blob/"), "push blob × push the same blob"),
+    (Mutation::NotDeleting("holder/"), "push blob × push the same blob"),
+    (Mutation::NotDeleting("left/"), "one tag × two pushers"),
+    (Mutation::NotDeleting("link/"), "push blob × push the same blob"),
+    (Mutation::NotDeleting("manifest/"), "push manifest × push the same"),
+    (Mutation::NotDeleting("part/"), "PATCH × PATCH"),
+    (Mutation::NotDeleting("payload/"), "push manifest × push the same"),
+    (Mutation::NotDeleting("platforms/"), "move tag × delete by tag"),
+    (Mutation::NotDeleting("referrer/"), "delete referrer × push it again"),
+    (Mutation::NotDeleting("repo/"), "push blob × push the same blob"),
+    (Mutation::NotDeleting("tag/"), "move tag × delete by tag"),
+    (Mutation::NotDeleting("tagged/"), "one tag × two pushers"),
+    (Mutation::NotDeleting("upload/"), "mount × delete"),
+    (Mutation::NotDeleting("use/"), "push manifest × push the same"),
+    (Mutation::Eventual("blob/"), "push blob × push the same blob"),
+    (Mutation::Eventual("link/"), "push blob × push the same blob"),
+    (Mutation::Eventual("manifest/"), "push manifest × push the same"),
+    (Mutation::Eventual("part/"), "PATCH × PATCH"),
+    (Mutation::EventualRemovals, "push blob again × delete it"),
+    (Mutation::CommitBeforeAssemble, "push blob × push the same blob"),
+    (Mutation::EraseBeforeCommit, "push blob again × sweep"),
+    (Mutation::ConflictAsDone, "push blob × push the same blob"),
+    (Mutation::ContentsStay, "push blob × push the same blob"),
+    (Mutation::PartsStay, "push blob × push the same blob"),
+];
+
+/// A kind of expectation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs, reason = "they are called what they are")]
+pub enum Kind {
+    Absent,
+    Present,
+    Exactly,
+    NoneUnder,
+}
+
+fn kind(expectation: &Expect) -> (Kind, &str) {
+    match expectation {
+        Expect::Absent(key) => (Kind::Absent, key.as_str()),
+        Expect::Present(key) => (Kind::Present, key.as_str()),
+        Expect::Exactly(key, _) => (Kind::Exactly, key.as_str()),
+        Expect::NoneUnder(prefix) => (Kind::NoneUnder, prefix.as_str()),
+    }
+}
+
+fn sort(commit: &Commit) -> Sort {
+    let puts = commit.put.iter().any(|(key, _)| !key.as_str().starts_with("left/"));
+    if puts { Sort::Push } else { Sort::Removal }
+}
+
+impl Altered for Commit {
+    const CHANGES: bool = true;
+
+    fn perform(mut self, store: &mut Store, body: &RequestBody) -> Result<Committed, Fault> {
+        let begins = |key: &Key, with: &str| key.as_str().starts_with(with);
+        match store.mutation {
+            Mutation::NotExpecting(of, missing, with) if of == sort(&self) => self.expect.retain(|expectation| {
+                let (kind, key) = kind(expectation);
+                kind != missing || !key.starts_with(with)
+            }),
+            Mutation::NotPutting(with) => self.put.retain(|(key, _)| !begins(key, with)),
+            Mutation::NotDeleting(with) => self.delete.retain(|key| !begins(key, with)),
+            Mutation::Eventual(with) if self.put.iter().any(|(key, _)| begins(key, with)) => {
+                self.durability = Durability::Eventual;
+            }
+            Mutation::EventualRemovals if sort(&self) == Sort::Removal => self.durability = Durability::Eventual,
+            Mutation::EraseBeforeCommit => {
+                let pointed: Vec<_> = self.delete.iter().filter_map(|key| pointed_to(key, &store.memory)).collect();
+                for target in pointed {
+                    store.execute(Erase { target }, body)?;
+                }
+            }
+            _ => {}
+        }
+        let mut committed = store.commit(self)?;
+        store.due = !store.delayed.is_empty();
+        if store.mutation == Mutation::ConflictAsDone {
+            committed = Committed::Done;
+        }
+        Ok(committed)
+    }
+}
+
+impl Altered for Assemble {
+    const CHANGES: bool = true;
+
+    fn perform(self, store: &mut Store, body: &RequestBody) -> Result<(), Fault> {
+        if store.mutation == Mutation::CommitBeforeAssemble {
+            store.delayed.push(self);
+            return Ok(());
+        }
+        store.execute(self, body)
+    }
+}
+
+impl Altered for Erase {
+    const CHANGES: bool = true;
+
+    fn perform(self, store: &mut Store, body: &RequestBody) -> Result<(), Fault> {
+        match (store.mutation, self.target) {
+            (Mutation::ContentsStay, Object::Content(_)) | (Mutation::PartsStay, Object::Part(_)) => Ok(()),
+            _ => store.execute(self, body),
+        }
+    }
+}
+
+/// The bytes that a record points to.
+fn pointed_to(key: &Key, memory: &Memory) -> Option<Object> {
+    let (family, rest) = key.as_str().split_once('/')?;
+    match family {
+        "part" => {
+            let (upload, nonce) = rest.split_once('/')?;
+            Some(Object::Part(PartId { upload: upload.parse().ok()?, nonce: nonce.parse().ok()? }))
+        }
+        "blob" => {
+            let record: orlop_core::record::BlobRecord = serde_json::from_slice(memory.records.get(key)?).ok()?;
+            Some(Object::Content(ContentId { digest: rest.parse().ok()?, nonce: record.content }))
+        }
+        _ => None,
+    }
+}

@@ -1,0 +1,270 @@
+//! The scenarios: pairs of operations that touch the same repository, tag, digest or upload.
+
+use bytes::Bytes;
+use orlop_core::Config;
+use orlop_core::config::Pattern;
+use orlop_core::keys::Key;
+
+use super::sample::{
+    artifact, ask, cancel, config, delete, delete_blob, digest, digest512, finish, get, get_blob, get_list, image,
+    index, mount, mount_from_anywhere, patch, push, push_blob,
+};
+use super::scenario::{Call, HOUR, Scenario};
+
+const LAYER: &[u8] = b"layer";
+
+fn new(name: &str) -> Scenario {
+    Scenario::new(name, Config::default())
+}
+
+/// A registry whose tags become lists, and which removes what nothing names.
+fn tidy() -> Config {
+    Config { assemble: vec![Pattern::new("**")], untagged_lifetime: Some(HOUR), ..Config::default() }
+}
+
+fn amd64() -> Bytes {
+    image("amd64", LAYER)
+}
+
+fn arm64() -> Bytes {
+    image("arm64", LAYER)
+}
+
+/// The blobs of both images are there.
+fn stocked(scenario: Scenario) -> Scenario {
+    let scenario = scenario.given(&push_blob("a", LAYER));
+    scenario.given(&push_blob("a", &config("amd64"))).given(&push_blob("a", &config("arm64")))
+}
+
+/// The list that the registry itself makes of both images, to be pushed or named by a client.
+fn list_of_both() -> Bytes {
+    let made = stocked(Scenario::new("a list", tidy()));
+    let made = made.given(&push("a", "v1", &amd64())).given(&push("a", "v1", &arm64()));
+    let (_, tag) = made.before.records.iter().find(|(key, _)| key.as_str() == "tag/a:v1").expect("the tag");
+    let tag: serde_json::Value = serde_json::from_slice(tag).expect("a record is JSON");
+    let list = tag["digest"].as_str().expect("a tag names a digest");
+    made.before.records[&Key::stored(format!("payload/a@{list}"))].clone()
+}
+
+/// Every scenario.
+pub fn all() -> Vec<Scenario> {
+    [blobs(), uploads(), manifests(), lists(), sweeps(), crowds()].concat()
+}
+
+/// Blobs alone: pushed, mounted, deleted, swept.
+pub fn blobs() -> Vec<Scenario> {
+    let pushed = |name| new(name).given(&push_blob("a", LAYER));
+    let old = |name| pushed(name).later(HOUR * 25);
+    let deleted = |name| pushed(name).given(&delete_blob("a", LAYER));
+    vec![
+        new("push blob × push the same blob").at_once([push_blob("a", LAYER), push_blob("a", LAYER)]),
+        new("push blob × push it elsewhere").at_once([push_blob("a", LAYER), push_blob("b", LAYER)]),
+        pushed("push blob again × delete it").at_once([push_blob("a", LAYER), delete_blob("a", LAYER)]),
+        pushed("delete blob × delete blob").at_once([delete_blob("a", LAYER), delete_blob("a", LAYER)]),
+        old("push blob again × sweep").at_once([push_blob("a", LAYER), Call::Sweep]),
+        deleted("push a deleted blob × sweep").at_once([push_blob("a", LAYER), Call::Sweep]),
+        new("push blob × sweep").at_once([push_blob("a", LAYER), Call::Sweep]),
+        pushed("mount × delete").at_once([mount("b", LAYER, "a"), delete_blob("a", LAYER)]),
+        pushed("mount from anywhere × delete").at_once([mount_from_anywhere("b", LAYER), delete_blob("a", LAYER)]),
+        old("mount × sweep").at_once([mount("b", LAYER, "a"), Call::Sweep]),
+        deleted("mount a deleted blob × sweep").at_once([mount("b", LAYER, "a"), Call::Sweep]),
+        old("mount from anywhere × sweep").at_once([mount_from_anywhere("b", LAYER), Call::Sweep]),
+        old("mount onto itself × sweep").at_once([mount("a", LAYER, "a"), Call::Sweep]),
+        pushed("mount × mount").at_once([mount("b", LAYER, "a"), mount_from_anywhere("b", LAYER)]),
+        pushed("mount × delete × GET").at_once([mount("b", LAYER, "a"), delete_blob("a", LAYER), get_blob("b", LAYER)]),
+        pushed("mount from anywhere × delete × GET").at_once([
+            mount_from_anywhere("b", LAYER),
+            delete_blob("a", LAYER),
+            get_blob("b", LAYER),
+        ]),
+        pushed("GET × delete").at_once([get_blob("a", LAYER), delete_blob("a", LAYER)]),
+        old("GET × sweep").at_once([get_blob("a", LAYER), Call::Sweep]),
+        old("sweep × sweep").at_once([Call::Sweep, Call::Sweep]),
+    ]
+}
+
+/// What it takes more than two calls to go wrong. Without failures of the storage: there are many places already.
+pub fn crowds() -> Vec<Scenario> {
+    let deleted =
+        new("sweep × sweep × push blob × delete it").given(&push_blob("a", LAYER)).given(&delete_blob("a", LAYER));
+    let amd64 = amd64();
+    let signature = artifact(LAYER, &amd64);
+    let subject = stocked(Scenario::new("push a subject × GET its referrers × sweep", tidy()))
+        .given(&push("a", "v1", &amd64))
+        .given(&push("a", digest(&signature), &signature))
+        .given(&delete("a", digest(&amd64)))
+        .later(HOUR * 25)
+        .given(&push_blob("a", &config("amd64")))
+        .given(&push_blob("a", LAYER));
+    let referrers = ask("GET", format!("/v2/a/referrers/{}", digest(&amd64)));
+    vec![
+        deleted.at_once([Call::Sweep, Call::Sweep, push_blob("a", LAYER), delete_blob("a", LAYER)]),
+        subject.at_once([push("a", "v1", &amd64), referrers, Call::Sweep]),
+    ]
+}
+
+/// Upload sessions: chunks, ends and what ends them otherwise.
+pub fn uploads() -> Vec<Scenario> {
+    let whole = digest(b"12345");
+    let whole512 = digest512(b"12345");
+    let open = |name: &str| {
+        let scenario = new(name).given_session("a", &[b"12"]);
+        let session = scenario.session();
+        (scenario, session)
+    };
+    let pair = |name: &str, calls: &dyn Fn(&str) -> [Call; 2]| {
+        let (scenario, session) = open(name);
+        scenario.at_once(calls(&session))
+    };
+    let expired = |name: &str, calls: &dyn Fn(&str) -> [Call; 2]| {
+        let (scenario, session) = open(name);
+        scenario.later(HOUR * 24 * 8).at_once(calls(&session))
+    };
+    vec![
+        pair("PATCH × PATCH", &|s| [patch(s, Some(2), b"345"), patch(s, Some(2), b"34")]),
+        pair("streamed PATCH × streamed PATCH", &|s| [patch(s, None, b"3"), patch(s, None, b"45")]),
+        pair("PATCH × PUT", &|s| [patch(s, Some(2), b"3"), finish(s, &whole, b"345")]),
+        pair("PATCH × PUT without a chunk", &|s| [patch(s, None, b"345"), finish(s, &whole, b"")]),
+        pair("PATCH × PUT with another digest", &|s| [patch(s, None, b"3"), finish(s, &whole, b"3")]),
+        pair("PATCH × cancel", &|s| [patch(s, None, b"345"), cancel(s)]),
+        pair("PATCH × GET status", &|s| [patch(s, None, b"345"), ask("GET", s)]),
+        pair("PUT × PUT", &|s| [finish(s, &whole, b"345"), finish(s, &whole, b"345")]),
+        pair("PUT × PUT of another digest", &|s| [finish(s, &whole, b"345"), finish(s, &digest(b"12"), b"")]),
+        pair("PUT × cancel", &|s| [finish(s, &whole, b"345"), cancel(s)]),
+        pair("PUT × push of the same blob", &|s| [finish(s, &whole, b"345"), push_blob("b", b"12345")]),
+        pair("late sha512 × PATCH", &|s| [finish(s, &whole512, b"345"), patch(s, None, b"3")]),
+        pair("late sha512 × cancel", &|s| [finish(s, &whole512, b"345"), cancel(s)]),
+        pair("late sha512 × PUT", &|s| [finish(s, &whole512, b"345"), finish(s, &whole, b"345")]),
+        expired("PUT × sweep", &|s| [finish(s, &whole, b"345"), Call::Sweep]),
+        expired("PATCH × sweep", &|s| [patch(s, None, b"345"), Call::Sweep]),
+        expired("late sha512 × sweep", &|s| [finish(s, &whole512, b"345"), Call::Sweep]),
+        pair("cancel × cancel", &|s| [cancel(s), cancel(s)]),
+        new("open × sweep").at_once([ask("POST", "/v2/a/blobs/uploads/"), Call::Sweep]),
+        new("open × push blob").at_once([ask("POST", "/v2/a/blobs/uploads/"), push_blob("a", LAYER)]),
+    ]
+}
+
+/// Manifests and tags: pushed, moved, deleted.
+pub fn manifests() -> Vec<Scenario> {
+    let (amd64, arm64) = (amd64(), arm64());
+    let blobs = |name: &str| stocked(new(name));
+    let tagged = |name: &str| blobs(name).given(&push("a", "v1", &amd64));
+    let (first, second) = (digest(&amd64), digest(&arm64));
+    let both = index(&[&amd64, &arm64]);
+    let signature = artifact(LAYER, &amd64);
+    let own = list_of_both();
+    vec![
+        blobs("push manifest × push the same").at_once([push("a", "v1", &amd64), push("a", "v1", &amd64)]),
+        blobs("one tag × two pushers").at_once([push("a", "v1", &amd64), push("a", "v1", &arm64)]),
+        blobs("push manifest × delete its blob").at_once([push("a", "v1", &amd64), delete_blob("a", LAYER)]),
+        tagged("move tag × delete by tag").at_once([push("a", "v1", &arm64), delete("a", "v1")]),
+        tagged("move tag × delete by digest").at_once([push("a", "v1", &arm64), delete("a", first)]),
+        tagged("push again × delete by digest").at_once([push("a", "v1", &amd64), delete("a", first)]),
+        tagged("push under another tag × delete by digest").at_once([push("a", "v2", &amd64), delete("a", first)]),
+        tagged("push under two tags × delete by digest")
+            .at_once([push("a", format!("{first}?tag=v2&tag=v3"), &amd64), delete("a", first)]),
+        tagged("delete by tag × delete by digest").at_once([delete("a", "v1"), delete("a", first)]),
+        tagged("delete by digest × delete by digest").at_once([delete("a", first), delete("a", first)]),
+        tagged("delete by tag × delete by tag").at_once([delete("a", "v1"), delete("a", "v1")]),
+        tagged("GET by tag × move tag").at_once([get("a", "v1"), push("a", "v1", &arm64)]),
+        tagged("GET by tag × delete by digest").at_once([get("a", "v1"), delete("a", first)]),
+        tagged("GET list × move tag").at_once([get_list("a", "v1"), push("a", "v1", &arm64)]),
+        tagged("list tags × delete by digest").at_once([ask("GET", "/v2/a/tags/list"), delete("a", first)]),
+        tagged("push index × delete its child")
+            .given(&push("a", second, &arm64))
+            .at_once([push("a", "all", &both), delete("a", second)]),
+        tagged("push referrer × delete its subject")
+            .at_once([push("a", digest(&signature), &signature), delete("a", first)]),
+        tagged("second platform × push the list as one's own")
+            .given(&push("a", second, &arm64))
+            .at_once([push("a", "v1", &arm64), push("a", digest(&own), &own)]),
+        tagged("platform again × push the list as one's own")
+            .given(&push("a", "v1", &arm64))
+            .at_once([push("a", "v1", &arm64), push("a", digest(&own), &own)]),
+        tagged("push referrer × list referrers")
+            .at_once([push("a", digest(&signature), &signature), ask("GET", format!("/v2/a/referrers/{first}"))]),
+        tagged("delete referrer × push it again")
+            .given(&push("a", "sig", &signature))
+            .at_once([delete("a", digest(&signature)), push("a", "sig", &signature)]),
+    ]
+}
+
+/// Maintained lists under the policy that tags become lists.
+pub fn lists() -> Vec<Scenario> {
+    let (amd64, arm64) = (amd64(), arm64());
+    let blobs = |name: &str| stocked(Scenario::new(name, tidy()));
+    let one = |name: &str| blobs(name).given(&push("a", "v1", &amd64));
+    let two = |name: &str| one(name).given(&push("a", "v1", &arm64));
+    let index_of_both = list_of_both();
+    let with_list = |scenario: Scenario, calls: &dyn Fn(&str) -> [Call; 2]| {
+        let list = digest(&index_of_both).to_string();
+        scenario.at_once(calls(&list))
+    };
+    vec![
+        blobs("two platforms × one tag").at_once([push("a", "v1", &amd64), push("a", "v1", &arm64)]),
+        one("second platform × delete the first").at_once([push("a", "v1", &arm64), delete("a", digest(&amd64))]),
+        two("delete one platform × delete the other")
+            .at_once([delete("a", digest(&amd64)), delete("a", digest(&arm64))]),
+        two("push a platform anew × delete the other")
+            .at_once([push("a", "v1", &image("amd64", &config("arm64"))), delete("a", digest(&arm64))]),
+        with_list(two("delete the list × push a platform"), &|list| {
+            [delete("a", list), push("a", "v1", &image("amd64", &config("arm64")))]
+        }),
+        with_list(two("delete the list × delete by tag"), &|list| [delete("a", list), delete("a", "v1")]),
+        with_list(two("the list under another tag × delete by tag"), &|list| {
+            [push("a", "v2", &index(&[&image("amd64", LAYER), &image("arm64", LAYER)])), delete("a", list)]
+        }),
+        with_list(two("GET list × delete by tag"), &|list| [get("a", list), delete("a", "v1")]),
+        with_list(two("platform again × push the assembled list as one's own"), &|list| {
+            [push("a", "v1", &image("arm64", LAYER)), push("a", list, &index_of_both)]
+        }),
+        one("second platform × push the list as one's own")
+            .given(&push("a", digest(&arm64), &arm64))
+            .at_once([push("a", "v1", &arm64), push("a", digest(&index_of_both), &index_of_both)]),
+        two("GET a platform through the tag × delete it")
+            .at_once([get("a", "v1").header("Accept", super::sample::IMAGE), delete("a", digest(&amd64))]),
+    ]
+}
+
+/// Manifests and sweeps.
+pub fn sweeps() -> Vec<Scenario> {
+    let (amd64, arm64) = (amd64(), arm64());
+    let signature = artifact(LAYER, &amd64);
+    let day = HOUR * 25;
+    let blobs = |name: &str| stocked(new(name)).later(day);
+    let tidy = |name: &str| stocked(Scenario::new(name, tidy())).given(&push("a", "v1", &amd64));
+    vec![
+        blobs("push manifest × sweep").at_once([push("a", "v1", &amd64), Call::Sweep]),
+        new("push an empty index × sweep of its repository")
+            .given(&push_blob("a", LAYER))
+            .given(&delete_blob("a", LAYER))
+            .later(day)
+            .at_once([push("a", "v1", &index(&[])), Call::Sweep]),
+        tidy("move tag × sweep").later(day).at_once([push("a", "v1", &arm64), Call::Sweep]),
+        tidy("superseded list × sweep")
+            .given(&push("a", "v1", &arm64))
+            .later(day)
+            .at_once([push("a", "v1", &arm64), Call::Sweep]),
+        tidy("push an untagged manifest × sweep")
+            .given(&delete("a", "v1"))
+            .later(day)
+            .at_once([push("a", "v1", &amd64), Call::Sweep]),
+        tidy("push an index of an untagged manifest × sweep")
+            .given(&delete("a", "v1"))
+            .later(day)
+            .at_once([push("a", "all", &index(&[&amd64])), Call::Sweep]),
+        tidy("push a referrer × sweep of its subject")
+            .given(&delete("a", "v1"))
+            .later(day)
+            .at_once([push("a", digest(&signature), &signature), Call::Sweep]),
+        tidy("delete by digest × sweep")
+            .given(&delete("a", "v1"))
+            .later(day)
+            .at_once([delete("a", digest(&amd64)), Call::Sweep]),
+        tidy("GET by digest × sweep")
+            .given(&delete("a", "v1"))
+            .later(day)
+            .at_once([get("a", digest(&amd64)), Call::Sweep]),
+        tidy("delete by tag × sweep").later(day).at_once([delete("a", "v1"), Call::Sweep]),
+    ]
+}

@@ -1,0 +1,205 @@
+//! The store under exploration: the memory host, performing one effect at a time, with what a crash would take.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::hash::{DefaultHasher, Hash as _, Hasher};
+
+use orlop_core::Step;
+use orlop_core::effect::{Assemble, Commit, Committed, Durability, Effect, Fault, Value};
+use orlop_core::keys::Key;
+use orlop_core::memory::{Memory, RequestBody};
+use orlop_core::step::{Ask, start};
+
+use super::mutation::Mutation;
+
+/// The records and bytes, and the records as a crash may find them again.
+#[derive(Clone, Debug)]
+pub(super) struct Store {
+    pub(super) memory: Memory,
+    /// The records before each eventual commit since the last durable one, oldest first. Durability keeps order,
+    /// so a crash takes none of these commits, the last, the last two, or all.
+    losable: Vec<BTreeMap<Key, Value>>,
+    pub(super) mutation: Mutation,
+    /// What the mutation holds back until after the next commit.
+    pub(super) delayed: Vec<Assemble>,
+    /// That commit has been.
+    pub(super) due: bool,
+    /// The last fingerprint, as long as nothing has changed: hashing is what an exploration would spend its time on.
+    fingerprint: Option<u64>,
+}
+
+/// Whether the storage fails at an effect.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Failure {
+    None,
+    /// It says so, but the effect has happened.
+    AfterDoing,
+    /// It says so, and the effect has not happened.
+    WithoutDoing,
+}
+
+impl Store {
+    pub(super) fn new(memory: Memory, mutation: Mutation) -> Self {
+        Self { memory, losable: Vec::new(), mutation, delayed: Vec::new(), due: false, fingerprint: None }
+    }
+
+    /// Performs the effect that is asked for. `heard` takes down what the call is told.
+    pub(super) fn perform<R>(
+        &mut self,
+        step: Step<R>,
+        body: &RequestBody,
+        failure: Failure,
+        heard: &mut Heard,
+    ) -> Step<R> {
+        match step {
+            Step::Collect(ask) => self.answer(ask, body, failure, heard),
+            Step::Receive(ask) => self.answer(ask, body, failure, heard),
+            Step::Assemble(ask) => self.answer(ask, body, failure, heard),
+            Step::Load(ask) => self.answer(ask, body, failure, heard),
+            Step::Measure(ask) => self.answer(ask, body, failure, heard),
+            Step::Erase(ask) => self.answer(ask, body, failure, heard),
+            Step::Inventory(ask) => self.answer(ask, body, failure, heard),
+            Step::Get(ask) => self.answer(ask, body, failure, heard),
+            Step::Scan(ask) => self.answer(ask, body, failure, heard),
+            Step::Commit(ask) => self.answer(ask, body, failure, heard),
+            done @ Step::Respond(_) => done,
+        }
+    }
+
+    fn answer<E: Altered, R>(
+        &mut self,
+        ask: Ask<E, R>,
+        body: &RequestBody,
+        failure: Failure,
+        heard: &mut Heard,
+    ) -> Step<R> {
+        if std::mem::take(&mut self.due) {
+            for assemble in std::mem::take(&mut self.delayed) {
+                // What was held back may have become impossible; that is the mutation's affair.
+                let _ = self.execute(assemble, body);
+            }
+        }
+        let outcome = match failure {
+            Failure::WithoutDoing => Err(Fault::Failed("it is to fail here".into())),
+            Failure::None => ask.effect.clone().perform(self, body),
+            Failure::AfterDoing => {
+                let _ = ask.effect.clone().perform(self, body);
+                Err(Fault::Failed("it is to fail here".into()))
+            }
+        };
+        heard.take_down(&outcome);
+        ask.answer(outcome)
+    }
+
+    /// Lets the memory host do it. An effect by itself is a call that ends with the outcome.
+    pub(super) fn execute<E: Altered>(&mut self, effect: E, body: &RequestBody) -> Result<E::Outcome, Fault> {
+        if E::CHANGES {
+            self.fingerprint = None;
+        }
+        match self.memory.perform(start(|io| async move { io.ask(effect).await }), body) {
+            Step::Respond(outcome) => outcome,
+            asked => panic!("one effect asks for one thing, not for {} too", asked.name()),
+        }
+    }
+
+    pub(super) fn commit(&mut self, commit: Commit) -> Result<Committed, Fault> {
+        let before = (commit.durability == Durability::Eventual).then(|| self.memory.records.clone());
+        let committed = self.execute(commit, &RequestBody::default())?;
+        match before {
+            _ if committed == Committed::Conflict => {}
+            Some(before) => self.losable.push(before),
+            None => self.losable.clear(),
+        }
+        Ok(committed)
+    }
+
+    /// What there may be after a crash at this moment.
+    pub(super) fn after_crash(&self) -> impl Iterator<Item = Memory> {
+        let kept = std::iter::once(&self.memory.records).chain(&self.losable);
+        kept.map(|records| {
+            let mut memory = self.memory.clone();
+            memory.records.clone_from(records);
+            memory
+        })
+    }
+
+    /// A number that tells this store from all others, what a crash would take included.
+    pub(super) fn fingerprint(&mut self) -> u64 {
+        *self.fingerprint.get_or_insert_with(|| {
+            let mut hasher = DefaultHasher::new();
+            fingerprint(&self.memory).hash(&mut hasher);
+            self.losable.hash(&mut hasher);
+            (self.delayed.len(), self.due).hash(&mut hasher);
+            hasher.finish()
+        })
+    }
+}
+
+/// A number that tells what is stored from everything else that could be. Sixty-four bits: among the some hundred
+/// thousand stores of a test run the chance that two share one is less than one in a billion.
+pub(super) fn fingerprint(memory: &Memory) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    memory.records.hash(&mut hasher);
+    for (object, (bytes, since)) in &memory.objects {
+        (object, bytes, since.0).hash(&mut hasher);
+    }
+    memory.now.0.hash(&mut hasher);
+    hasher.finish()
+}
+
+/// An effect as a mutation may alter it on its way to the host; most go as they are.
+pub(super) trait Altered: Effect {
+    /// Whether it may change what is stored.
+    const CHANGES: bool;
+
+    fn perform(self, store: &mut Store, body: &RequestBody) -> Result<Self::Outcome, Fault> {
+        store.execute(self, body)
+    }
+}
+
+macro_rules! unaltered {
+    ($( $effect:ident changes $changes:literal; )*) => {
+        $( impl Altered for orlop_core::effect::$effect { const CHANGES: bool = $changes; } )*
+    };
+}
+
+unaltered! {
+    Collect changes false;
+    Receive changes true;
+    Load changes false;
+    Measure changes false;
+    Inventory changes false;
+    Get changes false;
+    Scan changes false;
+}
+
+/// Everything a call has been told. A call is a function of that, so two schedules that told it the same have
+/// left it at the same place.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Heard {
+    hasher: DefaultHasher,
+    pub(super) outcomes: usize,
+    /// Only counts: what is told was taken down by an earlier run.
+    pub(super) known: bool,
+}
+
+impl Heard {
+    pub(super) fn take_down(&mut self, outcome: &impl std::fmt::Debug) {
+        struct Into<'a>(&'a mut DefaultHasher);
+        impl std::fmt::Write for Into<'_> {
+            fn write_str(&mut self, text: &str) -> std::fmt::Result {
+                self.0.write(text.as_bytes());
+                Ok(())
+            }
+        }
+        if !self.known {
+            // A hasher takes whatever it is given.
+            let _ = write!(Into(&mut self.hasher), "{outcome:?};");
+        }
+        self.outcomes += 1;
+    }
+
+    pub(super) fn fingerprint(&self) -> u64 {
+        self.hasher.finish()
+    }
+}

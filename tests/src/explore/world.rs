@@ -1,0 +1,234 @@
+//! The calls of a scenario in flight over one store.
+
+use std::hash::{DefaultHasher, Hash as _, Hasher};
+
+use orlop_core::memory::RequestBody;
+use orlop_core::{Method, Report, Response, Step};
+
+use super::mutation::Mutation;
+use super::observation;
+use super::scenario::{Call, Scenario, filled};
+use super::store::{Failure, Heard, Store};
+
+/// A store and the calls on it, each at some point of its way.
+pub(super) struct World<'s> {
+    scenario: &'s Scenario,
+    pub(super) store: Store,
+    flights: Vec<Flight>,
+    /// The storage has failed.
+    failed: bool,
+    /// What has happened, in words, where somebody wants to read it.
+    pub(super) told: Option<Vec<String>>,
+}
+
+/// A call in flight.
+struct Flight {
+    stage: Stage,
+    heard: Heard,
+    /// The storage failed it.
+    failed: bool,
+    /// The calls that had ended when it began to do something, one bit for each.
+    before: u32,
+}
+
+enum Stage {
+    Asking(Step),
+    Sweeping(Step<Report>),
+    /// The core has answered, the host is about to open the content.
+    Opening(Response),
+    Over(u16, String),
+    Swept(Report),
+    /// Never to be seen: the stage while it changes.
+    Nowhere,
+}
+
+impl<'s> World<'s> {
+    pub(super) fn new(scenario: &'s Scenario, mutation: Mutation) -> Self {
+        let flights = (0..scenario.calls.len()).map(|call| Flight {
+            stage: Stage::begin(scenario, call),
+            heard: Heard::default(),
+            failed: false,
+            before: 0,
+        });
+        let flights = flights.collect();
+        Self { scenario, store: Store::new(scenario.before.clone(), mutation), flights, failed: false, told: None }
+    }
+
+    /// What can happen next: which call goes on, and whether the storage fails it.
+    pub(super) fn options(&self, failures: bool) -> Vec<(usize, Failure)> {
+        let mut options = Vec::new();
+        for (call, flight) in self.flights.iter().enumerate() {
+            let Some(asked) = flight.stage.asked() else { continue };
+            options.push((call, Failure::None));
+            if !failures || self.failed || asked == OPEN {
+                continue;
+            }
+            options.push((call, Failure::WithoutDoing));
+            // Whether a question was looked up before it failed makes no difference to anybody.
+            if matches!(asked, "Receive" | "Assemble" | "Erase" | "Commit") {
+                options.push((call, Failure::AfterDoing));
+            }
+        }
+        options
+    }
+
+    /// What the calls have been told so far.
+    pub(super) fn heard(&self) -> Vec<Heard> {
+        self.flights.iter().map(|flight| flight.heard.clone()).collect()
+    }
+
+    /// Takes over what an earlier run took down on its way to this place; `None`: it will be, later.
+    pub(super) fn heard_before(&mut self, heard: Option<&[Heard]>) {
+        match heard {
+            Some(heard) => self.flights.iter_mut().zip(heard).for_each(|(flight, heard)| flight.heard = heard.clone()),
+            None => self.flights.iter_mut().for_each(|flight| flight.heard.known = true),
+        }
+    }
+
+    /// Lets one call go on by one effect.
+    pub(super) fn step(&mut self, call: usize, failure: Failure) {
+        self.tell(call, failure);
+        let over = (0..self.flights.len()).filter(|other| self.flights[*other].stage.asked().is_none());
+        let over = over.fold(0, |over, other| over | 1 << other);
+        let flight = &mut self.flights[call];
+        if flight.heard.outcomes == 0 {
+            flight.before = over;
+        }
+        if failure != Failure::None {
+            self.failed = true;
+            flight.failed = true;
+        }
+        let no_body = RequestBody::default();
+        let body = match &self.scenario.calls[call] {
+            Call::Request(_, body) => body,
+            Call::Sweep => &no_body,
+        };
+        flight.stage = match std::mem::replace(&mut flight.stage, Stage::Nowhere) {
+            Stage::Asking(step) => Stage::of(self.store.perform(step, body, failure, &mut flight.heard)),
+            Stage::Sweeping(step) => match self.store.perform(step, body, failure, &mut flight.heard) {
+                Step::Respond(report) => Stage::Swept(report),
+                asking => Stage::Sweeping(asking),
+            },
+            Stage::Opening(response) => {
+                let opened = filled(&self.store.memory, response);
+                flight.heard.take_down(&opened.is_some());
+                match opened {
+                    Some(response) => Stage::over(&response),
+                    None => Stage::begin(self.scenario, call),
+                }
+            }
+            over => over,
+        };
+    }
+
+    /// Whether the storage has failed a call.
+    pub(super) fn has_failed(&self) -> bool {
+        self.failed
+    }
+
+    /// Whether a call goes on for ever.
+    pub(super) fn is_endless(&self) -> bool {
+        self.flights.iter().any(|flight| flight.heard.outcomes > ENDLESS)
+    }
+
+    /// A number that tells this place from all others.
+    pub(super) fn fingerprint(&mut self) -> u64 {
+        let mut hasher = DefaultHasher::new();
+        self.store.fingerprint().hash(&mut hasher);
+        for flight in &self.flights {
+            (flight.heard.fingerprint(), flight.heard.outcomes, flight.failed, flight.before).hash(&mut hasher);
+        }
+        hasher.finish()
+    }
+
+    /// Whether all calls have ended.
+    pub(super) fn is_over(&self) -> bool {
+        self.flights.iter().all(|flight| flight.stage.asked().is_none())
+    }
+
+    /// The answers that clients may rely on from now on; `crashed`: even after a crash.
+    pub(super) fn answers(&self, crashed: bool) -> Vec<Option<String>> {
+        let flights = self.flights.iter().zip(&self.scenario.calls);
+        let answers = flights.map(|(flight, call)| match (&flight.stage, call) {
+            // An upload session that has just been opened may be lost: nothing has been sent to it yet.
+            (Stage::Over(202, _), Call::Request(request, _)) if crashed && request.method == Method::Post => None,
+            (Stage::Over(status, answer), _) if *status < 500 => Some(answer.clone()),
+            _ => None,
+        });
+        answers.collect()
+    }
+
+    /// Which calls may have happened, whatever they were answered.
+    pub(super) fn possible(&self) -> Vec<bool> {
+        self.flights.iter().map(|flight| flight.heard.outcomes > 0).collect()
+    }
+
+    /// For each call the calls that had ended when it began.
+    pub(super) fn before(&self) -> Vec<u32> {
+        self.flights.iter().map(|flight| flight.before).collect()
+    }
+
+    /// The call that failed although the storage never failed it. No client and no race may cause a 5xx.
+    pub(super) fn failed_by_itself(&self) -> Option<String> {
+        self.flights.iter().filter(|flight| !flight.failed).find_map(|flight| match &flight.stage {
+            Stage::Over(500.., answer) => Some(answer.clone()),
+            Stage::Swept(Report { fault: Some(fault), .. }) => Some(fault.clone()),
+            _ => None,
+        })
+    }
+
+    fn tell(&mut self, call: usize, failure: Failure) {
+        let Some(told) = &mut self.told else { return };
+        let asked = match &self.flights[call].stage {
+            Stage::Asking(step) => step.describe(),
+            Stage::Sweeping(step) => step.describe(),
+            _ => OPEN.into(),
+        };
+        let fails = match failure {
+            Failure::None => "",
+            Failure::AfterDoing => " [done, and fails]",
+            Failure::WithoutDoing => " [fails]",
+        };
+        told.push(format!("call {call}: {asked}{fails}"));
+    }
+}
+
+/// More effects than any call on the small stores of the scenarios has.
+pub(super) const ENDLESS: usize = 1000;
+
+/// What the host does by itself after a call: it opens the content to be streamed.
+const OPEN: &str = "Open";
+
+impl Stage {
+    fn begin(scenario: &Scenario, call: usize) -> Self {
+        let ambient = scenario.ambient(call);
+        match &scenario.calls[call] {
+            Call::Request(request, _) => Self::of(scenario.registry.call(request.clone(), ambient)),
+            Call::Sweep => Self::Sweeping(scenario.registry.sweep(ambient)),
+        }
+    }
+
+    fn of(step: Step) -> Self {
+        match step {
+            Step::Respond(response) if matches!(response.body, orlop_core::Body::Content { .. }) => {
+                Self::Opening(response)
+            }
+            Step::Respond(response) => Self::over(&response),
+            asking => Self::Asking(asking),
+        }
+    }
+
+    fn over(response: &Response) -> Self {
+        Self::Over(response.status, observation::text(response))
+    }
+
+    /// The name of what is to be done next; `None` when the call has ended.
+    fn asked(&self) -> Option<&'static str> {
+        match self {
+            Self::Asking(step) => Some(step.name()),
+            Self::Sweeping(step) => Some(step.name()),
+            Self::Opening(_) => Some(OPEN),
+            Self::Over(..) | Self::Swept(_) | Self::Nowhere => None,
+        }
+    }
+}

@@ -1,0 +1,105 @@
+//! `/v2/`, and what holds for all of HTTP (SPEC A).
+
+use crate::tester::check::checks;
+use crate::tester::content::sha256;
+use crate::tester::exchange::{Exchange, with_parameter};
+use crate::tester::lab::{Lab, Verdict, ensure, not_offered};
+
+checks! {
+    "A1" Must "OCI end-1" base_is_there "GET /v2/ answers 200";
+    "A2" Must "RFC 9110, 15.5.2" strangers_are_asked_who_they_are "a registry that wants to know who is asking answers 401, with WWW-Authenticate";
+    "A2" Doc "Docker, API Version Check" strangers_are_told_why "the 401 has an error body with the code UNAUTHORIZED";
+    "A3" Doc "Docker, API Version Check" base_names_the_api "GET /v2/ says Docker-Distribution-API-Version: registry/2.0";
+    "A4" Good "RFC 9110, 9.3.2" head_of_the_base "HEAD /v2/ is answered like GET, without a body";
+    "A8" Good "containerd sends Accept-Encoding" bodies_are_not_encoded "a blob comes as it was pushed, also to a client that accepts compressed bodies";
+    "A9" Good "containerd sends ns=, crane origin=" unknown_parameters_are_ignored "query parameters that the registry does not know change nothing";
+    "A13" Should "RFC 9110, 15.5.6" refused_methods_name_the_allowed "405 comes with Allow, which names the methods that are taken";
+    "A14" Must "RFC 9112, 7.1" manifests_may_come_in_chunks "a manifest may be sent with chunked transfer encoding";
+    "A14" Must "RFC 9112, 7.1" blobs_may_come_in_chunks "the PUT of an upload may be sent with chunked transfer encoding";
+}
+
+async fn base_is_there(lab: &Lab) -> Verdict {
+    lab.get("/v2/").await?.must(&[200], "the registry implements this API")?;
+    Ok(())
+}
+
+async fn strangers_are_asked_who_they_are(lab: &Lab) -> Verdict {
+    let answer = lab.anonymous(Exchange::new("GET", "/v2/")).await?;
+    if answer.status == 200 {
+        return not_offered("asking who is asking");
+    }
+    answer.must(&[401], "nobody said who is asking")?;
+    let schemes = answer.all("WWW-Authenticate").map(str::to_lowercase).collect::<Vec<_>>();
+    let known = schemes.iter().any(|s| (s.starts_with("basic") || s.starts_with("bearer")) && s.contains("realm="));
+    ensure(known, "WWW-Authenticate: Basic or Bearer, with a realm", format!("{} with {schemes:?}", answer.status))
+}
+
+async fn strangers_are_told_why(lab: &Lab) -> Verdict {
+    let answer = lab.anonymous(Exchange::new("GET", "/v2/")).await?;
+    if answer.status == 200 {
+        return not_offered("asking who is asking");
+    }
+    answer.refused(&[401], &["UNAUTHORIZED"], "nobody said who is asking")?;
+    Ok(())
+}
+
+async fn base_names_the_api(lab: &Lab) -> Verdict {
+    let base = lab.get("/v2/").await?;
+    base.must_have("Docker-Distribution-API-Version", "registry/2.0", "clients of the V2 API look for it")?;
+    Ok(())
+}
+
+async fn head_of_the_base(lab: &Lab) -> Verdict {
+    let base = lab.head("/v2/").await?;
+    base.must(&[200], "as GET")?.must_be(b"", "HEAD has no body")?;
+    Ok(())
+}
+
+async fn bodies_are_not_encoded(lab: &Lab) -> Verdict {
+    let bytes = format!("{} {}", lab.word(), "a".repeat(5000));
+    let digest = lab.push_blob(bytes.clone()).await?;
+    let get = Exchange::new("GET", lab.blob(&digest)).header("Accept-Encoding", "zstd, gzip, deflate");
+    lab.send(get)
+        .await?
+        .must(&[200], "the blob is there")?
+        .must_be(bytes.as_bytes(), "digest and length mean these")?;
+    Ok(())
+}
+
+async fn unknown_parameters_are_ignored(lab: &Lab) -> Verdict {
+    let digest = lab.push_blob(lab.word()).await?;
+    lab.get(format!("{}?ns=example.org&x=y", lab.blob(&digest))).await?.must(&[200], "as without parameters")?;
+    let image = lab.push_image("v1").await?;
+    let get = Exchange::new("GET", format!("{}?ns=example.org", lab.manifest("v1"))).header("Accept", image.media_type);
+    lab.send(get).await?.must(&[200], "as without parameters")?;
+    Ok(())
+}
+
+async fn refused_methods_name_the_allowed(lab: &Lab) -> Verdict {
+    lab.push_image("v1").await?;
+    let answer = lab.send(Exchange::new("PUT", format!("/v2/{}/tags/list", lab.repo)).body("")).await?;
+    if answer.status != 405 {
+        return not_offered(format!("a method that the path does not take is answered with {}", answer.status));
+    }
+    ensure(answer.header("Allow").is_some(), "Allow with the 405", answer.to_string())
+}
+
+async fn manifests_may_come_in_chunks(lab: &Lab) -> Verdict {
+    let image = lab.push_image("whole").await?.field("annotations", serde_json::json!({ "sent": "in chunks" }));
+    let mut put = lab.put("v1", &image);
+    put.body = crate::tester::Payload::Chunked(image.bytes());
+    lab.send(put).await?.must(&[201], "the body is the same in chunks")?;
+    lab.pull("v1").await?.must(&[200], "it was pushed")?.must_be(&image.bytes(), "in chunks")?;
+    Ok(())
+}
+
+async fn blobs_may_come_in_chunks(lab: &Lab) -> Verdict {
+    let bytes = lab.word();
+    let digest = sha256(&bytes);
+    let session = lab.open().await?;
+    let put = Exchange::new("PUT", with_parameter(&session, "digest", &digest));
+    let put = put.header("Content-Type", "application/octet-stream").chunked(bytes.clone());
+    lab.send(put).await?.must(&[201], "the body is the same in chunks")?;
+    lab.get(lab.blob(&digest)).await?.must(&[200], "it was pushed")?.must_be(bytes.as_bytes(), "in chunks")?;
+    Ok(())
+}
