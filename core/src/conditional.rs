@@ -36,6 +36,11 @@ pub(crate) fn evaluate(headers: &Headers, current: Option<&Digest>) -> Condition
     Condition::Holds
 }
 
+/// Whether there are conditions on what is there now.
+pub(crate) fn is_conditional(headers: &Headers) -> bool {
+    headers.get("if-match").is_some() || headers.get("if-none-match").is_some()
+}
+
 /// Whether `Range` counts: there is no `If-Range`, or it names this content.
 pub(crate) fn range_applies(headers: &Headers, digest: &Digest) -> bool {
     headers.get("if-range").is_none_or(|validator| validator == etag(digest))

@@ -12,11 +12,30 @@ pub const MANIFEST_LIMIT: u64 = 4 << 20;
 /// The largest image configuration that is read to learn a platform, in bytes. Real ones have a few kilobytes.
 pub(crate) const IMAGE_CONFIG_LIMIT: u64 = 4 << 20;
 
+/// How many different blobs and manifests one manifest may name; each is a record. Real ones name some hundred.
+pub(crate) const MANIFEST_NEEDS: usize = 8192;
+
+/// How many of the blobs that a manifest lacks an error lists.
+pub(crate) const MISSING_LISTED: usize = 256;
+
+/// How many bytes the description of a platform has at most; longer ones are no platform (SPEC J6).
+pub(crate) const PLATFORM_BYTES: usize = 256;
+
+/// How many images a maintained list has at most: of more platforms, the longest unchanged goes.
+pub(crate) const LIST_IMAGES: usize = 64;
+
+/// How many tags a delete takes away with one commit. Others need not wait for the rest.
+pub(crate) const TAGS_A_COMMIT: usize = 256;
+
+/// How many chunks an upload may have; each is a file and a record until it is finished. At 1 MiB a chunk, the
+/// smallest that clients send, it is a blob of 64 GiB.
+pub(crate) const UPLOAD_PARTS: u32 = 65_536;
+
 /// How many repositories a page of the catalog has when the client names no number, and at most (SPEC O2).
 pub(crate) const CATALOG_PAGE: (usize, usize) = (100, 1000);
 
-/// How many tags one answer has at most; more come with a `Link` (SPEC N6). It bounds an answer to 13 MB.
-pub(crate) const TAGS_PAGE: usize = 100_000;
+/// How many tags one answer has at most; more come with a `Link` (SPEC N6). It bounds an answer to 1.3 MB.
+pub(crate) const TAGS_PAGE: usize = 10_000;
 
 /// How many records one `Scan` asks for: enough to spread its cost, few enough to hold.
 pub(crate) const SCAN_PAGE: usize = 1000;
@@ -54,7 +73,8 @@ pub struct Config {
     pub assemble: Vec<Pattern>,
     /// How long an upload session may rest before the sweep removes it (SPEC I2).
     pub upload_lifetime: Duration,
-    /// How long a blob that no manifest uses stays: time enough for a client to push the manifest after it.
+    /// How long a blob that no manifest uses stays, counted from when it was last pushed or mounted or the last
+    /// manifest that used it was deleted: time enough for a client to push the manifest that needs it.
     pub blob_grace: Duration,
     /// How long a manifest that neither a tag nor an index names and that refers to nothing stays; `None` is for ever.
     pub untagged_lifetime: Option<Duration>,

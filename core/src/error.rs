@@ -8,6 +8,7 @@ use alloc::{format, vec};
 
 use serde_json::{Value as Json, json};
 
+use crate::config::{MISSING_LISTED, UPLOAD_PARTS};
 use crate::digest::{Digest, DigestError};
 use crate::effect::Fault;
 use crate::http::Response;
@@ -117,6 +118,8 @@ pub enum Error {
     ManifestTooLarge(u64),
     /// The blob is larger than this many bytes.
     BlobTooLarge(u64),
+    /// The upload has as many chunks as one may have.
+    TooManyChunks,
     // ── the registry is at fault ─────────────────────────────────────────────────────────────────────────
     /// The storage failed.
     Storage(Fault),
@@ -146,7 +149,7 @@ impl Error {
             Self::Precondition(_) => (412, Code::Denied),
             Self::Size(_) => (400, Code::SizeInvalid),
             Self::ManifestTooLarge(_) => (413, Code::ManifestInvalid),
-            Self::BlobTooLarge(_) => (413, Code::SizeInvalid),
+            Self::BlobTooLarge(_) | Self::TooManyChunks => (413, Code::SizeInvalid),
             Self::Storage(Fault::Full(_)) => (507, Code::Unknown),
             Self::Storage(Fault::Failed(_)) => (500, Code::Unknown),
             Self::Contention => (503, Code::Unavailable),
@@ -170,6 +173,7 @@ impl Error {
             Self::Size(reason) => (*reason).into(),
             Self::ManifestTooLarge(limit) => format!("a manifest has at most {limit} bytes here"),
             Self::BlobTooLarge(limit) => format!("a blob has at most {limit} bytes here"),
+            Self::TooManyChunks => format!("an upload has at most {UPLOAD_PARTS} chunks here; send larger ones"),
             Self::ChunkOutOfPlace(_) => "the chunk does not begin where the upload stands; ask for its status".into(),
             Self::RangeUnsatisfiable(size) => format!("the content has {size} bytes, and none of them was asked for"),
             Self::Precondition(reason) => reason.clone(),
@@ -191,7 +195,9 @@ impl Error {
             Self::RepositoryUnknown(name) => vec![json!({ "name": name })],
             Self::BlobUnknown(digest) => vec![json!({ "digest": digest })],
             Self::ManifestUnknown(reference) => vec![json!({ "reference": reference })],
-            Self::ManifestBlobsUnknown(digests) => digests.iter().map(|digest| json!({ "digest": digest })).collect(),
+            Self::ManifestBlobsUnknown(digests) => {
+                digests.iter().take(MISSING_LISTED).map(|digest| json!({ "digest": digest })).collect()
+            }
             Self::DigestMismatch { expected, actual } => vec![json!({ "expected": expected, "actual": actual })],
             _ => vec![Json::Null],
         }

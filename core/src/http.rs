@@ -65,8 +65,8 @@ impl fmt::Display for Method {
 }
 
 /// The header fields the core reads. A host may leave out all others.
-pub const HEADERS_READ: [&str; 8] =
-    ["accept", "content-range", "content-type", "if-match", "if-none-match", "if-range", "range", "authorization"];
+pub const HEADERS_READ: [&str; 7] =
+    ["accept", "content-range", "content-type", "if-match", "if-none-match", "if-range", "range"];
 
 /// Header fields in the order they were sent. Names compare without regard to case.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -6,7 +6,7 @@
 //! | `tag/<repository>:<tag>` | [`TagRecord`](crate::record::TagRecord) | the tag names a manifest |
 //! | `platforms/<repository>:<tag>` | [`PlatformsRecord`](crate::record::PlatformsRecord) | the newest image a platform pushed to the tag: its maintained list |
 //! | `tagged/<repository>@<digest>/<tag>` | nothing | the tag names the manifest, or its maintained list does |
-//! | `left/<repository>@<digest>` | [`LeftRecord`](crate::record::LeftRecord) | when a tag last ceased to name the manifest |
+//! | `left/<repository>@<digest>` | [`LeftRecord`](crate::record::LeftRecord) | when a tag or manifest last ceased to name the manifest or blob |
 //! | `manifest/<repository>@<digest>` | [`ManifestRecord`](crate::record::ManifestRecord) | the repository holds the manifest |
 //! | `payload/<repository>@<digest>` | raw bytes | the manifest as it was pushed |
 //! | `referrer/<repository>@<subject>/<digest>` | descriptor | the manifest refers to the subject |
@@ -101,8 +101,12 @@ pub(crate) fn tagged_with(repository: &Repository, manifest: &Digest) -> Prefix 
     Prefix(format!("tagged/{repository}@{manifest}/"))
 }
 
-pub(crate) fn left(repository: &Repository, manifest: &Digest) -> Key {
-    Key(format!("left/{repository}@{manifest}"))
+pub(crate) fn left(repository: &Repository, target: &Digest) -> Key {
+    Key(format!("left/{repository}@{target}"))
+}
+
+pub(crate) fn lefts(repository: &Repository) -> Prefix {
+    Prefix(format!("left/{repository}@"))
 }
 
 pub(crate) fn manifest(repository: &Repository, manifest: &Digest) -> Key {

@@ -13,6 +13,7 @@ use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use serde::{Deserialize, Deserializer, Serialize};
 
+use crate::config::{MANIFEST_NEEDS, PLATFORM_BYTES};
 use crate::digest::Digest;
 use crate::error::Error;
 use crate::media::{self, ManifestType};
@@ -30,7 +31,7 @@ pub(crate) struct Manifest {
     pub(crate) artifact_type: Option<String>,
     pub(crate) annotations: Option<Annotations>,
     /// The configuration, if it is one of an image: it tells the platform.
-    pub(crate) image_config: Option<Descriptor>,
+    pub(crate) image_config: Option<Named>,
     /// What the manifest is made of.
     pub(crate) needs: BTreeMap<Digest, Need>,
 }
@@ -46,7 +47,23 @@ pub(crate) enum Need {
     Blob,
 }
 
-/// A descriptor (image-spec, "Content Descriptors"), as far as the registry reads it.
+/// A descriptor inside a manifest (image-spec, "Content Descriptors"), as far as it decides anything: a field that
+/// does not refuses no manifest either.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Named {
+    pub(crate) media_type: String,
+    pub(crate) digest: Digest,
+    /// Read so that what is no size is refused.
+    #[serde(rename = "size")]
+    _size: u64,
+    /// The content itself, in base64.
+    data: Option<String>,
+    /// Where else the content is to be had.
+    urls: Option<Vec<String>>,
+}
+
+/// A descriptor that the registry makes: in the answer of the referrers API and in a maintained list.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Descriptor {
@@ -59,11 +76,15 @@ pub(crate) struct Descriptor {
     pub(crate) annotations: Option<Annotations>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) platform: Option<Platform>,
-    /// The content itself, in base64.
-    #[serde(default, skip_serializing)]
-    pub(crate) data: Option<String>,
-    #[serde(default, skip_serializing)]
-    pub(crate) urls: Option<Vec<String>>,
+}
+
+/// An index that the registry makes.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Index {
+    schema_version: u64,
+    media_type: &'static str,
+    manifests: Vec<Descriptor>,
 }
 
 /// A platform, as an image configuration names it and an index repeats it.
@@ -86,12 +107,12 @@ struct Document {
     schema_version: u64,
     media_type: Option<String>,
     artifact_type: Option<String>,
-    config: Option<Descriptor>,
+    config: Option<Named>,
     #[serde(default, deserialize_with = "given")]
-    layers: Option<Vec<Descriptor>>,
+    layers: Option<Vec<Named>>,
     #[serde(default, deserialize_with = "given")]
-    manifests: Option<Vec<Descriptor>>,
-    subject: Option<Descriptor>,
+    manifests: Option<Vec<Named>>,
+    subject: Option<Named>,
     annotations: Option<Annotations>,
     /// Only in schema 1.
     #[serde(rename = "fsLayers")]
@@ -99,7 +120,7 @@ struct Document {
 }
 
 /// A field that is there counts as given, even if it is `null`: Go writes an empty list like that.
-fn given<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Vec<Descriptor>>, D::Error> {
+fn given<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Vec<Named>>, D::Error> {
     Ok(Some(Option::deserialize(deserializer)?.unwrap_or_default()))
 }
 
@@ -113,15 +134,17 @@ impl Manifest {
         let refuse = |reason: &str| Error::Manifest(reason.into());
         let document: Document = serde_json::from_slice(bytes)
             .map_err(|error| Error::Manifest(format!("the manifest cannot be read: {error}")))?;
+        // Go writes an empty string where others leave the field out.
+        let inner = document.media_type.filter(|inner| !inner.is_empty());
         if document.schema_version != 2 || document.fs_layers.is_some() {
             return Err(refuse("only manifests of schema version 2 are taken"));
         }
-        let declared = content_type.or(document.media_type.as_deref());
+        let declared = content_type.or(inner.as_deref());
         let declared = declared.ok_or_else(|| refuse("neither Content-Type nor `mediaType` says what this is"))?;
         let media_type = ManifestType::named(declared)
             .ok_or_else(|| Error::Manifest(format!("`{declared}` is no type of manifest that is taken here")))?;
         // SPEC K6: what is served under one type must not be another to whoever reads the document.
-        if document.media_type.is_some_and(|inner| inner != media_type.as_str()) {
+        if inner.is_some_and(|inner| inner != media_type.as_str()) {
             return Err(refuse("Content-Type and `mediaType` do not agree"));
         }
         if document.manifests.is_some() && (document.layers.is_some() || document.config.is_some()) {
@@ -149,6 +172,9 @@ impl Manifest {
             artifact_type = artifact_type.or_else(|| Some(config.media_type.clone()));
             image_config = Some(config).filter(|config| media::is_image_config(&config.media_type));
         }
+        if needs.len() > MANIFEST_NEEDS {
+            return Err(Error::Manifest(format!("a manifest names at most {MANIFEST_NEEDS} blobs or manifests here")));
+        }
         let subject = document.subject.map(|subject| subject.digest);
         Ok(Self { media_type, subject, artifact_type, annotations: document.annotations, image_config, needs })
     }
@@ -172,13 +198,17 @@ impl Descriptor {
             artifact_type: None,
             annotations: None,
             platform: None,
-            data: None,
-            urls: None,
         }
     }
 }
 
-impl Descriptor {
+impl Index {
+    pub(crate) fn new(media_type: ManifestType, manifests: Vec<Descriptor>) -> Self {
+        Self { schema_version: 2, media_type: media_type.as_str(), manifests }
+    }
+}
+
+impl Named {
     /// The content, if it is inline and is what the digest says.
     pub(crate) fn inline(&self) -> Option<Vec<u8>> {
         let bytes = BASE64_STANDARD.decode(self.data.as_deref()?).ok()?;
@@ -187,15 +217,20 @@ impl Descriptor {
 }
 
 impl Platform {
-    /// Reads the platform of an image configuration; `None` when it names none.
+    /// Reads the platform of an image configuration; `None` when it names none, or one longer than any is: a list
+    /// repeats it.
     pub(crate) fn of_config(bytes: &[u8]) -> Option<Self> {
         let platform: Self = serde_json::from_slice(bytes).ok()?;
         let named = |text: &str| !text.is_empty() && text != "unknown";
-        (named(&platform.os) && named(&platform.architecture)).then_some(platform)
+        let features = platform.os_features.iter().flatten();
+        let texts = [&platform.os, &platform.architecture].into_iter().chain(&platform.os_version);
+        let length: usize = texts.chain(&platform.variant).chain(features).map(|text| text.len() + 1).sum();
+        (named(&platform.os) && named(&platform.architecture) && length <= PLATFORM_BYTES).then_some(platform)
     }
 
     /// What tells this platform from others, such as `linux/arm/v7`. The variant v8 of arm64 is the only one,
-    /// and builders name it or not: it is left out.
+    /// and builders name it or not: it is left out. Of a version of Windows only the first three numbers tell which
+    /// host can run the image; the fourth is the patch, and a newer patch takes the place of an older.
     pub(crate) fn name(&self) -> String {
         let mut name = format!("{}/{}", self.os, self.architecture);
         match self.variant.as_deref() {
@@ -204,7 +239,8 @@ impl Platform {
             Some(variant) => name.push_str(&format!("/{variant}")),
         }
         if let Some(version) = &self.os_version {
-            name.push_str(&format!(":{version}"));
+            let patch = version.match_indices('.').nth(2).filter(|_| self.os == "windows");
+            name.push_str(&format!(":{}", patch.map_or(version.as_str(), |(at, _)| &version[..at])));
         }
         name
     }
@@ -276,6 +312,10 @@ mod tests {
     /// SPEC K8, U12.
     #[test]
     fn what_is_no_manifest_is_refused() {
+        let digests = (0..=MANIFEST_NEEDS).map(|n| crate::digest::Algorithm::Sha256.digest(&n.to_be_bytes()));
+        let layers: Vec<_> = digests.map(|digest| descriptor("a", &digest.to_string())).collect();
+        let many =
+            format!(r#"{{"schemaVersion":2,"config":{},"layers":[{}]}}"#, descriptor(CONFIG, A), layers.join(","));
         let deep = format!("{}1{}", "[".repeat(100_000), "]".repeat(100_000));
         for document in [
             "",
@@ -301,6 +341,7 @@ mod tests {
             &format!(r#"{{"schemaVersion":2,"config":{{"mediaType":"a","digest":"{A}","size":-1}}}}"#),
             &format!(r#"{{"schemaVersion":2,"config":{{"mediaType":"a","digest":"{A}","size":1e400}}}}"#),
             &format!(r#"{{"schemaVersion":2,"x":{deep}}}"#),
+            &many,
         ] {
             refused(document, Some(OCI));
         }
@@ -318,6 +359,10 @@ mod tests {
             image(r#","custom":{"deep":[1,2.5e3,null]},"artifactType":"a/b""#),
             format!(r#"{{"schemaVersion":2,"config":{}}}"#, descriptor("x/y", A)),
             format!(r#"{{"schemaVersion":2,"layers":null,"subject":null,"config":{}}}"#, descriptor("", A)),
+            format!(r#"{{"schemaVersion":2,"mediaType":"","config":{}}}"#, descriptor(CONFIG, A)),
+            format!(
+                r#"{{"schemaVersion":2,"config":{{"mediaType":"a","digest":"{A}","size":1,"platform":7,"annotations":[]}}}}"#
+            ),
         ] {
             assert!(Manifest::parse(document.as_bytes(), Some(OCI)).is_ok(), "{document}");
         }
@@ -343,6 +388,10 @@ mod tests {
         check(r#"{"os":"linux","architecture":"arm","variant":"v7"}"#, Some("linux/arm/v7"));
         check(r#"{"os":"linux","architecture":"arm64","variant":"v8"}"#, Some("linux/arm64"));
         check(r#"{"os":"windows","architecture":"amd64","os.version":"10.0.1"}"#, Some("windows/amd64:10.0.1"));
+        check(r#"{"os":"windows","architecture":"amd64","os.version":"10.0.1.7"}"#, Some("windows/amd64:10.0.1"));
+        check(r#"{"os":"x","architecture":"y","os.version":"1.2.3.4"}"#, Some("x/y:1.2.3.4"));
+        check(&format!(r#"{{"os":"linux","architecture":"{}"}}"#, "a".repeat(1000)), None);
+        check(&format!(r#"{{"os":"linux","architecture":"a","os.features":[{}""]}}"#, "\"\",".repeat(1000)), None);
         check(r#"{"os":"unknown","architecture":"unknown"}"#, None);
         check(r#"{"os":"linux"}"#, None);
         check("{}", None);

@@ -8,7 +8,6 @@ use core::ops::Bound;
 use core::time::Duration;
 
 use bytes::Bytes;
-use uuid::Uuid;
 
 use crate::ambient::{Ambient, Timestamp};
 use crate::effect::{
@@ -241,9 +240,4 @@ impl Memory {
 pub fn request(method: &str, target: impl Into<String>) -> Request {
     let headers = crate::Headers::new();
     Request { method: crate::Method::named(method), target: target.into(), headers, length: None }
-}
-
-/// The id of the session that a `202` opened.
-pub fn upload_id(response: &Response) -> Option<Uuid> {
-    response.header("Docker-Upload-UUID")?.parse().ok()
 }

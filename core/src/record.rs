@@ -50,6 +50,8 @@ pub(crate) struct PlatformImage {
     pub(crate) media_type: String,
     pub(crate) digest: Digest,
     pub(crate) size: u64,
+    /// When it was pushed.
+    pub(crate) pushed: Timestamp,
 }
 
 /// A manifest in a repository.
@@ -67,12 +69,14 @@ pub struct ManifestRecord {
     /// The call that pushed it last. Whoever points a tag at a manifest writes this record anew, so that a
     /// delete that did not see the tag fails its expectation.
     pub by: Uuid,
-    /// Made by the registry itself, as the list of a tag: the sweep takes it when the tag has moved on.
+    /// Made by the registry itself, as a list that a tag has but does not name: the sweep takes it when the tag has
+    /// moved on.
     #[serde(default, skip_serializing_if = "core::ops::Not::not")]
     pub maintained: bool,
 }
 
-/// A tag has ceased to name a manifest: from then on counts how long nothing has named it.
+/// A tag has ceased to name a manifest, or a manifest that needed the blob or manifest is gone: from then on counts
+/// how long nothing has named it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LeftRecord {
     /// When the last one did.
@@ -108,6 +112,8 @@ pub struct UploadRecord {
     pub started: Timestamp,
     /// When the last chunk came.
     pub touched: Timestamp,
+    /// How many parts it has.
+    pub parts: u32,
 }
 
 impl UploadRecord {

@@ -79,13 +79,10 @@ impl Call {
     /// `DELETE`: takes the blob out of this repository and no other (SPEC D6), whether or not a manifest needs
     /// it (SPEC D5). The bytes go with the sweep, once nobody holds them.
     pub(super) async fn delete_blob(&self, name: &Repository, digest: &Digest) -> Result<Response, Error> {
-        if !self.config.allow_delete {
-            return Err(Error::Disabled("deleting"));
-        }
+        self.may_delete()?;
         let mut batch = Batch::default();
         batch.expect(Expect::Present(keys::link(name, digest)));
-        batch.delete(keys::link(name, digest));
-        batch.delete(keys::holder(digest, name));
+        take_blob(&mut batch, name, digest);
         match self.commit(batch, Durability::Durable).await? {
             Committed::Done => {
                 Ok(Response::new(202).with("Docker-Content-Digest", digest.to_string()).with("Content-Length", "0"))
@@ -93,6 +90,13 @@ impl Call {
             Committed::Conflict => Err(Error::BlobUnknown(*digest)),
         }
     }
+}
+
+/// Takes a blob out of a repository.
+pub(super) fn take_blob(batch: &mut Batch, name: &Repository, digest: &Digest) {
+    batch.delete(keys::link(name, digest));
+    batch.delete(keys::holder(digest, name));
+    batch.delete(keys::left(name, digest));
 }
 
 fn stream(response: Response, content: ContentId, pieces: Vec<Piece>) -> Response {

@@ -1,19 +1,24 @@
 //! Manifests and tags: delete (OCI end-9; SPEC L).
 
+use alloc::format;
 use alloc::string::ToString;
 use alloc::vec::Vec;
 
 use super::maintained::TagState;
-use super::push::StoredManifest;
-use super::{Batch, Call};
-use crate::config::ATTEMPTS;
+use super::{Batch, Call, Found};
+use crate::ambient::Timestamp;
+use crate::config::{ATTEMPTS, SCAN_BYTES, TAGS_A_COMMIT};
 use crate::digest::Digest;
-use crate::effect::{Committed, Durability, Expect, Value};
+use crate::effect::{Committed, Durability, Expect, Fault, Scan};
 use crate::error::Error;
 use crate::http::Response;
 use crate::keys;
-use crate::manifest::Manifest;
+use crate::manifest::{Manifest, Need};
 use crate::name::{Repository, Tag};
+use crate::record::{LeftRecord, ManifestRecord};
+
+/// A manifest of a repository as it was read.
+pub(super) type StoredManifest = Found<ManifestRecord>;
 
 impl Call {
     /// `DELETE` by tag: the tag goes, what it named stays (SPEC L1).
@@ -41,7 +46,8 @@ impl Call {
             let Some(found) = self.find(key.clone()).await? else {
                 return Err(Error::ManifestUnknown(digest.to_string()));
             };
-            if self.remove_manifest(name, digest, &found, [].into()).await? == Committed::Done {
+            let now = self.ambient.now;
+            if self.remove_manifest(name, digest, &found, [].into(), now).await? == Committed::Done {
                 return Ok(accepted());
             }
         }
@@ -51,37 +57,63 @@ impl Call {
     /// Takes a manifest out of a repository, if it is still as it was read and `also` holds.
     ///
     /// Whoever points a tag at a manifest writes the manifest's record anew, so the tags that are found here are
-    /// all there are as long as the record is unchanged.
+    /// all there are as long as the record is unchanged. Many tags go with commits of their own before it.
+    ///
+    /// What it needs counts as left from now on, so that a client that has just seen a blob may push a manifest with
+    /// it; the children of an index from `unnamed`, when nothing named that any more.
     pub(super) async fn remove_manifest(
         &self,
         name: &Repository,
         digest: &Digest,
         found: &StoredManifest,
         also: Vec<Expect>,
+        unnamed: Timestamp,
     ) -> Result<Committed, Error> {
-        let mut batch = Batch { expect: also, ..Batch::default() };
-        batch.expect(found.unchanged());
-        batch.delete(found.key.clone());
-        batch.delete(keys::payload(name, digest));
-        batch.delete(keys::left(name, digest));
-        if let Some(subject) = &found.record.subject {
-            batch.delete(keys::referrer(name, subject, digest));
-        }
-        let [payload] = self.get([keys::payload(name, digest)]).await?;
-        // Without a payload the record was gone before; the commit will say so.
-        let payload: Value = payload.unwrap_or_default();
-        let needs = Manifest::parse(&payload, Some(&found.record.media_type)).map(|manifest| manifest.needs);
-        needs.unwrap_or_default().keys().for_each(|needed| batch.delete(keys::used(name, needed, digest)));
-
-        let tagged = keys::tagged_with(name, digest);
-        for (key, _) in self.scan_all(&tagged).await? {
-            batch.delete(key.clone());
-            if let Ok(tag) = tagged.rest(&key).parse::<Tag>() {
-                let state = self.tag_state(name, &tag).await?;
-                self.tag_bereft(&mut batch, name, &state, digest).await?;
+        loop {
+            let mut batch = Batch { expect: also.clone(), ..Batch::default() };
+            batch.expect(found.unchanged());
+            let more = self.take_tags(&mut batch, name, digest).await?;
+            if more {
+                if self.commit(batch, Durability::Durable).await? == Committed::Conflict {
+                    return Ok(Committed::Conflict);
+                }
+                continue;
             }
+            let payload_key = keys::payload(name, digest);
+            let [now, payload] = self.get([found.key.clone(), payload_key.clone()]).await?;
+            if now.as_ref() != Some(&found.value) {
+                return Ok(Committed::Conflict);
+            }
+            let manifest = payload.and_then(|bytes| Manifest::parse(&bytes, Some(&found.record.media_type)).ok());
+            let manifest = manifest.ok_or_else(|| Fault::Failed(format!("{payload_key:?} does not read")))?;
+            for (needed, how) in &manifest.needs {
+                let left = if *how == Need::Child { unnamed } else { self.ambient.now };
+                batch.delete(keys::used(name, needed, digest));
+                batch.put(keys::left(name, needed), &LeftRecord { left });
+            }
+            if let Some(subject) = &found.record.subject {
+                batch.delete(keys::referrer(name, subject, digest));
+            }
+            batch.delete(keys::left(name, digest));
+            batch.delete(payload_key);
+            batch.delete(found.key.clone());
+            return self.commit(batch, Durability::Durable).await;
         }
-        self.commit(batch, Durability::Durable).await
+    }
+
+    /// Takes a manifest from the tags that name it, as many as one commit does; `true` when there are more.
+    async fn take_tags(&self, batch: &mut Batch, name: &Repository, digest: &Digest) -> Result<bool, Error> {
+        let prefix = keys::tagged_with(name, digest);
+        let scan = Scan { prefix: prefix.clone(), after: None, limit: TAGS_A_COMMIT + 1, bytes: SCAN_BYTES };
+        let entries = self.ask(scan).await?;
+        let more = entries.len() > TAGS_A_COMMIT;
+        for (key, _) in entries.iter().take(TAGS_A_COMMIT) {
+            let damaged = |_| Fault::Failed(format!("the key {key:?} is damaged"));
+            let tag = prefix.rest(key).parse::<Tag>().map_err(damaged)?;
+            let state = self.tag_state(name, &tag).await?;
+            self.tag_bereft(batch, name, &state, digest, more).await?;
+        }
+        Ok(more)
     }
 
     async fn tag_state(&self, name: &Repository, tag: &Tag) -> Result<TagState, Error> {
@@ -89,8 +121,8 @@ impl Call {
         TagState::read(name, tag, values)
     }
 
-    /// SPEC L2, L5.
-    fn may_delete(&self) -> Result<(), Error> {
+    /// SPEC D4, L2, L5.
+    pub(super) fn may_delete(&self) -> Result<(), Error> {
         if self.config.allow_delete { Ok(()) } else { Err(Error::Disabled("deleting")) }
     }
 }

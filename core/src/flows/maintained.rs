@@ -8,14 +8,13 @@
 use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
 
-use serde::Serialize;
-
 use super::{Batch, Call, Found};
+use crate::config::LIST_IMAGES;
 use crate::digest::{Algorithm, Digest};
 use crate::effect::Value;
 use crate::error::Error;
 use crate::keys;
-use crate::manifest::{Descriptor, Platform};
+use crate::manifest::{Descriptor, Index, Platform};
 use crate::media::ManifestType;
 use crate::name::{Repository, Tag};
 use crate::record::{self, LeftRecord, ManifestRecord, PlatformImage, PlatformsRecord, TagRecord};
@@ -41,14 +40,6 @@ struct List {
     digest: Digest,
     media_type: ManifestType,
     payload: Value,
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Document {
-    schema_version: u64,
-    media_type: &'static str,
-    manifests: Vec<Descriptor>,
 }
 
 impl TagState {
@@ -96,28 +87,34 @@ impl Call {
                 media_type: pushed.media_type.as_str().into(),
                 digest: pushed.digest,
                 size: pushed.size,
+                pushed: self.ambient.now,
             });
+            if images.len() > LIST_IMAGES {
+                // The newest is the last, and stays whatever the clock says.
+                let oldest = (0..LIST_IMAGES).min_by_key(|&at| images[at].pushed);
+                oldest.map(|at| images.remove(at));
+            }
             images.sort_by_key(|image| image.platform.name());
         }
-        let list = self.keep_list(batch, name, &images).await?;
         let assemble = images.len() > 1 && self.config.assemble.iter().any(|pattern| pattern.matches(name));
+        let list = self.keep_list(batch, name, &images, assemble).await?;
         let digest = list.filter(|_| assemble).unwrap_or(pushed.digest);
         self.change_tag(batch, name, before, Some((digest, PlatformsRecord { list, images })), None);
         Ok(())
     }
 
-    /// Puts into `batch` what the end of the manifest `gone` changes for a tag that names it.
+    /// Puts into `batch` what the end of the manifest `gone` changes for a tag that names it: now, or soon, when its
+    /// tags are `more` than one commit takes.
     pub(super) async fn tag_bereft(
         &self,
         batch: &mut Batch,
         name: &Repository,
         before: &TagState,
         gone: &Digest,
+        more: bool,
     ) -> Result<(), Error> {
-        let Some(tag) = before.record.as_ref().map(|found| found.record.digest) else {
-            batch.delete(keys::tagged(name, gone, &before.tag));
-            return Ok(());
-        };
+        batch.delete(keys::tagged(name, gone, &before.tag));
+        let Some(tag) = before.record.as_ref().map(|found| found.record.digest) else { return Ok(()) };
         let platforms = before.platforms.clone().unwrap_or(PlatformsRecord { list: None, images: Vec::new() });
         let after = if tag == *gone {
             // SPEC L3: every tag that named it is gone.
@@ -127,16 +124,17 @@ impl Call {
             Some((tag, PlatformsRecord { list: None, ..platforms }))
         } else {
             let images: Vec<_> = platforms.images.into_iter().filter(|image| image.digest != *gone).collect();
-            let list = self.keep_list(batch, name, &images).await?;
-            let digest = if platforms.list == Some(tag) { list } else { Some(tag) };
+            let assembled = platforms.list == Some(tag);
+            let list = self.keep_list(batch, name, &images, assembled).await?;
+            let digest = if assembled { list } else { Some(tag) };
             digest.map(|digest| (digest, PlatformsRecord { list, images }))
         };
-        self.change_tag(batch, name, before, after, Some(gone));
+        self.change_tag(batch, name, before, after, Some(gone).filter(|_| !more));
         Ok(())
     }
 
     /// Puts into `batch` the step of a tag from one state to the next; to none, to delete it. The manifest
-    /// `gone` is being removed by the same commit.
+    /// `gone`, if any, is being removed by the same commit.
     pub(super) fn change_tag(
         &self,
         batch: &mut Batch,
@@ -176,11 +174,15 @@ impl Call {
     }
 
     /// Puts the list of these images into `batch`, as a manifest of the repository. No images, no list.
+    ///
+    /// A list that the tag is to name is what its users pull and pin: once the tag moves on, it is kept like any
+    /// manifest that was pushed. One that stands beside the tag is the registry's own, to be swept.
     async fn keep_list(
         &self,
         batch: &mut Batch,
         name: &Repository,
         images: &[PlatformImage],
+        tag_names_it: bool,
     ) -> Result<Option<Digest>, Error> {
         let Some(List { digest, media_type, payload }) = list(images) else { return Ok(None) };
         let key = keys::manifest(name, &digest);
@@ -192,8 +194,8 @@ impl Call {
             subject: None,
             pushed: self.ambient.now,
             by: self.ambient.nonce,
-            // Someone may have pushed the very same list: then it is theirs.
-            maintained: known.is_none_or(|found| found.record.maintained),
+            // Someone may have pushed the very same list, or a tag have named it: then it is theirs.
+            maintained: !tag_names_it && known.is_none_or(|found| found.record.maintained),
         };
         batch.put(key, &record);
         batch.put.push((keys::payload(name, &digest), payload));
@@ -214,7 +216,6 @@ fn list(images: &[PlatformImage]) -> Option<List> {
         platform: Some(image.platform.clone()),
         ..Descriptor::new(media_type, image.digest, image.size)
     });
-    let document = Document { schema_version: 2, media_type: media_type.as_str(), manifests: manifests.collect() };
-    let payload = record::encode(&document);
+    let payload = record::encode(&Index::new(media_type, manifests.collect()));
     Some(List { digest: Algorithm::Sha256.digest(&payload), media_type, payload })
 }

@@ -103,7 +103,7 @@ impl Call {
         self.ask(Scan { prefix: prefix.clone(), after, limit: SCAN_PAGE, bytes: SCAN_BYTES }).await
     }
 
-    /// Every entry under a prefix. For families that one manifest or session bounds.
+    /// Every entry under a prefix. For what one session has: it is bounded.
     async fn scan_all(&self, prefix: &Prefix) -> Result<Vec<(Key, Value)>, Error> {
         let mut entries = Vec::new();
         loop {

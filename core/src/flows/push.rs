@@ -6,7 +6,7 @@ use alloc::string::ToString;
 use alloc::vec::Vec;
 
 use super::maintained::{Pushed, TagState};
-use super::{Batch, Call, Found, referrers};
+use super::{Batch, Call, referrers};
 use crate::conditional::{self, Condition};
 use crate::config::{ATTEMPTS, IMAGE_CONFIG_LIMIT, TAG_PARAMETERS};
 use crate::digest::{Algorithm, Digest};
@@ -84,7 +84,14 @@ impl Call {
             if push.platform.is_none() && !push.tags.is_empty() {
                 push.platform = self.platform(name, &push.manifest).await?;
             }
-            let batch = self.push_batch(&push, &around).await?;
+            let mut batch = self.push_batch(&push, &around).await?;
+            if let (Reference::Digest(_), true) = (reference, conditional::is_conditional(&request.headers)) {
+                // A tag is expected as it was read in any case.
+                batch.expect(match &around.manifest {
+                    Some(value) => Expect::Exactly(keys::manifest(name, &digest), value.clone()),
+                    None => Expect::Absent(keys::manifest(name, &digest)),
+                });
+            }
             if self.commit(batch, Durability::Durable).await? == Committed::Done {
                 return Ok(pushed(&push, &parameters));
             }
@@ -209,6 +216,3 @@ fn pushed(push: &Push<'_>, parameters: &BTreeSet<Tag>) -> Response {
     }
     parameters.iter().fold(response, |response, tag| response.with("OCI-Tag", tag.as_str()))
 }
-
-/// A manifest of a repository as it was read.
-pub(super) type StoredManifest = Found<ManifestRecord>;

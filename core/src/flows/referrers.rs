@@ -3,8 +3,6 @@
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
-use serde::Serialize;
-
 use super::Call;
 use super::listing::next;
 use crate::config::SCAN_BYTES;
@@ -12,7 +10,7 @@ use crate::digest::Digest;
 use crate::error::Error;
 use crate::http::Response;
 use crate::keys::{self, Key};
-use crate::manifest::Descriptor;
+use crate::manifest::{Descriptor, Index};
 use crate::media::ManifestType;
 use crate::name::Repository;
 use crate::record::{self, decode};
@@ -21,15 +19,6 @@ use crate::target::Query;
 /// What an index has around its descriptors, in bytes, rounded up: a page as a whole is no larger than a manifest
 /// may be (SPEC M7).
 const ENVELOPE: usize = 128;
-
-/// An index as the referrers API makes it.
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Index {
-    schema_version: u64,
-    media_type: &'static str,
-    manifests: Vec<Descriptor>,
-}
 
 impl Call {
     /// An index of the referrers, empty when there are none or the subject or repository is not there (SPEC M1):
@@ -65,9 +54,8 @@ impl Call {
                 manifests.push(descriptor);
             }
         }
-        let media_type = ManifestType::OciIndex.as_str();
-        let index = Index { schema_version: 2, media_type, manifests };
-        let mut response = Response::new(200).with_bytes(media_type, record::encode(&index));
+        let index = Index::new(ManifestType::OciIndex, manifests);
+        let mut response = Response::new(200).with_bytes(ManifestType::OciIndex.as_str(), record::encode(&index));
         if !types.is_empty() {
             response = response.with("OCI-Filters-Applied", "artifactType");
         }

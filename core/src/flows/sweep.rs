@@ -6,9 +6,11 @@
 
 use alloc::vec::Vec;
 use core::fmt;
+use core::time::Duration;
 
 use serde::Serialize;
 
+use super::blob::take_blob;
 use super::upload::Session;
 use super::{Batch, Call, Found};
 use crate::ambient::Timestamp;
@@ -78,34 +80,23 @@ impl Call {
     /// From the root to the leaves: what one step frees, the next can take.
     async fn sweep_all(&self, report: &mut Report) -> Result<(), Error> {
         self.sweep_uploads(report).await?;
-        let mut after = None;
-        while let Some((name, key)) = self.next_repository(after).await? {
-            // An index that goes frees its children for the next round.
-            while self.sweep_manifests(&name, report).await? {}
-            self.sweep_links(&name, report).await?;
-            self.sweep_repository(&name, report).await?;
-            after = Some(key);
+        let prefix = keys::repositories();
+        let mut pages = Pages::new(&prefix);
+        while let Some(page) = pages.next(self).await? {
+            for name in page.iter().filter_map(|(key, _)| prefix.rest(key).parse().ok()) {
+                // An index that goes frees its children for the next round.
+                while self.sweep_manifests(&name, report).await? {}
+                self.sweep_links(&name, report).await?;
+                self.sweep_lefts(&name).await?;
+                self.sweep_repository(&name, report).await?;
+            }
         }
         self.sweep_blobs(report).await?;
         self.sweep_strays(report).await
     }
 
-    fn older(&self, than: core::time::Duration, since: Timestamp) -> bool {
+    fn older(&self, than: Duration, since: Timestamp) -> bool {
         self.ambient.now.since(since) > than
-    }
-
-    async fn next_repository(&self, after: Option<Key>) -> Result<Option<(Repository, Key)>, Error> {
-        let prefix = keys::repositories();
-        let mut after = after;
-        loop {
-            let entries = self.scan(&prefix, after).await?;
-            let Some((last, _)) = entries.last() else { return Ok(None) };
-            if let Some(found) = entries.iter().find_map(|(key, _)| Some((prefix.rest(key).parse().ok()?, key.clone())))
-            {
-                return Ok(Some(found));
-            }
-            after = Some(last.clone());
-        }
     }
 
     async fn sweep_uploads(&self, report: &mut Report) -> Result<(), Error> {
@@ -143,12 +134,9 @@ impl Call {
                 if !self.is_empty(&tagged).await? || !self.is_empty(&users).await? {
                     continue;
                 }
-                // Looked up after the tags: one that leaves later has written the manifest's record before.
-                let left: Option<Found<LeftRecord>> = self.find(keys::left(name, &digest)).await?;
-                if left.is_some_and(|found| !self.older(lifetime, found.record.left)) {
-                    continue;
-                }
-                let mut reasons = Vec::from([Expect::NoneUnder(tagged), Expect::NoneUnder(users)]);
+                let Some((left, unnamed)) = self.left_before(lifetime, name, &digest).await? else { continue };
+                let unnamed = unnamed.unwrap_or_default().max(record.pushed);
+                let mut reasons = Vec::from([left, Expect::NoneUnder(tagged), Expect::NoneUnder(users)]);
                 if let Some(subject) = &record.subject {
                     // A signature or SBOM lives as long as what it is about.
                     let subject = keys::manifest(name, subject);
@@ -158,7 +146,7 @@ impl Call {
                     }
                     reasons.push(Expect::Absent(subject));
                 }
-                if self.remove_manifest(name, &digest, &found, reasons).await? == Committed::Done {
+                if self.remove_manifest(name, &digest, &found, reasons, unnamed).await? == Committed::Done {
                     removed = true;
                     let counter =
                         if record.maintained { &mut report.lists_removed } else { &mut report.manifests_removed };
@@ -170,6 +158,42 @@ impl Call {
         Ok(removed)
     }
 
+    /// That nothing has ceased to name this for longer than `lifetime`, as an expectation, and when something last
+    /// did; none if that is not so long ago.
+    async fn left_before(
+        &self,
+        lifetime: Duration,
+        name: &Repository,
+        digest: &Digest,
+    ) -> Result<Option<(Expect, Option<Timestamp>)>, Error> {
+        let key = keys::left(name, digest);
+        let found: Option<Found<LeftRecord>> = self.find(key.clone()).await?;
+        let left = found.as_ref().map(|found| found.record.left);
+        let unchanged = found.map_or(Expect::Absent(key), |found| found.unchanged());
+        Ok(Some((unchanged, left)).filter(|_| left.is_none_or(|left| self.older(lifetime, left))))
+    }
+
+    /// Forgets when something was left that is not there any more.
+    async fn sweep_lefts(&self, name: &Repository) -> Result<(), Error> {
+        let prefix = keys::lefts(name);
+        let mut pages = Pages::new(&prefix);
+        while let Some(page) = pages.next(self).await? {
+            for (key, value) in page {
+                let Ok(digest) = prefix.rest(&key).parse::<Digest>() else { continue };
+                let holders = [keys::manifest(name, &digest), keys::link(name, &digest)];
+                if self.get(holders.clone()).await? != [None, None] {
+                    continue;
+                }
+                let mut batch = Batch::default();
+                batch.expect(Expect::Exactly(key.clone(), value));
+                holders.into_iter().for_each(|holder| batch.expect(Expect::Absent(holder)));
+                batch.delete(key);
+                self.commit(batch, Durability::Eventual).await?;
+            }
+        }
+        Ok(())
+    }
+
     /// Takes blobs out of a repository that no manifest of it needs and that nobody has pushed or mounted lately.
     async fn sweep_links(&self, name: &Repository, report: &mut Report) -> Result<(), Error> {
         let prefix = keys::links(name);
@@ -179,14 +203,16 @@ impl Call {
                 let Ok(digest) = prefix.rest(&key).parse::<Digest>() else { continue };
                 let Some(link): Option<Found<LinkRecord>> = Found::read(key, Some(value))? else { continue };
                 let users = keys::users(name, &digest);
-                if !self.older(self.config.blob_grace, link.record.linked) || !self.is_empty(&users).await? {
+                let grace = self.config.blob_grace;
+                if !self.older(grace, link.record.linked) || !self.is_empty(&users).await? {
                     continue;
                 }
+                let Some((left, _)) = self.left_before(grace, name, &digest).await? else { continue };
                 let mut batch = Batch::default();
+                batch.expect(left);
                 batch.expect(link.unchanged());
                 batch.expect(Expect::NoneUnder(users));
-                batch.delete(link.key.clone());
-                batch.delete(keys::holder(&digest, name));
+                take_blob(&mut batch, name, &digest);
                 let committed = self.commit(batch, Durability::Eventual).await?;
                 report.links_removed += u64::from(committed == Committed::Done);
             }
@@ -198,18 +224,18 @@ impl Call {
         let Some(found): Option<Found<RepositoryRecord>> = self.find(keys::repository(name)).await? else {
             return Ok(());
         };
-        let (manifests, links) = (keys::manifests(name), keys::links(name));
-        if !self.older(self.config.blob_grace, found.record.created)
-            || !self.is_empty(&manifests).await?
-            || !self.is_empty(&links).await?
-        {
+        if !self.older(self.config.blob_grace, found.record.created) {
             return Ok(());
         }
         // No manifest, no tag: whatever is pushed to the repository expects its record, or puts it anew.
         let mut batch = Batch::default();
         batch.expect(found.unchanged());
-        batch.expect(Expect::NoneUnder(manifests));
-        batch.expect(Expect::NoneUnder(links));
+        for family in [keys::manifests(name), keys::links(name), keys::lefts(name)] {
+            if !self.is_empty(&family).await? {
+                return Ok(());
+            }
+            batch.expect(Expect::NoneUnder(family));
+        }
         batch.delete(found.key.clone());
         let committed = self.commit(batch, Durability::Eventual).await?;
         report.repositories_removed += u64::from(committed == Committed::Done);

@@ -12,7 +12,7 @@ use uuid::Uuid;
 
 use super::{Batch, Call, Found, blob_location};
 use crate::ambient::Ambient;
-use crate::config::ATTEMPTS;
+use crate::config::{ATTEMPTS, UPLOAD_PARTS};
 use crate::digest::{Algorithm, Digest, DigestError};
 use crate::effect::{
     Assemble, BodyEnd, Committed, ContentId, Durability, Expect, Measure, Object, PartId, Receive, Received,
@@ -68,8 +68,13 @@ impl Call {
         }
         let id = self.ambient.nonce;
         let now = self.ambient.now;
-        let session =
-            UploadRecord { repository: name.clone(), meter: Meter::new(algorithm).save(), started: now, touched: now };
+        let session = UploadRecord {
+            repository: name.clone(),
+            meter: Meter::new(algorithm).save(),
+            started: now,
+            touched: now,
+            parts: 0,
+        };
         let mut batch = Batch::default();
         batch.put(keys::upload(&id), &session);
         // A crash may lose the session: nothing has been sent to it yet, and the client begins again.
@@ -79,22 +84,21 @@ impl Call {
 
     /// Links a blob that another repository holds, without a byte moved (SPEC E10). `false` when it cannot be.
     async fn mount(&self, name: &Repository, digest: &Digest, from: Option<&Source>) -> Result<bool, Error> {
+        let source = match from {
+            Some(Source::Repository(from)) => from,
+            _ => name,
+        };
+        let keys = [keys::link(name, digest), keys::link(source, digest), keys::blob(digest), keys::repository(name)];
         for _ in 0..ATTEMPTS {
-            let [here, blob, repository] =
-                self.get([keys::link(name, digest), keys::blob(digest), keys::repository(name)]).await?;
+            // One snapshot: while the blob moves from one repository to another, it is seen in either.
+            let [here, there, blob, repository] = self.get(keys.clone()).await?;
             let mut batch = Batch::default();
             match (here, from) {
                 _ if blob.is_none() => return Ok(false),
                 // SPEC E15: it is here already; linking it anew keeps the sweep from it.
                 (Some(_), _) => batch.expect(Expect::Present(keys::link(name, digest))),
-                (None, Some(Source::Repository(from))) => {
-                    let link = keys::link(from, digest);
-                    let [there] = self.get([link.clone()]).await?;
-                    if there.is_none() {
-                        return Ok(false);
-                    }
-                    batch.expect(Expect::Present(link));
-                }
+                (None, Some(Source::Repository(_))) if there.is_none() => return Ok(false),
+                (None, Some(Source::Repository(from))) => batch.expect(Expect::Present(keys::link(from, digest))),
                 (None, Some(Source::Anywhere)) => {
                     // A blob that nobody holds is on its way out: it was deleted everywhere.
                     let Some(holder) = self.first(&keys::holders(digest)).await? else { return Ok(false) };
@@ -154,7 +158,9 @@ impl Call {
             // SPEC F13: nothing came, nothing changes.
             return answer(&session.record);
         }
-        let record = UploadRecord { meter: meter.save(), touched: self.ambient.now, ..session.record.clone() };
+        let UploadRecord { repository, started, parts, .. } = session.record.clone();
+        let record =
+            UploadRecord { repository, meter: meter.save(), started, touched: self.ambient.now, parts: parts + 1 };
         let part = PartId { upload: id, nonce: self.ambient.nonce };
         let mut batch = Batch::default();
         batch.expect(session.unchanged());
@@ -223,8 +229,12 @@ impl Call {
             // Nobody told that it would be this algorithm: read the bytes again (SPEC E4, B7).
             self.assemble(name, &upload, content).await?;
             assembled = true;
-            let measured = self.ask(Measure { content, meter: Meter::new(digest.algorithm()) }).await?;
-            let measured = measured.ok_or_else(|| crate::Fault::Failed(format!("{content} is gone at once")))?;
+            let measured = self.io.ask(Measure { content, meter: Meter::new(digest.algorithm()) }).await;
+            let gone = || crate::Fault::Failed(format!("{content} is gone at once"));
+            let measured = match measured.and_then(|measured| measured.ok_or_else(gone)) {
+                Ok(measured) => measured,
+                Err(fault) => return Err(self.without(&upload, content, fault.into()).await),
+            };
             if let Some(error) = mismatch(&measured, digest) {
                 self.erase([Object::Content(content)]).await;
                 return Err(self.abandon(name, &upload, error).await?);
@@ -275,15 +285,21 @@ impl Call {
     /// gone, and nothing is wrong with the storage.
     async fn assemble(&self, name: &Repository, upload: &Upload, content: ContentId) -> Result<(), Error> {
         let Err(fault) = self.io.ask(Assemble { parts: upload.parts.clone(), content }).await else { return Ok(()) };
+        let mut error = Error::from(fault);
         if let Some((id, session)) = &upload.session {
             let [now] = self.get([session.key.clone()]).await?;
             if now.as_ref() != Some(&session.value) {
-                let content = Object::Content(content);
-                self.erase([content].into_iter().chain(upload.last.map(Object::Part))).await;
-                return Err(self.out_of_place(name, *id).await);
+                error = self.out_of_place(name, *id).await;
             }
         }
-        Err(fault.into())
+        Err(self.without(upload, content, error).await)
+    }
+
+    /// Erases what this request alone has made, before any commit could name it. The session stays as it was, and
+    /// the client can finish it again.
+    async fn without(&self, upload: &Upload, content: ContentId, error: Error) -> Error {
+        self.erase([Object::Content(content)].into_iter().chain(upload.last.map(Object::Part))).await;
+        error
     }
 
     /// Gives up an upload whose bytes are wrong (SPEC H3), and says what to answer: that, unless its session went
@@ -354,6 +370,9 @@ impl Call {
             && announced != length
         {
             return Err(Error::Size("Content-Range and Content-Length do not agree"));
+        }
+        if session.parts >= UPLOAD_PARTS && request.length != Some(0) {
+            return Err(Error::TooManyChunks);
         }
         let room = self.config.blob_limit.saturating_sub(offset);
         if announced.or(request.length).is_some_and(|length| length > room) {

@@ -247,3 +247,17 @@ fn a_session_survives_a_restart() {
     registry.call(chunk(&session, "5-9", "56789")).expect(202).with("Range", "0-9");
     stands(&mut registry, &session, "0123456789");
 }
+
+/// SPEC F9: an upload has a bounded number of chunks, and what it has can still be finished.
+#[test]
+fn an_upload_has_a_bounded_number_of_chunks() {
+    let mut registry = registry();
+    let session = registry.open("a");
+    registry.call(patch(&session).body("content")).expect(202);
+    let (key, record) = registry.memory.records.iter().find(|(key, _)| key.as_str().starts_with("upload/")).unwrap();
+    let full = String::from_utf8_lossy(record).replace(r#""parts":1"#, r#""parts":65536"#);
+    registry.memory.records.insert(key.clone(), full.into());
+    registry.call(patch(&session).body("more")).refused(413, "SIZE_INVALID");
+    registry.get(&session).expect(204).with("Range", "0-6");
+    registry.call(put(format!("{session}?digest={}", sha256("content")))).expect(201);
+}

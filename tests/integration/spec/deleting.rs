@@ -154,3 +154,18 @@ fn blobs_outlive_the_manifest_that_was_deleted() {
     assert_eq!(registry.get(blob("a", sha256("layer"))).expect(200).body(), b"layer");
     registry.put_manifest("a", "v1", &image).expect(201);
 }
+
+/// SPEC L3: however many tags there are.
+#[test]
+fn a_manifest_with_very_many_tags_is_deleted_with_all_of_them() {
+    let mut registry = registry();
+    let image = Manifest::image(AMD64, "layer");
+    let other = registry.push_image("a", "other", AMD64, "other");
+    for n in 0..600 {
+        registry.push("a", format!("tag-{n}"), &image);
+    }
+    registry.delete(manifest("a", image.digest())).expect(202);
+    registry.get(manifest("a", image.digest())).refused(404, "MANIFEST_UNKNOWN");
+    assert_eq!(registry.tags("a"), ["other"]);
+    assert_eq!(registry.get(manifest("a", "other")).expect(200).body(), other.bytes());
+}

@@ -12,6 +12,8 @@ use crate::{configured, registry};
 const LISTS: &str =
     "application/vnd.oci.image.index.v1+json, application/vnd.docker.distribution.manifest.list.v2+json";
 
+const YEAR: std::time::Duration = std::time::Duration::from_secs(365 * 24 * 3600);
+
 fn assembling() -> InMemory {
     configured(|config| config.assemble = vec![Pattern::new("multi/**")])
 }
@@ -292,4 +294,38 @@ fn a_list_that_a_client_pushes_itself_is_no_longer_the_registrys_to_sweep() {
     registry.advance(std::time::Duration::from_secs(365 * 24 * 3600));
     assert_eq!(registry.sweep().lists_removed, 0);
     assert_eq!(registry.get(manifest("a", &digest)).expect(200).body(), answer.body());
+}
+
+/// SPEC J6, L9: what a tag named can be pinned by its digest, and stays when the tag moves on.
+#[test]
+fn a_list_that_a_tag_named_is_not_the_registrys_to_sweep() {
+    let mut registry = assembling();
+    for platform in [AMD64, ARM64] {
+        registry.push_image("multi/app", "v1", platform, "old");
+    }
+    let pinned = ask(&mut registry, "multi/app", "*/*").expect(200);
+    registry.push_image("multi/app", "v1", ARM64, "new");
+    assert_ne!(ask(&mut registry, "multi/app", "*/*").expect(200).body(), pinned.body());
+    registry.advance(YEAR);
+    registry.sweep();
+    let digest = orlop_conformance::image::sha256(pinned.body());
+    assert_eq!(registry.get(manifest("multi/app", digest)).expect(200).body(), pinned.body());
+}
+
+/// SPEC J6: whatever clients push, a list stays one that every client takes.
+#[test]
+fn a_list_has_a_bounded_number_of_images_and_the_newest_are_in_it() {
+    let mut registry = assembling();
+    let platforms: Vec<&'static str> = (0..70).map(|n| &*format!("cpu{n}").leak()).collect();
+    for platform in &platforms {
+        registry.push_image("multi/app", "v1", ("linux", platform), "layer");
+        registry.advance(std::time::Duration::from_secs(1));
+    }
+    let listed: Vec<String> = list(&mut registry, "multi/app").into_iter().map(|(platform, _)| platform).collect();
+    assert_eq!(listed.len(), 64);
+    for (n, platform) in platforms.iter().enumerate() {
+        assert_eq!(listed.contains(&format!("linux/{platform}")), n >= 6, "{platform}");
+    }
+    let endless = registry.push_image("multi/app", "v1", ("linux", "x".repeat(1000).leak()), "layer");
+    assert_eq!(ask(&mut registry, "multi/app", "*/*").expect(200).body(), endless.bytes(), "no platform at all");
 }

@@ -109,10 +109,8 @@ impl<'a> Records<'a> {
             ensure!(digest.algorithm().digest(payload) == digest, "the bytes of payload/{name} are others");
             ensure!(record["size"] == payload.len(), "manifest/{name} says another size than {}", payload.len());
         }
-        for family in ["payload", "left"] {
-            for (name, _) in self.family(family) {
-                ensure!(self.has("manifest", name), "{family}/{name} has no manifest");
-            }
+        for (name, _) in self.family("payload") {
+            ensure!(self.has("manifest", name), "payload/{name} has no manifest");
         }
         Ok(())
     }
@@ -224,7 +222,7 @@ impl<'a> Records<'a> {
     }
 
     /// Invariant 6. Nothing is left that nothing leads to: no sessions, no bytes but the contents of blobs, no
-    /// blobs that no manifest needs, no lists that no tag names, no empty repositories.
+    /// blobs that no manifest needs, no lists that no tag names, no traces of what is gone, no empty repositories.
     fn reachable(&self) -> Check {
         for family in ["upload", "part"] {
             if let Some((name, _)) = self.family(family).next() {
@@ -244,6 +242,9 @@ impl<'a> Records<'a> {
             let record: Json = json(name, value)?;
             let tagged = self.family("tagged").any(|(tagged, _)| tagged.starts_with(&format!("{name}/")));
             ensure!(record["maintained"] != true || tagged || needed(name), "the list manifest/{name} is nobody's");
+        }
+        for (name, _) in self.family("left") {
+            ensure!(self.has("manifest", name) || self.has("link", name), "left/{name} is of nothing");
         }
         for (name, _) in self.family("repo") {
             let inside = |(entry, _): (&str, &[u8])| entry.starts_with(&format!("{name}@"));

@@ -38,7 +38,7 @@ pub enum Mutation {
 /// A sort of commits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Sort {
-    /// It takes something out of the registry, and puts at most when a tag left a manifest.
+    /// It takes something out of the registry, and puts at most when something was left.
     Removal,
     /// Any other.
     Push,

@@ -97,7 +97,10 @@ pub fn crowds() -> Vec<Scenario> {
         .given(&push_blob("a", &config("amd64")))
         .given(&push_blob("a", LAYER));
     let referrers = ask("GET", format!("/v2/a/referrers/{}", digest(&amd64)));
+    // Found by random triples: the blob moves from one repository to another while it is mounted.
+    let moved = new("mount × push elsewhere × delete").given(&push_blob("a", LAYER));
     vec![
+        moved.at_once([mount("b", LAYER, "a"), push_blob("b", LAYER), delete_blob("a", LAYER)]),
         deleted.at_once([Call::Sweep, Call::Sweep, push_blob("a", LAYER), delete_blob("a", LAYER)]),
         subject.at_once([push("a", "v1", &amd64), referrers, Call::Sweep]),
     ]
