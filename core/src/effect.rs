@@ -138,6 +138,8 @@ pub enum Collected {
     TooLarge,
     /// The client went away, stalled or broke the framing before the end.
     Cut,
+    /// So many others are being collected that there is no memory for this one now.
+    NoRoom,
 }
 
 /// What became of a body that was to be received into a part. What the meter counted is durable.

@@ -61,7 +61,8 @@ codes! {
     #[doc = "Docker: the storage is busy."] Unavailable "UNAVAILABLE" "service unavailable",
 }
 
-/// Why a call did not do as asked. Sorted by blame: the first three groups are the client's, the last is ours.
+/// Why a call did not do as asked. Sorted by blame: the first three groups are the client's, the last is ours, and the
+/// one before it nobody's.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Error {
     // ── the request cannot be understood ─────────────────────────────────────────────────────────────────
@@ -120,6 +121,9 @@ pub enum Error {
     BlobTooLarge(u64),
     /// The upload has as many chunks as one may have.
     TooManyChunks,
+    // ── the registry has no room for the request now ─────────────────────────────────────────────────────
+    /// It works on as many requests as it can.
+    Busy,
     // ── the registry is at fault ─────────────────────────────────────────────────────────────────────────
     /// The storage failed.
     Storage(Fault),
@@ -150,6 +154,7 @@ impl Error {
             Self::Size(_) => (400, Code::SizeInvalid),
             Self::ManifestTooLarge(_) => (413, Code::ManifestInvalid),
             Self::BlobTooLarge(_) | Self::TooManyChunks => (413, Code::SizeInvalid),
+            Self::Busy => (429, Code::TooManyRequests),
             Self::Storage(Fault::Full(_)) => (507, Code::Unknown),
             Self::Storage(Fault::Failed(_)) => (500, Code::Unknown),
             Self::Contention => (503, Code::Unavailable),
@@ -177,6 +182,7 @@ impl Error {
             Self::ChunkOutOfPlace(_) => "the chunk does not begin where the upload stands; ask for its status".into(),
             Self::RangeUnsatisfiable(size) => format!("the content has {size} bytes, and none of them was asked for"),
             Self::Precondition(reason) => reason.clone(),
+            Self::Busy => "the registry is busy; come again".into(),
             Self::Storage(Fault::Full(_)) => "the storage of the registry is full".into(),
             Self::Storage(Fault::Failed(_)) => "the storage of the registry failed".into(),
             Self::Contention => "too many others are changing the same thing; come again".into(),
@@ -213,10 +219,15 @@ fn entry(code: Code, message: &str, detail: Json) -> Json {
     entry
 }
 
-/// An error response with one code, for hosts that refuse a request before the core sees it.
+/// An error response with one code, for hosts that answer a request themselves.
 pub fn refusal(status: u16, code: Code, message: &str) -> Response {
     let body = json!({ "errors": [entry(code, message, Json::Null)] });
-    Response::new(status).with_bytes("application/json", body.to_string())
+    stamped(Response::new(status).with_bytes("application/json", body.to_string()))
+}
+
+/// The response with what every response has (SPEC A3).
+pub(crate) fn stamped(response: Response) -> Response {
+    response.with("Docker-Distribution-API-Version", "registry/2.0").with("X-Content-Type-Options", "nosniff")
 }
 
 impl From<Error> for Response {
@@ -235,7 +246,7 @@ impl From<Error> for Response {
             Error::MethodNotAllowed(allowed) => response.with("Allow", allowed),
             // SPEC C9.
             Error::RangeUnsatisfiable(size) => response.with("Content-Range", format!("bytes */{size}")),
-            Error::Contention => response.with("Retry-After", "1"),
+            Error::Busy | Error::Contention => response.with("Retry-After", "1"),
             Error::Storage(fault) => Self { fault: Some(fault), ..response },
             _ => response,
         }

@@ -4,7 +4,7 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use crate::effect::Step;
-use crate::error::Error;
+use crate::error::{Error, stamped};
 use crate::flows::Call;
 pub use crate::flows::sweep::Report;
 use crate::http::{Body, Method, Request, Response};
@@ -118,6 +118,5 @@ fn finish(method: Method, answer: Result<Response, Error>) -> Response {
     if !matches!(response.status, 204 | 304) && response.header("Content-Length").is_none() {
         response = response.with("Content-Length", "0");
     }
-    // SPEC A3.
-    response.with("Docker-Distribution-API-Version", "registry/2.0").with("X-Content-Type-Options", "nosniff")
+    stamped(response)
 }

@@ -9,6 +9,7 @@ use axum::extract::{Request, State};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::Response;
 use http_body::Body as _;
+use orlop_core::error::Code;
 use orlop_core::{Ambient, Registry, Timestamp, http};
 use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
@@ -42,7 +43,7 @@ pub(crate) struct Peer(pub(crate) SocketAddr);
 pub(crate) async fn answer(State(service): State<Arc<Service>>, request: Request) -> Response {
     let access = AccessLine::begin(&request);
     let Ok(permit) = service.room.clone().try_acquire_owned() else {
-        let busy = refusal(StatusCode::TOO_MANY_REQUESTS, "TOOMANYREQUESTS", "the registry is busy, come again");
+        let busy = refusal(429, Code::TooManyRequests, "the registry is busy; come again");
         return access.write(with(busy, header::RETRY_AFTER, "1"));
     };
     let expects = request.headers().contains_key(header::EXPECT);
@@ -52,7 +53,7 @@ pub(crate) async fn answer(State(service): State<Arc<Service>>, request: Request
         Ok((response, mut body)) => finish(response, &mut body, expects).await,
         Err(error) => {
             tracing::error!("a call panicked: {error}");
-            let failed = refusal(StatusCode::INTERNAL_SERVER_ERROR, "UNKNOWN", "an internal error, see the log");
+            let failed = refusal(500, Code::Unknown, "an internal error, see the log");
             // Where in the body the panic came is not known.
             with(failed, header::CONNECTION, "close")
         }
@@ -84,7 +85,7 @@ async fn call(service: Arc<Service>, request: Request) -> (Response, RequestBody
             }
         }
     }
-    (refusal(StatusCode::INTERNAL_SERVER_ERROR, "UNKNOWN", "the content cannot be read"), body)
+    (refusal(500, Code::Unknown, "the content cannot be read"), body)
 }
 
 /// What a call cannot know by itself.
@@ -140,11 +141,8 @@ fn with(mut response: Response, name: header::HeaderName, value: &'static str) -
 }
 
 /// An answer of the host itself, in the form of the registry's.
-fn refusal(status: StatusCode, code: &str, message: &str) -> Response {
-    let body = serde_json::json!({ "errors": [{ "code": code, "message": message }] }).to_string();
-    let mut response = Response::new(Body::from(body));
-    *response.status_mut() = status;
-    with(response, header::CONTENT_TYPE, "application/json")
+fn refusal(status: u16, code: Code, message: &str) -> Response {
+    with_body(orlop_core::error::refusal(status, code, message), None)
 }
 
 #[cfg(test)]

@@ -2,12 +2,14 @@
 
 use std::future::poll_fn;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Body;
 use bytes::{Bytes, BytesMut};
 use http_body::Body as _;
 use orlop_core::effect::{BodyEnd, Collected};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, timeout_at};
 
 /// How many bytes are gathered before they are written. Chunks at least a quarter of this are passed on as they are.
@@ -17,11 +19,38 @@ pub(crate) const GATHERED: usize = 128 << 10;
 /// young: the sweep takes old parts for abandoned.
 const GATHERING: Duration = Duration::from_secs(5);
 
+/// In how many bytes the memory for collected bodies is counted.
+pub(crate) const UNIT: usize = 1 << 10;
+
 /// How many bytes of a body that nobody wants are read all the same, so that the client gets to reading the answer.
 const DRAINED: u64 = 1 << 20;
 
 /// How long such a body is read.
 const DRAINING: Duration = Duration::from_secs(3);
+
+/// How much memory all bodies that are collected may take together, and one call's share of it until it is over.
+pub(crate) struct Held {
+    room: Arc<Semaphore>,
+    share: Option<OwnedSemaphorePermit>,
+}
+
+impl Held {
+    /// Nothing yet, of what `room` has in units of [`UNIT`] bytes.
+    pub(crate) fn of(room: &Arc<Semaphore>) -> Self {
+        Self { room: room.clone(), share: None }
+    }
+
+    /// Takes this many bytes more, if there is room for them.
+    fn take(&mut self, bytes: usize) -> bool {
+        let Ok(units) = u32::try_from(bytes.div_ceil(UNIT)) else { return false };
+        let Ok(more) = self.room.clone().try_acquire_many_owned(units) else { return false };
+        match &mut self.share {
+            Some(share) => share.merge(more),
+            none => *none = Some(more),
+        }
+        true
+    }
+}
 
 /// The body of a request.
 pub struct RequestBody {
@@ -68,12 +97,15 @@ impl RequestBody {
         Self::new(Body::empty(), Duration::MAX)
     }
 
-    /// Reads the whole body into memory, if it has `limit` bytes at most.
-    pub(crate) async fn collect(&mut self, limit: u64) -> Collected {
+    /// Reads the whole body into memory, if it has `limit` bytes at most and `held` gets the memory for it.
+    pub(crate) async fn collect(&mut self, limit: u64, held: &mut Held) -> Collected {
         let mut whole = BytesMut::new();
         loop {
             let room = limit.saturating_sub(whole.len() as u64);
             let (bytes, end) = self.gather(room).await;
+            if !held.take(bytes.len()) {
+                return Collected::NoRoom;
+            }
             match end {
                 // Most manifests come in one piece, which need not be copied.
                 Some(BodyEnd::Whole) if whole.is_empty() => return Collected::Whole(bytes),
@@ -183,5 +215,24 @@ impl RequestBody {
             self.state = State::Ended(end);
             return Some(Err(end));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_body_that_finds_no_room_is_not_collected_and_the_room_comes_back() {
+        let room = Arc::new(Semaphore::new(4));
+        let collect = async |bytes: usize, held: &mut Held| {
+            RequestBody::from_bytes(vec![b'x'; bytes]).collect(1 << 20, held).await
+        };
+        let mut first = Held::of(&room);
+        assert!(matches!(collect(3 * UNIT, &mut first).await, Collected::Whole(_)));
+        assert_eq!(collect(UNIT + 1, &mut Held::of(&room)).await, Collected::NoRoom);
+        assert!(matches!(collect(UNIT, &mut Held::of(&room)).await, Collected::Whole(_)));
+        drop(first);
+        assert!(matches!(collect(4 * UNIT, &mut Held::of(&room)).await, Collected::Whole(_)));
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! | file | what |
 //! |---|---|
-//! | `uploads/<upload>.<nonce>` | a part |
+//! | `uploads/a/<upload>.<nonce>` | a part; `a` is the first digit of `<upload>` |
 //! | `blobs/sha256/ab/<hex>/<nonce>` | a content; `ab` are the first two digits of `<hex>` |
 //! | `temporary/…` | a content that is being copied together; what a crash leaves is removed at start-up |
 //!
@@ -25,21 +25,29 @@ use orlop_core::meter::Meter;
 use self::layout::Layout;
 pub(crate) use self::part::PartFile;
 pub(crate) use self::read::Opened;
+use tokio::sync::Semaphore;
+
 use crate::blocking;
 use crate::fault;
+
+/// How many contents are copied together or measured at once.
+const WHOLE: usize = 8;
 
 /// The files of one data directory.
 #[derive(Clone)]
 pub(crate) struct Files {
     layout: Arc<Layout>,
     keep_free: u64,
+    /// One permit for each content that may be copied or read as a whole at once: they keep a disk busy, and must not
+    /// take all the threads that others wait for.
+    whole: Arc<Semaphore>,
 }
 
 impl Files {
     /// Makes the directories and removes what a crash left half copied. Once less than `keep_free` bytes are free
     /// on the disk, no more parts and copies are written.
     pub(crate) fn open(directory: &Path, keep_free: u64) -> Result<Self, Fault> {
-        Ok(Self { layout: Arc::new(Layout::prepare(directory)?), keep_free })
+        Ok(Self { layout: Arc::new(Layout::prepare(directory)?), keep_free, whole: Arc::new(Semaphore::new(WHOLE)) })
     }
 
     /// A part that is to be written. There is no file before there is a byte.
@@ -49,6 +57,7 @@ impl Files {
 
     pub(crate) async fn assemble(&self, effect: Assemble) -> Result<(), Fault> {
         let files = self.clone();
+        let _permit = if effect.parts.len() > 1 { self.whole.acquire().await.ok() } else { None };
         blocking::run(move || assemble::assemble(&files.layout, files.keep_free, &effect.parts, &effect.content)).await
     }
 
@@ -59,6 +68,7 @@ impl Files {
 
     pub(crate) async fn measure(&self, effect: Measure) -> Result<Option<Meter>, Fault> {
         let path = self.layout.content(&effect.content);
+        let _permit = self.whole.acquire().await.ok();
         blocking::run(move || read::measure(&path, effect.meter)).await
     }
 

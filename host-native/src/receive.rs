@@ -67,7 +67,7 @@ mod tests {
             let received = receive(&files, Receive { part, meter }, &mut body).await.unwrap();
             assert_eq!((received.meter.count(), received.end), (kept as u64, end), "check {number}");
             assert_eq!(received.meter.digest(), Algorithm::Sha256.digest(&bytes[..kept]));
-            let path = directory.path().join(format!("uploads/{}.{}", part.upload, part.nonce));
+            let path = directory.path().join(format!("uploads/0/{}.{}", part.upload, part.nonce));
             assert_eq!(std::fs::read(path).unwrap_or_default(), bytes[..kept], "check {number}");
         };
         let whole = || RequestBody::from_bytes(bytes.clone());

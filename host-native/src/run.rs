@@ -6,12 +6,16 @@ use std::time::{Duration, Instant, SystemTime};
 
 use orlop_core::step::Ask;
 use orlop_core::{Config, Fault, Step};
+use tokio::sync::Semaphore;
 
-use crate::body::RequestBody;
+use crate::body::{Held, RequestBody, UNIT};
 use crate::directory::{DataDirectory, OpenError};
 use crate::files::{Files, Opened};
 use crate::receive::receive;
 use crate::records::Records;
+
+/// How many bytes all bodies that are collected may take together: thousands of usual manifests, or 32 of the largest.
+const COLLECTED: usize = 128 << 20;
 
 /// What a host is given besides a data directory.
 #[derive(Clone, Debug)]
@@ -35,6 +39,8 @@ pub struct Host {
     files: Files,
     records: Arc<Records>,
     call_lifetime: Duration,
+    /// What all bodies that are collected may take together.
+    collected: Arc<Semaphore>,
     /// Let go last.
     _directory: DataDirectory,
 }
@@ -51,7 +57,8 @@ impl Host {
         let records = Arc::new(Records::open(directory, options.cache, options.keep_free)?);
         // The records are worth nothing in a file that a power cut leaves without a name.
         locked.sync()?;
-        Ok(Self { files, records, call_lifetime: options.call_lifetime, _directory: locked })
+        let collected = Arc::new(Semaphore::new(COLLECTED / UNIT));
+        Ok(Self { files, records, call_lifetime: options.call_lifetime, collected, _directory: locked })
     }
 
     /// How many records there are.
@@ -66,9 +73,12 @@ impl Host {
     /// Runs a call to its end. `body` is what the call may ask for.
     pub async fn run<R: Send>(&self, mut step: Step<R>, body: &mut RequestBody) -> R {
         let mut unnamed = Unnamed::new(self.call_lifetime);
+        let mut held = Held::of(&self.collected);
         loop {
             step = match step {
-                Step::Collect(Ask { effect, waiting }) => waiting.answer(Ok(body.collect(effect.limit).await)),
+                Step::Collect(Ask { effect, waiting }) => {
+                    waiting.answer(Ok(body.collect(effect.limit, &mut held).await))
+                }
                 Step::Receive(Ask { effect, waiting }) => {
                     let received = receive(&self.files, effect, body).await;
                     unnamed.begin();
@@ -83,7 +93,7 @@ impl Host {
                 Step::Measure(Ask { effect, waiting }) => waiting.answer(self.files.measure(effect).await),
                 Step::Erase(Ask { effect, waiting }) => waiting.answer(self.files.erase(effect).await),
                 Step::Inventory(Ask { effect, waiting }) => waiting.answer(self.files.inventory(effect).await),
-                Step::Get(Ask { effect, waiting }) => waiting.answer(self.records.get(&effect)),
+                Step::Get(Ask { effect, waiting }) => waiting.answer(self.records.get(effect).await),
                 Step::Scan(Ask { effect, waiting }) => waiting.answer(self.records.scan(effect).await),
                 Step::Commit(Ask { effect, waiting }) => match unnamed.check() {
                     Ok(()) => waiting.answer(self.records.commit(effect).await),

@@ -1,7 +1,7 @@
 //! Sweeping: giving back the space of what is no longer needed, now and then or once.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use orlop_core::{Registry, Report};
 
@@ -12,6 +12,9 @@ use crate::run::Host;
 /// The first sweep comes this soon after the start, so that a server that is started often sweeps too.
 const FIRST: Duration = Duration::from_secs(600);
 
+/// How far the clock may be put forward while a sweep is waited for. A machine that slept is no different.
+const LEAP: Duration = Duration::from_secs(3600);
+
 /// Sweeps once.
 pub async fn sweep(registry: &Registry, host: &Host) -> Report {
     host.run(registry.sweep(ambient()), &mut RequestBody::empty()).await
@@ -21,7 +24,14 @@ pub async fn sweep(registry: &Registry, host: &Host) -> Report {
 pub async fn sweep_regularly(registry: Registry, host: Arc<Host>, interval: Duration) {
     let mut pause = FIRST.min(interval);
     loop {
+        let before = (Instant::now(), SystemTime::now());
         tokio::time::sleep(pause).await;
+        let waited = (before.0.elapsed(), before.1.elapsed().unwrap_or_default());
+        if waited.1 > waited.0 + pause + LEAP {
+            // All graces would be over at once. If the clock is right now, so it will be next time.
+            tracing::warn!("the clock has leapt by {:?}: no sweep now", waited.1 - waited.0);
+            continue;
+        }
         pause = interval;
         let began = Instant::now();
         // A task of its own, so that a panic ends this sweep and not the next.

@@ -108,6 +108,7 @@ impl Call {
             Collected::Whole(payload) => Ok(payload),
             Collected::TooLarge => Err(Error::ManifestTooLarge(limit)),
             Collected::Cut => Err(Error::Size("the body ended early")),
+            Collected::NoRoom => Err(Error::Busy),
         }
     }
 

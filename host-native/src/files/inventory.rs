@@ -11,13 +11,13 @@ use orlop_core::Fault;
 use orlop_core::digest::{Algorithm, Digest};
 use orlop_core::effect::{ContentId, Object, PartId, Stored};
 
-use super::layout::{Layout, digest_named, part_named, uuid_named};
+use super::layout::{DIGITS, Layout, digest_named, part_named, uuid_named};
 use crate::fault;
 
 /// Lists the objects after `after`, `limit` at most.
 ///
 /// The names in a directory come in no order, so each page reads a directory anew, but holds only the names it needs:
-/// all of `uploads`, and of the contents the one of 256 directories where it goes on.
+/// the one of 16 directories of parts or 256 of contents where it goes on.
 pub(super) fn inventory(layout: &Layout, after: Option<Object>, limit: usize) -> Result<Vec<Stored>, Fault> {
     let mut page = Page { stored: Vec::new(), limit, now: SystemTime::now() };
     let after_content = match after {
@@ -79,7 +79,17 @@ fn age(metadata: &fs::Metadata, now: SystemTime) -> Duration {
 
 fn parts(layout: &Layout, after: Option<PartId>, page: &mut Page) -> Result<(), Fault> {
     let wanted = |part: &PartId| after.is_none_or(|after| *part > after);
-    walk(layout.uploads(), part_named, wanted, page, |part, page| page.add(Object::Part(part), &layout.part(&part)))
+    let first = after.map(|after| after.upload.to_string());
+    for digit in DIGITS.into_iter().skip_while(|digit| first.as_ref().is_some_and(|first| **digit < first[..1])) {
+        let named = |name: &str| part_named(name).filter(|_| name.starts_with(digit));
+        walk(&layout.parts(digit), named, wanted, page, |part, page| {
+            page.add(Object::Part(part), &layout.part(&part))
+        })?;
+        if page.room() == 0 {
+            break;
+        }
+    }
+    Ok(())
 }
 
 fn contents(layout: &Layout, algorithm: Algorithm, after: Option<ContentId>, page: &mut Page) -> Result<(), Fault> {

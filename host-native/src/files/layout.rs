@@ -37,17 +37,23 @@ impl Layout {
         for made in [&layout.uploads, &layout.temporary, &layout.blobs].into_iter().chain(&algorithms) {
             fs::create_dir_all(made).map_err(|error| fault::at("make", made, &error))?;
         }
+        for digit in DIGITS {
+            let made = layout.parts(digit);
+            fs::create_dir_all(&made).map_err(|error| fault::at("make", &made, &error))?;
+        }
+        sync_directory(&layout.uploads)?;
         sync_directory(&layout.blobs)?;
         Ok(layout)
     }
 
-    /// The directory of all parts.
-    pub(super) fn uploads(&self) -> &Path {
-        &self.uploads
+    /// The directory of all parts whose upload begins with this digit: `uploads/a`.
+    pub(super) fn parts(&self, digit: &str) -> PathBuf {
+        self.uploads.join(digit)
     }
 
     pub(super) fn part(&self, part: &PartId) -> PathBuf {
-        self.uploads.join(format!("{}.{}", part.upload, part.nonce))
+        let name = format!("{}.{}", part.upload, part.nonce);
+        self.parts(&name[..1]).join(name)
     }
 
     /// The directory of all contents of an algorithm: `blobs/sha256`.
@@ -71,6 +77,9 @@ impl Layout {
         self.temporary.join(format!("{}.{}", content.nonce, Uuid::new_v4()))
     }
 }
+
+/// The digits that a name can begin with, in their order. Directories of them stay small enough to list.
+pub(super) const DIGITS: [&str; 16] = ["0", "1", "2", "3", "4", "5", "6", "7", "8", "9", "a", "b", "c", "d", "e", "f"];
 
 /// The part of that file name, if it is one.
 pub(super) fn part_named(name: &str) -> Option<PartId> {

@@ -67,8 +67,11 @@ impl PartFile {
     pub(crate) fn seal(mut self) -> Result<(), Fault> {
         let Some(file) = &self.file else { return Ok(()) };
         // The kernel tells an error of an open file once. When the write-back was told, it would be lost here.
-        self.write_back.lock().unwrap_or_else(PoisonError::into_inner).clone()?;
+        let write_back = self.write_back.lock().unwrap_or_else(PoisonError::into_inner);
+        write_back.clone()?;
+        // Nor may a write-back begin now and be told what this should be.
         file.sync_data().map_err(|error| fault::at("make durable", &self.path, &error))?;
+        drop(write_back);
         sync_directory(self.path.parent().unwrap_or(&self.path))?;
         self.file = None;
         Ok(())

@@ -116,7 +116,7 @@ async fn the_inventory_lists_everything_once_and_in_order() {
     let files = open(&directory);
     let mut expected = Vec::new();
     for number in 0..40 {
-        let part = part(number % 7, 1000 - number);
+        let part = part((number % 7) << 125, 1000 - number);
         write(&files, part, b"x");
         expected.push(Object::Part(part));
         for algorithm in Algorithm::ALL {
@@ -130,8 +130,10 @@ async fn the_inventory_lists_everything_once_and_in_order() {
     let hex = Algorithm::Sha256.digest(&[0]).encoded();
     for stray in [
         "uploads/README".into(),
-        format!("uploads/{}", Uuid::nil()),
-        format!("uploads/{}.{}.tmp", Uuid::nil(), Uuid::nil()),
+        format!("uploads/{}.{}", Uuid::nil(), Uuid::nil()),
+        format!("uploads/0/{}", Uuid::nil()),
+        format!("uploads/1/{}.{}", Uuid::nil(), Uuid::nil()),
+        format!("uploads/0/{}.{}.tmp", Uuid::nil(), Uuid::nil()),
         "blobs/note".into(),
         "blobs/sha256/note".into(),
         format!("blobs/sha256/{}/note", &hex[..2]),

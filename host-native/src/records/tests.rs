@@ -26,7 +26,7 @@ fn durable(keys: &[&str], expect: Vec<Expect>) -> Commit {
 
 fn there(records: &Records, names: &[&str]) -> Vec<bool> {
     let keys = names.iter().map(|name| key(name)).collect();
-    records.get(&Get { keys }).expect("records can be read").iter().map(Option::is_some).collect()
+    records.look_up(&Get { keys }).expect("records can be read").iter().map(Option::is_some).collect()
 }
 
 async fn listed(records: &Arc<Records>, prefix: &str, after: Option<&str>, limit: usize, bytes: usize) -> Vec<String> {

@@ -122,9 +122,10 @@ impl Writer {
             let mut changed = false;
             let mut outcomes = Vec::with_capacity(commits.len());
             for commit in commits {
-                // Only what takes away may use the last of the space: it is how space comes back.
+                // Only what takes away may use the last of the space: it is how space comes back. A delete may put
+                // a few records too, but fewer than it takes.
                 match &room {
-                    Err(fault) if !commit.put.is_empty() => outcomes.push(Err(fault.clone())),
+                    Err(fault) if commit.put.len() >= commit.delete.len() => outcomes.push(Err(fault.clone())),
                     _ => {
                         let outcome = change(table, commit)?;
                         changed |= outcome == Committed::Done;

@@ -2,7 +2,11 @@
 
 use orlop_conformance::image::{AMD64, sha256};
 use orlop_conformance::system::{Call, System, blob, get, manifest, patch, put, referrers, uploads};
+use orlop_core::Step;
+use orlop_core::effect::Collected;
 use orlop_core::error::Code;
+use orlop_core::http::Body;
+use orlop_core::memory::Memory;
 
 use crate::{NO_SESSION, NOWHERE, registry};
 
@@ -112,4 +116,17 @@ fn what_a_client_sent_cannot_break_the_body_of_an_error() {
         .header("Content-Type", odd)
         .body("{\"schemaVersion\":2,\"config\":{\"mediaType\":\"\\\"\\u0000\",\"digest\":\"\\\"}\",\"size\":1}}");
     registry.call(call).refused(400, "MANIFEST_INVALID");
+}
+
+/// SPEC P3: a host that has no room for a manifest says so with 429, and when to come again.
+#[test]
+fn a_registry_that_has_no_room_now_says_when_to_come_again() {
+    let registry = registry().registry;
+    let request = orlop_core::memory::request("PUT", manifest("a", "v1"));
+    let ambient = Memory::new().ambient();
+    let Step::Collect(ask) = registry.call(request, ambient) else { panic!("a manifest is collected") };
+    let Step::Respond(response) = ask.answer(Ok(Collected::NoRoom)) else { panic!("nothing else is asked for") };
+    assert_eq!((response.status, response.header("Retry-After")), (429, Some("1")));
+    let Body::Bytes(body) = &response.body else { panic!("an error has a body") };
+    assert!(String::from_utf8_lossy(body).contains(Code::TooManyRequests.as_str()));
 }
