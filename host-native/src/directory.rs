@@ -22,6 +22,8 @@ pub enum OpenError {
     InUse(PathBuf),
     /// It cannot be made or written to.
     Directory(PathBuf, io::Error),
+    /// It has contents and no records: with new records, all of them would be garbage.
+    RecordsMissing(PathBuf),
     /// What is in it cannot be used.
     Storage(Fault),
 }
@@ -71,6 +73,12 @@ impl fmt::Display for OpenError {
             Self::Directory(directory, error) => write!(
                 f,
                 "the data directory {} cannot be used: {error}; choose one that this user may write to with --data",
+                directory.display()
+            ),
+            Self::RecordsMissing(directory) => write!(
+                f,
+                "the data directory {} has blobs but no records.redb, which says whose they are: restore that file too, or \
+                 begin in an empty directory",
                 directory.display()
             ),
             Self::Storage(fault) => write!(f, "the data directory cannot be opened: {fault}"),

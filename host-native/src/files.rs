@@ -50,6 +50,11 @@ impl Files {
         Ok(Self { layout: Arc::new(Layout::prepare(directory)?), keep_free, whole: Arc::new(Semaphore::new(WHOLE)) })
     }
 
+    /// Whether there is any content, or was before it was erased.
+    pub(crate) fn have_contents(&self) -> Result<bool, Fault> {
+        self.layout.has_contents()
+    }
+
     /// A part that is to be written. There is no file before there is a byte.
     pub(crate) fn part(&self, part: &PartId) -> PartFile {
         PartFile::new(self.layout.part(part), self.keep_free)

@@ -38,6 +38,12 @@ pub(crate) struct Records {
 }
 
 impl Records {
+    /// Whether there are records in `directory`.
+    pub(crate) fn exist(directory: &Path) -> Result<bool, Fault> {
+        let path = directory.join(RECORDS_FILE);
+        path.try_exists().map_err(|error| fault::at("look for", &path, &error))
+    }
+
     /// Opens or makes the records in `directory`, holding at most `cache` bytes of their pages in memory. Once
     /// less than `keep_free` bytes are free on the disk, commits that add something are refused.
     pub(crate) fn open(directory: &Path, cache: usize, keep_free: u64) -> Result<Self, Fault> {

@@ -54,6 +54,9 @@ impl Host {
     pub fn open(directory: &Path, options: &Options) -> Result<Self, OpenError> {
         let locked = DataDirectory::lock(directory)?;
         let files = Files::open(directory, options.keep_free)?;
+        if !Records::exist(directory)? && files.have_contents()? {
+            return Err(OpenError::RecordsMissing(directory.to_owned()));
+        }
         let records = Arc::new(Records::open(directory, options.cache, options.keep_free)?);
         // The records are worth nothing in a file that a power cut leaves without a name.
         locked.sync()?;

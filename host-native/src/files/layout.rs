@@ -61,6 +61,17 @@ impl Layout {
         self.blobs.join(algorithm.name())
     }
 
+    /// Whether anybody has made a directory for a content.
+    pub(super) fn has_contents(&self) -> Result<bool, Fault> {
+        for algorithm in Algorithm::ALL.map(|algorithm| self.algorithm(algorithm)) {
+            let mut listed = fs::read_dir(&algorithm).map_err(|error| fault::at("list", &algorithm, &error))?;
+            if listed.next().is_some() {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
     /// The directory of the contents of one digest: `blobs/sha256/ab/<hex>`.
     pub(super) fn contents(&self, digest: &Digest) -> PathBuf {
         let hex = digest.encoded();

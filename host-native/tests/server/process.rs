@@ -24,6 +24,22 @@ fn a_second_process_is_refused() {
 }
 
 #[test]
+fn a_data_directory_that_lost_its_records_is_refused_and_left_alone() {
+    let directory = TempDir::new().unwrap();
+    let server = Started::on(directory.path(), &[]);
+    let (_, blob) = server.push(b"content");
+    drop(server);
+    let (records, elsewhere) = (directory.path().join("records.redb"), directory.path().join("elsewhere"));
+    std::fs::rename(&records, &elsewhere).unwrap();
+    let refused = orlop("serve", directory.path()).args(["--addr", "127.0.0.1:0"]).output().unwrap();
+    assert!(!refused.status.success());
+    let told = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(told.contains("no records.redb"), "{told}");
+    std::fs::rename(elsewhere, records).unwrap();
+    assert_eq!(Started::on(directory.path(), &[]).get(&blob).body, b"content");
+}
+
+#[test]
 fn running_requests_end_before_the_process_does() {
     let mut server = Started::with(&[]);
     let session = server.session();
