@@ -4,7 +4,7 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use core::time::Duration;
 
-use crate::name::Repository;
+use crate::name::{Repository, Tag};
 
 /// The largest manifest in bytes. The specification asks for at least 4 megabytes, peers take 4 MiB (SPEC K13).
 pub const MANIFEST_LIMIT: u64 = 4 << 20;
@@ -114,6 +114,16 @@ impl Pattern {
     /// Whether the repository is one of these.
     pub fn matches(&self, repository: &Repository) -> bool {
         matches(self.0.as_bytes(), repository.as_str().as_bytes())
+    }
+
+    /// Whether the tag is one of these.
+    pub fn matches_tag(&self, tag: &Tag) -> bool {
+        matches(self.0.as_bytes(), tag.as_str().as_bytes())
+    }
+
+    /// The pattern as it was written.
+    pub fn as_str(&self) -> &str {
+        &self.0
     }
 }
 

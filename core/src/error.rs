@@ -103,6 +103,8 @@ pub enum Error {
     RangeUnsatisfiable(u64),
     /// An operator switched this off.
     Disabled(&'static str),
+    /// The caller may not do this, as the records are: with what it may not.
+    Denied(String),
     /// `If-Match` or `If-None-Match` forbids the change.
     Precondition(String),
     // ── the body is not what the request said ────────────────────────────────────────────────────────────
@@ -150,6 +152,7 @@ impl Error {
             Self::UploadUnknown => (404, Code::BlobUploadUnknown),
             Self::ManifestBlobsUnknown(_) => (400, Code::ManifestBlobUnknown),
             Self::ChunkOutOfPlace(_) | Self::RangeUnsatisfiable(_) => (416, Code::RangeInvalid),
+            Self::Denied(_) => (403, Code::Denied),
             Self::Precondition(_) => (412, Code::Denied),
             Self::Size(_) => (400, Code::SizeInvalid),
             Self::ManifestTooLarge(_) => (413, Code::ManifestInvalid),
@@ -181,7 +184,7 @@ impl Error {
             Self::TooManyChunks => format!("an upload has at most {UPLOAD_PARTS} chunks here; send larger ones"),
             Self::ChunkOutOfPlace(_) => "the chunk does not begin where the upload stands; ask for its status".into(),
             Self::RangeUnsatisfiable(size) => format!("the content has {size} bytes, and none of them was asked for"),
-            Self::Precondition(reason) => reason.clone(),
+            Self::Denied(reason) | Self::Precondition(reason) => reason.clone(),
             Self::Busy => "the registry is busy; come again".into(),
             Self::Storage(Fault::Full(_)) => "the storage of the registry is full".into(),
             Self::Storage(Fault::Failed(_)) => "the storage of the registry failed".into(),

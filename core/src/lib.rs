@@ -54,7 +54,7 @@
 //! # Where to read on
 //!
 //! [`effect`] is the contract with a host, [`keys`] the map of the registry, [`error`] what a client is told when
-//! something is wrong, [`config`] what an operator decides, [`memory`] the reference host.
+//! something is wrong, [`config`] what an operator decides, [`caller`] what a caller may do, [`memory`] the reference host.
 
 #![no_std]
 #![forbid(unsafe_code)]
@@ -62,6 +62,7 @@
 extern crate alloc;
 
 pub mod ambient;
+pub mod caller;
 mod conditional;
 pub mod config;
 pub mod digest;
@@ -82,6 +83,7 @@ pub mod step;
 pub mod target;
 
 pub use ambient::{Ambient, Timestamp};
+pub use caller::{Caller, Rights};
 pub use config::Config;
 pub use effect::{Effect, Fault, Step};
 pub use http::{Body, Headers, Method, Piece, Request, Response};

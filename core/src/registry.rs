@@ -8,10 +8,10 @@ use crate::error::{Error, stamped};
 use crate::flows::Call;
 pub use crate::flows::sweep::Report;
 use crate::http::{Body, Method, Request, Response};
-use crate::name::Repository;
+use crate::name::{Repository, Tag};
 use crate::step::start;
-use crate::target::{Query, Target};
-use crate::{Ambient, Config};
+use crate::target::{Query, Reference, Target};
+use crate::{Ambient, Caller, Config};
 
 /// The registry. It has no state: a replica needs nothing but the shared storage.
 #[derive(Clone, Debug)]
@@ -27,9 +27,16 @@ impl Registry {
 
     /// Begins a call. Every request is answered; one that nobody understands, too.
     pub fn call(&self, request: Request, ambient: Ambient) -> Step {
+        self.call_of(Caller::anybody(), request, ambient)
+    }
+
+    /// Begins a call of somebody. A host has held [`access`](Self::access) against the rights and refuses what it
+    /// may tell by the request alone; the flows see to what only the records tell. What the caller may not pull or
+    /// list is to it as if it were not there.
+    pub fn call_of(&self, caller: Caller, request: Request, ambient: Ambient) -> Step {
         let config = self.config.clone();
         start(|io| async move {
-            let call = Call { io, config, ambient };
+            let call = Call { io, config, ambient, caller };
             let answer = call.answer(&request).await;
             finish(request.method, answer)
         })
@@ -38,7 +45,7 @@ impl Registry {
     /// Begins a sweep: garbage collection, a call like any other.
     pub fn sweep(&self, ambient: Ambient) -> Step<Report> {
         let config = self.config.clone();
-        start(|io| async move { Call { io, config, ambient }.sweep().await })
+        start(|io| async move { Call { io, config, ambient, caller: Caller::anybody() }.sweep().await })
     }
 
     /// What the caller of a request must be allowed to do, for hosts that know who is asking (SPEC Q1, E14).
@@ -55,6 +62,9 @@ impl Registry {
             Ok(Target::Base) | Err(_) => Vec::new(),
             Ok(Target::Catalog) => Vec::from([Access::Catalog]),
             Ok(Target::Tags(name) | Target::Referrers(name, _)) => on(name, Action::Pull),
+            Ok(Target::Manifest(name, Reference::Tag(tag))) if request.method == Method::Delete => {
+                Vec::from([Access::DeleteTag(name, tag)])
+            }
             Ok(Target::Manifest(name, _) | Target::Blob(name, _)) => by_method(name),
             // Whoever may push may look after, and give up, what it pushes (SPEC I3).
             Ok(Target::Upload(name, _)) => on(name, Action::Push),
@@ -84,6 +94,8 @@ pub enum Access {
     Catalog,
     /// To do this in that repository.
     Repository(Repository, Action),
+    /// To delete that tag.
+    DeleteTag(Repository, Tag),
     /// To pull from any repository: a mount that does not say from where.
     Anywhere,
 }

@@ -232,7 +232,7 @@ impl Display for Call {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Answer {
     /// The call, for messages.
-    to: String,
+    pub to: String,
     /// The response.
     pub response: Response,
 }

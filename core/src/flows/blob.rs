@@ -7,6 +7,7 @@ use alloc::vec::Vec;
 use core::ops::Range;
 
 use super::{Batch, Call};
+use crate::caller::Right;
 use crate::conditional::{self, Condition};
 use crate::digest::Digest;
 use crate::effect::{Committed, ContentId, Durability, Expect, Fault};
@@ -28,7 +29,7 @@ impl Call {
     pub(super) async fn blob(&self, name: &Repository, digest: &Digest, request: &Request) -> Result<Response, Error> {
         let blob_key = keys::blob(digest);
         let [link, blob] = self.get([keys::link(name, digest), blob_key.clone()]).await?;
-        if link.is_none() {
+        if link.is_none() || !self.may(Right::Pull, name) {
             return Err(Error::BlobUnknown(*digest));
         }
         let blob = blob.ok_or_else(|| Fault::Failed(format!("{name} links {digest}, which has no record")))?;
@@ -81,11 +82,19 @@ impl Call {
     pub(super) async fn delete_blob(&self, name: &Repository, digest: &Digest) -> Result<Response, Error> {
         self.may_delete()?;
         let mut batch = Batch::default();
+        // What a protected tag may need stays as long as anything needs it.
+        let protected = self.caller.rights.protect_tags(name);
+        if protected {
+            batch.expect(Expect::NoneUnder(keys::users(name, digest)));
+        }
         batch.expect(Expect::Present(keys::link(name, digest)));
         take_blob(&mut batch, name, digest);
         match self.commit(batch, Durability::Durable).await? {
             Committed::Done => {
                 Ok(Response::new(202).with("Docker-Content-Digest", digest.to_string()).with("Content-Length", "0"))
+            }
+            Committed::Conflict if protected && !self.is_empty(&keys::users(name, digest)).await? => {
+                Err(Error::Denied("a manifest needs this blob, and some tags here may not be deleted".into()))
             }
             Committed::Conflict => Err(Error::BlobUnknown(*digest)),
         }

@@ -7,6 +7,7 @@ use alloc::vec::Vec;
 use super::maintained::TagState;
 use super::{Batch, Call, Found};
 use crate::ambient::Timestamp;
+use crate::caller::Right;
 use crate::config::{ATTEMPTS, SCAN_BYTES, TAGS_A_COMMIT};
 use crate::digest::Digest;
 use crate::effect::{Committed, Durability, Expect, Fault, Scan};
@@ -47,7 +48,9 @@ impl Call {
                 return Err(Error::ManifestUnknown(digest.to_string()));
             };
             let now = self.ambient.now;
-            if self.remove_manifest(name, digest, &found, [].into(), now).await? == Committed::Done {
+            let also =
+                if self.caller.rights.protect_tags(name) { self.unprotected(name, digest).await? } else { [].into() };
+            if self.remove_manifest(name, digest, &found, also, now).await? == Committed::Done {
                 return Ok(accepted());
             }
         }
@@ -111,9 +114,42 @@ impl Call {
             let damaged = |_| Fault::Failed(format!("the key {key:?} is damaged"));
             let tag = prefix.rest(key).parse::<Tag>().map_err(damaged)?;
             let state = self.tag_state(name, &tag).await?;
+            self.may_bereave(name, &state, digest)?;
             self.tag_bereft(batch, name, &state, digest, more).await?;
         }
         Ok(more)
+    }
+
+    /// Sees that no protected tag needs the manifest, by itself or by an index, and says what to expect so that none
+    /// comes to. The lists that the registry maintains count by the tags they are of; beside one of these an index
+    /// that comes at the same moment is not seen.
+    async fn unprotected(&self, name: &Repository, digest: &Digest) -> Result<Vec<Expect>, Error> {
+        let tagged = keys::tagged_with(name, digest);
+        for (key, _) in self.scan_all(&tagged).await? {
+            let Ok(tag) = tagged.rest(&key).parse() else { continue };
+            self.may_bereave(name, &self.tag_state(name, &tag).await?, digest)?;
+        }
+        let users = keys::users(name, digest);
+        let entries = self.scan_all(&users).await?;
+        for (key, _) in &entries {
+            let Ok(user) = users.rest(key).parse() else { continue };
+            let found: Option<StoredManifest> = self.find(keys::manifest(name, &user)).await?;
+            if found.is_some_and(|found| !found.record.maintained) {
+                return Err(Error::Denied("an index has this manifest, and some tags here may not be deleted".into()));
+            }
+        }
+        Ok(if entries.is_empty() { [Expect::NoneUnder(users)].into() } else { [].into() })
+    }
+
+    /// Whether the caller may do to a tag what the end of the manifest `gone` does to it: the tag ends, or the list that
+    /// it is becomes another.
+    fn may_bereave(&self, name: &Repository, state: &TagState, gone: &Digest) -> Result<(), Error> {
+        let Some(tag) = state.record.as_ref().filter(|_| state.is(gone)) else { return Ok(()) };
+        let right = if tag.record.digest == *gone { Right::Delete } else { Right::OverwriteTag };
+        if self.caller.rights.may_tag(right, name, &state.tag) {
+            return Ok(());
+        }
+        Err(Error::Denied(format!("the tag {} of {name} needs this manifest, and you may not change it", state.tag)))
     }
 
     async fn tag_state(&self, name: &Repository, tag: &Tag) -> Result<TagState, Error> {

@@ -7,6 +7,7 @@ use alloc::vec::Vec;
 use serde_json::json;
 
 use super::Call;
+use crate::caller::Right;
 use crate::config::{CATALOG_PAGE, SCAN_BYTES, SCAN_PAGE, TAGS_PAGE};
 use crate::effect::Scan;
 use crate::error::Error;
@@ -21,29 +22,36 @@ impl Call {
         // Clamped, not refused: OCI lets a registry give fewer and a Link (SPEC N6).
         let n = page_size(query)?.unwrap_or(TAGS_PAGE).min(TAGS_PAGE);
         let [repository] = self.get([keys::repository(name)]).await?;
-        if repository.is_none() {
+        if repository.is_none() || !self.may(Right::Pull, name) {
             return Err(Error::RepositoryUnknown(name.clone()));
         }
-        let (tags, more) = self.page(&keys::tags(name), query.get("last"), n).await?;
+        let (tags, more) = self.page(&keys::tags(name), query.get("last"), n, |_| true).await?;
         let link = next(&format!("/v2/{name}/tags/list"), query, tags.last().filter(|_| more));
         Ok(listing(&json!({ "name": name, "tags": tags }), link))
     }
 
-    /// The repositories, in byte order, `n` at a time (SPEC O1, O2).
+    /// The repositories that the caller may see, in byte order, `n` at a time (SPEC O1, O2).
     pub(super) async fn catalog(&self, query: &Query) -> Result<Response, Error> {
         let (default, most) = CATALOG_PAGE;
         let n = page_size(query)?.unwrap_or(default);
         if n > most {
             return Err(Error::PageNumber);
         }
-        let (repositories, more) = self.page(&keys::repositories(), query.get("last"), n).await?;
+        let seen = |name: &str| name.parse().is_ok_and(|name| self.may(Right::List, &name));
+        let (repositories, more) = self.page(&keys::repositories(), query.get("last"), n, seen).await?;
         let link = next("/v2/_catalog", query, repositories.last().filter(|_| more));
         Ok(listing(&json!({ "repositories": repositories }), link))
     }
 
-    /// Up to `n` names under `prefix` after `last`, and whether there are more. `last` need not exist: it is a
+    /// Up to `n` names under `prefix` after `last` that are `wanted`, and whether there are more. `last` need not exist: it is a
     /// place in the order (SPEC N7).
-    async fn page(&self, prefix: &Prefix, last: Option<&str>, n: usize) -> Result<(Vec<String>, bool), Error> {
+    async fn page(
+        &self,
+        prefix: &Prefix,
+        last: Option<&str>,
+        n: usize,
+        wanted: impl Fn(&str) -> bool,
+    ) -> Result<(Vec<String>, bool), Error> {
         let mut names = Vec::new();
         let mut after = last.map(|last| prefix.at(last));
         while n > 0 && names.len() <= n {
@@ -52,7 +60,7 @@ impl Call {
             let entries = self.ask(Scan { prefix: prefix.clone(), after, limit, bytes: SCAN_BYTES }).await?;
             let Some((key, _)) = entries.last() else { break };
             after = Some(key.clone());
-            names.extend(entries.iter().map(|(key, _)| String::from(prefix.rest(key))));
+            names.extend(entries.iter().map(|(key, _)| prefix.rest(key)).filter(|name| wanted(name)).map(String::from));
         }
         let more = names.len() > n;
         names.truncate(n);

@@ -55,6 +55,13 @@ impl TagState {
         Ok(Self { tag: tag.clone(), record: Found::read(tag_key, record)?, platforms })
     }
 
+    /// Whether the tag is this manifest, or the list that it is has it for a platform.
+    pub(super) fn is(&self, digest: &Digest) -> bool {
+        let Some(tag) = &self.record else { return false };
+        let list = self.platforms.as_ref().filter(|platforms| platforms.list == Some(tag.record.digest));
+        tag.record.digest == *digest || list.is_some_and(|list| list.images.iter().any(|image| image.digest == *digest))
+    }
+
     /// Every manifest that the tag names, by itself or through its list.
     fn names(&self) -> BTreeSet<Digest> {
         let tag = self.record.iter().map(|found| found.record.digest);

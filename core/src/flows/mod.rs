@@ -23,6 +23,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::ambient::Ambient;
+use crate::caller::{Caller, Right};
 use crate::config::{Config, SCAN_BYTES, SCAN_PAGE};
 use crate::digest::Digest;
 use crate::effect::{Commit, Committed, Durability, Effect, Erase, Expect, Get, Object, Scan, Value};
@@ -39,6 +40,7 @@ pub(crate) struct Call {
     pub(crate) io: Io,
     pub(crate) config: Arc<Config>,
     pub(crate) ambient: Ambient,
+    pub(crate) caller: Caller,
 }
 
 impl Call {
@@ -79,6 +81,11 @@ impl Call {
             (Target::Manifest(name, Reference::Digest(digest)), Delete) => self.delete_manifest(&name, &digest).await,
             (Target::Manifest(..), _) => Err(Error::MethodNotAllowed("GET, HEAD, PUT, DELETE")),
         }
+    }
+
+    /// Whether the caller may do this in the repository.
+    fn may(&self, right: Right, name: &Repository) -> bool {
+        self.caller.rights.may(right, name)
     }
 
     async fn ask<E: Effect>(&self, effect: E) -> Result<E::Outcome, Error> {

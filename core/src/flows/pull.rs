@@ -3,6 +3,7 @@
 use alloc::string::ToString;
 
 use super::Call;
+use crate::caller::Right;
 use crate::conditional::{self, Condition};
 use crate::config::ATTEMPTS;
 use crate::digest::Digest;
@@ -25,6 +26,9 @@ impl Call {
         request: &Request,
     ) -> Result<Response, Error> {
         let unknown = || Error::ManifestUnknown(reference.to_string());
+        if !self.may(Right::Pull, name) {
+            return Err(unknown());
+        }
         match reference {
             Reference::Digest(digest) => self.stored(name, digest, request).await?.ok_or_else(unknown),
             Reference::Tag(tag) => {

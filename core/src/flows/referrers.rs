@@ -5,6 +5,7 @@ use alloc::vec::Vec;
 
 use super::Call;
 use super::listing::next;
+use crate::caller::Right;
 use crate::config::SCAN_BYTES;
 use crate::digest::Digest;
 use crate::error::Error;
@@ -22,7 +23,7 @@ const ENVELOPE: usize = 128;
 
 impl Call {
     /// An index of the referrers, empty when there are none or the subject or repository is not there (SPEC M1):
-    /// a referrer may come before its subject. Pages of 4 MiB at most (SPEC M7).
+    /// a referrer may come before its subject. The same when the caller may not see them. Pages of 4 MiB at most (SPEC M7).
     pub(super) async fn referrers(
         &self,
         name: &Repository,
@@ -35,7 +36,7 @@ impl Call {
         let mut size = ENVELOPE;
         let mut after = query.get("last").map(|last| prefix.at(last));
         let mut last: Option<String> = None;
-        'pages: loop {
+        'pages: while self.may(Right::Pull, name) {
             let entries = self.scan(&prefix, after).await?;
             let Some((key, _)) = entries.last() else { break };
             after = Some(key.clone());

@@ -12,6 +12,7 @@ use uuid::Uuid;
 
 use super::{Batch, Call, Found, blob_location};
 use crate::ambient::Ambient;
+use crate::caller::Right;
 use crate::config::{ATTEMPTS, UPLOAD_PARTS};
 use crate::digest::{Algorithm, Digest, DigestError};
 use crate::effect::{
@@ -97,11 +98,14 @@ impl Call {
                 _ if blob.is_none() => return Ok(false),
                 // SPEC E15: it is here already; linking it anew keeps the sweep from it.
                 (Some(_), _) => batch.expect(Expect::Present(keys::link(name, digest))),
-                (None, Some(Source::Repository(_))) if there.is_none() => return Ok(false),
+                // SPEC E14: what the caller may not pull is not there.
+                (None, Some(Source::Repository(from))) if there.is_none() || !self.may(Right::Pull, from) => {
+                    return Ok(false);
+                }
                 (None, Some(Source::Repository(from))) => batch.expect(Expect::Present(keys::link(from, digest))),
                 (None, Some(Source::Anywhere)) => {
                     // A blob that nobody holds is on its way out: it was deleted everywhere.
-                    let Some(holder) = self.first(&keys::holders(digest)).await? else { return Ok(false) };
+                    let Some(holder) = self.readable_holder(digest).await? else { return Ok(false) };
                     batch.expect(Expect::Present(holder));
                 }
                 (None, None) => return Ok(false),
@@ -114,6 +118,15 @@ impl Call {
             }
         }
         Err(Error::Contention)
+    }
+
+    /// A repository that holds the blob and that the caller may pull from, among the first that hold it: a bound to
+    /// what a mount may cost.
+    async fn readable_holder(&self, digest: &Digest) -> Result<Option<keys::Key>, Error> {
+        let prefix = keys::holders(digest);
+        let readable = |key: &keys::Key| prefix.rest(key).parse().is_ok_and(|name| self.may(Right::Pull, &name));
+        let holders = self.scan(&prefix, None).await?;
+        Ok(holders.into_iter().map(|(key, _)| key).find(readable))
     }
 
     /// The whole blob in one request (OCI end-4b; SPEC E7–E9).

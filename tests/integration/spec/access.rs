@@ -13,6 +13,7 @@ fn needed(method: &str, target: &str) -> Vec<String> {
         Access::Repository(name, Action::Pull) => format!("pull {name}"),
         Access::Repository(name, Action::Push) => format!("push {name}"),
         Access::Repository(name, Action::Delete) => format!("delete {name}"),
+        Access::DeleteTag(name, tag) => format!("delete {tag} of {name}"),
         Access::Anywhere => "pull anything".into(),
     });
     named.collect()
@@ -31,6 +32,7 @@ fn reading_needs_pull_writing_needs_push_and_removing_needs_delete() {
                 // SPEC I3: whoever may push may look after, and give up, what it pushes.
                 _ if session => &["push a/b"],
                 "GET" | "HEAD" => &["pull a/b"],
+                "DELETE" if path.ends_with("/v1") => &["delete v1 of a/b"],
                 "DELETE" => &["delete a/b"],
                 _ => &["push a/b"],
             };

@@ -22,6 +22,7 @@ mod pushing;
 mod racing;
 mod ranges;
 mod referrers;
+mod rights;
 mod starting;
 mod sweeping;
 mod transport;

@@ -1,0 +1,213 @@
+//! The caller of a request and what it may do, as data: a host knows who is asking, the flows decide what only the
+//! records can tell, such as whether a push makes a tag or changes one.
+
+use alloc::string::String;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+
+use crate::config::Pattern;
+use crate::name::{Repository, Tag};
+
+/// Who sends a request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Caller {
+    /// The name by which a host knows it; empty for nobody in particular.
+    pub name: String,
+    /// What it may do.
+    pub rights: Rights,
+}
+
+impl Caller {
+    /// A caller who may do everything: what a registry without users has.
+    pub fn anybody() -> Self {
+        Self { name: String::new(), rights: Rights::all() }
+    }
+}
+
+/// What can be allowed in a repository.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Right {
+    /// To see it in the catalog.
+    List,
+    /// To read its tags, manifests, blobs and referrers, and to mount blobs from it.
+    Pull,
+    /// To bring blobs and manifests into it.
+    Upload,
+    /// To make a tag that is not there.
+    CreateTag,
+    /// To change what a tag names.
+    OverwriteTag,
+    /// To delete manifests and blobs; with a tag, to delete that.
+    Delete,
+}
+
+impl Right {
+    /// Every right.
+    pub const ALL: [Self; 6] =
+        [Self::List, Self::Pull, Self::Upload, Self::CreateTag, Self::OverwriteTag, Self::Delete];
+
+    /// The right as rules write it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::List => "list",
+            Self::Pull => "pull",
+            Self::Upload => "upload",
+            Self::CreateTag => "create-tag",
+            Self::OverwriteTag => "overwrite-tag",
+            Self::Delete => "delete",
+        }
+    }
+}
+
+/// Allows or denies rights in some repositories.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rule {
+    /// Whether it allows; else it denies.
+    pub allow: bool,
+    /// The rights it speaks of.
+    pub rights: Vec<Right>,
+    /// The repositories it speaks of.
+    pub repositories: Vec<Pattern>,
+    /// If given, it speaks of these tags and of nothing that has no tag.
+    pub tags: Option<Vec<Pattern>>,
+}
+
+impl Rule {
+    fn speaks_of(&self, right: Right, repository: &Repository, tag: Option<&Tag>) -> bool {
+        let of_tag = |tags: &Vec<Pattern>| tag.is_some_and(|tag| tags.iter().any(|pattern| pattern.matches_tag(tag)));
+        self.rights.contains(&right)
+            && self.repositories.iter().any(|pattern| pattern.matches(repository))
+            && self.tags.as_ref().is_none_or(of_tag)
+    }
+}
+
+/// What somebody may do: the first rule that speaks of it decides; what no rule speaks of is denied.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rights {
+    rules: Arc<[Rule]>,
+    granted: Option<Arc<[Rule]>>,
+}
+
+/// What the rules say, and which of them says it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Decision {
+    /// Whether it is allowed.
+    pub allowed: bool,
+    /// The place of the rule that decides, among those of these rights; `None` when none speaks of it.
+    pub rule: Option<usize>,
+}
+
+impl Rights {
+    /// Everything.
+    pub fn all() -> Self {
+        let repositories = [Pattern::new("**")].into();
+        Self::of([Rule { allow: true, rights: Right::ALL.into(), repositories, tags: None }])
+    }
+
+    /// Nothing.
+    pub fn none() -> Self {
+        Self::of([])
+    }
+
+    /// What these rules say.
+    pub fn of(rules: impl IntoIterator<Item = Rule>) -> Self {
+        Self { rules: rules.into_iter().collect(), granted: None }
+    }
+
+    /// What `granted` says, but for what these rules deny: somebody else, who signed a token, has decided what may be
+    /// done, and it holds as far as the rules of the registry let it.
+    pub fn granted(self, granted: impl IntoIterator<Item = Rule>) -> Self {
+        Self { granted: Some(granted.into_iter().collect()), ..self }
+    }
+
+    /// What is decided, in the order of the rules.
+    pub fn decide(&self, right: Right, repository: &Repository, tag: Option<&Tag>) -> Decision {
+        let first = |rules: &[Rule]| {
+            let rule = rules.iter().position(|rule| rule.speaks_of(right, repository, tag));
+            Decision { allowed: rule.is_some_and(|place| rules[place].allow), rule }
+        };
+        let decision = first(&self.rules);
+        match &self.granted {
+            Some(granted) if decision.allowed || decision.rule.is_none() => first(granted),
+            _ => decision,
+        }
+    }
+
+    /// Whether this is allowed.
+    pub fn may(&self, right: Right, repository: &Repository) -> bool {
+        self.decide(right, repository, None).allowed
+    }
+
+    /// Whether this is allowed with that tag.
+    pub fn may_tag(&self, right: Right, repository: &Repository, tag: &Tag) -> bool {
+        self.decide(right, repository, Some(tag)).allowed
+    }
+
+    /// Whether there may be a repository in which this is allowed.
+    pub fn may_somewhere(&self, right: Right) -> bool {
+        let rules = self.granted.as_ref().unwrap_or(&self.rules);
+        rules.iter().any(|rule| rule.allow && rule.rights.contains(&right))
+    }
+
+    /// Whether some tags of the repository are denied what others are not: then nothing that such a tag may need can
+    /// be deleted either.
+    pub(crate) fn protect_tags(&self, repository: &Repository) -> bool {
+        let narrow = |rule: &Rule| {
+            let named = rule.repositories.iter().any(|pattern| pattern.matches(repository));
+            rule.tags.is_some() && named && rule.rights.contains(&Right::Delete) && !rule.allow
+        };
+        self.rules.iter().any(narrow)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rule(allow: bool, rights: &[Right], repositories: &str, tags: Option<&str>) -> Rule {
+        let tags = tags.map(|tags| [Pattern::new(tags)].into());
+        Rule { allow, rights: rights.into(), repositories: [Pattern::new(repositories)].into(), tags }
+    }
+
+    fn name(text: &str) -> Repository {
+        text.parse().expect("a name")
+    }
+
+    fn tag(text: &str) -> Tag {
+        text.parse().expect("a tag")
+    }
+
+    #[test]
+    fn the_first_rule_that_speaks_of_it_decides() {
+        use Right::{Delete, OverwriteTag, Pull, Upload};
+        let rights = Rights::of([
+            rule(false, &[OverwriteTag, Delete], "**", Some("v*")),
+            rule(true, &[Pull, Upload, OverwriteTag, Delete], "team/**", None),
+            rule(true, &[Pull], "**", None),
+        ]);
+        let check = |right, repository, of: Option<&str>, allowed, rule| {
+            let decision = rights.decide(right, &name(repository), of.map(tag).as_ref());
+            assert_eq!(decision, Decision { allowed, rule }, "{right:?} {repository} {of:?}");
+        };
+        check(Pull, "team/app", None, true, Some(1));
+        check(Pull, "other", None, true, Some(2));
+        check(Upload, "other", None, false, None);
+        check(OverwriteTag, "team/app", Some("v1"), false, Some(0));
+        check(OverwriteTag, "team/app", Some("latest"), true, Some(1));
+        check(Delete, "team/app", None, true, Some(1));
+        check(Delete, "team/app", Some("v1"), false, Some(0));
+        assert!(rights.protect_tags(&name("team/app")));
+        assert!(!Rights::all().protect_tags(&name("a")) && Rights::all().may(Delete, &name("a/b")));
+        assert!(!Rights::none().may_somewhere(Pull) && rights.may_somewhere(Upload));
+    }
+
+    #[test]
+    fn what_is_granted_holds_unless_a_rule_denies_it() {
+        use Right::{Delete, Pull, Upload};
+        let rules = [rule(false, &[Delete], "a", None), rule(true, &[Pull], "**", None)];
+        let rights = Rights::of(rules).granted([rule(true, &[Upload, Delete], "a", None)]);
+        assert!(rights.may(Upload, &name("a")));
+        assert!(!rights.may(Delete, &name("a")), "a rule denies it");
+        assert!(!rights.may(Pull, &name("a")), "nobody granted it");
+    }
+}

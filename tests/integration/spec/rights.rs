@@ -1,0 +1,179 @@
+//! What a caller with few rights sees and may change: what it may not read looks like what does not exist, and whether a
+//! push makes a tag or changes one is decided with the commit.
+
+use orlop_conformance::image::{AMD64, ARM64, Manifest, sha256};
+use orlop_conformance::system::{Answer, Call, InMemory, System, blob, delete, get, head, manifest, post, put};
+use orlop_conformance::system::{referrers, strings, uploads};
+use orlop_core::caller::{Right, Rule};
+use orlop_core::config::Pattern;
+use orlop_core::{Body, Caller, Rights, Step};
+
+use crate::{configured, registry};
+
+fn rule(allow: bool, rights: &[Right], repositories: &str, tags: Option<&str>) -> Rule {
+    let tags = tags.map(|tags| [Pattern::new(tags)].into());
+    Rule { allow, rights: rights.into(), repositories: [Pattern::new(repositories)].into(), tags }
+}
+
+fn caller(rules: impl IntoIterator<Item = Rule>) -> Caller {
+    Caller { name: "somebody".into(), rights: Rights::of(rules) }
+}
+
+/// May do everything in `open/…`, and nothing elsewhere.
+fn outsider() -> Caller {
+    caller([rule(true, &Right::ALL, "open/**", None)])
+}
+
+/// May do everything but change or delete the tags `v*`.
+fn releaser() -> Caller {
+    let protected = rule(false, &[Right::OverwriteTag, Right::Delete], "**", Some("v*"));
+    caller([protected, rule(true, &Right::ALL, "**", None)])
+}
+
+fn call(registry: &mut InMemory, caller: &Caller, call: &Call) -> Answer {
+    let ambient = registry.memory.ambient();
+    let step = registry.registry.call_of(caller.clone(), call.request.clone(), ambient);
+    let response = registry.memory.run(step, &call.body);
+    assert!(response.status == 200 || !matches!(response.body, Body::Content { .. }));
+    Answer { to: call.to_string(), response }
+}
+
+fn push(image: &Manifest, repository: &str, reference: &str) -> Call {
+    put(manifest(repository, reference)).header("Content-Type", image.media_type()).body(image.bytes())
+}
+
+/// SPEC U31, Q1: header for header, and byte for byte.
+#[test]
+fn what_one_may_not_read_looks_like_what_does_not_exist() {
+    let mut there = registry();
+    let image = there.push_image("secret", "v1", AMD64, "layer");
+    there.push("secret", "signature", &Manifest::artifact("x/y", "signature").about(&image));
+    let mut nowhere = registry();
+    let paths = [
+        "/v2/secret/tags/list".into(),
+        "/v2/secret/tags/list?n=0".into(),
+        "/v2/secret/tags/list?n=x".into(),
+        manifest("secret", "v1"),
+        manifest("secret", image.digest()),
+        blob("secret", sha256("layer")),
+        referrers("secret", image.digest()),
+        referrers("secret", image.digest()) + "?artifactType=x/y",
+        "/v2/_catalog".into(),
+    ];
+    for path in paths {
+        for asked in
+            [get(&path), head(&path), get(&path).header("If-None-Match", "*"), get(&path).header("Range", "bytes=0-0")]
+        {
+            let (one, other) = (call(&mut there, &outsider(), &asked), call(&mut nowhere, &outsider(), &asked));
+            assert_eq!(one.response, other.response, "{asked}");
+        }
+    }
+}
+
+/// SPEC O1.
+#[test]
+fn the_catalog_has_what_one_may_list_page_by_page() {
+    let mut registry = registry();
+    for name in ["a", "open/1", "open/2", "open/3", "z"] {
+        registry.push_image(name, "v1", AMD64, "layer");
+    }
+    let mut seen = Vec::new();
+    let mut next = Some("/v2/_catalog?n=2".to_owned());
+    while let Some(page) = next {
+        let answer = call(&mut registry, &outsider(), &get(page)).expect(200);
+        seen.push(strings(&answer.json()["repositories"]));
+        next = answer.next_page();
+    }
+    assert_eq!(seen, [vec!["open/1", "open/2"], vec!["open/3"]]);
+}
+
+/// SPEC E14, E12, U5: an upload begins, as for a blob that is nowhere.
+#[test]
+fn nothing_is_mounted_from_where_one_may_not_pull() {
+    let mut registry = registry();
+    let digest = registry.push_blob("secret", "content");
+    for query in [format!("mount={digest}&from=secret"), format!("mount={digest}")] {
+        let mount = post(format!("{}?{query}", uploads("open/a")));
+        call(&mut registry, &outsider(), &mount).expect(202);
+        call(&mut registry, &outsider(), &get(blob("open/a", &digest))).refused(404, "BLOB_UNKNOWN");
+        call(&mut registry, &Caller::anybody(), &post(format!("{}?{query}", uploads("other")))).expect(201);
+    }
+    registry.push_blob("open/b", "content");
+    call(&mut registry, &outsider(), &post(format!("{}?mount={digest}", uploads("open/a")))).expect(201);
+}
+
+#[test]
+fn a_protected_tag_is_made_once() {
+    let mut registry = registry();
+    let (first, second) = (Manifest::image(AMD64, "one"), Manifest::image(AMD64, "two"));
+    for image in [&first, &second] {
+        image.blobs().iter().for_each(|blob| drop(registry.push_blob("a", blob.clone())));
+    }
+    call(&mut registry, &releaser(), &push(&first, "a", "v1")).expect(201);
+    call(&mut registry, &releaser(), &push(&first, "a", "v1")).expect(201);
+    call(&mut registry, &releaser(), &push(&second, "a", "v1")).refused(403, "DENIED");
+    let by_digest = format!("{}?tag=v1&tag=latest", second.digest());
+    call(&mut registry, &releaser(), &push(&second, "a", &by_digest)).refused(403, "DENIED");
+    assert_eq!(registry.tags("a"), ["v1"], "all of the tags or none");
+    call(&mut registry, &releaser(), &push(&first, "a", "latest")).expect(201);
+    call(&mut registry, &releaser(), &push(&second, "a", "latest")).expect(201);
+    registry.get(manifest("a", "v1")).expect(200).with("Docker-Content-Digest", first.digest());
+}
+
+/// Every way around: by digest, by a blob, by a child, by an image of an assembled list.
+#[test]
+fn what_a_protected_tag_needs_is_not_deleted() {
+    let mut registry = configured(|config| config.assemble = [Pattern::new("joined")].into());
+    let image = registry.push_image("a", "child", AMD64, "layer");
+    let index = Manifest::index(&[&image]);
+    registry.push("a", "v1", &index);
+    registry.push_image("joined", "v1", AMD64, "layer");
+    let arm = registry.push_image("joined", "v1", ARM64, "layer");
+    let free = registry.push_image("a", "latest", ARM64, "free");
+    for (repository, reference) in [("a", index.digest()), ("a", image.digest()), ("joined", arm.digest())] {
+        call(&mut registry, &releaser(), &delete(manifest(repository, reference))).refused(403, "DENIED");
+    }
+    call(&mut registry, &releaser(), &delete(blob("a", sha256("layer")))).refused(403, "DENIED");
+    registry.get(manifest("a", "v1")).expect(200);
+    call(&mut registry, &releaser(), &delete(manifest("a", free.digest()))).expect(202);
+    call(&mut registry, &releaser(), &delete(blob("a", sha256("free")))).expect(202);
+    call(&mut registry, &releaser(), &delete(blob("a", sha256("free")))).refused(404, "BLOB_UNKNOWN");
+}
+
+/// Two pushes to a tag that is not there, in every order of their effects: one makes it, the other would change it.
+#[test]
+fn of_two_who_may_only_make_a_tag_one_does() {
+    let mut orders = 0;
+    for switch in 0..12 {
+        let mut registry = registry();
+        let images = ["one", "two"].map(|layer| Manifest::image(AMD64, layer));
+        for blob in images.iter().flat_map(Manifest::blobs) {
+            registry.push_blob("a", blob.clone());
+        }
+        let pushes = images.each_ref().map(|image| push(image, "a", "v1"));
+        let [one, other] = pushes.each_ref().map(|push| {
+            let ambient = registry.memory.ambient();
+            registry.registry.call_of(releaser(), push.request.clone(), ambient)
+        });
+        let mut steps = (one, other);
+        for _ in 0..switch {
+            steps.0 = registry.memory.perform(steps.0, &pushes[0].body);
+        }
+        let Step::Respond(second) = drive(&mut registry, steps.1, &pushes[1]) else { panic!() };
+        let Step::Respond(first) = drive(&mut registry, steps.0, &pushes[0]) else { panic!() };
+        let mut statuses = [first.status, second.status];
+        statuses.sort_unstable();
+        assert_eq!(statuses, [201, 403], "after {switch} effects of the first");
+        let winner = images[usize::from(first.status != 201)].digest();
+        registry.get(manifest("a", "v1")).expect(200).with("Docker-Content-Digest", winner);
+        orders += 1;
+    }
+    assert_eq!(orders, 12);
+}
+
+fn drive(registry: &mut InMemory, mut step: Step, call: &Call) -> Step {
+    while !matches!(step, Step::Respond(_)) {
+        step = registry.memory.perform(step, &call.body);
+    }
+    step
+}
