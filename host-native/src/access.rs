@@ -12,7 +12,7 @@ use bytes::Bytes;
 use http_body::{Body as _, Frame, SizeHint};
 use tokio::sync::OwnedSemaphorePermit;
 
-use crate::answer::Peer;
+use crate::http::Peer;
 
 /// What is known of a request when it begins.
 pub(crate) struct AccessLine {
@@ -21,6 +21,7 @@ pub(crate) struct AccessLine {
     target: String,
     agent: String,
     peer: String,
+    caller: String,
 }
 
 impl AccessLine {
@@ -31,8 +32,14 @@ impl AccessLine {
             method: request.method().to_string(),
             target: request.uri().path_and_query().map_or_else(String::new, ToString::to_string),
             agent: agent.map_or_else(String::new, |agent| String::from_utf8_lossy(agent.as_bytes()).into_owned()),
-            peer: request.extensions().get::<Peer>().map_or_else(String::new, |peer| peer.0.to_string()),
+            peer: request.extensions().get::<Peer>().map_or_else(String::new, |peer| peer.address.to_string()),
+            caller: String::new(),
         }
+    }
+
+    /// Who sent it.
+    pub(crate) fn of(&mut self, caller: String) {
+        self.caller = caller;
     }
 
     /// The same response, which writes the line when its body has ended.
@@ -87,12 +94,12 @@ impl http_body::Body for LoggedBody {
 
 impl Drop for LoggedBody {
     fn drop(&mut self) {
-        let AccessLine { began, method, target, agent, peer } = &self.line;
+        let AccessLine { began, method, target, agent, peer, caller } = &self.line;
         let whole = self.whole || self.body.is_end_stream() || method == "HEAD";
         // What a client sent is written as a literal: it cannot forge lines.
         tracing::info!(
             target: "orlop::access",
-            "{method} {target:?} {} {} B {:.1} ms{} {peer} {agent:?}",
+            "{method} {target:?} {} {} B {:.1} ms{} {peer} {caller:?} {agent:?}",
             self.status,
             self.sent,
             began.elapsed().as_secs_f64() * 1000.0,

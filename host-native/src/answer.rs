@@ -1,24 +1,27 @@
 //! One request from its head to the last byte of its answer.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use axum::body::Body;
 use axum::extract::{Request, State};
+use axum::http::request::Parts;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::Response;
 use http_body::Body as _;
 use orlop_core::error::Code;
-use orlop_core::{Ambient, Registry, Timestamp, http};
+use orlop_core::{Ambient, Caller, Registry, Timestamp, http};
 use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
 use uuid::Uuid;
 
 use crate::access::AccessLine;
 use crate::body::RequestBody;
+use crate::http::Peer;
+use crate::live::Current;
 use crate::run::Host;
 use crate::stream::ContentBody;
+use crate::verdict::{self, Verdict, verdict};
 
 /// How often a call is made again because the content it found was gone when it was opened. Each time, somebody has
 /// deleted the blob and a sweep has run in between.
@@ -28,6 +31,7 @@ const ATTEMPTS: usize = 4;
 pub(crate) struct Service {
     pub(crate) registry: Registry,
     pub(crate) host: Arc<Host>,
+    pub(crate) current: Current,
     /// One permit for each request that may be worked on at once.
     pub(crate) room: Arc<Semaphore>,
     pub(crate) body_idle: Duration,
@@ -35,13 +39,9 @@ pub(crate) struct Service {
     pub(crate) calls: TaskTracker,
 }
 
-/// Where a request came from.
-#[derive(Clone, Copy)]
-pub(crate) struct Peer(pub(crate) SocketAddr);
-
 /// Answers a request.
 pub(crate) async fn answer(State(service): State<Arc<Service>>, request: Request) -> Response {
-    let access = AccessLine::begin(&request);
+    let mut access = AccessLine::begin(&request);
     let Ok(permit) = service.room.clone().try_acquire_owned() else {
         let busy = refusal(429, Code::TooManyRequests, "the registry is busy; come again");
         return access.write(with(busy, header::RETRY_AFTER, "1"));
@@ -50,7 +50,10 @@ pub(crate) async fn answer(State(service): State<Arc<Service>>, request: Request
     // A task of its own, so that the call goes on when the client goes away, and a panic ends nothing else.
     let call = service.calls.spawn(call(service.clone(), request));
     let response = match call.await {
-        Ok((response, mut body)) => finish(response, &mut body, expects).await,
+        Ok(Answered { response, mut body, caller }) => {
+            access.of(caller);
+            finish(response, &mut body, expects).await
+        }
         Err(error) => {
             tracing::error!("a call panicked: {error}");
             let failed = refusal(500, Code::Unknown, "an internal error, see the log");
@@ -61,22 +64,58 @@ pub(crate) async fn answer(State(service): State<Arc<Service>>, request: Request
     access.write_holding(response, permit)
 }
 
-/// Makes the call, and again if the content it answers with is gone.
-async fn call(service: Arc<Service>, request: Request) -> (Response, RequestBody) {
-    let (request, body) = described(request);
+/// What became of a request.
+struct Answered {
+    response: Response,
+    /// What is left of its body.
+    body: RequestBody,
+    /// The name of whoever sent it.
+    caller: String,
+}
+
+/// Finds out who asks, whether it may, and makes the call.
+async fn call(service: Arc<Service>, request: Request) -> Answered {
+    let (head, body) = request.into_parts();
+    let request = described(&head, body.size_hint().exact());
     let mut body = RequestBody::new(body, service.body_idle);
+    let (response, caller) = match admit(&service, &head, &request).await {
+        Ok(caller) => (make(&service, &caller, &request, &mut body).await, caller.name),
+        Err((refused, name)) => (with_body(refused, None), name),
+    };
+    Answered { response, body, caller }
+}
+
+/// Who sent the request, and what it may do; or the answer, when the request is not to be made.
+async fn admit(service: &Service, head: &Parts, request: &http::Request) -> Result<Caller, (http::Response, String)> {
+    let live = service.current.get();
+    let peer = head.extensions.get::<Peer>().cloned().unwrap_or_else(|| Peer::plain(([127, 0, 0, 1], 0).into()));
+    let access = service.registry.access(request);
+    let unknown = |problem| verdict::unauthorized(&live.identities, &access, problem);
+    let identified = live.identities.identify(&head.headers, peer.address.ip()).await;
+    let identity = identified.map_err(|problem| (unknown(Some(problem)), String::new()))?;
+    let identity = identity.with_certificate(peer.certificate);
+    let (rights, name) = (live.rules.rights(&identity), identity.name().to_owned());
+    match verdict(&access, &identity, &rights, live.identities.can_ask()) {
+        Verdict::Made => Ok(Caller { name, rights }),
+        Verdict::Unknown(problem) => Err((unknown(problem), name)),
+        Verdict::Denied => Err((verdict::denied(), name)),
+    }
+}
+
+/// Makes the call, and again if the content it answers with is gone.
+async fn make(service: &Service, caller: &Caller, request: &http::Request, body: &mut RequestBody) -> Response {
     for attempt in 1..=ATTEMPTS {
-        let step = service.registry.call(request.clone(), ambient());
-        let response = service.host.run(step, &mut body).await;
+        let step = service.registry.call_of(caller.clone(), request.clone(), ambient());
+        let response = service.host.run(step, body).await;
         if let Some(fault) = &response.fault {
             tracing::error!(method = %request.method, target = request.target, "{fault}");
         }
         let content = match &response.body {
             http::Body::Content { content, .. } => content,
-            _ => return (with_body(response, None), body),
+            _ => return with_body(response, None),
         };
         match service.host.open_content(content).await {
-            Ok(Some(opened)) => return (with_body(response, Some(opened)), body),
+            Ok(Some(opened)) => return with_body(response, Some(opened)),
             Ok(None) if attempt < ATTEMPTS => tracing::debug!("{content} was gone, the call is made again"),
             Ok(None) => tracing::error!(method = %request.method, target = request.target, "{content} is not there"),
             Err(fault) => {
@@ -85,7 +124,7 @@ async fn call(service: Arc<Service>, request: Request) -> (Response, RequestBody
             }
         }
     }
-    (refusal(500, Code::Unknown, "the content cannot be read"), body)
+    refusal(500, Code::Unknown, "the content cannot be read")
 }
 
 /// What a call cannot know by itself.
@@ -94,20 +133,18 @@ pub(crate) fn ambient() -> Ambient {
     Ambient { now: Timestamp(now.as_millis().try_into().unwrap_or(u64::MAX)), nonce: Uuid::new_v4() }
 }
 
-/// A request as the core takes it, and its body.
-fn described(request: Request) -> (http::Request, Body) {
-    let (head, body) = request.into_parts();
+/// A request as the core takes it.
+fn described(head: &Parts, length: Option<u64>) -> http::Request {
     let read = |name: &'static str| {
         let value = |value: &HeaderValue| (name, String::from_utf8_lossy(value.as_bytes()).into_owned());
         head.headers.get_all(name).iter().map(value).collect::<Vec<_>>()
     };
-    let described = http::Request {
+    http::Request {
         method: http::Method::named(head.method.as_str()),
         target: head.uri.path_and_query().map_or_else(String::new, ToString::to_string),
         headers: http::HEADERS_READ.into_iter().flat_map(read).collect(),
-        length: body.size_hint().exact(),
-    };
-    (described, body)
+        length,
+    }
 }
 
 /// A response of the core as one of axum; `opened` is the content it answers with.
@@ -175,6 +212,7 @@ mod tests {
         let service = Arc::new(Service {
             registry: Registry::new(Config::default()),
             host: Arc::new(Host::open(directory.path(), &Options::default()).unwrap()),
+            current: Current::new(crate::live::Live::open()),
             room: Arc::new(Semaphore::new(1)),
             body_idle: Duration::from_secs(1),
             calls: TaskTracker::new(),

@@ -1,6 +1,7 @@
 //! The data directory, which one process has at a time.
 
 use std::fs::{self, File, OpenOptions, TryLockError};
+use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 use std::{error, fmt, io};
 
@@ -39,7 +40,11 @@ impl DataDirectory {
         let path = directory.join(LOCK_FILE);
         let lock = OpenOptions::new().write(true).create(true).truncate(false).open(path).map_err(failed)?;
         match lock.try_lock() {
-            Ok(()) => Ok(Self { path: directory.to_owned(), _lock: lock }),
+            Ok(()) => {
+                // Whoever looks for the process finds it here; what cannot be written only makes it harder to find.
+                let _ = lock.set_len(0).and_then(|()| (&lock).write_all(std::process::id().to_string().as_bytes()));
+                Ok(Self { path: directory.to_owned(), _lock: lock })
+            }
             Err(TryLockError::WouldBlock) => Err(OpenError::InUse(directory.to_owned())),
             Err(TryLockError::Error(error)) => Err(failed(error)),
         }
@@ -50,6 +55,15 @@ impl DataDirectory {
         let synced = File::open(&self.path).and_then(|opened| opened.sync_all());
         synced.map_err(|error| OpenError::Directory(self.path.clone(), error))
     }
+}
+
+/// The number of the process that has a data directory open, if one has.
+pub(crate) fn holder(directory: &Path) -> Option<u32> {
+    let mut lock = OpenOptions::new().read(true).write(true).open(directory.join(LOCK_FILE)).ok()?;
+    let Err(TryLockError::WouldBlock) = lock.try_lock() else { return None };
+    let mut text = String::new();
+    lock.read_to_string(&mut text).ok()?;
+    text.trim().parse().ok()
 }
 
 /// Makes the names in a directory above ours durable. One that may not be read belongs to somebody else, who made it

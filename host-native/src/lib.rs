@@ -1,14 +1,18 @@
 //! The native host of the Orlop registry: HTTP by axum and hyper, records in redb, bytes in files.
 //!
-//! It knows no words of a registry. [`serve`](serve::serve) turns HTTP into requests of the core and back,
-//! [`Host::run`] performs the effects the core asks for, and that is all there is:
+//! It performs the effects the core asks for and knows no record. A request takes this way: *identify* whoever sends
+//! it, ask the core what *access* it needs, *decide*, *call* the core, *answer*.
 //!
 //! | module | what it does |
 //! |---|---|
-//! | [`cli`] | the command line |
-//! | [`serve`] | accepts connections, stops without cutting off what runs |
-//! | `connection` | a TCP connection with patience and a soft end |
+//! | [`cli`], [`config`] | the settings: flags, environment, one TOML file; where each value comes from |
+//! | [`start`], [`administer`] | what the commands do |
+//! | [`serve`], `http`, `connection` | listens, speaks HTTP/1.1 and HTTP/2, is patient, stops without cutting off |
+//! | [`tls`] | encryption, with certificates that may be exchanged |
 //! | `answer`, `access` | one request to its answer, and its line in the log |
+//! | [`identity`] | who sends it: passwords, tokens, certificates |
+//! | [`rules`], `verdict` | what that may be, and what is said when it may not |
+//! | [`live`], `watched` | what is exchanged while the server runs, and files that are read again |
 //! | `body`, `receive` | request bodies: read bounded, hashed and written while the next piece comes |
 //! | `stream` | response bodies: files, read as fast as the client takes them |
 //! | [`run`] | the loop that performs effects |
@@ -20,24 +24,34 @@
 #![forbid(unsafe_code)]
 
 mod access;
+pub mod administer;
 mod answer;
 mod blocking;
 pub mod body;
 pub mod cli;
+pub mod config;
 mod connection;
 pub mod directory;
 mod fault;
 mod files;
+mod http;
+pub mod identity;
 pub mod limits;
+pub mod live;
 pub mod log;
 pub mod process;
 mod receive;
 mod records;
+pub mod rules;
 pub mod run;
 pub mod serve;
 mod space;
+pub mod start;
 mod stream;
 pub mod sweep;
+pub mod tls;
+mod verdict;
+mod watched;
 
 pub use body::RequestBody;
 pub use directory::OpenError;

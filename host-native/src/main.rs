@@ -2,62 +2,50 @@
 
 use std::error::Error;
 use std::process::ExitCode;
-use std::sync::Arc;
-use std::time::Instant;
 
-use clap::Parser;
-use orlop::cli::{Cli, Command, Serve, Sweep};
-use orlop::sweep::{sweep, sweep_regularly};
-use orlop::{Host, log, process, serve};
-use orlop_core::Registry;
+use orlop::cli::{AccessCommand, Command, ConfigCommand, UserCommand};
+use orlop::config::{CommandLine, ConfigError, Loaded};
+use orlop::{administer, process, start};
 
 fn main() -> ExitCode {
-    let done = match Cli::parse().command {
-        Command::Serve(arguments) => process::runtime().and_then(|runtime| runtime.block_on(run_server(&arguments))),
-        Command::Sweep(arguments) => process::runtime().and_then(|runtime| runtime.block_on(run_sweep(&arguments))),
-    };
+    let line = CommandLine::of_process();
+    let done = line.load().map_err(Into::into).and_then(|loaded| run(loaded, line));
     match done {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("orlop: {error}");
-            ExitCode::FAILURE
-        }
+        Err(error) => match error.downcast::<ConfigError>() {
+            Ok(error) => match *error {
+                ConfigError::CommandLine(error) => error.exit(),
+                error => told(&error.to_string()),
+            },
+            Err(error) => told(&error.to_string()),
+        },
     }
 }
 
-/// `orlop serve`
-async fn run_server(arguments: &Serve) -> Result<(), Box<dyn Error>> {
-    log::start(arguments.log().clone());
-    process::raise_file_limit();
-    let stop = process::stop_signal()?;
-    let listener = process::listen(&arguments.addr).await?;
-    let began = Instant::now();
-    let host = Arc::new(Host::open(arguments.data(), &arguments.options())?);
-    let registry = Registry::new(arguments.config());
-    tracing::info!(
-        "orlop {}, data in {}: {} records, opened in {:.0} ms",
-        env!("CARGO_PKG_VERSION"),
-        arguments.data().display(),
-        host.count_records()?,
-        began.elapsed().as_secs_f64() * 1000.0
-    );
-    if !arguments.sweep_interval.is_zero() {
-        tokio::spawn(sweep_regularly(registry.clone(), host.clone(), arguments.sweep_interval));
-    }
-    tracing::info!("listening on http://{}", listener.local_addr()?);
-    serve::serve(listener, registry, host, &arguments.limits(), stop).await;
-    Ok(())
+fn told(reason: &str) -> ExitCode {
+    eprintln!("orlop: {reason}");
+    ExitCode::FAILURE
 }
 
-/// `orlop sweep`
-async fn run_sweep(arguments: &Sweep) -> Result<(), Box<dyn Error>> {
-    log::start(arguments.log().clone());
-    if !arguments.data().exists() {
-        // A server makes its directory; to sweep one that is not there is a slip of the pen.
-        return Err(format!("there is no {}: name the data directory with --data", arguments.data().display()).into());
+fn run(loaded: Loaded, line: CommandLine) -> Result<(), Box<dyn Error>> {
+    let Loaded { cli, effective, file } = loaded;
+    match cli.command {
+        Command::Serve(settings) => process::runtime()?.block_on(start::serve(&settings, line)),
+        Command::Sweep(arguments) => process::runtime()?.block_on(start::sweep(&arguments)),
+        Command::Config(configure) => match configure.command {
+            ConfigCommand::Check(settings) => administer::check(&settings, file.as_deref()),
+            ConfigCommand::Show(_) => administer::show(&effective),
+        },
+        Command::User(user) => match user.command {
+            UserCommand::Add(named) => administer::user(&named, orlop::identity::users::add),
+            UserCommand::Passwd(named) => administer::user(&named, orlop::identity::users::passwd),
+            UserCommand::Remove(named) => {
+                administer::user(&named, |path, name, _| orlop::identity::users::remove(path, name))
+            }
+        },
+        Command::Access(access) => match access.command {
+            AccessCommand::Explain(explain) => administer::explain(&explain),
+        },
+        Command::Reload(settings) => administer::reload(&settings, file.as_deref()),
     }
-    let host = Host::open(arguments.data(), &arguments.options())?;
-    let report = sweep(&Registry::new(arguments.config()), &host).await;
-    println!("{}", if arguments.json { serde_json::to_string(&report)? } else { report.to_string() });
-    report.fault.map_or(Ok(()), |_| Err("the sweep ended early: what it did is done, run it again for the rest".into()))
 }

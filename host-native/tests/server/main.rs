@@ -2,8 +2,11 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+mod access;
 mod body;
 mod process;
 mod protocol;
+mod settings;
 mod space;
 mod started;
+mod tls;

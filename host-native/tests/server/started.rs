@@ -4,6 +4,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use orlop_core::digest::Algorithm;
@@ -18,6 +19,7 @@ pub(crate) struct Started {
     child: Child,
     address: String,
     data: PathBuf,
+    told: Arc<Mutex<String>>,
     _directory: Option<TempDir>,
 }
 
@@ -41,19 +43,31 @@ impl Started {
 
     /// Starts a server on that data directory.
     pub(crate) fn on(data: &Path, flags: &[&str]) -> Self {
-        let mut child = orlop("serve", data).args(["--addr", "127.0.0.1:0"]).args(flags).spawn().unwrap();
+        Self::by(orlop("serve", data).args(["--addr", "127.0.0.1:0"]).args(flags), data)
+    }
+
+    /// Starts a server with that command line.
+    pub(crate) fn by(command: &mut Command, data: &Path) -> Self {
+        let mut child = command.spawn().unwrap();
         let mut log = BufReader::new(child.stderr.take().unwrap());
         let mut line = String::new();
         let address = loop {
             line.clear();
             assert_ne!(log.read_line(&mut line).unwrap(), 0, "the server ended before it listened");
-            if let Some((_, address)) = line.split_once("listening on http://") {
+            if let Some((_, address)) = line.split_once("listening on http").and_then(|(_, rest)| rest.split_once("//"))
+            {
                 break address.trim().to_owned();
             }
         };
+        let told = Arc::new(Mutex::new(String::new()));
         // Whoever does not read a pipe stops the one who writes to it.
-        std::thread::spawn(move || std::io::copy(&mut log, &mut std::io::sink()));
-        Self { child, address, data: data.to_owned(), _directory: None }
+        let keep = told.clone();
+        std::thread::spawn(move || {
+            for line in log.lines().map_while(Result::ok) {
+                keep.lock().unwrap().push_str(&(line + "\n"));
+            }
+        });
+        Self { child, address, data: data.to_owned(), told, _directory: None }
     }
 
     pub(crate) fn data(&self) -> &Path {
@@ -66,10 +80,25 @@ impl Started {
         stream
     }
 
+    /// What the server has logged since it listened.
+    pub(crate) fn log(&self) -> String {
+        self.told.lock().unwrap().clone()
+    }
+
+    /// Where it listens.
+    pub(crate) fn address(&self) -> &str {
+        &self.address
+    }
+
     /// Sends a request with a body and reads the answer.
     pub(crate) fn send(&self, method: &str, target: &str, body: &[u8]) -> Answer {
+        self.send_as("", method, target, body)
+    }
+
+    /// Sends a request with these header fields, each with its line end, and reads the answer.
+    pub(crate) fn send_as(&self, fields: &str, method: &str, target: &str, body: &[u8]) -> Answer {
         let mut stream = self.connect();
-        let head = format!("{method} {target} HTTP/1.1\r\nHost: x\r\nContent-Length: {}\r\n", body.len());
+        let head = format!("{method} {target} HTTP/1.1\r\nHost: x\r\n{fields}Content-Length: {}\r\n", body.len());
         stream.write_all(format!("{head}Connection: close\r\n\r\n").as_bytes()).unwrap();
         let mut sending = stream.try_clone().unwrap();
         std::thread::scope(|scope| {
@@ -138,7 +167,7 @@ pub(crate) fn orlop(command: &str, data: &Path) -> Command {
 }
 
 /// Reads one answer.
-pub(crate) fn answer(stream: &mut TcpStream, to_head: bool) -> Answer {
+pub(crate) fn answer(stream: &mut impl Read, to_head: bool) -> Answer {
     let mut head = Vec::new();
     let mut byte = [0];
     while !head.ends_with(b"\r\n\r\n") {

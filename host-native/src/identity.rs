@@ -1,0 +1,151 @@
+//! Who is asking: a user with a password, somebody with a signed token, a client certificate, or nobody that is known.
+
+mod basic;
+mod challenge;
+mod htpasswd;
+mod keys;
+mod passwords;
+mod token;
+pub mod users;
+
+use std::fmt;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use axum::http::{HeaderMap, header};
+use orlop_core::caller::Rule;
+
+pub(crate) use self::challenge::Problem;
+use self::passwords::Passwords;
+use self::token::Tokens;
+use crate::cli::Auth;
+
+/// Somebody.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Identity {
+    user: Option<String>,
+    certificate: Arc<[String]>,
+    granted: Option<Arc<[Rule]>>,
+}
+
+impl Identity {
+    /// Nobody that is known.
+    pub fn anonymous() -> Self {
+        Self::default()
+    }
+
+    /// The user of that name.
+    pub fn user(name: impl Into<String>) -> Self {
+        Self { user: Some(name.into()), ..Self::default() }
+    }
+
+    /// Somebody, on a connection with a certificate of these names.
+    pub fn with_certificate(self, names: impl Into<Arc<[String]>>) -> Self {
+        Self { certificate: names.into(), ..self }
+    }
+
+    /// Somebody with a token that grants this. The name may be empty.
+    fn with_token(name: String, granted: Vec<Rule>) -> Self {
+        let user = Some(name).filter(|name| !name.is_empty());
+        Self { user, granted: Some(granted.into()), ..Self::default() }
+    }
+
+    /// Whether nothing is known of whoever it is.
+    pub fn is_anonymous(&self) -> bool {
+        self.user.is_none() && self.certificate.is_empty()
+    }
+
+    /// The name of the user.
+    pub fn user_name(&self) -> Option<&str> {
+        self.user.as_deref()
+    }
+
+    /// The names in the certificate.
+    pub fn certificate(&self) -> &[String] {
+        &self.certificate
+    }
+
+    /// What a token grants, if there is one.
+    pub fn granted(&self) -> Option<&[Rule]> {
+        self.granted.as_deref()
+    }
+
+    /// The name under which it is logged and limited; empty for nobody.
+    pub fn name(&self) -> &str {
+        self.user_name().or(self.certificate.first().map(String::as_str)).unwrap_or_default()
+    }
+}
+
+impl fmt::Display for Identity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (&self.user, self.certificate.first()) {
+            (Some(user), _) => f.write_str(user),
+            (None, Some(name)) => write!(f, "certificate:{name}"),
+            (None, None) => f.write_str("anonymous"),
+        }
+    }
+}
+
+/// Finds out who is asking.
+pub(crate) struct Identities {
+    realm: String,
+    passwords: Option<Passwords>,
+    tokens: Option<Tokens>,
+}
+
+impl Identities {
+    /// As the settings have it.
+    ///
+    /// # Errors
+    ///
+    /// When a file cannot be read, or the settings for tokens are not whole.
+    pub(crate) fn new(settings: &Auth) -> Result<Self, String> {
+        let passwords = settings.htpasswd.as_deref().map(Passwords::open).transpose()?;
+        Ok(Self { realm: settings.realm.clone(), passwords, tokens: Tokens::of(settings)? })
+    }
+
+    /// Nobody can say who they are.
+    pub(crate) fn nobody() -> Self {
+        Self { realm: String::new(), passwords: None, tokens: None }
+    }
+
+    /// Goes on looking at the files.
+    pub(crate) fn watch(&self) {
+        self.passwords.iter().for_each(Passwords::watch);
+        self.tokens.iter().for_each(Tokens::watch);
+    }
+
+    /// Whether clients can say who they are.
+    pub(crate) fn can_ask(&self) -> bool {
+        self.passwords.is_some() || self.tokens.is_some()
+    }
+
+    /// Whether there is a user of that name; also when that cannot be known.
+    pub(crate) fn may_be(&self, user: &str) -> bool {
+        self.tokens.is_some() || self.passwords.as_ref().is_none_or(|passwords| passwords.has(user))
+    }
+
+    /// Who sent a request with these fields from that address.
+    pub(crate) async fn identify(&self, headers: &HeaderMap, from: IpAddr) -> Result<Identity, Problem> {
+        let mut fields = headers.get_all(header::AUTHORIZATION).into_iter();
+        let (Some(field), true) = (fields.next(), self.can_ask()) else { return Ok(Identity::anonymous()) };
+        let text = field.to_str().map_err(|_| Problem::Malformed)?;
+        let (scheme, rest) = text.split_once(' ').ok_or(Problem::Malformed)?;
+        if fields.next().is_some() {
+            return Err(Problem::Malformed);
+        }
+        if scheme.eq_ignore_ascii_case("basic") {
+            let (name, password) = basic::parse(rest).ok_or(Problem::Malformed)?;
+            // Some clients answer a challenge also when they have nothing to say.
+            if name.is_empty() && password.is_empty() {
+                return Ok(Identity::anonymous());
+            }
+            let passwords = self.passwords.as_ref().ok_or(Problem::Wrong)?;
+            return passwords.check(&name, &password, from).await.map(|()| Identity::user(name));
+        }
+        if scheme.eq_ignore_ascii_case("bearer") {
+            return self.tokens.as_ref().ok_or(Problem::Wrong)?.check(rest.trim());
+        }
+        Err(Problem::Malformed)
+    }
+}

@@ -1,0 +1,74 @@
+//! What a client is told when it must say who it is (RFC 9110, 11.6.1; Docker token authentication; SPEC Q1).
+
+use axum::http::HeaderValue;
+use orlop_core::registry::{Access, Action};
+
+use super::Identities;
+
+/// Why it is not known who asks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Problem {
+    /// The field cannot be read.
+    Malformed,
+    /// No such user, password, token or way to log in.
+    Wrong,
+    /// The token is not valid any more.
+    Expired,
+    /// The token is good, but not for this.
+    Scope,
+    /// Too many tries.
+    TooMany,
+}
+
+impl Problem {
+    /// What the client is told: never whether there is such a user.
+    pub(crate) fn message(self) -> &'static str {
+        match self {
+            Self::Malformed => "the Authorization header cannot be read",
+            Self::Wrong => "the user name, password or token is not right",
+            Self::Expired => "the token is not valid any more",
+            Self::Scope => "the token does not allow this",
+            Self::TooMany => "too many tries to log in; wait a minute",
+        }
+    }
+
+    /// The error of RFC 6750, section 3.1.
+    fn error(self) -> &'static str {
+        match self {
+            Self::Malformed | Self::TooMany => "invalid_request",
+            Self::Wrong | Self::Expired => "invalid_token",
+            Self::Scope => "insufficient_scope",
+        }
+    }
+}
+
+impl Identities {
+    /// How to say who one is, for a request that needs `access`.
+    pub(crate) fn challenges(&self, access: &[Access], problem: Option<Problem>) -> Vec<HeaderValue> {
+        let bearer = self.tokens.as_ref().map(|tokens| {
+            let mut text = format!("Bearer realm=\"{}\",service=\"{}\"", tokens.realm(), tokens.service());
+            let scopes: Vec<String> = access.iter().filter_map(scope).collect();
+            if !scopes.is_empty() {
+                text += &format!(",scope=\"{}\"", scopes.join(" "));
+            }
+            if let Some(problem) = problem {
+                text += &format!(",error=\"{}\"", problem.error());
+            }
+            text
+        });
+        let basic = self.passwords.as_ref().map(|_| format!("Basic realm=\"{}\",charset=\"UTF-8\"", self.realm));
+        bearer.into_iter().chain(basic).filter_map(|text| HeaderValue::from_str(&text).ok()).collect()
+    }
+}
+
+/// What a token must allow, as a token server is asked for it.
+fn scope(access: &Access) -> Option<String> {
+    let (name, actions) = match access {
+        Access::Catalog => return Some("registry:catalog:*".into()),
+        Access::Anywhere => return None,
+        Access::Repository(name, Action::Pull) => (name, "pull"),
+        Access::Repository(name, Action::Push) => (name, "pull,push"),
+        Access::Repository(name, Action::Delete) | Access::DeleteTag(name, _) => (name, "delete"),
+    };
+    Some(format!("repository:{name}:{actions}"))
+}

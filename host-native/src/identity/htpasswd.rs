@@ -1,0 +1,139 @@
+//! The password file: a line a user, `name:hash`, as Apache's `htpasswd -B` and `orlop user` write it.
+
+use std::collections::HashMap;
+
+use argon2::Argon2;
+use argon2::password_hash::phc::PasswordHash;
+use argon2::password_hash::{PasswordHasher, PasswordVerifier};
+
+/// What bcrypt is to cost for a new password: some 150 ms on a server of today.
+const BCRYPT_COST: u32 = 11;
+
+/// The users of a file.
+#[derive(Debug, Default)]
+pub(super) struct Users {
+    hashes: HashMap<String, Hash>,
+}
+
+/// How a password is kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Hash(String);
+
+impl Users {
+    /// Reads a file. Empty lines and those that begin with `#` say nothing.
+    ///
+    /// # Errors
+    ///
+    /// With the line that is wrong, and what would be right.
+    pub(super) fn parse(bytes: &[u8]) -> Result<Self, String> {
+        let text = std::str::from_utf8(bytes).map_err(|_| "it is no text in UTF-8".to_owned())?;
+        let mut hashes = HashMap::new();
+        for (number, line) in text.lines().map(str::trim).enumerate() {
+            if line.is_empty() || line.starts_with('#') {
+                continue;
+            }
+            let wrong = |reason: &str| format!("line {}: {reason}", number + 1);
+            let (name, hash) = line.split_once(':').ok_or_else(|| wrong("a line is NAME:HASH"))?;
+            check_name(name).map_err(|reason| wrong(&reason))?;
+            let hash = Hash::parse(hash).map_err(|reason| wrong(&format!("the password of `{name}` {reason}")))?;
+            if hashes.insert(name.to_owned(), hash).is_some() {
+                return Err(wrong(&format!("the user `{name}` is there twice")));
+            }
+        }
+        Ok(Self { hashes })
+    }
+
+    /// How the password of a user is kept.
+    pub(super) fn get(&self, name: &str) -> Option<&Hash> {
+        self.hashes.get(name)
+    }
+
+    /// Some password, to be compared with when there is no such user: it takes as long.
+    pub(super) fn any(&self) -> Option<&Hash> {
+        self.hashes.values().next()
+    }
+}
+
+/// Whether a user may have that name.
+pub(super) fn check_name(name: &str) -> Result<(), String> {
+    let odd = |c: char| c.is_control() || c.is_whitespace() || matches!(c, ':' | '#');
+    if name.is_empty() || name.len() > 255 || name.chars().any(odd) {
+        return Err("a name has 1 to 255 bytes, no spaces, and neither `:` nor `#`".into());
+    }
+    Ok(())
+}
+
+impl Hash {
+    fn parse(text: &str) -> Result<Self, String> {
+        let whole = |hash: PasswordHash| hash.salt.is_some() && hash.hash.is_some();
+        let bcrypt = ["$2y$", "$2b$", "$2a$"].iter().any(|kind| text.starts_with(kind));
+        let sound =
+            if bcrypt { text.parse::<bcrypt::HashParts>().is_ok() } else { PasswordHash::new(text).is_ok_and(whole) };
+        match sound {
+            true if bcrypt || text.starts_with("$argon2") => Ok(Self(text.into())),
+            false if bcrypt || text.starts_with("$argon2") => Err("is damaged".into()),
+            _ => Err("is hashed in a way that can be guessed; set it anew with `orlop user passwd`".into()),
+        }
+    }
+
+    /// Hashes a password, with argon2id, or with bcrypt if others are to read the file.
+    pub(super) fn make(password: &str, bcrypt: bool) -> Result<Self, String> {
+        if bcrypt {
+            // More than 72 bytes bcrypt does not look at.
+            return bcrypt::non_truncating_hash(password, BCRYPT_COST).map(Self).map_err(|error| error.to_string());
+        }
+        let hash = Argon2::default().hash_password(password.as_bytes()).map_err(|error| error.to_string())?;
+        Ok(Self(hash.to_string()))
+    }
+
+    /// Whether this is the password. It takes long, as it should.
+    pub(super) fn matches(&self, password: &str) -> bool {
+        if self.0.starts_with("$2") {
+            return bcrypt::verify(password, &self.0).unwrap_or(false);
+        }
+        let hash = PasswordHash::new(&self.0);
+        hash.is_ok_and(|hash| Argon2::default().verify_password(password.as_bytes(), &hash).is_ok())
+    }
+
+    /// The hash as it is written.
+    pub(super) fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Made by crypt(3) of Debian, as Apache's htpasswd does.
+    const APACHE: &str = "alice:$2y$05$abcdefghijklmnopqrstuuOQiyCxlgf/oeuTqixKmWdcYUh4Hjl0a";
+
+    #[test]
+    fn what_was_made_is_recognised() {
+        for bcrypt in [true, false] {
+            let hash = Hash::make("secret", bcrypt).unwrap();
+            assert!(hash.matches("secret") && !hash.matches("Secret") && !hash.matches(""));
+            let users = Users::parse(format!("# users\n\nalice:{}\n", hash.as_str()).as_bytes()).unwrap();
+            assert!(users.get("alice").is_some_and(|hash| hash.matches("secret")));
+            assert!(users.get("bob").is_none());
+        }
+        let users = Users::parse(APACHE.as_bytes()).unwrap();
+        let alice = users.get("alice").unwrap();
+        assert!(alice.matches("secret") && !alice.matches("Secret"));
+    }
+
+    #[test]
+    fn what_is_weak_or_damaged_is_refused_with_its_line() {
+        let refused = |text: &str, expected: &str| {
+            let told = Users::parse(text.as_bytes()).unwrap_err();
+            assert!(told.contains(expected), "{told}");
+        };
+        refused("\nbob:$apr1$abc$def", "line 2: the password of `bob` is hashed in a way");
+        refused("bob:{SHA}VBPuJHI7uixaa6LQGWx4s+5GKNE=", "in a way");
+        refused("bob:secret", "in a way");
+        refused("bob:$2y$05$short", "damaged");
+        refused("bob:$argon2id$v=19$m=1", "damaged");
+        refused("bob", "NAME:HASH");
+        refused(&format!("{APACHE}\n{APACHE}"), "line 2: the user `alice` is there twice");
+    }
+}
