@@ -63,7 +63,7 @@ impl Call {
     /// all there are as long as the record is unchanged. Many tags go with commits of their own before it.
     ///
     /// What it needs counts as left from now on, so that a client that has just seen a blob may push a manifest with
-    /// it; the children of an index from `unnamed`, when nothing named that any more.
+    /// it; the children of an index from `unnamed`, when nothing named that any more, if they were not left later.
     pub(super) async fn remove_manifest(
         &self,
         name: &Repository,
@@ -90,9 +90,16 @@ impl Call {
             let manifest = payload.and_then(|bytes| Manifest::parse(&bytes, Some(&found.record.media_type)).ok());
             let manifest = manifest.ok_or_else(|| Fault::Failed(format!("{payload_key:?} does not read")))?;
             for (needed, how) in &manifest.needs {
-                let left = if *how == Need::Child { unnamed } else { self.ambient.now };
+                let key = keys::left(name, needed);
+                let mut left = self.ambient.now;
+                if *how == Need::Child && unnamed < left {
+                    // A tag may have left it since.
+                    let found: Option<Found<LeftRecord>> = self.find(key.clone()).await?;
+                    batch.expect_unchanged(key.clone(), found.as_ref());
+                    left = found.map_or(unnamed, |found| found.record.left.max(unnamed));
+                }
                 batch.delete(keys::used(name, needed, digest));
-                batch.put(keys::left(name, needed), &LeftRecord { left });
+                batch.put(key, &LeftRecord { left });
             }
             if let Some(subject) = &found.record.subject {
                 batch.delete(keys::referrer(name, subject, digest));
