@@ -2,11 +2,12 @@
 //!
 //! [`system`] is a registry under test, spoken to in requests and responses, and [`image`] what is pushed to it;
 //! [`tester`] tests any registry at an address; [`explore`] runs calls of the core in every order, with a crash and
-//! a fault at every point, and checks the invariants after each; [`contract`] holds a storage host to the effects it
-//! runs.
+//! a fault at every point, and checks the invariants after each; [`model`] is the registry as a plain value, which
+//! random histories are held against; [`contract`] holds a storage host to the effects it runs.
 
 pub mod contract;
 pub mod explore;
 pub mod image;
+pub mod model;
 pub mod system;
 pub mod tester;

@@ -429,10 +429,22 @@ impl Running {
     }
 }
 
+/// Whatever performs effects: a storage host.
+pub trait Performs {
+    /// Runs a call to its end.
+    fn run<R: Send>(&mut self, step: Step<R>, body: &RequestBody) -> R;
+}
+
+impl Performs for Memory {
+    fn run<R: Send>(&mut self, step: Step<R>, body: &RequestBody) -> R {
+        Memory::run(self, step, body)
+    }
+}
+
 /// Performs the effect that is asked for, shows the question and its outcome, and answers with the outcome, or
 /// with the fault that whoever was shown them wants instead.
 pub fn perform<R>(
-    memory: &mut Memory,
+    host: &mut impl Performs,
     step: Step<R>,
     body: &RequestBody,
     show: impl FnOnce(&dyn fmt::Debug, &dyn fmt::Debug) -> Option<Fault>,
@@ -443,7 +455,7 @@ pub fn perform<R>(
                 $(Step::$effect(ask) => {
                     // The host performs it for a call of one question.
                     let effect = ask.effect.clone();
-                    let outcome = memory.run(start(|io| async move { io.ask(effect).await }), body);
+                    let outcome = host.run(start(|io| async move { io.ask(effect).await }), body);
                     match show(&ask.effect, &outcome) {
                         Some(fault) => ask.answer(Err(fault)),
                         None => ask.answer(outcome),

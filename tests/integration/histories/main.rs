@@ -1,0 +1,109 @@
+//! Random histories: the model says what each answer must be, and the core on both its hosts, in memory and on disk,
+//! gives it; also when the storage fails now and then. At the end all serve the same, and nothing else is left.
+//!
+//! A history that fails is shrunk and printed as a value, which becomes a test at the end of this file.
+//! `PROPTEST_RNG_SEED` repeats a run; `PROPTEST_CASES` makes it longer.
+
+mod hosts;
+mod operation;
+mod trial;
+mod world;
+
+use proptest::prelude::*;
+use proptest::test_runner::{RngSeed, TestRunner};
+
+use hosts::Host;
+use operation::{Event, Setting, failing, setting, untroubled};
+use trial::Trial;
+
+/// Plays histories like these, `cases` of them unless the environment says otherwise, and prints what was played.
+fn play(cases: u32, events: impl Strategy<Value = Vec<Event>>, hosts: impl Fn() -> Vec<Host>) {
+    let begun = std::time::Instant::now();
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    let mut config = ProptestConfig { failure_persistence: None, ..ProptestConfig::default() };
+    if std::env::var_os("PROPTEST_CASES").is_none() {
+        config.cases = cases;
+    }
+    // Known, so that it can be printed.
+    let seed = match config.rng_seed {
+        RngSeed::Fixed(seed) => seed,
+        RngSeed::Random => now.as_nanos() as u64,
+    };
+    config.rng_seed = RngSeed::Fixed(seed);
+    println!("PROPTEST_RNG_SEED={seed}");
+    let cases = config.cases;
+    let steps = std::cell::Cell::new(0);
+    let outcome = TestRunner::new(config).run(&(setting(), events), |(setting, events)| {
+        steps.set(steps.get() + events.len());
+        history(setting, &events, hosts()).map_err(TestCaseError::fail)
+    });
+    println!("{cases} histories, {} steps in {:.1} s", steps.get(), begun.elapsed().as_secs_f64());
+    if let Err(failure) = outcome {
+        panic!("PROPTEST_RNG_SEED={seed}\n{failure}");
+    }
+}
+
+/// Plays one history.
+fn history(setting: Setting, events: &[Event], hosts: Vec<Host>) -> Result<(), String> {
+    let mut trial = Trial::new(setting, hosts);
+    for (number, event) in events.iter().enumerate() {
+        trial.play(event).map_err(|why| format!("step {number}, {event:?}: {why}"))?;
+    }
+    trial.end().map_err(|why| format!("at the end: {why}"))
+}
+
+#[test]
+fn the_core_answers_as_the_model_says() {
+    play(400, untroubled(1..60), || vec![Host::memory()]);
+}
+
+#[test]
+fn a_failure_of_the_storage_leaves_the_state_before_or_after() {
+    play(400, failing(1..40), || vec![Host::memory()]);
+}
+
+#[test]
+fn memory_and_disk_answer_and_store_the_same() {
+    play(24, untroubled(1..60), || vec![Host::memory(), Host::disk()]);
+}
+
+#[test]
+fn a_failure_leaves_the_same_on_disk() {
+    play(24, failing(1..30), || vec![Host::memory(), Host::disk()]);
+}
+
+/// A manifest whose time began anew when a tag left it does not lose that to an index that had been left before.
+#[test]
+fn an_index_that_goes_does_not_take_along_what_was_tagged_since() {
+    use operation::{Operation::*, Reference};
+    let put = |manifest, reference| PutManifest {
+        repository: 0,
+        manifest,
+        reference,
+        tags: Vec::new(),
+        flaw: None,
+        condition: None,
+    };
+    let untag = |tag| DeleteManifest { repository: 0, reference: Reference::Tag(tag) };
+    let (index, nested) = (4, 5);
+    let history = [
+        Stock { repository: 0 },
+        put(0, Reference::Digest(0, false)),
+        put(2, Reference::Digest(2, false)),
+        put(index, Reference::Tag(0)),
+        put(nested, Reference::Tag(1)),
+        untag(1),
+        Pass { seconds: 40 * 60, sweep: false },
+        untag(0),
+        Pass { seconds: 40 * 60, sweep: true },
+    ];
+    let setting = Setting { sparse: false, delete: true, mount_from_anywhere: true, untagged_go: true };
+    holds(setting, &history);
+}
+
+/// Plays a history that once failed.
+#[track_caller]
+fn holds(setting: Setting, operations: &[operation::Operation]) {
+    let events: Vec<_> = operations.iter().map(|operation| Event(operation.clone(), None)).collect();
+    history(setting, &events, vec![Host::memory(), Host::disk()]).unwrap_or_else(|why| panic!("{why}"));
+}

@@ -1,0 +1,368 @@
+//! One history, played on the hosts and on the model at the same time.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use orlop_conformance::image::{Manifest, sha256, sha512};
+use orlop_conformance::model::{Model, Says};
+use orlop_conformance::system::{self, Call, Performs, delete, get, head, patch, post, put, uploads};
+use orlop_core::config::Pattern;
+use orlop_core::effect::Object;
+use orlop_core::memory::{Memory, RequestBody};
+use orlop_core::{Config, Registry, Response};
+
+use super::hosts::Host;
+use super::operation::{Condition, Event, Failure, Flaw, Operation, Place, PutFlaw, Reference, Setting};
+use super::world::{ARTIFACT_TYPES, BLOB_LIMIT, BLOBS, CHUNKS, MANIFEST_LIMIT, MANIFESTS, REPOSITORIES, TAGS};
+
+type Done = Result<(), String>;
+
+/// The core on its hosts, and what the model says.
+pub(crate) struct Trial {
+    registry: Registry,
+    hosts: Vec<Host>,
+    model: Model,
+    /// Lends clock and numbers to all.
+    surroundings: Memory,
+    /// The sessions that were opened: repository and id.
+    sessions: Vec<(usize, String)>,
+}
+
+impl Trial {
+    pub(crate) fn new(setting: Setting, hosts: Vec<Host>) -> Self {
+        let config = Config {
+            assemble: vec![Pattern::new("assembled/**")],
+            untagged_lifetime: setting.untagged_go.then_some(Duration::from_secs(3600)),
+            // The hosts count ages on clocks of their own: what nobody names goes at once.
+            call_lifetime: Duration::ZERO,
+            allow_sparse: setting.sparse,
+            allow_delete: setting.delete,
+            mount_from_anywhere: setting.mount_from_anywhere,
+            blob_limit: BLOB_LIMIT,
+            manifest_limit: MANIFEST_LIMIT,
+            ..Config::default()
+        };
+        let model = Model::new(config.clone());
+        let registry = Registry::new(config);
+        Self { registry, hosts, model, surroundings: Memory::new(), sessions: Vec::new() }
+    }
+
+    /// Plays one step.
+    pub(crate) fn play(&mut self, Event(operation, failure): &Event) -> Done {
+        self.advance(Duration::from_millis(1));
+        match (operation, self.translate(operation)) {
+            (Operation::Pass { seconds, sweep }, _) => {
+                self.advance(Duration::from_secs(*seconds));
+                if *sweep { self.sweep(*failure) } else { Ok(()) }
+            }
+            (Operation::Stock { repository }, _) => MANIFESTS.iter().flat_map(Manifest::blobs).try_for_each(|blob| {
+                let path = format!("{}?digest={}", uploads(REPOSITORIES[*repository]), sha256(blob));
+                self.ask(&post(path).body(blob.clone()), *failure)
+            }),
+            (_, None) => Ok(()),
+            (_, Some(call)) => self.ask(&call, *failure),
+        }
+    }
+
+    /// A long time later everything is swept: all serve the same still, and no bytes are left that nobody holds.
+    pub(crate) fn end(mut self) -> Done {
+        self.served(&self.model.clone())?;
+        self.advance(Duration::from_secs(30 * 24 * 3600));
+        self.sweep(None)?;
+        self.sweep(None)?;
+        self.served(&self.model.clone())?;
+        let held: BTreeSet<String> = self.model.held().map(String::from).collect();
+        let mut first = None;
+        for host in &mut self.hosts {
+            let everything = host.everything();
+            let contents = everything.1.iter().map(|(object, _)| match object {
+                Object::Content(content) => Ok(content.digest.to_string()),
+                Object::Part(part) => Err(format!("the part {part} is left")),
+            });
+            let contents = contents.collect::<Result<BTreeSet<_>, _>>()?;
+            if contents != held {
+                return Err(format!("there are the contents {contents:?}, but held are {held:?}"));
+            }
+            if first.get_or_insert_with(|| everything.clone()) != &everything {
+                return Err("the hosts hold different things".into());
+            }
+        }
+        Ok(())
+    }
+
+    fn advance(&mut self, time: Duration) {
+        self.surroundings.advance(time);
+        self.model.advance(time);
+        self.hosts.iter_mut().for_each(|host| host.advance(time));
+    }
+
+    /// Makes a call on every host: their responses must be one. With its body in memory.
+    fn call(&mut self, call: &Call, failure: Option<Failure>) -> Result<Response, String> {
+        let ambient = self.surroundings.ambient();
+        let mut first = None;
+        for host in &mut self.hosts {
+            let step = self.registry.call(call.request.clone(), ambient);
+            let response = match failure {
+                Some(failure) => host.run_failing(step, &call.body, failure),
+                None => host.run(step, &call.body),
+            };
+            let filled = host.fill(response.clone());
+            let first = first.get_or_insert_with(|| filled.clone());
+            if *first != filled {
+                return Err(format!("{call}: one host gives {first:?}, another {filled:?}"));
+            }
+        }
+        Ok(first.expect("there is a host"))
+    }
+
+    /// Makes a call and holds the answer against what the model says.
+    fn ask(&mut self, call: &Call, failure: Option<Failure>) -> Done {
+        let response = self.call(call, failure)?;
+        let id = response.header("Docker-Upload-UUID").unwrap_or_default().to_owned();
+        let mut after = self.model.clone();
+        let says = after.answer(call, &id);
+        if failure.is_some() && response.status >= 500 {
+            return self.troubled(call, &response, after);
+        }
+        right(call, &says, &response)?;
+        self.model = after;
+        if response.status == 202
+            && response.header("Range") == Some("0-0")
+            && call.request.method.to_string() == "POST"
+        {
+            let repository = REPOSITORIES.iter().position(|name| {
+                *call.request.target == uploads(name) || call.request.target.starts_with(&format!("{}?", uploads(name)))
+            });
+            if self.sessions.iter().any(|(_, known)| *known == id) {
+                return Err(format!("the id {id} was given before"));
+            }
+            self.sessions.push((repository.ok_or("a session in no repository")?, id));
+        }
+        Ok(())
+    }
+
+    /// A call failed with the storage: either nothing has happened, or all of it.
+    fn troubled(&mut self, call: &Call, response: &Response, after: Model) -> Done {
+        if !matches!(response.status, 500 | 503 | 507) {
+            return Err(format!("{call} gives {} for a failure of the storage", response.status));
+        }
+        let before = self.model.clone();
+        let Err(not_before) = self.served(&before) else { return Ok(()) };
+        let Err(not_after) = self.served(&after) else {
+            self.model = after;
+            return Ok(());
+        };
+        Err(format!("the state is neither that before ({not_before}) nor that after ({not_after})"))
+    }
+
+    fn sweep(&mut self, failure: Option<Failure>) -> Done {
+        let ambient = self.surroundings.ambient();
+        self.model.sweep();
+        // What a failure keeps it from doing, the next one does.
+        let attempts = failure.into_iter().map(Some).chain([None]);
+        for failure in attempts {
+            let mut first = None;
+            for host in &mut self.hosts {
+                let step = self.registry.sweep(ambient);
+                let report = match failure {
+                    Some(failure) => host.run_failing(step, &RequestBody::default(), failure),
+                    None => host.run(step, &RequestBody::default()),
+                };
+                if report.fault.is_some() && failure.is_none() {
+                    return Err(format!("the sweep failed: {report}"));
+                }
+                if *first.get_or_insert_with(|| report.clone()) != report {
+                    return Err(format!("one host sweeps {first:?}, another {report:?}"));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether everything that can be looked at is as this model says.
+    fn served(&mut self, model: &Model) -> Done {
+        let mut model = model.clone();
+        for look in self.looks(&model) {
+            let response = self.call(&look, None)?;
+            right(&look, &model.answer(&look, ""), &response)?;
+        }
+        Ok(())
+    }
+
+    /// Looks at everything.
+    fn looks(&self, model: &Model) -> Vec<Call> {
+        let mut looks = vec![get("/v2/_catalog")];
+        for repository in REPOSITORIES {
+            looks.push(get(format!("/v2/{repository}/tags/list")));
+            for tag in TAGS {
+                looks.push(get(system::manifest(repository, tag)));
+                for accept in ["application/vnd.oci.image.manifest.v1+json", "application/vnd.oci.image.index.v1+json"]
+                {
+                    looks.push(head(system::manifest(repository, tag)).header("Accept", accept));
+                }
+                looks.extend(model.list_of(repository, tag).map(|list| get(system::manifest(repository, list))));
+            }
+            for manifest in MANIFESTS.iter() {
+                looks.push(get(system::manifest(repository, manifest.digest())));
+                looks.push(head(system::manifest(repository, sha512(manifest.bytes()))));
+                looks.push(get(system::referrers(repository, manifest.digest())));
+            }
+            for blob in BLOBS.iter() {
+                looks.push(get(system::blob(repository, sha256(blob))));
+                looks.push(head(system::blob(repository, sha512(blob))));
+            }
+        }
+        looks.extend(self.sessions.iter().map(|(repository, id)| get(path(*repository, id))));
+        looks
+    }
+
+    /// The request that an operation is; none for a session that was never opened, or a list that is not there.
+    fn translate(&self, operation: &Operation) -> Option<Call> {
+        use Operation::*;
+        let digest = |bytes: &[u8], long: bool| if long { sha512(bytes) } else { sha256(bytes) };
+        let session = |session: &usize| self.sessions.get(session % self.sessions.len().max(1));
+        let reference = |repository: usize, reference: &Reference| {
+            let reference = match reference {
+                Reference::Tag(tag) => TAGS[*tag].into(),
+                Reference::Digest(manifest, long) => digest(&MANIFESTS[*manifest].bytes(), *long),
+                Reference::ListOf(tag) => self.model.list_of(REPOSITORIES[repository], TAGS[*tag])?.into(),
+            };
+            Some(system::manifest(REPOSITORIES[repository], reference))
+        };
+        Some(match operation {
+            PostBlob { repository, blob, long, flaw } => {
+                let bytes = &BLOBS[*blob];
+                let digest = match flaw {
+                    Some(Flaw::OtherDigest) => sha256("something else"),
+                    Some(Flaw::NoDigest) => "sha256:none".into(),
+                    _ => digest(bytes, *long),
+                };
+                let call = post(format!("{}?digest={digest}", uploads(REPOSITORIES[*repository]))).body(bytes.clone());
+                if let Some(Flaw::Cut) = flaw { half(call) } else { call }
+            }
+            Open { repository, algorithm } => {
+                let hint = algorithm.map_or_else(String::new, |algorithm| format!("?digest-algorithm={algorithm}"));
+                post(format!("{}{hint}", uploads(REPOSITORIES[*repository])))
+            }
+            Mount { repository, blob, from } => {
+                let from = from.map_or_else(String::new, |from| format!("&from={}", REPOSITORIES[from]));
+                post(format!("{}?mount={}{from}", uploads(REPOSITORIES[*repository]), sha256(&BLOBS[*blob])))
+            }
+            Chunk { session: number, bytes, place, cut } => {
+                let (repository, id) = session(number)?;
+                let call = self.placed(patch(path(*repository, id)), CHUNKS[*bytes], *place, id);
+                if *cut { half(call) } else { call }
+            }
+            Finish { session: number, bytes, place, long, flaw } => {
+                let (repository, id) = session(number)?;
+                let whole = [self.model.taken(id).unwrap_or_default(), CHUNKS[*bytes].as_bytes()].concat();
+                let query = match flaw {
+                    Some(Flaw::OtherDigest) => format!("?digest={}", digest(b"something else", *long)),
+                    Some(Flaw::NoDigest) => String::new(),
+                    _ => format!("?digest={}", digest(&whole, *long)),
+                };
+                let call = put(format!("{}{query}", path(*repository, id)));
+                let call = self.placed(call, CHUNKS[*bytes], *place, id);
+                if let Some(Flaw::Cut) = flaw { half(call) } else { call }
+            }
+            Cancel { session: number } => session(number).map(|(repository, id)| delete(path(*repository, id)))?,
+            Status { session: number, elsewhere } => {
+                let (repository, id) = session(number)?;
+                get(path((repository + usize::from(*elsewhere)) % REPOSITORIES.len(), id))
+            }
+            PutManifest { repository, manifest, reference: by, tags, flaw, condition } => {
+                let pushed = &MANIFESTS[*manifest];
+                let tags: Vec<_> = tags.iter().map(|tag| format!("tag={}", TAGS[*tag])).collect();
+                let query = if tags.is_empty() { String::new() } else { format!("?{}", tags.join("&")) };
+                let call = put(reference(*repository, by)? + &query);
+                let media_type = match flaw {
+                    Some(PutFlaw::OtherType) => "application/vnd.docker.distribution.manifest.list.v2+json",
+                    Some(PutFlaw::ForeignType) => "application/json",
+                    _ => pushed.media_type(),
+                };
+                let untyped = matches!(flaw, Some(PutFlaw::NoType));
+                let call = if untyped { call } else { call.header("Content-Type", media_type) };
+                let call = match flaw {
+                    Some(PutFlaw::NoManifest) => call.body("{}"),
+                    Some(PutFlaw::Cut) => half(call.body(pushed.bytes())),
+                    _ => call.body(pushed.bytes()),
+                };
+                conditional(call, condition.as_ref())
+            }
+            GetManifest { repository, reference: by, accept, head: only_head, condition } => {
+                let path = reference(*repository, by)?;
+                let call = if *only_head { head(path) } else { get(path) };
+                let call = accept.iter().fold(call, |call, accept| call.header("Accept", accept));
+                conditional(call, condition.as_ref())
+            }
+            DeleteManifest { repository, reference: by } => delete(reference(*repository, by)?),
+            GetBlob { repository, blob, long, range, head: only_head } => {
+                let path = system::blob(REPOSITORIES[*repository], digest(&BLOBS[*blob], *long));
+                let call = if *only_head { head(path) } else { get(path) };
+                range.iter().fold(call, |call, range| call.header("Range", range))
+            }
+            DeleteBlob { repository, blob, long } => {
+                delete(system::blob(REPOSITORIES[*repository], digest(&BLOBS[*blob], *long)))
+            }
+            Tags { repository, n, last } => {
+                paged(format!("/v2/{}/tags/list", REPOSITORIES[*repository]), *n, last.map(|last| TAGS[last]))
+            }
+            Catalog { n, last } => paged("/v2/_catalog".into(), *n, last.map(|last| REPOSITORIES[last])),
+            Referrers { repository, manifest, filter } => {
+                let filter =
+                    filter.map_or_else(String::new, |filter| format!("?artifactType={}", ARTIFACT_TYPES[filter]));
+                let subject = MANIFESTS[*manifest].digest();
+                get(system::referrers(REPOSITORIES[*repository], subject) + &filter.replace('+', "%2B"))
+            }
+            Stock { .. } | Pass { .. } => return None,
+        })
+    }
+
+    /// The call with these bytes as the next of a session, or as others.
+    fn placed(&self, call: Call, bytes: &'static str, place: Place, id: &str) -> Call {
+        let call = call.body(bytes);
+        let start = match place {
+            Place::Streamed => return call.chunked(),
+            _ if bytes.is_empty() => return call,
+            Place::Next => self.model.taken(id).map_or(0, <[u8]>::len),
+            Place::At(start) => start,
+        };
+        call.header("Content-Range", format!("{start}-{}", start + bytes.len() - 1))
+    }
+}
+
+/// The same call on a connection that breaks in the middle of the body.
+fn half(mut call: Call) -> Call {
+    let length = call.body.bytes.len();
+    call.body.bytes.truncate(length / 2);
+    // Nothing cannot break off, unless nobody said that it is nothing.
+    if length == 0 { call.chunked().cut() } else { call.cut() }
+}
+
+fn path(repository: usize, id: &str) -> String {
+    format!("{}{id}", uploads(REPOSITORIES[repository]))
+}
+
+fn paged(path: String, n: Option<usize>, last: Option<&str>) -> Call {
+    let n = n.map(|n| format!("n={n}"));
+    let parameters: Vec<_> = n.into_iter().chain(last.map(|last| format!("last={last}"))).collect();
+    get(if parameters.is_empty() { path } else { format!("{path}?{}", parameters.join("&")) })
+}
+
+fn conditional(call: Call, condition: Option<&Condition>) -> Call {
+    let tag = |manifest: &Option<usize>| {
+        manifest.map_or_else(|| "*".into(), |manifest| format!("\"{}\"", MANIFESTS[manifest].digest()))
+    };
+    match condition {
+        Some(Condition::IfMatch(manifest)) => call.header("If-Match", tag(manifest)),
+        Some(Condition::IfNoneMatch(manifest)) => call.header("If-None-Match", tag(manifest)),
+        None => call,
+    }
+}
+
+/// Whether a response is one of these.
+fn right(call: &Call, says: &[Says], response: &Response) -> Done {
+    let wrong: Vec<String> = says.iter().filter_map(|says| says.check(call.request.method, response).err()).collect();
+    let any = wrong.len() < says.len();
+    if any { Ok(()) } else { Err(format!("{call}: {}", wrong.join("; or "))) }
+}
