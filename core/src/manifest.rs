@@ -132,7 +132,9 @@ impl Manifest {
     /// [`Error::Manifest`], saying what is wrong (SPEC K6–K8).
     pub(crate) fn parse(bytes: &[u8], content_type: Option<&str>) -> Result<Self, Error> {
         let refuse = |reason: &str| Error::Manifest(reason.into());
-        let document: Document = serde_json::from_slice(bytes)
+        // RFC 8259, 8.1. What is skipped while reading would not be looked at, and clients differ in what they see.
+        let text = core::str::from_utf8(bytes).map_err(|_| refuse("the manifest is no UTF-8"))?;
+        let document: Document = serde_json::from_str(text)
             .map_err(|error| Error::Manifest(format!("the manifest cannot be read: {error}")))?;
         // Go writes an empty string where others leave the field out.
         let inner = document.media_type.filter(|inner| !inner.is_empty());
@@ -345,8 +347,11 @@ mod tests {
         ] {
             refused(document, Some(OCI));
         }
-        let invalid_utf8 = [image("").as_bytes(), b"\xff"].concat();
-        assert!(Manifest::parse(&invalid_utf8, Some(OCI)).is_err());
+        for field in ["custom", "mediaType"] {
+            let with_field = image(&format!(r#","{field}":"?""#)).into_bytes();
+            let no_text: Vec<u8> = with_field.into_iter().map(|b| if b == b'?' { 0xff } else { b }).collect();
+            assert!(Manifest::parse(&no_text, Some(OCI)).is_err(), "{field}");
+        }
         refused(r#"{"schemaVersion":2}"#, Some(INDEX));
         refused(r#"{"schemaVersion":2,"layers":[]}"#, Some(INDEX));
     }
