@@ -15,12 +15,14 @@ pub struct Caller {
     pub name: String,
     /// What it may do.
     pub rights: Rights,
+    /// The largest blob that it may push, in bytes.
+    pub blob_limit: u64,
 }
 
 impl Caller {
     /// A caller who may do everything: what a registry without users has.
     pub fn anybody() -> Self {
-        Self { name: String::new(), rights: Rights::all() }
+        Self { name: String::new(), rights: Rights::all(), blob_limit: u64::MAX }
     }
 }
 

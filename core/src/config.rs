@@ -4,6 +4,7 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use core::time::Duration;
 
+use crate::event::Listener;
 use crate::name::{Repository, Tag};
 
 /// The largest manifest in bytes. The specification asks for at least 4 megabytes, peers take 4 MiB (SPEC K13).
@@ -54,6 +55,9 @@ pub(crate) const RANGES: usize = 1024;
 /// calls as this may fight for one tag before one of them is told to come again.
 pub(crate) const ATTEMPTS: usize = 256;
 
+/// How many events are told at once.
+pub(crate) const EVENTS_PAGE: usize = 100;
+
 /// What an operator decides. [`Default`] is what most want.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
@@ -78,6 +82,10 @@ pub struct Config {
     pub blob_grace: Duration,
     /// How long a manifest that neither a tag nor an index names and that refers to nothing stays; `None` is for ever.
     pub untagged_lifetime: Option<Duration>,
+    /// How much repositories may hold.
+    pub quotas: Vec<Quota>,
+    /// Who wants to know what happens.
+    pub listeners: Vec<Listener>,
     /// Longer than any call can live. Bytes that no record names and that are older than this belong to nobody.
     pub call_lifetime: Duration,
 }
@@ -95,9 +103,20 @@ impl Default for Config {
             upload_lifetime: 7 * 24 * HOUR,
             blob_grace: 24 * HOUR,
             untagged_lifetime: None,
+            quotas: Vec::new(),
+            listeners: Vec::new(),
             call_lifetime: 24 * HOUR,
         }
     }
+}
+
+/// How much each of some repositories may hold; of several that speak of one, the least counts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Quota {
+    /// The repositories it speaks of.
+    pub repositories: Vec<Pattern>,
+    /// The bytes of all blobs and manifests of a repository, those counted too that others have as well.
+    pub bytes: u64,
 }
 
 /// A pattern of repository names: `*` stands for any run of characters within a component, `**` across

@@ -15,6 +15,7 @@
 //! | `use/<repository>@<digest>/<manifest>` | nothing | the manifest needs the blob or child manifest |
 //! | `blob/<digest>` | [`BlobRecord`](crate::record::BlobRecord) | where the bytes of the blob are |
 //! | `upload/<id>` | [`UploadRecord`](crate::record::UploadRecord) | an upload session |
+//! | `event/<listener>/<time>-<nonce>` | [`Event`](crate::event::Event) | what a listener has not been told yet |
 //! | `part/<id>/<nonce>` | [`PartRecord`](crate::record::PartRecord) | bytes that the session has received |
 //!
 //! A repository name holds neither `:` nor `@`, a tag and a digest no `/`: every key reads in one way, and no
@@ -26,6 +27,7 @@ use core::fmt;
 
 use uuid::Uuid;
 
+use crate::ambient::Ambient;
 use crate::digest::Digest;
 use crate::effect::PartId;
 use crate::name::{Repository, Tag};
@@ -163,6 +165,15 @@ pub(crate) fn blobs() -> Prefix {
 
 pub(crate) fn upload(id: &Uuid) -> Key {
     Key(format!("upload/{id}"))
+}
+
+/// In the order in which they happened, as far as clocks tell: the time has 14 digits of milliseconds.
+pub(crate) fn event(listener: &str, ambient: &Ambient) -> Key {
+    Key(format!("event/{listener}/{:014}-{}", ambient.now.0, ambient.nonce))
+}
+
+pub(crate) fn events(listener: &str) -> Prefix {
+    Prefix(format!("event/{listener}/"))
 }
 
 pub(crate) fn uploads() -> Prefix {

@@ -1,15 +1,20 @@
 //! The registry: where calls begin.
 
+use alloc::format;
+use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
-use crate::effect::Step;
+use crate::effect::{Fault, Step};
 use crate::error::{Error, stamped};
+use crate::event::Queued;
 use crate::flows::Call;
 pub use crate::flows::sweep::Report;
+pub use crate::flows::usage::Census;
 use crate::http::{Body, Method, Request, Response};
+use crate::keys::Key;
 use crate::name::{Repository, Tag};
-use crate::step::start;
+use crate::step::{Io, start};
 use crate::target::{Query, Reference, Target};
 use crate::{Ambient, Caller, Config};
 
@@ -44,8 +49,32 @@ impl Registry {
 
     /// Begins a sweep: garbage collection, a call like any other.
     pub fn sweep(&self, ambient: Ambient) -> Step<Report> {
+        let call = self.own(ambient);
+        start(|io| async move { call(io).sweep().await })
+    }
+
+    /// Begins to count everything.
+    pub fn census(&self, ambient: Ambient) -> Step<Result<Census, Fault>> {
+        let call = self.own(ambient);
+        start(|io| async move { call(io).census().await.map_err(fault) })
+    }
+
+    /// Begins to read the oldest events that a [listener](crate::event::Listener) has not been told.
+    pub fn queued(&self, listener: String, ambient: Ambient) -> Step<Queued> {
+        let call = self.own(ambient);
+        start(|io| async move { call(io).queued(&listener).await.map_err(fault) })
+    }
+
+    /// Begins to forget events that were told.
+    pub fn told(&self, events: Vec<Key>, ambient: Ambient) -> Step<Result<(), Fault>> {
+        let call = self.own(ambient);
+        start(|io| async move { call(io).told(events).await.map_err(fault) })
+    }
+
+    /// A call that nobody sent.
+    fn own(&self, ambient: Ambient) -> impl FnOnce(Io) -> Call + use<> {
         let config = self.config.clone();
-        start(|io| async move { Call { io, config, ambient, caller: Caller::anybody() }.sweep().await })
+        move |io| Call { io, config, ambient, caller: Caller::anybody() }
     }
 
     /// What the caller of a request must be allowed to do, for hosts that know who is asking (SPEC Q1, E14).
@@ -109,6 +138,14 @@ pub enum Action {
     Push,
     /// Delete manifests, tags and blobs.
     Delete,
+}
+
+/// What only the storage can have done.
+fn fault(error: Error) -> Fault {
+    match error {
+        Error::Storage(fault) => fault,
+        other => Fault::Failed(format!("{other:?}")),
+    }
 }
 
 /// Turns the end of a flow into what is sent.

@@ -12,6 +12,7 @@ use crate::config::{ATTEMPTS, SCAN_BYTES, TAGS_A_COMMIT};
 use crate::digest::Digest;
 use crate::effect::{Committed, Durability, Expect, Fault, Scan};
 use crate::error::Error;
+use crate::event::{self, Happening};
 use crate::http::Response;
 use crate::keys;
 use crate::manifest::{Manifest, Need};
@@ -32,6 +33,7 @@ impl Call {
             }
             let mut batch = Batch::default();
             self.change_tag(&mut batch, name, &state, None, None);
+            self.tell(&mut batch, Happening::Delete, name, None, event::names([tag]));
             if self.commit(batch, Durability::Durable).await? == Committed::Done {
                 return Ok(accepted());
             }
@@ -48,8 +50,11 @@ impl Call {
                 return Err(Error::ManifestUnknown(digest.to_string()));
             };
             let now = self.ambient.now;
-            let also =
-                if self.caller.rights.protect_tags(name) { self.unprotected(name, digest).await? } else { [].into() };
+            let mut also = Batch::default();
+            if self.caller.rights.protect_tags(name) {
+                also.expect = self.unprotected(name, digest).await?;
+            }
+            self.tell(&mut also, Happening::Delete, name, Some((digest, Some(&found.record))), [].into());
             if self.remove_manifest(name, digest, &found, also, now).await? == Committed::Done {
                 return Ok(accepted());
             }
@@ -57,7 +62,8 @@ impl Call {
         Err(Error::Contention)
     }
 
-    /// Takes a manifest out of a repository, if it is still as it was read and `also` holds.
+    /// Takes a manifest out of a repository, if it is still as it was read and what `also` expects holds, and puts what
+    /// that puts.
     ///
     /// Whoever points a tag at a manifest writes the manifest's record anew, so the tags that are found here are
     /// all there are as long as the record is unchanged. Many tags go with commits of their own before it.
@@ -69,11 +75,11 @@ impl Call {
         name: &Repository,
         digest: &Digest,
         found: &StoredManifest,
-        also: Vec<Expect>,
+        also: Batch,
         unnamed: Timestamp,
     ) -> Result<Committed, Error> {
         loop {
-            let mut batch = Batch { expect: also.clone(), ..Batch::default() };
+            let mut batch = Batch { expect: also.expect.clone(), ..Batch::default() };
             batch.expect(found.unchanged());
             let more = self.take_tags(&mut batch, name, digest).await?;
             if more {
@@ -107,6 +113,7 @@ impl Call {
             batch.delete(keys::left(name, digest));
             batch.delete(payload_key);
             batch.delete(found.key.clone());
+            batch.put.extend(also.put);
             return self.commit(batch, Durability::Durable).await;
         }
     }

@@ -8,6 +8,7 @@
 mod base;
 mod blob;
 mod delete;
+mod events;
 mod listing;
 mod maintained;
 mod pull;
@@ -15,6 +16,7 @@ mod push;
 mod referrers;
 pub(crate) mod sweep;
 mod upload;
+pub(crate) mod usage;
 
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -81,6 +83,11 @@ impl Call {
             (Target::Manifest(name, Reference::Digest(digest)), Delete) => self.delete_manifest(&name, &digest).await,
             (Target::Manifest(..), _) => Err(Error::MethodNotAllowed("GET, HEAD, PUT, DELETE")),
         }
+    }
+
+    /// The largest blob that the caller may push, in bytes.
+    fn blob_limit(&self) -> u64 {
+        self.config.blob_limit.min(self.caller.blob_limit)
     }
 
     /// Whether the caller may do this in the repository.

@@ -9,6 +9,7 @@ use crate::config::ATTEMPTS;
 use crate::digest::Digest;
 use crate::effect::{Fault, Value};
 use crate::error::Error;
+use crate::event;
 use crate::http::{Body, Method, Request, Response};
 use crate::keys;
 use crate::media::{Accept, ManifestType};
@@ -30,13 +31,13 @@ impl Call {
             return Err(unknown());
         }
         match reference {
-            Reference::Digest(digest) => self.stored(name, digest, request).await?.ok_or_else(unknown),
+            Reference::Digest(digest) => self.stored(name, digest, request, None).await?.ok_or_else(unknown),
             Reference::Tag(tag) => {
                 let accept = Accept::read(&request.headers);
                 for _ in 0..ATTEMPTS {
                     let (digest, choice) = self.resolve(name, tag, &accept).await?.ok_or_else(unknown)?;
                     // A tag names a manifest that is there, unless it was deleted between the two looks.
-                    if let Some(response) = self.stored(name, &digest, request).await? {
+                    if let Some(response) = self.stored(name, &digest, request, Some(tag)).await? {
                         return Ok(if choice { response.with("Vary", "Accept") } else { response });
                     }
                 }
@@ -63,7 +64,13 @@ impl Call {
     }
 
     /// The manifest of that digest, if the repository has it.
-    async fn stored(&self, name: &Repository, digest: &Digest, request: &Request) -> Result<Option<Response>, Error> {
+    async fn stored(
+        &self,
+        name: &Repository,
+        digest: &Digest,
+        request: &Request,
+        tag: Option<&Tag>,
+    ) -> Result<Option<Response>, Error> {
         let key = keys::manifest(name, digest);
         let (manifest, payload): (Option<Value>, Option<Value>) = if request.method == Method::Head {
             let [manifest] = self.get([key.clone()]).await?;
@@ -75,7 +82,7 @@ impl Call {
             (manifest, if present { Some(payload.ok_or_else(lost)?) } else { None })
         };
         let Some(manifest) = manifest else { return Ok(None) };
-        let ManifestRecord { media_type, size, .. } = record::decode(&key, &manifest)?;
+        let record: ManifestRecord = record::decode(&key, &manifest)?;
         let response = |status| {
             Response::new(status)
                 .with("Docker-Content-Digest", digest.to_string())
@@ -86,6 +93,10 @@ impl Call {
             Condition::NotModified => return Ok(Some(response(304))),
             Condition::Fails(reason) => return Err(Error::Precondition(reason)),
         }
+        if request.method == Method::Get {
+            self.tell_pull(name, digest, &record, event::names(tag)).await?;
+        }
+        let ManifestRecord { media_type, size, .. } = record;
         let response = response(200).with("Content-Type", media_type).with("Content-Length", size.to_string());
         Ok(Some(Response { body: payload.map_or(Body::Empty, Body::Bytes), ..response }))
     }

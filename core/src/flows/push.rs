@@ -13,6 +13,7 @@ use crate::config::{ATTEMPTS, IMAGE_CONFIG_LIMIT, TAG_PARAMETERS};
 use crate::digest::{Algorithm, Digest};
 use crate::effect::{Collect, Collected, Committed, ContentId, Durability, Expect, Get, Load, Value};
 use crate::error::Error;
+use crate::event::{self, Happening};
 use crate::http::{Request, Response};
 use crate::keys::{self, Key};
 use crate::manifest::{Manifest, Need, Platform};
@@ -86,6 +87,7 @@ impl Call {
             if push.platform.is_none() && !push.tags.is_empty() {
                 push.platform = self.platform(name, &push.manifest).await?;
             }
+            self.check_quota(name, Some(keys::manifest(name, &digest)), push.payload.len() as u64).await?;
             let mut batch = self.push_batch(&push, &around).await?;
             if let (Reference::Digest(_), true) = (reference, conditional::is_conditional(&request.headers)) {
                 // A tag is expected as it was read in any case.
@@ -211,6 +213,7 @@ impl Call {
         };
         batch.put(keys::manifest(name, digest), &record);
         batch.put.push((keys::payload(name, digest), payload.clone()));
+        self.tell(&mut batch, Happening::Push, name, Some((digest, Some(&record))), event::names(&push.tags));
         manifest.needs.keys().for_each(|needed| batch.mark(keys::used(name, needed, digest)));
         if let Some(subject) = &manifest.subject {
             batch.put.push(referrers::entry(name, subject, &manifest.referrer(*digest, size)));

@@ -146,7 +146,8 @@ impl Call {
                     }
                     reasons.push(Expect::Absent(subject));
                 }
-                if self.remove_manifest(name, &digest, &found, reasons, unnamed).await? == Committed::Done {
+                let also = Batch { expect: reasons, ..Batch::default() };
+                if self.remove_manifest(name, &digest, &found, also, unnamed).await? == Committed::Done {
                     removed = true;
                     let counter =
                         if record.maintained { &mut report.lists_removed } else { &mut report.manifests_removed };

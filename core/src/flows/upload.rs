@@ -67,6 +67,8 @@ impl Call {
                 return Ok(self.created(name, &digest));
             }
         }
+        // A client should not have to send what is refused in the end.
+        self.check_quota(name, None, 1).await?;
         let id = self.ambient.nonce;
         let now = self.ambient.now;
         let session = UploadRecord {
@@ -110,6 +112,8 @@ impl Call {
                 }
                 (None, None) => return Ok(false),
             }
+            let size = blob.map(|value| decode::<BlobRecord>(&keys::blob(digest), &value)).transpose()?;
+            self.check_quota(name, Some(keys::link(name, digest)), size.map_or(0, |blob| blob.size)).await?;
             batch.expect(Expect::Present(keys::blob(digest)));
             self.link(&mut batch, name, digest);
             batch.keep_repository(name, repository.as_ref(), &self.ambient);
@@ -132,7 +136,7 @@ impl Call {
     /// The whole blob in one request (OCI end-4b; SPEC E7–E9).
     async fn single_post(&self, name: &Repository, digest: Digest, request: &Request) -> Result<Response, Error> {
         let part = PartId { upload: self.ambient.nonce, nonce: self.ambient.nonce };
-        let limit = self.config.blob_limit;
+        let limit = self.blob_limit();
         if request.length.is_some_and(|length| length > limit) {
             return Err(Error::BlobTooLarge(limit));
         }
@@ -254,6 +258,11 @@ impl Call {
             }
         }
         let blob_key = keys::blob(digest);
+        if let Err(denied) = self.check_quota(name, Some(keys::link(name, digest)), upload.meter.count()).await {
+            let content = Some(Object::Content(content)).filter(|_| assembled);
+            self.erase(content).await;
+            return Err(self.abandon(name, &upload, denied).await?);
+        }
         for _ in 0..ATTEMPTS {
             let [blob, repository] = self.get([blob_key.clone(), keys::repository(name)]).await?;
             let mut batch = Batch::default();
@@ -387,9 +396,9 @@ impl Call {
         if session.parts >= UPLOAD_PARTS && request.length != Some(0) {
             return Err(Error::TooManyChunks);
         }
-        let room = self.config.blob_limit.saturating_sub(offset);
+        let room = self.blob_limit().saturating_sub(offset);
         if announced.or(request.length).is_some_and(|length| length > room) {
-            return Err(Error::BlobTooLarge(self.config.blob_limit));
+            return Err(Error::BlobTooLarge(self.blob_limit()));
         }
         let meter = session
             .meter
@@ -404,7 +413,7 @@ impl Call {
         let length = received.meter.count() - offset;
         let refused = match (received.end, announced) {
             (BodyEnd::TooLarge, Some(_)) => Error::Size("the body is longer than Content-Range says"),
-            (BodyEnd::TooLarge, None) => Error::BlobTooLarge(self.config.blob_limit),
+            (BodyEnd::TooLarge, None) => Error::BlobTooLarge(self.blob_limit()),
             (BodyEnd::Whole, Some(announced)) if announced != length => {
                 Error::Size("the body is shorter than Content-Range says")
             }

@@ -16,7 +16,7 @@ fn rule(allow: bool, rights: &[Right], repositories: &str, tags: Option<&str>) -
 }
 
 fn caller(rules: impl IntoIterator<Item = Rule>) -> Caller {
-    Caller { name: "somebody".into(), rights: Rights::of(rules) }
+    Caller { name: "somebody".into(), rights: Rights::of(rules), blob_limit: u64::MAX }
 }
 
 /// May do everything in `open/…`, and nothing elsewhere.

@@ -1,0 +1,78 @@
+//! Events: what happened to manifests and tags, kept among the records until whoever wanted to know was told.
+
+use alloc::string::String;
+use alloc::vec::Vec;
+
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use crate::ambient::Timestamp;
+use crate::config::Pattern;
+use crate::digest::Digest;
+use crate::effect::Fault;
+use crate::keys::Key;
+use crate::name::{Repository, Tag};
+
+/// What happened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+#[allow(missing_docs, reason = "they are called what they are")]
+pub enum Happening {
+    Push,
+    Pull,
+    Delete,
+}
+
+/// Something that happened.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Event {
+    /// The call that did it.
+    pub id: Uuid,
+    /// When.
+    pub time: Timestamp,
+    /// What.
+    pub happening: Happening,
+    /// Where.
+    pub repository: String,
+    /// The manifest; none when a tag was deleted, which leaves the manifest where it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub digest: Option<Digest>,
+    /// The tags that were made, read or deleted.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tags: Vec<String>,
+    /// The media type of the manifest, where it is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub media_type: Option<String>,
+    /// The size of the manifest in bytes, where it is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub size: Option<u64>,
+    /// The name of the caller; empty for nobody in particular.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub by: String,
+}
+
+/// Somebody who wants to know.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listener {
+    /// The name of the queue: of lower-case letters, digits and dashes.
+    pub name: String,
+    /// Of what.
+    pub happenings: Vec<Happening>,
+    /// Where.
+    pub repositories: Vec<Pattern>,
+}
+
+/// The oldest events of a queue, in the order in which they happened.
+pub type Queued = Result<Vec<(Key, Event)>, Fault>;
+
+impl Listener {
+    /// Whether this is to be told.
+    pub(crate) fn wants(&self, happening: Happening, repository: &Repository) -> bool {
+        self.happenings.contains(&happening) && self.repositories.iter().any(|pattern| pattern.matches(repository))
+    }
+}
+
+/// Names of tags, as an event has them.
+pub(crate) fn names<'t>(tags: impl IntoIterator<Item = &'t Tag>) -> Vec<String> {
+    tags.into_iter().map(|tag| tag.as_str().into()).collect()
+}

@@ -1,0 +1,68 @@
+//! What a request is about, in a word: for logs and counts.
+
+use alloc::string::{String, ToString};
+
+use crate::http::{Method, Request};
+use crate::name::Repository;
+use crate::target::{Query, Reference, Target};
+
+/// What a request is about.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Operation {
+    /// What is done, such as `pull-manifest`: one of a few words.
+    pub name: &'static str,
+    /// Where.
+    pub repository: Option<Repository>,
+    /// With what: a tag, a digest, or the id of an upload.
+    pub reference: Option<String>,
+}
+
+impl Operation {
+    /// Of a request that may be of any kind.
+    pub fn of(request: &Request) -> Self {
+        use Method::{Delete, Get, Head, Patch, Post, Put};
+        let (path, query) = request.target.split_once('?').unwrap_or((&request.target, ""));
+        let done = |name, repository, reference: Option<String>| Self { name, repository, reference };
+        let query = Query::parse(query);
+        let parameter = |name: &str| query.get(name).map(String::from);
+        match (Target::parse(path), request.method) {
+            (Ok(Target::Base), Get | Head) => done("base", None, None),
+            (Ok(Target::Catalog), Get | Head) => done("list-repositories", None, None),
+            (Ok(Target::Tags(name)), Get | Head) => done("list-tags", Some(name), None),
+            (Ok(Target::Referrers(name, of)), Get | Head) => done("list-referrers", Some(name), Some(of.to_string())),
+            (Ok(Target::Blob(name, digest)), Get | Head) => done("pull-blob", Some(name), Some(digest.to_string())),
+            (Ok(Target::Blob(name, digest)), Delete) => done("delete-blob", Some(name), Some(digest.to_string())),
+            (Ok(Target::Uploads(name)), Post) => match (parameter("digest"), parameter("mount")) {
+                (Some(digest), _) => done("push-blob", Some(name), Some(digest)),
+                (None, Some(digest)) => done("mount-blob", Some(name), Some(digest)),
+                (None, None) => done("start-upload", Some(name), None),
+            },
+            (Ok(Target::Upload(name, id)), method) => {
+                let word = match method {
+                    Get | Head => "upload-status",
+                    Patch => "upload-chunk",
+                    Put => return done("push-blob", Some(name), parameter("digest")),
+                    Delete => "cancel-upload",
+                    _ => return done("other", Some(name), None),
+                };
+                done(word, Some(name), Some(id.to_string()))
+            }
+            (Ok(Target::Manifest(name, reference)), method) => {
+                let word = match (method, &reference) {
+                    (Get | Head, _) => "pull-manifest",
+                    (Put, _) => "push-manifest",
+                    (Delete, Reference::Tag(_)) => "delete-tag",
+                    (Delete, Reference::Digest(_)) => "delete-manifest",
+                    _ => "other",
+                };
+                done(word, Some(name), Some(reference.to_string()))
+            }
+            _ => done("other", None, None),
+        }
+    }
+
+    /// Whether it changes what the registry holds, once it is done: what an auditor wants to know.
+    pub fn changes(&self) -> bool {
+        ["push-", "mount-", "delete-"].iter().any(|word| self.name.starts_with(word))
+    }
+}

@@ -1,0 +1,67 @@
+//! What is told to whoever wants to know: it stands in the records from the commit that made it true until it was told.
+
+use orlop_conformance::image::{AMD64, Manifest};
+use orlop_conformance::system::{InMemory, System, manifest};
+use orlop_core::config::Pattern;
+use orlop_core::event::{Event, Happening, Listener};
+use orlop_core::keys::Key;
+use orlop_core::memory::RequestBody;
+
+use crate::configured;
+
+fn listening(happenings: &[Happening], repositories: &str) -> InMemory {
+    let repositories = [Pattern::new(repositories)].into();
+    let listener = Listener { name: "one".into(), happenings: happenings.into(), repositories };
+    configured(|config| config.listeners = [listener].into())
+}
+
+fn queued(registry: &mut InMemory) -> Vec<(Key, Event)> {
+    let ambient = registry.memory.ambient();
+    let step = registry.registry.queued("one".into(), ambient);
+    registry.memory.run(step, &RequestBody::default()).expect("no fault")
+}
+
+fn told(registry: &mut InMemory, events: Vec<Key>) {
+    let ambient = registry.memory.ambient();
+    let step = registry.registry.told(events, ambient);
+    registry.memory.run(step, &RequestBody::default()).expect("no fault");
+}
+
+#[test]
+fn what_happens_is_queued_in_its_order_until_it_was_told() {
+    let mut registry = listening(&[Happening::Push, Happening::Pull, Happening::Delete], "a/**");
+    let image = registry.push_image("a/b", "v1", AMD64, "layer");
+    registry.push_image("other", "v1", AMD64, "layer");
+    registry.head(manifest("a/b", "v1")).expect(200);
+    registry.get(manifest("a/b", "v1")).expect(200);
+    registry.get(manifest("a/b", "v2")).expect(404);
+    registry.delete(manifest("a/b", "v1")).expect(202);
+    registry.delete(manifest("a/b", image.digest())).expect(202);
+    registry.delete(manifest("a/b", image.digest())).expect(404);
+    let events = queued(&mut registry);
+    let short = |event: &Event| (event.happening, event.digest.map(|d| d.to_string()), event.tags.join(","));
+    let found: Vec<_> = events.iter().map(|(_, event)| short(event)).collect();
+    let digest = Some(image.digest());
+    assert_eq!(
+        found,
+        [
+            (Happening::Push, digest.clone(), "v1".into()),
+            (Happening::Pull, digest.clone(), "v1".into()),
+            (Happening::Delete, None, "v1".into()),
+            (Happening::Delete, digest, String::new()),
+        ]
+    );
+    assert!(events.iter().all(|(_, event)| event.repository == "a/b"));
+    assert_eq!(events[0].1.size, Some(image.bytes().len() as u64));
+    told(&mut registry, events[..2].iter().map(|(key, _)| key.clone()).collect());
+    let left: Vec<_> = queued(&mut registry).iter().map(|(_, event)| event.happening).collect();
+    assert_eq!(left, [Happening::Delete, Happening::Delete]);
+}
+
+#[test]
+fn what_nobody_wants_to_know_is_not_written_down() {
+    let mut registry = listening(&[Happening::Delete], "**");
+    registry.push("a", "v1", &Manifest::image(AMD64, "layer"));
+    registry.get(manifest("a", "v1")).expect(200);
+    assert_eq!(queued(&mut registry), []);
+}

@@ -1,0 +1,52 @@
+//! How much a repository may hold, and a caller bring.
+
+use orlop_conformance::image::{AMD64, Manifest, sha256};
+use orlop_conformance::system::{System, blob, manifest, patch, post, put, uploads};
+use orlop_core::config::{Pattern, Quota};
+use orlop_core::{Body, Caller};
+
+use crate::configured;
+
+/// SPEC E6, K17: 403 DENIED, with how much is there and how much would come.
+#[test]
+fn a_repository_holds_no_more_than_its_quota() {
+    let quota = |pattern: &str, bytes| Quota { repositories: [Pattern::new(pattern)].into(), bytes };
+    let mut registry = configured(|config| config.quotas = [quota("small/*", 100), quota("**", 100_000)].into());
+    registry.push_blob("small/a", "x".repeat(60));
+    let again = post(format!("{}?digest={}", uploads("small/a"), sha256("x".repeat(60)))).body("x".repeat(60));
+    registry.call(again).expect(201);
+    let big = "y".repeat(41);
+    let pushed = registry.call(post(format!("{}?digest={}", uploads("small/a"), sha256(&big))).body(big.clone()));
+    let pushed = pushed.refused(403, "DENIED");
+    assert!(pushed.to_string().contains("may hold 100 bytes; it holds 60, and this would bring 41 more"), "{pushed}");
+    registry.get(blob("small/a", sha256(&big))).expect(404);
+    // By chunks, and by a mount.
+    let session = registry.open("small/a");
+    registry.call(patch(&session).body(big.clone())).expect(202);
+    registry.call(put(format!("{session}?digest={}", sha256(&big)))).refused(403, "DENIED");
+    registry.get(&session).expect(404);
+    registry.push_blob("other", big.clone());
+    let mount = post(format!("{}?mount={}&from=other", uploads("small/a"), sha256(&big)));
+    registry.call(mount).refused(403, "DENIED");
+    registry.push_blob("small/b", big);
+    registry.push_blob("small/a", "z".repeat(40));
+    registry.post(uploads("small/a")).refused(403, "DENIED");
+    let image = Manifest::image(AMD64, "layer");
+    registry.put_manifest("small/a", "v1", &image).refused(400, "MANIFEST_BLOB_UNKNOWN");
+    registry.push("large", "v1", &image);
+    registry.get(manifest("large", "v1")).expect(200);
+}
+
+#[test]
+fn a_caller_brings_no_larger_blob_than_it_may() {
+    let mut registry = configured(|_| {});
+    let caller = Caller { blob_limit: 10, ..Caller::anybody() };
+    let target = format!("{}?digest={}", uploads("a"), sha256("x".repeat(11)));
+    let posted = post(target).body("x".repeat(11)).chunked();
+    let ambient = registry.memory.ambient();
+    let step = registry.registry.call_of(caller, posted.request, ambient);
+    let response = registry.memory.run(step, &posted.body);
+    assert_eq!(response.status, 413);
+    assert!(matches!(response.body, Body::Bytes(_)));
+    assert!(registry.memory.objects.is_empty());
+}
