@@ -1,38 +1,76 @@
-//! One line in the log for each request, once its answer is sent or broken off.
+//! One line in the access log for each request, once its answer is sent or broken off, and one in the audit log for each
+//! that changes something.
+//!
+//! Both are events of the log, of the targets `orlop::access` and `orlop::audit`, with fields: in JSON each is a member
+//! of the object, in text `name=value`.
+//!
+//! | field | what |
+//! |---|---|
+//! | `id` | the id of the request, which the client got as `X-Request-Id` |
+//! | `client`, `user`, `agent` | where it came from, who sent it, with what |
+//! | `operation`, `repository`, `reference` | what it was about |
+//! | `method`, `target`, `status` | as in HTTP |
+//! | `sent`, `ms` | bytes of the answer's body, and milliseconds to its end |
+//! | `whole` | whether the answer was sent to its end |
 
+use std::net::IpAddr;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Instant;
 
 use axum::body::Body;
 use axum::extract::Request;
-use axum::http::header;
+use axum::http::{HeaderValue, header};
 use axum::response::Response;
 use bytes::Bytes;
 use http_body::{Body as _, Frame, SizeHint};
+use orlop_core::{Operation, http};
 use tokio::sync::OwnedSemaphorePermit;
 
 use crate::http::Peer;
+use crate::live::Live;
+use crate::metrics::metrics;
+use crate::shares::Slot;
 
-/// What is known of a request when it begins.
+/// What is known of a request when it begins, and who sent it.
 pub(crate) struct AccessLine {
+    pub(crate) id: String,
+    pub(crate) client: IpAddr,
     began: Instant,
     method: String,
     target: String,
     agent: String,
-    peer: String,
+    operation: Operation,
     caller: String,
 }
 
+/// What a request takes until its answer is sent.
+pub(crate) struct Taken {
+    pub(crate) _permit: Option<OwnedSemaphorePermit>,
+    pub(crate) _slots: Vec<Slot>,
+}
+
 impl AccessLine {
-    pub(crate) fn begin(request: &Request) -> Self {
-        let agent = request.headers().get(header::USER_AGENT);
+    pub(crate) fn begin(request: &Request, peer: &Peer, live: &Live) -> Self {
+        let (headers, address) = (request.headers(), peer.address.ip());
+        let agent = headers.get(header::USER_AGENT);
+        let method = request.method().to_string();
+        let target = request.uri().path_and_query().map_or_else(String::new, ToString::to_string);
+        let asked = http::Request {
+            method: http::Method::named(&method),
+            target: target.clone(),
+            headers: http::Headers::new(),
+            length: None,
+        };
+        metrics().running.inc();
         Self {
+            id: live.proxies.id(address, headers),
+            client: live.proxies.client(address, headers),
             began: Instant::now(),
-            method: request.method().to_string(),
-            target: request.uri().path_and_query().map_or_else(String::new, ToString::to_string),
+            method,
+            target,
             agent: agent.map_or_else(String::new, |agent| String::from_utf8_lossy(agent.as_bytes()).into_owned()),
-            peer: request.extensions().get::<Peer>().map_or_else(String::new, |peer| peer.address.to_string()),
+            operation: Operation::of(&asked),
             caller: String::new(),
         }
     }
@@ -42,19 +80,33 @@ impl AccessLine {
         self.caller = caller;
     }
 
-    /// The same response, which writes the line when its body has ended.
-    pub(crate) fn write(self, response: Response) -> Response {
-        self.logged(response, None)
-    }
-
-    /// The same, holding `permit` until then.
-    pub(crate) fn write_holding(self, response: Response, permit: OwnedSemaphorePermit) -> Response {
-        self.logged(response, Some(permit))
-    }
-
-    fn logged(self, response: Response, permit: Option<OwnedSemaphorePermit>) -> Response {
+    /// The same response, which names the request, and writes the line when its body has ended.
+    pub(crate) fn write(self, mut response: Response, taken: Taken) -> Response {
         let status = response.status().as_u16();
-        response.map(|body| Body::new(LoggedBody { body, status, sent: 0, whole: false, line: self, _permit: permit }))
+        if let Ok(id) = HeaderValue::from_str(&self.id) {
+            response.headers_mut().insert("x-request-id", id);
+        }
+        self.audit(status);
+        response.map(|body| Body::new(LoggedBody { body, status, sent: 0, whole: false, line: self, _taken: taken }))
+    }
+
+    /// What was changed, and what was not because it is not allowed.
+    fn audit(&self, status: u16) {
+        let Operation { name, repository, reference } = &self.operation;
+        if !self.operation.changes() || !matches!(status, 200..300 | 401 | 403) {
+            return;
+        }
+        tracing::info!(
+            target: "orlop::audit",
+            id = self.id,
+            user = self.caller,
+            client = %self.client,
+            operation = name,
+            repository = repository.as_ref().map_or("", |name| name.as_str()),
+            reference = reference.as_deref().unwrap_or_default(),
+            status,
+            "audit"
+        );
     }
 }
 
@@ -65,7 +117,7 @@ struct LoggedBody {
     sent: u64,
     whole: bool,
     line: AccessLine,
-    _permit: Option<OwnedSemaphorePermit>,
+    _taken: Taken,
 }
 
 impl http_body::Body for LoggedBody {
@@ -94,16 +146,26 @@ impl http_body::Body for LoggedBody {
 
 impl Drop for LoggedBody {
     fn drop(&mut self) {
-        let AccessLine { began, method, target, agent, peer, caller } = &self.line;
-        let whole = self.whole || self.body.is_end_stream() || method == "HEAD";
+        let line = &self.line;
+        let seconds = line.began.elapsed().as_secs_f64();
+        let whole = self.whole || self.body.is_end_stream() || line.method == "HEAD";
+        metrics().running.dec();
+        metrics().answered(line.operation.name, self.status, seconds, self.sent);
         // What a client sent is written as a literal: it cannot forge lines.
         tracing::info!(
             target: "orlop::access",
-            "{method} {target:?} {} {} B {:.1} ms{} {peer} {caller:?} {agent:?}",
-            self.status,
-            self.sent,
-            began.elapsed().as_secs_f64() * 1000.0,
-            if whole { "" } else { " broken off" },
+            id = line.id,
+            client = %line.client,
+            user = line.caller,
+            operation = line.operation.name,
+            method = line.method,
+            target = line.target,
+            status = self.status,
+            sent = self.sent,
+            ms = (seconds * 1e4).round() / 10.0,
+            whole,
+            agent = line.agent,
+            "request"
         );
     }
 }

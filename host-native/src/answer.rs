@@ -1,5 +1,6 @@
 //! One request from its head to the last byte of its answer.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -13,15 +14,17 @@ use orlop_core::error::Code;
 use orlop_core::{Ambient, Caller, Registry, Timestamp, http};
 use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
+use tracing::Instrument;
 use uuid::Uuid;
 
-use crate::access::AccessLine;
+use crate::access::{AccessLine, Taken};
+use crate::admit::{Admitted, Refused, admit};
 use crate::body::RequestBody;
 use crate::http::Peer;
-use crate::live::Current;
+use crate::live::{Current, Live};
 use crate::run::Host;
+use crate::shares::Slot;
 use crate::stream::ContentBody;
-use crate::verdict::{self, Verdict, verdict};
 
 /// How often a call is made again because the content it found was gone when it was opened. Each time, somebody has
 /// deleted the blob and a sweep has run in between.
@@ -29,7 +32,6 @@ const ATTEMPTS: usize = 4;
 
 /// What all requests share.
 pub(crate) struct Service {
-    pub(crate) registry: Registry,
     pub(crate) host: Arc<Host>,
     pub(crate) current: Current,
     /// One permit for each request that may be worked on at once.
@@ -41,27 +43,30 @@ pub(crate) struct Service {
 
 /// Answers a request.
 pub(crate) async fn answer(State(service): State<Arc<Service>>, request: Request) -> Response {
-    let mut access = AccessLine::begin(&request);
+    let live = service.current.get();
+    let peer = request.extensions().get::<Peer>().cloned().unwrap_or_else(Peer::nobody);
+    let mut line = AccessLine::begin(&request, &peer, &live);
     let Ok(permit) = service.room.clone().try_acquire_owned() else {
         let busy = refusal(429, Code::TooManyRequests, "the registry is busy; come again");
-        return access.write(with(busy, header::RETRY_AFTER, "1"));
+        return line.write(with(busy, header::RETRY_AFTER, "1"), Taken { _permit: None, _slots: Vec::new() });
     };
     let expects = request.headers().contains_key(header::EXPECT);
+    let (span, client) = (tracing::info_span!("request", id = line.id), line.client);
     // A task of its own, so that the call goes on when the client goes away, and a panic ends nothing else.
-    let call = service.calls.spawn(call(service.clone(), request));
-    let response = match call.await {
-        Ok(Answered { response, mut body, caller }) => {
-            access.of(caller);
-            finish(response, &mut body, expects).await
+    let call = service.calls.spawn(call(service.clone(), live, peer, client, request).instrument(span));
+    let (response, slots) = match call.await {
+        Ok(Answered { response, mut body, caller, slots }) => {
+            line.of(caller);
+            (finish(response, &mut body, expects).await, slots)
         }
         Err(error) => {
-            tracing::error!("a call panicked: {error}");
+            tracing::error!(id = line.id, "a call panicked: {error}");
             let failed = refusal(500, Code::Unknown, "an internal error, see the log");
             // Where in the body the panic came is not known.
-            with(failed, header::CONNECTION, "close")
+            (with(failed, header::CONNECTION, "close"), Vec::new())
         }
     };
-    access.write_holding(response, permit)
+    line.write(response, Taken { _permit: Some(permit), _slots: slots })
 }
 
 /// What became of a request.
@@ -71,41 +76,36 @@ struct Answered {
     body: RequestBody,
     /// The name of whoever sent it.
     caller: String,
+    /// What it takes of its sender's share.
+    slots: Vec<Slot>,
 }
 
-/// Finds out who asks, whether it may, and makes the call.
-async fn call(service: Arc<Service>, request: Request) -> Answered {
+/// Sees whether the request may be made, and makes the call.
+async fn call(service: Arc<Service>, live: Arc<Live>, peer: Peer, client: IpAddr, request: Request) -> Answered {
     let (head, body) = request.into_parts();
     let request = described(&head, body.size_hint().exact());
     let mut body = RequestBody::new(body, service.body_idle);
-    let (response, caller) = match admit(&service, &head, &request).await {
-        Ok(caller) => (make(&service, &caller, &request, &mut body).await, caller.name),
-        Err((refused, name)) => (with_body(refused, None), name),
-    };
-    Answered { response, body, caller }
-}
-
-/// Who sent the request, and what it may do; or the answer, when the request is not to be made.
-async fn admit(service: &Service, head: &Parts, request: &http::Request) -> Result<Caller, (http::Response, String)> {
-    let live = service.current.get();
-    let peer = head.extensions.get::<Peer>().cloned().unwrap_or_else(|| Peer::plain(([127, 0, 0, 1], 0).into()));
-    let access = service.registry.access(request);
-    let unknown = |problem| verdict::unauthorized(&live.identities, &access, problem);
-    let identified = live.identities.identify(&head.headers, peer.address.ip()).await;
-    let identity = identified.map_err(|problem| (unknown(Some(problem)), String::new()))?;
-    let identity = identity.with_certificate(peer.certificate);
-    let (rights, name) = (live.rules.rights(&identity), identity.name().to_owned());
-    match verdict(&access, &identity, &rights, live.identities.can_ask()) {
-        Verdict::Made => Ok(Caller { name, rights }),
-        Verdict::Unknown(problem) => Err((unknown(problem), name)),
-        Verdict::Denied => Err((verdict::denied(), name)),
+    match admit(&live, &head.headers, &peer, client, &request).await {
+        Ok(Admitted { caller, slots }) => {
+            let response = make(&service, &live.registry, &caller, &request, &mut body).await;
+            Answered { response, body, caller: caller.name, slots }
+        }
+        Err(Refused { response, caller }) => {
+            Answered { response: with_body(response, None), body, caller, slots: Vec::new() }
+        }
     }
 }
 
 /// Makes the call, and again if the content it answers with is gone.
-async fn make(service: &Service, caller: &Caller, request: &http::Request, body: &mut RequestBody) -> Response {
+async fn make(
+    service: &Service,
+    registry: &Registry,
+    caller: &Caller,
+    request: &http::Request,
+    body: &mut RequestBody,
+) -> Response {
     for attempt in 1..=ATTEMPTS {
-        let step = service.registry.call_of(caller.clone(), request.clone(), ambient());
+        let step = registry.call_of(caller.clone(), request.clone(), ambient());
         let response = service.host.run(step, body).await;
         if let Some(fault) = &response.fault {
             tracing::error!(method = %request.method, target = request.target, "{fault}");
@@ -210,9 +210,8 @@ mod tests {
     async fn a_panic_in_a_call_is_answered_and_ends_nothing_else() {
         let directory = TempDir::new().unwrap();
         let service = Arc::new(Service {
-            registry: Registry::new(Config::default()),
             host: Arc::new(Host::open(directory.path(), &Options::default()).unwrap()),
-            current: Current::new(crate::live::Live::open()),
+            current: Current::new(Live::open(Registry::new(Config::default()))),
             room: Arc::new(Semaphore::new(1)),
             body_idle: Duration::from_secs(1),
             calls: TaskTracker::new(),

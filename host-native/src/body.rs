@@ -12,6 +12,8 @@ use orlop_core::effect::{BodyEnd, Collected};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, timeout_at};
 
+use crate::metrics::metrics;
+
 /// How many bytes are gathered before they are written. Chunks at least a quarter of this are passed on as they are.
 pub(crate) const GATHERED: usize = 128 << 10;
 
@@ -201,6 +203,7 @@ impl RequestBody {
                 Ok(Some(Ok(frame))) => match frame.into_data() {
                     Ok(chunk) if !chunk.is_empty() => {
                         self.last = Instant::now();
+                        metrics().received.inc_by(chunk.len() as u64);
                         return Some(Ok(chunk));
                     }
                     // Trailers say nothing to us.

@@ -3,9 +3,11 @@
 mod access;
 mod bounds;
 mod policy;
+mod shares;
 mod storage;
 mod tls;
 mod users;
+mod watch;
 
 use std::time::Duration;
 
@@ -15,9 +17,13 @@ use orlop_core::Config;
 pub use self::access::{Access, AccessCommand, Auth, Explain};
 pub use self::bounds::Bounds;
 pub use self::policy::Policy;
+pub use self::shares::Shares;
 pub use self::storage::Storage;
 pub use self::tls::Tls;
 pub use self::users::{Named, User, UserCommand};
+pub use self::watch::{LogFormat, Watch};
+use crate::shares::QuotaSetting;
+use crate::webhooks::WebhookSetting;
 use crate::{Limits, Options};
 
 /// A container registry: docker, podman, containerd, skopeo, crane, oras and helm push to it and pull from it.
@@ -109,6 +115,14 @@ pub struct Settings {
     #[command(flatten)]
     pub tls: Tls,
 
+    /// What each client may take.
+    #[command(flatten)]
+    pub shares: Shares,
+
+    /// What is told of the server.
+    #[command(flatten)]
+    pub watch: Watch,
+
     /// How often to sweep; 0 is never
     ///
     /// A sweep removes uploads nobody goes on with, and blobs that no manifest uses. It runs beside the requests.
@@ -160,7 +174,11 @@ impl Settings {
 
     /// How the registry is to behave.
     pub fn config(&self) -> Config {
-        self.policy.config()
+        Config {
+            quotas: self.shares.quota.iter().map(QuotaSetting::quota).collect(),
+            listeners: self.watch.webhook.iter().map(WebhookSetting::listener).collect(),
+            ..self.policy.config()
+        }
     }
 
     /// How the storage is to be opened.

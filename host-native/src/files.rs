@@ -29,6 +29,7 @@ use tokio::sync::Semaphore;
 
 use crate::blocking;
 use crate::fault;
+use crate::space;
 
 /// How many contents are copied together or measured at once.
 const WHOLE: usize = 8;
@@ -85,6 +86,12 @@ impl Files {
     pub(crate) async fn inventory(&self, effect: Inventory) -> Result<Vec<Stored>, Fault> {
         let layout = self.layout.clone();
         blocking::run(move || inventory::inventory(&layout, effect.after, effect.limit)).await
+    }
+
+    /// Faults when there is no room for more parts.
+    pub(crate) async fn room(&self) -> Result<(), Fault> {
+        let files = self.clone();
+        blocking::run(move || space::check(files.layout.root(), files.keep_free)).await
     }
 
     /// Opens a content to be streamed; `None` when it is not there.

@@ -18,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::connection::Connection;
 use crate::limits::Limits;
+use crate::metrics::metrics;
 
 /// How much of a connection is buffered in each direction. Larger buffers make large bodies faster and cost memory
 /// for each connection that is busy.
@@ -40,9 +41,30 @@ pub(crate) struct Peer {
 }
 
 impl Peer {
+    /// Nobody: a request that came by no connection.
+    pub(crate) fn nobody() -> Self {
+        Self::plain(([127, 0, 0, 1], 0).into())
+    }
+
     /// A peer of which nothing is known.
     pub(crate) fn plain(address: SocketAddr) -> Self {
         Self { address, certificate: Arc::new([]) }
+    }
+}
+
+/// A connection, among those that are open.
+struct Counted;
+
+impl Counted {
+    fn new() -> Self {
+        metrics().connections.inc();
+        Self
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        metrics().connections.dec();
     }
 }
 
@@ -90,6 +112,7 @@ impl Connections {
     where
         C: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
+        let _counted = Counted::new();
         let (router, address) = (self.router.clone(), peer.address);
         let service = hyper::service::service_fn(move |mut request: hyper::Request<Incoming>| {
             request.extensions_mut().insert(peer.clone());

@@ -1,7 +1,7 @@
 //! The native host of the Orlop registry: HTTP by axum and hyper, records in redb, bytes in files.
 //!
 //! It performs the effects the core asks for and knows no record. A request takes this way: *identify* whoever sends
-//! it, ask the core what *access* it needs, *decide*, *call* the core, *answer*.
+//! it, ask the core what *access* it needs, *decide*, *limit*, *call* the core, *answer*.
 //!
 //! | module | what it does |
 //! |---|---|
@@ -9,9 +9,11 @@
 //! | [`start`], [`administer`] | what the commands do |
 //! | [`serve`], `http`, `connection` | listens, speaks HTTP/1.1 and HTTP/2, is patient, stops without cutting off |
 //! | [`tls`] | encryption, with certificates that may be exchanged |
-//! | `answer`, `access` | one request to its answer, and its line in the log |
+//! | `answer`, `admit` | one request to its answer, and whether it may be made |
 //! | [`identity`] | who sends it: passwords, tokens, certificates |
 //! | [`rules`], `verdict` | what that may be, and what is said when it may not |
+//! | [`shares`], `proxies` | what each client may take, and where it is |
+//! | `access`, `metrics`, [`admin`], [`webhooks`] | what is told: the access and the audit log, Prometheus, events |
 //! | [`live`], `watched` | what is exchanged while the server runs, and files that are read again |
 //! | `body`, `receive` | request bodies: read bounded, hashed and written while the next piece comes |
 //! | `stream` | response bodies: files, read as fast as the client takes them |
@@ -24,7 +26,9 @@
 #![forbid(unsafe_code)]
 
 mod access;
+pub mod admin;
 pub mod administer;
+mod admit;
 mod answer;
 mod blocking;
 pub mod body;
@@ -39,12 +43,15 @@ pub mod identity;
 pub mod limits;
 pub mod live;
 pub mod log;
+mod metrics;
 pub mod process;
+mod proxies;
 mod receive;
 mod records;
 pub mod rules;
 pub mod run;
 pub mod serve;
+pub mod shares;
 mod space;
 pub mod start;
 mod stream;
@@ -52,6 +59,7 @@ pub mod sweep;
 pub mod tls;
 mod verdict;
 mod watched;
+pub mod webhooks;
 
 pub use body::RequestBody;
 pub use directory::OpenError;

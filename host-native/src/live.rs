@@ -2,16 +2,25 @@
 
 use std::sync::{Arc, PoisonError, RwLock};
 
+use orlop_core::Registry;
 use orlop_core::caller::Right;
 
 use crate::cli::Settings;
 use crate::identity::{Identities, Identity};
+use crate::proxies::Proxies;
 use crate::rules::Rules;
+use crate::shares::Shares;
+use crate::webhooks::{Webhook, WebhookSetting};
 
 /// The part of the settings that a running server can change.
 pub struct Live {
+    pub(crate) registry: Registry,
     pub(crate) identities: Identities,
     pub(crate) rules: Rules,
+    pub(crate) shares: Shares,
+    pub(crate) proxies: Proxies,
+    pub(crate) webhooks: Vec<Arc<Webhook>>,
+    pub(crate) read_only: bool,
 }
 
 /// The settings in force.
@@ -31,13 +40,29 @@ impl Live {
         let unknown = rules.named_users().filter(|user| !identities.may_be(user));
         let odd = unknown.map(|user| format!("a rule or group names the user `{user}`, who is in no password file"));
         let odd = odd.collect();
-        Ok((Self { identities, rules }, odd))
+        let live = Self {
+            registry: Registry::new(settings.config()),
+            identities,
+            rules,
+            shares: Shares::new(&settings.shares.limit),
+            proxies: Proxies(settings.shares.trusted_proxy.clone()),
+            webhooks: WebhookSetting::webhooks(&settings.watch.webhook)?,
+            read_only: settings.shares.read_only,
+        };
+        Ok((live, odd))
     }
 
     /// Anybody may do everything: what there is without settings.
-    pub fn open() -> Self {
-        let rules = Rules::new(&[], &[], false).unwrap_or_default();
-        Self { identities: Identities::nobody(), rules }
+    pub fn open(registry: Registry) -> Self {
+        Self {
+            registry,
+            identities: Identities::nobody(),
+            rules: Rules::new(&[], &[], false).unwrap_or_default(),
+            shares: Shares::new(&[]),
+            proxies: Proxies::default(),
+            webhooks: Vec::new(),
+            read_only: false,
+        }
     }
 
     /// Whether somebody of whom nothing is known may write.

@@ -8,6 +8,7 @@ use orlop_core::Rights;
 use orlop_core::caller::Rule;
 
 pub use self::explain::explain;
+pub(crate) use self::setting::table;
 pub use self::setting::{Action, GroupSetting, RuleSetting};
 pub(crate) use self::who::Who;
 use crate::identity::Identity;
@@ -56,11 +57,16 @@ impl Rules {
 
     /// The rules that speak of somebody, and their places.
     fn of<'s>(&'s self, identity: &Identity) -> impl Iterator<Item = (usize, &'s Rule)> {
+        let rules = self.rules.iter().enumerate();
+        rules.filter(move |(_, (who, _))| self.is_one_of(who, identity)).map(|(place, (_, rule))| (place, rule))
+    }
+
+    /// Whether somebody is among these.
+    pub(crate) fn is_one_of(&self, who: &[Who], identity: &Identity) -> bool {
         let of_group = |name: &str, user: &str| {
             self.groups.iter().any(|group| group.name == name && group.members.iter().any(|member| member == user))
         };
-        let rules = self.rules.iter().enumerate();
-        rules.filter(move |(_, (who, _))| who.iter().any(|who| who.is(identity, &of_group))).map(|(i, (_, r))| (i, r))
+        who.iter().any(|who| who.is(identity, &of_group))
     }
 
     /// The users that rules and groups name: for whoever wants to know whether they are there.

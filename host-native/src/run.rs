@@ -73,6 +73,16 @@ impl Host {
         self.records.count()
     }
 
+    /// Whether records can be read and there is room to write.
+    ///
+    /// # Errors
+    ///
+    /// With what is wrong.
+    pub async fn ready(&self) -> Result<(), Fault> {
+        self.records.count()?;
+        self.files.room().await
+    }
+
     /// Runs a call to its end. `body` is what the call may ask for.
     pub async fn run<R: Send>(&self, mut step: Step<R>, body: &mut RequestBody) -> R {
         let mut unnamed = Unnamed::new(self.call_lifetime);

@@ -41,13 +41,12 @@ pub async fn serve(
     stop: impl Future<Output = ()>,
 ) {
     let doors = vec![Door { listener, tls: None }];
-    serve_doors(doors, registry, host, limits, Current::new(Live::open()), stop).await;
+    serve_doors(doors, host, limits, Current::new(Live::open(registry)), stop).await;
 }
 
 /// Serves the registry at these doors, by settings that may change, until `stop` comes true.
 pub async fn serve_doors(
     doors: Vec<Door>,
-    registry: Registry,
     host: Arc<Host>,
     limits: &Limits,
     current: Current,
@@ -55,7 +54,6 @@ pub async fn serve_doors(
 ) {
     let calls = TaskTracker::new();
     let service = Arc::new(Service {
-        registry,
         host,
         current,
         room: Arc::new(Semaphore::new(limits.requests)),

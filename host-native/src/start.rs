@@ -16,7 +16,7 @@ use crate::run::Host;
 use crate::serve::{Door, serve_doors};
 use crate::sweep::{sweep as sweep_once, sweep_regularly};
 use crate::tls::Tls;
-use crate::{log, process};
+use crate::{admin, log, process, webhooks};
 
 type Done = Result<(), Box<dyn Error>>;
 
@@ -26,24 +26,35 @@ type Done = Result<(), Box<dyn Error>>;
 ///
 /// With what keeps it from serving.
 pub async fn serve(settings: &Settings, line: CommandLine) -> Done {
-    let log = log::start(settings.storage.log.clone());
+    let log = log::start(settings.storage.log.clone(), settings.watch.log_format);
     process::raise_file_limit();
     let stop = process::stop_signal()?;
     let (live, odd) = Live::new(settings)?;
     odd.iter().for_each(|odd| tracing::warn!("{odd}"));
     let doors = doors(settings, &live).await?;
     let host = open(settings)?;
-    let registry = Registry::new(settings.config());
-    if !settings.sweep_interval.is_zero() {
-        tokio::spawn(sweep_regularly(registry.clone(), host.clone(), settings.sweep_interval));
+    let admin = match &settings.watch.admin_addr {
+        Some(address) => Some(process::listen(address).await?),
+        None => None,
+    };
+    if let Some(listener) = &admin {
+        tracing::info!("metrics on http://{}/metrics", listener.local_addr()?);
     }
     for door in &doors {
         let scheme = if door.tls.is_some() { "https" } else { "http" };
         tracing::info!("listening on {scheme}://{}", door.listener.local_addr()?);
     }
     let current = Current::new(live);
+    if !settings.sweep_interval.is_zero() {
+        tokio::spawn(sweep_regularly(current.clone(), host.clone(), settings.sweep_interval));
+    }
+    if let Some(listener) = admin {
+        tokio::spawn(admin::serve(listener, host.clone()));
+        tokio::spawn(admin::count_regularly(current.clone(), host.clone()));
+    }
+    tokio::spawn(webhooks::tell_for_ever(current.clone(), host.clone()));
     reload_when_told(current.clone(), line, log)?;
-    serve_doors(doors, registry, host, &settings.limits(), current, stop).await;
+    serve_doors(doors, host, &settings.limits(), current, stop).await;
     Ok(())
 }
 
@@ -127,7 +138,7 @@ fn reload(current: &Current, line: &CommandLine, log: &Log) -> Done {
 /// When there is nothing to sweep, or it ended early.
 pub async fn sweep(arguments: &Sweep) -> Done {
     let cli::Storage { data, log, .. } = &arguments.storage;
-    log::start(log.clone());
+    log::start(log.clone(), cli::LogFormat::Text);
     if !data.exists() {
         // A server makes its directory; to sweep one that is not there is a slip of the pen.
         return Err(format!("there is no {}: name the data directory with --data", data.display()).into());

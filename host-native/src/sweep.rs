@@ -7,6 +7,8 @@ use orlop_core::{Registry, Report};
 
 use crate::answer::ambient;
 use crate::body::RequestBody;
+use crate::live::Current;
+use crate::metrics::metrics;
 use crate::run::Host;
 
 /// The first sweep comes this soon after the start, so that a server that is started often sweeps too.
@@ -21,7 +23,7 @@ pub async fn sweep(registry: &Registry, host: &Host) -> Report {
 }
 
 /// Sweeps every `interval`, for ever.
-pub async fn sweep_regularly(registry: Registry, host: Arc<Host>, interval: Duration) {
+pub async fn sweep_regularly(current: Current, host: Arc<Host>, interval: Duration) {
     let mut pause = FIRST.min(interval);
     loop {
         let before = (Instant::now(), SystemTime::now());
@@ -35,11 +37,19 @@ pub async fn sweep_regularly(registry: Registry, host: Arc<Host>, interval: Dura
         pause = interval;
         let began = Instant::now();
         // A task of its own, so that a panic ends this sweep and not the next.
-        let (registry, host) = (registry.clone(), host.clone());
+        let (registry, host) = (current.get().registry.clone(), host.clone());
         match tokio::spawn(async move { sweep(&registry, &host).await }).await {
-            Ok(report) if report.fault.is_some() => tracing::error!("the sweep ended early: {report}"),
-            Ok(report) => tracing::info!("swept in {:.1} s: {report}", began.elapsed().as_secs_f64()),
+            Ok(report) => told(&report, began.elapsed()),
             Err(error) => tracing::error!("the sweep panicked: {error}"),
         }
+    }
+}
+
+fn told(report: &Report, took: Duration) {
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
+    metrics().swept(report, now.try_into().unwrap_or(i64::MAX));
+    match &report.fault {
+        Some(_) => tracing::error!("the sweep ended early: {report}"),
+        None => tracing::info!("swept in {:.1} s: {report}", took.as_secs_f64()),
     }
 }

@@ -54,7 +54,7 @@ pub(crate) fn verdict(access: &[Access], identity: &Identity, rights: &Rights, c
 }
 
 /// An answer in the form of the registry's (SPEC A3).
-fn refusal(status: u16, code: Code, message: &str) -> Response {
+pub(crate) fn refusal(status: u16, code: Code, message: &str) -> Response {
     error::refusal(status, code, message).with("Docker-Distribution-API-Version", "registry/2.0")
 }
 

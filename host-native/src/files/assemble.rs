@@ -9,6 +9,7 @@ use orlop_core::effect::{ContentId, PartId};
 
 use super::layout::{Layout, sync_directory};
 use crate::fault;
+use crate::metrics::metrics;
 use crate::space;
 
 /// How often a directory that vanishes is made again. Each time, an eraser was in between; a hundred of them in a row
@@ -69,6 +70,7 @@ fn copy_all(layout: &Layout, keep_free: u64, parts: &[PartId], temporary: &Path)
         // On Linux this is `copy_file_range`: the kernel copies, or shares the blocks where the file system can.
         io::copy(&mut part, &mut whole).map_err(failed)?;
     }
+    metrics().fsyncs.inc();
     whole.sync_data().map_err(failed)
 }
 

@@ -10,6 +10,7 @@ use orlop_core::effect::{ContentId, PartId};
 use uuid::Uuid;
 
 use crate::fault;
+use crate::metrics::metrics;
 
 /// The directories of parts, contents and copies under way.
 pub(super) struct Layout {
@@ -44,6 +45,11 @@ impl Layout {
         sync_directory(&layout.uploads)?;
         sync_directory(&layout.blobs)?;
         Ok(layout)
+    }
+
+    /// A directory on the disk where all of it is.
+    pub(super) fn root(&self) -> &Path {
+        &self.blobs
     }
 
     /// The directory of all parts whose upload begins with this digit: `uploads/a`.
@@ -111,6 +117,7 @@ pub(super) fn digest_named(algorithm: Algorithm, name: &str) -> Option<Digest> {
 
 /// Makes the names in a directory durable.
 pub(super) fn sync_directory(directory: &Path) -> Result<(), Fault> {
+    metrics().fsyncs.inc();
     File::open(directory)
         .and_then(|opened| opened.sync_all())
         .map_err(|error| fault::at("make durable", directory, &error))

@@ -10,6 +10,7 @@ use orlop_core::Fault;
 use super::layout::sync_directory;
 use crate::blocking;
 use crate::fault;
+use crate::metrics::metrics;
 use crate::space;
 
 /// After how many bytes the disk is told to begin writing: while more come in, so that little is left to wait for at
@@ -70,6 +71,7 @@ impl PartFile {
         let write_back = self.write_back.lock().unwrap_or_else(PoisonError::into_inner);
         write_back.clone()?;
         // Nor may a write-back begin now and be told what this should be.
+        metrics().fsyncs.inc();
         file.sync_data().map_err(|error| fault::at("make durable", &self.path, &error))?;
         drop(write_back);
         sync_directory(self.path.parent().unwrap_or(&self.path))?;
@@ -94,6 +96,7 @@ impl PartFile {
         // Its end is not awaited: the seal takes the lock.
         drop(blocking::begin(move || {
             let mut outcome = outcome.lock().unwrap_or_else(PoisonError::into_inner);
+            metrics().fsyncs.inc();
             if let Err(error) = file.sync_data() {
                 *outcome = Err(fault::at("make durable", &path, &error));
             }

@@ -13,6 +13,7 @@ use tokio::sync::oneshot;
 
 use super::TABLE;
 use super::database::Database;
+use crate::metrics::metrics;
 use crate::space;
 
 /// How many commits share a transaction at most: enough to spread the cost of an fsync, few enough that the
@@ -129,6 +130,10 @@ impl Writer {
                     _ => {
                         let outcome = change(table, commit)?;
                         changed |= outcome == Committed::Done;
+                        match outcome {
+                            Committed::Done => metrics().commits.inc(),
+                            Committed::Conflict => metrics().conflicts.inc(),
+                        };
                         outcomes.push(Ok(outcome));
                     }
                 }
@@ -159,6 +164,9 @@ impl Writer {
                 let (done, changed) = work(&mut transaction.open_table(TABLE)?)?;
                 if changed {
                     transaction.commit()?;
+                    if durable {
+                        metrics().fsyncs.inc();
+                    }
                 } else {
                     transaction.abort()?;
                 }

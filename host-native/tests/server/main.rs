@@ -10,3 +10,4 @@ mod settings;
 mod space;
 mod started;
 mod tls;
+mod watching;

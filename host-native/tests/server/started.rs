@@ -56,7 +56,7 @@ impl Started {
             assert_ne!(log.read_line(&mut line).unwrap(), 0, "the server ended before it listened");
             if let Some((_, address)) = line.split_once("listening on http").and_then(|(_, rest)| rest.split_once("//"))
             {
-                break address.trim().to_owned();
+                break address.trim().split('"').next().unwrap().to_owned();
             }
         };
         let told = Arc::new(Mutex::new(String::new()));

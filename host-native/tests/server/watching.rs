@@ -1,0 +1,208 @@
+//! What an administrator sees, limits and is told: metrics, logs, shares, webhooks.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::sync::mpsc::{Receiver, channel};
+use std::time::Duration;
+
+use rustix::process::Signal;
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::started::{Answer, Started, answer, eventually};
+
+fn get(address: &str, target: &str) -> Answer {
+    let mut stream = TcpStream::connect(address).unwrap();
+    stream.write_all(format!("GET {target} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").as_bytes()).unwrap();
+    answer(&mut stream, false)
+}
+
+/// An address that was free a moment ago.
+fn free() -> String {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string()
+}
+
+#[test]
+fn metrics_tell_what_was_done_and_readiness_whether_more_can_be() {
+    let admin = free();
+    let server = Started::with(&["--admin-addr", &admin]);
+    assert_eq!(server.push(b"some bytes").0.status, 201);
+    assert_eq!(server.get("/v2/a/manifests/v1").status, 404);
+    let text = || String::from_utf8(get(&admin, "/metrics").body).unwrap();
+    for line in [
+        "orlop_requests_total{operation=\"push-blob\",status=\"201\"} 1",
+        "orlop_requests_total{operation=\"pull-manifest\",status=\"404\"} 1",
+        "orlop_received_bytes_total 10",
+        "orlop_commits_total 1",
+        "orlop_request_seconds_count{operation=\"push-blob\"} 1",
+        "# EOF",
+    ] {
+        eventually(|| text().lines().any(|told| told == line));
+    }
+    assert!(text().lines().any(|line| line.starts_with("orlop_fsyncs_total ") && !line.ends_with(" 0")));
+    eventually(|| text().contains("orlop_stored{kind=\"blobs\"}"));
+    for path in ["/livez", "/readyz"] {
+        assert_eq!((get(&admin, path).status, get(&admin, path).body), (200, b"ok\n".to_vec()));
+    }
+    assert_eq!(server.get("/metrics").status, 404, "clients are not told");
+    assert_eq!(get(&admin, "/v2/").status, 404);
+    // A disk that is as good as full.
+    let full = Started::with(&["--admin-addr", &admin.replace("127.0.0.1", "127.0.0.2"), "--keep-free", "1PiB"]);
+    assert_eq!(get(&admin.replace("127.0.0.1", "127.0.0.2"), "/readyz").status, 503);
+    drop(full);
+}
+
+#[test]
+fn each_request_has_a_line_with_its_id_and_each_change_another() {
+    let server = Started::with(&["--log-format", "json", "--trusted-proxy", "127.0.0.0/8"]);
+    let proxied = "X-Request-Id: from-proxy\r\nX-Forwarded-For: 6.6.6.6, 203.0.113.9\r\nUser-Agent: a\"b\r\n";
+    let answer = server.send_as(proxied, "GET", "/v2/a/tags/list?x=%22%0a", b"");
+    assert_eq!(answer.header("x-request-id").as_deref(), Some("from-proxy"));
+    let pushed = server.push(b"some bytes").0.header("x-request-id").unwrap();
+    let lines = || -> Vec<Value> { server.log().lines().map(|line| serde_json::from_str(line).unwrap()).collect() };
+    let find = |target: &str, id: &str| lines().into_iter().find(|line| line["target"] == target && line["id"] == id);
+    eventually(|| find("orlop::access", "from-proxy").is_some() && find("orlop::audit", &pushed).is_some());
+    let line = find("orlop::access", "from-proxy").unwrap();
+    assert_eq!(
+        (&line["client"], &line["operation"], &line["status"], &line["agent"], &line["whole"]),
+        (&"203.0.113.9".into(), &"list-tags".into(), &404.into(), &"a\"b".into(), &true.into()),
+        "{line}"
+    );
+    let line = find("orlop::audit", &pushed).unwrap();
+    assert_eq!((&line["operation"], &line["repository"]), (&"push-blob".into(), &"a".into()), "{line}");
+    assert!(line["reference"].as_str().unwrap().starts_with("sha256:"));
+    // Nobody else may say where a request comes from.
+    let server = Started::with(&[]);
+    let answer = server.send_as(proxied, "GET", "/v2/", b"");
+    assert_ne!(answer.header("x-request-id").as_deref(), Some("from-proxy"));
+    eventually(|| server.log().contains("client=127.0.0.1") && !server.log().contains("203.0.113.9"));
+}
+
+/// SPEC A11.
+#[test]
+fn whoever_takes_more_than_its_share_is_told_when_to_come_again() {
+    let server = Started::with(&[
+        "--limit={ who = ['anybody'], requests = 1 }",
+        "--limit={ who = ['anybody'], each = 'address', rate = 5 }",
+        "--limit={ who = ['anybody'], upload = '1KiB' }",
+    ]);
+    let session = server.session();
+    let mut stream = server.connect();
+    stream.write_all(format!("PATCH {session} HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\na").as_bytes()).unwrap();
+    eventually(|| server.get("/v2/").status == 429);
+    let busy = server.get("/v2/");
+    assert!(busy.header("retry-after").is_some_and(|seconds| seconds.parse::<u32>().is_ok_and(|s| s > 0)), "{busy:?}");
+    stream.write_all(b"b").unwrap();
+    assert_eq!(answer(&mut stream, false).status, 202);
+    eventually(|| server.get("/v2/").status == 200);
+    eventually(|| server.push(&[b'x'; 2000]).0.status == 413);
+    std::thread::sleep(Duration::from_secs(1));
+    let statuses: Vec<u16> = (0..20).map(|_| server.get("/v2/").status).collect();
+    assert!(statuses.contains(&200) && statuses.contains(&429), "{statuses:?}");
+}
+
+#[test]
+fn a_registry_that_is_read_only_takes_no_change_and_takes_them_again_after_a_reload() {
+    let directory = TempDir::new().unwrap();
+    let config = directory.path().join("orlop.toml");
+    std::fs::write(&config, "").unwrap();
+    let server = Started::on(&directory.path().join("data"), &["--config", config.to_str().unwrap()]);
+    let (pushed, path) = server.push(b"kept");
+    assert_eq!(pushed.status, 201);
+    std::fs::write(&config, "read-only = true\n").unwrap();
+    server.signal(Signal::HUP);
+    eventually(|| server.push(b"more").0.status == 405);
+    for (method, target) in [("DELETE", path.as_str()), ("PUT", "/v2/a/manifests/v1"), ("POST", "/v2/a/blobs/uploads/")]
+    {
+        let refused = server.send(method, target, b"");
+        assert_eq!(refused.status, 405, "{method} {target}");
+        assert!(String::from_utf8(refused.body).unwrap().contains("UNSUPPORTED"));
+    }
+    assert_eq!(server.get(&path).body, b"kept");
+    std::fs::write(&config, "quota = [{ repositories = ['**'], bytes = 10 }]\n").unwrap();
+    server.signal(Signal::HUP);
+    eventually(|| server.push(b"more").0.status == 201);
+    let refused = server.push(b"more than that").0;
+    assert_eq!(refused.status, 403);
+    assert!(String::from_utf8(refused.body).unwrap().contains("may hold 10 bytes"), "it says why");
+}
+
+/// A receiver of webhooks, which answers with these statuses and then with 204.
+fn receiver(statuses: &'static [u16]) -> (String, Receiver<(String, Vec<u8>)>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let (sender, receiver) = channel();
+    std::thread::spawn(move || {
+        let mut statuses = statuses.iter();
+        for stream in listener.incoming() {
+            let mut stream = BufReader::new(stream.unwrap());
+            let (mut head, mut length) = (String::new(), 0);
+            while !head.ends_with("\r\n\r\n") {
+                let mut line = String::new();
+                if stream.read_line(&mut line).unwrap_or(0) == 0 {
+                    break;
+                }
+                if let Some(value) = line.to_lowercase().strip_prefix("content-length:") {
+                    length = value.trim().parse().unwrap();
+                }
+                head += &line;
+            }
+            let mut body = vec![0; length];
+            stream.read_exact(&mut body).unwrap();
+            let status = statuses.next().copied().unwrap_or(204);
+            let end = format!("HTTP/1.1 {status} X\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
+            stream.get_mut().write_all(end.as_bytes()).unwrap();
+            if status == 204 && sender.send((head, body)).is_err() {
+                return;
+            }
+        }
+    });
+    (address, receiver)
+}
+
+#[test]
+fn what_happens_is_told_signed_in_order_and_after_a_kill_too() {
+    let directory = TempDir::new().unwrap();
+    let secret = directory.path().join("secret");
+    std::fs::write(&secret, "a secret that is long enough\n").unwrap();
+    let (address, told) = receiver(&[500, 503]);
+    let hook = |url: &str, format: &str| {
+        let secret = secret.display();
+        format!("--webhook={{ name = 'ci', url = 'http://{url}/', format = '{format}', secret-file = '{secret}' }}")
+    };
+    // Nobody is there to be told, at first.
+    let data = directory.path().join("data");
+    let nowhere = hook(&free(), "cloudevents");
+    let mut server = Started::on(&data, &[&nowhere]);
+    assert_eq!(server.push(b"{}").0.status, 201);
+    let manifest = r#"{"schemaVersion":2,"mediaType":"application/vnd.oci.image.manifest.v1+json","config":{"mediaType":"application/vnd.oci.empty.v1+json","digest":"sha256:44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a","size":2},"layers":[]}"#;
+    assert_eq!(server.send("PUT", "/v2/a/manifests/v1", manifest.as_bytes()).status, 201);
+    assert_eq!(server.send("DELETE", "/v2/a/manifests/v1", b"").status, 202);
+    server.signal(Signal::KILL);
+    server.ended();
+    drop(server);
+    let mut server = Started::on(&data, &[&hook(&address, "cloudevents")]);
+    let next = || told.recv_timeout(Duration::from_secs(30)).unwrap();
+    let (head, body) = next();
+    let event: Value = serde_json::from_slice(&body).unwrap();
+    assert_eq!((&event["specversion"], &event["type"]), (&"1.0".into(), &"orlop.manifest.push".into()), "{event}");
+    assert_eq!((&event["subject"], &event["source"]), (&"a:v1".into(), &"/v2/a".into()));
+    assert_eq!(event["data"]["tags"][0], "v1");
+    assert!(head.to_lowercase().contains("content-type: application/cloudevents+json"));
+    let signature =
+        ring::hmac::sign(&ring::hmac::Key::new(ring::hmac::HMAC_SHA256, b"a secret that is long enough"), &body);
+    let signature: String = signature.as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
+    assert!(head.contains(&format!("x-orlop-signature: sha256={signature}")), "{head}");
+    let second: Value = serde_json::from_slice(&next().1).unwrap();
+    assert_eq!(second["type"], "orlop.manifest.delete");
+    server.signal(Signal::TERM);
+    assert!(server.ended());
+    drop(server);
+    let server = Started::on(&data, &[&hook(&address, "distribution")]);
+    assert_eq!(server.send("PUT", "/v2/a/manifests/v2", manifest.as_bytes()).status, 201);
+    let envelope: Value = serde_json::from_slice(&next().1).unwrap();
+    let event = &envelope["events"][0];
+    assert_eq!((&event["action"], &event["target"]["tag"]), (&"push".into(), &"v2".into()), "{envelope}");
+    assert_eq!((&event["target"]["repository"], &event["target"]["size"]), (&"a".into(), &manifest.len().into()));
+    assert!(told.recv_timeout(Duration::from_secs(3)).is_err(), "each is told once");
+}
