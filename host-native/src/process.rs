@@ -5,6 +5,7 @@ use std::future::Future;
 use std::io;
 
 use rustix::process::{Resource, getrlimit, setrlimit};
+use sd_notify::NotifyState;
 use tokio::net::TcpListener;
 use tokio::runtime::{Builder, Runtime};
 use tokio::signal::unix::{SignalKind, signal};
@@ -40,6 +41,13 @@ pub async fn listen(address: &str) -> Result<TcpListener, Box<dyn Error>> {
         io::ErrorKind::AddrInUse => format!("{address} is in use: choose another address with --addr").into(),
         _ => format!("cannot listen on {address}: {error}; give --addr as HOST:PORT, such as 127.0.0.1:5000").into(),
     })
+}
+
+/// Tells the service manager how it stands, if there is one.
+pub fn notify(state: &[NotifyState<'_>]) {
+    if let Err(error) = sd_notify::notify(state) {
+        tracing::debug!("the service manager is not told: {error}");
+    }
 }
 
 /// Comes true at the first SIGTERM or SIGINT. A second one ends the process at once.

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use orlop_core::Registry;
+use sd_notify::NotifyState;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::cli::{self, Command, Settings, Sweep};
@@ -54,6 +55,11 @@ pub async fn serve(settings: &Settings, line: CommandLine) -> Done {
     }
     tokio::spawn(webhooks::tell_for_ever(current.clone(), host.clone()));
     reload_when_told(current.clone(), line, log)?;
+    process::notify(&[NotifyState::Ready]);
+    let stop = async {
+        stop.await;
+        process::notify(&[NotifyState::Stopping]);
+    };
     serve_doors(doors, host, &settings.limits(), current, stop).await;
     Ok(())
 }

@@ -6,33 +6,6 @@ needs dockerd docker runc curl jq
 can_mount
 start_registry
 
-# start_dockerd FOLDER CONFIGURATION: a daemon of our own, which touches no firewall and no bridge.
-start_dockerd() {
-  local ours=$work/$1
-  mkdir -p "$ours"
-  echo "$2" >"$ours/daemon.json"
-  export DOCKER_HOST=unix://$ours/docker.sock
-  dockerd --config-file "$ours/daemon.json" --iptables=false --ip6tables=false --bridge=none \
-    --data-root "$ours/images" --exec-root "$ours/run" --pidfile "$ours/pid" -H "$DOCKER_HOST" \
-    </dev/null >"$ours/log" 2>&1 &
-  dockerd_pid=$!
-  stoppers+=("stop_dockerd $dockerd_pid '$ours'")
-  wait_for 60 dockerd_is_up || fail "dockerd did not come up within 60 seconds: $(tail -n 5 "$ours/log")"
-  alive "$dockerd_pid" || fail "dockerd ended at its start: $(tail -n 5 "$ours/log")"
-}
-
-dockerd_is_up() { ! alive "$dockerd_pid" || docker version; }
-
-# dockerd ends the containerd it started, unless it had to be killed.
-stop_dockerd() {
-  local containerd
-  containerd=$(cat "$2/run/containerd/containerd.pid" 2>/dev/null)
-  stop "$1"
-  if [[ -n $containerd && $(cat "/proc/$containerd/comm" 2>/dev/null) == containerd ]]; then
-    stop "$containerd"
-  fi
-}
-
 run() { docker run --rm --network=none --log-driver=none "$@" </dev/null; }
 recorded() { docker image inspect "$1" | jq -r '.[].RepoDigests[]'; }
 

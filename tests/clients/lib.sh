@@ -131,6 +131,8 @@ wait_for() {
 # The registry
 
 registry='' registry_pid='' # host:port to talk to; process, when it is ours
+scheme=http                 # https for a test that encrypts
+access=()                   # what curl needs to be let in: a certificate authority, a user
 registry_flags=()           # what a test starts it with beside the usual
 
 orlop_bin() {
@@ -146,14 +148,15 @@ orlop_bin() {
 }
 
 listening_on() {
-  sed -nE 's#.*http://(127\.0\.0\.1:[0-9]+).*#\1#p' "$work/registry.log" | tail -n 1
+  sed -nE 's#.*listening on https?://(127\.0\.0\.1:[0-9]+).*#\1#p' "$work/registry.log" | tail -n 1
 }
 
 # A fresh log every time, so that a restart does not find the address of the process before it.
 registry_is_up() {
   alive "$registry_pid" || return 0
   registry=$(listening_on)
-  [[ -n $registry ]] && curl -fsS "http://$registry/v2/"
+  # Whoever asks for a password is up, too.
+  [[ -n $registry ]] && curl -sS "${access[@]}" "$scheme://$registry/v2/"
 }
 
 # Sets `registry`. Called again after a stop, it goes on with the same data.
@@ -182,7 +185,7 @@ space=e2e-$$-$RANDOM
 api() {
   local method=$1 path=$2
   shift 2
-  curl -fsS -X "$method" "$@" "http://$registry/v2/$path"
+  curl -fsS "${access[@]}" -X "$method" "$@" "$scheme://$registry/v2/$path"
 }
 
 # status METHOD PATH [CURL ARGUMENT...]: the status code alone.
@@ -191,7 +194,7 @@ status() {
   shift 2
   # A HEAD that curl sends as any other method would wait for a body that never comes.
   if [[ $method == HEAD ]]; then set -- --head "$@"; else set -- -X "$method" "$@"; fi
-  curl -sS -o /dev/null -w '%{http_code}' "$@" "http://$registry/v2/$path"
+  curl -sS "${access[@]}" -o /dev/null -w '%{http_code}' "$@" "$scheme://$registry/v2/$path"
 }
 
 any_manifest='Accept: application/vnd.oci.image.index.v1+json, application/vnd.oci.image.manifest.v1+json, application/vnd.docker.distribution.manifest.list.v2+json, application/vnd.docker.distribution.manifest.v2+json'
@@ -345,6 +348,36 @@ tmp_dir = "$work/containers/tmp"
 [network]
 network_backend = "netavark"
 END
+}
+
+# ---------------------------------------------------------------------------------------------
+# docker
+
+# start_dockerd FOLDER CONFIGURATION: a daemon of our own, which touches no firewall and no bridge.
+start_dockerd() {
+  local ours=$work/$1
+  mkdir -p "$ours"
+  echo "$2" >"$ours/daemon.json"
+  export DOCKER_HOST=unix://$ours/docker.sock
+  dockerd --config-file "$ours/daemon.json" --iptables=false --ip6tables=false --bridge=none \
+    --data-root "$ours/images" --exec-root "$ours/run" --pidfile "$ours/pid" -H "$DOCKER_HOST" \
+    </dev/null >"$ours/log" 2>&1 &
+  dockerd_pid=$!
+  stoppers+=("stop_dockerd $dockerd_pid '$ours'")
+  wait_for 60 dockerd_is_up || fail "dockerd did not come up within 60 seconds: $(tail -n 5 "$ours/log")"
+  alive "$dockerd_pid" || fail "dockerd ended at its start: $(tail -n 5 "$ours/log")"
+}
+
+dockerd_is_up() { ! alive "$dockerd_pid" || docker version; }
+
+# dockerd ends the containerd it started, unless it had to be killed.
+stop_dockerd() {
+  local containerd
+  containerd=$(cat "$2/run/containerd/containerd.pid" 2>/dev/null)
+  stop "$1"
+  if [[ -n $containerd && $(cat "/proc/$containerd/comm" 2>/dev/null) == containerd ]]; then
+    stop "$containerd"
+  fi
 }
 
 # ---------------------------------------------------------------------------------------------
