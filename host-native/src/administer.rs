@@ -66,7 +66,8 @@ pub fn user(named: &Named, change: impl Fn(&Path, &str, bool) -> Result<(), Stri
 /// When the settings are wrong, or there can be no such repository or tag.
 pub fn explain(asked: &Explain) -> Done {
     let identities = Identities::new(&asked.auth)?;
-    let rules = Rules::new(&asked.auth.rules, &asked.auth.groups, identities.can_ask())?;
+    let can_be_known = identities.can_ask() || asked.tls.client_ca.is_some();
+    let rules = Rules::new(&asked.auth.rules, &asked.auth.groups, can_be_known)?;
     let identity = match (asked.user.as_str(), asked.user.strip_prefix("certificate:")) {
         ("anonymous", _) => Identity::anonymous(),
         (_, Some(name)) => Identity::anonymous().with_certificate(vec![name.to_owned()]),

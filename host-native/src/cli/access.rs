@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 
-use super::File;
+use super::{File, Tls};
 use crate::rules::{Action, GroupSetting, RuleSetting};
 
 /// Who may do what. With no way to tell who somebody is and no rules, anybody may do everything.
@@ -101,6 +101,10 @@ pub struct Explain {
     /// Who may do what.
     #[command(flatten)]
     pub auth: Auth,
+
+    /// Encryption.
+    #[command(flatten)]
+    pub tls: Tls,
 
     /// Who asks: the name of a user, anonymous, or certificate:NAME
     pub user: String,
