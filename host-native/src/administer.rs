@@ -5,13 +5,13 @@ use std::path::Path;
 
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::cli::{Explain, Named, Settings};
+use crate::cli::{Backup, Explain, Named, Settings};
 use crate::config::Effective;
-use crate::directory;
 use crate::identity::{Identities, Identity};
 use crate::live::Live;
 use crate::rules::{Rules, explain as explain_rules};
 use crate::tls::Tls;
+use crate::{control, directory};
 
 type Done = Result<(), Box<dyn Error>>;
 
@@ -79,6 +79,16 @@ pub fn explain(asked: &Explain) -> Done {
     let name = asked.repository.parse().map_err(|_| format!("no repository is called `{}`", asked.repository))?;
     let tag = asked.tag.as_ref().map(|tag| tag.parse().map_err(|_| format!("no tag is called `{tag}`"))).transpose()?;
     print!("{}", explain_rules(&rules, &identity, asked.action, &name, tag.as_ref()));
+    Ok(())
+}
+
+/// `orlop backup`
+///
+/// # Errors
+///
+/// When no server has the data directory, or it cannot.
+pub fn back_up(backup: &Backup) -> Done {
+    println!("{}", control::ask(&backup.storage.data, "backup")?);
     Ok(())
 }
 

@@ -45,6 +45,12 @@ pub enum Command {
     Serve(Box<Settings>),
     /// Give back the space of what is no longer needed, once, in a data directory that no server has open
     Sweep(Sweep),
+    /// Make a backup of the registry that a server serves, in its data directory: copy it elsewhere from there
+    ///
+    /// It is a data directory of its own, as of one moment, and takes the place of the backup before. To restore,
+    /// put it where a data directory is to be. It shares its blobs with the registry: those that are deleted keep
+    /// their space until the next backup, or until it is removed.
+    Backup(Backup),
     /// Look at the settings that a server would have
     Config(Configure),
     /// Add, change and remove users of the password file
@@ -146,6 +152,17 @@ pub struct Sweep {
     /// Print the report as JSON
     #[arg(long)]
     pub json: bool,
+}
+
+/// Back up.
+#[derive(Debug, Args)]
+pub struct Backup {
+    #[command(flatten)]
+    file: File,
+
+    /// What the storage is, and what is told of it.
+    #[command(flatten)]
+    pub storage: Storage,
 }
 
 fn time(text: &str) -> Result<Duration, String> {

@@ -50,6 +50,11 @@ impl DataDirectory {
         }
     }
 
+    /// Where it is.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// Makes durable what is in the directory by name, once all of that is made.
     pub(crate) fn sync(&self) -> Result<(), OpenError> {
         let synced = File::open(&self.path).and_then(|opened| opened.sync_all());
@@ -68,7 +73,7 @@ pub(crate) fn holder(directory: &Path) -> Option<u32> {
 
 /// Makes the names in a directory above ours durable. One that may not be read belongs to somebody else, who made it
 /// long ago.
-fn sync_above(directory: &Path) -> io::Result<()> {
+pub(crate) fn sync_above(directory: &Path) -> io::Result<()> {
     let directory = if directory.as_os_str().is_empty() { Path::new(".") } else { directory };
     match File::open(directory).and_then(|opened| opened.sync_all()) {
         Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Ok(()),

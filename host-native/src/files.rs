@@ -25,7 +25,7 @@ use orlop_core::meter::Meter;
 use self::layout::Layout;
 pub(crate) use self::part::PartFile;
 pub(crate) use self::read::Opened;
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedRwLockWriteGuard, RwLock, Semaphore};
 
 use crate::blocking;
 use crate::fault;
@@ -42,13 +42,20 @@ pub(crate) struct Files {
     /// One permit for each content that may be copied or read as a whole at once: they keep a disk busy, and must not
     /// take all the threads that others wait for.
     whole: Arc<Semaphore>,
+    /// Held by whoever erases, and by a backup against all of them.
+    erasing: Arc<RwLock<()>>,
 }
 
 impl Files {
     /// Makes the directories and removes what a crash left half copied. Once less than `keep_free` bytes are free
     /// on the disk, no more parts and copies are written.
     pub(crate) fn open(directory: &Path, keep_free: u64) -> Result<Self, Fault> {
-        Ok(Self { layout: Arc::new(Layout::prepare(directory)?), keep_free, whole: Arc::new(Semaphore::new(WHOLE)) })
+        Ok(Self {
+            layout: Arc::new(Layout::prepare(directory)?),
+            keep_free,
+            whole: Arc::new(Semaphore::new(WHOLE)),
+            erasing: Arc::default(),
+        })
     }
 
     /// Whether there is any content, or was before it was erased.
@@ -79,6 +86,7 @@ impl Files {
     }
 
     pub(crate) async fn erase(&self, effect: Erase) -> Result<(), Fault> {
+        let _erasing = self.erasing.read().await;
         let layout = self.layout.clone();
         blocking::run(move || erase(&layout, &effect.target)).await
     }
@@ -92,6 +100,16 @@ impl Files {
     pub(crate) async fn room(&self) -> Result<(), Fault> {
         let files = self.clone();
         blocking::run(move || space::check(files.layout.root(), files.keep_free)).await
+    }
+
+    /// Sees to it that nothing is erased for a while.
+    pub(crate) async fn keep_all(&self) -> OwnedRwLockWriteGuard<()> {
+        self.erasing.clone().write_owned().await
+    }
+
+    /// Where parts and contents are.
+    pub(crate) fn directories(&self) -> [&Path; 2] {
+        self.layout.directories()
     }
 
     /// Opens a content to be streamed; `None` when it is not there.

@@ -20,6 +20,7 @@
 //! | [`run`] | the loop that performs effects |
 //! | `records` | the records: redb, and the one thread that writes |
 //! | `files` | parts and contents |
+//! | `backup`, [`control`] | a copy of it all as of one moment, and the socket by which it is asked for |
 //! | `space`, `directory`, `fault`, `blocking` | free space, the lock, errors, threads that may wait |
 //! | [`sweep`] | giving space back |
 //! | [`process`], [`log`] | what a server process asks of its system |
@@ -30,11 +31,13 @@ pub mod admin;
 pub mod administer;
 mod admit;
 mod answer;
+mod backup;
 mod blocking;
 pub mod body;
 pub mod cli;
 pub mod config;
 mod connection;
+pub mod control;
 pub mod directory;
 mod fault;
 mod files;
@@ -61,6 +64,7 @@ mod verdict;
 mod watched;
 pub mod webhooks;
 
+pub use backup::Backup;
 pub use body::RequestBody;
 pub use directory::OpenError;
 pub use limits::Limits;

@@ -32,6 +32,7 @@ fn run(loaded: Loaded, line: CommandLine) -> Result<(), Box<dyn Error>> {
     match cli.command {
         Command::Serve(settings) => process::runtime()?.block_on(start::serve(&settings, line)),
         Command::Sweep(arguments) => process::runtime()?.block_on(start::sweep(&arguments)),
+        Command::Backup(backup) => administer::back_up(&backup),
         Command::Config(configure) => match configure.command {
             ConfigCommand::Check(settings) => administer::check(&settings, file.as_deref()),
             ConfigCommand::Show(_) => administer::show(&effective),

@@ -16,7 +16,7 @@ use bytes::Bytes;
 use orlop_core::Fault;
 use orlop_core::effect::{Commit, Committed, Get, Scan, Value};
 use orlop_core::keys::Key;
-use redb::{ReadableDatabase, ReadableTableMetadata, TableDefinition};
+use redb::{ReadableDatabase, ReadableTable, ReadableTableMetadata, TableDefinition};
 use tokio::sync::oneshot;
 
 use self::database::{Database, RECORDS_FILE};
@@ -29,6 +29,9 @@ const TABLE: TableDefinition<&str, &[u8]> = TableDefinition::new("records");
 
 /// How many keys are looked up without another thread.
 const AT_ONCE: usize = 64;
+
+/// How many records a backup copies in one transaction.
+const COPIED: usize = 20_000;
 
 /// The records of one data directory.
 pub(crate) struct Records {
@@ -55,6 +58,32 @@ impl Records {
             .spawn(move || writer.run(&queue))
             .map_err(|error| fault::at("start the writer of", directory, &error))?;
         Ok(Self { database, orders, writer: Some(writer) })
+    }
+
+    /// Copies all records, as they are at this moment, into new ones in `directory`. How many there are.
+    pub(crate) fn copy_to(&self, directory: &Path) -> Result<u64, Fault> {
+        let made = redb::Database::create(directory.join(RECORDS_FILE));
+        let made = made.map_err(|error| fault::of_records("make a copy of", error))?;
+        self.read(|table| {
+            let mut entries = table.iter()?.peekable();
+            let mut count = 0;
+            loop {
+                // A transaction holds what it writes in memory.
+                let transaction = made.begin_write()?;
+                {
+                    let mut copy = transaction.open_table(TABLE)?;
+                    for entry in entries.by_ref().take(COPIED) {
+                        let (key, value) = entry?;
+                        copy.insert(key.value(), value.value())?;
+                        count += 1;
+                    }
+                }
+                transaction.commit()?;
+                if entries.peek().is_none() {
+                    return Ok(count);
+                }
+            }
+        })
     }
 
     /// How many records there are.

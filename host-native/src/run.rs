@@ -8,6 +8,8 @@ use orlop_core::step::Ask;
 use orlop_core::{Config, Fault, Step};
 use tokio::sync::Semaphore;
 
+use crate::backup::{Backup, back_up};
+use crate::blocking;
 use crate::body::{Held, RequestBody, UNIT};
 use crate::directory::{DataDirectory, OpenError};
 use crate::files::{Files, Opened};
@@ -42,7 +44,7 @@ pub struct Host {
     /// What all bodies that are collected may take together.
     collected: Arc<Semaphore>,
     /// Let go last.
-    _directory: DataDirectory,
+    directory: DataDirectory,
 }
 
 impl Host {
@@ -61,7 +63,7 @@ impl Host {
         // The records are worth nothing in a file that a power cut leaves without a name.
         locked.sync()?;
         let collected = Arc::new(Semaphore::new(COLLECTED / UNIT));
-        Ok(Self { files, records, call_lifetime: options.call_lifetime, collected, _directory: locked })
+        Ok(Self { files, records, call_lifetime: options.call_lifetime, collected, directory: locked })
     }
 
     /// How many records there are.
@@ -81,6 +83,19 @@ impl Host {
     pub async fn ready(&self) -> Result<(), Fault> {
         self.records.count()?;
         self.files.room().await
+    }
+
+    /// Makes a backup in the data directory, as of one moment, while calls go on. Those that erase something wait.
+    ///
+    /// # Errors
+    ///
+    /// When the disk is full or fails. The backup before this one stays then.
+    pub async fn back_up(&self) -> Result<Backup, Fault> {
+        let kept = self.files.keep_all().await;
+        let (records, files, directory) = (self.records.clone(), self.files.clone(), self.directory.path().to_owned());
+        let made = blocking::run(move || back_up(&records, &directory, &files.directories())).await;
+        drop(kept);
+        made
     }
 
     /// Runs a call to its end. `body` is what the call may ask for.

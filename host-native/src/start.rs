@@ -17,7 +17,7 @@ use crate::run::Host;
 use crate::serve::{Door, serve_doors};
 use crate::sweep::{sweep as sweep_once, sweep_regularly};
 use crate::tls::Tls;
-use crate::{admin, log, process, webhooks};
+use crate::{admin, control, log, process, webhooks};
 
 type Done = Result<(), Box<dyn Error>>;
 
@@ -52,6 +52,10 @@ pub async fn serve(settings: &Settings, line: CommandLine) -> Done {
     if let Some(listener) = admin {
         tokio::spawn(admin::serve(listener, host.clone()));
         tokio::spawn(admin::count_regularly(current.clone(), host.clone()));
+    }
+    match control::listen(&settings.storage.data) {
+        Ok(listener) => drop(tokio::spawn(control::serve(listener, host.clone()))),
+        Err(error) => tracing::warn!("there is no socket to ask for a backup by: {error}"),
     }
     tokio::spawn(webhooks::tell_for_ever(current.clone(), host.clone()));
     reload_when_told(current.clone(), line, log)?;

@@ -47,6 +47,11 @@ impl Layout {
         Ok(layout)
     }
 
+    /// Where parts and contents are.
+    pub(super) fn directories(&self) -> [&Path; 2] {
+        [&self.uploads, &self.blobs]
+    }
+
     /// A directory on the disk where all of it is.
     pub(super) fn root(&self) -> &Path {
         &self.blobs

@@ -1,0 +1,92 @@
+//! A backup of a server that is pushed to, deleted from and swept meanwhile.
+
+use std::path::Path;
+use std::process::{Command, Output};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use tempfile::TempDir;
+
+use crate::started::{Started, orlop};
+
+fn back_up(data: &Path) -> Output {
+    orlop("backup", data).output().unwrap()
+}
+
+#[test]
+fn a_backup_beside_pushes_deletes_and_sweeps_has_nothing_by_half() {
+    let directory = TempDir::new().unwrap();
+    let data = directory.path().join("data");
+    let server = Started::on(&data, &["--sweep-interval", "100ms", "--blob-grace", "0"]);
+    let (stop, pushed) = (AtomicBool::new(false), Mutex::new(Vec::<(String, Vec<u8>)>::new()));
+    std::thread::scope(|scope| {
+        for thread in 0..3 {
+            let (server, stop, pushed) = (&server, &stop, &pushed);
+            scope.spawn(move || {
+                for number in 0.. {
+                    if stop.load(Ordering::Relaxed) {
+                        return;
+                    }
+                    let bytes = format!("{thread} {number} ").repeat(1000).into_bytes();
+                    let (answer, path) = server.push(&bytes);
+                    assert_eq!(answer.status, 201);
+                    // Some go again: at once, or by the sweep, since no manifest needs them.
+                    if number % 3 == 0 {
+                        server.send("DELETE", &path, b"");
+                    } else {
+                        pushed.lock().unwrap().push((path, bytes));
+                    }
+                }
+            });
+        }
+        for round in 0..3 {
+            std::thread::sleep(Duration::from_millis(700));
+            let done = back_up(&data);
+            assert!(done.status.success(), "{done:?}");
+            // Elsewhere, while the server goes on.
+            let elsewhere = directory.path().join(format!("restored-{round}"));
+            let copied = Command::new("cp").arg("-a").arg(data.join("backup")).arg(&elsewhere).status().unwrap();
+            assert!(copied.success());
+        }
+        stop.store(true, Ordering::Relaxed);
+    });
+    for round in 0..3 {
+        let restored = Started::on(&directory.path().join(format!("restored-{round}")), &[]);
+        let mut there = 0;
+        for (path, bytes) in pushed.lock().unwrap().iter() {
+            let answer = restored.get(path);
+            match answer.status {
+                200 => assert_eq!(&answer.body, bytes),
+                404 => continue,
+                status => panic!("{path}: {status}"),
+            }
+            there += 1;
+        }
+        assert!(there > 0, "round {round}");
+    }
+}
+
+#[test]
+fn a_backup_is_as_of_one_moment_and_replaces_the_one_before() {
+    let directory = TempDir::new().unwrap();
+    let data = directory.path().join("data");
+    let server = Started::on(&data, &[]);
+    let (_, first) = server.push(b"first");
+    let session = server.session();
+    assert_eq!(server.send("PATCH", &session, b"begun").status, 202);
+    assert!(back_up(&data).status.success());
+    let (_, second) = server.push(b"second");
+    let early = Started::on(&data.join("backup"), &[]);
+    assert_eq!((early.get(&first).status, early.get(&second).status), (200, 404));
+    assert_eq!(early.received(&session), 5);
+    drop(early);
+    let done = back_up(&data);
+    assert!(String::from_utf8_lossy(&done.stdout).contains("records and"), "{done:?}");
+    let late = Started::on(&data.join("backup"), &[]);
+    assert_eq!((late.get(&first).status, late.get(&second).status), (200, 200));
+    drop(late);
+    drop(server);
+    let refused = back_up(&data);
+    assert!(!refused.status.success() && String::from_utf8_lossy(&refused.stderr).contains("no server answers"));
+}
