@@ -27,10 +27,10 @@ use http_body::{Body as _, Frame, SizeHint};
 use orlop_core::{Operation, http};
 use tokio::sync::OwnedSemaphorePermit;
 
+use crate::crowd::Slot;
 use crate::http::Peer;
 use crate::live::Live;
 use crate::metrics::metrics;
-use crate::shares::Slot;
 
 /// What is known of a request when it begins, and who sent it.
 pub(crate) struct AccessLine {

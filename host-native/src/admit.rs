@@ -8,10 +8,10 @@ use orlop_core::error::Code;
 use orlop_core::registry::{Access, Action};
 use orlop_core::{Caller, http};
 
+use crate::crowd::Slot;
 use crate::http::Peer;
 use crate::live::Live;
 use crate::metrics::metrics;
-use crate::shares::Slot;
 use crate::verdict::{self, Verdict, refusal, verdict};
 
 /// A request that may be made.

@@ -20,10 +20,10 @@ use uuid::Uuid;
 use crate::access::{AccessLine, Taken};
 use crate::admit::{Admitted, Refused, admit};
 use crate::body::RequestBody;
+use crate::crowd::Slot;
 use crate::http::Peer;
 use crate::live::{Current, Live};
 use crate::run::Host;
-use crate::shares::Slot;
 use crate::stream::ContentBody;
 
 /// How often a call is made again because the content it found was gone when it was opened. Each time, somebody has

@@ -12,7 +12,7 @@
 //! | `answer`, `admit` | one request to its answer, and whether it may be made |
 //! | [`identity`] | who sends it: passwords, tokens, certificates |
 //! | [`rules`], `verdict` | what that may be, and what is said when it may not |
-//! | [`shares`], `proxies` | what each client may take, and where it is |
+//! | [`shares`], `crowd`, `proxies` | what each client may take, and where it is |
 //! | `access`, `metrics`, [`admin`], [`webhooks`] | what is told: the access and the audit log, Prometheus, events |
 //! | [`live`], `watched` | what is exchanged while the server runs, and files that are read again |
 //! | `body`, `receive` | request bodies: read bounded, hashed and written while the next piece comes |
@@ -38,6 +38,7 @@ pub mod cli;
 pub mod config;
 mod connection;
 pub mod control;
+mod crowd;
 pub mod directory;
 mod fault;
 mod files;

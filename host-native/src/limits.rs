@@ -15,6 +15,8 @@ pub struct Limits {
     pub requests: usize,
     /// How many connections are open at once. One more waits to be accepted.
     pub connections: usize,
+    /// How many connections one address has open at once. One more is closed.
+    pub client_connections: usize,
     /// How long running requests may take to end once the server is told to stop.
     pub shutdown_grace: Duration,
 }
@@ -27,6 +29,7 @@ impl Default for Limits {
             body_idle: Duration::from_secs(60),
             requests: 512,
             connections: 4096,
+            client_connections: 512,
             shutdown_grace: Duration::from_secs(30),
         }
     }

@@ -1,6 +1,7 @@
 //! The server: accepts connections, serves HTTP on them, and stops without cutting off what runs.
 
 use std::future::Future;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,6 +13,7 @@ use tokio::time::timeout;
 use tokio_util::task::TaskTracker;
 
 use crate::answer::{Service, answer};
+use crate::crowd::{Crowd, Slot, network_of};
 use crate::http::{Connections, Peer};
 use crate::limits::Limits;
 use crate::live::{Current, Live};
@@ -55,13 +57,16 @@ pub async fn serve_doors(
     let calls = TaskTracker::new();
     let service = Arc::new(Service {
         host,
-        current,
+        current: current.clone(),
         room: Arc::new(Semaphore::new(limits.requests)),
         body_idle: limits.body_idle,
         calls: calls.clone(),
     });
     let router = Router::new().fallback(answer).with_state(service);
     let server = Arc::new(Server {
+        current,
+        clients: Crowd::default(),
+        most_of_one: limits.client_connections,
         connections: Connections::new(router, limits),
         room: Arc::new(Semaphore::new(limits.connections)),
         handshake: limits.head_timeout,
@@ -81,11 +86,23 @@ pub async fn serve_doors(
 }
 
 struct Server {
+    current: Current,
     connections: Connections,
+    /// The connections of each address, and how many it may have.
+    clients: Crowd,
+    most_of_one: usize,
     /// One permit for each connection.
     room: Arc<Semaphore>,
     /// How long a client may take to agree on encryption.
     handshake: Duration,
+}
+
+impl Server {
+    /// Lets one more connection of an address in.
+    fn enter(&self, address: IpAddr) -> Option<Slot> {
+        let most = if self.current.get().proxies.trusts(address) { usize::MAX } else { self.most_of_one };
+        self.clients.enter(network_of(address).to_string(), most)
+    }
 }
 
 /// Accepts connections at a door, for ever.
@@ -98,12 +115,16 @@ async fn accept(server: Arc<Server>, door: Door) {
         let Ok(permit) = server.room.clone().acquire_owned().await else { return };
         match listener.accept().await {
             Ok((stream, address)) => {
+                let Some(slot) = server.enter(address.ip()) else {
+                    tracing::debug!("{address} has too many connections");
+                    continue;
+                };
                 // What a client does, also while it agrees on encryption, holds up nobody else.
                 let acceptor = tls.as_ref().map(Tls::acceptor);
                 let server = server.clone();
                 tokio::spawn(async move {
                     serve_one(&server, stream, Peer::plain(address), acceptor).await;
-                    drop(permit);
+                    drop((permit, slot));
                 });
             }
             Err(error) => {

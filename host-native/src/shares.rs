@@ -1,10 +1,8 @@
 //! What each client may take: requests at once, requests a second, and how large a blob it may push.
 
-use std::collections::HashMap;
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 use std::num::NonZeroU32;
 use std::str::FromStr;
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytesize::ByteSize;
@@ -13,6 +11,7 @@ use governor::{DefaultKeyedRateLimiter, RateLimiter};
 use orlop_core::config::{Pattern, Quota};
 use serde::Deserialize;
 
+use crate::crowd::{Crowd, Slot, network_of};
 use crate::identity::Identity;
 use crate::rules::{Rules, Who, table};
 
@@ -80,14 +79,8 @@ pub(crate) struct Shares(Vec<Share>);
 
 struct Share {
     limit: LimitSetting,
-    running: Arc<Mutex<HashMap<String, usize>>>,
+    running: Crowd,
     rate: Option<DefaultKeyedRateLimiter<String>>,
-}
-
-/// A request that counts until this is dropped.
-pub(crate) struct Slot {
-    running: Arc<Mutex<HashMap<String, usize>>>,
-    client: String,
 }
 
 /// What a request was let in with.
@@ -101,7 +94,7 @@ impl Shares {
     pub(crate) fn new(limits: &[LimitSetting]) -> Self {
         let share = |limit: &LimitSetting| Share {
             limit: limit.clone(),
-            running: Arc::default(),
+            running: Crowd::default(),
             rate: limit.rate.map(|rate| RateLimiter::keyed(governor::Quota::per_second(rate))),
         };
         Self(limits.iter().map(share).collect())
@@ -117,7 +110,7 @@ impl Shares {
             };
             share.check_rate(&client)?;
             if let Some(most) = share.limit.requests {
-                entered.slots.push(share.slot(client, most).ok_or(Duration::from_secs(1))?);
+                entered.slots.push(share.running.enter(client, most).ok_or(Duration::from_secs(1))?);
             }
             entered.upload = entered.upload.min(share.limit.upload.map_or(u64::MAX, |upload| upload.as_u64()));
         }
@@ -132,39 +125,6 @@ impl Share {
             rate.retain_recent();
         }
         rate.check_key(client).map_err(|until| until.wait_time_from(DefaultClock::default().now()))
-    }
-
-    fn slot(&self, client: String, most: usize) -> Option<Slot> {
-        let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
-        let count = running.entry(client.clone()).or_default();
-        if *count >= most {
-            return None;
-        }
-        *count += 1;
-        Some(Slot { running: self.running.clone(), client })
-    }
-}
-
-impl Drop for Slot {
-    fn drop(&mut self) {
-        let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(count) = running.get_mut(&self.client) {
-            *count -= 1;
-            if *count == 0 {
-                running.remove(&self.client);
-            }
-        }
-    }
-}
-
-/// One client has a whole network of IPv6 to itself.
-fn network_of(address: IpAddr) -> IpAddr {
-    match address {
-        IpAddr::V6(six) => match six.to_ipv4_mapped() {
-            Some(four) => four.into(),
-            None => Ipv6Addr::from(u128::from(six) & !u128::from(u64::MAX)).into(),
-        },
-        four => four,
     }
 }
 

@@ -32,6 +32,10 @@ pub struct Bounds {
     #[arg(long, env = "ORLOP_MAX_CONNECTIONS", default_value_t = 4096, value_name = "NUMBER")]
     max_connections: u32,
 
+    /// How many connections one address may have open at once; one more is closed. Trusted proxies may have all
+    #[arg(long, env = "ORLOP_MAX_CLIENT_CONNECTIONS", default_value_t = 512, value_name = "NUMBER")]
+    max_client_connections: u32,
+
     /// How long running requests may take when the server is told to stop (SIGTERM, SIGINT)
     #[arg(long, env = "ORLOP_SHUTDOWN_GRACE", default_value = "30s", value_name = "TIME", value_parser = time)]
     shutdown_grace: Duration,
@@ -51,6 +55,7 @@ impl Bounds {
             body_idle: self.body_idle_timeout,
             requests: self.max_requests.max(1) as usize,
             connections: self.max_connections.max(1) as usize,
+            client_connections: self.max_client_connections.max(1) as usize,
             shutdown_grace: self.shutdown_grace,
         }
     }

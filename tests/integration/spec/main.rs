@@ -17,6 +17,7 @@ mod isolation;
 mod lists;
 mod maintained;
 mod names;
+mod nesting;
 mod payloads;
 mod pulling;
 mod pushing;
