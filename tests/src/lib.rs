@@ -7,6 +7,7 @@
 
 pub mod contract;
 pub mod explore;
+pub mod fuzz;
 pub mod image;
 pub mod model;
 pub mod system;

@@ -128,7 +128,7 @@ fn kind(exchange: &Exchange) -> String {
 }
 
 /// A challenge: its scheme in lower case and its parameters (RFC 9110, 11.6.1).
-fn parse(challenge: &str) -> Option<(String, BTreeMap<String, String>)> {
+pub(crate) fn parse(challenge: &str) -> Option<(String, BTreeMap<String, String>)> {
     let (scheme, mut rest) = challenge.trim().split_once(' ').unwrap_or((challenge.trim(), ""));
     let mut parameters = BTreeMap::new();
     while let Some((name, after)) = rest.split_once('=') {
