@@ -229,6 +229,21 @@ fn every_demand_of_the_specification_has_a_test() {
     none("no test cites these", untested.map(|(item, level)| format!("{item} {level}")));
 }
 
+/// An item that the tester neither checks nor excuses is one that nobody has thought of.
+#[test]
+fn every_item_of_the_specification_is_checked_by_the_tester_or_it_says_why_not() {
+    use orlop_conformance::tester::checks;
+    let checked: BTreeSet<&str> = checks::all().iter().map(|check| check.item).collect();
+    let excused: BTreeSet<&str> = checks::ELSEWHERE.iter().map(|(item, _)| *item).collect();
+    none("these are both", checked.intersection(&excused).map(ToString::to_string));
+    let items = items();
+    let known = |item: &&&str| items.contains_key(**item);
+    none("there are no such items", checked.union(&excused).filter(|item| !known(item)).map(ToString::to_string));
+    let demands = items.keys().filter(|item| ('A'..='P').any(|section| item.starts_with(section)));
+    let forgotten = demands.filter(|item| !checked.contains(item.as_str()) && !excused.contains(item.as_str()));
+    none("the tester says nothing of these", forgotten.cloned());
+}
+
 /// A dependency that nobody uses is one to review for nothing.
 #[test]
 fn every_dependency_is_used() {

@@ -29,8 +29,12 @@ const UNTESTED: u8 = 2;
 #[command(name = "orlop-conformance", version, max_term_width = 110)]
 pub struct Command {
     /// The registry, such as http://127.0.0.1:5000
-    #[arg(value_name = "URL")]
-    target: String,
+    #[arg(value_name = "URL", required_unless_present = "list")]
+    target: Option<String>,
+
+    /// Say what is checked, and why some items of the specification are not, and do nothing
+    #[arg(long)]
+    list: bool,
 
     /// Do only the checks whose name or text has this in it; * stands for anything
     #[arg(long, value_name = "PATTERN")]
@@ -84,6 +88,10 @@ pub struct Command {
 impl Command {
     /// Does what the command line says.
     pub fn run(self) -> ExitCode {
+        if self.list {
+            print!("{}", report::checks());
+            return ExitCode::SUCCESS;
+        }
         match self.test() {
             Ok(code) => code,
             Err(why) => {
@@ -112,7 +120,7 @@ impl Command {
             return Err("--checks means no check; try a word such as tags, or an item such as N4".into());
         }
         let options = Options { credentials: self.credentials()?, ca: self.ca.clone(), insecure: self.insecure };
-        let http = Http::new(&self.target, &options)?;
+        let http = Http::new(self.target.as_deref().unwrap_or_default(), &options)?;
         let base = http.base().to_owned();
         let began = Instant::now();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|e| e.to_string())?;

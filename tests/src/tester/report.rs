@@ -23,6 +23,19 @@ pub fn write(findings: &Findings, directory: &Path) -> io::Result<()> {
     std::fs::write(directory.join("report.json"), format!("{:#}\n", json(findings)))
 }
 
+/// What is checked, a line each, and why some items of the specification are not.
+pub fn checks() -> String {
+    let mut text = String::new();
+    for check in super::checks::all() {
+        let _ = writeln!(text, "{:<6} {} ({})\n       {}", check.level.name(), check.fact, check.source, check.id());
+    }
+    text.push_str("\nThese items have no check of their own:\n");
+    for (item, why) in super::checks::ELSEWHERE {
+        let _ = writeln!(text, "{item:<6} {why}");
+    }
+    text
+}
+
 /// The findings as JSON.
 pub fn json(findings: &Findings) -> Json {
     let settings = &findings.settings;

@@ -1,7 +1,7 @@
 //! `/v2/`, and what holds for all of HTTP (SPEC A).
 
 use crate::tester::check::checks;
-use crate::tester::content::sha256;
+use crate::tester::content::{ANY_MANIFEST, sha256};
 use crate::tester::exchange::{Exchange, with_parameter};
 use crate::tester::lab::{Lab, Verdict, ensure, not_offered};
 
@@ -11,8 +11,11 @@ checks! {
     "A2" Doc "Docker, API Version Check" strangers_are_told_why "the 401 has an error body with the code UNAUTHORIZED";
     "A3" Doc "Docker, API Version Check" base_names_the_api "GET /v2/ says Docker-Distribution-API-Version: registry/2.0";
     "A4" Good "RFC 9110, 9.3.2" head_of_the_base "HEAD /v2/ is answered like GET, without a body";
+    "A7" Good "Docker, Overview; RFC 9110, 8.8" what_never_changes_can_be_cached "a blob and a manifest by digest have an ETag, and a client that names it gets 304";
     "A8" Good "containerd sends Accept-Encoding" bodies_are_not_encoded "a blob comes as it was pushed, also to a client that accepts compressed bodies";
     "A9" Good "containerd sends ns=, crane origin=" unknown_parameters_are_ignored "query parameters that the registry does not know change nothing";
+    "A10" Must "OCI, Warnings" warnings_have_their_form "a Warning, if there is one, is 299 - with a text, and all have 4096 bytes at most";
+    "A12" Good "containerd sends ns=" a_namespace_changes_nothing "a pull with ns=<another registry> gives what is here";
     "A13" Should "RFC 9110, 15.5.6" refused_methods_name_the_allowed "405 comes with Allow, which names the methods that are taken";
     "A14" Must "RFC 9112, 7.1" manifests_may_come_in_chunks "a manifest may be sent with chunked transfer encoding";
     "A14" Must "RFC 9112, 7.1" blobs_may_come_in_chunks "the PUT of an upload may be sent with chunked transfer encoding";
@@ -101,5 +104,42 @@ async fn blobs_may_come_in_chunks(lab: &Lab) -> Verdict {
     let put = put.header("Content-Type", "application/octet-stream").chunked(bytes.clone());
     lab.send(put).await?.must(&[201], "the body is the same in chunks")?;
     lab.get(lab.blob(&digest)).await?.must(&[200], "it was pushed")?.must_be(bytes.as_bytes(), "in chunks")?;
+    Ok(())
+}
+
+async fn what_never_changes_can_be_cached(lab: &Lab) -> Verdict {
+    let image = lab.push_image("v1").await?;
+    for path in [lab.blob(&sha256(&image.blobs[0])), lab.manifest(&image.digest())] {
+        let get = || Exchange::new("GET", path.clone()).header("Accept", ANY_MANIFEST);
+        let answer = lab.send(get()).await?;
+        let Some(etag) = answer.must(&[200], "it was pushed")?.header("ETag").map(str::to_owned) else {
+            return not_offered("entity tags");
+        };
+        lab.send(get().header("If-None-Match", etag)).await?.must(&[304], "the client has what it asks for")?;
+    }
+    Ok(())
+}
+
+async fn warnings_have_their_form(lab: &Lab) -> Verdict {
+    lab.push_image("v1").await?;
+    let answer = lab.pull("v1").await?;
+    let warnings: Vec<&str> = answer.all("Warning").collect();
+    if warnings.is_empty() {
+        return not_offered("warnings");
+    }
+    let formed = warnings.iter().all(|w| w.starts_with("299 - \"") && w.ends_with('"'));
+    let size: usize = warnings.iter().map(|warning| warning.len()).sum();
+    ensure(formed && size <= 4096, "Warning: 299 - \"text\", 4096 bytes together at most", format!("{warnings:?}"))
+}
+
+async fn a_namespace_changes_nothing(lab: &Lab) -> Verdict {
+    let image = lab.push_image("v1").await?;
+    let target = format!("{}?ns=registry.example.com", lab.manifest("v1"));
+    let answer = lab.send(Exchange::new("GET", target).header("Accept", ANY_MANIFEST)).await?;
+    if answer.status == 404 {
+        // A proxy may look for it there.
+        return not_offered("pulls that ignore ns=");
+    }
+    answer.must(&[200], "containerd names the registry that it meant")?.must_be(&image.bytes(), "as pushed")?;
     Ok(())
 }

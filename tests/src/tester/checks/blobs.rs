@@ -24,6 +24,7 @@ checks! {
     "D2" Must "OCI end-10" unknown_blobs_cannot_be_deleted "DELETE of a blob that is not there is 404, also the second time";
     "D3" Doc "Docker, DELETE Blob" malformed_digests_cannot_be_deleted "DELETE of a blob by a malformed digest is 400 DIGEST_INVALID";
     "D4" Must "OCI, Deleting Blobs" refused_blob_deletes_say_so "where blobs cannot be deleted, DELETE is 400 or 405";
+    "D5" Good "Docker, DELETE Blob" a_used_blob_may_be_deleted_or_kept "DELETE of a blob that a manifest needs is 202, or is refused and leaves it";
     "D6" Good "repositories are apart" deleting_here_does_not_delete_there "a blob deleted in one repository stays in another that pushed it too";
 }
 
@@ -189,4 +190,18 @@ async fn deleting_here_does_not_delete_there(lab: &Lab) -> Verdict {
     lab.delete(lab.blob(&digest)).await?.must(&[202], "it is deleted here")?;
     let there = lab.get(format!("/v2/{other}/blobs/{digest}")).await?;
     ensure(there.status == 200 && there.body == bytes, "200 and the blob: it was pushed there, too", there.to_string())
+}
+
+async fn a_used_blob_may_be_deleted_or_kept(lab: &Lab) -> Verdict {
+    if !lab.can().delete_blob {
+        return not_offered("deleting blobs");
+    }
+    let image = lab.push_image("v1").await?;
+    let blob = lab.blob(&sha256(&image.blobs[1]));
+    let answer = lab.delete(blob.clone()).await?;
+    answer.must(&[202, 400, 403, 405, 409], "the image needs the blob")?;
+    let expected = if answer.status == 202 { 404 } else { 200 };
+    lab.get(blob).await?.must(&[expected], "as the DELETE said")?;
+    lab.pull("v1").await?.must(&[200], "the manifest was not deleted")?;
+    Ok(())
 }

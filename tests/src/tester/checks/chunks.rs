@@ -23,6 +23,7 @@ checks! {
     "F13" Good "the Docker client" an_empty_chunk_is_no_error "a PATCH of no bytes is 202, and says Range: 0-0";
     "F14" Good "clients lose connections" a_chunk_cut_off_leaves_a_defined_session "after a PATCH that was cut off the status tells how much arrived, and the upload goes on there";
     "G1" Must "OCI end-13" the_status_of_a_session "GET of a session is 204 with Location and Range: 0-<last byte>, without a unit";
+    "G2" Good "the Docker client" an_empty_session_is_at_the_beginning "GET of a session that took nothing says Range: 0-0, which the Docker client can read";
     "G3" Doc "Docker, GET Blob Upload" the_status_names_the_session "GET of a session has Docker-Upload-UUID";
 }
 
@@ -244,4 +245,15 @@ async fn the_status_names_the_session(lab: &Lab) -> Verdict {
     let (session, _) = begun(lab).await?;
     let status = lab.get(session).await?;
     ensure(status.header("Docker-Upload-UUID").is_some(), "Docker-Upload-UUID", status.to_string())
+}
+
+async fn an_empty_session_is_at_the_beginning(lab: &Lab) -> Verdict {
+    let session = lab.open().await?;
+    let answer = lab.get(session).await?;
+    answer.must(&[204], "the session is open")?.must_have(
+        "Range",
+        "0-0",
+        "a second number below the first is no range",
+    )?;
+    Ok(())
 }

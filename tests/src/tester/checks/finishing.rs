@@ -2,7 +2,7 @@
 
 use crate::tester::check::checks;
 use crate::tester::content::{sha256, sha512};
-use crate::tester::exchange::Exchange;
+use crate::tester::exchange::{Exchange, with_parameter};
 use crate::tester::lab::{Lab, Verdict, not_offered};
 
 checks! {
@@ -16,6 +16,7 @@ checks! {
     "H4" Must "OCI end-6" a_put_needs_a_digest "PUT without a digest, or with a malformed one, is 400";
     "H4" Good "Docker, Completed Upload" a_put_without_a_digest_can_be_repeated "after a PUT without a digest the right one is taken";
     "H5" Must "OCI HEAD end-6" the_last_chunk_must_be_in_order "PUT with a chunk that does not begin where the session ends is 416";
+    "H6" Doc "Docker, Completed Upload" of_several_digests_one_must_be_right "PUT with two digests, both wrong, is 400, and stores nothing";
     "H7" Doc "Docker, BLOB_UPLOAD_UNKNOWN" a_session_ends_once "a second PUT to a finished session is 404";
     "H9" Good "idempotence" a_blob_may_be_pushed_again "pushing a blob again is 201";
     "B7" Must "image-spec, Digests" a_sha512_is_verified "where SHA-512 is taken, bytes that have another digest are 400";
@@ -136,5 +137,17 @@ async fn a_sha512_is_verified(lab: &Lab) -> Verdict {
     let session = lab.open().await?;
     let (bytes, meant) = (lab.word(), lab.word());
     lab.finish(&session, &sha512(meant), bytes).await?.must(&[400], "the bytes have another digest")?;
+    Ok(())
+}
+
+async fn of_several_digests_one_must_be_right(lab: &Lab) -> Verdict {
+    let session = lab.open().await?;
+    let bytes = lab.word();
+    let wrong = [sha256(lab.word()), sha256(lab.word())];
+    let url = with_parameter(&session, "digest", &wrong[0]);
+    lab.finish(&url, &wrong[1], bytes).await?.must(&[400], "the bytes have neither digest")?;
+    for digest in wrong {
+        lab.get(lab.blob(&digest)).await?.must(&[404], "nothing was pushed that has this digest")?;
+    }
     Ok(())
 }

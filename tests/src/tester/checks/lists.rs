@@ -16,6 +16,7 @@ checks! {
     "N6" Must "OCI end-8b" more_tags_than_there_are "n beyond the number of tags gives them all (or a Link)";
     "N7" Must "OCI end-8b" tags_after_another "last=<tag> gives the tags after it, without it";
     "N7" Good "a tag may be deleted between pages" tags_after_what_is_not_there "last=<no tag> gives the tags that sort after it";
+    "N8" Must "OCI end-8a" without_a_number_every_tag_is_told "without n the list has every tag, or a Link to the rest";
     "N9" Must "OCI end-8b; Docker, Pagination" pages_are_the_whole "the pages together are every tag once, in order";
     "O1" Doc "Docker, Catalog" repositories_are_listed "the catalog has a repository that a manifest was pushed to";
     "O2" Doc "Docker, Catalog" the_catalog_has_pages "n=1 gives one repository, and a Link when there are more";
@@ -174,4 +175,16 @@ async fn a_page_has_a_number_of_repositories(lab: &Lab) -> Verdict {
         lab.get(format!("/v2/_catalog?n={n}")).await?.must(&[400], &format!("n={n} is no number of repositories"))?;
     }
     Ok(())
+}
+
+async fn without_a_number_every_tag_is_told(lab: &Lab) -> Verdict {
+    let image = Image::oci(&lab.word());
+    lab.push("t000", &image).await?;
+    // More than the 100 that Docker's table has.
+    for number in 1..120 {
+        lab.send(lab.put(&format!("t{number:03}"), &image)).await?.must(&[201], "another tag")?;
+    }
+    let answer = page(lab, "").await?;
+    let told = answer.strings("tags").len();
+    ensure(told == 120 || answer.next_page().is_some(), "120 tags, or a Link", format!("{told} tags without a Link"))
 }

@@ -12,6 +12,7 @@ checks! {
     "E11" Should "OCI end-11" a_mount_of_nothing_is_an_upload "a mount of a blob that is not there is 202 with a session";
     "E11" Should "OCI end-11" a_mount_from_nowhere_is_an_upload "a mount from a repository that is not there is 202 with a session";
     "E12" Must "OCI end-11" a_mount_without_a_source "a mount that does not say from where is 201 or 202";
+    "E13" Good "Docker, Mount Blob" a_mount_of_nonsense_is_an_upload_or_refused "a mount of a malformed digest, or from a malformed name, is 202 with a session, or 400";
     "E15" Good "idempotence" a_mount_of_what_is_here "a mount of a blob that the repository has is 201";
     "E15" Good "clients send it" a_source_without_a_mount "from without mount opens a session";
     "D6" Good "repositories are apart" a_mounted_blob_outlives_its_source "a mounted blob stays when it is deleted where it came from";
@@ -93,5 +94,14 @@ async fn a_mounted_blob_outlives_its_source(lab: &Lab) -> Verdict {
     lab.delete(lab.blob(&digest)).await?.must(&[202], "it is deleted in the source")?;
     let there = lab.get(format!("/v2/{other}/blobs/{digest}")).await?;
     there.must(&[200], "it was mounted there before")?.must_be(bytes.as_bytes(), "the same blob")?;
+    Ok(())
+}
+
+async fn a_mount_of_nonsense_is_an_upload_or_refused(lab: &Lab) -> Verdict {
+    let digest = lab.push_blob(lab.word()).await?;
+    let from = lab.repo.clone();
+    for query in [format!("mount=sha256:short&from={from}"), format!("mount={digest}&from=../{from}")] {
+        mount(lab, &lab.other("target"), query).await?.must(&[202, 400], "Docker's document says both")?;
+    }
     Ok(())
 }

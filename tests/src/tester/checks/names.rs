@@ -5,7 +5,7 @@ use bytes::Bytes;
 use crate::tester::check::checks;
 use crate::tester::content::{Image, sha256};
 use crate::tester::exchange::{Answer, Exchange};
-use crate::tester::lab::{Lab, Stop, Verdict, ensure, put_manifest, wrong};
+use crate::tester::lab::{Lab, Stop, Verdict, ensure, get_manifest, put_manifest, wrong};
 
 checks! {
     "B1" Must "OCI, Pulling manifests" valid_names_are_taken "a repository may be called anything that the grammar of names allows";
@@ -20,8 +20,10 @@ checks! {
     "B5" Must "OCI, Pulling manifests" malformed_digests_are_not_there "a manifest asked by a malformed digest is 400 or 404";
     "B6" Must "image-spec, Digests" digests_are_lower_case "a SHA-256 digest in upper-case hex is no digest";
     "B8" Should "OCI HEAD, Pushing blobs" unknown_algorithms_are_refused "a blob cannot be pushed under a digest of an unknown algorithm: 400";
+    "B9" Good "OCI HEAD, Digests" blobs_of_unknown_algorithms_are_not_there "a blob asked by a digest of an unknown algorithm is 404 or 400";
     "B10" Good "RFC 3986, 2.1" digests_may_be_percent_encoded "the colon of a digest may be percent-encoded";
     "B10" Good "safety" paths_do_not_leave_the_registry "dots and encoded slashes in a path lead nowhere";
+    "B11" Good "the grammar of names" names_are_read_from_the_end "a repository called tags/list or blobs/uploads can be pushed to and pulled from";
     "B12" Must "OCI extensions" underscores_begin_no_repository "a path that begins with _ names no repository";
 }
 
@@ -177,5 +179,29 @@ async fn paths_do_not_leave_the_registry(lab: &Lab) -> Verdict {
 async fn underscores_begin_no_repository(lab: &Lab) -> Verdict {
     let answer = lab.get("/v2/_orlop-conformance/tags/list").await?;
     answer.must(&[400, 404, 405], "no name begins with _")?;
+    Ok(())
+}
+
+async fn blobs_of_unknown_algorithms_are_not_there(lab: &Lab) -> Verdict {
+    lab.push_image("v1").await?;
+    for digest in ["sha3:deadbeef", "multihash+base58:QmRZxt2b1FVZPNqd8hsiykDL3TdBDeTSPX9Kv46HmX4Gx8"] {
+        lab.get(lab.blob(digest)).await?.must(&[400, 404], "no blob can have this digest here")?;
+    }
+    Ok(())
+}
+
+async fn names_are_read_from_the_end(lab: &Lab) -> Verdict {
+    for words in ["tags/list", "blobs/uploads", "manifests/v1", "referrers"] {
+        let repo = format!("{}/{words}", lab.repo);
+        let image = Image::oci(&lab.word());
+        for blob in &image.blobs {
+            lab.push_blob_as(&repo, blob.clone(), &sha256(blob)).await?;
+        }
+        lab.send(put_manifest(&repo, "list", &image)).await?.must(&[201], "its blobs are there")?;
+        lab.send(get_manifest(&repo, "list"))
+            .await?
+            .must(&[200], "it was pushed")?
+            .must_be(&image.bytes(), "as pushed")?;
+    }
     Ok(())
 }

@@ -22,6 +22,7 @@ checks! {
     "J8" Good "RFC 9110, 13.1.2" a_known_manifest_is_not_sent_again "a client that has the manifest (If-None-Match) gets 304";
     "J9" Must "OCI end-3" a_manifest_is_never_rewritten "whitespace, order and unknown fields of a manifest stay";
     "J10" Good "blobs are no manifests" a_blob_is_no_manifest "the digest of a blob, asked for as a manifest, is 404";
+    "J11" Must "OCI end-2, end-3" nothing_is_pulled_from_no_repository "manifests and blobs of a repository that is not there are 404";
 }
 
 async fn a_manifest_comes_as_pushed(lab: &Lab) -> Verdict {
@@ -185,4 +186,15 @@ async fn a_blob_is_no_manifest(lab: &Lab) -> Verdict {
     let digest = lab.push_blob(lab.word()).await?;
     let answer = lab.pull(&digest).await?;
     ensure(answer.status == 404, "404: it is a blob and no manifest", answer.to_string())
+}
+
+async fn nothing_is_pulled_from_no_repository(lab: &Lab) -> Verdict {
+    let nowhere = lab.other("nowhere");
+    for path in [format!("manifests/{NOWHERE}"), "manifests/v1".into(), format!("blobs/{NOWHERE}")] {
+        for method in ["GET", "HEAD"] {
+            let exchange = Exchange::new(method, format!("/v2/{nowhere}/{path}"));
+            lab.send(exchange).await?.must(&[404], "there is no such repository")?;
+        }
+    }
+    Ok(())
 }

@@ -17,6 +17,8 @@ checks! {
     "M5" Must "OCI end-12a" referrers_have_their_annotations "a referrer has its annotations";
     "M6" Must "OCI end-12b" a_filter_that_was_applied_is_told "a list that was filtered says OCI-Filters-Applied: artifactType, and holds only that type";
     "M6" Good "OCI end-12b" without_a_filter_none_is_told "a list that was not filtered has no OCI-Filters-Applied";
+    "M7" Must "OCI end-12a" more_referrers_than_a_manifest_holds_come_in_pages "a list of referrers beyond 4 MiB comes in pages: each an index of 4 MiB at most, all together every referrer once";
+    "M7" Must "OCI end-12b" pages_of_referrers_keep_the_filter "the next page of a list that was filtered is filtered, too";
     "M9" Good "a list of manifests" referrers_are_listed_once "a referrer that was pushed twice is listed once";
     "M9" Must "OCI end-12a" referrers_belong_to_their_repository "referrers of one repository are not listed in another";
     "L8" Must "OCI end-9, end-12a" deleted_referrers_are_not_listed "a referrer that was deleted is not listed";
@@ -198,4 +200,77 @@ async fn referrers_outlive_their_subject(lab: &Lab) -> Verdict {
     }
     let (answer, listed) = list(lab, &subject.digest(), "").await?;
     ensure(digests(&listed) == [about.digest()], format!("{} still", about.digest()), answer.to_string())
+}
+
+/// How many referrers, each of that many bytes of annotations, are more than one manifest holds.
+const MANY: (usize, usize) = (6, 900_000);
+
+/// The largest manifest that every registry takes, in bytes: a client may refuse a larger page.
+const PAGE: usize = 4 << 20;
+
+/// Pushes more referrers than a page holds, in two types, and one small one of another: the subject, and the large.
+async fn many(lab: &Lab) -> Result<(Image, Vec<String>), Stop> {
+    if !lab.can().referrers {
+        return not_offered("referrers");
+    }
+    let subject = lab.push_image("v1").await?;
+    let small = Image::oci(&lab.word()).field("artifactType", "application/vnd.orlop.small").about(&subject);
+    lab.push(&small.digest(), &small).await?;
+    let mut large = Vec::new();
+    for number in 0..MANY.0 {
+        let note = json!({ "org.example.note": format!("{number}{}", "n".repeat(MANY.1)) });
+        let about = Image::oci(&lab.word()).field("artifactType", "application/vnd.orlop.large");
+        let about = about.field("annotations", note).about(&subject);
+        for blob in &about.blobs {
+            lab.push_blob(blob.clone()).await?;
+        }
+        let answer = lab.send(lab.put(&about.digest(), &about)).await?;
+        if matches!(answer.status, 400 | 413) {
+            return not_offered("manifests with annotations of 900 kB");
+        }
+        answer.must(&[201], "the manifest is below 4 MB (SPEC K13)")?;
+        large.push(about.digest());
+    }
+    large.sort();
+    Ok((subject, large))
+}
+
+/// Follows the links: every digest that is listed.
+async fn pages(lab: &Lab, first: String) -> Result<Vec<String>, Stop> {
+    let (mut next, mut found, mut count) = (Some(first), Vec::new(), 0);
+    while let Some(target) = next {
+        count += 1;
+        let answer = lab.get(target).await?;
+        answer.must(&[200], "a page of the referrers")?;
+        let (status, size) = (answer.status, answer.body.len());
+        ensure(size <= PAGE, "a page of 4 MiB at most", format!("{status} with a page of {size} bytes"))?;
+        let index = answer.json();
+        let right = index["schemaVersion"] == 2 && index["mediaType"] == OCI_INDEX && index["manifests"].is_array();
+        ensure(right, "each page is an index", format!("{status} with schemaVersion {}", index["schemaVersion"]))?;
+        let listed = index["manifests"].as_array().cloned().unwrap_or_default();
+        found.extend(digests(&listed).into_iter().map(String::from));
+        ensure(count <= 100, "an end of the pages", "more than 100 pages")?;
+        next = answer.next_page();
+    }
+    found.sort();
+    Ok(found)
+}
+
+async fn more_referrers_than_a_manifest_holds_come_in_pages(lab: &Lab) -> Verdict {
+    let (subject, large) = many(lab).await?;
+    let found = pages(lab, format!("/v2/{}/referrers/{}", lab.repo, subject.digest())).await?;
+    let all = large.iter().all(|digest| found.iter().filter(|found| *found == digest).count() == 1);
+    ensure(all && found.len() == large.len() + 1, "every referrer once", format!("{} of {}", found.len(), MANY.0 + 1))
+}
+
+async fn pages_of_referrers_keep_the_filter(lab: &Lab) -> Verdict {
+    let (subject, large) = many(lab).await?;
+    let filter = "application/vnd.orlop.large";
+    let path = format!("/v2/{}/referrers/{}?artifactType={}", lab.repo, subject.digest(), encode(filter));
+    let (answer, _) = list(lab, &subject.digest(), "application/vnd.orlop.small").await?;
+    if answer.header("OCI-Filters-Applied").is_none() {
+        return not_offered("filtering referrers");
+    }
+    let found = pages(lab, path).await?;
+    ensure(found == large, "the large ones alone, each once", format!("{} of {}", found.len(), large.len()))
 }

@@ -10,6 +10,7 @@ use crate::tester::lab::{Lab, Verdict, ensure, not_offered};
 checks! {
     "E1" Must "OCI end-4a" an_upload_has_a_session "POST answers 202 and a Location, another one each time";
     "E2" Doc "Docker, Initiate Blob Upload" a_new_session_says_where_it_is "the 202 has Range: 0-0 and Docker-Upload-UUID";
+    "E3" Must "OCI, Pushing a blob in chunks" a_minimum_of_chunks_is_a_number "OCI-Chunk-Min-Length, if there, is a number of bytes, and chunks of so many are taken";
     "E4" Should "OCI HEAD end-4c" an_algorithm_can_be_announced "digest-algorithm=sha512 announces the algorithm of the digest";
     "E5" Good "crane sends JSON" the_type_of_an_empty_post_does_not_matter "POST with Content-Type: application/json opens a session";
     "E7" Must "OCI end-4b" a_blob_by_one_post "a blob pushed by one POST is 201, with a Location to pull it from";
@@ -105,5 +106,27 @@ async fn a_session_can_be_cancelled(lab: &Lab) -> Verdict {
     }
     answer.must(&[204], "the session is given up")?;
     lab.get(session).await?.must(&[404], "it was given up")?;
+    Ok(())
+}
+
+async fn a_minimum_of_chunks_is_a_number(lab: &Lab) -> Verdict {
+    let answer = lab.send(Exchange::new("POST", lab.uploads()).body(Bytes::new())).await?;
+    let mut session = answer.must(&[202], "a session is opened")?.location("the session")?;
+    let Some(minimum) = answer.header("OCI-Chunk-Min-Length").map(str::to_owned) else {
+        return not_offered("a minimum for chunks");
+    };
+    let Ok(minimum) = minimum.parse::<usize>() else {
+        return ensure(false, "a number of bytes", format!("OCI-Chunk-Min-Length: {minimum}"));
+    };
+    // Two chunks of the least, and a last one that may be smaller (SPEC F9).
+    let chunk = "-".repeat(minimum.max(1));
+    for begin in [0, chunk.len()] {
+        let place = format!("{begin}-{}", begin + chunk.len() - 1);
+        let answer = lab.patch(&session, chunk.clone(), Some(&place)).await?;
+        session = answer.must(&[202], "the chunk has as many bytes as it must")?.location("the session")?;
+    }
+    let last = lab.word();
+    let digest = sha256(format!("{chunk}{chunk}{last}"));
+    lab.finish(&session, &digest, last).await?.must(&[201], "the last chunk may be smaller")?;
     Ok(())
 }

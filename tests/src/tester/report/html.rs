@@ -7,25 +7,37 @@ use super::super::run::{Checked, Findings, Found};
 use super::escape;
 
 const STYLE: &str = "
-:root { color-scheme: light dark; --ink: #1c2430; --paper: #fff; --soft: #f2f4f7; --line: #d5dbe3; --good: #1a7f4b;
-  --bad: #b3261e; --mild: #8a6d00; }
-@media (prefers-color-scheme: dark) { :root { --ink: #e4e8ee; --paper: #14181f; --soft: #1f2530; --line: #394252;
-  --good: #5fcf95; --bad: #ff8a80; --mild: #e0c060; } }
+:root { color-scheme: light dark; --ink: #1b2330; --dim: #566173; --paper: #fff; --soft: #f4f6f9; --line: #dbe1e9;
+  --good: #1a7f4b; --bad: #b3261e; --mild: #8a6d00; --none: #aab4c2; }
+@media (prefers-color-scheme: dark) { :root { --ink: #e6eaf0; --dim: #9aa6b6; --paper: #12161d; --soft: #1b212b;
+  --line: #333d4c; --good: #5fcf95; --bad: #ff8a80; --mild: #e0c060; --none: #566173; } }
 * { box-sizing: border-box; }
-body { margin: 0 auto; max-width: 62rem; padding: 1.5rem 1rem 4rem; background: var(--paper); color: var(--ink);
-  font: 16px/1.5 system-ui, sans-serif; }
-h1 { font-size: 1.6rem; line-height: 1.25; } h2 { margin-top: 2.5rem; font-size: 1.25rem; }
-pre { overflow-x: auto; padding: .8rem; background: var(--soft); border: 1px solid var(--line); border-radius: 6px;
-  font: 13px/1.45 ui-monospace, monospace; }
-code { font-family: ui-monospace, monospace; overflow-wrap: anywhere; }
-.verdict { padding: .8rem 1rem; border-left: .4rem solid; background: var(--soft); }
-.good { color: var(--good); } .bad { color: var(--bad); } .mild { color: var(--mild); }
-.verdict.good, .verdict.bad { color: var(--ink); } .verdict.good { border-color: var(--good); }
-.verdict.bad { border-color: var(--bad); }
-details { margin: .5rem 0; padding: .5rem .8rem; border: 1px solid var(--line); border-radius: 6px; }
-summary { cursor: pointer; } dt { font-weight: 600; } dd { margin: 0 0 .5rem; overflow-wrap: anywhere; }
-table { border-collapse: collapse; width: 100%; } td, th { padding: .3rem .5rem; text-align: left; vertical-align: top;
-  border-bottom: 1px solid var(--line); } .tag { font-size: .8rem; white-space: nowrap; }
+body { margin: 0 auto; max-width: 60rem; padding: 2rem 1.25rem 5rem; background: var(--paper); color: var(--ink);
+  font: 16px/1.55 system-ui, sans-serif; }
+h1 { margin: 0 0 1.25rem; font-size: clamp(1.35rem, 4vw, 1.9rem); line-height: 1.25; letter-spacing: -.01em; }
+h2 { margin: 3rem 0 .75rem; padding-bottom: .3rem; border-bottom: 1px solid var(--line); font-size: 1.2rem; }
+pre { overflow-x: auto; margin: .4rem 0 .2rem; padding: .8rem; background: var(--paper); border: 1px solid var(--line);
+  border-radius: 6px; font: 13px/1.5 ui-monospace, monospace; }
+code { font-family: ui-monospace, monospace; font-size: .92em; overflow-wrap: anywhere; }
+.good { color: var(--good); } .bad { color: var(--bad); } .mild { color: var(--mild); } .dim { color: var(--dim); }
+.verdict { padding: 1.1rem 1.25rem; border: 1px solid var(--line); border-left: .4rem solid; border-radius: 8px;
+  background: var(--soft); } .verdict p { margin: 0; } .verdict.good { border-left-color: var(--good); }
+.verdict.bad { border-left-color: var(--bad); } .verdict, .verdict p { color: var(--ink); }
+.verdict strong { font-size: 1.15rem; }
+.bar { display: flex; gap: 2px; height: .8rem; margin: 1rem 0 .6rem; border-radius: 6px; overflow: hidden; }
+.bar i { background: currentColor; min-width: 3px; } .none { color: var(--none); }
+.counts { display: flex; flex-wrap: wrap; gap: .2rem 1.4rem; margin: 0; padding: 0; list-style: none; }
+.counts b { font-variant-numeric: tabular-nums; } .counts span { margin-right: .3rem; }
+details { margin: .6rem 0; padding: .6rem .9rem; background: var(--soft); border: 1px solid var(--line);
+  border-radius: 8px; } summary { cursor: pointer; }
+.pair { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 20rem), 1fr)); gap: 0 1.5rem; }
+dl { margin: .6rem 0; } dt { color: var(--dim); font-size: .85rem; } dd { margin: 0 0 .5rem; overflow-wrap: anywhere; }
+ol { margin: .5rem 0; padding-left: 1.6rem; }
+table { border-collapse: collapse; width: 100%; } td, th { padding: .45rem .5rem .45rem 0; text-align: left;
+  vertical-align: top; border-bottom: 1px solid var(--line); overflow-wrap: anywhere; } td:last-child { width: 9rem; }
+.tag { color: var(--dim); font-size: .82rem; } .level { padding: 0 .4rem; border: 1px solid var(--line);
+  border-radius: 4px; font-size: .72rem; letter-spacing: .03em; white-space: nowrap; vertical-align: .08em; }
+@media (max-width: 30rem) { body { padding: 1.25rem .9rem 3rem; } td:last-child { width: 6rem; } }
 ";
 
 const LEVELS: &str = "<dl><dt>MUST, SHOULD</dt><dd>The OCI distribution specification, or HTTP itself, says so in these
@@ -83,11 +95,23 @@ fn verdict(page: &mut String, findings: &Findings, wrong: usize) {
         (None, n) => ("bad", format!("Not everything: there are {n} deviations.")),
     };
     let why = findings.ended.as_ref().map(|why| format!(" {}", escape(why))).unwrap_or_default();
+    let failed = count(|found| matches!(found, Found::Failed { counts: true, .. }));
+    let mild = count(|found| matches!(found, Found::Failed { counts: false, .. }));
+    let parts = [
+        ("good", passed, "passed"),
+        ("bad", failed, "failed"),
+        ("mild", mild, "not so, but not demanded"),
+        ("none", absent, "about what it does not offer and need not"),
+    ];
+    let there = || parts.iter().filter(|(_, number, _)| *number > 0);
+    let bar: String = there().map(|(class, n, _)| format!("<i class=\"{class}\" style=\"flex:{n}\"></i>")).collect();
+    let counts = there()
+        .map(|(class, number, what)| format!("<li><span class=\"{class}\">&#9632;</span><b>{number}</b> {what}</li>"));
     let _ = writeln!(
         page,
-        "<p class=\"verdict {class}\"><strong>{word}</strong>{why}<br>{passed} of {} checks passed; {absent} were about \
-         what this registry does not offer and need not.</p>",
-        findings.checked.len()
+        "<div class=\"verdict {class}\"><p><strong>{word}</strong>{why}</p><div class=\"bar\" aria-hidden=\"true\">{bar}</div>\
+         <ul class=\"counts\">{}</ul></div>",
+        counts.collect::<String>()
     );
 }
 
@@ -96,17 +120,17 @@ fn deviation(page: &mut String, checked: &Checked, open: bool) {
     let check = checked.check;
     let _ = writeln!(
         page,
-        "<details{}><summary><span class=\"{}\">&#10007;</span> {} <span class=\"tag\">{}</span></summary><dl>\
-         <dt>Who demands it</dt><dd>{} (item {})</dd><dt>Expected</dt><dd>{}</dd><dt>What came</dt><dd>{}</dd></dl>\
-         <pre>{}</pre></details>",
+        "<details{}><summary><span class=\"{}\">&#10007;</span> {} <span class=\"level\">{}</span></summary>\
+         <dl class=\"pair\"><div><dt>Expected</dt><dd>{}</dd></div><div><dt>What came</dt><dd>{}</dd></div></dl>\
+         <div class=\"tag\">Demanded by {}; item {}. To see it:</div><pre>{}</pre></details>",
         if open { " open" } else { "" },
         if open { "bad" } else { "mild" },
         escape(check.fact),
         check.level.name(),
-        escape(check.source),
-        check.item,
         escape(expected),
         escape(came),
+        escape(check.source),
+        check.item,
         escape(curl)
     );
 }
@@ -120,8 +144,9 @@ fn histories(page: &mut String, title: &str, failures: &[Failure]) {
         let steps: String = failure.operations.iter().map(|step| format!("<li>{}</li>", escape(step))).collect();
         let _ = writeln!(
             page,
-            "<details open><summary><span class=\"bad\">&#10007;</span> history {}: {}</summary><ol>{steps}</ol><dl>\
-             <dt>Expected of the last</dt><dd>{}</dd><dt>What came</dt><dd>{}</dd></dl><pre>{}</pre></details>",
+            "<details open><summary><span class=\"bad\">&#10007;</span> history {}: {}</summary><ol>{steps}</ol>\
+             <dl class=\"pair\"><div><dt>Expected of the last step</dt><dd>{}</dd></div><div><dt>What came</dt><dd>{}</dd>\
+             </div></dl><div class=\"tag\">To see it:</div><pre>{}</pre></details>",
             failure.history,
             escape(&failure.expected),
             escape(&failure.expected),
@@ -142,23 +167,24 @@ fn offers(page: &mut String, findings: &Findings) {
 }
 
 fn every_check(page: &mut String, findings: &Findings) {
-    page.push_str("<h2>Every check</h2>\n<table><tr><th>Fact</th><th>Level</th><th>Result</th></tr>\n");
+    let number = findings.checked.len();
+    let _ = writeln!(page, "<h2>Every check</h2>\n<details><summary>All {number} of them</summary><table>");
     for checked in &findings.checked {
         let result = match &checked.found {
             Found::Passed => "<span class=\"good\">passed</span>".to_owned(),
             Found::Failed { counts: true, .. } => "<span class=\"bad\">failed</span>".to_owned(),
             Found::Failed { .. } => "<span class=\"mild\">not so</span>".to_owned(),
-            Found::NotOffered { what } => format!("not offered: {}", escape(what)),
+            Found::NotOffered { what } => format!("<span class=\"dim\">not offered: {}</span>", escape(what)),
         };
         let check = checked.check;
         let _ = writeln!(
             page,
-            "<tr><td>{}<br><span class=\"tag\">{}, {}</span></td><td class=\"tag\">{}</td><td>{result}</td></tr>",
+            "<tr><td>{}<br><span class=\"tag\"><span class=\"level\">{}</span> {}; item {}</span></td><td>{result}</td></tr>",
             escape(check.fact),
-            check.item,
+            check.level.name(),
             escape(check.source),
-            check.level.name()
+            check.item
         );
     }
-    page.push_str("</table>\n");
+    page.push_str("</table></details>\n");
 }
