@@ -32,7 +32,10 @@ fn sources() -> Vec<Source> {
             let path = entry.expect("an entry can be read").path();
             let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
             if path.is_dir() {
-                if !matches!(name.as_str(), ".git" | "target" | "node_modules" | "pkg") {
+                if !matches!(
+                    name.as_str(),
+                    ".git" | "target" | "node_modules" | "pkg" | "pkg-suite" | "dist" | "page-dist"
+                ) {
                     directories.push(path);
                 }
                 continue;
@@ -256,7 +259,7 @@ fn every_dependency_is_used() {
         named.filter(|name| !name.is_empty() && !name.starts_with('#')).map(String::from).collect()
     };
     let workspace = manifest("Cargo.toml").expect("the workspace");
-    let members = ["core", "host-native", "host-wasm", "tests"];
+    let members = ["core", "host-native", "host-wasm", "host-wasm/bindgen", "host-wasm/tester", "tests"];
     let mut unused = Vec::new();
     let mut wanted = BTreeSet::new();
     for member in members {

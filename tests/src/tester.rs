@@ -19,14 +19,17 @@ pub mod capabilities;
 pub mod chance;
 pub mod check;
 pub mod checks;
+#[cfg(feature = "command")]
 pub mod command;
 pub mod concurrent;
 pub mod content;
 pub mod curl;
 pub mod exchange;
 pub mod history;
+#[cfg(feature = "command")]
 pub mod http;
 pub mod lab;
+#[cfg(feature = "command")]
 pub mod login;
 pub mod memory;
 pub mod report;

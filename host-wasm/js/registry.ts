@@ -1,0 +1,204 @@
+import { Engine } from './pkg/orlop_wasm.js';
+import { Call } from './call.js';
+import type { Host } from './call.js';
+import { load } from './engine.js';
+import type { ModuleSource } from './engine.js';
+import { exportImages } from './export.js';
+import type { ExportOptions } from './export.js';
+import { importArchive } from './import.js';
+import type { Imported, ImportOptions } from './import.js';
+import { MemoryStorage } from './memory.js';
+import { RegistryResponse, lengthOf } from './request.js';
+import type { Body, RegistryRequest } from './request.js';
+import type { Storage, StoredInfo } from './storage.js';
+
+/** How often a call is made again because the content it found was swept before it was read. */
+const ATTEMPTS = 4;
+
+/** What can be decided. What is left out is as `orlop serve` has it. */
+export interface RegistryOptions {
+  /** Where records and bytes are kept; in memory, if not given. */
+  storage?: Storage;
+  /** Where the WebAssembly comes from, if not from beside this module. */
+  module?: ModuleSource;
+  /** The clock: milliseconds since 1970. */
+  now?: () => number;
+  /** Sixteen random bytes for each call: nobody may be able to guess them. */
+  random?: () => Uint8Array;
+  /** The largest manifest, in bytes. */
+  manifestLimit?: number;
+  /** The largest blob, in bytes. */
+  blobLimit?: number;
+  /** Accept manifests whose blobs are not there. */
+  allowSparse?: boolean;
+  allowDelete?: boolean;
+  mountFromAnywhere?: boolean;
+  /** In which repositories a tag becomes the list of the images pushed to it: patterns such as `team/**`. */
+  assemble?: string[];
+  uploadLifetimeMs?: number;
+  blobGraceMs?: number;
+  untaggedLifetimeMs?: number;
+  /** A bug to plant, by the name that `bugs()` gives. */
+  bug?: string;
+}
+
+/** What a sweep did. */
+export interface SweepReport {
+  uploads_expired: number;
+  lists_removed: number;
+  manifests_removed: number;
+  links_removed: number;
+  blobs_removed: number;
+  repositories_removed: number;
+  strays_removed: number;
+  bytes_freed: number;
+  fault: string | null;
+  [more: string]: unknown;
+}
+
+/** A change of the records. */
+export interface RecordsChanged {
+  put: string[];
+  delete: string[];
+}
+
+/** A container registry. */
+export class Registry {
+  private readonly listeners = new Set<(changes: RecordsChanged) => void>();
+  private last: Promise<unknown> = Promise.resolve();
+  private readonly host: Host;
+  private readonly random: () => Uint8Array;
+
+  private constructor(
+    private readonly engine: Engine,
+    private readonly storage: Storage,
+    options: RegistryOptions,
+  ) {
+    this.random = options.random ?? (() => crypto.getRandomValues(new Uint8Array(16)));
+    this.host = {
+      engine,
+      storage,
+      now: options.now ?? Date.now,
+      exclusively: (act) => {
+        const turn = this.last.then(act, act);
+        this.last = turn.catch(() => {});
+        return turn;
+      },
+      changed: (changes) => this.listeners.forEach((listener) => listener(changes)),
+    };
+  }
+
+  /** Opens a registry, with what its storage has kept. */
+  static async open(options: RegistryOptions = {}): Promise<Registry> {
+    const { storage = new MemoryStorage(), module, now, random, ...decided } = options;
+    await load(module);
+    const engine = new Engine(JSON.stringify(decided));
+    for (const [key, value] of await storage.open()) engine.restore(key, value);
+    return new Registry(engine, storage, { ...(now && { now }), ...(random && { random }) });
+  }
+
+  /** Sends a request and waits for its response. */
+  async send(request: RegistryRequest, body: Body = request.body): Promise<RegistryResponse> {
+    for (let attempt = 1; ; attempt++) {
+      const call = this.begin(request, body);
+      try {
+        if (!call.lookUp()) await call.run();
+        const response = call.response();
+        // A content may have been deleted and swept since: then the call is made again.
+        if (attempt === ATTEMPTS || this.isWhole(response)) return response;
+      } finally {
+        call.free();
+      }
+    }
+  }
+
+  /** Begins a call, which then stands at its first effect. */
+  begin(request: RegistryRequest, body: Body = request.body): Call {
+    const { headers = [], cutAfter, chunked } = request;
+    const pairs = Array.isArray(headers) ? headers : Object.entries(headers);
+    const inner = this.engine.call(
+      request.method,
+      request.target,
+      pairs.flat(),
+      chunked ? undefined : lengthOf(body),
+      this.host.now(),
+      this.random(),
+    );
+    return new Call(this.host, inner, body, cutAfter);
+  }
+
+  /** Begins a sweep, as if it were `now`. */
+  beginSweep(now = this.host.now()): Call {
+    return new Call({ ...this.host, now: () => now }, this.engine.sweep(now, this.random()));
+  }
+
+  /** Sweeps: gives back the space of what is no longer needed. */
+  async sweep(now?: number): Promise<SweepReport> {
+    const call = this.beginSweep(now);
+    try {
+      await call.run();
+      return call.report() as SweepReport;
+    } finally {
+      call.free();
+    }
+  }
+
+  /** The records whose keys begin with `prefix`, in the order of their keys. */
+  records(prefix = ''): [key: string, value: Uint8Array][] {
+    const flat = this.engine.records(prefix) as (string | Uint8Array)[];
+    const records: [string, Uint8Array][] = [];
+    for (let i = 0; i < flat.length; i += 2) records.push([flat[i] as string, flat[i + 1] as Uint8Array]);
+    return records;
+  }
+
+  /** The bytes at rest. */
+  objects(): StoredInfo[] {
+    return this.storage.list();
+  }
+
+  /** Every image, or those that `options` mean, as an OCI layout in a tar archive. */
+  export(options: ExportOptions = {}): ReadableStream<Uint8Array> {
+    return exportImages((request) => this.send(request), options);
+  }
+
+  /** Pushes what an archive holds: an OCI layout or what `docker save` wrote. All of it, or nothing. */
+  import(archive: Blob, options: ImportOptions = {}): Promise<Imported> {
+    return importArchive((request) => this.send(request), archive, options);
+  }
+
+  /** Calls `listener` after every change of the records; what it gives back ends that. */
+  onChange(listener: (changes: RecordsChanged) => void): () => void {
+    this.listeners.add(listener);
+    return () => void this.listeners.delete(listener);
+  }
+
+  /** Forgets everything. */
+  async reset(): Promise<void> {
+    await this.host.exclusively(async () => {
+      await this.storage.reset();
+      this.engine.clear();
+    });
+    this.host.changed?.({ put: [], delete: [] });
+  }
+
+  /** Closes the registry; what its storage keeps is there for the next one. */
+  close(): void {
+    this.storage.close();
+    this.engine.free();
+  }
+
+  /** The bugs that can be planted. */
+  static async bugs(): Promise<{ name: string; text: string }[]> {
+    await load();
+    return JSON.parse(Engine.bugs()) as { name: string; text: string }[];
+  }
+
+  /** The engine and storage, for hosts of tests. */
+  get inside(): Host {
+    return this.host;
+  }
+
+  private isWhole(response: RegistryResponse): boolean {
+    return response.content === undefined || this.storage.info(response.content) !== undefined;
+  }
+}

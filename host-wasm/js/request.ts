@@ -1,0 +1,143 @@
+/** Requests to a registry, and what it answers. */
+
+/** The body of a request. A stream that fails counts as a connection that breaks: what came is kept. */
+export type Body = null | undefined | string | Uint8Array | ArrayBuffer | Blob | ReadableStream<Uint8Array>;
+
+/** A request. */
+export interface RegistryRequest {
+  method: string;
+  /** Path and query, such as `/v2/app/tags/list?n=5`. */
+  target: string;
+  headers?: [name: string, value: string][] | Record<string, string>;
+  body?: Body;
+  /** How many bytes of the body arrive before the connection breaks; all, if not given. */
+  cutAfter?: number;
+  /** Whether the length of the body is kept from the registry, as chunked transfer encoding does. */
+  chunked?: boolean;
+}
+
+/** A piece of a body: bytes, or a range of a stored object. */
+export type Piece = Uint8Array | [start: number, end: number];
+
+/** A response. Its body is read once or several times, as a whole or as a stream. */
+export class RegistryResponse {
+  constructor(
+    readonly status: number,
+    readonly headers: [name: string, value: string][],
+    private readonly source: () => AsyncIterable<Uint8Array>,
+    /** The bytes of the body, if they are in memory anyhow. */
+    readonly inMemory: Uint8Array | undefined,
+    /** Why the storage failed, if it did; clients are not told. */
+    readonly fault?: string,
+    /** The stored object that the body is read from, if it is streamed. */
+    readonly content?: string,
+  ) {}
+
+  /** The first header field of that name. */
+  header(name: string): string | undefined {
+    return this.headers.find(([given]) => given.toLowerCase() === name.toLowerCase())?.[1];
+  }
+
+  /** The body as a stream. */
+  stream(): ReadableStream<Uint8Array> {
+    const pieces = this.source()[Symbol.asyncIterator]();
+    return new ReadableStream({
+      async pull(controller) {
+        const { value, done } = await pieces.next();
+        if (done) controller.close();
+        else controller.enqueue(value);
+      },
+      async cancel() {
+        await pieces.return?.();
+      },
+    });
+  }
+
+  /** The body as a whole. */
+  async bytes(): Promise<Uint8Array> {
+    if (this.inMemory) return this.inMemory;
+    const pieces: Uint8Array[] = [];
+    for await (const piece of this.source()) pieces.push(piece);
+    return joined(pieces);
+  }
+
+  async text(): Promise<string> {
+    return new TextDecoder().decode(await this.bytes());
+  }
+
+  async json(): Promise<unknown> {
+    return JSON.parse(await this.text());
+  }
+}
+
+/** One array of several. */
+export function joined(pieces: Uint8Array[]): Uint8Array<ArrayBuffer> {
+  const whole = new Uint8Array(pieces.reduce((sum, piece) => sum + piece.length, 0));
+  let at = 0;
+  for (const piece of pieces) {
+    whole.set(piece, at);
+    at += piece.length;
+  }
+  return whole;
+}
+
+/** How many bytes a body has, where that is known beforehand. */
+export function lengthOf(body: Body): number | undefined {
+  if (body == null) return 0;
+  if (typeof body === 'string') return new TextEncoder().encode(body).length;
+  if (body instanceof Blob) return body.size;
+  if (body instanceof ReadableStream) return undefined;
+  return body.byteLength;
+}
+
+/** How a body that is read ends. */
+export type BodyEnd = 'whole' | 'cut';
+
+/** Reads a body piece by piece. */
+export class BodyReader {
+  private stream: ReadableStreamDefaultReader<Uint8Array> | undefined;
+  private whole: Uint8Array | undefined;
+  private left: number;
+  end: BodyEnd | undefined;
+
+  constructor(body: Body, cutAfter: number | undefined) {
+    this.left = cutAfter ?? Infinity;
+    if (body == null) this.whole = new Uint8Array();
+    else if (typeof body === 'string') this.whole = new TextEncoder().encode(body);
+    else if (body instanceof Blob) this.stream = body.stream().getReader();
+    else if (body instanceof ReadableStream) this.stream = body.getReader();
+    else this.whole = body instanceof ArrayBuffer ? new Uint8Array(body) : body;
+  }
+
+  /** The next piece; nothing at the end, which `end` then tells. */
+  async next(): Promise<Uint8Array | undefined> {
+    if (this.end) return undefined;
+    if (this.left <= 0) return this.ends('cut');
+    let piece: Uint8Array | undefined;
+    if (this.stream) {
+      try {
+        const read = await this.stream.read();
+        piece = read.done ? undefined : read.value;
+      } catch {
+        return this.ends('cut');
+      }
+    } else {
+      piece = this.whole;
+      this.whole = undefined;
+    }
+    if (!piece) return this.ends(this.left === Infinity ? 'whole' : 'cut');
+    piece = piece.subarray(0, this.left);
+    this.left -= piece.length;
+    return piece;
+  }
+
+  /** Lets go of what is left. */
+  async cancel(): Promise<void> {
+    await this.stream?.cancel().catch(() => {});
+  }
+
+  private ends(how: BodyEnd): undefined {
+    this.end = how;
+    return undefined;
+  }
+}

@@ -1,0 +1,172 @@
+//! The registry and its records.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use bytes::Bytes;
+use js_sys::{Array, Uint8Array};
+use orlop_core::config::Pattern;
+use orlop_core::effect::Value;
+use orlop_core::keys::Key;
+use orlop_core::memory::Memory;
+use orlop_core::{Ambient, Config, Headers, Method, Registry, Request, Timestamp};
+use serde::Deserialize;
+use wasm_bindgen::prelude::{JsError, wasm_bindgen};
+
+use crate::bug::Bug;
+use crate::call::{Call, Standing};
+
+/// A registry: the core, and the records of the reference host. Bytes at rest are with JavaScript.
+#[wasm_bindgen]
+pub struct Engine {
+    registry: Registry,
+    pub(crate) memory: Memory,
+    bug: Bug,
+}
+
+/// What can be decided, as JavaScript spells it. What is left out is as the core has it.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+struct Options {
+    manifest_limit: Option<u64>,
+    blob_limit: Option<u64>,
+    allow_sparse: bool,
+    allow_delete: bool,
+    mount_from_anywhere: bool,
+    assemble: Vec<String>,
+    upload_lifetime_ms: Option<u64>,
+    blob_grace_ms: Option<u64>,
+    untagged_lifetime_ms: Option<u64>,
+    bug: String,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            manifest_limit: None,
+            blob_limit: None,
+            allow_sparse: false,
+            allow_delete: true,
+            mount_from_anywhere: true,
+            assemble: Vec::new(),
+            upload_lifetime_ms: None,
+            blob_grace_ms: None,
+            untagged_lifetime_ms: None,
+            bug: String::new(),
+        }
+    }
+}
+
+impl Options {
+    fn config(&self) -> Config {
+        let standard = Config::default();
+        let time = |given: Option<u64>, standard| given.map_or(standard, Duration::from_millis);
+        Config {
+            manifest_limit: self.manifest_limit.unwrap_or(standard.manifest_limit),
+            blob_limit: self.blob_limit.unwrap_or(standard.blob_limit),
+            allow_sparse: self.allow_sparse,
+            allow_delete: self.allow_delete,
+            mount_from_anywhere: self.mount_from_anywhere,
+            assemble: self.assemble.iter().map(Pattern::new).collect(),
+            upload_lifetime: time(self.upload_lifetime_ms, standard.upload_lifetime),
+            blob_grace: time(self.blob_grace_ms, standard.blob_grace),
+            untagged_lifetime: self.untagged_lifetime_ms.map(Duration::from_millis),
+            call_lifetime: standard.call_lifetime,
+        }
+    }
+}
+
+#[wasm_bindgen]
+impl Engine {
+    /// An empty registry. `options` is JSON, see `Options` in the TypeScript.
+    ///
+    /// # Errors
+    ///
+    /// When the options are not understood.
+    #[wasm_bindgen(constructor)]
+    pub fn new(options: &str) -> Result<Engine, JsError> {
+        let options: Options = serde_json::from_str(options)?;
+        let bug = Bug::named(&options.bug).ok_or_else(|| JsError::new("there is no bug of that name"))?;
+        Ok(Self { registry: Registry::new(options.config()), memory: Memory::new(), bug })
+    }
+
+    /// Begins a call. `headers` are names and values in turns, `length` that of the body in bytes where it is known
+    /// beforehand, `now` milliseconds since 1970, `random` sixteen random bytes.
+    pub fn call(
+        &self,
+        method: &str,
+        target: &str,
+        headers: Vec<String>,
+        length: Option<f64>,
+        now: f64,
+        random: &[u8],
+    ) -> Call {
+        let mut fields = Headers::new();
+        let mut rest = headers.into_iter();
+        while let (Some(name), Some(value)) = (rest.next(), rest.next()) {
+            if self.bug.takes_header(method, &name) {
+                fields.push(name, value);
+            }
+        }
+        let request = Request {
+            method: Method::named(method),
+            target: target.to_owned(),
+            headers: fields,
+            // A length that JavaScript can count is a whole number.
+            length: length.map(|length| length as u64),
+        };
+        Call::new(Standing::Asking(self.registry.call(request, ambient(now, random))), self.bug)
+    }
+
+    /// Begins a sweep.
+    pub fn sweep(&self, now: f64, random: &[u8]) -> Call {
+        Call::new(Standing::Sweeping(self.registry.sweep(ambient(now, random))), self.bug)
+    }
+
+    /// Puts a record back that was stored before.
+    pub fn restore(&mut self, key: String, value: Vec<u8>) {
+        self.memory.records.insert(Key::stored(key), Value::from(value));
+    }
+
+    /// Forgets every record.
+    pub fn clear(&mut self) {
+        self.memory.records.clear();
+    }
+
+    /// The records whose keys begin with `prefix`, as keys and values in turns.
+    pub fn records(&self, prefix: &str) -> Array {
+        let list = Array::new();
+        let from = Key::stored(prefix);
+        let under = self.memory.records.range(from..).take_while(|(key, _)| key.as_str().starts_with(prefix));
+        for (key, value) in under {
+            list.push(&key.as_str().into());
+            list.push(&Uint8Array::from(&value[..]));
+        }
+        list
+    }
+
+    /// How many records there are.
+    pub fn count(&self) -> usize {
+        self.memory.records.len()
+    }
+
+    /// The bugs that can be planted, as JSON: `[{ "name", "text" }]`.
+    pub fn bugs() -> String {
+        Bug::list()
+    }
+}
+
+impl Engine {
+    /// The records.
+    pub(crate) fn map(&self) -> &BTreeMap<Key, Bytes> {
+        &self.memory.records
+    }
+}
+
+fn ambient(now: f64, random: &[u8]) -> Ambient {
+    let mut bytes = [0; 16];
+    for (byte, random) in bytes.iter_mut().zip(random) {
+        *byte = *random;
+    }
+    Ambient { now: Timestamp(now as u64), nonce: uuid::Builder::from_random_bytes(bytes).into_uuid() }
+}
