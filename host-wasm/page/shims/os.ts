@@ -1,0 +1,3 @@
+/** What `oci-registry-client` puts into its User-Agent. */
+export const arch = () => 'browser';
+export const platform = () => 'browser';

@@ -1,0 +1,120 @@
+import { useState } from 'preact/hooks';
+import { Column } from '../parts/column.js';
+import { registry } from '../remote.js';
+import { calls, digestOf, go, isServer, keep, reason, tell } from '../state.js';
+import type { WireRequest } from '../wire.js';
+import { manifestOf, pushAll } from '../tours/image.js';
+
+/** Calls that are worth seeing side by side. */
+interface Race {
+  title: string;
+  about: string;
+  /** Makes ready, and gives the requests that meet. */
+  prepare: () => Promise<WireRequest[]>;
+}
+
+const quietly = async (request: WireRequest) => {
+  const response = await registry().send(request);
+  if (response.status >= 300) throw new Error(`${request.method} ${request.target} was answered ${response.status}`);
+  return response;
+};
+
+async function session(repository: string): Promise<string> {
+  const opened = await quietly({ method: 'POST', target: `/v2/${repository}/blobs/uploads/` });
+  return opened.headers.find(([name]) => name === 'Location')![1];
+}
+
+const RACES: Race[] = [
+  {
+    title: 'Two chunks for one place',
+    about: 'Step both to their Commit, then let one of them commit. The other meets a conflict, looks again, and is refused.',
+    prepare: async () => {
+      const target = await session('race/chunks');
+      return ['first', 'other'].map((body) => ({ method: 'PATCH', target, body, headers: [['Content-Range', '0-4']] }));
+    },
+  },
+  {
+    title: 'Two pushes to one tag',
+    about: 'Both expect the tag as they saw it. Whoever commits second finds it moved, and looks again: no push is lost.',
+    prepare: async () => {
+      const images = await Promise.all([manifestOf('amd64', 'from the first job'), manifestOf('arm64', 'from the second job')]);
+      for (const image of images) await pushAll((request) => quietly(request), 'race/tag', image, image.digest);
+      return images.map((image) => ({ method: 'PUT', target: '/v2/race/tag/manifests/latest', body: image.text, headers: [['Content-Type', image.mediaType]] }));
+    },
+  },
+  {
+    title: 'Delete a blob while a manifest that needs it is pushed',
+    about: 'One of the two must give way: the manifest is refused, or the blob stays.',
+    prepare: async () => {
+      const image = await manifestOf('amd64', 'wanted and unwanted');
+      await pushAll((request) => quietly(request), 'race/blob', image);
+      return [
+        { method: 'PUT', target: '/v2/race/blob/manifests/v1', body: image.text, headers: [['Content-Type', image.mediaType]] },
+        { method: 'DELETE', target: `/v2/race/blob/blobs/${image.layers[0]!.digest}` },
+      ];
+    },
+  },
+  {
+    title: 'Push a blob, alone',
+    about: 'Crash it at any effect, then look into the store: what is left is at most bytes that nothing names.',
+    prepare: async () => {
+      const body = `pushed at ${new Date().toISOString()}`;
+      return [{ method: 'POST', target: `/v2/race/alone/blobs/uploads/?digest=${await digestOf(body)}`, body }];
+    },
+  },
+];
+
+export function Effects() {
+  const [busy, setBusy] = useState(false);
+  const begin = async (race: Race) => {
+    setBusy(true);
+    try {
+      for (const request of await race.prepare()) keep(await registry().begin(request));
+    } catch (error) {
+      tell(`The race could not be set up: ${reason(error)}`, true);
+    } finally {
+      setBusy(false);
+    }
+  };
+  const sweep = async () => keep(await registry().beginSweep(Date.now()));
+  return (
+    <>
+      {isServer.value && (
+        <p class="note">Calls to the server cannot be stepped. What is begun here goes to the registry in this tab.</p>
+      )}
+      <section class="starts" aria-label="Begin calls">
+        {RACES.map((race) => (
+          <article key={race.title} class="card">
+            <h3>{race.title}</h3>
+            <p>{race.about}</p>
+            <button type="button" disabled={busy} onClick={() => void begin(race)}>Begin</button>
+          </article>
+        ))}
+        <article class="card">
+          <h3>A sweep, or a request of your own</h3>
+          <p>Garbage collection is a call like any other. Or build a request and choose “Step through”.</p>
+          <div class="actions">
+            <button type="button" onClick={() => void sweep()}>Begin a sweep</button>
+            <button type="button" class="quiet" onClick={() => go('#/requests')}>Build a request</button>
+          </div>
+        </article>
+      </section>
+      {calls.value.length > 0 ? (
+        <>
+          <p class="line">
+            <span class="muted">With a call in focus: <kbd>s</kbd> steps, <kbd>r</kbd> runs, <kbd>c</kbd> crashes, <kbd>f</kbd> fails.</span>
+            <button type="button" class="quiet" onClick={() => {
+              for (const { id } of calls.value) void registry().drop(id);
+              calls.value = [];
+            }}>Remove all</button>
+          </p>
+          <div class="columns">
+            {calls.value.map((call) => <Column key={call.id} call={call} />)}
+          </div>
+        </>
+      ) : (
+        <p class="empty">No call is under way. Begin one above.</p>
+      )}
+    </>
+  );
+}

@@ -1,0 +1,181 @@
+import { signal, useComputed } from '@preact/signals';
+import { useEffect, useState } from 'preact/hooks';
+import { RegistryResponse, exportImages, importArchive, load } from '../../../js/index.js';
+import type { Imported, RegistryRequest } from '../../../js/index.js';
+import { proxy, registry } from '../remote.js';
+import { isServer, reason, send, snapshot, tell } from '../state.js';
+import { size } from '../words.js';
+
+const repository = signal('');
+const tag = signal('');
+const work = signal<{ what: string; done: number; total: number } | undefined>(undefined);
+const wrong = signal<string | undefined>(undefined);
+const result = signal<Imported | undefined>(undefined);
+
+const told = (what: string, done: number, total: number) => (work.value = { what, done, total });
+
+/** The server as the package sees a registry. */
+async function atServer(request: RegistryRequest): Promise<RegistryResponse> {
+  const headers = Array.isArray(request.headers) ? request.headers : Object.entries(request.headers ?? {});
+  const { status, headers: given, body } = await send({ method: request.method, target: request.target, headers, body: request.body as Blob });
+  const blob = body instanceof Blob ? body : undefined;
+  async function* pieces() {
+    const reader = blob!.stream().getReader();
+    for (let read = await reader.read(); !read.done; read = await reader.read()) yield read.value;
+  }
+  return new RegistryResponse(status, given, blob ? pieces : async function* () {
+    yield body as Uint8Array;
+  }, blob ? undefined : (body as Uint8Array));
+}
+
+/** A name for images that bring none: that of the file. */
+function nameOf(file: File): string {
+  return file.name.toLowerCase().replace(/\.(tar|tgz|gz|oci)/g, '').replace(/[^a-z0-9]+/g, '-').replace(/^-|-$/g, '') || 'imported';
+}
+
+async function take(file: File): Promise<void> {
+  wrong.value = undefined;
+  result.value = undefined;
+  work.value = { what: `Reading ${file.name}`, done: 0, total: file.size };
+  const options = { repository: repository.value || nameOf(file), ...(tag.value && { tag: tag.value }) };
+  try {
+    if (isServer.value) {
+      await load();
+      result.value = await importArchive(atServer, file, { ...options, progress: told });
+    } else {
+      result.value = await registry().imported(file, options, proxy(told));
+    }
+  } catch (error) {
+    wrong.value = reason(error);
+  } finally {
+    work.value = undefined;
+    void listImages();
+  }
+}
+
+async function give(one: { repository: string; tag: string }): Promise<void> {
+  wrong.value = undefined;
+  work.value = { what: `Packing ${one.repository}:${one.tag}`, done: 0, total: 1 };
+  try {
+    const options = { repository: one.repository, reference: one.tag };
+    const blob = isServer.value
+      ? await new Response(exportImages(atServer, { ...options, progress: told })).blob()
+      : await registry().exported(options, proxy(told));
+    const link = document.createElement('a');
+    link.href = URL.createObjectURL(blob);
+    link.download = `${one.repository.replaceAll('/', '-')}-${one.tag}.oci.tar`;
+    link.click();
+    setTimeout(() => URL.revokeObjectURL(link.href), 60_000);
+    tell(`${link.download}: ${size(blob.size)}. Read it with: skopeo inspect oci-archive:${link.download}`);
+  } catch (error) {
+    wrong.value = `The image could not be packed: ${reason(error)}`;
+  } finally {
+    work.value = undefined;
+  }
+}
+
+/** The images of the server. */
+const atTheServer = signal<{ repository: string; tag: string }[]>([]);
+
+async function listImages(): Promise<void> {
+  if (!isServer.value) return;
+  try {
+    const names = async (target: string, field: string) => (((await (await atServer({ method: 'GET', target })).json()) as Record<string, string[]>)[field] ?? []);
+    const images: { repository: string; tag: string }[] = [];
+    for (const name of await names('/v2/_catalog?n=100', 'repositories')) {
+      for (const one of await names(`/v2/${name}/tags/list`, 'tags')) images.push({ repository: name, tag: one });
+    }
+    atTheServer.value = images;
+  } catch (error) {
+    wrong.value = `The server did not list its images: ${reason(error)}`;
+  }
+}
+
+export function Images() {
+  const [over, setOver] = useState(false);
+  useEffect(() => void listImages(), [isServer.value]);
+  const images = useComputed(() =>
+    isServer.value
+      ? atTheServer.value
+      : snapshot.value.records.filter(([key]) => key.startsWith('tag/')).map(([key]) => {
+          const at = key.lastIndexOf(':');
+          return { repository: key.slice(4, at), tag: key.slice(at + 1) };
+        }),
+  );
+  const busy = work.value !== undefined;
+  return (
+    <div class="split">
+      <section class="pane" aria-label="Put an image in">
+        <h2>In</h2>
+        <div
+          class={`drop ${over ? 'over' : ''}`}
+          onDragOver={(event) => {
+            event.preventDefault();
+            setOver(true);
+          }}
+          onDragLeave={() => setOver(false)}
+          onDrop={(event) => {
+            event.preventDefault();
+            setOver(false);
+            const file = event.dataTransfer?.files[0];
+            if (file && !busy) void take(file);
+          }}
+        >
+          <p>Drop an OCI layout or the output of <code>docker save</code> here: .tar or .tar.gz.</p>
+          <label class={busy ? 'button disabled' : 'button'} for="archive">Choose a file</label>
+          <input id="archive" class="hidden" type="file" disabled={busy} onChange={(event) => {
+            const file = event.currentTarget.files?.[0];
+            if (file) void take(file);
+            event.currentTarget.value = '';
+          }} />
+        </div>
+        <div class="grid">
+          <div class="field">
+            <label for="repository">Repository</label>
+            <input id="repository" value={repository.value} placeholder="as the archive says, else the file" spellcheck={false} onInput={(event) => (repository.value = event.currentTarget.value)} />
+          </div>
+          <div class="field">
+            <label for="tag">Tag</label>
+            <input id="tag" value={tag.value} placeholder="as the archive says, else latest" spellcheck={false} onInput={(event) => (tag.value = event.currentTarget.value)} />
+          </div>
+        </div>
+        <div class="running" aria-live="polite">
+          {work.value && (
+            <div class="progress" role="progressbar" aria-label={work.value.what} aria-valuemin={0} aria-valuemax={work.value.total} aria-valuenow={work.value.done}>
+              <progress max={work.value.total || 1} value={work.value.done} aria-hidden="true" />
+              <span>{work.value.what}</span>
+              <span class="muted">{size(work.value.done)} of {size(work.value.total)}</span>
+            </div>
+          )}
+        </div>
+        {wrong.value && <p class="note bad" role="alert">{wrong.value}</p>}
+        {result.value && (
+          <div class="note good" role="status">
+            {result.value.images.map(({ repository, tag, digest }) => <p key={digest + tag}>Pushed <strong>{repository}:{tag}</strong>, {digest.slice(0, 19)}…</p>)}
+            {result.value.notes.map((note, i) => <p key={i}>{note}.</p>)}
+            {!isServer.value && <p><a href="#/store">See it in the store</a>.</p>}
+          </div>
+        )}
+      </section>
+      <section class="pane" aria-label="Get an image out">
+        <h2>Out</h2>
+        {images.value.length === 0 ? (
+          <p class="empty">There is no tagged image yet.</p>
+        ) : (
+          <table>
+            <thead><tr><th>Image</th><th><span class="hidden">Download</span></th></tr></thead>
+            <tbody>
+              {images.value.map((one) => (
+                <tr key={`${one.repository}:${one.tag}`}>
+                  <td><span class="break">{one.repository}:<strong>{one.tag}</strong></span></td>
+                  <td class="right"><button type="button" disabled={busy} aria-label={`Download ${one.repository}:${one.tag}`} onClick={() => void give(one)}>Download</button></td>
+                </tr>
+              ))}
+            </tbody>
+          </table>
+        )}
+        <p class="hint">An image comes out as an OCI layout in a tar archive: <code>skopeo inspect oci-archive:FILE</code>, <code>podman load -i FILE</code>.</p>
+      </section>
+    </div>
+  );
+}

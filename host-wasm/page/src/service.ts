@@ -1,0 +1,190 @@
+/** What the worker does: one registry for the tab, one for replays, and the calls that are under way. */
+import { IndexedDbStorage, Registry } from '../../js/index.js';
+import type { Call } from '../../js/index.js';
+import { SHOWN } from './wire.js';
+import type { CallState, RegistryApi, Which, WireOptions, WireRequest, WireResponse } from './wire.js';
+import type { RegistryResponse } from '../../js/index.js';
+
+/** A call and what it is called. */
+interface UnderWay {
+  call: Call;
+  title: string;
+  request?: WireRequest;
+  sweep: boolean;
+  began: number;
+  response?: WireResponse;
+}
+
+/** Payloads and records are text; what is not is shown by its size. */
+const decoder = new TextDecoder();
+
+export class Service implements RegistryApi {
+  private main: Registry | undefined;
+  private lab: Registry | undefined;
+  private opening: Promise<string | undefined> | undefined;
+  private options = '';
+  private readonly calls = new Map<number, UnderWay>();
+  private readonly watching = new Set<(change: { put: string[]; delete: string[] }) => void>();
+  private next = 1;
+
+  open(options: WireOptions): Promise<string | undefined> {
+    const asked = JSON.stringify(options);
+    // Another tab may have opened it already.
+    if (this.main && this.options === asked) return Promise.resolve(undefined);
+    const before = this.opening ?? Promise.resolve(undefined);
+    this.opening = before.then(async () => {
+      try {
+        if (this.main && this.options === asked) return undefined;
+        this.main?.close();
+        this.main = undefined;
+        this.main = await Registry.open({ ...options, storage: new IndexedDbStorage() });
+        this.main.onChange((change) => this.watching.forEach((told) => told(change)));
+        this.options = asked;
+        return undefined;
+      } catch (error) {
+        return error instanceof Error ? error.message : String(error);
+      }
+    });
+    return this.opening;
+  }
+
+  async openLab(options: WireOptions): Promise<void> {
+    this.lab?.close();
+    this.lab = await Registry.open(options);
+  }
+
+  async send(request: WireRequest, which: Which = 'main'): Promise<WireResponse> {
+    const began = performance.now();
+    const registry = this.registry(which);
+    const response = await registry.send({ ...request, method: request.method });
+    return wire(response, performance.now() - began);
+  }
+
+  /** The response itself, for the service worker. */
+  respond(request: WireRequest): Promise<RegistryResponse> {
+    return this.registry('main').send(request);
+  }
+
+  async begin(request: WireRequest, which: Which = 'main'): Promise<CallState> {
+    const call = this.registry(which).begin(request);
+    return this.keep({ call, title: `${request.method} ${request.target}`, request, sweep: false, began: performance.now() });
+  }
+
+  async beginSweep(now: number): Promise<CallState> {
+    const call = this.registry('main').beginSweep(now);
+    return this.keep({ call, title: 'Sweep', sweep: true, began: performance.now() });
+  }
+
+  async step(id: number): Promise<CallState> {
+    await this.underWay(id).call.step();
+    return this.state(id);
+  }
+
+  async run(id: number): Promise<CallState> {
+    await this.underWay(id).call.run(true);
+    return this.state(id);
+  }
+
+  async crash(id: number): Promise<CallState> {
+    this.underWay(id).call.crash();
+    return this.state(id);
+  }
+
+  async fault(id: number, options: { full?: boolean; afterwards?: boolean }): Promise<CallState> {
+    await this.underWay(id).call.fault(options);
+    return this.state(id);
+  }
+
+  async drop(id: number): Promise<void> {
+    this.calls.get(id)?.call.free();
+    this.calls.delete(id);
+  }
+
+  async snapshot() {
+    const registry = this.registry('main');
+    const records = registry.records().map(([key, value]): [string, string] => [key, decoder.decode(value)]);
+    return { records, objects: registry.objects() };
+  }
+
+  async watch(told: (change: { put: string[]; delete: string[] }) => void): Promise<void> {
+    this.watching.add(told);
+  }
+
+  async exported(options: object, told: (what: string, done: number, total: number) => void): Promise<Blob> {
+    const stream = this.registry('main').export({ ...options, progress: told });
+    return new Response(stream).blob();
+  }
+
+  imported(archive: Blob, options: object, told: (what: string, done: number, total: number) => void) {
+    return this.registry('main').import(archive, { ...options, progress: told });
+  }
+
+  reset(): Promise<void> {
+    return this.registry('main').reset();
+  }
+
+  bugs() {
+    return Registry.bugs();
+  }
+
+  /** How long a manifest GET takes here, on a registry of its own, in microseconds. */
+  async benchmark(): Promise<{ us: number; rounds: number }> {
+    const registry = await Registry.open({ allowSparse: true });
+    const mediaType = 'application/vnd.oci.image.index.v1+json';
+    const body = JSON.stringify({ schemaVersion: 2, mediaType, manifests: [] });
+    const target = '/v2/bench/manifests/v1';
+    await registry.send({ method: 'PUT', target, headers: { 'Content-Type': mediaType }, body });
+    const rounds = 5000;
+    const round = async () => {
+      const began = performance.now();
+      for (let i = 0; i < rounds; i++) await registry.send({ method: 'GET', target });
+      return ((performance.now() - began) * 1000) / rounds;
+    };
+    await round();
+    const us = Math.min(await round(), await round(), await round());
+    registry.close();
+    return { us, rounds };
+  }
+
+  private registry(which: Which): Registry {
+    const registry = which === 'lab' ? this.lab : this.main;
+    if (!registry) throw new Error('the registry is not open');
+    return registry;
+  }
+
+  private keep(underWay: UnderWay): Promise<CallState> {
+    const id = this.next++;
+    this.calls.set(id, underWay);
+    return this.state(id);
+  }
+
+  private underWay(id: number): UnderWay {
+    const underWay = this.calls.get(id);
+    if (!underWay) throw new Error('this call has gone: the worker was started anew; begin it again');
+    return underWay;
+  }
+
+  private async state(id: number): Promise<CallState> {
+    const underWay = this.underWay(id);
+    const { call, title, request, sweep, began } = underWay;
+    if (call.standing === 'Respond' && !sweep) {
+      underWay.response ??= await wire(call.response(), performance.now() - began);
+    }
+    return {
+      id,
+      title,
+      ...(request && { request: { ...request, body: null } }),
+      performed: [...call.performed],
+      effect: call.effect,
+      ...(underWay.response && { response: underWay.response }),
+      ...(sweep && call.standing === 'Respond' && { report: call.report() as Record<string, unknown> }),
+    };
+  }
+}
+
+async function wire(response: RegistryResponse, ms: number): Promise<WireResponse> {
+  const { status, headers, fault } = response;
+  const length = response.inMemory?.length ?? Number(response.header('Content-Length') ?? 0);
+  const body = length <= SHOWN ? await response.bytes() : await new Response(response.stream()).blob();
+  return { status, headers, body, ms, ...(fault && { fault }) };
+}

@@ -1,0 +1,74 @@
+/** What page and worker say to each other: plain values that can be copied. */
+import type { Effect, ExportOptions, Imported, ImportOptions, Outcome, Performed, RegistryOptions, StoredInfo } from '../../js/index.js';
+
+/** A request as it travels. */
+export interface WireRequest {
+  method: string;
+  target: string;
+  headers?: [string, string][];
+  body?: Uint8Array | Blob | string | null;
+  cutAfter?: number;
+  chunked?: boolean;
+}
+
+/** A response as it travels: up to `SHOWN` bytes of its body as they are, a longer body as a blob. */
+export interface WireResponse {
+  status: number;
+  headers: [string, string][];
+  body: Uint8Array | Blob;
+  /** How long it took, in milliseconds. */
+  ms: number;
+  fault?: string;
+}
+
+/** The longest body that travels as bytes. */
+export const SHOWN = 4 << 20;
+
+/** A call under way, as it is shown. */
+export interface CallState {
+  id: number;
+  title: string;
+  request?: WireRequest;
+  performed: Performed[];
+  /** What it asks for now; `Respond` at the end, `Over` after a crash. */
+  effect: Effect;
+  response?: WireResponse;
+  report?: Record<string, unknown>;
+}
+
+/** Which registry a call goes to: that of the tab, or one made for a replay. */
+export type Which = 'main' | 'lab';
+
+/** Settings of a registry that travel. */
+export type WireOptions = Omit<RegistryOptions, 'storage' | 'module' | 'now' | 'random'>;
+
+/** What the tab's registry is asked. */
+export interface RegistryApi {
+  /** Opens the registry, or opens it anew with other options. Gives what went wrong, if anything did. */
+  open(options: WireOptions): Promise<string | undefined>;
+  /** Makes an empty registry in memory, for a replay. */
+  openLab(options: WireOptions): Promise<void>;
+  send(request: WireRequest, which?: Which): Promise<WireResponse>;
+  begin(request: WireRequest, which?: Which): Promise<CallState>;
+  beginSweep(now: number): Promise<CallState>;
+  step(id: number): Promise<CallState>;
+  run(id: number): Promise<CallState>;
+  crash(id: number): Promise<CallState>;
+  fault(id: number, options: { full?: boolean; afterwards?: boolean }): Promise<CallState>;
+  drop(id: number): Promise<void>;
+  snapshot(): Promise<Snapshot>;
+  watch(told: (change: { put: string[]; delete: string[] }) => void): Promise<void>;
+  exported(options: ExportOptions, told: (what: string, done: number, total: number) => void): Promise<Blob>;
+  imported(archive: Blob, options: ImportOptions, told: (what: string, done: number, total: number) => void): Promise<Imported>;
+  reset(): Promise<void>;
+  bugs(): Promise<{ name: string; text: string }[]>;
+  benchmark(): Promise<{ us: number; rounds: number }>;
+}
+
+/** Everything that is stored. */
+export interface Snapshot {
+  records: [string, string][];
+  objects: StoredInfo[];
+}
+
+export type { Effect, Imported, Outcome, Performed };

@@ -1,0 +1,170 @@
+/** Keys, effects and outcomes in plain words. The map of the keys is `core/src/keys.rs`. */
+import type { Effect, Outcome, Performed } from './wire.js';
+
+/** A digest or UUID as people can tell it from others: the whole is in the detail. */
+export function short(text: string): string {
+  return text
+    .replace(/(sha(?:256|512)):([0-9a-f]{8})[0-9a-f]+/g, '$1:$2…')
+    .replace(/([0-9a-f]{8})-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}/g, '$1…');
+}
+
+/** Bytes for people. */
+export function size(bytes: number): string {
+  const units = ['B', 'KiB', 'MiB', 'GiB', 'TiB'];
+  let unit = 0;
+  let value = bytes;
+  while (value >= 1024 && unit < units.length - 1) {
+    value /= 1024;
+    unit++;
+  }
+  return `${unit === 0 || value >= 100 ? Math.round(value) : value.toFixed(1)} ${units[unit]}`;
+}
+
+/** What a record is about. */
+export function about(key: string): string {
+  const at = key.indexOf('/');
+  const [family, rest] = [key.slice(0, at), key.slice(at + 1)];
+  const [repository, target = ''] = rest.split(/[@:](.*)/s) as [string, string?];
+  const [first, second = ''] = target.split('/') as [string, string?];
+  switch (family) {
+    case 'repo':
+      return `the repository ${rest}`;
+    case 'tag':
+      return `the tag ${repository}:${target}`;
+    case 'platforms':
+      return `the list of platforms of ${repository}:${target}`;
+    case 'tagged':
+      return second ? `the note that tag ${second} names ${short(first)}` : `the tags that name ${short(first)}`;
+    case 'left':
+      return `since when no tag names ${short(target)}`;
+    case 'manifest':
+      return target ? `the manifest ${short(target)} in ${repository}` : `the manifests of ${repository}`;
+    case 'payload':
+      return `the text of the manifest ${short(target)}`;
+    case 'referrer':
+      return second ? `${short(second)} as a referrer of ${short(first)}` : `the referrers of ${short(first)}`;
+    case 'link':
+      return target ? `the blob ${short(target)} in ${repository}` : `the blobs of ${repository}`;
+    case 'holder': {
+      const [blob = '', ...holder] = rest.split('/');
+      return holder.join('/') ? `the note that ${holder.join('/')} holds ${short(blob)}` : `who holds ${short(blob)}`;
+    }
+    case 'use':
+      return second ? `the note that ${short(second)} needs ${short(first)}` : `what needs ${short(first)}`;
+    case 'blob':
+      return rest ? `where the bytes of ${short(rest)} are` : 'all blobs';
+    case 'upload':
+      return rest ? `the upload session ${short(rest)}` : 'the upload sessions';
+    case 'part': {
+      const [upload, part] = rest.split('/');
+      return part ? `the part ${short(part)} of session ${short(upload ?? '')}` : `the parts of session ${short(upload ?? '')}`;
+    }
+    default:
+      return key;
+  }
+}
+
+function list(things: string[], most = 4): string {
+  const shown = things.slice(0, most);
+  const more = things.length - shown.length;
+  return shown.join(', ') + (more > 0 ? ` and ${more} more` : '');
+}
+
+/** What an effect asks for. */
+export function asks(effect: Effect): string {
+  switch (effect.effect) {
+    case 'Collect':
+      return `Read the body into memory, ${size(effect.limit)} at most.`;
+    case 'Receive':
+      return `Stream the body into a new part, counting and hashing each byte (${effect.meter.algorithm}${effect.meter.count > 0 ? `, after ${size(effect.meter.count)}` : ''}).`;
+    case 'Assemble':
+      return effect.parts.length === 0
+        ? 'Make an empty content.'
+        : `Make ${effect.parts.length === 1 ? 'the part' : `${effect.parts.length} parts`} into the content ${short(effect.content)}. No byte is copied.`;
+    case 'Load':
+      return `Read the content ${short(effect.content)} whole.`;
+    case 'Measure':
+      return `Read the content ${short(effect.content)} past a ${effect.meter.algorithm} hash.`;
+    case 'Erase':
+      return `Remove ${'part' in effect.target ? `the part ${short(effect.target.part)}` : `the content ${short(effect.target.content)}`}.`;
+    case 'Inventory':
+      return 'List what lies in the storage, and how old it is.';
+    case 'Get':
+      return `Look up ${list(effect.keys.map(about))}.`;
+    case 'Scan':
+      return `List ${about(effect.prefix)}.`;
+    case 'Commit': {
+      const changes = [
+        effect.put.length > 0 && `write ${effect.put.length} ${effect.put.length === 1 ? 'record' : 'records'}`,
+        effect.delete.length > 0 && `delete ${effect.delete.length}`,
+      ].filter(Boolean);
+      const expects = effect.expect.length;
+      return `All at once: ${changes.join(', ') || 'change nothing'}${expects > 0 ? `, if ${expects} ${expects === 1 ? 'thing is' : 'things are'} still so` : ''}. ${effect.durable ? 'It must survive a power cut.' : 'It may be lost in a power cut.'}`;
+    }
+    case 'Respond':
+      return 'The call is over.';
+    case 'Over':
+      return 'The call crashed here. What was done stays done; nobody is answered.';
+  }
+}
+
+/** What came of an effect. */
+export function came({ effect, outcome }: Performed): string {
+  if (outcome && typeof outcome === 'object' && 'fault' in outcome) return `Fault: ${outcome.fault}`;
+  switch (effect.effect) {
+    case 'Get': {
+      const found = (outcome as unknown[]).filter((value) => value !== null).length;
+      const all = effect.keys.length;
+      if (all === 1) return found ? 'It is there.' : 'It is not there.';
+      return found === 0 ? 'None of them is there.' : found === all ? 'All are there.' : `${found} of ${all} are there.`;
+    }
+    case 'Scan': {
+      const count = (outcome as unknown[]).length;
+      return count === 0 ? 'There are none.' : `There ${count === 1 ? 'is 1' : `are ${count}`}.`;
+    }
+    case 'Commit':
+      return outcome === 'Conflict' ? 'Conflict: something is no longer so. Nothing was changed.' : 'Done.';
+    case 'Collect':
+    case 'Receive': {
+      const { end, meter, digest } = outcome as { end: string; meter?: { count: number }; digest?: string };
+      const ends = { whole: 'The body is whole', 'too-large': 'The body is too large', cut: 'The connection broke' }[end];
+      return `${ends}${meter ? `: ${size(meter.count)}${digest ? `, ${short(digest)}` : ''}` : ''}.`;
+    }
+    case 'Load':
+    case 'Measure':
+      return outcome === null ? 'It is not there.' : 'It was read.';
+    case 'Inventory':
+      return `${(outcome as unknown[]).length} listed.`;
+    default:
+      return 'Done.';
+  }
+}
+
+/** Whether an outcome deserves attention. */
+export function troubles(outcome: Outcome): boolean {
+  return outcome === 'Conflict' || (typeof outcome === 'object' && outcome !== null && 'fault' in outcome);
+}
+
+/** What response headers are for. */
+export const HEADERS: Record<string, string> = {
+  accept: 'The media types that the client understands, for manifests.',
+  allow: 'The methods that this endpoint takes.',
+  'content-length': 'How many bytes the body has.',
+  'content-range': 'Which bytes of the whole these are.',
+  'content-type': 'The media type of the body; for a manifest, the one it was pushed with.',
+  'accept-ranges': 'The blob can be asked for in parts, by bytes.',
+  'docker-content-digest': 'The digest of the content: what it is called by what it is.',
+  'docker-distribution-api-version': 'Says that this is a registry that speaks Docker’s API V2.',
+  'docker-upload-uuid': 'The name of the upload session. Clients go by Location instead.',
+  etag: 'The digest once more, for If-None-Match.',
+  link: 'Where the next page is (RFC 8288).',
+  location: 'Where the thing just made is, or where to go on with the upload. Never build this URL yourself.',
+  'oci-chunk-min-length': 'The smallest chunk that is taken, but for the last.',
+  'oci-filters-applied': 'The filter of the request was honoured.',
+  'oci-subject': 'The subject was understood: the referrers API lists this manifest.',
+  'oci-tag': 'A tag that this push made.',
+  range: 'How much of the upload has arrived: first and last byte. 0-0 for an empty session, too.',
+  'retry-after': 'Come again after so many seconds.',
+  'www-authenticate': 'How to say who you are.',
+  'x-content-type-options': 'The browser is not to guess at media types.',
+};

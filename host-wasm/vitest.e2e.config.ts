@@ -1,0 +1,6 @@
+import { defineConfig } from 'vitest/config';
+
+// One browser after the other: the machine may be small.
+export default defineConfig({
+  test: { include: ['e2e/*.test.ts'], testTimeout: 120_000, hookTimeout: 60_000, fileParallelism: false },
+});
