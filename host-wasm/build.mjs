@@ -1,18 +1,19 @@
-// Builds everything that browsers and Node run, into one directory:
+// Builds everything that browsers and Node run, beside this file:
 //
-//   node build.mjs [--out DIRECTORY] [--suite]
+//   node build.mjs [--page | --suite] [--workspace DIRECTORY]
 //
 //   cargo build       the two wasm modules, profile `wasm`
 //   bindgen           the JavaScript and types beside them, at the version of Cargo.lock
 //   wasm-opt          smaller and faster modules
-//   tsc               the npm package, in DIRECTORY/dist
-//   vite build        the page, in DIRECTORY/page
+//   tsc               the npm package, in dist/
+//   vite build        the page, in page-dist/, each file beside its gzip
 //
-// The packages must be installed (`npm ci`). `--suite` builds only the module of the tests under Node.
-// CARGO_TARGET_DIR says where cargo works; without it, in the workspace's own `target`.
+// The packages must be installed (`npm ci`). `--page` leaves the package out, `--suite` builds only the module of the
+// tests under Node. `--workspace` says where the crates are, if not above this directory. CARGO_TARGET_DIR says where
+// cargo works; without it, in the workspace's own `target`.
 
 import { execFileSync } from 'node:child_process';
-import { cpSync, existsSync, mkdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { cpSync, existsSync, mkdirSync, readFileSync, readdirSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { gzipSync } from 'node:zlib';
@@ -20,8 +21,8 @@ import { gzipSync } from 'node:zlib';
 const here = dirname(fileURLToPath(import.meta.url));
 const flag = (name) => process.argv.includes(name);
 const option = (name, standard) => (flag(name) ? process.argv[process.argv.indexOf(name) + 1] : standard);
-const out = resolve(option('--out', here));
-const target = resolve(process.env.CARGO_TARGET_DIR ?? join(here, '..', 'target'));
+const workspace = resolve(option('--workspace', join(here, '..')));
+const target = resolve(process.env.CARGO_TARGET_DIR ?? join(workspace, 'target'));
 const cargo = process.env.CARGO ?? 'cargo';
 
 /** The largest wasm module of the registry that may be shipped, in bytes after gzip. */
@@ -29,16 +30,22 @@ const LIMIT = 400 * 1024;
 
 function run(program, args, options = {}) {
   console.log(`$ ${program} ${args.join(' ')}`);
-  execFileSync(program, args, { stdio: 'inherit', cwd: here, ...options });
+  try {
+    execFileSync(program, args, { stdio: 'inherit', cwd: here, ...options });
+  } catch (error) {
+    // The program has said what was wrong.
+    console.error(`${program} ${args[0]} failed: ${error.status ?? error.message}`);
+    process.exit(1);
+  }
 }
 
 /** Builds one wasm module into `directory`. */
 function module(name, features, directory, optimise) {
   const wasm = ['--package', name, '--target', 'wasm32-unknown-unknown', '--profile', 'wasm', '--locked'];
-  run(cargo, ['build', '--target-dir', target, ...wasm, ...features]);
+  run(cargo, ['build', '--target-dir', target, ...wasm, ...features], { cwd: workspace });
   const built = join(target, 'wasm32-unknown-unknown', 'wasm', `${name.replaceAll('-', '_')}.wasm`);
   mkdirSync(directory, { recursive: true });
-  run(cargo, ['run', '--quiet', '--locked', '--target-dir', target, '--package', 'orlop-wasm-bindgen', '--', built, directory]);
+  run(cargo, ['run', '--quiet', '--locked', '--target-dir', target, '--package', 'orlop-wasm-bindgen', '--', built, directory], { cwd: workspace });
   const file = join(directory, `${name.replaceAll('-', '_')}_bg.wasm`);
   if (optimise) {
     const features = ['--enable-bulk-memory', '--enable-nontrapping-float-to-int', '--enable-sign-ext'];
@@ -79,7 +86,15 @@ if (sizes.registry.gzip > LIMIT) {
 }
 writeFileSync(join(here, 'page', 'pkg', 'sizes.json'), `${JSON.stringify(sizes)}\n`);
 
-rmSync(join(out, 'dist'), { recursive: true, force: true });
-run(process.execPath, [binary('tsc'), '-p', 'tsconfig.package.json', '--outDir', join(out, 'dist')]);
-cpSync(join(here, 'js', 'pkg'), join(out, 'dist', 'pkg'), { recursive: true });
-run(process.execPath, [binary('vite'), 'build', '--outDir', join(out, 'page-dist'), '--emptyOutDir']);
+if (!flag('--page')) {
+  rmSync(join(here, 'dist'), { recursive: true, force: true });
+  run(process.execPath, [binary('tsc'), '-p', 'tsconfig.package.json', '--outDir', join(here, 'dist')]);
+  cpSync(join(here, 'js', 'pkg'), join(here, 'dist', 'pkg'), { recursive: true });
+}
+
+const page = join(here, 'page-dist');
+run(process.execPath, [binary('vite'), 'build', '--outDir', page, '--emptyOutDir']);
+for (const entry of readdirSync(page, { recursive: true, withFileTypes: true })) {
+  const file = join(entry.parentPath, entry.name);
+  if (entry.isFile() && statSync(file).size > 1024) writeFileSync(`${file}.gz`, gzipSync(readFileSync(file), { level: 9 }));
+}

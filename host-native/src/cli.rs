@@ -134,6 +134,10 @@ pub struct Settings {
     /// A sweep removes uploads nobody goes on with, and blobs that no manifest uses. It runs beside the requests.
     #[arg(long, env = "ORLOP_SWEEP_INTERVAL", default_value = "6h", value_name = "TIME", value_parser = time)]
     pub sweep_interval: Duration,
+
+    /// Serve no playground at `/`, only the registry
+    #[arg(long, env = "ORLOP_NO_PLAYGROUND")]
+    pub no_playground: bool,
 }
 
 /// Sweep once.

@@ -23,6 +23,7 @@
 //! | `backup`, [`control`] | a copy of it all as of one moment, and the socket by which it is asked for |
 //! | `space`, `directory`, `fault`, `blocking` | free space, the lock, errors, threads that may wait |
 //! | [`sweep`] | giving space back |
+//! | [`playground`] | the files of the playground, at `/` |
 //! | [`process`], [`log`] | what a server process asks of its system |
 #![forbid(unsafe_code)]
 
@@ -48,6 +49,7 @@ pub mod limits;
 pub mod live;
 pub mod log;
 mod metrics;
+pub mod playground;
 pub mod process;
 mod proxies;
 mod receive;

@@ -6,6 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
+use axum::http::HeaderMap;
+use axum::routing::get;
 use orlop_core::Registry;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
@@ -17,6 +19,7 @@ use crate::crowd::{Crowd, Slot, network_of};
 use crate::http::{Connections, Peer};
 use crate::limits::Limits;
 use crate::live::{Current, Live};
+use crate::playground::File;
 use crate::run::Host;
 use crate::tls::{self, Tls};
 
@@ -43,12 +46,14 @@ pub async fn serve(
     stop: impl Future<Output = ()>,
 ) {
     let doors = vec![Door { listener, tls: None }];
-    serve_doors(doors, host, limits, Current::new(Live::open(registry)), stop).await;
+    serve_doors(doors, &[], host, limits, Current::new(Live::open(registry)), stop).await;
 }
 
-/// Serves the registry at these doors, by settings that may change, until `stop` comes true.
+/// Serves the registry at these doors, by settings that may change, until `stop` comes true. Beside it, the `files`:
+/// whatever none of them is at is the registry's to answer.
 pub async fn serve_doors(
     doors: Vec<Door>,
+    files: &'static [File],
     host: Arc<Host>,
     limits: &Limits,
     current: Current,
@@ -62,7 +67,7 @@ pub async fn serve_doors(
         body_idle: limits.body_idle,
         calls: calls.clone(),
     });
-    let router = Router::new().fallback(answer).with_state(service);
+    let router = router(files).with_state(service);
     let server = Arc::new(Server {
         current,
         clients: Crowd::default(),
@@ -83,6 +88,18 @@ pub async fn serve_doors(
     if timeout(LAST_CALLS, calls.wait()).await.is_err() {
         tracing::warn!(calls = calls.len(), "calls that do not end are given up");
     }
+}
+
+fn router(files: &'static [File]) -> Router<Arc<Service>> {
+    let mut router = Router::new();
+    for file in files {
+        for path in file.paths() {
+            // Files are there to be read; what else is asked at their places, the registry refuses.
+            let read = get(move |headers: HeaderMap| async move { file.answer(&headers) });
+            router = router.route(path, read.fallback(answer));
+        }
+    }
+    router.fallback(answer)
 }
 
 struct Server {

@@ -17,7 +17,7 @@ use crate::run::Host;
 use crate::serve::{Door, serve_doors};
 use crate::sweep::{sweep as sweep_once, sweep_regularly};
 use crate::tls::Tls;
-use crate::{admin, control, log, process, webhooks};
+use crate::{admin, control, log, playground, process, webhooks};
 
 type Done = Result<(), Box<dyn Error>>;
 
@@ -64,7 +64,8 @@ pub async fn serve(settings: &Settings, line: CommandLine) -> Done {
         stop.await;
         process::notify(&[NotifyState::Stopping]);
     };
-    serve_doors(doors, host, &settings.limits(), current, stop).await;
+    let files = if settings.no_playground { &[] } else { playground::FILES };
+    serve_doors(doors, files, host, &settings.limits(), current, stop).await;
     Ok(())
 }
 

@@ -35,9 +35,9 @@ export async function serveFiles(directory = PAGE): Promise<{ url: string; serve
   return { url: `http://localhost:${port}/`, server };
 }
 
-export function launch(): Promise<Browser> {
+export function launch(...more: string[]): Promise<Browser> {
   mkdirSync(SHOTS, { recursive: true });
-  return chromium.launch({ executablePath: CHROMIUM, args: ['--no-sandbox', '--disable-dev-shm-usage'] });
+  return chromium.launch({ executablePath: CHROMIUM, args: ['--no-sandbox', '--disable-dev-shm-usage', ...more] });
 }
 
 /** A tab, and everything that it complained of. */
@@ -50,7 +50,17 @@ export interface Tab {
 }
 
 export async function open(browser: Browser, url: string, options: Parameters<Browser['newContext']>[0] = {}): Promise<Tab> {
-  const context = await browser.newContext({ viewport: { width: 1280, height: 860 }, acceptDownloads: true, ...options });
+  return watched(await browser.newContext({ viewport: { width: 1280, height: 860 }, acceptDownloads: true, ...options }), url);
+}
+
+/** A tab of a browser with a profile in that directory. */
+export async function openProfile(directory: string, url: string): Promise<Tab> {
+  const args = ['--no-sandbox', '--disable-dev-shm-usage'];
+  return watched(await chromium.launchPersistentContext(directory, { executablePath: CHROMIUM, args }), url);
+}
+
+async function watched(context: BrowserContext, url: string): Promise<Tab> {
+  context.setDefaultTimeout(20_000);
   const page = await context.newPage();
   const complaints: string[] = [];
   const strangers: string[] = [];

@@ -45,7 +45,7 @@ export type Outcome =
   | 'Conflict'
   | null
   | Shown
-  | { end: 'whole' | 'too-large' | 'cut'; body?: Shown; meter?: Meter; digest?: string }
+  | { end: 'whole' | 'too-large' | 'cut' | 'no-room'; body?: Shown; meter?: Meter; digest?: string }
   | Shown[]
   | [string, Shown][]
   | { object: StoredObject; size: number; ageMs: number }[]

@@ -134,6 +134,7 @@ impl View for Collected {
             Self::Whole(bytes) => json!({ "end": "whole", "body": bytes.view() }),
             Self::TooLarge => json!({ "end": "too-large" }),
             Self::Cut => json!({ "end": "cut" }),
+            Self::NoRoom => json!({ "end": "no-room" }),
         }
     }
 }

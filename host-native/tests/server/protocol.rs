@@ -56,10 +56,22 @@ fn a_head_that_does_not_come_is_not_waited_for() {
 
 #[test]
 fn a_target_reaches_the_registry_as_it_was_sent() {
-    let server = Started::with(&[]);
+    let server = Started::with(&["--no-playground"]);
     for target in ["/", "/v2/%2e%2e/x", "/v2//", "/v2/a/tags/list?n=%zz", "*"] {
         let status = server.get(target).status;
         assert!((400..500).contains(&status), "{target}: {status}");
     }
     assert_eq!(server.send("BREW", "/v2/", b"").status, 405);
+}
+
+#[test]
+fn a_page_is_served_beside_the_registry() {
+    let server = Started::with(&[]);
+    let page = server.get("/");
+    assert_eq!(page.status, 200);
+    assert!(page.head.to_lowercase().contains("content-security-policy: default-src 'none'"), "{}", page.head);
+    assert!(String::from_utf8_lossy(&page.body).contains("<html"));
+    assert_eq!(server.get("/v2/").status, 200);
+    assert_eq!(server.send("DELETE", "/", b"").status, 404);
+    assert_eq!(server.get("/nothing-here").status, 404);
 }

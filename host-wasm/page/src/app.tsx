@@ -90,7 +90,7 @@ export function App() {
 function Broken({ why }: { why: string }) {
   const advice = /another tab or worker/.test(why)
     ? 'Close the other tab, or go on there.'
-    : /WebAssembly/.test(why)
+    : /WebAssembly|wasm/.test(why)
       ? 'Use a browser that has WebAssembly, and allow it for this site: hardened profiles and some extensions switch it off.'
       : 'Load the page again. If that does not help, the site data may be damaged: clear it in the settings of the browser.';
   return (

@@ -4,7 +4,7 @@ import type { Snapshot } from './wire.js';
 export interface Repository {
   name: string;
   tags: { tag: string; digest: string }[];
-  manifests: { digest: string; kind: string; size: number; named: boolean }[];
+  manifests: { digest: string; kind: string; size: number; named: boolean; kept: boolean }[];
   blobs: { digest: string; size: number; used: boolean }[];
   image(digest: string): ImageNode | undefined;
 }
@@ -75,6 +75,7 @@ export function read({ records, objects }: Snapshot): StoreView {
         digest,
         kind: image(digest)?.kind ?? 'manifest',
         size: field<number>(value, 'size') ?? 0,
+        kept: field(value, 'maintained') === true,
         named: has(`tagged/${name}@${digest}/`) || has(`use/${name}@${digest}/`) || field(value, 'subject') !== undefined,
       })),
       blobs: under(`link/${name}@`).map(([digest]) => ({ digest, size: blobSize(digest), used: has(`use/${name}@${digest}/`) })),

@@ -127,7 +127,7 @@ export function came({ effect, outcome }: Performed): string {
     case 'Collect':
     case 'Receive': {
       const { end, meter, digest } = outcome as { end: string; meter?: { count: number }; digest?: string };
-      const ends = { whole: 'The body is whole', 'too-large': 'The body is too large', cut: 'The connection broke' }[end];
+      const ends = { whole: 'The body is whole', 'too-large': 'The body is too large', cut: 'The connection broke', 'no-room': 'There is no memory for it now' }[end];
       return `${ends}${meter ? `: ${size(meter.count)}${digest ? `, ${short(digest)}` : ''}` : ''}.`;
     }
     case 'Load':

@@ -150,7 +150,7 @@ function Results({ report }: { report: TesterReport }) {
     <section aria-label="Results">
       <p class={report.passed ? 'note good' : 'note bad'} role="status">
         {report.ended ?? (report.passed ? 'The registry does all that counts.' : 'The registry does not do all that it must.')}{' '}
-        {report.checks.length} checks: {count('passed')} hold, {count('failed')} do not, {count('not-offered')} are about what it does not offer.{' '}
+        {report.checks.length} checks: {count('passed')} hold, {count('failed')} do not, {count('not-offered')} could not be done, as it does not offer what they are about.{' '}
         {report.histories.played} random histories of {report.histories.operations} operations, {report.histories.failed} failed;{' '}
         {report.concurrent.played} concurrent ones, {report.concurrent.failures.length} kinds of failure.
       </p>

@@ -85,13 +85,13 @@ export function Effects() {
       <section class="starts" aria-label="Begin calls">
         {RACES.map((race) => (
           <article key={race.title} class="card">
-            <h3>{race.title}</h3>
+            <h2>{race.title}</h2>
             <p>{race.about}</p>
             <button type="button" disabled={busy} onClick={() => void begin(race)}>Begin</button>
           </article>
         ))}
         <article class="card">
-          <h3>A sweep, or a request of your own</h3>
+          <h2>A sweep, or a request of your own</h2>
           <p>Garbage collection is a call like any other. Or build a request and choose “Step through”.</p>
           <div class="actions">
             <button type="button" onClick={() => void sweep()}>Begin a sweep</button>

@@ -122,7 +122,7 @@ export function Images() {
           }}
         >
           <p>Drop an OCI layout or the output of <code>docker save</code> here: .tar or .tar.gz.</p>
-          <label class={busy ? 'button disabled' : 'button'} for="archive">Choose a file</label>
+          <label class="button" for="archive">Choose a file</label>
           <input id="archive" class="hidden" type="file" disabled={busy} onChange={(event) => {
             const file = event.currentTarget.files?.[0];
             if (file) void take(file);

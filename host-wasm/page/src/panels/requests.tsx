@@ -8,6 +8,7 @@ import { registry } from '../remote.js';
 import { copy, digestOf, go, isServer, keep, packed, reason, route, send, snapshot, tell, unpacked } from '../state.js';
 import type { WireRequest, WireResponse } from '../wire.js';
 import { short, size } from '../words.js';
+import { TOURS } from '../tours/tours.js';
 
 /** A request as it is being built. */
 interface Draft {
@@ -49,6 +50,14 @@ const answer = signal<WireResponse | undefined>(undefined);
 const sending = signal(false);
 const past = signal<{ draft: Draft; method: string; target: string; status: number; at: Date }[]>([]);
 
+/** Counts the drafts that did not come of editing the last one. */
+const revision = signal(0);
+
+function take(taken: Draft): void {
+  draft.value = taken;
+  revision.value++;
+}
+
 const change = (some: Partial<Draft>) => (draft.value = { ...draft.value, ...some });
 
 export function Requests() {
@@ -56,7 +65,7 @@ export function Requests() {
   useEffect(() => {
     const given = linked && (unpacked(linked) as Draft | undefined);
     if (given && ENDPOINTS.some(({ id }) => id === given.endpoint)) {
-      draft.value = given;
+      take(given);
       answer.value = undefined;
     } else if (linked) {
       tell('The link does not hold a request. It may have been cut short.', true);
@@ -70,7 +79,7 @@ export function Requests() {
       </section>
       <section class="pane" aria-label="The answer" aria-live="polite">
         <h2>Answer</h2>
-        {answer.value ? <Answer response={answer.value} /> : <p class="muted">Send a request, and its answer stands here.</p>}
+        {answer.value ? <Answer response={answer.value} /> : <Welcome />}
         <History />
       </section>
     </div>
@@ -125,7 +134,7 @@ function Builder({ endpoint }: { endpoint: Endpoint }) {
       <div class="field">
         <label for="endpoint">Endpoint</label>
         <select id="endpoint" value={endpoint.id} onChange={(event) => {
-          draft.value = draftOf(ENDPOINTS.find(({ id }) => id === event.currentTarget.value)!);
+          take(draftOf(ENDPOINTS.find(({ id }) => id === event.currentTarget.value)!));
           answer.value = undefined;
         }}>
           {['Base', 'Pull', 'Push', 'Lists', 'Delete'].map((group) => (
@@ -262,7 +271,7 @@ function BodyField({ kind, text, digest }: { kind: Draft['kind']; text: string; 
           <button type="button" key={value} class={kind === value ? 'chosen' : ''} aria-pressed={kind === value} onClick={() => change({ kind: value })}>{label}</button>
         ))}
       </div>
-      {(kind === 'json' || kind === 'text') && <Editor label="Body of the request" value={text} isJson={kind === 'json'} onChange={(value) => change({ text: value })} />}
+      {(kind === 'json' || kind === 'text') && <Editor label="Body of the request" value={text} revision={revision.value} isJson={kind === 'json'} onChange={(value) => change({ text: value })} />}
       {kind === 'file' && <input type="file" aria-label="File to send" onChange={(event) => (file.value = event.currentTarget.files?.[0])} />}
       {kind !== 'none' && (
         <>
@@ -284,6 +293,20 @@ function BodyField({ kind, text, digest }: { kind: Draft['kind']; text: string; 
   );
 }
 
+/** What stands in the place of an answer that is not there yet. */
+function Welcome() {
+  return (
+    <div class="welcome">
+      <p class="muted">Send a request, and its answer stands here.</p>
+      <p>New to registries? These tours take two minutes each:</p>
+      <ul class="plain">
+        {TOURS.slice(0, 3).map(({ id, title }) => <li key={id}><a href={`#/scenarios/${id}`}>{title}</a></li>)}
+      </ul>
+      <p class="muted">Everything happens in this tab: no request leaves it, and what you push is kept until you reset it.</p>
+    </div>
+  );
+}
+
 function History() {
   if (past.value.length === 0) return null;
   return (
@@ -292,7 +315,7 @@ function History() {
       <ol>
         {past.value.map((one, i) => (
           <li key={past.value.length - i}>
-            <button type="button" class="quiet" onClick={() => (draft.value = one.draft)} title="Take this request up again">
+            <button type="button" class="quiet" onClick={() => take(one.draft)} title="Take this request up again">
               <span class="method">{one.method}</span> <span class="path">{short(one.target)}</span> <Status status={one.status} />
             </button>
           </li>

@@ -59,7 +59,7 @@ function Choice() {
     <section class="starts" aria-label="Tours">
       {TOURS.map(({ id, title, about, steps }) => (
         <article key={id} class="card">
-          <h3>{title}</h3>
+          <h2>{title}</h2>
           <p>{about}</p>
           <p class="muted">{steps.length} steps</p>
           <a class="button" href={`#/scenarios/${id}`}>Begin<span class="hidden">: {title}</span></a>

@@ -93,6 +93,7 @@ function RepositoryNode({ repository }: { repository: Repository }) {
               <button type="button" class="quiet node" onClick={() => (chosen.value = { repository: name, digest: manifest.digest })}>
                 <span class="kind">{manifest.kind}</span> <code>{short(manifest.digest)}</code> <span class="muted">{size(manifest.size)}</span>
               </button>
+              {manifest.kept && <span class="badge">kept by the registry, for its tag</span>}
               {!manifest.named && <span class="badge">nothing names it</span>}
             </li>
           ))}

@@ -1,5 +1,5 @@
 /** A response, for people. */
-import { useEffect, useState } from 'preact/hooks';
+import { useEffect, useId, useState } from 'preact/hooks';
 import { HEADERS, size } from '../words.js';
 import type { WireResponse } from '../wire.js';
 
@@ -39,6 +39,7 @@ function lengthOf({ body }: WireResponse): number {
 
 /** Header fields, each explained on hover and focus. */
 export function HeaderTable({ headers }: { headers: [string, string][] }) {
+  const id = useId();
   if (headers.length === 0) return null;
   return (
     <dl class="headers">
@@ -48,10 +49,10 @@ export function HeaderTable({ headers }: { headers: [string, string][] }) {
           <div key={i}>
             <dt>
               {meaning ? (
-                <button type="button" class="explained" aria-label={`${name}: ${meaning}`}>
-                  {name}
-                  <span class="tip" aria-hidden="true">{meaning}</span>
-                </button>
+                <>
+                  <button type="button" class="explained" aria-describedby={`${id}-${i}`}>{name}</button>
+                  <span class="tip" role="tooltip" id={`${id}-${i}`}>{meaning}</span>
+                </>
               ) : (
                 name
               )}

@@ -41,23 +41,27 @@ export function Column({ call }: { call: CallState }) {
   return (
     <section class="column" aria-label={`Call ${call.id}: ${call.title}`} tabIndex={0} onKeyDown={keys}>
       <header>
-        <h3>
+        <h2>
           <span class="call-number">{call.id}</span> {short(call.title)}
-        </h3>
+        </h2>
         <button type="button" class="quiet icon" onClick={drop} aria-label={`Remove call ${call.id}`}>×</button>
       </header>
       <div class="controls">
         <button type="button" class="primary" disabled={ended || busy} onClick={step}>Step</button>
         <button type="button" disabled={ended || busy} onClick={run}>Run</button>
         <button type="button" disabled={ended || busy} onClick={crash}>Crash here</button>
-        <details class="menu">
-          <summary class={ended ? 'button disabled' : 'button'}>Fail this effect</summary>
-          <div class="choices">
-            <button type="button" disabled={ended || busy} onClick={() => fail({})}>The storage fails before it is done</button>
-            <button type="button" disabled={ended || busy} onClick={() => fail({ afterwards: true })}>It is done, but the storage says it failed</button>
-            <button type="button" disabled={ended || busy} onClick={() => fail({ full: true })}>The disk is full</button>
-          </div>
-        </details>
+        {ended ? (
+          <button type="button" disabled>Fail this effect</button>
+        ) : (
+          <details class="menu">
+            <summary class="button">Fail this effect</summary>
+            <div class="choices">
+              <button type="button" disabled={busy} onClick={() => fail({})}>The storage fails before it is done</button>
+              <button type="button" disabled={busy} onClick={() => fail({ afterwards: true })}>It is done, but the storage says it failed</button>
+              <button type="button" disabled={busy} onClick={() => fail({ full: true })}>The disk is full</button>
+            </div>
+          </details>
+        )}
       </div>
       <ol class="effects">
         {call.performed.map((performed, i) => (

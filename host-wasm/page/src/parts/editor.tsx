@@ -26,7 +26,9 @@ const colours = HighlightStyle.define([
 
 interface Props {
   label: string;
+  /** What stands there at first, and again whenever `revision` changes: between, the text is the user's. */
   value: string;
+  revision: number;
   onChange: (value: string) => void;
   /** Whether it is JSON, and coloured so. */
   isJson: boolean;
@@ -36,7 +38,7 @@ interface Props {
  * A text editor. It lives in a shadow root: there its styles are adopted sheets, which the content security policy
  * allows, instead of style elements, which it does not.
  */
-export function Editor({ label, value, onChange, isJson }: Props) {
+export function Editor({ label, value, revision, onChange, isJson }: Props) {
   const place = useRef<HTMLDivElement>(null);
   const view = useRef<EditorView>(undefined);
   const change = useRef(onChange);
@@ -60,7 +62,7 @@ export function Editor({ label, value, onChange, isJson }: Props) {
           look,
           syntaxHighlighting(colours),
           language.current.of(isJson ? json() : []),
-          EditorView.contentAttributes.of({ 'aria-label': label }),
+          EditorView.contentAttributes.of({ 'aria-label': label, tabindex: '0' }),
           EditorView.updateListener.of((update) => {
             if (update.docChanged) change.current(update.state.doc.toString());
           }),
@@ -75,7 +77,7 @@ export function Editor({ label, value, onChange, isJson }: Props) {
     const made = view.current!;
     const now = made.state.doc.toString();
     if (now !== value) made.dispatch({ changes: { from: 0, to: now.length, insert: value } });
-  }, [value]);
+  }, [revision]);
 
   useEffect(() => {
     view.current!.dispatch({ effects: language.current.reconfigure(isJson ? json() : []) });
