@@ -42,6 +42,7 @@ test.each([
     await expectAccessible(page, `${panel}, ${colorScheme}, ${width}`);
     const over = await page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth);
     expect(over, `${panel} is wider than the window`).toBeLessThanOrEqual(0);
+    await page.evaluate(() => scrollTo(0, 0));
     await page.screenshot({ path: `${SHOTS}/${panel.replace('/', '-')}-${colorScheme}-${width}.png`, fullPage: true });
   }
   expect(complaints).toEqual([]);

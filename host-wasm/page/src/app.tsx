@@ -58,7 +58,7 @@ export function App() {
           <label>
             <span class="hidden">Registry</span>
             <select value={isServer.value ? 'server' : 'tab'} onChange={(event) => (target.value = event.currentTarget.value as Target)}>
-              <option value="tab">Registry in this tab</option>
+              <option value="tab">In this tab</option>
               <option value="server" disabled={!serverThere.value}>This server{serverThere.value ? '' : ' (none)'}</option>
             </select>
           </label>

@@ -72,6 +72,20 @@ function list(things: string[], most = 4): string {
 
 /** What an effect asks for. */
 export function asks(effect: Effect): string {
+  return unstuttered(asked(effect));
+}
+
+/** What came of an effect. */
+export function came(performed: Performed): string {
+  return unstuttered(told(performed));
+}
+
+/** What was shortened at the end of a sentence needs no full stop. */
+function unstuttered(text: string): string {
+  return text.replaceAll('….', '…');
+}
+
+function asked(effect: Effect): string {
   switch (effect.effect) {
     case 'Collect':
       return `Read the body into memory, ${size(effect.limit)} at most.`;
@@ -108,8 +122,7 @@ export function asks(effect: Effect): string {
   }
 }
 
-/** What came of an effect. */
-export function came({ effect, outcome }: Performed): string {
+function told({ effect, outcome }: Performed): string {
   if (outcome && typeof outcome === 'object' && 'fault' in outcome) return `Fault: ${outcome.fault}`;
   switch (effect.effect) {
     case 'Get': {

@@ -151,8 +151,8 @@ function Results({ report }: { report: TesterReport }) {
       <p class={report.passed ? 'note good' : 'note bad'} role="status">
         {report.ended ?? (report.passed ? 'The registry does all that counts.' : 'The registry does not do all that it must.')}{' '}
         {report.checks.length} checks: {count('passed')} hold, {count('failed')} do not, {count('not-offered')} could not be done, as it does not offer what they are about.{' '}
-        {report.histories.played} random histories of {report.histories.operations} operations, {report.histories.failed} failed;{' '}
-        {report.concurrent.played} concurrent ones, {report.concurrent.failures.length} kinds of failure.
+        {report.histories.played} random histories of {report.histories.operations} operations, {report.histories.failed || 'none'} failed;{' '}
+        {report.concurrent.played} concurrent ones, {ways(report.concurrent.failures.length)}.
       </p>
       {failures.length > 0 && (
         <>
@@ -195,6 +195,10 @@ function Results({ report }: { report: TesterReport }) {
       </div>
     </section>
   );
+}
+
+function ways(count: number): string {
+  return count === 0 ? 'none failed' : `which failed in ${count === 1 ? 'one way' : `${count} ways`}`;
 }
 
 function Failed({ failure, replayable }: { failure: FailedHistory; replayable: boolean }) {

@@ -82,7 +82,7 @@ export function Effects() {
       {isServer.value && (
         <p class="note">Calls to the server cannot be stepped. What is begun here goes to the registry in this tab.</p>
       )}
-      <section class="starts" aria-label="Begin calls">
+      <section class={calls.value.length > 0 ? 'starts compact' : 'starts'} aria-label="Begin calls">
         {RACES.map((race) => (
           <article key={race.title} class="card">
             <h2>{race.title}</h2>

@@ -18,12 +18,13 @@ export function Status({ status }: { status: number }) {
   return <span class={`status ${kind}`}>{status === 0 ? 'none' : status} <span class="meaning">{MEANINGS[status] ?? ''}</span></span>;
 }
 
-export function Answer({ response }: { response: WireResponse }) {
+/** `timed`: whether the time it took says something; that of a stepped call is the user's. */
+export function Answer({ response, timed = true }: { response: WireResponse; timed?: boolean }) {
   return (
     <div class="answer">
       <p class="line">
         <Status status={response.status} />
-        <span class="muted">{response.ms < 1 ? `${(response.ms * 1000).toFixed(0)} µs` : `${response.ms.toFixed(1)} ms`}</span>
+        {timed && <span class="muted">{response.ms < 1 ? `${(response.ms * 1000).toFixed(0)} µs` : `${response.ms.toFixed(1)} ms`}</span>}
         <span class="muted">{size(lengthOf(response))}</span>
       </p>
       {response.fault && <p class="note bad">The storage failed: {response.fault}</p>}

@@ -74,7 +74,7 @@ export function Column({ call }: { call: CallState }) {
           </p>
           {call.effect.effect !== 'Respond' && <p>{asks(call.effect)}</p>}
           {!ended && <Detail value={call.effect} />}
-          {call.response && <Answer response={call.response} />}
+          {call.response && <Answer response={call.response} timed={false} />}
           {call.report && <Report report={call.report} />}
         </li>
       </ol>
