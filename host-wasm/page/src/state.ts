@@ -136,10 +136,10 @@ export function refresh(): Promise<void> {
   return refreshing;
 }
 
-/** Asks whether a registry answers where the page came from. */
+/** Asks whether a registry answers where the page came from; without credentials, so that nobody is asked for any yet. */
 async function probe(): Promise<void> {
   try {
-    const response = await fetch('/v2/', { headers: { 'orlop-target': 'server' } });
+    const response = await fetch('/v2/', { headers: { 'orlop-target': 'server' }, credentials: 'omit' });
     serverThere.value = response.headers.get('Docker-Distribution-API-Version') === 'registry/2.0';
   } catch {
     serverThere.value = false;
