@@ -76,9 +76,9 @@ test('what is no image is refused with a reason, and nothing is kept', async () 
   const tab = await open(browser, site.url);
   const broken = new TextEncoder().encode('{"schemaVersion": 2, "layers": "none"');
   const cases: [string, Blob, string][] = [
-    ['text.tar', new Blob(['no archive at all, '.repeat(100)]), 'this is no tar archive'],
+    ['text.tar', new Blob(['no archive at all, '.repeat(100)]), 'This is no tar archive'],
     ['files.tar', tar({ 'hello.txt': 'hello' }), 'it is no image'],
-    ['lacking.tar', layout(image(), 'v1', sha256('layer')), 'the archive lacks the blob'],
+    ['lacking.tar', layout(image(), 'v1', sha256('layer')), 'The archive lacks the blob'],
     ['broken.tar', layout({ ...image(), manifest: broken, digest: sha256(broken) }), 'is not JSON'],
     ['cut.tar', layout().slice(0, 2000), 'ends in the middle of a file'],
   ];

@@ -297,7 +297,8 @@ test('a history that failed is replayed effect by effect', async () => {
   await page.locator('.column').first().waitFor();
   const last = page.locator('.column').last();
   await last.getByRole('button', { name: 'Run' }).click();
-  await last.locator('.effect.respond').waitFor();
+  await last.locator('.status', { hasText: '202' }).waitFor();
+  expect(await last.getAttribute('aria-label')).toContain('PATCH');
   await shot('effects-replay');
 });
 

@@ -69,7 +69,7 @@ async function contentsOf(archive: Blob, options: ImportOptions): Promise<Conten
   try {
     entries = await entriesOf(await unzipped(archive));
   } catch (error) {
-    throw new NotAnImage(`${reason(error)}: drop an OCI layout or the output of \`docker save\`, as .tar or .tar.gz`);
+    throw new NotAnImage(`${reason(error)}: give an OCI layout or the output of docker save, as .tar or .tar.gz`);
   }
   const contents: Contents = { blobs: new Map(), manifests: new Map(), plans: [], notes: [] };
   for (const [name, blob] of entries) {

@@ -203,13 +203,15 @@ function ways(count: number): string {
 
 function Failed({ failure, replayable }: { failure: FailedHistory; replayable: boolean }) {
   const list = said.value[`h${failure.history}`];
+  // What was said after the failure only cleaned up; the commands end before that.
+  const exchanges = failure.curl.match(/^# came:/gm)?.length;
   return (
     <article class="card failure">
       <ol class="plain">{failure.operations.map((operation, i) => <li key={i}>{operation}</li>)}</ol>
       <p>Expected {failure.expected}</p>
       <p>Came {failure.came}</p>
       <div class="actions">
-        {replayable && list && where.value === 'tab' && <button type="button" onClick={() => void replay(list)}>Replay effect by effect</button>}
+        {replayable && list && where.value === 'tab' && <button type="button" onClick={() => void replay(list.slice(0, exchanges))}>Replay effect by effect</button>}
         <button type="button" class="quiet" onClick={() => void copy(failure.curl, 'The commands are')}>Copy as curl</button>
       </div>
     </article>

@@ -90,7 +90,7 @@ export function Effects() {
             <button type="button" disabled={busy} onClick={() => void begin(race)}>Begin</button>
           </article>
         ))}
-        <article class="card">
+        <article class="card own">
           <h2>A sweep, or a request of your own</h2>
           <p>Garbage collection is a call like any other. Or build a request and choose “Step through”.</p>
           <div class="actions">

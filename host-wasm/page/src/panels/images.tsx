@@ -14,6 +14,11 @@ const result = signal<Imported | undefined>(undefined);
 
 const told = (what: string, done: number, total: number) => (work.value = { what, done, total });
 
+/** A reason as a sentence. */
+function sentence(text: string): string {
+  return text[0]!.toUpperCase() + text.slice(1) + (/[.!?…]$/.test(text) ? '' : '.');
+}
+
 /** The server as the package sees a registry. */
 async function atServer(request: RegistryRequest): Promise<RegistryResponse> {
   const headers = Array.isArray(request.headers) ? request.headers : Object.entries(request.headers ?? {});
@@ -148,7 +153,7 @@ export function Images() {
             </div>
           )}
         </div>
-        {wrong.value && <p class="note bad" role="alert">{wrong.value}</p>}
+        {wrong.value && <p class="note bad" role="alert">{sentence(wrong.value)}</p>}
         {result.value && (
           <div class="note good" role="status">
             {result.value.images.map(({ repository, tag, digest }) => <p key={digest + tag}>Pushed <strong>{repository}:{tag}</strong>, {digest.slice(0, 19)}…</p>)}
