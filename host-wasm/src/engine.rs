@@ -71,7 +71,7 @@ impl Options {
             upload_lifetime: time(self.upload_lifetime_ms, standard.upload_lifetime),
             blob_grace: time(self.blob_grace_ms, standard.blob_grace),
             untagged_lifetime: self.untagged_lifetime_ms.map(Duration::from_millis),
-            call_lifetime: standard.call_lifetime,
+            ..standard
         }
     }
 }

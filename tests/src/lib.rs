@@ -7,8 +7,10 @@
 
 pub mod contract;
 pub mod explore;
+#[cfg(feature = "command")]
 pub mod fuzz;
 pub mod image;
+#[cfg(feature = "command")]
 pub mod model;
 pub mod system;
 pub mod tester;

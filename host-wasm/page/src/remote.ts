@@ -71,9 +71,11 @@ export async function stopServing(): Promise<void> {
 /** Passes on what the service worker asks: it has no way to a worker of a page but by the page. */
 export function relay(): void {
   if (!canServe()) return;
-  navigator.serviceWorker.addEventListener('message', (event: MessageEvent<{ fetch?: unknown }>) => {
+  navigator.serviceWorker.addEventListener('message', (event: MessageEvent<{ fetch?: { body: unknown } }>) => {
     const port = event.ports[0];
-    if (event.data?.fetch && port) link?.post({ fetch: event.data.fetch, port }, [port]);
+    const { fetch } = event.data ?? {};
+    const streams = fetch?.body instanceof ReadableStream ? [fetch.body as unknown as Transferable] : [];
+    if (fetch && port) link?.post({ fetch, port }, [port, ...streams]);
   });
   navigator.serviceWorker.startMessages();
 }

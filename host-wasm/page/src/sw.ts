@@ -52,9 +52,11 @@ async function answer(request: Request, url: URL, clientId: string): Promise<Res
     method: request.method,
     target: url.pathname + url.search,
     headers: [...request.headers],
-    body: hasBody ? await request.blob() : null,
+    // As a stream where there is one: a blob would be copied first, and browsers have limits to that.
+    body: hasBody ? (request.body ?? (await request.blob())) : null,
   };
-  page.postMessage({ fetch }, [channel.port2]);
+  const streams = fetch.body instanceof ReadableStream ? [fetch.body as unknown as Transferable] : [];
+  page.postMessage({ fetch }, [channel.port2, ...streams]);
   try {
     const { status, headers, body, error } = await answered;
     if (error) return refusal(503, error);

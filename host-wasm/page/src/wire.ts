@@ -6,7 +6,7 @@ export interface WireRequest {
   method: string;
   target: string;
   headers?: [string, string][];
-  body?: Uint8Array | Blob | string | null;
+  body?: Uint8Array | Blob | string | ReadableStream<Uint8Array> | null;
   cutAfter?: number;
   chunked?: boolean;
 }

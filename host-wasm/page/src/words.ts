@@ -36,7 +36,7 @@ export function about(key: string): string {
     case 'tagged':
       return second ? `the note that tag ${second} names ${short(first)}` : `the tags that name ${short(first)}`;
     case 'left':
-      return `since when no tag names ${short(target)}`;
+      return `since when nothing names ${short(target)}`;
     case 'manifest':
       return target ? `the manifest ${short(target)} in ${repository}` : `the manifests of ${repository}`;
     case 'payload':
@@ -55,6 +55,8 @@ export function about(key: string): string {
       return rest ? `where the bytes of ${short(rest)} are` : 'all blobs';
     case 'upload':
       return rest ? `the upload session ${short(rest)}` : 'the upload sessions';
+    case 'event':
+      return `an event for ${rest.split('/')[0]}`;
     case 'part': {
       const [upload, part] = rest.split('/');
       return part ? `the part ${short(part)} of session ${short(upload ?? '')}` : `the parts of session ${short(upload ?? '')}`;
