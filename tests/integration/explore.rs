@@ -89,8 +89,13 @@ fn all_pairs_where_tags_become_lists() {
 fn triples() {
     let pools = [Pool::usual(), Pool::assembling()];
     if in_full() {
-        for pool in &pools {
-            all("all triples", WITHOUT_FAILURES, pool.choices(3).iter().map(|triple| pool.at_once(triple)));
+        // The large ones last: some minutes are enough for all others, and not for these.
+        for large in [false, true] {
+            for pool in &pools {
+                let triples = pool.choices(3).into_iter().filter(|triple| pool.is_large(triple) == large);
+                let family = if large { "all triples of several sweeps" } else { "all triples" };
+                all(family, WITHOUT_FAILURES, triples.map(|triple| pool.at_once(&triple)));
+            }
         }
         return;
     }

@@ -31,7 +31,9 @@ code { font-family: ui-monospace, monospace; font-size: .92em; overflow-wrap: an
 details { margin: .6rem 0; padding: .6rem .9rem; background: var(--soft); border: 1px solid var(--line);
   border-radius: 8px; } summary { cursor: pointer; }
 .pair { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 20rem), 1fr)); gap: 0 1.5rem; }
-dl { margin: .6rem 0; } dt { color: var(--dim); font-size: .85rem; } dd { margin: 0 0 .5rem; overflow-wrap: anywhere; }
+dl { margin: .6rem 0; } dt { color: var(--dim); font-size: .85rem; } dd { margin: 0 0 .5rem; overflow-wrap: anywhere; max-height: 8rem;
+  overflow-y: auto; } .plain dd { max-height: none; }
+details details { margin: .2rem 0; padding: 0; border: 0; } a.level { color: inherit; text-decoration: none; }
 ol { margin: .5rem 0; padding-left: 1.6rem; }
 table { border-collapse: collapse; width: 100%; } td, th { padding: .45rem .5rem .45rem 0; text-align: left;
   vertical-align: top; border-bottom: 1px solid var(--line); overflow-wrap: anywhere; } td:last-child { width: 9rem; }
@@ -40,7 +42,8 @@ table { border-collapse: collapse; width: 100%; } td, th { padding: .45rem .5rem
 @media (max-width: 30rem) { body { padding: 1.25rem .9rem 3rem; } td:last-child { width: 6rem; } }
 ";
 
-const LEVELS: &str = "<dl><dt>MUST, SHOULD</dt><dd>The OCI distribution specification, or HTTP itself, says so in these
+const LEVELS: &str =
+    "<dl class=\"plain\"><dt>MUST, SHOULD</dt><dd>The OCI distribution specification, or HTTP itself, says so in these
 words: every registry has to, or has to have a reason not to.</dd><dt>DOC</dt><dd>Docker&#8217;s description of its
 registry API says so. It counts for registries that say that they speak this API.</dd><dt>GOOD</dt><dd>No text demands
 it; clients fare better with it. It counts only under the profile <code>strict</code>.</dd></dl>";
@@ -48,7 +51,9 @@ it; clients fare better with it. It counts only under the profile <code>strict</
 /// The page.
 pub(super) fn page(findings: &Findings) -> String {
     let target = escape(&findings.target);
-    let failed: Vec<&Checked> = findings.failed_checks().collect();
+    let mut failed: Vec<&Checked> = findings.failed_checks().collect();
+    // What matters most comes first.
+    failed.sort_by_key(|checked| checked.check.level);
     let wrong = failed.len() + findings.failures.len() + findings.concurrent.1.len();
     let mut page = format!(
         "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><meta name=\"viewport\" \
@@ -57,7 +62,7 @@ pub(super) fn page(findings: &Findings) -> String {
     );
     verdict(&mut page, findings, wrong);
     if !failed.is_empty() {
-        page.push_str("<h2>What it does not do as it must</h2>\n<p>Each has the lines to see it for yourself: paste them into a shell that has <code>curl</code>.</p>\n");
+        page.push_str("<h2>What it does not do as it must</h2>\n<p>What every registry has to do comes first. Each has the lines to see it for yourself: paste them into a shell that has <code>curl</code>.</p>\n");
         failed.iter().for_each(|checked| deviation(&mut page, checked, true));
     }
     histories(&mut page, "Random histories that went wrong", &findings.failures);
@@ -74,7 +79,7 @@ pub(super) fn page(findings: &Findings) -> String {
         page,
         "<h2>How it was tested</h2>\n<p>By requests over HTTP alone, in repositories below <code>{}</code>. {} random \
          histories with {} operations were played, judged by an executable model of a registry, and {} in which several \
-         clients work at once. <code>--seed {}</code> repeats the run.</p>\n<h2>What the levels mean</h2>{LEVELS}\n</body></html>\n",
+         clients work at once. <code>--seed {}</code> repeats the run.</p>\n<h2 id=\"levels\">What the levels mean</h2>{LEVELS}\n</body></html>\n",
         escape(&settings.prefix),
         findings.played.0,
         findings.played.1,
@@ -91,8 +96,18 @@ fn verdict(page: &mut String, findings: &Findings, wrong: usize) {
     let (class, word) = match (&findings.ended, wrong) {
         (Some(_), _) => ("bad", "The test ended before its end.".to_owned()),
         (None, 0) => ("good", "Yes: nothing was found that it does not do as it must.".to_owned()),
-        (None, 1) => ("bad", "Not everything: there is one deviation.".to_owned()),
-        (None, n) => ("bad", format!("Not everything: there are {n} deviations.")),
+        (None, _) => {
+            let (checks, histories) = (findings.failed_checks().count(), wrong - findings.failed_checks().count());
+            let some = |n: usize, one: &str, many: &str| match n {
+                0 => None,
+                1 => Some(format!("one {one}")),
+                n => Some(format!("{n} {many}")),
+            };
+            let parts = [some(checks, "check failed", "checks failed"), some(histories, "history", "histories")];
+            let parts = parts.into_iter().flatten().collect::<Vec<_>>().join(", and ");
+            let verb = if histories > 0 { " went wrong" } else { "" };
+            ("bad", format!("Not everything: {parts}{verb}."))
+        }
     };
     let why = findings.ended.as_ref().map(|why| format!(" {}", escape(why))).unwrap_or_default();
     let failed = count(|found| matches!(found, Found::Failed { counts: true, .. }));
@@ -120,9 +135,10 @@ fn deviation(page: &mut String, checked: &Checked, open: bool) {
     let check = checked.check;
     let _ = writeln!(
         page,
-        "<details{}><summary><span class=\"{}\">&#10007;</span> {} <span class=\"level\">{}</span></summary>\
+        "<details{}><summary><span class=\"{}\">&#10007;</span> {} <a class=\"level\" href=\"#levels\">{}</a></summary>\
          <dl class=\"pair\"><div><dt>Expected</dt><dd>{}</dd></div><div><dt>What came</dt><dd>{}</dd></div></dl>\
-         <div class=\"tag\">Demanded by {}; item {}. To see it:</div><pre>{}</pre></details>",
+         <div class=\"tag\">Demanded by {}; item {}</div><details><summary class=\"tag\">See it with curl</summary>\
+         <pre>{}</pre></details></details>",
         if open { " open" } else { "" },
         if open { "bad" } else { "mild" },
         escape(check.fact),
@@ -146,7 +162,7 @@ fn histories(page: &mut String, title: &str, failures: &[Failure]) {
             page,
             "<details open><summary><span class=\"bad\">&#10007;</span> history {}: {}</summary><ol>{steps}</ol>\
              <dl class=\"pair\"><div><dt>Expected of the last step</dt><dd>{}</dd></div><div><dt>What came</dt><dd>{}</dd>\
-             </div></dl><div class=\"tag\">To see it:</div><pre>{}</pre></details>",
+             </div></dl><details><summary class=\"tag\">See it with curl</summary><pre>{}</pre></details></details>",
             failure.history,
             escape(&failure.expected),
             escape(&failure.expected),
