@@ -159,7 +159,8 @@ impl Found {
                 if path.is_dir() {
                     found.insert(below, None);
                     open.push(path);
-                } else {
+                } else if path.is_file() {
+                    // The server's socket holds nothing.
                     found.insert(below, Some(fs::read(&path)?));
                 }
             }
