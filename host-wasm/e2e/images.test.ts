@@ -72,6 +72,18 @@ test('what skopeo writes goes in, as an OCI layout and as docker-archive', async
   await tab.context.close();
 });
 
+test('the folder of a layout goes in', async () => {
+  const tab = await open(browser, site.url);
+  const source = await fileOf('source.tar', layout());
+  const folder = join(directory, 'unpacked');
+  execFileSync('skopeo', ['copy', '--insecure-policy', `oci-archive:${source}`, `oci:${folder}:v7`]);
+  await go(tab.page, '#/images');
+  await tab.page.locator('#folder').setInputFiles(folder);
+  await tab.page.getByText('Pushed unpacked:v7').waitFor();
+  expect(tab.complaints).toEqual([]);
+  await tab.context.close();
+});
+
 test('what is no image is refused with a reason, and nothing is kept', async () => {
   const tab = await open(browser, site.url);
   const broken = new TextEncoder().encode('{"schemaVersion": 2, "layers": "none"');

@@ -49,8 +49,11 @@ interface Contents {
   notes: string[];
 }
 
+/** An archive, or the files of a layout that was unpacked, by their paths within it. */
+export type Archive = Blob | Map<string, Blob>;
+
 /** Pushes what an archive holds: all of it, or, when anything goes wrong, nothing. */
-export async function importArchive(send: Send, archive: Blob, options: ImportOptions = {}): Promise<Imported> {
+export async function importArchive(send: Send, archive: Archive, options: ImportOptions = {}): Promise<Imported> {
   const contents = await contentsOf(archive, options);
   const pushed = new Pusher(send, contents, options.progress ?? (() => {}));
   try {
@@ -64,10 +67,10 @@ export async function importArchive(send: Send, archive: Blob, options: ImportOp
 }
 
 /** Reads what an archive holds, and checks that it is all there. */
-async function contentsOf(archive: Blob, options: ImportOptions): Promise<Contents> {
+async function contentsOf(archive: Archive, options: ImportOptions): Promise<Contents> {
   let entries: Map<string, Blob>;
   try {
-    entries = await entriesOf(await unzipped(archive));
+    entries = archive instanceof Map ? archive : await entriesOf(await unzipped(archive));
   } catch (error) {
     throw new NotAnImage(`${reason(error)}: give an OCI layout or the output of docker save, as .tar or .tar.gz`);
   }

@@ -20,7 +20,7 @@ export { IndexedDbStorage } from './indexeddb.js';
 export { EngineUnavailable, load } from './engine.js';
 export type { ModuleSource } from './engine.js';
 export { NotAnImage, importArchive } from './import.js';
-export type { Imported, ImportOptions, Progress, Send } from './import.js';
+export type { Archive, Imported, ImportOptions, Progress, Send } from './import.js';
 export { exportImages } from './export.js';
 export type { ExportOptions } from './export.js';
 export { Hasher } from './pkg/orlop_wasm.js';

@@ -6,7 +6,7 @@ import type { ModuleSource } from './engine.js';
 import { exportImages } from './export.js';
 import type { ExportOptions } from './export.js';
 import { importArchive } from './import.js';
-import type { Imported, ImportOptions } from './import.js';
+import type { Archive, Imported, ImportOptions } from './import.js';
 import { MemoryStorage } from './memory.js';
 import { RegistryResponse, lengthOf } from './request.js';
 import type { Body, RegistryRequest } from './request.js';
@@ -162,7 +162,7 @@ export class Registry {
   }
 
   /** Pushes what an archive holds: an OCI layout or what `docker save` wrote. All of it, or nothing. */
-  import(archive: Blob, options: ImportOptions = {}): Promise<Imported> {
+  import(archive: Archive, options: ImportOptions = {}): Promise<Imported> {
     return importArchive((request) => this.send(request), archive, options);
   }
 

@@ -1,6 +1,6 @@
 /** What the worker does: one registry for the tab, one for replays, and the calls that are under way. */
 import { IndexedDbStorage, Registry } from '../../js/index.js';
-import type { Call } from '../../js/index.js';
+import type { Archive, Call } from '../../js/index.js';
 import { SHOWN } from './wire.js';
 import type { CallState, RegistryApi, Which, WireOptions, WireRequest, WireResponse } from './wire.js';
 import type { RegistryResponse } from '../../js/index.js';
@@ -115,7 +115,7 @@ export class Service implements RegistryApi {
     return new Response(stream).blob();
   }
 
-  imported(archive: Blob, options: object, told: (what: string, done: number, total: number) => void) {
+  imported(archive: Archive, options: object, told: (what: string, done: number, total: number) => void) {
     return this.registry('main').import(archive, { ...options, progress: told });
   }
 

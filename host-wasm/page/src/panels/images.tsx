@@ -1,7 +1,7 @@
 import { signal, useComputed } from '@preact/signals';
 import { useEffect, useState } from 'preact/hooks';
 import { RegistryResponse, exportImages, importArchive, load } from '../../../js/index.js';
-import type { Imported, RegistryRequest } from '../../../js/index.js';
+import type { Archive, Imported, RegistryRequest } from '../../../js/index.js';
 import { proxy, registry } from '../remote.js';
 import { isServer, reason, send, snapshot, tell } from '../state.js';
 import { size } from '../words.js';
@@ -34,15 +34,45 @@ async function atServer(request: RegistryRequest): Promise<RegistryResponse> {
 }
 
 /** A name for images that bring none: that of the file. */
-function nameOf(file: File): string {
-  return file.name.toLowerCase().replace(/\.(tar|tgz|gz|oci)/g, '').replace(/[^a-z0-9]+/g, '-').replace(/^-|-$/g, '') || 'imported';
+function nameOf(file: string): string {
+  return file.toLowerCase().replace(/\.(tar|tgz|gz|oci)/g, '').replace(/[^a-z0-9]+/g, '-').replace(/^-|-$/g, '') || 'imported';
 }
 
-async function take(file: File): Promise<void> {
+/** The files of a folder, by their paths within it. */
+function contentsOf(files: Iterable<File>): Archive {
+  return new Map([...files].map((file) => [file.webkitRelativePath.replace(/^[^/]*\//, ''), file]));
+}
+
+/** The same of a folder that was dropped. */
+async function walk(directory: FileSystemDirectoryEntry, path = ''): Promise<Map<string, Blob>> {
+  const found = new Map<string, Blob>();
+  const reader = directory.createReader();
+  for (;;) {
+    // A reader gives some at a time, and none at the end.
+    const entries = await new Promise<FileSystemEntry[]>((resolve, reject) => reader.readEntries(resolve, reject));
+    if (entries.length === 0) return found;
+    for (const entry of entries) {
+      if (entry.isDirectory) {
+        for (const [name, file] of await walk(entry as FileSystemDirectoryEntry, `${path}${entry.name}/`)) found.set(name, file);
+      } else {
+        found.set(path + entry.name, await new Promise<File>((resolve, reject) => (entry as FileSystemFileEntry).file(resolve, reject)));
+      }
+    }
+  }
+}
+
+async function drop(transfer: DataTransfer): Promise<void> {
+  const entry = transfer.items[0]?.webkitGetAsEntry();
+  const file = transfer.files[0];
+  if (entry?.isDirectory) await take(entry.name, await walk(entry as FileSystemDirectoryEntry));
+  else if (file) await take(file.name, file);
+}
+
+async function take(name: string, file: Archive): Promise<void> {
   wrong.value = undefined;
   result.value = undefined;
-  work.value = { what: `Reading ${file.name}`, done: 0, total: file.size };
-  const options = { repository: repository.value || nameOf(file), ...(tag.value && { tag: tag.value }) };
+  work.value = { what: `Reading ${name}`, done: 0, total: file instanceof Blob ? file.size : 1 };
+  const options = { repository: repository.value || nameOf(name), ...(tag.value && { tag: tag.value }) };
   try {
     if (isServer.value) {
       await load();
@@ -122,15 +152,19 @@ export function Images() {
           onDrop={(event) => {
             event.preventDefault();
             setOver(false);
-            const file = event.dataTransfer?.files[0];
-            if (file && !busy) void take(file);
+            if (event.dataTransfer && !busy) void drop(event.dataTransfer).catch((error) => (wrong.value = reason(error)));
           }}
         >
-          <p>Drop an OCI layout or the output of <code>docker save</code> here: .tar or .tar.gz.</p>
-          <label class="button" for="archive">Choose a file</label>
+          <p>Drop an OCI layout or the output of <code>docker save</code> here: a .tar, a .tar.gz, or the folder of a layout.</p>
+          <label class="button" for="archive">Choose a file</label> <label class="button" for="folder">Choose a folder</label>
           <input id="archive" class="hidden" type="file" disabled={busy} onChange={(event) => {
             const file = event.currentTarget.files?.[0];
-            if (file) void take(file);
+            if (file) void take(file.name, file);
+            event.currentTarget.value = '';
+          }} />
+          <input id="folder" class="hidden" type="file" ref={(input) => input?.setAttribute('webkitdirectory', '')} disabled={busy} onChange={(event) => {
+            const files = [...(event.currentTarget.files ?? [])];
+            if (files.length > 0) void take(files[0]!.webkitRelativePath.split('/')[0]!, contentsOf(files));
             event.currentTarget.value = '';
           }} />
         </div>
