@@ -37,7 +37,7 @@ pub(crate) async fn admit(
     request: &http::Request,
 ) -> Result<Admitted, Refused> {
     let access = live.registry.access(request);
-    let unknown = |problem| verdict::unauthorized(&live.identities, &access, problem);
+    let unknown = |problem| verdict::unauthorized(live.identities.challenges(&access, problem), problem);
     let identity = live.identities.identify(headers, client).await.map_err(|problem| {
         metrics().logins_refused.inc();
         Refused { response: unknown(Some(problem)), caller: String::new() }

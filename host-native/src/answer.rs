@@ -85,6 +85,9 @@ async fn call(service: Arc<Service>, live: Arc<Live>, peer: Peer, client: IpAddr
     let (head, body) = request.into_parts();
     let request = described(&head, body.size_hint().exact());
     let mut body = RequestBody::new(body, service.body_idle);
+    if let Some(answer) = live.identities.session(&head, client).await {
+        return Answered { response: with_body(answer, None), body, caller: String::new(), slots: Vec::new() };
+    }
     match admit(&live, &head.headers, &peer, client, &request).await {
         Ok(Admitted { caller, slots }) => {
             let response = make(&service, &live.registry, &caller, &request, &mut body).await;

@@ -5,6 +5,7 @@ mod challenge;
 mod htpasswd;
 mod keys;
 mod passwords;
+mod session;
 mod token;
 pub mod users;
 
@@ -12,13 +13,17 @@ use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use axum::http::request::Parts;
 use axum::http::{HeaderMap, header};
 use orlop_core::caller::Rule;
+use orlop_core::http::Response;
 
 pub(crate) use self::challenge::Problem;
 use self::passwords::Passwords;
+use self::session::Sessions;
 use self::token::Tokens;
 use crate::cli::Auth;
+use crate::verdict::unauthorized;
 
 /// Somebody.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -26,6 +31,8 @@ pub struct Identity {
     user: Option<String>,
     certificate: Arc<[String]>,
     granted: Option<Arc<[Rule]>>,
+    /// Has been told who it is, be it nobody.
+    in_session: bool,
 }
 
 impl Identity {
@@ -42,6 +49,16 @@ impl Identity {
     /// Somebody, on a connection with a certificate of these names.
     pub fn with_certificate(self, names: impl Into<Arc<[String]>>) -> Self {
         Self { certificate: names.into(), ..self }
+    }
+
+    /// Whoever has a token of ours, be it nobody's.
+    fn in_session(user: Option<String>) -> Self {
+        Self { user, in_session: true, ..Self::default() }
+    }
+
+    /// Whether it was asked who it is and has answered, be it that it is nobody.
+    pub(crate) fn has_answered(&self) -> bool {
+        self.in_session || self.granted.is_some() || !self.is_anonymous()
     }
 
     /// Somebody with a token that grants this. The name may be empty.
@@ -91,6 +108,7 @@ pub(crate) struct Identities {
     realm: String,
     passwords: Option<Passwords>,
     tokens: Option<Tokens>,
+    sessions: Option<Sessions>,
 }
 
 impl Identities {
@@ -101,12 +119,17 @@ impl Identities {
     /// When a file cannot be read, or the settings for tokens are not whole.
     pub(crate) fn new(settings: &Auth) -> Result<Self, String> {
         let passwords = settings.htpasswd.as_deref().map(Passwords::open).transpose()?;
-        Ok(Self { realm: settings.realm.clone(), passwords, tokens: Tokens::of(settings)? })
+        let tokens = Tokens::of(settings)?;
+        let sessions = settings.token_url.as_deref().map(Sessions::new).transpose()?;
+        if sessions.is_some() && (passwords.is_none() || tokens.is_some()) {
+            return Err("auth-token-url needs auth-htpasswd, and no other token server".into());
+        }
+        Ok(Self { realm: settings.realm.clone(), passwords, tokens, sessions })
     }
 
     /// Nobody can say who they are.
     pub(crate) fn nobody() -> Self {
-        Self { realm: String::new(), passwords: None, tokens: None }
+        Self { realm: String::new(), passwords: None, tokens: None, sessions: None }
     }
 
     /// Goes on looking at the files.
@@ -144,8 +167,26 @@ impl Identities {
             return passwords.check(&name, &password, from).await.map(|()| Identity::user(name));
         }
         if scheme.eq_ignore_ascii_case("bearer") {
-            return self.tokens.as_ref().ok_or(Problem::Wrong)?.check(rest.trim());
+            return match (&self.tokens, &self.sessions) {
+                (Some(tokens), _) => tokens.check(rest.trim()),
+                (None, Some(sessions)) => {
+                    let line = |user: &str| self.passwords.as_ref()?.line(user);
+                    sessions.check(rest.trim(), line).map(Identity::in_session)
+                }
+                (None, None) => Err(Problem::Wrong),
+            };
         }
         Err(Problem::Malformed)
+    }
+
+    /// The answer to a request for a token of ours, if it is one.
+    pub(crate) async fn session(&self, head: &Parts, from: IpAddr) -> Option<Response> {
+        let sessions = self.sessions.as_ref().filter(|sessions| sessions.is_asked(head))?;
+        let user = match self.identify(&head.headers, from).await {
+            Ok(identity) => identity.name().to_owned(),
+            Err(problem) => return Some(unauthorized(vec![self.basic()], Some(problem))),
+        };
+        let line = self.passwords.as_ref().and_then(|passwords| passwords.line(&user)).unwrap_or_default();
+        Some(sessions.answer(head, &user, &line))
     }
 }

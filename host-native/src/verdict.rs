@@ -6,7 +6,7 @@ use orlop_core::error::{self, Code};
 use orlop_core::http::Response;
 use orlop_core::registry::{Access, Action};
 
-use crate::identity::{Identities, Identity, Problem};
+use crate::identity::{Identity, Problem};
 
 /// What is said of a request before it is made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,7 +25,7 @@ pub(crate) fn verdict(access: &[Access], identity: &Identity, rights: &Rights, c
     let known = token || !identity.is_anonymous();
     // A mount needs more than the first; the core begins an upload instead where that is not allowed (SPEC E14).
     let (allowed, by_rule, reads) = match access.first() {
-        None => (known || !can_ask, false, false),
+        None => (identity.has_answered() || !can_ask, false, false),
         Some(Access::Catalog) => (rights.may_somewhere(Right::List), false, true),
         Some(Access::Anywhere) => (true, false, false),
         Some(Access::DeleteTag(name, tag)) => {
@@ -58,17 +58,14 @@ pub(crate) fn refusal(status: u16, code: Code, message: &str) -> Response {
     error::refusal(status, code, message).with("Docker-Distribution-API-Version", "registry/2.0")
 }
 
-/// The answer to somebody who is to say who it is (SPEC A2, Q1).
-pub(crate) fn unauthorized(identities: &Identities, access: &[Access], problem: Option<Problem>) -> Response {
+/// The answer to somebody who is to say who it is, in one of these ways (SPEC A2, Q1).
+pub(crate) fn unauthorized(challenges: Vec<String>, problem: Option<Problem>) -> Response {
     if problem == Some(Problem::TooMany) {
         return refusal(429, Code::TooManyRequests, Problem::TooMany.message()).with("Retry-After", "60");
     }
     let message = problem.map_or(Code::Unauthorized.meaning(), Problem::message);
-    let challenges = identities.challenges(access, problem);
-    let challenges = challenges.iter().filter_map(|challenge| challenge.to_str().ok());
-    challenges.fold(refusal(401, Code::Unauthorized, message), |response, challenge| {
-        response.with("WWW-Authenticate", challenge)
-    })
+    let refused = refusal(401, Code::Unauthorized, message);
+    challenges.into_iter().fold(refused, |response, challenge| response.with("WWW-Authenticate", challenge))
 }
 
 /// The answer to somebody who may not do that.

@@ -17,6 +17,19 @@ pub struct Auth {
     #[arg(id = "auth_htpasswd", long = "auth-htpasswd", env = "ORLOP_AUTH_HTPASSWD", value_name = "FILE")]
     pub htpasswd: Option<PathBuf>,
 
+    /// Where clients reach this registry for tokens of its own: https://NAME/token
+    ///
+    /// With it, they trade a password for a token that is good for five minutes, and Docker's engine can pull where
+    /// anonymous may. Without it, it asks for a login everywhere.
+    #[arg(
+        id = "auth_token_url",
+        long = "auth-token-url",
+        env = "ORLOP_AUTH_TOKEN_URL",
+        value_name = "URL",
+        value_parser = quotable
+    )]
+    pub token_url: Option<String>,
+
     /// What this registry is called where a password is asked for
     #[arg(
         id = "auth_realm",

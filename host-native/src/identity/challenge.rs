@@ -1,6 +1,5 @@
 //! What a client is told when it must say who it is (RFC 9110, 11.6.1; Docker token authentication; SPEC Q1).
 
-use axum::http::HeaderValue;
 use orlop_core::registry::{Access, Action};
 
 use super::Identities;
@@ -43,21 +42,27 @@ impl Problem {
 }
 
 impl Identities {
-    /// How to say who one is, for a request that needs `access`.
-    pub(crate) fn challenges(&self, access: &[Access], problem: Option<Problem>) -> Vec<HeaderValue> {
-        let bearer = self.tokens.as_ref().map(|tokens| {
-            let mut text = format!("Bearer realm=\"{}\",service=\"{}\"", tokens.realm(), tokens.service());
-            let scopes: Vec<String> = access.iter().filter_map(scope).collect();
-            if !scopes.is_empty() {
-                text += &format!(",scope=\"{}\"", scopes.join(" "));
-            }
-            if let Some(problem) = problem {
-                text += &format!(",error=\"{}\"", problem.error());
-            }
-            text
-        });
-        let basic = self.passwords.as_ref().map(|_| format!("Basic realm=\"{}\",charset=\"UTF-8\"", self.realm));
-        bearer.into_iter().chain(basic).filter_map(|text| HeaderValue::from_str(&text).ok()).collect()
+    /// How to say who one is, for a request that needs `access`. One way only: clients that know two try both.
+    pub(crate) fn challenges(&self, access: &[Access], problem: Option<Problem>) -> Vec<String> {
+        let bearer = match (&self.tokens, &self.sessions) {
+            (Some(tokens), _) => (tokens.realm(), tokens.service()),
+            (None, Some(sessions)) => (sessions.url(), self.realm.as_str()),
+            (None, None) => return self.passwords.iter().map(|_| self.basic()).collect(),
+        };
+        let mut text = format!("Bearer realm=\"{}\",service=\"{}\"", bearer.0, bearer.1);
+        let scopes: Vec<String> = access.iter().filter_map(scope).collect();
+        if !scopes.is_empty() {
+            text += &format!(",scope=\"{}\"", scopes.join(" "));
+        }
+        if let Some(problem) = problem {
+            text += &format!(",error=\"{}\"", problem.error());
+        }
+        vec![text]
+    }
+
+    /// How to say it with a password.
+    pub(super) fn basic(&self) -> String {
+        format!("Basic realm=\"{}\",charset=\"UTF-8\"", self.realm)
     }
 }
 

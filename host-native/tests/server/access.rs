@@ -365,3 +365,35 @@ fn it_is_explained_which_rule_decides() {
     assert_eq!(told, "anonymous: delete in secret/app is denied: no rule speaks of it\n");
     assert!(explain(&["mallory", "pull", "public/app"]).starts_with("there is no user mallory; if there were:\n"));
 }
+
+/// SPEC Q1, Q2: a registry that is its own token server.
+#[test]
+fn a_token_of_our_own_says_who_somebody_is_and_no_more() {
+    let token_url = "auth-token-url = 'https://registry.example/token'\n";
+    let directory = Directory::new(&format!("{token_url}{RULES}"), &["alice", "bob", "root"]);
+    let server = directory.start();
+    let refused = server.get("/v2/team/app/tags/list");
+    let challenge =
+        "Bearer realm=\"https://registry.example/token\",service=\"orlop\",scope=\"repository:team/app:pull\"";
+    assert_eq!((refused.status, refused.header("www-authenticate").as_deref()), (401, Some(challenge)));
+    let token = |user: &str| {
+        let answer =
+            server.send_as(&basic(user), "GET", "/token?service=orlop&scope=repository:secret/app:pull,push", b"");
+        assert_eq!(answer.status, 200, "{answer:?}");
+        let body: serde_json::Value = serde_json::from_slice(&answer.body).unwrap();
+        format!("Authorization: Bearer {}\r\n", body["token"].as_str().unwrap())
+    };
+    let (alice, nobody) = (token("alice"), token(""));
+    assert_eq!(push(&server, &basic("root"), "public/app", "v1", "x").status, 201);
+    assert_eq!(push(&server, &alice, "team/app", "v1", "x").status, 201);
+    assert_eq!(push(&server, &alice, "secret/app", "v1", "x").status, 403);
+    let get = |fields: &str, target: &str| server.send_as(fields, "GET", target, b"").status;
+    assert_eq!((get(&alice, "/v2/"), get(&nobody, "/v2/"), get("", "/v2/")), (200, 200, 401));
+    assert_eq!((get(&nobody, "/v2/public/app/tags/list"), get(&nobody, "/v2/team/app/tags/list")), (200, 401));
+    let wrong = format!("Authorization: Basic {}\r\n", STANDARD.encode("alice:wrong"));
+    assert_eq!((get(&wrong, "/token"), server.send("POST", "/token", b"").status), (401, 405));
+    // Rights and users are those of now.
+    std::fs::write(directory.path("users"), directory.line("alice") + &directory.line("root")).unwrap();
+    eventually(|| get(&alice, "/v2/team/app/tags/list") == 401);
+    assert_eq!(get(&token("alice"), "/v2/team/app/tags/list"), 200);
+}

@@ -1,0 +1,139 @@
+//! Tokens of our own: for clients that want one, as Docker's engine does where nobody may pull as well.
+//!
+//! Such a token says who somebody is, and nothing of what that may do: that is decided for each request. It is worth
+//! nothing once the user is gone or has another password, after five minutes, and after a restart.
+
+use std::time::{Duration, SystemTime};
+
+use axum::http::Method;
+use axum::http::request::Parts;
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use orlop_core::error::{Code, refusal};
+use orlop_core::http::Response;
+use ring::hmac;
+use ring::rand::SystemRandom;
+use serde_json::json;
+
+use super::Problem;
+
+/// How long a token is good. Clients get another by themselves.
+const LIFETIME: Duration = Duration::from_secs(300);
+
+/// Makes tokens, and knows them again.
+pub(super) struct Sessions {
+    url: String,
+    path: String,
+    key: hmac::Key,
+}
+
+impl Sessions {
+    /// Sessions that are begun at that address of ours.
+    pub(super) fn new(url: &str) -> Result<Self, String> {
+        let wrong = || format!("auth-token-url: `{url}` is not where clients reach this registry: https://NAME/token");
+        let parsed: hyper::Uri = url.parse().map_err(|_| wrong())?;
+        let path = parsed.path().to_owned();
+        let reachable = matches!(parsed.scheme_str(), Some("http" | "https")) && parsed.query().is_none();
+        if !reachable || path == "/" || path.starts_with("/v2") {
+            return Err(wrong());
+        }
+        let key = hmac::Key::generate(hmac::HMAC_SHA256, &SystemRandom::new()).map_err(|_| "no random numbers")?;
+        Ok(Self { url: url.into(), path, key })
+    }
+
+    pub(super) fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// Whether a request is for a token.
+    pub(super) fn is_asked(&self, head: &Parts) -> bool {
+        head.uri.path() == self.path
+    }
+
+    /// A token of a user, whose line in the password file is this; of nobody, for an empty name.
+    fn issue(&self, user: &str, line: &str) -> String {
+        let payload = format!("{}.{}.{user}", seconds() + LIFETIME.as_secs(), self.mark(user, line));
+        let payload = URL_SAFE_NO_PAD.encode(payload);
+        format!("{payload}.{}", URL_SAFE_NO_PAD.encode(hmac::sign(&self.key, payload.as_bytes())))
+    }
+
+    /// Whose token it is; `None` is nobody's. `line` is what the password file says of a user now.
+    pub(super) fn check(
+        &self,
+        token: &str,
+        line: impl FnOnce(&str) -> Option<String>,
+    ) -> Result<Option<String>, Problem> {
+        let (payload, signature) = token.split_once('.').ok_or(Problem::Malformed)?;
+        let signature = URL_SAFE_NO_PAD.decode(signature).map_err(|_| Problem::Malformed)?;
+        hmac::verify(&self.key, payload.as_bytes(), &signature).map_err(|_| Problem::Wrong)?;
+        let payload = URL_SAFE_NO_PAD.decode(payload).ok().and_then(|bytes| String::from_utf8(bytes).ok());
+        let payload = payload.ok_or(Problem::Malformed)?;
+        let mut parts = payload.splitn(3, '.');
+        let (Some(end), Some(mark), Some(user)) = (parts.next(), parts.next(), parts.next()) else {
+            return Err(Problem::Malformed);
+        };
+        if end.parse::<u64>().is_ok_and(|end| end < seconds()) {
+            return Err(Problem::Expired);
+        }
+        if user.is_empty() {
+            return Ok(None);
+        }
+        let line = line(user).ok_or(Problem::Wrong)?;
+        if self.mark(user, &line) == mark { Ok(Some(user.into())) } else { Err(Problem::Wrong) }
+    }
+
+    /// Stands for a line of the password file, of which it tells nothing.
+    fn mark(&self, user: &str, line: &str) -> String {
+        let signed = hmac::sign(&self.key, format!("{user}:{line}").as_bytes());
+        URL_SAFE_NO_PAD.encode(&signed.as_ref()[..16])
+    }
+
+    /// The answer to whoever asks for a token: to a user, whose line this is, or to nobody (SPEC Q2).
+    pub(super) fn answer(&self, head: &Parts, user: &str, line: &str) -> Response {
+        if head.method != Method::GET {
+            return refusal(405, Code::Unsupported, "a token is asked for by GET").with("Allow", "GET");
+        }
+        let token = self.issue(user, line);
+        let body = json!({
+            "token": token,
+            "access_token": token,
+            "expires_in": LIFETIME.as_secs(),
+            "issued_at": humantime::format_rfc3339_seconds(SystemTime::now()).to_string(),
+        });
+        Response::new(200).with_bytes("application/json", body.to_string()).with("Cache-Control", "no-store")
+    }
+}
+
+fn seconds() -> u64 {
+    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_is_good_as_long_as_its_line_is() {
+        let sessions = Sessions::new("https://registry.example/token").unwrap();
+        let token = sessions.issue("alice", "hash");
+        let check = |token: &str, line: Option<&str>| sessions.check(token, |_| line.map(String::from));
+        assert_eq!(check(&token, Some("hash")), Ok(Some("alice".into())));
+        assert_eq!(check(&token, Some("other")), Err(Problem::Wrong));
+        assert_eq!(check(&token, None), Err(Problem::Wrong));
+        assert_eq!(check(&sessions.issue("", ""), None), Ok(None));
+        let (_, signature) = token.split_once('.').unwrap();
+        let forged = format!("{}.{signature}", URL_SAFE_NO_PAD.encode("99999999999.x."));
+        assert_eq!(check(&forged, None), Err(Problem::Wrong));
+        let old = URL_SAFE_NO_PAD.encode("1.x.alice");
+        let old = format!("{old}.{}", URL_SAFE_NO_PAD.encode(hmac::sign(&sessions.key, old.as_bytes())));
+        assert_eq!(check(&old, Some("hash")), Err(Problem::Expired));
+        let others = Sessions::new("https://registry.example/token").unwrap();
+        assert_eq!(others.check(&token, |_| Some("hash".into())), Err(Problem::Wrong));
+        for malformed in ["", ".", "a.b", "a"] {
+            assert!(check(malformed, None).is_err());
+        }
+        for wrong in ["registry.example/token", "https://registry.example", "https://registry.example/v2/token", "x"] {
+            assert!(Sessions::new(wrong).is_err(), "{wrong}");
+        }
+    }
+}
