@@ -259,7 +259,7 @@ fn every_dependency_is_used() {
         named.filter(|name| !name.is_empty() && !name.starts_with('#')).map(String::from).collect()
     };
     let workspace = manifest("Cargo.toml").expect("the workspace");
-    let members = ["core", "host-native", "host-wasm", "host-wasm/bindgen", "host-wasm/tester", "tests"];
+    let members = ["core", "host-native", "host-wasm", "host-wasm/bindgen", "host-wasm/tester", "tests", "tests/bench"];
     let mut unused = Vec::new();
     let mut wanted = BTreeSet::new();
     for member in members {

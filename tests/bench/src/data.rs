@@ -1,0 +1,125 @@
+//! Bytes, images and stores to measure with.
+
+use sha2::{Digest, Sha256};
+
+use crate::Outcome;
+use crate::client::{Connection, Way, push_blob, push_manifest};
+
+/// How many bytes are sent at once.
+pub(crate) const PIECE: usize = 256 << 10;
+
+/// A blob that is too large to lie in memory: some random bytes again and again, the first eight of them its own.
+pub(crate) struct Blob {
+    first: Vec<u8>,
+    block: Vec<u8>,
+    pub(crate) length: usize,
+    pub(crate) digest: String,
+}
+
+impl Blob {
+    /// The blob of that number, of `length` bytes: another number, other bytes.
+    pub(crate) fn new(number: u64, length: usize) -> Self {
+        let block = random(0, PIECE.min(length) * if length > 16 * PIECE { 16 } else { 1 });
+        let mut first = block[..PIECE.min(length)].to_vec();
+        first
+            .iter_mut()
+            .zip(number.wrapping_mul(0x9e37_79b9_7f4a_7c15).to_le_bytes())
+            .for_each(|(byte, own)| *byte ^= own);
+        let mut blob = Self { first, block, length, digest: String::new() };
+        let mut hash = Sha256::new();
+        blob.pieces().for_each(|piece| hash.update(piece));
+        blob.digest = written(hash);
+        blob
+    }
+
+    /// Its bytes, piece by piece.
+    pub(crate) fn pieces(&self) -> impl Iterator<Item = &[u8]> {
+        (0..self.length).step_by(PIECE).map(|from| {
+            let most = PIECE.min(self.length - from);
+            if from == 0 {
+                return &self.first[..most];
+            }
+            let at = from % self.block.len();
+            &self.block[at..at + most.min(self.block.len() - at)]
+        })
+    }
+
+    /// Pushes it in a given way.
+    pub(crate) fn push(&self, connection: &mut Connection, repository: &str, way: Way) -> Outcome<()> {
+        push_blob(connection, repository, &self.digest, self.length, self.pieces(), way)
+    }
+}
+
+/// An image: layers and a configuration, and the manifest that names them.
+pub(crate) struct Image {
+    pub(crate) blobs: Vec<Blob>,
+    pub(crate) manifest: Vec<u8>,
+}
+
+impl Image {
+    /// The image of that number, with so many layers of `size` bytes.
+    pub(crate) fn new(number: u64, layers: usize, size: usize) -> Self {
+        let blob = |index: usize| Blob::new(number * 64 + index as u64 + 1, size);
+        let blobs: Vec<Blob> = (0..layers.max(1)).map(blob).collect();
+        let described: Vec<_> = blobs.iter().map(described).collect();
+        let manifest = manifest(&described[0], &described);
+        Self { blobs, manifest }
+    }
+
+    pub(crate) fn digest(&self) -> String {
+        digest(&self.manifest)
+    }
+
+    /// Pushes it as docker does a small one: each blob in a streamed upload, then the manifest.
+    pub(crate) fn push(&self, connection: &mut Connection, repository: &str, tag: &str, way: Way) -> Outcome<()> {
+        for blob in &self.blobs {
+            blob.push(connection, repository, way)?;
+        }
+        push_manifest(connection, repository, tag, &self.manifest)
+    }
+}
+
+fn described(blob: &Blob) -> serde_json::Value {
+    serde_json::json!({
+        "mediaType": "application/octet-stream",
+        "digest": blob.digest,
+        "size": blob.length,
+    })
+}
+
+/// A manifest of these descriptors.
+pub(crate) fn manifest(config: &serde_json::Value, layers: &[serde_json::Value]) -> Vec<u8> {
+    let manifest = serde_json::json!({
+        "schemaVersion": 2,
+        "mediaType": "application/vnd.oci.image.manifest.v1+json",
+        "config": config,
+        "layers": layers,
+    });
+    manifest.to_string().into_bytes()
+}
+
+/// The digest of these bytes, as it is written.
+pub(crate) fn digest(bytes: &[u8]) -> String {
+    written(Sha256::new_with_prefix(bytes))
+}
+
+fn written(hash: Sha256) -> String {
+    let hex: String = hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
+    format!("sha256:{hex}")
+}
+
+/// Bytes that no file system can make smaller: splitmix64 from a seed.
+pub(crate) fn random(seed: u64, length: usize) -> Vec<u8> {
+    let mut state = seed;
+    let words = (0..length.div_ceil(8)).flat_map(|_| next(&mut state).to_le_bytes());
+    words.take(length).collect()
+}
+
+/// The next number of splitmix64.
+pub(crate) fn next(state: &mut u64) -> u64 {
+    *state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    let mut mixed = *state;
+    mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    mixed ^ (mixed >> 31)
+}

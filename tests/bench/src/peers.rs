@@ -1,0 +1,267 @@
+//! The servers that are measured, and how each is started on 127.0.0.1.
+
+use std::fs;
+use std::io::ErrorKind;
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use crate::Outcome;
+use crate::process::Process;
+
+/// How long a server may take to come up: one of a million manifests that was killed may have to check them.
+const START: Duration = Duration::from_secs(60);
+
+/// A server to measure.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, clap::ValueEnum)]
+pub(crate) enum Peer {
+    /// This registry.
+    Orlop,
+    /// github.com/distribution/distribution, version 3.
+    Distribution,
+    /// The same, version 2, as Debian packages it.
+    DockerRegistry,
+    /// The registry that crane brings.
+    Crane,
+    /// The same idea as Orlop's core, in Go.
+    Olareg,
+    /// A registry with a store of its own.
+    Zot,
+    /// A web server that sends files by sendfile: the limit of a pull.
+    Nginx,
+    /// The least that can be done; see `floor`.
+    Floor,
+}
+
+impl Peer {
+    pub(crate) const ALL: [Self; 8] = [
+        Self::Orlop,
+        Self::Distribution,
+        Self::DockerRegistry,
+        Self::Crane,
+        Self::Olareg,
+        Self::Zot,
+        Self::Nginx,
+        Self::Floor,
+    ];
+
+    /// Those that are registries.
+    pub(crate) const REGISTRIES: [Self; 6] =
+        [Self::Orlop, Self::Distribution, Self::DockerRegistry, Self::Crane, Self::Olareg, Self::Zot];
+
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Orlop => "orlop",
+            Self::Distribution => "distribution v3",
+            Self::DockerRegistry => "docker-registry 2",
+            Self::Crane => "crane",
+            Self::Olareg => "olareg",
+            Self::Zot => "zot",
+            Self::Nginx => "nginx sendfile",
+            Self::Floor => "floor",
+        }
+    }
+}
+
+/// Where the programs are, of those that could be had.
+#[derive(Debug)]
+pub(crate) struct Programs {
+    found: Vec<(Peer, PathBuf)>,
+    /// Those that could not be had, and why.
+    pub(crate) missing: Vec<(Peer, String)>,
+}
+
+impl Programs {
+    /// Looks for all of them. `tools` is where tests/peers/install puts what it builds.
+    pub(crate) fn find(orlop: &Path, tools: &Path) -> Outcome<Self> {
+        let mut programs = Self { found: Vec::new(), missing: Vec::new() };
+        for peer in Peer::ALL {
+            let candidates = match peer {
+                Peer::Orlop => vec![orlop.to_owned()],
+                Peer::DockerRegistry => vec!["/usr/bin/docker-registry".into()],
+                Peer::Nginx => vec!["/usr/sbin/nginx".into()],
+                Peer::Floor => vec![std::env::current_exe()?],
+                Peer::Distribution | Peer::Crane | Peer::Olareg | Peer::Zot => {
+                    vec![tools.join("bin").join(peer.name().split(' ').next().unwrap_or_default())]
+                }
+            };
+            match candidates.into_iter().find(|path| path.is_file()) {
+                Some(path) => programs.found.push((peer, fs::canonicalize(path)?)),
+                None => programs.missing.push((peer, why_missing(peer, tools))),
+            }
+        }
+        if programs.get(Peer::Orlop).is_none() {
+            return Err(format!("there is no {}: cargo build --release -p orlop", orlop.display()).into());
+        }
+        Ok(programs)
+    }
+
+    pub(crate) fn get(&self, peer: Peer) -> Option<&Path> {
+        self.found.iter().find(|(found, _)| *found == peer).map(|(_, path)| path.as_path())
+    }
+}
+
+/// What tests/peers/install has left as the reason.
+fn why_missing(peer: Peer, tools: &Path) -> String {
+    let failure = tools.join("bin").join(format!("{}.failure", peer.name()));
+    match fs::read_to_string(failure) {
+        Ok(text) if text.contains("403 Forbidden") => "the Go module proxy of this machine refuses it (403)".into(),
+        Ok(text) => text.lines().last().unwrap_or("it did not build").to_owned(),
+        Err(_) => "not installed".into(),
+    }
+}
+
+/// A server that runs.
+pub(crate) struct Server {
+    pub(crate) peer: Peer,
+    pub(crate) address: SocketAddr,
+    /// How long it took from its start to its first answer.
+    pub(crate) started_in: Duration,
+    child: Child,
+    process: Process,
+}
+
+impl Server {
+    /// Starts `peer` on a free port with its data in `data`, and waits until it answers.
+    pub(crate) fn start(programs: &Programs, peer: Peer, data: &Path, floor: crate::floor::Kind) -> Outcome<Self> {
+        let program = programs.get(peer).ok_or_else(|| format!("there is no {}", peer.name()))?;
+        fs::create_dir_all(data)?;
+        let data = fs::canonicalize(data)?;
+        let address = free_address()?;
+        let mut command = command(program, peer, &data, address, floor)?;
+        let log = fs::File::create(data.join("log"))?;
+        command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
+        let began = Instant::now();
+        let mut child = command.spawn()?;
+        while let Err(error) = TcpStream::connect(address) {
+            if error.kind() != ErrorKind::ConnectionRefused || began.elapsed() > START {
+                child.kill()?;
+                return Err(format!("{} does not answer: {error}", peer.name()).into());
+            }
+            if let Some(status) = child.try_wait()? {
+                let log = fs::read_to_string(data.join("log")).unwrap_or_default();
+                return Err(format!("{} ended with {status}: {log}", peer.name()).into());
+            }
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        // Whoever listens may not yet answer.
+        if !matches!(peer, Peer::Floor | Peer::Nginx) {
+            crate::client::Connection::open(address)?.exchange("GET", "/v2/", "", &[])?;
+        }
+        let started_in = began.elapsed();
+        let process = Process::new(child.id());
+        Ok(Self { peer, address, started_in, child, process })
+    }
+
+    /// The process to ask for what it has used.
+    pub(crate) fn process(&self) -> &Process {
+        &self.process
+    }
+
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Kills it as a crash does.
+    pub(crate) fn crash(mut self) -> Outcome<()> {
+        self.child.kill()?;
+        self.child.wait()?;
+        Ok(())
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        if matches!(self.child.try_wait(), Ok(Some(_))) {
+            return;
+        }
+        let pid = i32::try_from(self.child.id()).ok().and_then(rustix::process::Pid::from_raw);
+        if let Some(pid) = pid {
+            let _ = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
+        }
+        let asked = Instant::now();
+        while asked.elapsed() < Duration::from_secs(10) {
+            if matches!(self.child.try_wait(), Ok(Some(_))) {
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// An address that nobody has; another may take it only in the next moment.
+fn free_address() -> Outcome<SocketAddr> {
+    Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?)
+}
+
+fn command(
+    program: &Path,
+    peer: Peer,
+    data: &Path,
+    address: SocketAddr,
+    floor: crate::floor::Kind,
+) -> Outcome<Command> {
+    let mut command = Command::new(program);
+    let text = |path: &Path| path.to_string_lossy().into_owned();
+    match peer {
+        Peer::Orlop => {
+            command.args(["serve", "--addr", &address.to_string(), "--log", "warn"]);
+            command.args(["--data", &text(&data.join("data"))]);
+        }
+        Peer::Distribution | Peer::DockerRegistry => {
+            let config = data.join("config.yml");
+            fs::write(
+                &config,
+                format!(
+                    "version: 0.1\nlog: {{level: error, accesslog: {{disabled: true}}}}\nstorage:\n  filesystem: \
+                     {{rootdirectory: {}}}\n  delete: {{enabled: true}}\nhttp: {{addr: {address}}}\n",
+                    text(&data.join("data"))
+                ),
+            )?;
+            command.args(["serve", &text(&config)]).env("OTEL_TRACES_EXPORTER", "none");
+        }
+        Peer::Crane => {
+            fs::create_dir_all(data.join("data"))?;
+            command.args(["registry", "serve", "--address", &address.to_string()]);
+            command.args(["--disk", &text(&data.join("data"))]);
+        }
+        Peer::Olareg => {
+            command.args(["serve", "--host", "127.0.0.1", "--port", &address.port().to_string()]);
+            command.args(["--store-type", "dir", "--dir", &text(&data.join("data"))]);
+        }
+        Peer::Zot => {
+            let config = data.join("config.json");
+            let json = serde_json::json!({
+                "storage": { "rootDirectory": data.join("data") },
+                "http": { "address": "127.0.0.1", "port": address.port().to_string() },
+                "log": { "level": "error" },
+            });
+            fs::write(&config, json.to_string())?;
+            command.args(["serve", &text(&config)]);
+        }
+        Peer::Nginx => {
+            fs::create_dir_all(data.join("data"))?;
+            let config = data.join("nginx.conf");
+            // One worker, in the process that was started: its account is the whole of it.
+            fs::write(
+                &config,
+                format!(
+                    "daemon off; master_process off; worker_processes 1; pid {0}/pid; error_log {0}/error error;\n\
+                     events {{ worker_connections 1024; }}\nhttp {{ access_log off; sendfile on; tcp_nopush on; \
+                     sendfile_max_chunk 2m; keepalive_requests 1000000; client_body_temp_path {0}/body; proxy_temp_path \
+                     {0}/proxy; fastcgi_temp_path {0}/fastcgi; uwsgi_temp_path {0}/uwsgi; scgi_temp_path {0}/scgi;\n\
+                     server {{ listen {address}; root {0}/data; }} }}\n",
+                    text(data)
+                ),
+            )?;
+            command.args(["-c", &text(&config), "-p", &text(data)]);
+        }
+        Peer::Floor => {
+            command.args(["floor", floor.name(), &address.port().to_string(), &text(&data.join("data"))]);
+        }
+    }
+    Ok(command)
+}

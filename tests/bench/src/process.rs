@@ -1,0 +1,62 @@
+//! What a server process has used, by its own account in `/proc/PID`.
+
+use std::fs;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::Outcome;
+
+/// How many ticks `/proc` counts in a second: fixed in the interface of Linux.
+const TICKS: f64 = 100.0;
+
+/// A process to ask.
+#[derive(Clone, Debug)]
+pub(crate) struct Process {
+    directory: PathBuf,
+}
+
+impl Process {
+    pub(crate) fn new(pid: u32) -> Self {
+        Self { directory: format!("/proc/{pid}").into() }
+    }
+
+    /// User and system time of all its threads, also of those that have ended. Exact to a tick of 10 ms.
+    pub(crate) fn cpu(&self) -> Outcome<Duration> {
+        let stat = fs::read_to_string(self.directory.join("stat"))?;
+        // The name, in parentheses, may hold anything.
+        let fields: Vec<_> = stat.rsplit_once(')').ok_or("a strange stat")?.1.split_whitespace().collect();
+        let ticks = |index: usize| fields.get(index).and_then(|field| field.parse::<f64>().ok()).unwrap_or_default();
+        Ok(Duration::from_secs_f64((ticks(11) + ticks(12)) / TICKS))
+    }
+
+    /// The memory it holds, in bytes.
+    pub(crate) fn rss(&self) -> Outcome<f64> {
+        self.status("VmRSS:")
+    }
+
+    /// The most memory it has held since [`reset_peak`](Self::reset_peak), in bytes.
+    pub(crate) fn peak(&self) -> Outcome<f64> {
+        self.status("VmHWM:")
+    }
+
+    /// Forgets the most memory it has held.
+    pub(crate) fn reset_peak(&self) -> Outcome<()> {
+        Ok(fs::write(self.directory.join("clear_refs"), "5")?)
+    }
+
+    /// How many bytes it has caused to be written to disks.
+    pub(crate) fn written(&self) -> Outcome<f64> {
+        let io = fs::read_to_string(self.directory.join("io"))?;
+        Ok(field(&io, "write_bytes:").unwrap_or_default())
+    }
+
+    fn status(&self, name: &str) -> Outcome<f64> {
+        let status = fs::read_to_string(self.directory.join("status"))?;
+        Ok(field(&status, name).ok_or("the process has ended")? * 1024.0)
+    }
+}
+
+fn field(text: &str, name: &str) -> Option<f64> {
+    let value = text.lines().find_map(|line| line.strip_prefix(name))?;
+    value.split_whitespace().next()?.parse().ok()
+}

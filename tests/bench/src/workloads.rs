@@ -1,0 +1,205 @@
+//! What is measured. Each workload measures every server in turn, round after round, so that what the machine does
+//! meanwhile hits all of them alike.
+
+mod growth;
+mod image;
+mod memory;
+mod pull;
+mod push;
+mod small;
+mod tags;
+
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use crate::Outcome;
+use crate::floor::Kind;
+use crate::machine::Watch;
+use crate::peers::{Peer, Programs, Server};
+use crate::result::{Line, Sample};
+
+/// Something to measure.
+pub(crate) struct Workload {
+    /// What it is called on the command line.
+    pub(crate) name: &'static str,
+    /// What it is, for people.
+    pub(crate) title: &'static str,
+    /// What to know when reading its table.
+    pub(crate) notes: &'static str,
+    run: fn(&Bench) -> Outcome<Vec<Line>>,
+}
+
+impl Workload {
+    pub(crate) fn measure(&self, bench: &Bench) -> Outcome<Vec<Line>> {
+        (self.run)(bench)
+    }
+}
+
+/// All of them, in the order of the page.
+pub(crate) const ALL: &[Workload] = &[
+    pull::ONE,
+    pull::EIGHT,
+    pull::RANGES,
+    push::STREAMED,
+    push::MONOLITHIC,
+    push::CHUNKS,
+    push::PARALLEL,
+    small::BASE,
+    small::HEAD_BLOB,
+    small::MANIFEST_BY_TAG,
+    small::MANIFEST_BY_DIGEST,
+    image::IMAGES,
+    image::FSYNCS,
+    tags::PAGES,
+    memory::IDLE,
+    memory::PUSHES,
+    memory::MILLION,
+    growth::GROWTH,
+];
+
+/// The workloads whose names begin with one of `names`; all of them if there is none.
+pub(crate) fn chosen(names: &[String]) -> Outcome<Vec<&'static Workload>> {
+    for name in names {
+        if !ALL.iter().any(|workload| workload.name.starts_with(name.as_str())) {
+            let known: Vec<_> = ALL.iter().map(|workload| workload.name).collect();
+            return Err(format!("there is no workload {name}; there are: {}", known.join(" ")).into());
+        }
+    }
+    let is_chosen =
+        |workload: &&Workload| names.is_empty() || names.iter().any(|name| workload.name.starts_with(name.as_str()));
+    Ok(ALL.iter().filter(is_chosen).collect())
+}
+
+/// How to measure.
+pub(crate) struct Bench {
+    pub(crate) programs: Programs,
+    peers: Vec<Peer>,
+    rounds: usize,
+    pub(crate) quick: bool,
+    work: PathBuf,
+}
+
+impl Bench {
+    pub(crate) fn new(
+        programs: Programs,
+        peers: Vec<Peer>,
+        rounds: usize,
+        quick: bool,
+        work: PathBuf,
+    ) -> Outcome<Self> {
+        std::fs::create_dir_all(&work)?;
+        let bench = Self { programs, peers, rounds: if quick { 1 } else { rounds }, quick, work };
+        let _ = std::fs::remove_dir_all(bench.work.join("servers"));
+        Ok(bench)
+    }
+
+    /// Those of `peers` that are there and were asked for.
+    pub(crate) fn among(&self, peers: &[Peer]) -> Vec<Peer> {
+        let asked = |peer: &Peer| self.peers.is_empty() || self.peers.contains(peer);
+        peers.iter().copied().filter(|peer| asked(peer) && self.programs.get(*peer).is_some()).collect()
+    }
+
+    /// The usual amount, or a small one when things are only tried.
+    pub(crate) fn amount<T>(&self, usual: T, quick: T) -> T {
+        if self.quick { quick } else { usual }
+    }
+
+    /// A server with an empty store, which is gone with it.
+    pub(crate) fn fresh(&self, peer: Peer, floor: Kind) -> Outcome<Fresh> {
+        let directory = self.work.join("servers").join(format!("{peer:?}-{:?}", floor).to_lowercase());
+        let _ = std::fs::remove_dir_all(&directory);
+        Ok(Fresh { server: Some(Server::start(&self.programs, peer, &directory, floor)?), directory })
+    }
+
+    /// A directory that stays for the next run.
+    pub(crate) fn kept(&self, name: &str) -> PathBuf {
+        self.work.join("kept").join(name)
+    }
+
+    /// Measures each of these, in turns.
+    pub(crate) fn rounds<T>(
+        &self,
+        subjects: &[T],
+        describe: impl Fn(&T) -> (Peer, String),
+        mut measure: impl FnMut(&T, usize) -> Outcome<Sample>,
+    ) -> Outcome<Vec<Line>> {
+        let line = |subject: &T| {
+            let (peer, variant) = describe(subject);
+            Line { peer, variant, samples: Vec::new() }
+        };
+        let mut lines: Vec<Line> = subjects.iter().map(line).collect();
+        for round in 0..self.rounds {
+            for (subject, line) in subjects.iter().zip(&mut lines) {
+                let sample = measure(subject, round).map_err(|error| format!("{}: {error}", line.peer.name()))?;
+                line.samples.push(sample);
+            }
+        }
+        Ok(lines)
+    }
+}
+
+/// A server with a store of its own, both gone when this is dropped.
+pub(crate) struct Fresh {
+    server: Option<Server>,
+    pub(crate) directory: PathBuf,
+}
+
+impl Fresh {
+    pub(crate) fn server(&self) -> &Server {
+        self.server.as_ref().expect("it runs until it is dropped")
+    }
+}
+
+impl Drop for Fresh {
+    fn drop(&mut self) {
+        self.server = None;
+        let _ = std::fs::remove_dir_all(&self.directory);
+    }
+}
+
+/// What a piece of work has cost a server.
+pub(crate) struct Cost {
+    pub(crate) took: Duration,
+    pub(crate) cpu: f64,
+    pub(crate) peak: f64,
+    others: f64,
+}
+
+impl Cost {
+    /// A sample that knows how busy the machine was.
+    pub(crate) fn sample(&self) -> Sample {
+        Sample { others: self.others, ..Sample::default() }
+    }
+}
+
+/// Does `work` and says what it has cost the server.
+pub(crate) fn costs<T>(server: &Server, work: impl FnOnce() -> Outcome<T>) -> Outcome<(T, Cost)> {
+    let process = server.process();
+    process.reset_peak()?;
+    let (watch, before, began) = (Watch::begin(process)?, process.cpu()?, Instant::now());
+    let done = work()?;
+    let took = began.elapsed();
+    let cpu = process.cpu()?.saturating_sub(before).as_secs_f64();
+    Ok((done, Cost { took, cpu, peak: process.peak()?, others: watch.others()? }))
+}
+
+/// Does the same on so many threads at once, and fails when one of them does.
+pub(crate) fn at_once<T: Send>(count: usize, work: impl Fn(usize) -> Outcome<T> + Sync) -> Outcome<Vec<T>> {
+    std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..count)
+            .map(|index| {
+                let work = &work;
+                scope.spawn(move || work(index))
+            })
+            .collect();
+        threads.into_iter().map(|thread| thread.join().map_err(|_| "a client panicked")?).collect()
+    })
+}
+
+/// Waits until the disk has what was written, so that one server's writing is not another's waiting.
+pub(crate) fn settle() {
+    rustix::fs::sync();
+}
+
+const GIB: f64 = (1u64 << 30) as f64;
+const MIB: f64 = (1u64 << 20) as f64;

@@ -1,0 +1,56 @@
+//! What a request costs as the store grows a thousand times larger.
+
+use super::memory::many;
+use super::small::{measure, request};
+use super::tags::{REPOSITORY, store, tag};
+use super::{Bench, Workload, at_once, costs};
+use crate::Outcome;
+use crate::client::Connection;
+use crate::floor::Kind;
+use crate::peers::{Peer, Server};
+use crate::result::Line;
+
+pub(super) const GROWTH: Workload = Workload {
+    name: "growth",
+    title: "GET and PUT of a manifest by tag, in 1,000 and in 1,000,000 manifests",
+    notes: "Pushes: 8 clients give new tags to a manifest that is there, durable.",
+    run: growth,
+};
+
+fn growth(bench: &Bench) -> Outcome<Vec<Line>> {
+    let large = many(bench);
+    let counts = [(large / 1000).max(10), large];
+    let subjects: Vec<_> = ["get", "push"].into_iter().flat_map(|kind| counts.map(|count| (kind, count))).collect();
+    for count in counts {
+        store(bench, count)?;
+    }
+    bench.rounds(
+        &subjects,
+        |(kind, count)| (Peer::Orlop, format!("{kind}, {count}")),
+        |(kind, count), round| {
+            let server = Server::start(&bench.programs, Peer::Orlop, &store(bench, *count)?, Kind::Answer)?;
+            let target = format!("/v2/{REPOSITORY}/manifests/{}", tag(count / 2));
+            if *kind == "get" {
+                return measure(bench, &server, &request("GET", &target));
+            }
+            let (_, manifest) = Connection::open(server.address)?.exchange("GET", &target, "", &[])?;
+            let times = bench.amount(500, 10);
+            let (_, cost) = costs(&server, || {
+                at_once(8, |client| {
+                    let mut connection = Connection::open(server.address)?;
+                    let media_type = "Content-Type: application/vnd.oci.image.manifest.v1+json\r\n";
+                    for number in 0..times {
+                        let target = format!("/v2/{REPOSITORY}/manifests/growth{round}-{client}-{number}");
+                        connection.exchange("PUT", &target, media_type, &manifest)?.0.expect(&[201])?;
+                    }
+                    Ok(())
+                })
+            })?;
+            let pushed = (8 * times) as f64;
+            Ok(cost
+                .sample()
+                .with("CPU µs/request", cost.cpu * 1e6 / pushed)
+                .with("requests/s", pushed / cost.took.as_secs_f64()))
+        },
+    )
+}

@@ -1,0 +1,126 @@
+//! Pulling large blobs out of the page cache.
+
+use std::fs::File;
+use std::io::Write;
+
+use super::{Bench, Fresh, GIB, MIB, Workload, at_once, costs};
+use crate::Outcome;
+use crate::client::{Connection, Way};
+use crate::data::{Blob, next};
+use crate::floor::Kind;
+use crate::peers::Peer;
+use crate::result::{Line, Sample};
+
+pub(super) const ONE: Workload = Workload {
+    name: "pull-1",
+    title: "Pull of 1 GiB, 1 client",
+    notes: "From the page cache; the client throws the bytes away in the kernel. nginx with sendfile is the limit.",
+    run: |bench| whole(bench, 1),
+};
+
+pub(super) const EIGHT: Workload = Workload {
+    name: "pull-8",
+    title: "Pull of 1 GiB, 8 clients at once",
+    notes: "As above. nginx has one worker process.",
+    run: |bench| whole(bench, 8),
+};
+
+pub(super) const RANGES: Workload = Workload {
+    name: "pull-ranges",
+    title: "Ranges of 1 MiB, 8 clients",
+    notes: "Single: one range a request, anywhere in 1 GiB. Multi: two ranges of 512 KiB a request, answered as \
+            multipart by those that can.",
+    run: ranges,
+};
+
+/// The servers, each with the blob, and where it is there.
+fn with_blob(bench: &Bench) -> Outcome<Vec<(Fresh, String)>> {
+    let blob = Blob::new(1, bench.amount(1 << 30, 64 << 20));
+    let peers = bench.among(&[&Peer::REGISTRIES[..], &[Peer::Nginx]].concat());
+    let start = |peer: Peer| {
+        let fresh = bench.fresh(peer, Kind::Answer)?;
+        if peer == Peer::Nginx {
+            let mut file = File::create(fresh.directory.join("data/blob"))?;
+            blob.pieces().try_for_each(|piece| file.write_all(piece))?;
+            return Ok((fresh, "/blob".into()));
+        }
+        let mut connection = Connection::open(fresh.server().address)?;
+        blob.push(&mut connection, "bench/pull", Way::Monolithic)?;
+        Ok((fresh, format!("/v2/bench/pull/blobs/{}", blob.digest)))
+    };
+    let servers = peers.into_iter().map(start).collect();
+    super::settle();
+    servers
+}
+
+fn whole(bench: &Bench, clients: usize) -> Outcome<Vec<Line>> {
+    let servers = with_blob(bench)?;
+    // Enough that a tick of the clock does not matter.
+    let times = bench.amount(8 / clients, 1);
+    bench.rounds(
+        &servers,
+        |(fresh, _)| (fresh.server().peer, String::new()),
+        |(fresh, target), _| {
+            let address = fresh.server().address;
+            let (pulled, cost) = costs(fresh.server(), || {
+                at_once(clients, |_| {
+                    let mut connection = Connection::open(address)?;
+                    let mut pulled = 0;
+                    for _ in 0..times {
+                        connection.begin("GET", target, "")?;
+                        let head = connection.head()?;
+                        head.expect(&[200])?;
+                        pulled += connection.discard(&head)?;
+                    }
+                    Ok(pulled)
+                })
+            })?;
+            Ok(figures(pulled.iter().sum(), &cost))
+        },
+    )
+}
+
+fn ranges(bench: &Bench) -> Outcome<Vec<Line>> {
+    let servers = with_blob(bench)?;
+    let subjects: Vec<_> =
+        ["single", "multi"].into_iter().flat_map(|kind| servers.iter().map(move |s| (kind, s))).collect();
+    let (requests, length) = (bench.amount(1000, 20), bench.amount(1 << 30, 64 << 20));
+    let describe = |(kind, (fresh, _)): &(&str, &(Fresh, String))| (fresh.server().peer, (*kind).into());
+    bench.rounds(&subjects, describe, |(kind, (fresh, target)), _| {
+        let (pulled, cost) = costs(fresh.server(), || {
+            at_once(8, |client| {
+                let mut connection = Connection::open(fresh.server().address)?;
+                let (mut state, mut pulled) = (client as u64, 0);
+                for _ in 0..requests {
+                    let from = next(&mut state) % (length - (2 << 20));
+                    let range = match *kind {
+                        "single" => format!("{from}-{}", from + (1 << 20) - 1),
+                        _ => {
+                            let second = from + (1 << 20);
+                            format!("{from}-{},{second}-{}", from + (512 << 10) - 1, second + (512 << 10) - 1)
+                        }
+                    };
+                    connection.begin("GET", target, &format!("Range: bytes={range}\r\n"))?;
+                    let head = connection.head()?;
+                    head.expect(&[206, 200])?;
+                    if head.status == 200 {
+                        // It sends the whole: that would take for ever.
+                        connection = Connection::open(fresh.server().address)?;
+                        continue;
+                    }
+                    pulled += connection.discard(&head)?;
+                }
+                Ok(pulled)
+            })
+        })?;
+        Ok(figures(pulled.iter().sum(), &cost))
+    })
+}
+
+fn figures(bytes: usize, cost: &super::Cost) -> Sample {
+    let gib = bytes as f64 / GIB;
+    cost.sample()
+        .with("CPU s/GiB", cost.cpu / gib)
+        .with("GB/s", bytes as f64 / 1e9 / cost.took.as_secs_f64())
+        .with("peak MiB", cost.peak / MIB)
+}

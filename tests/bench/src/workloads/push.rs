@@ -1,0 +1,110 @@
+//! Pushing large blobs.
+
+use super::{Bench, GIB, MIB, Workload, at_once, costs, settle};
+use crate::Outcome;
+use crate::client::{Connection, Way};
+use crate::data::Blob;
+use crate::floor::Kind;
+use crate::peers::Peer;
+use crate::result::Line;
+
+pub(super) const STREAMED: Workload = Workload {
+    name: "push-streamed",
+    title: "Push of 1 GiB as docker does, 1 client",
+    notes: "One PATCH in chunks of 256 KiB without a length, then an empty PUT, to an empty store. The floor \
+            receives, hashes with SHA-256, writes and calls fdatasync once; plain HTTP, monolithic, on one thread. Who \
+            is durable to what degree: see `fsyncs`.",
+    run: |bench| one(bench, Way::Streamed),
+};
+
+pub(super) const MONOLITHIC: Workload = Workload {
+    name: "push-whole",
+    title: "Push of 1 GiB in one PUT, 1 client",
+    notes: "As above.",
+    run: |bench| one(bench, Way::Monolithic),
+};
+
+pub(super) const CHUNKS: Workload = Workload {
+    name: "push-chunks",
+    title: "Push of 1 GiB in PATCHes of 4 MiB, 1 client",
+    notes: "As above; Orlop makes each chunk durable before it acknowledges it.",
+    run: |bench| one(bench, Way::Chunked(4 << 20)),
+};
+
+pub(super) const PARALLEL: Workload = Workload {
+    name: "push-parallel",
+    title: "64 pushes of 10 MB at once",
+    notes: "Each streamed, on a connection of its own, to one repository.",
+    run: parallel,
+};
+
+fn peers(bench: &Bench) -> Vec<Peer> {
+    bench.among(&[&Peer::REGISTRIES[..], &[Peer::Floor]].concat())
+}
+
+fn one(bench: &Bench, way: Way) -> Outcome<Vec<Line>> {
+    let length = bench.amount(1 << 30, 64 << 20);
+    let blob = Blob::new(2, length);
+    bench.rounds(
+        &peers(bench),
+        |peer| (*peer, String::new()),
+        |peer, _| {
+            settle();
+            let fresh = bench.fresh(*peer, Kind::Push)?;
+            let mut connection = Connection::open(fresh.server().address)?;
+            let written = fresh.server().process().written()?;
+            let ((), cost) = costs(fresh.server(), || {
+                if *peer == Peer::Floor {
+                    to_floor(&blob, &mut connection)
+                } else {
+                    blob.push(&mut connection, "bench/push", way)
+                }
+            })?;
+            let written = fresh.server().process().written()? - written;
+            Ok(cost
+                .sample()
+                .with("CPU s/GiB", cost.cpu * GIB / length as f64)
+                .with("GB/s", length as f64 / 1e9 / cost.took.as_secs_f64())
+                .with("peak MiB", cost.peak / MIB)
+                .with("written/pushed", written / length as f64))
+        },
+    )
+}
+
+fn parallel(bench: &Bench) -> Outcome<Vec<Line>> {
+    const CLIENTS: usize = 64;
+    let length = bench.amount(10_000_000, 1_000_000);
+    let blobs: Vec<_> = (0..CLIENTS as u64).map(|number| Blob::new(100 + number, length)).collect();
+    bench.rounds(
+        &peers(bench),
+        |peer| (*peer, String::new()),
+        |peer, _| {
+            settle();
+            let fresh = bench.fresh(*peer, Kind::Push)?;
+            let (_, cost) = costs(fresh.server(), || {
+                at_once(CLIENTS, |client| {
+                    let mut connection = Connection::open(fresh.server().address)?;
+                    let blob = &blobs[client];
+                    if *peer == Peer::Floor {
+                        to_floor(blob, &mut connection)
+                    } else {
+                        blob.push(&mut connection, "bench/push", Way::Streamed)
+                    }
+                })
+            })?;
+            let bytes = (length * CLIENTS) as f64;
+            Ok(cost
+                .sample()
+                .with("CPU s/GiB", cost.cpu * GIB / bytes)
+                .with("GB/s", bytes / 1e9 / cost.took.as_secs_f64())
+                .with("peak MiB", cost.peak / MIB))
+        },
+    )
+}
+
+/// The floor knows no uploads: it takes one PUT.
+fn to_floor(blob: &Blob, connection: &mut Connection) -> Outcome<()> {
+    connection.begin("PUT", "/", &format!("Content-Length: {}\r\n", blob.length))?;
+    blob.pieces().try_for_each(|piece| connection.send(piece))?;
+    connection.head()?.expect(&[201])
+}

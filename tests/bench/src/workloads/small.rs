@@ -1,0 +1,85 @@
+//! Small questions on 64 connections.
+
+use std::time::Duration;
+
+use super::{Bench, Fresh, MIB, Workload, costs};
+use crate::Outcome;
+use crate::client::{Connection, Way};
+use crate::data::Image;
+use crate::floor::Kind;
+use crate::load::load;
+use crate::peers::Peer;
+use crate::result::{Line, Sample};
+
+/// How many connections ask at once.
+const CONNECTIONS: usize = 64;
+
+pub(super) const BASE: Workload = Workload {
+    name: "small-base",
+    title: "GET /v2/, 64 connections",
+    notes: "",
+    run: |bench| ask(bench, |_| ("GET", "/v2/".into())),
+};
+
+pub(super) const HEAD_BLOB: Workload = Workload {
+    name: "small-head-blob",
+    title: "HEAD of a blob, 64 connections",
+    notes: "",
+    run: |bench| ask(bench, |image| ("HEAD", format!("/v2/bench/small/blobs/{}", image.blobs[0].digest))),
+};
+
+pub(super) const MANIFEST_BY_TAG: Workload = Workload {
+    name: "small-tag",
+    title: "GET of a manifest by tag, 64 connections",
+    notes: "The floor is an axum handler that answers as many bytes from memory.",
+    run: |bench| ask(bench, |_| ("GET", "/v2/bench/small/manifests/v1".into())),
+};
+
+pub(super) const MANIFEST_BY_DIGEST: Workload = Workload {
+    name: "small-digest",
+    title: "GET of a manifest by digest, 64 connections",
+    notes: "",
+    run: |bench| ask(bench, |image| ("GET", format!("/v2/bench/small/manifests/{}", image.digest()))),
+};
+
+/// The head of a request that asks for this.
+pub(super) fn request(method: &str, target: &str) -> Vec<u8> {
+    let accept = "application/vnd.oci.image.manifest.v1+json, application/vnd.oci.image.index.v1+json";
+    format!("{method} {target} HTTP/1.1\r\nHost: 127.0.0.1\r\nUser-Agent: bench\r\nAccept: {accept}\r\n\r\n")
+        .into_bytes()
+}
+
+/// Asks a server for some seconds, and says what an answer costs.
+pub(super) fn measure(bench: &Bench, server: &crate::peers::Server, request: &[u8]) -> Outcome<Sample> {
+    let seconds = Duration::from_millis(bench.amount(3000, 300));
+    let (loaded, cost) = costs(server, || load(server.address, request, CONNECTIONS, seconds))?;
+    Ok(cost
+        .sample()
+        .with("CPU µs/request", cost.cpu * 1e6 / loaded.answered as f64)
+        .with("requests/s", loaded.answered as f64 / loaded.took.as_secs_f64())
+        .with("p50 ms", loaded.percentile(0.5))
+        .with("p99 ms", loaded.percentile(0.99))
+        .with("p99.9 ms", loaded.percentile(0.999))
+        .with("peak MiB", cost.peak / MIB))
+}
+
+fn ask(bench: &Bench, question: impl Fn(&Image) -> (&'static str, String)) -> Outcome<Vec<Line>> {
+    let image = Image::new(3, 5, 4 << 10);
+    let start = |peer: Peer| -> Outcome<Fresh> {
+        let fresh = bench.fresh(peer, Kind::Answer)?;
+        if peer != Peer::Floor {
+            let mut connection = Connection::open(fresh.server().address)?;
+            image.push(&mut connection, "bench/small", "v1", Way::Streamed)?;
+        }
+        Ok(fresh)
+    };
+    let peers = bench.among(&[&Peer::REGISTRIES[..], &[Peer::Floor]].concat());
+    let servers = peers.into_iter().map(start).collect::<Outcome<Vec<_>>>()?;
+    let (method, target) = question(&image);
+    let request = request(method, &target);
+    bench.rounds(
+        &servers,
+        |fresh| (fresh.server().peer, String::new()),
+        |fresh, _| measure(bench, fresh.server(), &request),
+    )
+}
