@@ -21,9 +21,11 @@ use crate::access::{AccessLine, Taken};
 use crate::admit::{Admitted, Refused, admit};
 use crate::body::RequestBody;
 use crate::crowd::Slot;
+use crate::files::Opened;
 use crate::http::Peer;
 use crate::live::{Current, Live};
 use crate::run::Host;
+use crate::sendfile::Outbox;
 use crate::stream::ContentBody;
 
 /// How often a call is made again because the content it found was gone when it was opened. Each time, somebody has
@@ -88,9 +90,10 @@ async fn call(service: Arc<Service>, live: Arc<Live>, peer: Peer, client: IpAddr
     if let Some(answer) = live.identities.session(&head, client).await {
         return Answered { response: with_body(answer, None), body, caller: String::new(), slots: Vec::new() };
     }
+    let outbox = peer.outbox.clone();
     match admit(&live, &head.headers, &peer, client, &request).await {
         Ok(Admitted { caller, slots }) => {
-            let response = make(&service, &live.registry, &caller, &request, &mut body).await;
+            let response = make(&service, &live.registry, &caller, &request, &mut body, outbox).await;
             Answered { response, body, caller: caller.name, slots }
         }
         Err(Refused { response, caller }) => {
@@ -106,6 +109,7 @@ async fn make(
     caller: &Caller,
     request: &http::Request,
     body: &mut RequestBody,
+    outbox: Option<Outbox>,
 ) -> Response {
     for attempt in 1..=ATTEMPTS {
         let step = registry.call_of(caller.clone(), request.clone(), ambient());
@@ -118,7 +122,7 @@ async fn make(
             _ => return with_body(response, None),
         };
         match service.host.open_content(content).await {
-            Ok(Some(opened)) => return with_body(response, Some(opened)),
+            Ok(Some(opened)) => return with_body(response, Some((opened, outbox))),
             Ok(None) if attempt < ATTEMPTS => tracing::debug!("{content} was gone, the call is made again"),
             Ok(None) => tracing::error!(method = %request.method, target = request.target, "{content} is not there"),
             Err(fault) => {
@@ -150,11 +154,13 @@ fn described(head: &Parts, length: Option<u64>) -> http::Request {
     }
 }
 
-/// A response of the core as one of axum; `opened` is the content it answers with.
-fn with_body(response: http::Response, opened: Option<crate::files::Opened>) -> Response {
+/// A response of the core as one of axum; `opened` is the content it answers with, and the connection's outbox.
+fn with_body(response: http::Response, opened: Option<(Opened, Option<Outbox>)>) -> Response {
     let body = match (response.body, opened) {
         (http::Body::Bytes(bytes), _) => Body::from(bytes),
-        (http::Body::Content { pieces, .. }, Some(content)) => Body::new(ContentBody::new(content, pieces)),
+        (http::Body::Content { pieces, .. }, Some((content, outbox))) => {
+            Body::new(ContentBody::new(content, pieces, outbox))
+        }
         (http::Body::Empty | http::Body::Content { .. }, _) => Body::empty(),
     };
     let mut made = Response::new(body);

@@ -9,6 +9,8 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep, sleep};
 
+use crate::sendfile::Outbox;
+
 /// How long a connection is still listened to after the last answer was sent. To close while the client is sending
 /// would make the kernel throw away what the client has not read yet (RFC 9112, section 9.6).
 const LINGER: Duration = Duration::from_secs(2);
@@ -19,6 +21,7 @@ const LINGER_BYTES: usize = 8 << 20;
 /// A connection with a client.
 pub(crate) struct Connection {
     stream: TcpStream,
+    outbox: Outbox,
     /// How long the client may take nothing of what is sent.
     patience: Duration,
     /// Runs while a write waits.
@@ -33,7 +36,12 @@ struct Lingering {
 
 impl Connection {
     pub(crate) fn new(stream: TcpStream, patience: Duration) -> Self {
-        Self { stream, patience, stalled: None, lingering: None }
+        Self { stream, outbox: Outbox::default(), patience, stalled: None, lingering: None }
+    }
+
+    /// Where the bodies of answers on this very connection leave the files that it is to send.
+    pub(crate) fn outbox(&self) -> Outbox {
+        self.outbox.clone()
     }
 
     /// What a write came to, unless it has waited for too long.
@@ -61,7 +69,7 @@ impl AsyncRead for Connection {
 impl AsyncWrite for Connection {
     fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
-        let written = Pin::new(&mut this.stream).poll_write(context, bytes);
+        let written = this.outbox.poll_write(&mut this.stream, context, &[io::IoSlice::new(bytes)]);
         this.unless_stalled(context, written)
     }
 
@@ -71,7 +79,7 @@ impl AsyncWrite for Connection {
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
-        let written = Pin::new(&mut this.stream).poll_write_vectored(context, slices);
+        let written = this.outbox.poll_write(&mut this.stream, context, slices);
         this.unless_stalled(context, written)
     }
 

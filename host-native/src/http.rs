@@ -19,6 +19,7 @@ use tokio_util::sync::CancellationToken;
 use crate::connection::Connection;
 use crate::limits::Limits;
 use crate::metrics::metrics;
+use crate::sendfile::Outbox;
 
 /// How much of a connection is buffered in each direction. Larger buffers make large bodies faster and cost memory
 /// for each connection that is busy.
@@ -38,6 +39,8 @@ pub(crate) struct Peer {
     pub(crate) address: SocketAddr,
     /// The names in its certificate, if it showed one.
     pub(crate) certificate: Arc<[String]>,
+    /// Where the connection takes files to send, if it can do that.
+    pub(crate) outbox: Option<Outbox>,
 }
 
 impl Peer {
@@ -48,7 +51,7 @@ impl Peer {
 
     /// A peer of which nothing is known.
     pub(crate) fn plain(address: SocketAddr) -> Self {
-        Self { address, certificate: Arc::new([]) }
+        Self { address, certificate: Arc::new([]), outbox: None }
     }
 }
 

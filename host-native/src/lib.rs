@@ -16,7 +16,7 @@
 //! | `access`, `metrics`, [`admin`], [`webhooks`] | what is told: the access and the audit log, Prometheus, events |
 //! | [`live`], `watched` | what is exchanged while the server runs, and files that are read again |
 //! | `body`, `receive` | request bodies: read bounded, hashed and written while the next piece comes |
-//! | `stream` | response bodies: files, read as fast as the client takes them |
+//! | `stream`, `sendfile` | response bodies: files, sent by the kernel or read as fast as the client takes them |
 //! | [`run`] | the loop that performs effects |
 //! | `records` | the records: redb, and the one thread that writes |
 //! | `files` | parts and contents |
@@ -56,6 +56,7 @@ mod receive;
 mod records;
 pub mod rules;
 pub mod run;
+mod sendfile;
 pub mod serve;
 pub mod shares;
 mod space;

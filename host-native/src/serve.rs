@@ -158,6 +158,7 @@ async fn serve_one(server: &Server, stream: TcpStream, peer: Peer, acceptor: Opt
     let _ = stream.set_nodelay(true);
     let connection = server.connections.patient(stream);
     let Some(acceptor) = acceptor else {
+        let peer = Peer { outbox: Some(connection.outbox()), ..peer };
         return server.connections.serve(connection, peer, false).await;
     };
     let encrypted = match timeout(server.handshake, acceptor.accept(connection)).await {

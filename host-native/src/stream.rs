@@ -15,19 +15,25 @@ use tokio::task::JoinHandle;
 
 use crate::blocking;
 use crate::files::Opened;
+use crate::sendfile::{self, Outbox};
 
 /// How many bytes are read from a file at once. A client holds two of these at most, one in its socket's queue and
 /// one that is read.
 const READ: usize = 128 << 10;
+
+/// What is shorter than this is cheaper to read, and to send with the head of the answer, than to send by the kernel.
+const SENT_BY_THE_KERNEL: u64 = 32 << 10;
 
 /// How many buffers are kept for the next reader: what a few dozen clients at once use.
 const KEPT: usize = 32;
 
 /// Pieces of a content, as a body of hyper.
 ///
-/// Everything that a client gets of a file passes here, so a way to send it without copying belongs here too.
+/// On a connection that can do so, what is in memory is sent by the kernel from where it is.
 pub(crate) struct ContentBody {
     content: Arc<Opened>,
+    /// Where to leave files to be sent, if the connection can do that.
+    outbox: Option<Outbox>,
     pieces: VecDeque<Piece>,
     /// How many bytes are still to come.
     remaining: u64,
@@ -35,16 +41,31 @@ pub(crate) struct ContentBody {
 }
 
 impl ContentBody {
-    pub(crate) fn new(content: Opened, pieces: Vec<Piece>) -> Self {
+    pub(crate) fn new(content: Opened, pieces: Vec<Piece>, outbox: Option<Outbox>) -> Self {
         let length = |piece: &Piece| match piece {
             Piece::Bytes(bytes) => bytes.len() as u64,
             Piece::Slice(range) => range.end.saturating_sub(range.start),
         };
         let remaining = pieces.iter().map(length).sum();
-        Self { content: Arc::new(content), pieces: pieces.into(), remaining, reading: None }
+        Self { content: Arc::new(content), outbox, pieces: pieces.into(), remaining, reading: None }
     }
 
-    /// Reads the beginning of a slice: at once if it is in memory, else on a thread that may wait for the disk.
+    /// The beginning of a slice: to be sent from where it is, or read. If it is not in memory, that is done on a thread
+    /// that may wait for the disk.
+    fn take(&mut self, range: &mut Range<u64>) -> Option<io::Result<Bytes>> {
+        if let Some(outbox) = &self.outbox
+            && range.end - range.start >= SENT_BY_THE_KERNEL
+        {
+            let piece = range.start..range.end.min(range.start + sendfile::MOST as u64);
+            if self.content.is_cached(piece.clone()) {
+                range.start = piece.end;
+                return Some(outbox.stand_in(&self.content, piece));
+            }
+        }
+        self.read(range).map(Ok)
+    }
+
+    /// Reads the beginning of a slice: at once if it is in memory, else on another thread.
     fn read(&mut self, range: &mut Range<u64>) -> Option<Bytes> {
         let wanted = (READ as u64).min(range.end - range.start) as usize;
         let mut buffer = Buffer::take();
@@ -62,14 +83,14 @@ impl ContentBody {
     }
 
     /// The next bytes, if they are there; otherwise there is nothing left, or they are being read.
-    fn next(&mut self) -> Option<Bytes> {
+    fn next(&mut self) -> Option<io::Result<Bytes>> {
         while let Some(piece) = self.pieces.pop_front() {
             match piece {
                 Piece::Bytes(bytes) if bytes.is_empty() => {}
-                Piece::Bytes(bytes) => return Some(bytes),
+                Piece::Bytes(bytes) => return Some(Ok(bytes)),
                 Piece::Slice(range) if range.is_empty() => {}
                 Piece::Slice(mut range) => {
-                    let bytes = self.read(&mut range);
+                    let bytes = self.take(&mut range);
                     self.pieces.push_front(Piece::Slice(range));
                     return bytes;
                 }
@@ -87,7 +108,11 @@ impl Body for ContentBody {
         let this = self.get_mut();
         let next = if this.reading.is_none() { this.next() } else { None };
         let bytes = match (next, &mut this.reading) {
-            (Some(bytes), _) => bytes,
+            (Some(Ok(bytes)), _) => bytes,
+            (Some(Err(error)), _) => {
+                tracing::error!("a content cannot be sent: {error}");
+                return Poll::Ready(Some(Err(error)));
+            }
             (None, None) => return Poll::Ready(None),
             (None, Some(reading)) => {
                 let read = ready!(Pin::new(reading).poll(context));

@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io::{self, Read};
+use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
@@ -13,6 +14,9 @@ use crate::fault;
 
 /// How many bytes are read at once past a meter.
 const MEASURE_PIECE: usize = 256 << 10;
+
+/// How far apart the bytes are that are looked for to see whether a range is in memory.
+const LOOK: usize = 128 << 10;
 
 /// Opens a file; `None` when it is not there.
 fn open(path: &Path) -> Result<Option<File>, Fault> {
@@ -61,6 +65,19 @@ pub(crate) struct Opened {
 impl Opened {
     pub(super) fn open(path: &Path) -> Result<Option<Self>, Fault> {
         Ok(open(path)?.map(|file| Self { file, path: path.to_owned() }))
+    }
+
+    /// The file, to be sent by the kernel.
+    pub(crate) fn file(&self) -> &File {
+        &self.file
+    }
+
+    /// Whether a range that is not empty seems to be in memory as a whole: a byte in every [`LOOK`] is. What is read
+    /// ahead for a neighbour, and what is thrown out, are larger runs than that.
+    pub(crate) fn is_cached(&self, range: Range<u64>) -> bool {
+        let mut byte = [0];
+        let mut looked_at = range.clone().step_by(LOOK).chain([range.end - 1]);
+        looked_at.all(|offset| self.read_cached(&mut byte, offset).is_some())
     }
 
     /// Reads into `buffer` from `offset` on as much as is in memory already; `None` when that is nothing, and the

@@ -6,6 +6,7 @@ mod access;
 mod attacks;
 mod backup;
 mod body;
+mod files;
 mod process;
 mod protocol;
 mod settings;

@@ -1,0 +1,172 @@
+//! Sending files without copying them, under axum and hyper and without their knowledge.
+//!
+//! A response body must hand hyper bytes. For a piece of a file, [`Outbox::stand_in`] gives it bytes that *stand in*
+//! for it: as many as the piece has, all out of one array that is nobody's content. Hyper counts them, frames them and
+//! queues them like any others, without looking at them. When it comes to write them, [`Outbox::poll_write`] sees by
+//! their address what they are and has the kernel send the piece of the file instead.
+//!
+//! Why the right bytes go out:
+//!
+//! * *Which* piece is meant is a matter of order. A connection of HTTP/1.1 writes its answers one after another and
+//!   each from front to back, so the pieces come up for writing in the order in which the bodies made them: a queue
+//!   a connection is enough. Only a connection that is being closed leaves a piece behind.
+//! * Each stand-in begins at another address than those before it, and its piece knows at which: a stand-in that is not
+//!   the one expected ends the connection before a byte of it is sent. So should hyper ever leave one out, or copy it
+//!   (it does not: it queues bytes as they are for a connection that [takes several slices](Connection) at once).
+//! * Stand-ins are made only for connections that can send them: a body that got no outbox (TLS, HTTP/2, tests) reads
+//!   its file.
+//! * A file never changes (contents are write-once). One that is shorter than it should be ends the connection.
+//!
+//! Where the kernel cannot send from a file system, the piece is read and written. Only pieces that are in memory come
+//! here ([`ContentBody`] sees to that), so that no thread of the runtime waits for a disk.
+//!
+//! [`Connection`]: crate::connection::Connection
+//! [`ContentBody`]: crate::stream::ContentBody
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::io::{self, IoSlice};
+use std::ops::Range;
+use std::pin::Pin;
+use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use rustix::io::Errno;
+use rustix::net::{SendAncillaryBuffer, SendFlags, sendmsg};
+use tokio::io::{AsyncWrite, Interest};
+use tokio::net::TcpStream;
+
+use crate::files::Opened;
+
+/// How many bytes one stand-in can stand for: enough that the work around it does not count, few enough that a client
+/// which takes them as fast as they come does not hold its thread for long.
+pub(crate) const MOST: usize = 1 << 20;
+
+/// How many bytes are read at once where the kernel cannot send from a file.
+const READ: usize = 64 << 10;
+
+/// At how many places a stand-in can begin: far more than a connection ever has waiting.
+const PLACES: usize = 4 << 10;
+
+/// What stand-ins are made of. It is never read or written, so it takes addresses but no memory.
+static STAND_IN: LazyLock<&'static [u8]> = LazyLock::new(|| Box::leak(vec![0; MOST + PLACES].into_boxed_slice()));
+
+/// The pieces of files that a connection is going to send.
+#[derive(Clone, Default)]
+pub(crate) struct Outbox(Arc<Mutex<Waiting>>);
+
+#[derive(Default)]
+struct Waiting {
+    pieces: VecDeque<Piece>,
+    /// How many there have been.
+    made: usize,
+}
+
+struct Piece {
+    content: Arc<Opened>,
+    /// What is still to be sent.
+    range: Range<u64>,
+    /// Where in the array the bytes begin that stand in for it.
+    place: usize,
+}
+
+impl fmt::Debug for Outbox {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Outbox").field("waiting", &self.waiting().pieces.len()).finish_non_exhaustive()
+    }
+}
+
+impl Outbox {
+    /// Bytes that stand in for this range of a content, which has [`MOST`] bytes at most and is not empty.
+    ///
+    /// # Errors
+    ///
+    /// When the range is longer than that.
+    pub(crate) fn stand_in(&self, content: &Arc<Opened>, range: Range<u64>) -> io::Result<Bytes> {
+        let length = usize::try_from(range.end - range.start).unwrap_or(usize::MAX);
+        if length > MOST {
+            return Err(io::Error::other("a piece that is too long to be sent"));
+        }
+        let mut waiting = self.waiting();
+        let place = waiting.made % PLACES;
+        waiting.made = waiting.made.wrapping_add(1);
+        waiting.pieces.push_back(Piece { content: content.clone(), range, place });
+        Ok(Bytes::from_static(&STAND_IN[place..place + length]))
+    }
+
+    /// Writes what comes first of `slices`: bytes, or the file they stand in for.
+    pub(crate) fn poll_write(
+        &self,
+        stream: &mut TcpStream,
+        context: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let found = slices.iter().enumerate().find_map(|(index, slice)| Some((index, place(slice)?)));
+        match found {
+            None => Pin::new(stream).poll_write_vectored(context, slices),
+            Some((0, place)) => poll_io(stream, context, |stream| self.send_file(stream, place, slices[0].len())),
+            // The head of the answer waits for the file, to leave with it.
+            Some((count, _)) => poll_io(stream, context, |stream| {
+                let nothing_more = &mut SendAncillaryBuffer::default();
+                let flags = SendFlags::MORE | SendFlags::NOSIGNAL;
+                Ok(sendmsg(stream, &slices[..count], nothing_more, flags)?)
+            }),
+        }
+    }
+
+    /// Sends `most` bytes of the first piece, or as many as the socket takes. What stands in for it begins at `place`.
+    fn send_file(&self, stream: &TcpStream, place: usize, most: usize) -> io::Result<usize> {
+        let mut waiting = self.waiting();
+        let piece = waiting.pieces.front_mut().filter(|piece| piece.place == place);
+        let piece = piece.ok_or_else(|| io::Error::other("a stand-in for another piece than the next"))?;
+        let left = usize::try_from(piece.range.end - piece.range.start).unwrap_or(usize::MAX);
+        let sent = send(stream, &piece.content, piece.range.start, most.min(left))?;
+        if sent == 0 {
+            return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "a content is shorter than it should be"));
+        }
+        piece.range.start += sent as u64;
+        piece.place += sent;
+        if piece.range.is_empty() {
+            waiting.pieces.pop_front();
+        }
+        Ok(sent)
+    }
+
+    fn waiting(&self) -> MutexGuard<'_, Waiting> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Where these bytes begin in the array that stands in for files, if they are of it. Only their address counts.
+fn place(bytes: &[u8]) -> Option<usize> {
+    let place = bytes.as_ptr().addr().checked_sub(STAND_IN.as_ptr().addr())?;
+    (!bytes.is_empty() && place < STAND_IN.len()).then_some(place)
+}
+
+fn send(stream: &TcpStream, content: &Opened, from: u64, count: usize) -> io::Result<usize> {
+    let mut offset = from;
+    match rustix::fs::sendfile(stream, content.file(), Some(&mut offset), count) {
+        Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => {
+            let mut bytes = vec![0; count.min(READ)];
+            let read = rustix::io::pread(content.file(), &mut bytes[..], from)?;
+            Ok(rustix::net::send(stream, &bytes[..read], SendFlags::NOSIGNAL)?)
+        }
+        sent => Ok(sent?),
+    }
+}
+
+/// Does some output on the socket, as soon as it takes any.
+fn poll_io(
+    stream: &TcpStream,
+    context: &mut Context<'_>,
+    mut output: impl FnMut(&TcpStream) -> io::Result<usize>,
+) -> Poll<io::Result<usize>> {
+    loop {
+        ready!(stream.poll_write_ready(context))?;
+        match stream.try_io(Interest::WRITABLE, || output(stream)) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            done => return Poll::Ready(done),
+        }
+    }
+}
