@@ -126,7 +126,9 @@ impl fmt::Display for Digest {
         // The buffer has the right length, and hex is ASCII: neither can fail.
         hex::encode_to_slice(self.hash(), encoded).map_err(|_| fmt::Error)?;
         let encoded = core::str::from_utf8(encoded).map_err(|_| fmt::Error)?;
-        write!(f, "{}:{encoded}", self.algorithm.name())
+        f.write_str(self.algorithm.name())?;
+        f.write_str(":")?;
+        f.write_str(encoded)
     }
 }
 

@@ -1,13 +1,17 @@
 //! One request from its head to the last byte of its answer.
 
+use std::future::poll_fn;
 use std::net::IpAddr;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::{Duration, SystemTime};
 
 use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::http::request::Parts;
-use axum::http::{HeaderValue, StatusCode, header};
+use axum::http::{HeaderValue, Method, StatusCode, header};
 use axum::response::Response;
 use http_body::Body as _;
 use orlop_core::error::Code;
@@ -54,9 +58,15 @@ pub(crate) async fn answer(State(service): State<Arc<Service>>, request: Request
     };
     let expects = request.headers().contains_key(header::EXPECT);
     let (span, client) = (tracing::info_span!("request", id = line.id), line.client);
-    // A task of its own, so that the call goes on when the client goes away, and a panic ends nothing else.
-    let call = service.calls.spawn(call(service.clone(), live, peer, client, request).instrument(span));
-    let (response, slots) = match call.await {
+    let is_read = matches!(*request.method(), Method::GET | Method::HEAD);
+    let call = call(service.clone(), live, peer, client, request).instrument(span);
+    let called = if is_read {
+        contained(Box::pin(call)).await
+    } else {
+        // A task of its own, so that a call that changes something goes on when the client goes away.
+        service.calls.spawn(call).await.map_err(|error| error.to_string())
+    };
+    let (response, slots) = match called {
         Ok(Answered { response, mut body, caller, slots }) => {
             line.of(caller);
             (finish(response, &mut body, expects).await, slots)
@@ -69,6 +79,18 @@ pub(crate) async fn answer(State(service): State<Arc<Service>>, request: Request
         }
     };
     line.write(response, Taken { _permit: Some(permit), _slots: slots })
+}
+
+/// Runs a call that is not a task of its own; if it panics, nothing else ends.
+async fn contained<T>(mut call: Pin<Box<impl Future<Output = T>>>) -> Result<T, String> {
+    poll_fn(|context| {
+        // What a panic leaves half done is dropped with the call.
+        match catch_unwind(AssertUnwindSafe(|| call.as_mut().poll(context))) {
+            Ok(polled) => polled.map(Ok),
+            Err(_) => Poll::Ready(Err("a panic".into())),
+        }
+    })
+    .await
 }
 
 /// What became of a request.
@@ -232,6 +254,8 @@ mod tests {
         };
         let target = format!("/v2/a/blobs/uploads/?digest={digest}");
         assert_eq!(ask("POST", &target, Body::new(Panicking)).await, 500);
+        let tag = "/v2/a/manifests/v1";
+        assert_eq!(ask("PUT", tag, Body::new(Panicking)).await, 500);
         assert_eq!(ask("GET", "/v2/", Body::empty()).await, 200);
     }
 }

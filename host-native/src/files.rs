@@ -115,6 +115,10 @@ impl Files {
     /// Opens a content to be streamed; `None` when it is not there.
     pub(crate) async fn open_content(&self, content: &ContentId) -> Result<Option<Opened>, Fault> {
         let path = self.layout.content(content);
+        // To hand this to another thread costs several times as much as it does.
+        if let Some(opened) = Opened::open_cached(&path) {
+            return Ok(Some(opened));
+        }
         blocking::run(move || Opened::open(&path)).await
     }
 }

@@ -19,13 +19,14 @@ use orlop_core::keys::Key;
 use redb::{ReadableDatabase, ReadableTable, ReadableTableMetadata, TableDefinition};
 use tokio::sync::oneshot;
 
-use self::database::{Database, RECORDS_FILE};
+use self::database::{Database, RECORDS_FILE, Snapshot};
 use self::writer::Order;
 use crate::blocking;
 use crate::fault;
 
-/// Keys and values as the core makes them. A `str` compares byte for byte, which is the order the core asks for.
-const TABLE: TableDefinition<&str, &[u8]> = TableDefinition::new("records");
+/// Keys and values as the core makes them. Keys are texts, kept as bytes: redb would make sure that a `str` is UTF-8
+/// each time it compares two.
+const TABLE: TableDefinition<&[u8], &[u8]> = TableDefinition::new("records");
 
 /// How many keys are looked up without another thread.
 const AT_ONCE: usize = 64;
@@ -105,7 +106,8 @@ impl Records {
 
     fn look_up(&self, get: &Get) -> Result<Vec<Option<Value>>, Fault> {
         self.read(|table| {
-            let look_up = |key: &Key| Ok(table.get(key.as_str())?.map(|value| Bytes::copy_from_slice(value.value())));
+            let look_up =
+                |key: &Key| Ok(table.get(key.as_str().as_bytes())?.map(|value| Bytes::copy_from_slice(value.value())));
             get.keys.iter().map(look_up).collect()
         })
     }
@@ -117,16 +119,16 @@ impl Records {
     }
 
     fn page(&self, scan: &Scan) -> Result<Vec<(Key, Value)>, Fault> {
-        let prefix = scan.prefix.as_str();
+        let prefix = scan.prefix.as_str().as_bytes();
         // A key before the prefix is no reason to walk through all that stands between the two.
-        let start = match scan.after.as_ref().map(Key::as_str) {
+        let start = match scan.after.as_ref().map(|after| after.as_str().as_bytes()) {
             Some(after) if after >= prefix => Bound::Excluded(after),
             _ => Bound::Included(prefix),
         };
         self.read(|table| {
             let mut entries = Vec::new();
             let mut bytes = 0;
-            for entry in table.range::<&str>((start, Bound::Unbounded))? {
+            for entry in table.range::<&[u8]>((start, Bound::Unbounded))? {
                 let (key, value) = entry?;
                 if entries.len() >= scan.limit || !key.value().starts_with(prefix) {
                     break;
@@ -135,7 +137,8 @@ impl Records {
                 if bytes > scan.bytes && !entries.is_empty() {
                     break;
                 }
-                entries.push((Key::stored(key.value()), Bytes::copy_from_slice(value.value())));
+                entries
+                    .push((Key::stored(String::from_utf8_lossy(key.value())), Bytes::copy_from_slice(value.value())));
             }
             Ok(entries)
         })
@@ -151,11 +154,8 @@ impl Records {
         outcome.await.unwrap_or_else(|_| Err(gone()))
     }
 
-    fn read<T>(
-        &self,
-        look: impl FnOnce(&redb::ReadOnlyTable<&'static str, &'static [u8]>) -> Result<T, redb::Error>,
-    ) -> Result<T, Fault> {
-        let outcome = self.database.with(|database| look(&database.begin_read()?.open_table(TABLE)?));
+    fn read<T>(&self, look: impl FnOnce(&Snapshot) -> Result<T, redb::Error>) -> Result<T, Fault> {
+        let outcome = self.database.read(look);
         outcome.inspect_err(|_| {
             // Once an I/O error was seen, redb answers nothing until it is opened anew. With nobody to write,
             // nobody else would notice.

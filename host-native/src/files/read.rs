@@ -67,6 +67,13 @@ impl Opened {
         Ok(open(path)?.map(|file| Self { file, path: path.to_owned() }))
     }
 
+    /// The same if nothing of the disk has to be read for it; `None` when it has, or the file is not there.
+    pub(super) fn open_cached(path: &Path) -> Option<Self> {
+        use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, openat2};
+        let opened = openat2(CWD, path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty(), ResolveFlags::CACHED);
+        Some(Self { file: opened.ok()?.into(), path: path.to_owned() })
+    }
+
     /// The file, to be sent by the kernel.
     pub(crate) fn file(&self) -> &File {
         &self.file

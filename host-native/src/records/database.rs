@@ -3,10 +3,11 @@
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Instant;
 
 use orlop_core::Fault;
+use redb::{ReadableDatabase, ReadableTableMetadata};
 
 use super::TABLE;
 use crate::fault;
@@ -14,12 +15,18 @@ use crate::fault;
 /// The name of the records in a data directory.
 pub(super) const RECORDS_FILE: &str = "records.redb";
 
+/// All records at one moment.
+pub(super) type Snapshot = redb::ReadOnlyTable<&'static [u8], &'static [u8]>;
+
 /// A redb database that can be reopened under its users.
 pub(super) struct Database {
     path: PathBuf,
     cache: usize,
     /// `None` while it cannot be opened. Users hold the lock for one transaction, the writer to replace it.
     open: RwLock<Option<redb::Database>>,
+    /// The records as they are since the last change: all readers share them until the next, for to begin to read costs
+    /// as much as to look a key up. Locked only by who has `open`.
+    snapshot: Mutex<Option<Arc<Snapshot>>>,
     /// The I/O error after which it refuses everything, until it is open again: what everybody else is told, too.
     refusing: Mutex<Option<Fault>>,
 }
@@ -29,7 +36,13 @@ impl Database {
     pub(super) fn open(path: PathBuf, cache: usize) -> Result<Self, Fault> {
         make_if_missing(&path)?;
         let opened = open(&path, cache)?;
-        Ok(Self { path, cache, open: RwLock::new(Some(opened)), refusing: Mutex::new(None) })
+        Ok(Self {
+            path,
+            cache,
+            open: RwLock::new(Some(opened)),
+            snapshot: Mutex::new(None),
+            refusing: Mutex::new(None),
+        })
     }
 
     /// The path of the file.
@@ -59,10 +72,30 @@ impl Database {
         }
     }
 
+    /// Reads the records as they were when the last change was made, or later.
+    pub(super) fn read<T>(&self, look: impl FnOnce(&Snapshot) -> Result<T, redb::Error>) -> Result<T, Fault> {
+        self.with(|database| {
+            // Made under the lock, so that nobody finds older records than somebody else has seen before.
+            let mut shared = self.snapshot.lock().unwrap_or_else(PoisonError::into_inner);
+            let snapshot = match &*shared {
+                Some(snapshot) => snapshot.clone(),
+                None => shared.insert(Arc::new(database.begin_read()?.open_table(TABLE)?)).clone(),
+            };
+            drop(shared);
+            look(&snapshot)
+        })
+    }
+
+    /// What is read from now on is not older than now. For the writer, before it tells of a change.
+    pub(super) fn changed(&self) {
+        *self.snapshot.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
     /// Closes the database and opens it again: after an I/O error redb refuses everything else.
     pub(super) fn reopen(&self) -> Result<(), Fault> {
         let mut open = self.open.write().unwrap_or_else(PoisonError::into_inner);
-        // The old one holds the lock on the file until it is dropped.
+        // The old one holds the lock on the file until it is dropped, and a snapshot holds the old one.
+        self.changed();
         *open = None;
         *open = Some(self::open(&self.path, self.cache)?);
         *self.refusing.lock().unwrap_or_else(PoisonError::into_inner) = None;
@@ -71,15 +104,14 @@ impl Database {
 
     /// Whether it still answers.
     pub(super) fn is_sound(&self) -> bool {
-        self.with(|database| {
-            use redb::{ReadableDatabase, ReadableTableMetadata};
-            Ok(database.begin_read()?.open_table(TABLE)?.len()?)
-        })
-        .is_ok()
+        self.changed();
+        self.read(|table| Ok(table.len()?)).is_ok()
     }
 
     pub(super) fn close(&self) {
-        *self.open.write().unwrap_or_else(PoisonError::into_inner) = None;
+        let mut open = self.open.write().unwrap_or_else(PoisonError::into_inner);
+        self.changed();
+        *open = None;
     }
 }
 

@@ -154,7 +154,7 @@ impl Writer {
     fn transaction<T>(
         &self,
         durable: bool,
-        work: impl FnOnce(&mut Table<'_, &'static str, &'static [u8]>) -> Result<(T, bool), redb::Error>,
+        work: impl FnOnce(&mut Table<'_, &'static [u8], &'static [u8]>) -> Result<(T, bool), redb::Error>,
     ) -> Result<(T, bool), Fault> {
         let transact = || {
             self.database.with(|database| {
@@ -173,8 +173,10 @@ impl Writer {
                 Ok((done, changed))
             })
         };
-        catch_unwind(AssertUnwindSafe(transact))
-            .unwrap_or_else(|_| Err(Fault::Failed("the store of the records panicked".into())))
+        let outcome = catch_unwind(AssertUnwindSafe(transact));
+        // Also after a fault: what was asked may have happened.
+        self.database.changed();
+        outcome.unwrap_or_else(|_| Err(Fault::Failed("the store of the records panicked".into())))
     }
 
     /// Makes eventual commits durable.
@@ -208,28 +210,30 @@ impl Writer {
 }
 
 /// Applies one commit: first all its expectations, then all its changes, so it is made whole or not at all.
-fn change(table: &mut Table<'_, &'static str, &'static [u8]>, commit: &Commit) -> Result<Committed, redb::Error> {
+fn change(table: &mut Table<'_, &'static [u8], &'static [u8]>, commit: &Commit) -> Result<Committed, redb::Error> {
     for expect in &commit.expect {
         if !holds(table, expect)? {
             return Ok(Committed::Conflict);
         }
     }
     for key in &commit.delete {
-        table.remove(key.as_str())?;
+        table.remove(key.as_str().as_bytes())?;
     }
     for (key, value) in &commit.put {
-        table.insert(key.as_str(), value.as_ref())?;
+        table.insert(key.as_str().as_bytes(), value.as_ref())?;
     }
     Ok(Committed::Done)
 }
 
-fn holds(table: &Table<'_, &'static str, &'static [u8]>, expect: &Expect) -> Result<bool, redb::Error> {
+fn holds(table: &Table<'_, &'static [u8], &'static [u8]>, expect: &Expect) -> Result<bool, redb::Error> {
     Ok(match expect {
-        Expect::Absent(key) => table.get(key.as_str())?.is_none(),
-        Expect::Present(key) => table.get(key.as_str())?.is_some(),
-        Expect::Exactly(key, value) => table.get(key.as_str())?.is_some_and(|found| found.value() == value.as_ref()),
-        Expect::NoneUnder(prefix) => match table.range::<&str>(prefix.as_str()..)?.next() {
-            Some(entry) => !entry?.0.value().starts_with(prefix.as_str()),
+        Expect::Absent(key) => table.get(key.as_str().as_bytes())?.is_none(),
+        Expect::Present(key) => table.get(key.as_str().as_bytes())?.is_some(),
+        Expect::Exactly(key, value) => {
+            table.get(key.as_str().as_bytes())?.is_some_and(|found| found.value() == value.as_ref())
+        }
+        Expect::NoneUnder(prefix) => match table.range::<&[u8]>(prefix.as_str().as_bytes()..)?.next() {
+            Some(entry) => !entry?.0.value().starts_with(prefix.as_str().as_bytes()),
             None => true,
         },
     })
