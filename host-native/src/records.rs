@@ -16,7 +16,7 @@ use bytes::Bytes;
 use orlop_core::Fault;
 use orlop_core::effect::{Commit, Committed, Get, Scan, Value};
 use orlop_core::keys::Key;
-use redb::{ReadableDatabase, ReadableTable, ReadableTableMetadata, TableDefinition};
+use redb::{ReadableTable, ReadableTableMetadata, TableDefinition};
 use tokio::sync::oneshot;
 
 use self::database::{Database, RECORDS_FILE, Snapshot};
