@@ -13,7 +13,17 @@
 // cargo works; without it, in the workspace's own `target`.
 
 import { execFileSync } from 'node:child_process';
-import { cpSync, existsSync, mkdirSync, readFileSync, readdirSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import {
+  cpSync,
+  existsSync,
+  mkdirSync,
+  readFileSync,
+  readdirSync,
+  renameSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { gzipSync } from 'node:zlib';
@@ -45,7 +55,11 @@ function module(name, features, directory, optimise) {
   run(cargo, ['build', '--target-dir', target, ...wasm, ...features], { cwd: workspace });
   const built = join(target, 'wasm32-unknown-unknown', 'wasm', `${name.replaceAll('-', '_')}.wasm`);
   mkdirSync(directory, { recursive: true });
-  run(cargo, ['run', '--quiet', '--locked', '--target-dir', target, '--package', 'orlop-wasm-bindgen', '--', built, directory], { cwd: workspace });
+  run(
+    cargo,
+    ['run', '--quiet', '--locked', '--target-dir', target, '--package', 'orlop-wasm-bindgen', '--', built, directory],
+    { cwd: workspace },
+  );
   const file = join(directory, `${name.replaceAll('-', '_')}_bg.wasm`);
   if (optimise) {
     const features = ['--enable-bulk-memory', '--enable-nontrapping-float-to-int', '--enable-sign-ext'];
@@ -74,7 +88,10 @@ if (!existsSync(join(here, 'node_modules'))) {
 const registry = module('orlop-wasm', [], join(here, 'js', 'pkg'), true);
 const tester = module('orlop-tester-wasm', [], join(here, 'page', 'pkg'), true);
 const sizes = Object.fromEntries(
-  [['registry', registry], ['tester', tester]].map(([name, file]) => {
+  [
+    ['registry', registry],
+    ['tester', tester],
+  ].map(([name, file]) => {
     const bytes = readFileSync(file);
     return [name, { bytes: statSync(file).size, gzip: gzipSync(bytes, { level: 9 }).length }];
   }),
@@ -96,5 +113,6 @@ const page = join(here, 'page-dist');
 run(process.execPath, [binary('vite'), 'build', '--outDir', page, '--emptyOutDir']);
 for (const entry of readdirSync(page, { recursive: true, withFileTypes: true })) {
   const file = join(entry.parentPath, entry.name);
-  if (entry.isFile() && statSync(file).size > 1024) writeFileSync(`${file}.gz`, gzipSync(readFileSync(file), { level: 9 }));
+  if (entry.isFile() && statSync(file).size > 1024)
+    writeFileSync(`${file}.gz`, gzipSync(readFileSync(file), { level: 9 }));
 }

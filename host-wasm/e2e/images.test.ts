@@ -36,7 +36,8 @@ async function drop(tab: Tab, path: string): Promise<void> {
   await tab.page.locator('.pane .note').first().waitFor();
 }
 
-const inspect = (path: string) => JSON.parse(execFileSync('skopeo', ['inspect', `oci-archive:${path}`]).toString()) as Record<string, unknown>;
+const inspect = (path: string) =>
+  JSON.parse(execFileSync('skopeo', ['inspect', `oci-archive:${path}`]).toString()) as Record<string, unknown>;
 
 async function download(tab: Tab, name: string): Promise<string> {
   const event = tab.page.waitForEvent('download');

@@ -29,7 +29,13 @@ test('a gibibyte streams in and out', async () => {
     let size = 0;
     const from = performance.now();
     for (let read = await reader.read(); !read.done; read = await reader.read()) size += read.value.length;
-    return { statuses: [chunk.status, refused.status, again.status, got.status], size, range: chunk.headers.get('Range'), inMs: pushed - began, outMs: performance.now() - from };
+    return {
+      statuses: [chunk.status, refused.status, again.status, got.status],
+      size,
+      range: chunk.headers.get('Range'),
+      inMs: pushed - began,
+      outMs: performance.now() - from,
+    };
   });
   console.log(`1 GiB in: ${(seen.inMs / 1000).toFixed(1)} s, out: ${(seen.outMs / 1000).toFixed(1)} s`);
   expect(seen).toMatchObject({ statuses: [202, 400, 201, 200], size: 1 << 30, range: `0-${(1 << 30) - 1}` });

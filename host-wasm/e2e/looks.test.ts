@@ -19,9 +19,17 @@ afterAll(async () => {
 });
 
 test.each([
-  ['light', 1440], ['dark', 1440], ['light', 800], ['dark', 800], ['light', 380], ['dark', 380],
+  ['light', 1440],
+  ['dark', 1440],
+  ['light', 800],
+  ['dark', 800],
+  ['light', 380],
+  ['dark', 380],
 ] as ['light' | 'dark', number][])('%s, %i pixels wide', async (colorScheme, width) => {
-  const { page, context, complaints, strangers } = await open(browser, site.url, { colorScheme, viewport: { width, height: 900 } });
+  const { page, context, complaints, strangers } = await open(browser, site.url, {
+    colorScheme,
+    viewport: { width, height: 900 },
+  });
   await go(page, '#/scenarios/platforms');
   await page.getByRole('button', { name: 'Do all that follow' }).click();
   await page.locator('.note[role=status]').waitFor();

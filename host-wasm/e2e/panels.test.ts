@@ -45,7 +45,9 @@ test.each(['push-pull', 'chunks', 'out-of-order', 'mount', 'platforms', 'referre
   'the scenario %s comes to its end with every check',
   async (id) => {
     await take(id);
-    expect(await tab.page.locator('.note[role=status]').textContent()).toContain('Every answer was as the specification says');
+    expect(await tab.page.locator('.note[role=status]').textContent()).toContain(
+      'Every answer was as the specification says',
+    );
     expect(await tab.page.locator('ol.tour > li.wrong').count()).toBe(0);
     await expectAccessible(tab.page, id);
     await shot(`scenario-${id}`);
@@ -78,7 +80,9 @@ test('a request is built, sent, explained, repeated and linked to', async () => 
   await expectAccessible(page, 'requests');
   await shot('requests-answer');
   await button('Copy as curl').click();
-  expect(await clipboard()).toContain("curl --include --request POST \\\n  --header 'Content-Type: application/octet-stream' \\\n  --data-binary 'hello'");
+  expect(await clipboard()).toContain(
+    "curl --include --request POST \\\n  --header 'Content-Type: application/octet-stream' \\\n  --data-binary 'hello'",
+  );
   await button('Copy link').click();
   const link = await clipboard();
   await page.getByLabel('Endpoint').selectOption('base');
@@ -113,7 +117,9 @@ test('a file is sent, and a large answer downloaded', async () => {
   await page.getByLabel('Endpoint').selectOption('post-blob');
   await button('File').click();
   const bytes = Buffer.alloc(6 << 20, 'orlop ');
-  await page.getByLabel('File to send').setInputFiles({ name: 'large.bin', mimeType: 'application/octet-stream', buffer: bytes });
+  await page
+    .getByLabel('File to send')
+    .setInputFiles({ name: 'large.bin', mimeType: 'application/octet-stream', buffer: bytes });
   const digest = `sha256:${createHash('sha256').update(bytes).digest('hex')}`;
   await page.getByText(digest).first().waitFor();
   await button('Send').click();
@@ -175,7 +181,10 @@ test('a call is crashed, failed and stepped by the keyboard', async () => {
   const begin = page.locator('.card', { hasText: 'Push a blob, alone' }).getByRole('button', { name: 'Begin' });
   for (let i = 1; i <= 3; i++) {
     await begin.click();
-    await page.locator('.column').nth(i - 1).waitFor();
+    await page
+      .locator('.column')
+      .nth(i - 1)
+      .waitFor();
   }
   const [crashed, failed, keyed] = [0, 1, 2].map((i) => page.locator('.column').nth(i)) as [any, any, any];
   await crashed.getByRole('button', { name: 'Step' }).click();
@@ -185,7 +194,8 @@ test('a call is crashed, failed and stepped by the keyboard', async () => {
   await failed.getByText('Fail this effect').click();
   await failed.getByRole('button', { name: 'The disk is full' }).click();
   await failed.locator('.effect.trouble').waitFor();
-  if (await failed.getByRole('button', { name: 'Run' }).isEnabled()) await failed.getByRole('button', { name: 'Run' }).click();
+  if (await failed.getByRole('button', { name: 'Run' }).isEnabled())
+    await failed.getByRole('button', { name: 'Run' }).click();
   await failed.getByText('507').waitFor();
   await keyed.focus();
   await page.keyboard.press('s');
@@ -272,18 +282,25 @@ test('all checks and histories hold for the registry in the tab', async () => {
   await shot('conformance-holds');
 });
 
-test.each(['gaps-taken', 'tags-stay', 'blobs-everywhere', 'manifests-short', 'tags-backwards', 'referrers-forgotten', 'range-has-unit', 'conflicts-ignored', 'sessions-race'])(
-  'the planted bug %s is caught',
-  async (bug) => {
-    const { page } = tab;
-    await go(page, `#/conformance?bug=${bug}`);
-    await page.getByLabel('Plant a bug').and(page.locator(':not([disabled])')).waitFor();
-    expect(await page.getByLabel('Plant a bug').inputValue()).toBe(bug);
-    await button('Run').click();
-    await page.locator('.note[role=status]').waitFor({ timeout: 100_000 });
-    expect(await page.locator('.note[role=status]').textContent()).toContain('does not do all that it must');
-  },
-);
+test.each([
+  'gaps-taken',
+  'tags-stay',
+  'blobs-everywhere',
+  'manifests-short',
+  'tags-backwards',
+  'referrers-forgotten',
+  'range-has-unit',
+  'conflicts-ignored',
+  'sessions-race',
+])('the planted bug %s is caught', async (bug) => {
+  const { page } = tab;
+  await go(page, `#/conformance?bug=${bug}`);
+  await page.getByLabel('Plant a bug').and(page.locator(':not([disabled])')).waitFor();
+  expect(await page.getByLabel('Plant a bug').inputValue()).toBe(bug);
+  await button('Run').click();
+  await page.locator('.note[role=status]').waitFor({ timeout: 100_000 });
+  expect(await page.locator('.note[role=status]').textContent()).toContain('does not do all that it must');
+});
 
 test('a history that failed is replayed effect by effect', async () => {
   const { page } = tab;

@@ -20,7 +20,16 @@ let url: string;
 
 /** Starts a server: where it listens. */
 async function serve(name: string, ...flags: string[]): Promise<string> {
-  const arguments_ = ['serve', '--addr', '127.0.0.1:0', '--data', join(directory, name), '--assemble', 'multi/**', ...flags];
+  const arguments_ = [
+    'serve',
+    '--addr',
+    '127.0.0.1:0',
+    '--data',
+    join(directory, name),
+    '--assemble',
+    'multi/**',
+    ...flags,
+  ];
   const server = spawn(ORLOP, arguments_, { stdio: ['ignore', 'ignore', 'pipe'] });
   started.push(server);
   for await (const line of createInterface(server.stderr!)) {
@@ -65,7 +74,9 @@ test('the server is driven: scenarios, requests, images, conformance', async () 
     await go(page, `#/scenarios/${id}`);
     await page.getByRole('button', { name: 'Do all that follow' }).click();
     await page.locator('.note[role=status]').waitFor();
-    expect(await page.locator('.note[role=status]').textContent(), id).toContain('Every answer was as the specification says');
+    expect(await page.locator('.note[role=status]').textContent(), id).toContain(
+      'Every answer was as the specification says',
+    );
   }
   const catalog = (await (await fetch(`${url}v2/_catalog`)).json()) as { repositories: string[] };
   expect(catalog.repositories).toContain('tour/image');
@@ -104,9 +115,14 @@ test('the service worker and the server live side by side', async () => {
   await go(page, '#/clients');
   await page.getByRole('button', { name: 'Answer /v2/ here' }).click();
   await page.getByText('the registry in this tab answers').waitFor();
-  const here = () => page.evaluate(async () => ((await (await fetch('/v2/_catalog')).json()) as { repositories: string[] }).repositories);
+  const here = () =>
+    page.evaluate(
+      async () => ((await (await fetch('/v2/_catalog')).json()) as { repositories: string[] }).repositories,
+    );
   expect(await here()).toEqual([]);
-  const there = await page.evaluate(async () => (await fetch('/v2/_catalog', { headers: { 'orlop-target': 'server' } })).json());
+  const there = await page.evaluate(async () =>
+    (await fetch('/v2/_catalog', { headers: { 'orlop-target': 'server' } })).json(),
+  );
   expect((there as { repositories: string[] }).repositories.length).toBeGreaterThan(0);
   await context.close();
 });

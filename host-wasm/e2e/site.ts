@@ -17,7 +17,11 @@ export const SHOTS = process.env['ORLOP_SHOTS'] ?? join(here, '..', 'target', 'p
 const CHROMIUM = process.env['ORLOP_CHROMIUM'] ?? '/usr/bin/chromium';
 
 const TYPES: Record<string, string> = {
-  '.html': 'text/html', '.js': 'text/javascript', '.css': 'text/css', '.svg': 'image/svg+xml', '.wasm': 'application/wasm',
+  '.html': 'text/html',
+  '.js': 'text/javascript',
+  '.css': 'text/css',
+  '.svg': 'image/svg+xml',
+  '.wasm': 'application/wasm',
 };
 
 /** Serves the files of a directory, and knows nothing of registries. */
@@ -26,7 +30,8 @@ export async function serveFiles(directory = PAGE): Promise<{ url: string; serve
     const path = new URL(request.url ?? '/', 'http://x').pathname;
     const file = join(directory, normalize(path.endsWith('/') ? `${path}index.html` : path));
     readFile(file).then(
-      (bytes) => response.writeHead(200, { 'Content-Type': TYPES[extname(file)] ?? 'application/octet-stream' }).end(bytes),
+      (bytes) =>
+        response.writeHead(200, { 'Content-Type': TYPES[extname(file)] ?? 'application/octet-stream' }).end(bytes),
       () => response.writeHead(404).end('not here'),
     );
   });
@@ -49,8 +54,15 @@ export interface Tab {
   strangers: string[];
 }
 
-export async function open(browser: Browser, url: string, options: Parameters<Browser['newContext']>[0] = {}): Promise<Tab> {
-  return watched(await browser.newContext({ viewport: { width: 1280, height: 860 }, acceptDownloads: true, ...options }), url);
+export async function open(
+  browser: Browser,
+  url: string,
+  options: Parameters<Browser['newContext']>[0] = {},
+): Promise<Tab> {
+  return watched(
+    await browser.newContext({ viewport: { width: 1280, height: 860 }, acceptDownloads: true, ...options }),
+    url,
+  );
 }
 
 /** A tab of a browser with a profile in that directory. */

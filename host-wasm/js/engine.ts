@@ -25,7 +25,8 @@ async function instantiate(source: ModuleSource | undefined): Promise<void> {
   const module = source ?? new URL('./pkg/orlop_wasm_bg.wasm', import.meta.url);
   try {
     if (module instanceof WebAssembly.Module) initSync({ module });
-    else if (module instanceof URL || typeof module === 'string') await init({ module_or_path: await read(new URL(module)) });
+    else if (module instanceof URL || typeof module === 'string')
+      await init({ module_or_path: await read(new URL(module)) });
     else await init({ module_or_path: module });
   } catch (error) {
     if (error instanceof EngineUnavailable) throw error;

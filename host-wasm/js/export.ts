@@ -47,7 +47,10 @@ async function* archive(send: Send, options: ExportOptions): AsyncGenerator<Uint
   const total = [...items.values()].reduce((sum, item) => sum + item.descriptor.size, 0);
   let written = 0;
   yield* file('oci-layout', json({ imageLayoutVersion: '1.0.0' }));
-  yield* file('index.json', json({ schemaVersion: 2, mediaType: 'application/vnd.oci.image.index.v1+json', manifests: roots }));
+  yield* file(
+    'index.json',
+    json({ schemaVersion: 2, mediaType: 'application/vnd.oci.image.index.v1+json', manifests: roots }),
+  );
   for (const { descriptor, target, bytes } of items.values()) {
     const { digest, size } = descriptor;
     options.progress?.(digest, written, total);
@@ -79,7 +82,7 @@ async function meant(send: Send, { repository, reference }: ExportOptions): Prom
 /** A list of names, page by page. */
 export async function pages(send: Send, first: string, field: string): Promise<string[]> {
   const names: string[] = [];
-  for (let target: string | undefined = first; target; ) {
+  for (let target: string | undefined = first; target;) {
     const response: RegistryResponse = await must(send, target);
     names.push(...(((await response.json()) as Record<string, string[]>)[field] ?? []));
     target = /<([^>]+)>;\s*rel="?next"?/.exec(response.header('Link') ?? '')?.[1];
@@ -88,7 +91,12 @@ export async function pages(send: Send, first: string, field: string): Promise<s
 }
 
 /** Collects a manifest and everything below it. */
-async function collect(send: Send, items: Map<string, Item>, repository: string, reference: string): Promise<Descriptor> {
+async function collect(
+  send: Send,
+  items: Map<string, Item>,
+  repository: string,
+  reference: string,
+): Promise<Descriptor> {
   const target = `/v2/${repository}/manifests/${reference}`;
   const response = await must(send, target, { Accept: MANIFEST_TYPES.join(', ') });
   const bytes = await response.bytes();

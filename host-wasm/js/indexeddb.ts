@@ -87,7 +87,7 @@ export class IndexedDbStorage implements Storage {
     };
     return {
       write: async (bytes) => {
-        for (let at = 0; at < bytes.length; ) {
+        for (let at = 0; at < bytes.length;) {
           const piece = bytes.subarray(at, at + CHUNK - filled);
           pending.set(piece, filled);
           filled += piece.length;

@@ -63,7 +63,13 @@ export function headOf(name: string, size: number): Uint8Array {
   put(156, '0');
   put(257, 'ustar\0');
   put(263, '00');
-  put(148, `${head.reduce((sum, byte) => sum + byte, 0).toString(8).padStart(6, '0')}\0 `);
+  put(
+    148,
+    `${head
+      .reduce((sum, byte) => sum + byte, 0)
+      .toString(8)
+      .padStart(6, '0')}\0 `,
+  );
   return head;
 }
 

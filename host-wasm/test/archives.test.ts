@@ -30,7 +30,10 @@ test('everything goes out under its names', async () => {
   await push(registry, 'team/app', 'v1');
   await push(registry, 'team/app', 'v2', image('arm64', 'other'));
   const again = await imported(await new Response(registry.export()).blob());
-  expect(again.result.images.map(({ repository, tag }) => `${repository}:${tag}`)).toEqual(['team/app:v1', 'team/app:v2']);
+  expect(again.result.images.map(({ repository, tag }) => `${repository}:${tag}`)).toEqual([
+    'team/app:v1',
+    'team/app:v2',
+  ]);
 });
 
 test('what docker save wrote of old comes in', async () => {
@@ -47,7 +50,9 @@ test('what docker save wrote of old comes in', async () => {
 
 const INDEX = (manifest: string) =>
   tar({
-    'index.json': JSON.stringify({ manifests: [{ mediaType: image().mediaType, digest: sha256(manifest), size: manifest.length }] }),
+    'index.json': JSON.stringify({
+      manifests: [{ mediaType: image().mediaType, digest: sha256(manifest), size: manifest.length }],
+    }),
     [`blobs/${sha256(manifest).replace(':', '/')}`]: manifest,
   });
 
@@ -72,7 +77,9 @@ test.each([
 test('blobs that were pushed before a manifest was refused are taken back', async () => {
   const broken = image();
   // The registry looks into the document, the archive's reader only at what it needs.
-  const manifest = new TextEncoder().encode(new TextDecoder().decode(broken.manifest).replace('"schemaVersion":2', '"schemaVersion":3'));
+  const manifest = new TextEncoder().encode(
+    new TextDecoder().decode(broken.manifest).replace('"schemaVersion":2', '"schemaVersion":3'),
+  );
   const archive = layout({ ...broken, manifest, digest: sha256(manifest) });
   const registry = await Registry.open();
   await expect(registry.import(archive, { repository: 'app' })).rejects.toThrow('Nothing of the archive was kept');

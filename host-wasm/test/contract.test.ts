@@ -17,7 +17,12 @@ async function open(storage: Storage): Promise<Host> {
   const engine = new Engine('{}');
   for (const [key, value] of await storage.open()) engine.restore(key, value);
   let last: Promise<unknown> = Promise.resolve();
-  const host = { engine, storage, now: Date.now, exclusively: <T>(act: () => Promise<T>) => (last = last.then(act)) as Promise<T> };
+  const host = {
+    engine,
+    storage,
+    now: Date.now,
+    exclusively: <T>(act: () => Promise<T>) => (last = last.then(act)) as Promise<T>,
+  };
   return host as unknown as Host;
 }
 

@@ -118,7 +118,10 @@ test('a body above the limit is refused and not kept', async () => {
 test('a planted bug does what it says', async () => {
   const registry = await Registry.open({ bug: 'tags-backwards' });
   for (const tag of ['a', 'b']) await push(registry, 'app', tag);
-  expect(await (await registry.send({ method: 'GET', target: '/v2/app/tags/list' })).json()).toEqual({ name: 'app', tags: ['b', 'a'] });
+  expect(await (await registry.send({ method: 'GET', target: '/v2/app/tags/list' })).json()).toEqual({
+    name: 'app',
+    tags: ['b', 'a'],
+  });
   await expect(Registry.open({ bug: 'none of these' })).rejects.toThrow();
   expect((await Registry.bugs()).length).toBeGreaterThan(5);
 });

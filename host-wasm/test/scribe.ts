@@ -52,7 +52,11 @@ export class Scribe {
   }
 
   /** A call, with something that may happen before an effect. */
-  async call(request: Told, why = '', meanwhile: (standing: string) => Promise<string | undefined> = async () => undefined): Promise<void> {
+  async call(
+    request: Told,
+    why = '',
+    meanwhile: (standing: string) => Promise<string | undefined> = async () => undefined,
+  ): Promise<void> {
     this.say('');
     if (why) this.say(`# ${why}`);
     this.say(asked(request));
@@ -91,11 +95,14 @@ export class Scribe {
   }
 
   private say(text: string): void {
-    const short = text.replace(/([0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12})|([0-9a-f]{64,})/g, (_, nonce?: string, hex?: string) => {
-      if (hex) return `${hex.slice(0, 8)}…`;
-      const known = this.names.get(nonce!) ?? this.names.set(nonce!, this.names.size + 1).size;
-      return `#${known}`;
-    });
+    const short = text.replace(
+      /([0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12})|([0-9a-f]{64,})/g,
+      (_, nonce?: string, hex?: string) => {
+        if (hex) return `${hex.slice(0, 8)}…`;
+        const known = this.names.get(nonce!) ?? this.names.set(nonce!, this.names.size + 1).size;
+        return `#${known}`;
+      },
+    );
     this.lines.push(...short.split('\n').map((line) => line.trimEnd()));
   }
 }
@@ -110,10 +117,15 @@ function asked({ method, target, headers = [], body = '', chunked, cutAfter }: T
 }
 
 function answered(call: Call): string {
-  const { inner } = call as unknown as { inner: { response(): { status: number; headers: string[]; content?: string; pieces: (Uint8Array | [number, number])[] } } };
+  const { inner } = call as unknown as {
+    inner: {
+      response(): { status: number; headers: string[]; content?: string; pieces: (Uint8Array | [number, number])[] };
+    };
+  };
   const { status, headers, content, pieces } = inner.response();
   const lines = [`< ${status}`];
-  for (let i = 0; i < headers.length; i += 2) if (!ALWAYS.includes(headers[i]!)) lines.push(`<   ${headers[i]}: ${headers[i + 1]}`);
+  for (let i = 0; i < headers.length; i += 2)
+    if (!ALWAYS.includes(headers[i]!)) lines.push(`<   ${headers[i]}: ${headers[i + 1]}`);
   if (content) {
     const slices = pieces.map((piece) => `Slice(${(piece as [number, number]).join('..')})`);
     lines.push(`<   ([${slices.join(', ')}] of content ${content.replace('content/', '')})`);
@@ -123,7 +135,8 @@ function answered(call: Call): string {
   return lines.join('\n');
 }
 
-const meter = ({ algorithm, count, room }: Meter) => `Meter(${algorithm} after ${count} bytes${room === null ? '' : `, ${count + room} at most`})`;
+const meter = ({ algorithm, count, room }: Meter) =>
+  `Meter(${algorithm} after ${count} bytes${room === null ? '' : `, ${count + room} at most`})`;
 const object = (stored: StoredObject) => ('part' in stored ? `part ${stored.part}` : `content ${stored.content}`);
 
 /** What is asked, one line for each thing that a commit expects or changes. */
@@ -132,7 +145,15 @@ function question(effect: Effect): string {
     case 'Commit':
       return [
         effect.durable ? 'Commit, durably' : 'Commit, eventually',
-        ...effect.expect.map(({ kind, key }) => ({ absent: `expect no ${key}`, present: `expect ${key}`, exactly: `expect ${key} unchanged`, 'none-under': `expect none under ${key}…` })[kind]),
+        ...effect.expect.map(
+          ({ kind, key }) =>
+            ({
+              absent: `expect no ${key}`,
+              present: `expect ${key}`,
+              exactly: `expect ${key} unchanged`,
+              'none-under': `expect none under ${key}…`,
+            })[kind],
+        ),
         ...effect.put.map(([key, value]) => `put ${key} ${value as string}`),
         ...effect.delete.map((key) => `delete ${key}`),
       ].join('\n    ');
@@ -192,6 +213,9 @@ function came({ effect, outcome }: Performed): string | undefined {
 
 function listed({ object: stored, size, ageMs }: { object: StoredObject; size: number; ageMs: number }): string {
   const text = 'part' in stored ? stored.part.split('.') : stored.content.split('/');
-  const inner = 'part' in stored ? `Part(PartId { upload: ${text[0]}, nonce: ${text[1]} })` : `Content(ContentId { digest: ${text[0]}, nonce: ${text[1]} })`;
+  const inner =
+    'part' in stored
+      ? `Part(PartId { upload: ${text[0]}, nonce: ${text[1]} })`
+      : `Content(ContentId { digest: ${text[0]}, nonce: ${text[1]} })`;
   return `Stored { object: ${inner}, size: ${size}, age: ${ageMs / 1000}s }`;
 }

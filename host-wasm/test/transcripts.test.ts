@@ -28,12 +28,24 @@ function image(architecture: string, layer: string): Image {
   return { text, digest: sha256(text), blobs: [config, layer] };
 }
 
-const post = (body: string, repository = 'app'): Told => ({ method: 'POST', target: `/v2/${repository}/blobs/uploads/?digest=${sha256(body)}`, body });
+const post = (body: string, repository = 'app'): Told => ({
+  method: 'POST',
+  target: `/v2/${repository}/blobs/uploads/?digest=${sha256(body)}`,
+  body,
+});
 const put = (pushed: Image, reference: string, repository = 'app'): Told => ({
-  method: 'PUT', target: `/v2/${repository}/manifests/${reference}`, headers: [['Content-Type', `${OCI}.manifest.v1+json`]], body: pushed.text,
+  method: 'PUT',
+  target: `/v2/${repository}/manifests/${reference}`,
+  headers: [['Content-Type', `${OCI}.manifest.v1+json`]],
+  body: pushed.text,
 });
 const get = (target: string, ...headers: [string, string][]): Told => ({ method: 'GET', target, headers });
-const patch = (target: string, body: string, ...headers: [string, string][]): Told => ({ method: 'PATCH', target, headers, body });
+const patch = (target: string, body: string, ...headers: [string, string][]): Told => ({
+  method: 'PATCH',
+  target,
+  headers,
+  body,
+});
 
 async function pushed(scribe: Scribe, one: Image, reference: string, repository = 'app'): Promise<void> {
   for (const blob of one.blobs) await scribe.quietly(post(blob, repository));
@@ -56,13 +68,25 @@ test('push of an image', async () => {
 
 test('push of a blob in chunks', async () => {
   const scribe = await Scribe.begin('A client opens a session, sends two chunks, and ends it with the digest.');
-  await scribe.call({ method: 'POST', target: UPLOADS }, 'Nothing has been sent yet: the session may be lost in a crash.');
+  await scribe.call(
+    { method: 'POST', target: UPLOADS },
+    'Nothing has been sent yet: the session may be lost in a crash.',
+  );
   const session = scribe.session();
-  await scribe.call(patch(session, 'hello', ['Content-Range', '0-4']), 'Each chunk is a part of its own. The record moves on by one durable commit.');
+  await scribe.call(
+    patch(session, 'hello', ['Content-Range', '0-4']),
+    'Each chunk is a part of its own. The record moves on by one durable commit.',
+  );
   await scribe.call(patch(session, ' world', ['Content-Range', '5-10']));
-  await scribe.call(patch(session, ' world', ['Content-Range', '5-10']), 'The same again: refused before a byte is read.');
+  await scribe.call(
+    patch(session, ' world', ['Content-Range', '5-10']),
+    'The same again: refused before a byte is read.',
+  );
   await scribe.call(get(session), 'The status tells where to go on.');
-  await scribe.call({ method: 'PUT', target: `${session}?digest=${sha256('hello world')}` }, 'Bytes at rest, then the record that names them, then the rest goes.');
+  await scribe.call(
+    { method: 'PUT', target: `${session}?digest=${sha256('hello world')}` },
+    'Bytes at rest, then the record that names them, then the rest goes.',
+  );
   await ends(scribe, 'push-chunks');
 });
 
@@ -76,7 +100,9 @@ test('a chunk that is cut off', async () => {
 });
 
 test('a chunk that loses a race', async () => {
-  const scribe = await Scribe.begin('Two chunks are sent for one place. The one that commits second has changed nothing.');
+  const scribe = await Scribe.begin(
+    'Two chunks are sent for one place. The one that commits second has changed nothing.',
+  );
   await scribe.quietly({ method: 'POST', target: UPLOADS });
   const session = scribe.session();
   await scribe.call(patch(session, 'loser'), '', async (standing) => {
@@ -88,12 +114,17 @@ test('a chunk that loses a race', async () => {
 });
 
 test('a digest of another algorithm', async () => {
-  const scribe = await Scribe.begin('A session was hashed with SHA-256 while it came in, and is ended with a SHA-512 digest.');
+  const scribe = await Scribe.begin(
+    'A session was hashed with SHA-256 while it came in, and is ended with a SHA-512 digest.',
+  );
   await scribe.quietly({ method: 'POST', target: UPLOADS });
   const session = scribe.session();
   await scribe.quietly(patch(session, 'content'));
   const digest = `sha512:${createHash('sha512').update('content').digest('hex')}`;
-  await scribe.call({ method: 'PUT', target: `${session}?digest=${digest}` }, 'The bytes are read once more, from where they will stay.');
+  await scribe.call(
+    { method: 'PUT', target: `${session}?digest=${digest}` },
+    'The bytes are read once more, from where they will stay.',
+  );
   await ends(scribe, 'push-late-sha512');
 });
 
@@ -102,7 +133,10 @@ test('a wrong digest', async () => {
   await scribe.quietly({ method: 'POST', target: UPLOADS });
   const session = scribe.session();
   await scribe.quietly(patch(session, 'content'));
-  await scribe.call({ method: 'PUT', target: `${session}?digest=${sha256('something else')}` }, 'The session is over; its record goes before its bytes.');
+  await scribe.call(
+    { method: 'PUT', target: `${session}?digest=${sha256('something else')}` },
+    'The session is over; its record goes before its bytes.',
+  );
   await ends(scribe, 'push-wrong-digest');
 });
 
@@ -110,7 +144,10 @@ test('mounts', async () => {
   const scribe = await Scribe.begin('A blob that another repository holds is linked. No byte moves.');
   await scribe.quietly(post('content', 'base'));
   await scribe.call({ method: 'POST', target: `${UPLOADS}?mount=${sha256('content')}&from=base` });
-  await scribe.call({ method: 'POST', target: `${UPLOADS}?mount=${sha256('x')}&from=base` }, 'What cannot be mounted is an ordinary upload.');
+  await scribe.call(
+    { method: 'POST', target: `${UPLOADS}?mount=${sha256('x')}&from=base` },
+    'What cannot be mounted is an ordinary upload.',
+  );
   await ends(scribe, 'mount');
 });
 
@@ -122,23 +159,36 @@ test('pull of an image', async () => {
   const layer = `/v2/app/blobs/${sha256('layer')}`;
   await scribe.call(get(layer), 'The core has seen none of these bytes: the host streams them.');
   await scribe.call(get(layer, ['Range', 'bytes=1-2']));
-  await scribe.call(get('/v2/app/manifests/v1', ['If-None-Match', `"${one.digest}"`]), 'The client asks whether the tag has moved.');
+  await scribe.call(
+    get('/v2/app/manifests/v1', ['If-None-Match', `"${one.digest}"`]),
+    'The client asks whether the tag has moved.',
+  );
   await ends(scribe, 'pull');
 });
 
 test('two platforms under one tag', async () => {
-  const scribe = await Scribe.begin('Two jobs push one platform each to a tag that is assembled: it becomes a list of both.');
+  const scribe = await Scribe.begin(
+    'Two jobs push one platform each to a tag that is assembled: it becomes a list of both.',
+  );
   const arm = image('arm64', 'arm');
   await pushed(scribe, image('amd64', 'amd'), 'v1', 'multi/app');
   for (const blob of arm.blobs) await scribe.quietly(post(blob, 'multi/app'));
-  await scribe.call(put(arm, 'v1', 'multi/app'), 'The list is part of the commit. The pusher is told of its own manifest.');
+  await scribe.call(
+    put(arm, 'v1', 'multi/app'),
+    'The list is part of the commit. The pusher is told of its own manifest.',
+  );
   await scribe.call(get('/v2/multi/app/manifests/v1'));
-  await scribe.call(get('/v2/multi/app/manifests/v1', ['Accept', `${OCI}.manifest.v1+json`]), 'A client that accepts no list gets a plain image.');
+  await scribe.call(
+    get('/v2/multi/app/manifests/v1', ['Accept', `${OCI}.manifest.v1+json`]),
+    'A client that accepts no list gets a plain image.',
+  );
   await ends(scribe, 'assemble');
 });
 
 test('a push that meets another', async () => {
-  const scribe = await Scribe.begin('Two clients push to one tag. Who commits second finds a conflict and looks again: no update is lost.');
+  const scribe = await Scribe.begin(
+    'Two clients push to one tag. Who commits second finds a conflict and looks again: no update is lost.',
+  );
   const [amd, arm] = [image('amd64', 'amd'), image('arm64', 'arm')];
   for (const one of [amd, arm]) await pushed(scribe, one, one.digest);
   let met = false;
@@ -164,13 +214,18 @@ test('deletes', async () => {
   await pushed(scribe, one, 'v1');
   await pushed(scribe, one, 'v2');
   await scribe.call({ method: 'DELETE', target: '/v2/app/manifests/v1' });
-  await scribe.call({ method: 'DELETE', target: `/v2/app/manifests/${one.digest}` }, 'The manifest takes its tags along.');
+  await scribe.call(
+    { method: 'DELETE', target: `/v2/app/manifests/${one.digest}` },
+    'The manifest takes its tags along.',
+  );
   await scribe.call({ method: 'DELETE', target: `/v2/app/blobs/${sha256('layer')}` });
   await ends(scribe, 'delete');
 });
 
 test('sweeps', async () => {
-  const scribe = await Scribe.begin('The sweep, a month later: an upload that was given up, a blob that nobody used, and what a crash left.');
+  const scribe = await Scribe.begin(
+    'The sweep, a month later: an upload that was given up, a blob that nobody used, and what a crash left.',
+  );
   await pushed(scribe, image('amd64', 'layer'), 'v1');
   await scribe.quietly(post('unused'));
   await scribe.quietly({ method: 'POST', target: UPLOADS });

@@ -33,14 +33,22 @@ export function App() {
   }, [panel]);
   return (
     <>
-      <a class="skip" href="#main" onClick={(event) => {
-        event.preventDefault();
-        heading.current?.focus();
-      }}>Skip to the panel</a>
+      <a
+        class="skip"
+        href="#main"
+        onClick={(event) => {
+          event.preventDefault();
+          heading.current?.focus();
+        }}
+      >
+        Skip to the panel
+      </a>
       <header class="top">
         <a class="brand" href="#/requests">
           <img src="./icon.svg" alt="" width="28" height="28" />
-          <span>Orlop <span class="muted">playground</span></span>
+          <span>
+            Orlop <span class="muted">playground</span>
+          </span>
         </a>
         <nav aria-label="Panels">
           <ul>
@@ -48,7 +56,11 @@ export function App() {
               <li key={name}>
                 <a href={`#/${name}`} aria-current={name === panel ? 'page' : undefined}>
                   {title}
-                  {name === 'effects' && calls.value.length > 0 && <span class="count" aria-label={`${calls.value.length} calls`}>{calls.value.length}</span>}
+                  {name === 'effects' && calls.value.length > 0 && (
+                    <span class="count" aria-label={`${calls.value.length} calls`}>
+                      {calls.value.length}
+                    </span>
+                  )}
                 </a>
               </li>
             ))}
@@ -57,9 +69,14 @@ export function App() {
         <div class="switches">
           <label>
             <span class="hidden">Registry</span>
-            <select value={isServer.value ? 'server' : 'tab'} onChange={(event) => (target.value = event.currentTarget.value as Target)}>
+            <select
+              value={isServer.value ? 'server' : 'tab'}
+              onChange={(event) => (target.value = event.currentTarget.value as Target)}
+            >
               <option value="tab">In this tab</option>
-              <option value="server" disabled={!serverThere.value}>This server{serverThere.value ? '' : ' (none)'}</option>
+              <option value="server" disabled={!serverThere.value}>
+                This server{serverThere.value ? '' : ' (none)'}
+              </option>
             </select>
           </label>
           <label>
@@ -74,13 +91,30 @@ export function App() {
       </header>
       <main id="main">
         <div class="title">
-          <h1 ref={heading} tabIndex={-1}>{current.title}</h1>
+          <h1 ref={heading} tabIndex={-1}>
+            {current.title}
+          </h1>
           <p class="muted">{current.about}</p>
         </div>
-        {failure.value ? <Broken why={failure.value} /> : ready.value ? <View /> : <p class="empty" role="status">Opening the registry…</p>}
+        {failure.value ? (
+          <Broken why={failure.value} />
+        ) : ready.value ? (
+          <View />
+        ) : (
+          <p class="empty" role="status">
+            Opening the registry…
+          </p>
+        )}
       </main>
       <div class="notices" aria-live="assertive">
-        {notice.value && <p class={notice.value.bad ? 'notice bad' : 'notice'}>{notice.value.text} <button type="button" class="quiet icon" aria-label="Close" onClick={() => (notice.value = undefined)}>×</button></p>}
+        {notice.value && (
+          <p class={notice.value.bad ? 'notice bad' : 'notice'}>
+            {notice.value.text}{' '}
+            <button type="button" class="quiet icon" aria-label="Close" onClick={() => (notice.value = undefined)}>
+              ×
+            </button>
+          </p>
+        )}
       </div>
     </>
   );
@@ -97,8 +131,12 @@ function Broken({ why }: { why: string }) {
     <section class="note bad" role="alert">
       <h2>The registry in this tab is not there</h2>
       <p>{why}.</p>
-      <p>{advice} {serverThere.value && 'The server that this page came from works all the same.'}</p>
-      <button type="button" onClick={() => location.reload()}>Load again</button>
+      <p>
+        {advice} {serverThere.value && 'The server that this page came from works all the same.'}
+      </p>
+      <button type="button" onClick={() => location.reload()}>
+        Load again
+      </button>
     </section>
   );
 }

@@ -60,6 +60,4 @@ export interface TesterReport {
 }
 
 export type TesterMessage =
-  | { what: string; steps: number }
-  | { report: TesterReport; said: Record<string, Said[]> }
-  | { failed: string };
+  { what: string; steps: number } | { report: TesterReport; said: Record<string, Said[]> } | { failed: string };

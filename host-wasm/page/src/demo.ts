@@ -21,7 +21,9 @@ export async function demonstrate(say: (line: string) => void): Promise<void> {
   const tags = await client.listTags();
   say(`listTags() → ${JSON.stringify(tags)}`);
   const { manifest } = await client.getManifest({ ref: 'v1' });
-  say(`getManifest('v1') → ${JSON.stringify(manifest).length} bytes of JSON, ${(manifest as { layers: unknown[] }).layers.length} layer`);
+  say(
+    `getManifest('v1') → ${JSON.stringify(manifest).length} bytes of JSON, ${(manifest as { layers: unknown[] }).layers.length} layer`,
+  );
   const same = (await digestOf(image.text)) === pushed.digest;
   say(same ? 'The digest is that of what was pushed.' : 'The digest is another!');
 }

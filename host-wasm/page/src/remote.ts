@@ -14,7 +14,9 @@ export function connect(failed: (why: string) => void): Comlink.Remote<RegistryA
   if (link) return link.api;
   const broken = (event: Event) => {
     const why = (event as ErrorEvent).message || 'its script could not be loaded';
-    failed(`The worker that holds the registry could not start (${why}). Load the page again; if that does not help, look whether the site is complete.`);
+    failed(
+      `The worker that holds the registry could not start (${why}). Load the page again; if that does not help, look whether the site is complete.`,
+    );
   };
   if (typeof SharedWorker === 'function') {
     const worker = new SharedWorker(new URL('./worker.ts', import.meta.url), { type: 'module', name: 'orlop' });
@@ -58,7 +60,9 @@ export async function startServing(): Promise<void> {
   await navigator.serviceWorker.register(new URL('./sw.js', document.baseURI), { type: 'module' });
   await navigator.serviceWorker.ready;
   if (!navigator.serviceWorker.controller) {
-    await new Promise((resolve) => navigator.serviceWorker.addEventListener('controllerchange', resolve, { once: true }));
+    await new Promise((resolve) =>
+      navigator.serviceWorker.addEventListener('controllerchange', resolve, { once: true }),
+    );
   }
 }
 

@@ -67,7 +67,13 @@ export class Service implements RegistryApi {
 
   async begin(request: WireRequest, which: Which = 'main'): Promise<CallState> {
     const call = this.registry(which).begin(request);
-    return this.keep({ call, title: `${request.method} ${request.target}`, request, sweep: false, began: performance.now() });
+    return this.keep({
+      call,
+      title: `${request.method} ${request.target}`,
+      request,
+      sweep: false,
+      began: performance.now(),
+    });
   }
 
   async beginSweep(now: number): Promise<CallState> {

@@ -177,7 +177,12 @@ export async function sendToServer(request: WireRequest): Promise<WireResponse> 
 
 /** A header as it is usually written: browsers give names in small letters. */
 function title(name: string): string {
-  return name.replace(/(^|-)([a-z])/g, (_, dash: string, letter: string) => dash + letter.toUpperCase()).replace(/^Etag$/, 'ETag').replace(/^Oci-/, 'OCI-').replace('-Api-', '-API-').replace('-Uuid', '-UUID');
+  return name
+    .replace(/(^|-)([a-z])/g, (_, dash: string, letter: string) => dash + letter.toUpperCase())
+    .replace(/^Etag$/, 'ETag')
+    .replace(/^Oci-/, 'OCI-')
+    .replace('-Api-', '-API-')
+    .replace('-Uuid', '-UUID');
 }
 
 /** Takes a call into the list, or its new state. */
@@ -189,7 +194,10 @@ export function keep(call: CallState): void {
 /** A value as it goes into a link. */
 export function packed(value: unknown): string {
   const bytes = new TextEncoder().encode(JSON.stringify(value));
-  return btoa(String.fromCharCode(...bytes)).replaceAll('+', '-').replaceAll('/', '_').replace(/=+$/, '');
+  return btoa(String.fromCharCode(...bytes))
+    .replaceAll('+', '-')
+    .replaceAll('/', '_')
+    .replace(/=+$/, '');
 }
 
 /** A value out of a link; nothing if it is none. */
@@ -207,7 +215,10 @@ export async function copy(text: string, what: string): Promise<void> {
     await navigator.clipboard.writeText(text);
     tell(`${what} copied.`);
   } catch {
-    tell(`The browser does not let the page write to the clipboard. Select the text and copy it by hand: ${text}`, true);
+    tell(
+      `The browser does not let the page write to the clipboard. Select the text and copy it by hand: ${text}`,
+      true,
+    );
   }
 }
 

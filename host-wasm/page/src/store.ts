@@ -54,12 +54,24 @@ export function read({ records, objects }: Snapshot): StoreView {
       if (record === undefined) return undefined;
       const document = parse<Document>(all.get(`payload/${name}@${digest}`)) ?? {};
       const leaf = (kind: string, { digest, size }: Descriptor): ImageNode => ({
-        kind, digest, size, children: [], ...(!all.has(`link/${name}@${digest}`) && { missing: true }),
+        kind,
+        digest,
+        size,
+        children: [],
+        ...(!all.has(`link/${name}@${digest}`) && { missing: true }),
       });
       const children = [
         ...(document.manifests ?? []).map((child): ImageNode => {
-          const platform = child.platform && [child.platform.os, child.platform.architecture, child.platform.variant].filter(Boolean).join('/');
-          const node = image(child.digest) ?? { kind: 'manifest', digest: child.digest, size: child.size, missing: true, children: [] };
+          const platform =
+            child.platform &&
+            [child.platform.os, child.platform.architecture, child.platform.variant].filter(Boolean).join('/');
+          const node = image(child.digest) ?? {
+            kind: 'manifest',
+            digest: child.digest,
+            size: child.size,
+            missing: true,
+            children: [],
+          };
           return { ...node, ...(platform && { platform }) };
         }),
         ...(document.config ? [leaf('config', document.config)] : []),
@@ -76,9 +88,14 @@ export function read({ records, objects }: Snapshot): StoreView {
         kind: image(digest)?.kind ?? 'manifest',
         size: field<number>(value, 'size') ?? 0,
         kept: field(value, 'maintained') === true,
-        named: has(`tagged/${name}@${digest}/`) || has(`use/${name}@${digest}/`) || field(value, 'subject') !== undefined,
+        named:
+          has(`tagged/${name}@${digest}/`) || has(`use/${name}@${digest}/`) || field(value, 'subject') !== undefined,
       })),
-      blobs: under(`link/${name}@`).map(([digest]) => ({ digest, size: blobSize(digest), used: has(`use/${name}@${digest}/`) })),
+      blobs: under(`link/${name}@`).map(([digest]) => ({
+        digest,
+        size: blobSize(digest),
+        used: has(`use/${name}@${digest}/`),
+      })),
       image,
     };
   });

@@ -43,10 +43,12 @@ async function answer(request: Request, url: URL, clientId: string): Promise<Res
   const page = await playground(clientId);
   if (!page) return refusal(503, 'the registry of this tab is not open: open the playground in another tab');
   const channel = new MessageChannel();
-  const answered = new Promise<{ status: number; headers: [string, string][]; body: BodyInit; error?: string }>((resolve, reject) => {
-    channel.port1.onmessage = (event) => resolve(event.data);
-    setTimeout(() => reject(new Error('the page did not answer in a minute')), PATIENCE);
-  });
+  const answered = new Promise<{ status: number; headers: [string, string][]; body: BodyInit; error?: string }>(
+    (resolve, reject) => {
+      channel.port1.onmessage = (event) => resolve(event.data);
+      setTimeout(() => reject(new Error('the page did not answer in a minute')), PATIENCE);
+    },
+  );
   const hasBody = !['GET', 'HEAD'].includes(request.method);
   const fetch = {
     method: request.method,

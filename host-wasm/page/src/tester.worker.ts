@@ -36,12 +36,23 @@ async function run({ target, bug, settings }: TesterStart): Promise<void> {
     if (short) {
       const list = said.get(short) ?? said.set(short, []).get(short)!;
       const location = answer.headers.find(([name]) => name.toLowerCase() === 'location')?.[1];
-      if (list.length < KEPT) list.push({ method, target: path, headers, body: bytes, chunked: framing === 'chunked', status: answer.status, ...(location && { location }) });
+      if (list.length < KEPT)
+        list.push({
+          method,
+          target: path,
+          headers,
+          body: bytes,
+          chunked: framing === 'chunked',
+          status: answer.status,
+          ...(location && { location }),
+        });
     }
     return { status: answer.status, headers: answer.headers.flat(), body: answer.body };
   };
   const base = registry ? 'http://127.0.0.1:5000' : location.origin;
-  const report = await test(base, JSON.stringify(settings), send, (what: string, steps: number) => tell({ what, steps }));
+  const report = await test(base, JSON.stringify(settings), send, (what: string, steps: number) =>
+    tell({ what, steps }),
+  );
   registry?.close();
   tell({ report: without(JSON.parse(report) as TesterReport, uncut), said: Object.fromEntries(said) });
 }
@@ -51,7 +62,11 @@ function without(report: TesterReport, uncut: string[]): TesterReport {
   const checks = report.checks.map((check): CheckResult => {
     if (!uncut.some((path) => path.includes(`/${check.id.toLowerCase()}/`))) return check;
     const { expected: _, came: __, curl: ___, counts: ____, ...rest } = check;
-    return { ...rest, result: 'not-offered', what: 'a browser cannot cut a request off; `orlop-conformance` on the command line can' };
+    return {
+      ...rest,
+      result: 'not-offered',
+      what: 'a browser cannot cut a request off; `orlop-conformance` on the command line can',
+    };
   });
   const failed = checks.some(({ result, counts }) => result === 'failed' && counts);
   const passed = !report.ended && !failed && report.histories.failed === 0 && report.concurrent.failures.length === 0;
@@ -64,15 +79,33 @@ interface Answered {
   body: Uint8Array;
 }
 
-async function inTab(registry: Registry, method: string, target: string, headers: [string, string][], body: Uint8Array, framing: string): Promise<Answered> {
+async function inTab(
+  registry: Registry,
+  method: string,
+  target: string,
+  headers: [string, string][],
+  body: Uint8Array,
+  framing: string,
+): Promise<Answered> {
   const path = target.replace(/^https?:\/\/[^/]+/, '');
-  const request = { method, target: path, headers, chunked: framing === 'chunked', ...(framing === 'cut' && { cutAfter: body.length }) };
+  const request = {
+    method,
+    target: path,
+    headers,
+    chunked: framing === 'chunked',
+    ...(framing === 'cut' && { cutAfter: body.length }),
+  };
   const response = await registry.send(request, framing === 'none' ? null : body);
   return { status: framing === 'cut' ? 0 : response.status, headers: response.headers, body: await response.bytes() };
 }
 
 /** A browser cannot cut a request off, nor send one in chunks without HTTP/2: these are sent whole. */
-async function atServer(method: string, target: string, headers: [string, string][], body: Uint8Array): Promise<Answered> {
+async function atServer(
+  method: string,
+  target: string,
+  headers: [string, string][],
+  body: Uint8Array,
+): Promise<Answered> {
   const bodiless = ['GET', 'HEAD'].includes(method);
   const response = await fetch(target, {
     method,
@@ -80,5 +113,9 @@ async function atServer(method: string, target: string, headers: [string, string
     body: bodiless ? null : (body as Uint8Array<ArrayBuffer>),
     cache: 'no-store',
   });
-  return { status: response.status, headers: [...response.headers], body: new Uint8Array(await response.arrayBuffer()) };
+  return {
+    status: response.status,
+    headers: [...response.headers],
+    body: new Uint8Array(await response.arrayBuffer()),
+  };
 }

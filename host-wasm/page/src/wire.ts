@@ -1,5 +1,15 @@
 /** What page and worker say to each other: plain values that can be copied. */
-import type { Archive, Effect, ExportOptions, Imported, ImportOptions, Outcome, Performed, RegistryOptions, StoredInfo } from '../../js/index.js';
+import type {
+  Archive,
+  Effect,
+  ExportOptions,
+  Imported,
+  ImportOptions,
+  Outcome,
+  Performed,
+  RegistryOptions,
+  StoredInfo,
+} from '../../js/index.js';
 
 /** A request as it travels. */
 export interface WireRequest {
@@ -59,7 +69,11 @@ export interface RegistryApi {
   snapshot(): Promise<Snapshot>;
   watch(told: (change: { put: string[]; delete: string[] }) => void): Promise<void>;
   exported(options: ExportOptions, told: (what: string, done: number, total: number) => void): Promise<Blob>;
-  imported(archive: Archive, options: ImportOptions, told: (what: string, done: number, total: number) => void): Promise<Imported>;
+  imported(
+    archive: Archive,
+    options: ImportOptions,
+    told: (what: string, done: number, total: number) => void,
+  ): Promise<Imported>;
   reset(): Promise<void>;
   bugs(): Promise<{ name: string; text: string }[]>;
   benchmark(): Promise<{ us: number; rounds: number }>;

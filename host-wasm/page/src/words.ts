@@ -59,7 +59,9 @@ export function about(key: string): string {
       return `an event for ${rest.split('/')[0]}`;
     case 'part': {
       const [upload, part] = rest.split('/');
-      return part ? `the part ${short(part)} of session ${short(upload ?? '')}` : `the parts of session ${short(upload ?? '')}`;
+      return part
+        ? `the part ${short(part)} of session ${short(upload ?? '')}`
+        : `the parts of session ${short(upload ?? '')}`;
     }
     default:
       return key;
@@ -131,7 +133,11 @@ function told({ effect, outcome }: Performed): string {
       const found = (outcome as unknown[]).filter((value) => value !== null).length;
       const all = effect.keys.length;
       if (all === 1) return found ? 'It is there.' : 'It is not there.';
-      return found === 0 ? 'None of them is there.' : found === all ? 'All are there.' : `${found} of ${all} are there.`;
+      return found === 0
+        ? 'None of them is there.'
+        : found === all
+          ? 'All are there.'
+          : `${found} of ${all} are there.`;
     }
     case 'Scan': {
       const count = (outcome as unknown[]).length;
@@ -142,7 +148,12 @@ function told({ effect, outcome }: Performed): string {
     case 'Collect':
     case 'Receive': {
       const { end, meter, digest } = outcome as { end: string; meter?: { count: number }; digest?: string };
-      const ends = { whole: 'The body is whole', 'too-large': 'The body is too large', cut: 'The connection broke', 'no-room': 'There is no memory for it now' }[end];
+      const ends = {
+        whole: 'The body is whole',
+        'too-large': 'The body is too large',
+        cut: 'The connection broke',
+        'no-room': 'There is no memory for it now',
+      }[end];
       return `${ends}${meter ? `: ${size(meter.count)}${digest ? `, ${short(digest)}` : ''}` : ''}.`;
     }
     case 'Load':

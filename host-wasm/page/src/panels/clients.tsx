@@ -27,7 +27,10 @@ async function toggle(): Promise<void> {
     else await startServing();
     serving.value = await isServing();
   } catch (error) {
-    tell(`The service worker could not be started: ${reason(error)}. Browsers allow them on https: and on localhost only.`, true);
+    tell(
+      `The service worker could not be started: ${reason(error)}. Browsers allow them on https: and on localhost only.`,
+      true,
+    );
   } finally {
     busy.value = false;
   }
@@ -50,27 +53,64 @@ async function demonstrate(): Promise<void> {
 export function Clients() {
   useEffect(() => void isServing().then((is) => (serving.value = is)), []);
   if (!canServe()) {
-    return <p class="note bad">This browser has no service workers here. They need https:, or localhost, and no private window.</p>;
+    return (
+      <p class="note bad">
+        This browser has no service workers here. They need https:, or localhost, and no private window.
+      </p>
+    );
   }
   return (
     <div class="split">
       <section class="pane" aria-label="Service worker">
         <h2>Answer fetch('/v2/…')</h2>
-        <p>A service worker can answer every request below <code>/v2/</code> of this origin from the registry in this tab. Any JavaScript client works against it unchanged; so does the console of your browser’s developer tools.</p>
-        <p class="line">
-          <button type="button" class={serving.value ? '' : 'primary'} disabled={busy.value} aria-pressed={serving.value} onClick={() => void toggle()}>{serving.value ? 'Stop answering' : 'Answer /v2/ here'}</button>
-          <span class={serving.value ? 'badge good' : 'badge'} role="status">{serving.value ? 'the registry in this tab answers' : 'not answering'}</span>
+        <p>
+          A service worker can answer every request below <code>/v2/</code> of this origin from the registry in this
+          tab. Any JavaScript client works against it unchanged; so does the console of your browser’s developer tools.
         </p>
-        <p class="hint">Try it: <code>await (await fetch('/v2/_catalog')).json()</code></p>
+        <p class="line">
+          <button
+            type="button"
+            class={serving.value ? '' : 'primary'}
+            disabled={busy.value}
+            aria-pressed={serving.value}
+            onClick={() => void toggle()}
+          >
+            {serving.value ? 'Stop answering' : 'Answer /v2/ here'}
+          </button>
+          <span class={serving.value ? 'badge good' : 'badge'} role="status">
+            {serving.value ? 'the registry in this tab answers' : 'not answering'}
+          </span>
+        </p>
+        <p class="hint">
+          Try it: <code>await (await fetch('/v2/_catalog')).json()</code>
+        </p>
       </section>
       <section class="pane" aria-label="A real client">
         <h2>A client that nobody here wrote</h2>
-        <p><a href="https://www.npmjs.com/package/oci-registry-client" rel="noreferrer" target="_blank">oci-registry-client</a> from npm pushes an image and pulls it again:</p>
-        <pre tabIndex={0} aria-label="The code of the demonstration">{CODE}</pre>
-        <button type="button" class="primary" disabled={busy.value || !serving.value} onClick={() => void demonstrate()}>Run it</button>
+        <p>
+          <a href="https://www.npmjs.com/package/oci-registry-client" rel="noreferrer" target="_blank">
+            oci-registry-client
+          </a>{' '}
+          from npm pushes an image and pulls it again:
+        </p>
+        <pre tabIndex={0} aria-label="The code of the demonstration">
+          {CODE}
+        </pre>
+        <button
+          type="button"
+          class="primary"
+          disabled={busy.value || !serving.value}
+          onClick={() => void demonstrate()}
+        >
+          Run it
+        </button>
         {!serving.value && <p class="hint">Let the service worker answer first.</p>}
         <ol class="plain log" aria-live="polite" aria-label="What the client did">
-          {lines.value.map(({ text, bad }, i) => <li key={i} class={bad ? 'bad' : ''}>{text}</li>)}
+          {lines.value.map(({ text, bad }, i) => (
+            <li key={i} class={bad ? 'bad' : ''}>
+              {text}
+            </li>
+          ))}
         </ol>
       </section>
     </div>

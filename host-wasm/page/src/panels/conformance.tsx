@@ -21,7 +21,15 @@ const where = signal<'tab' | 'server'>('tab');
 let tested = '';
 let worker: Worker | undefined;
 
-const settings = signal<TesterSettings>({ seed: 1, prefix: '', histories: 30, operations: 40, concurrent: 20, checks: '', profile: 'auto' });
+const settings = signal<TesterSettings>({
+  seed: 1,
+  prefix: '',
+  histories: 30,
+  operations: 40,
+  concurrent: 20,
+  checks: '',
+  profile: 'auto',
+});
 
 function stop(): void {
   worker?.terminate();
@@ -37,7 +45,10 @@ function begin(): void {
   worker = new Worker(new URL('../tester.worker.ts', import.meta.url), { type: 'module', name: 'tester' });
   worker.addEventListener('error', (event) => {
     stop();
-    tell(`The tester could not start: ${event.message || 'its script could not be loaded'}. Load the page again.`, true);
+    tell(
+      `The tester could not start: ${event.message || 'its script could not be loaded'}. Load the page again.`,
+      true,
+    );
   });
   worker.addEventListener('message', ({ data }: MessageEvent<TesterMessage>) => {
     if ('failed' in data) {
@@ -50,7 +61,11 @@ function begin(): void {
     } else if (data.steps >= 0) {
       progress.value = { what: data.what, detail: '', done: 0, total: Math.max(1, data.steps) };
     } else if (progress.value) {
-      progress.value = { ...progress.value, detail: data.what, done: Math.min(progress.value.done + 1, progress.value.total) };
+      progress.value = {
+        ...progress.value,
+        detail: data.what,
+        done: Math.min(progress.value.done + 1, progress.value.total),
+      };
     }
   });
   // A server keeps what earlier runs have left: each has a place of its own.
@@ -74,53 +89,113 @@ export function Conformance() {
   return (
     <>
       <p>
-        The checks and random histories of <code>orlop-conformance</code>, in this tab. Each check demands what the item of the
-        specification with its number says; each history is judged by the core itself.
+        The checks and random histories of <code>orlop-conformance</code>, in this tab. Each check demands what the item
+        of the specification with its number says; each history is judged by the core itself.
       </p>
-      <form class="grid" onSubmit={(event) => {
-        event.preventDefault();
-        begin();
-      }}>
+      <form
+        class="grid"
+        onSubmit={(event) => {
+          event.preventDefault();
+          begin();
+        }}
+      >
         <div class="field">
           <label for="where">Registry</label>
-          <select id="where" value={where.value} onChange={(event) => (where.value = event.currentTarget.value as 'tab' | 'server')}>
+          <select
+            id="where"
+            value={where.value}
+            onChange={(event) => (where.value = event.currentTarget.value as 'tab' | 'server')}
+          >
             <option value="tab">A fresh one in this tab</option>
-            <option value="server" disabled={!serverThere.value}>This server{serverThere.value ? '' : ' (none is there)'}</option>
+            <option value="server" disabled={!serverThere.value}>
+              This server{serverThere.value ? '' : ' (none is there)'}
+            </option>
           </select>
         </div>
         <div class="field">
           <label for="bug">Plant a bug</label>
-          <select id="bug" value={bug.value} disabled={where.value === 'server'} onChange={(event) => (bug.value = event.currentTarget.value)}>
-            {bugs.map(({ name, text }) => <option key={name} value={name}>{text}</option>)}
+          <select
+            id="bug"
+            value={bug.value}
+            disabled={where.value === 'server'}
+            onChange={(event) => (bug.value = event.currentTarget.value)}
+          >
+            {bugs.map(({ name, text }) => (
+              <option key={name} value={name}>
+                {text}
+              </option>
+            ))}
           </select>
         </div>
         <div class="field">
           <label for="checks">Only checks with</label>
-          <input id="checks" value={checks} placeholder="all of them" onInput={(event) => put({ checks: event.currentTarget.value })} />
+          <input
+            id="checks"
+            value={checks}
+            placeholder="all of them"
+            onInput={(event) => put({ checks: event.currentTarget.value })}
+          />
         </div>
         <div class="field">
           <label for="profile">What counts</label>
           <select id="profile" value={profile} onChange={(event) => put({ profile: event.currentTarget.value })}>
-            {['auto', 'oci', 'oci-next', 'docker', 'strict'].map((one) => <option key={one}>{one}</option>)}
+            {['auto', 'oci', 'oci-next', 'docker', 'strict'].map((one) => (
+              <option key={one}>{one}</option>
+            ))}
           </select>
         </div>
-        <NumberField id="histories" label="Random histories" value={histories} put={(value) => put({ histories: value })} />
-        <NumberField id="concurrent" label="Concurrent histories" value={concurrent} put={(value) => put({ concurrent: value })} />
+        <NumberField
+          id="histories"
+          label="Random histories"
+          value={histories}
+          put={(value) => put({ histories: value })}
+        />
+        <NumberField
+          id="concurrent"
+          label="Concurrent histories"
+          value={concurrent}
+          put={(value) => put({ concurrent: value })}
+        />
         <NumberField id="seed" label="Seed" value={seed} put={(value) => put({ seed: value })} />
         <div class="actions end">
           {progress.value ? (
-            <button type="button" class="danger" onClick={stop}>Stop</button>
+            <button type="button" class="danger" onClick={stop}>
+              Stop
+            </button>
           ) : (
-            <button type="submit" class="primary">Run</button>
+            <button type="submit" class="primary">
+              Run
+            </button>
           )}
-          <button type="button" class="quiet" onClick={() => void copy(new URL(`#/conformance?seed=${seed}&bug=${bug.value}`, location.href).href, 'A link to this run is')}>Copy link</button>
+          <button
+            type="button"
+            class="quiet"
+            onClick={() =>
+              void copy(
+                new URL(`#/conformance?seed=${seed}&bug=${bug.value}`, location.href).href,
+                'A link to this run is',
+              )
+            }
+          >
+            Copy link
+          </button>
         </div>
       </form>
       <div class="running" aria-live="polite">
         {progress.value && (
-          <div class="progress" role="progressbar" aria-label={progress.value.what} aria-valuemin={0} aria-valuemax={progress.value.total} aria-valuenow={progress.value.done}>
+          <div
+            class="progress"
+            role="progressbar"
+            aria-label={progress.value.what}
+            aria-valuemin={0}
+            aria-valuemax={progress.value.total}
+            aria-valuenow={progress.value.done}
+          >
             <progress max={progress.value.total} value={progress.value.done} aria-hidden="true" />
-            <span>{progress.value.what}{progress.value.total > 1 && `: ${progress.value.done} of ${progress.value.total}`}</span>
+            <span>
+              {progress.value.what}
+              {progress.value.total > 1 && `: ${progress.value.done} of ${progress.value.total}`}
+            </span>
             <span class="muted detail-line">{progress.value.detail}</span>
           </div>
         )}
@@ -130,16 +205,37 @@ export function Conformance() {
   );
 }
 
-function NumberField({ id, label, value, put }: { id: string; label: string; value: number; put: (value: number) => void }) {
+function NumberField({
+  id,
+  label,
+  value,
+  put,
+}: {
+  id: string;
+  label: string;
+  value: number;
+  put: (value: number) => void;
+}) {
   return (
     <div class="field">
       <label for={id}>{label}</label>
-      <input id={id} type="number" min={0} max={100000} value={value} onInput={(event) => put(event.currentTarget.valueAsNumber || 0)} />
+      <input
+        id={id}
+        type="number"
+        min={0}
+        max={100000}
+        value={value}
+        onInput={(event) => put(event.currentTarget.valueAsNumber || 0)}
+      />
     </div>
   );
 }
 
-const RESULTS: Record<CheckResult['result'], string> = { passed: 'holds', failed: 'does not hold', 'not-offered': 'not offered' };
+const RESULTS: Record<CheckResult['result'], string> = {
+  passed: 'holds',
+  failed: 'does not hold',
+  'not-offered': 'not offered',
+};
 
 function Results({ report }: { report: TesterReport }) {
   const [only, setOnly] = useState(report.checks.some(({ result }) => result === 'failed') ? 'failed' : 'all');
@@ -149,26 +245,50 @@ function Results({ report }: { report: TesterReport }) {
   return (
     <section aria-label="Results">
       <p class={report.passed ? 'note good' : 'note bad'} role="status">
-        {report.ended ?? (report.passed ? 'The registry does all that counts.' : 'The registry does not do all that it must.')}{' '}
-        {report.checks.length} checks: {count('passed')} hold, {count('failed')} do not, {count('not-offered')} could not be done, as it does not offer what they are about.{' '}
-        {report.histories.played} random histories of {report.histories.operations} operations, {report.histories.failed || 'none'} failed;{' '}
-        {report.concurrent.played} concurrent ones, {ways(report.concurrent.failures.length)}.
+        {report.ended ??
+          (report.passed ? 'The registry does all that counts.' : 'The registry does not do all that it must.')}{' '}
+        {report.checks.length} checks: {count('passed')} hold, {count('failed')} do not, {count('not-offered')} could
+        not be done, as it does not offer what they are about. {report.histories.played} random histories of{' '}
+        {report.histories.operations} operations, {report.histories.failed || 'none'} failed; {report.concurrent.played}{' '}
+        concurrent ones, {ways(report.concurrent.failures.length)}.
       </p>
       {failures.length > 0 && (
         <>
           <h2>Histories that failed, as short as they can be</h2>
-          {failures.map((failure, i) => <Failed key={i} failure={failure} replayable={i < report.histories.failures.length} />)}
+          {failures.map((failure, i) => (
+            <Failed key={i} failure={failure} replayable={i < report.histories.failures.length} />
+          ))}
         </>
       )}
       <h2>Checks</h2>
       <div class="tabs" role="group" aria-label="Which checks are shown">
-        {[['all', 'All'], ['passed', 'Hold'], ['failed', 'Do not hold'], ['not-offered', 'Not offered']].map(([value, label]) => (
-          <button type="button" key={value} class={only === value ? 'chosen' : ''} aria-pressed={only === value} onClick={() => setOnly(value!)}>{label}</button>
+        {[
+          ['all', 'All'],
+          ['passed', 'Hold'],
+          ['failed', 'Do not hold'],
+          ['not-offered', 'Not offered'],
+        ].map(([value, label]) => (
+          <button
+            type="button"
+            key={value}
+            class={only === value ? 'chosen' : ''}
+            aria-pressed={only === value}
+            onClick={() => setOnly(value!)}
+          >
+            {label}
+          </button>
         ))}
       </div>
       <div class="scroll" tabIndex={0} role="region" aria-label="Table of checks">
         <table>
-          <thead><tr><th>Item</th><th>Level</th><th>Fact</th><th>Result</th></tr></thead>
+          <thead>
+            <tr>
+              <th>Item</th>
+              <th>Level</th>
+              <th>Fact</th>
+              <th>Result</th>
+            </tr>
+          </thead>
           <tbody>
             {shown.map((check) => (
               <tr key={check.id} class={check.result}>
@@ -181,15 +301,27 @@ function Results({ report }: { report: TesterReport }) {
                       <summary>Expected and came</summary>
                       <p>Expected {check.expected}</p>
                       <p>Came {check.came}</p>
-                      <pre tabIndex={0} aria-label="Commands that do it again">{check.curl}</pre>
+                      <pre tabIndex={0} aria-label="Commands that do it again">
+                        {check.curl}
+                      </pre>
                     </details>
                   )}
                   {check.what && <p class="muted">{check.what}</p>}
                 </td>
-                <td><span class={`badge ${check.result === 'passed' ? 'good' : check.result === 'failed' ? 'bad' : ''}`}>{RESULTS[check.result]}</span></td>
+                <td>
+                  <span class={`badge ${check.result === 'passed' ? 'good' : check.result === 'failed' ? 'bad' : ''}`}>
+                    {RESULTS[check.result]}
+                  </span>
+                </td>
               </tr>
             ))}
-            {shown.length === 0 && <tr><td colSpan={4} class="muted">There are none.</td></tr>}
+            {shown.length === 0 && (
+              <tr>
+                <td colSpan={4} class="muted">
+                  There are none.
+                </td>
+              </tr>
+            )}
           </tbody>
         </table>
       </div>
@@ -207,12 +339,22 @@ function Failed({ failure, replayable }: { failure: FailedHistory; replayable: b
   const exchanges = failure.curl.match(/^# came:/gm)?.length;
   return (
     <article class="card failure">
-      <ol class="plain">{failure.operations.map((operation, i) => <li key={i}>{operation}</li>)}</ol>
+      <ol class="plain">
+        {failure.operations.map((operation, i) => (
+          <li key={i}>{operation}</li>
+        ))}
+      </ol>
       <p>Expected {failure.expected}</p>
       <p>Came {failure.came}</p>
       <div class="actions">
-        {replayable && list && where.value === 'tab' && <button type="button" onClick={() => void replay(list.slice(0, exchanges))}>Replay effect by effect</button>}
-        <button type="button" class="quiet" onClick={() => void copy(failure.curl, 'The commands are')}>Copy as curl</button>
+        {replayable && list && where.value === 'tab' && (
+          <button type="button" onClick={() => void replay(list.slice(0, exchanges))}>
+            Replay effect by effect
+          </button>
+        )}
+        <button type="button" class="quiet" onClick={() => void copy(failure.curl, 'The commands are')}>
+          Copy as curl
+        </button>
       </div>
     </article>
   );
@@ -228,7 +370,13 @@ async function replay(list: Said[]): Promise<void> {
       // Sessions have other names this time.
       const place = places.find(([old]) => one.target.startsWith(old));
       const target = place ? place[1] + one.target.slice(place[0].length) : one.target;
-      const request: WireRequest = { method: one.method, target, headers: one.headers, body: one.body, chunked: one.chunked };
+      const request: WireRequest = {
+        method: one.method,
+        target,
+        headers: one.headers,
+        body: one.body,
+        chunked: one.chunked,
+      };
       let call = await registry().begin(request, 'lab');
       if (i < list.length - 1) call = await registry().run(call.id);
       keep(call);

@@ -27,7 +27,8 @@ async function session(repository: string): Promise<string> {
 const RACES: Race[] = [
   {
     title: 'Two chunks for one place',
-    about: 'Step both to their Commit, then let one of them commit. The other meets a conflict, looks again, and is refused.',
+    about:
+      'Step both to their Commit, then let one of them commit. The other meets a conflict, looks again, and is refused.',
     prepare: async () => {
       const target = await session('race/chunks');
       return ['first', 'other'].map((body) => ({ method: 'PATCH', target, body, headers: [['Content-Range', '0-4']] }));
@@ -35,11 +36,20 @@ const RACES: Race[] = [
   },
   {
     title: 'Two pushes to one tag',
-    about: 'Both expect the tag as they saw it. Whoever commits second finds it moved, and looks again: no push is lost.',
+    about:
+      'Both expect the tag as they saw it. Whoever commits second finds it moved, and looks again: no push is lost.',
     prepare: async () => {
-      const images = await Promise.all([manifestOf('amd64', 'from the first job'), manifestOf('arm64', 'from the second job')]);
+      const images = await Promise.all([
+        manifestOf('amd64', 'from the first job'),
+        manifestOf('arm64', 'from the second job'),
+      ]);
       for (const image of images) await pushAll((request) => quietly(request), 'race/tag', image, image.digest);
-      return images.map((image) => ({ method: 'PUT', target: '/v2/race/tag/manifests/latest', body: image.text, headers: [['Content-Type', image.mediaType]] }));
+      return images.map((image) => ({
+        method: 'PUT',
+        target: '/v2/race/tag/manifests/latest',
+        body: image.text,
+        headers: [['Content-Type', image.mediaType]],
+      }));
     },
   },
   {
@@ -49,7 +59,12 @@ const RACES: Race[] = [
       const image = await manifestOf('amd64', 'wanted and unwanted');
       await pushAll((request) => quietly(request), 'race/blob', image);
       return [
-        { method: 'PUT', target: '/v2/race/blob/manifests/v1', body: image.text, headers: [['Content-Type', image.mediaType]] },
+        {
+          method: 'PUT',
+          target: '/v2/race/blob/manifests/v1',
+          body: image.text,
+          headers: [['Content-Type', image.mediaType]],
+        },
         { method: 'DELETE', target: `/v2/race/blob/blobs/${image.layers[0]!.digest}` },
       ];
     },
@@ -87,29 +102,45 @@ export function Effects() {
           <article key={race.title} class="card">
             <h2>{race.title}</h2>
             <p>{race.about}</p>
-            <button type="button" disabled={busy} onClick={() => void begin(race)}>Begin</button>
+            <button type="button" disabled={busy} onClick={() => void begin(race)}>
+              Begin
+            </button>
           </article>
         ))}
         <article class="card own">
           <h2>A sweep, or a request of your own</h2>
           <p>Garbage collection is a call like any other. Or build a request and choose “Step through”.</p>
           <div class="actions">
-            <button type="button" onClick={() => void sweep()}>Begin a sweep</button>
-            <button type="button" class="quiet" onClick={() => go('#/requests')}>Build a request</button>
+            <button type="button" onClick={() => void sweep()}>
+              Begin a sweep
+            </button>
+            <button type="button" class="quiet" onClick={() => go('#/requests')}>
+              Build a request
+            </button>
           </div>
         </article>
       </section>
       {calls.value.length > 0 ? (
         <>
           <p class="line">
-            <span class="muted">With a call in focus: <kbd>s</kbd> steps, <kbd>r</kbd> runs, <kbd>c</kbd> crashes, <kbd>f</kbd> fails.</span>
-            <button type="button" class="quiet" onClick={() => {
-              for (const { id } of calls.value) void registry().drop(id);
-              calls.value = [];
-            }}>Remove all</button>
+            <span class="muted">
+              With a call in focus: <kbd>s</kbd> steps, <kbd>r</kbd> runs, <kbd>c</kbd> crashes, <kbd>f</kbd> fails.
+            </span>
+            <button
+              type="button"
+              class="quiet"
+              onClick={() => {
+                for (const { id } of calls.value) void registry().drop(id);
+                calls.value = [];
+              }}
+            >
+              Remove all
+            </button>
           </p>
           <div class="columns">
-            {calls.value.map((call) => <Column key={call.id} call={call} />)}
+            {calls.value.map((call) => (
+              <Column key={call.id} call={call} />
+            ))}
           </div>
         </>
       ) : (

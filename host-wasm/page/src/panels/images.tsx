@@ -22,20 +22,37 @@ function sentence(text: string): string {
 /** The server as the package sees a registry. */
 async function atServer(request: RegistryRequest): Promise<RegistryResponse> {
   const headers = Array.isArray(request.headers) ? request.headers : Object.entries(request.headers ?? {});
-  const { status, headers: given, body } = await send({ method: request.method, target: request.target, headers, body: request.body as Blob });
+  const {
+    status,
+    headers: given,
+    body,
+  } = await send({ method: request.method, target: request.target, headers, body: request.body as Blob });
   const blob = body instanceof Blob ? body : undefined;
   async function* pieces() {
     const reader = blob!.stream().getReader();
     for (let read = await reader.read(); !read.done; read = await reader.read()) yield read.value;
   }
-  return new RegistryResponse(status, given, blob ? pieces : async function* () {
-    yield body as Uint8Array;
-  }, blob ? undefined : (body as Uint8Array));
+  return new RegistryResponse(
+    status,
+    given,
+    blob
+      ? pieces
+      : async function* () {
+          yield body as Uint8Array;
+        },
+    blob ? undefined : (body as Uint8Array),
+  );
 }
 
 /** A name for images that bring none: that of the file. */
 function nameOf(file: string): string {
-  return file.toLowerCase().replace(/\.(tar|tgz|gz|oci)/g, '').replace(/[^a-z0-9]+/g, '-').replace(/^-|-$/g, '') || 'imported';
+  return (
+    file
+      .toLowerCase()
+      .replace(/\.(tar|tgz|gz|oci)/g, '')
+      .replace(/[^a-z0-9]+/g, '-')
+      .replace(/^-|-$/g, '') || 'imported'
+  );
 }
 
 /** The files of a folder, by their paths within it. */
@@ -53,9 +70,13 @@ async function walk(directory: FileSystemDirectoryEntry, path = ''): Promise<Map
     if (entries.length === 0) return found;
     for (const entry of entries) {
       if (entry.isDirectory) {
-        for (const [name, file] of await walk(entry as FileSystemDirectoryEntry, `${path}${entry.name}/`)) found.set(name, file);
+        for (const [name, file] of await walk(entry as FileSystemDirectoryEntry, `${path}${entry.name}/`))
+          found.set(name, file);
       } else {
-        found.set(path + entry.name, await new Promise<File>((resolve, reject) => (entry as FileSystemFileEntry).file(resolve, reject)));
+        found.set(
+          path + entry.name,
+          await new Promise<File>((resolve, reject) => (entry as FileSystemFileEntry).file(resolve, reject)),
+        );
       }
     }
   }
@@ -115,7 +136,8 @@ const atTheServer = signal<{ repository: string; tag: string }[]>([]);
 async function listImages(): Promise<void> {
   if (!isServer.value) return;
   try {
-    const names = async (target: string, field: string) => (((await (await atServer({ method: 'GET', target })).json()) as Record<string, string[]>)[field] ?? []);
+    const names = async (target: string, field: string) =>
+      ((await (await atServer({ method: 'GET', target })).json()) as Record<string, string[]>)[field] ?? [];
     const images: { repository: string; tag: string }[] = [];
     for (const name of await names('/v2/_catalog?n=100', 'repositories')) {
       for (const one of await names(`/v2/${name}/tags/list`, 'tags')) images.push({ repository: name, tag: one });
@@ -132,10 +154,12 @@ export function Images() {
   const images = useComputed(() =>
     isServer.value
       ? atTheServer.value
-      : snapshot.value.records.filter(([key]) => key.startsWith('tag/')).map(([key]) => {
-          const at = key.lastIndexOf(':');
-          return { repository: key.slice(4, at), tag: key.slice(at + 1) };
-        }),
+      : snapshot.value.records
+          .filter(([key]) => key.startsWith('tag/'))
+          .map(([key]) => {
+            const at = key.lastIndexOf(':');
+            return { repository: key.slice(4, at), tag: key.slice(at + 1) };
+          }),
   );
   const busy = work.value !== undefined;
   return (
@@ -152,47 +176,108 @@ export function Images() {
           onDrop={(event) => {
             event.preventDefault();
             setOver(false);
-            if (event.dataTransfer && !busy) void drop(event.dataTransfer).catch((error) => (wrong.value = reason(error)));
+            if (event.dataTransfer && !busy)
+              void drop(event.dataTransfer).catch((error) => (wrong.value = reason(error)));
           }}
         >
-          <p>Drop an OCI layout or the output of <code>docker save</code> here: a .tar, a .tar.gz, or the folder of a layout.</p>
-          <label class="button" for="archive">Choose a file</label> <label class="button" for="folder">Choose a folder</label>
-          <input id="archive" class="hidden" type="file" disabled={busy} onChange={(event) => {
-            const file = event.currentTarget.files?.[0];
-            if (file) void take(file.name, file);
-            event.currentTarget.value = '';
-          }} />
-          <input id="folder" class="hidden" type="file" ref={(input) => input?.setAttribute('webkitdirectory', '')} disabled={busy} onChange={(event) => {
-            const files = [...(event.currentTarget.files ?? [])];
-            if (files.length > 0) void take(files[0]!.webkitRelativePath.split('/')[0]!, contentsOf(files));
-            event.currentTarget.value = '';
-          }} />
+          <p>
+            Drop an OCI layout or the output of <code>docker save</code> here: a .tar, a .tar.gz, or the folder of a
+            layout.
+          </p>
+          <label class="button" for="archive">
+            Choose a file
+          </label>{' '}
+          <label class="button" for="folder">
+            Choose a folder
+          </label>
+          <input
+            id="archive"
+            class="hidden"
+            type="file"
+            disabled={busy}
+            onChange={(event) => {
+              const file = event.currentTarget.files?.[0];
+              if (file) void take(file.name, file);
+              event.currentTarget.value = '';
+            }}
+          />
+          <input
+            id="folder"
+            class="hidden"
+            type="file"
+            ref={(input) => input?.setAttribute('webkitdirectory', '')}
+            disabled={busy}
+            onChange={(event) => {
+              const files = [...(event.currentTarget.files ?? [])];
+              if (files.length > 0) void take(files[0]!.webkitRelativePath.split('/')[0]!, contentsOf(files));
+              event.currentTarget.value = '';
+            }}
+          />
         </div>
         <div class="grid">
           <div class="field">
             <label for="repository">Repository</label>
-            <input id="repository" value={repository.value} placeholder="as the archive says, else the file" spellcheck={false} onInput={(event) => (repository.value = event.currentTarget.value)} />
+            <input
+              id="repository"
+              value={repository.value}
+              placeholder="as the archive says, else the file"
+              spellcheck={false}
+              onInput={(event) => (repository.value = event.currentTarget.value)}
+            />
           </div>
           <div class="field">
             <label for="tag">Tag</label>
-            <input id="tag" value={tag.value} placeholder="as the archive says, else latest" spellcheck={false} onInput={(event) => (tag.value = event.currentTarget.value)} />
+            <input
+              id="tag"
+              value={tag.value}
+              placeholder="as the archive says, else latest"
+              spellcheck={false}
+              onInput={(event) => (tag.value = event.currentTarget.value)}
+            />
           </div>
         </div>
         <div class="running" aria-live="polite">
           {work.value && (
-            <div class="progress" role="progressbar" aria-label={work.value.what} aria-valuemin={0} aria-valuemax={work.value.total} aria-valuenow={work.value.done}>
+            <div
+              class="progress"
+              role="progressbar"
+              aria-label={work.value.what}
+              aria-valuemin={0}
+              aria-valuemax={work.value.total}
+              aria-valuenow={work.value.done}
+            >
               <progress max={work.value.total || 1} value={work.value.done} aria-hidden="true" />
               <span>{work.value.what}</span>
-              <span class="muted">{size(work.value.done)} of {size(work.value.total)}</span>
+              <span class="muted">
+                {size(work.value.done)} of {size(work.value.total)}
+              </span>
             </div>
           )}
         </div>
-        {wrong.value && <p class="note bad" role="alert">{sentence(wrong.value)}</p>}
+        {wrong.value && (
+          <p class="note bad" role="alert">
+            {sentence(wrong.value)}
+          </p>
+        )}
         {result.value && (
           <div class="note good" role="status">
-            {result.value.images.map(({ repository, tag, digest }) => <p key={digest + tag}>Pushed <strong>{repository}:{tag}</strong>, {digest.slice(0, 19)}…</p>)}
-            {result.value.notes.map((note, i) => <p key={i}>{note}.</p>)}
-            {!isServer.value && <p><a href="#/store">See it in the store</a>.</p>}
+            {result.value.images.map(({ repository, tag, digest }) => (
+              <p key={digest + tag}>
+                Pushed{' '}
+                <strong>
+                  {repository}:{tag}
+                </strong>
+                , {digest.slice(0, 19)}…
+              </p>
+            ))}
+            {result.value.notes.map((note, i) => (
+              <p key={i}>{note}.</p>
+            ))}
+            {!isServer.value && (
+              <p>
+                <a href="#/store">See it in the store</a>.
+              </p>
+            )}
           </div>
         )}
       </section>
@@ -202,18 +287,41 @@ export function Images() {
           <p class="empty">There is no tagged image yet.</p>
         ) : (
           <table>
-            <thead><tr><th>Image</th><th><span class="hidden">Download</span></th></tr></thead>
+            <thead>
+              <tr>
+                <th>Image</th>
+                <th>
+                  <span class="hidden">Download</span>
+                </th>
+              </tr>
+            </thead>
             <tbody>
               {images.value.map((one) => (
                 <tr key={`${one.repository}:${one.tag}`}>
-                  <td><span class="break">{one.repository}:<strong>{one.tag}</strong></span></td>
-                  <td class="right"><button type="button" disabled={busy} aria-label={`Download ${one.repository}:${one.tag}`} onClick={() => void give(one)}>Download</button></td>
+                  <td>
+                    <span class="break">
+                      {one.repository}:<strong>{one.tag}</strong>
+                    </span>
+                  </td>
+                  <td class="right">
+                    <button
+                      type="button"
+                      disabled={busy}
+                      aria-label={`Download ${one.repository}:${one.tag}`}
+                      onClick={() => void give(one)}
+                    >
+                      Download
+                    </button>
+                  </td>
                 </tr>
               ))}
             </tbody>
           </table>
         )}
-        <p class="hint">An image comes out as an OCI layout in a tar archive: <code>skopeo inspect oci-archive:FILE</code>, <code>podman load -i FILE</code>.</p>
+        <p class="hint">
+          An image comes out as an OCI layout in a tar archive: <code>skopeo inspect oci-archive:FILE</code>,{' '}
+          <code>podman load -i FILE</code>.
+        </p>
       </section>
     </div>
   );

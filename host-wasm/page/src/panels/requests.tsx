@@ -89,13 +89,21 @@ export function Requests() {
 function Builder({ endpoint }: { endpoint: Endpoint }) {
   const { method, values, headers, kind, text } = draft.value;
   const computed = useBodyDigest();
-  const missing = endpoint.parameters.filter(({ name, from }) => endpoint.path.includes(`{${name}}`) && from !== 'body' && !values[name]);
+  const missing = endpoint.parameters.filter(
+    ({ name, from }) => endpoint.path.includes(`{${name}}`) && from !== 'body' && !values[name],
+  );
   const filled = { ...values };
   for (const { name, from } of endpoint.parameters) if (from === 'body' && !values[name]) filled[name] = computed;
   const target = targetOf(endpoint, filled);
   const body = kind === 'none' ? null : kind === 'file' ? (file.value ?? null) : text;
 
-  const request: WireRequest = { method, target, headers, body, ...(draft.value.cutAfter !== undefined && { cutAfter: draft.value.cutAfter, chunked: true }) };
+  const request: WireRequest = {
+    method,
+    target,
+    headers,
+    body,
+    ...(draft.value.cutAfter !== undefined && { cutAfter: draft.value.cutAfter, chunked: true }),
+  };
   const run = async () => {
     if (missing.length > 0) {
       tell(`Give the ${missing.map(({ name }) => name).join(' and the ')} first.`, true);
@@ -105,9 +113,15 @@ function Builder({ endpoint }: { endpoint: Endpoint }) {
     try {
       const response = await send(request);
       answer.value = response;
-      past.value = [{ draft: draft.value, method, target, status: response.status, at: new Date() }, ...past.value].slice(0, 50);
+      past.value = [
+        { draft: draft.value, method, target, status: response.status, at: new Date() },
+        ...past.value,
+      ].slice(0, 50);
     } catch (error) {
-      tell(`There was no answer: ${reason(error)}. ${isServer.value ? 'Does the server still run?' : 'Load the page again.'}`, true);
+      tell(
+        `There was no answer: ${reason(error)}. ${isServer.value ? 'Does the server still run?' : 'Load the page again.'}`,
+        true,
+      );
     } finally {
       sending.value = false;
     }
@@ -133,47 +147,90 @@ function Builder({ endpoint }: { endpoint: Endpoint }) {
     >
       <div class="field">
         <label for="endpoint">Endpoint</label>
-        <select id="endpoint" value={endpoint.id} onChange={(event) => {
-          take(draftOf(ENDPOINTS.find(({ id }) => id === event.currentTarget.value)!));
-          answer.value = undefined;
-        }}>
+        <select
+          id="endpoint"
+          value={endpoint.id}
+          onChange={(event) => {
+            take(draftOf(ENDPOINTS.find(({ id }) => id === event.currentTarget.value)!));
+            answer.value = undefined;
+          }}
+        >
           {['Base', 'Pull', 'Push', 'Lists', 'Delete'].map((group) => (
             <optgroup key={group} label={group}>
               {ENDPOINTS.filter((one) => one.group === group).map((one) => (
-                <option key={one.id} value={one.id}>{one.id === 'other' ? one.title : `${one.method} · ${one.title}`}</option>
+                <option key={one.id} value={one.id}>
+                  {one.id === 'other' ? one.title : `${one.method} · ${one.title}`}
+                </option>
               ))}
             </optgroup>
           ))}
         </select>
-        <p class="hint">{endpoint.about} <span class="spec">Distribution specification: {endpoint.spec}.</span></p>
+        <p class="hint">
+          {endpoint.about} <span class="spec">Distribution specification: {endpoint.spec}.</span>
+        </p>
       </div>
       {endpoint.id === 'other' && (
         <div class="field">
           <label for="method">Method</label>
           <select id="method" value={method} onChange={(event) => change({ method: event.currentTarget.value })}>
-            {['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE'].map((one) => <option key={one}>{one}</option>)}
+            {['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE'].map((one) => (
+              <option key={one}>{one}</option>
+            ))}
           </select>
         </div>
       )}
       {endpoint.parameters.map((parameter) => (
-        <ParameterField key={`${endpoint.id}-${parameter.name}`} parameter={parameter} optional={!endpoint.path.includes(`{${parameter.name}}`)} computed={computed} />
+        <ParameterField
+          key={`${endpoint.id}-${parameter.name}`}
+          parameter={parameter}
+          optional={!endpoint.path.includes(`{${parameter.name}}`)}
+          computed={computed}
+        />
       ))}
-      <p class="target" aria-label="The request line"><span class="method">{method}</span> <span>{target}</span></p>
+      <p class="target" aria-label="The request line">
+        <span class="method">{method}</span> <span>{target}</span>
+      </p>
       <HeaderFields headers={headers} />
       {!['GET', 'HEAD'].includes(method) && <BodyField kind={kind} text={text} digest={computed} />}
       <div class="actions">
-        <button type="submit" class="primary" disabled={sending.value}>{sending.value ? 'Sending…' : 'Send'}</button>
-        <button type="button" onClick={() => void stepThrough()} disabled={isServer.value} title={isServer.value ? 'Only the registry in this tab can be stepped' : undefined}>Step through</button>
-        <button type="button" class="quiet" onClick={() => {
-          const url = isServer.value ? location.origin : 'http://127.0.0.1:5000';
-          const data = kind === 'none' || ['GET', 'HEAD'].includes(method) ? undefined : kind === 'file' ? `@${file.value?.name ?? 'FILE'}` : curlBody(text);
-          void copy(curlOf(method, url + target, headers, data), 'The curl command is');
-        }}>Copy as curl</button>
-        <button type="button" class="quiet" onClick={() => {
-          const { href } = new URL(`#/requests?request=${packed(draft.value)}`, location.href);
-          history.replaceState(null, '', href);
-          void copy(href, 'A link to this request is');
-        }}>Copy link</button>
+        <button type="submit" class="primary" disabled={sending.value}>
+          {sending.value ? 'Sending…' : 'Send'}
+        </button>
+        <button
+          type="button"
+          onClick={() => void stepThrough()}
+          disabled={isServer.value}
+          title={isServer.value ? 'Only the registry in this tab can be stepped' : undefined}
+        >
+          Step through
+        </button>
+        <button
+          type="button"
+          class="quiet"
+          onClick={() => {
+            const url = isServer.value ? location.origin : 'http://127.0.0.1:5000';
+            const data =
+              kind === 'none' || ['GET', 'HEAD'].includes(method)
+                ? undefined
+                : kind === 'file'
+                  ? `@${file.value?.name ?? 'FILE'}`
+                  : curlBody(text);
+            void copy(curlOf(method, url + target, headers, data), 'The curl command is');
+          }}
+        >
+          Copy as curl
+        </button>
+        <button
+          type="button"
+          class="quiet"
+          onClick={() => {
+            const { href } = new URL(`#/requests?request=${packed(draft.value)}`, location.href);
+            history.replaceState(null, '', href);
+            void copy(href, 'A link to this request is');
+          }}
+        >
+          Copy link
+        </button>
       </div>
     </form>
   );
@@ -191,19 +248,33 @@ function useBodyDigest(): string {
       if (kind !== 'file') return digestOf(text);
       return given ? digestOf(new Uint8Array(await given.arrayBuffer())) : '';
     };
-    compute().then((made) => wanted && setDigest(made), () => setDigest(''));
+    compute().then(
+      (made) => wanted && setDigest(made),
+      () => setDigest(''),
+    );
     return () => void (wanted = false);
   }, [kind, text, given]);
   return digest;
 }
 
-function ParameterField({ parameter, optional, computed }: { parameter: Parameter; optional: boolean; computed: string }) {
+function ParameterField({
+  parameter,
+  optional,
+  computed,
+}: {
+  parameter: Parameter;
+  optional: boolean;
+  computed: string;
+}) {
   const { name, about, from } = parameter;
   const known = useComputed(() => candidates(from, draft.value.values['name'] ?? ''));
   const id = `parameter-${name}`;
   return (
     <div class="field">
-      <label for={id}>{name}{optional && from !== 'body' && <span class="optional"> optional</span>}</label>
+      <label for={id}>
+        {name}
+        {optional && from !== 'body' && <span class="optional"> optional</span>}
+      </label>
       <input
         id={id}
         list={`${id}-known`}
@@ -214,8 +285,14 @@ function ParameterField({ parameter, optional, computed }: { parameter: Paramete
         aria-describedby={`${id}-about`}
         onInput={(event) => change({ values: { ...draft.value.values, [name]: event.currentTarget.value } })}
       />
-      <datalist id={`${id}-known`}>{known.value.map((one) => <option key={one} value={one} />)}</datalist>
-      <p class="hint" id={`${id}-about`}>{about}</p>
+      <datalist id={`${id}-known`}>
+        {known.value.map((one) => (
+          <option key={one} value={one} />
+        ))}
+      </datalist>
+      <p class="hint" id={`${id}-about`}>
+        {about}
+      </p>
     </div>
   );
 }
@@ -223,7 +300,10 @@ function ParameterField({ parameter, optional, computed }: { parameter: Paramete
 /** Names of things in the store that a parameter may mean. */
 function candidates(from: Parameter['from'], repository: string): string[] {
   const under = (prefix: string) =>
-    snapshot.value.records.filter(([key]) => key.startsWith(prefix)).map(([key]) => key.slice(prefix.length)).slice(0, 200);
+    snapshot.value.records
+      .filter(([key]) => key.startsWith(prefix))
+      .map(([key]) => key.slice(prefix.length))
+      .slice(0, 200);
   switch (from) {
     case 'repository':
       return under('repo/');
@@ -241,23 +321,48 @@ function candidates(from: Parameter['from'], repository: string): string[] {
 }
 
 function HeaderFields({ headers }: { headers: [string, string][] }) {
-  const put = (i: number, pair: [string, string]) => change({ headers: headers.map((old, at) => (at === i ? pair : old)) });
+  const put = (i: number, pair: [string, string]) =>
+    change({ headers: headers.map((old, at) => (at === i ? pair : old)) });
   return (
     <fieldset class="field">
       <legend>Headers</legend>
       {headers.map(([name, value], i) => (
         <div class="header-row" key={i}>
-          <input value={name} aria-label={`Name of header ${i + 1}`} spellcheck={false} onInput={(event) => put(i, [event.currentTarget.value, value])} />
-          <input value={value} aria-label={`Value of header ${i + 1}`} spellcheck={false} onInput={(event) => put(i, [name, event.currentTarget.value])} />
-          <button type="button" class="quiet icon" aria-label={`Remove header ${i + 1}`} onClick={() => change({ headers: headers.filter((_, at) => at !== i) })}>×</button>
+          <input
+            value={name}
+            aria-label={`Name of header ${i + 1}`}
+            spellcheck={false}
+            onInput={(event) => put(i, [event.currentTarget.value, value])}
+          />
+          <input
+            value={value}
+            aria-label={`Value of header ${i + 1}`}
+            spellcheck={false}
+            onInput={(event) => put(i, [name, event.currentTarget.value])}
+          />
+          <button
+            type="button"
+            class="quiet icon"
+            aria-label={`Remove header ${i + 1}`}
+            onClick={() => change({ headers: headers.filter((_, at) => at !== i) })}
+          >
+            ×
+          </button>
         </div>
       ))}
-      <button type="button" class="quiet" onClick={() => change({ headers: [...headers, ['', '']] })}>Add a header</button>
+      <button type="button" class="quiet" onClick={() => change({ headers: [...headers, ['', '']] })}>
+        Add a header
+      </button>
     </fieldset>
   );
 }
 
-const KINDS: [Draft['kind'], string][] = [['none', 'None'], ['json', 'JSON'], ['text', 'Text'], ['file', 'File']];
+const KINDS: [Draft['kind'], string][] = [
+  ['none', 'None'],
+  ['json', 'JSON'],
+  ['text', 'Text'],
+  ['file', 'File'],
+];
 
 function BodyField({ kind, text, digest }: { kind: Draft['kind']; text: string; digest: string }) {
   const problem = useMemo(() => (kind === 'json' ? jsonProblem(text) : undefined), [kind, text]);
@@ -268,22 +373,58 @@ function BodyField({ kind, text, digest }: { kind: Draft['kind']; text: string; 
       <legend>Body</legend>
       <div class="tabs" role="group" aria-label="Kind of body">
         {KINDS.map(([value, label]) => (
-          <button type="button" key={value} class={kind === value ? 'chosen' : ''} aria-pressed={kind === value} onClick={() => change({ kind: value })}>{label}</button>
+          <button
+            type="button"
+            key={value}
+            class={kind === value ? 'chosen' : ''}
+            aria-pressed={kind === value}
+            onClick={() => change({ kind: value })}
+          >
+            {label}
+          </button>
         ))}
       </div>
-      {(kind === 'json' || kind === 'text') && <Editor label="Body of the request" value={text} revision={revision.value} isJson={kind === 'json'} onChange={(value) => change({ text: value })} />}
-      {kind === 'file' && <input type="file" aria-label="File to send" onChange={(event) => (file.value = event.currentTarget.files?.[0])} />}
+      {(kind === 'json' || kind === 'text') && (
+        <Editor
+          label="Body of the request"
+          value={text}
+          revision={revision.value}
+          isJson={kind === 'json'}
+          onChange={(value) => change({ text: value })}
+        />
+      )}
+      {kind === 'file' && (
+        <input
+          type="file"
+          aria-label="File to send"
+          onChange={(event) => (file.value = event.currentTarget.files?.[0])}
+        />
+      )}
       {kind !== 'none' && (
         <>
-          <p class={problem ? 'hint bad' : 'hint'}>{problem ? `This is not JSON yet: ${problem}` : `${size(length)}, ${digest || 'no digest yet'}`}</p>
+          <p class={problem ? 'hint bad' : 'hint'}>
+            {problem ? `This is not JSON yet: ${problem}` : `${size(length)}, ${digest || 'no digest yet'}`}
+          </p>
           {!isServer.value && (
             <label class="check">
-              <input type="checkbox" checked={cut !== undefined} onChange={(event) => {
-                const { cutAfter: _, ...rest } = draft.value;
-                draft.value = event.currentTarget.checked ? { ...rest, cutAfter: Math.floor(length / 2) } : rest;
-              }} />
+              <input
+                type="checkbox"
+                checked={cut !== undefined}
+                onChange={(event) => {
+                  const { cutAfter: _, ...rest } = draft.value;
+                  draft.value = event.currentTarget.checked ? { ...rest, cutAfter: Math.floor(length / 2) } : rest;
+                }}
+              />
               The connection breaks after
-              <input type="number" min={0} class="number" aria-label="Bytes before the connection breaks" value={cut ?? ''} disabled={cut === undefined} onInput={(event) => change({ cutAfter: event.currentTarget.valueAsNumber || 0 })} />
+              <input
+                type="number"
+                min={0}
+                class="number"
+                aria-label="Bytes before the connection breaks"
+                value={cut ?? ''}
+                disabled={cut === undefined}
+                onInput={(event) => change({ cutAfter: event.currentTarget.valueAsNumber || 0 })}
+              />
               bytes
             </label>
           )}
@@ -300,9 +441,15 @@ function Welcome() {
       <p class="muted">Send a request, and its answer stands here.</p>
       <p>New to registries? These tours take two minutes each:</p>
       <ul class="plain">
-        {TOURS.slice(0, 3).map(({ id, title }) => <li key={id}><a href={`#/scenarios/${id}`}>{title}</a></li>)}
+        {TOURS.slice(0, 3).map(({ id, title }) => (
+          <li key={id}>
+            <a href={`#/scenarios/${id}`}>{title}</a>
+          </li>
+        ))}
       </ul>
-      <p class="muted">Everything happens in this tab: no request leaves it, and what you push is kept until you reset it.</p>
+      <p class="muted">
+        Everything happens in this tab: no request leaves it, and what you push is kept until you reset it.
+      </p>
     </div>
   );
 }
@@ -316,7 +463,8 @@ function History() {
         {past.value.map((one, i) => (
           <li key={past.value.length - i}>
             <button type="button" class="quiet" onClick={() => take(one.draft)} title="Take this request up again">
-              <span class="method">{one.method}</span> <span class="path">{short(one.target)}</span> <Status status={one.status} />
+              <span class="method">{one.method}</span> <span class="path">{short(one.target)}</span>{' '}
+              <Status status={one.status} />
             </button>
           </li>
         ))}

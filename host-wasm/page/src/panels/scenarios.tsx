@@ -4,7 +4,7 @@ import { Answer } from '../parts/answer.js';
 import { registry } from '../remote.js';
 import { copy, go, isServer, keep, reason, route, send, tell } from '../state.js';
 import { TOURS } from '../tours/tours.js';
-import type { Notes, Tour } from '../tours/tours.js';
+import type { Notes, Tour } from '../tours/steps.js';
 import type { WireRequest, WireResponse } from '../wire.js';
 import { short } from '../words.js';
 
@@ -62,7 +62,9 @@ function Choice() {
           <h2>{title}</h2>
           <p>{about}</p>
           <p class="muted">{steps.length} steps</p>
-          <a class="button" href={`#/scenarios/${id}`}>Begin<span class="hidden">: {title}</span></a>
+          <a class="button" href={`#/scenarios/${id}`}>
+            Begin<span class="hidden">: {title}</span>
+          </a>
         </article>
       ))}
     </section>
@@ -83,14 +85,31 @@ function Guided({ tour }: { tour: Tour }) {
     <>
       <p class="line">
         <a href="#/scenarios">All scenarios</a>
-        <button type="button" class="quiet" onClick={() => begin(tour)}>Start again</button>
-        <button type="button" class="quiet" onClick={() => void copy(new URL(`#/scenarios/${tour.id}`, location.href).href, 'A link to this scenario is')}>Copy link</button>
+        <button type="button" class="quiet" onClick={() => begin(tour)}>
+          Start again
+        </button>
+        <button
+          type="button"
+          class="quiet"
+          onClick={() => void copy(new URL(`#/scenarios/${tour.id}`, location.href).href, 'A link to this scenario is')}
+        >
+          Copy link
+        </button>
       </p>
       <h2>{tour.title}</h2>
       <p>{tour.about}</p>
-      <div class="progress" role="progressbar" aria-label="Steps done" aria-valuemin={0} aria-valuemax={tour.steps.length} aria-valuenow={at}>
+      <div
+        class="progress"
+        role="progressbar"
+        aria-label="Steps done"
+        aria-valuemin={0}
+        aria-valuemax={tour.steps.length}
+        aria-valuenow={at}
+      >
         <progress max={tour.steps.length} value={at} aria-hidden="true" />
-        <span>{at} of {tour.steps.length}</span>
+        <span>
+          {at} of {tour.steps.length}
+        </span>
       </div>
       <ol class="tour">
         {tour.steps.slice(0, at + 1).map((step, i) => {
@@ -99,23 +118,43 @@ function Guided({ tour }: { tour: Tour }) {
             <li key={i} class={was ? (was.wrong ? 'wrong' : 'right') : 'now'}>
               <div class="tour-step">
                 <div>
-                  <h3>{step.title}{was && <span class={was.wrong ? 'badge bad' : 'badge good'}>{was.wrong ? 'not as it should be' : 'as it should be'}</span>}</h3>
+                  <h3>
+                    {step.title}
+                    {was && (
+                      <span class={was.wrong ? 'badge bad' : 'badge good'}>
+                        {was.wrong ? 'not as it should be' : 'as it should be'}
+                      </span>
+                    )}
+                  </h3>
                   <p>{step.about}</p>
                   <p class="muted">Expected: {step.expects}.</p>
                   {was?.wrong && <p class="note bad">It is otherwise: {was.wrong}.</p>}
                   {was && (
                     <details open={i === at - 1}>
-                      <summary><span class="method">{was.request.method}</span> <span class="path">{short(was.request.target)}</span></summary>
+                      <summary>
+                        <span class="method">{was.request.method}</span>{' '}
+                        <span class="path">{short(was.request.target)}</span>
+                      </summary>
                       <Answer response={was.answer} />
                     </details>
                   )}
                   {!was && (
                     <div class="actions">
-                      <button type="button" class="primary" disabled={busy.value} onClick={() => void next()}>Do this step</button>
-                      <button type="button" disabled={busy.value} onClick={async () => {
-                        while (await next());
-                      }}>Do all that follow</button>
-                      <button type="button" class="quiet" disabled={isServer.value} onClick={() => void stepThrough()}>See its effects</button>
+                      <button type="button" class="primary" disabled={busy.value} onClick={() => void next()}>
+                        Do this step
+                      </button>
+                      <button
+                        type="button"
+                        disabled={busy.value}
+                        onClick={async () => {
+                          while (await next());
+                        }}
+                      >
+                        Do all that follow
+                      </button>
+                      <button type="button" class="quiet" disabled={isServer.value} onClick={() => void stepThrough()}>
+                        See its effects
+                      </button>
                     </div>
                   )}
                 </div>
@@ -130,7 +169,8 @@ function Guided({ tour }: { tour: Tour }) {
       </ol>
       {finished && (
         <p class={failed ? 'note bad' : 'note good'} role="status">
-          {failed ? 'Some answers were not as they should be.' : 'Every answer was as the specification says.'} <a href="#/store">See what it left in the store</a>.
+          {failed ? 'Some answers were not as they should be.' : 'Every answer was as the specification says.'}{' '}
+          <a href="#/store">See what it left in the store</a>.
         </p>
       )}
     </>

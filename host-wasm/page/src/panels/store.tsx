@@ -9,36 +9,57 @@ import { about, short, size } from '../words.js';
 
 const chosen = signal<{ repository: string; digest: string; tag?: string } | undefined>(undefined);
 
-const LATER: [string, number][] = [['now', 0], ['2 hours from now', 2], ['2 days from now', 48], ['8 days from now', 192], ['60 days from now', 1440]];
+const LATER: [string, number][] = [
+  ['now', 0],
+  ['2 hours from now', 2],
+  ['2 days from now', 48],
+  ['8 days from now', 192],
+  ['60 days from now', 1440],
+];
 
 export function Store() {
   const store = useComputed(() => read(snapshot.value));
   const { repositories, sessions, strays, bytes } = store.value;
   return (
     <>
-      {isServer.value && <p class="note">This is the registry in the tab. What a server holds it shows to clients alone.</p>}
+      {isServer.value && (
+        <p class="note">This is the registry in the tab. What a server holds it shows to clients alone.</p>
+      )}
       <p class="line">
-        <span>{repositories.length} {repositories.length === 1 ? 'repository' : 'repositories'}</span>
+        <span>
+          {repositories.length} {repositories.length === 1 ? 'repository' : 'repositories'}
+        </span>
         <span class="muted">{snapshot.value.records.length} records</span>
         <span class="muted">{size(bytes)} at rest</span>
-        <button type="button" class="quiet" onClick={() => void refresh()}>Look again</button>
+        <button type="button" class="quiet" onClick={() => void refresh()}>
+          Look again
+        </button>
         <Reset />
       </p>
       <div class="split store">
         <section class="pane" aria-label="Records as a tree">
           <h2>What is there</h2>
           {repositories.length === 0 && sessions.length === 0 && strays.length === 0 ? (
-            <p class="empty">The registry is empty. <a href="#/scenarios/push-pull">Push an image</a>, or <a href="#/images">drop one here</a>.</p>
+            <p class="empty">
+              The registry is empty. <a href="#/scenarios/push-pull">Push an image</a>, or{' '}
+              <a href="#/images">drop one here</a>.
+            </p>
           ) : (
             <ul class="tree">
-              {repositories.map((repository) => <RepositoryNode key={repository.name} repository={repository} />)}
+              {repositories.map((repository) => (
+                <RepositoryNode key={repository.name} repository={repository} />
+              ))}
               {sessions.length > 0 && (
                 <li>
                   <details open>
-                    <summary>Upload sessions <span class="count">{sessions.length}</span></summary>
+                    <summary>
+                      Upload sessions <span class="count">{sessions.length}</span>
+                    </summary>
                     <ul>
                       {sessions.map(({ id, repository, offset }) => (
-                        <li key={id} class={isChanged(`upload/${id}`)}><code>{short(id)}</code> in {repository}, {size(offset)}</li>
+                        <li key={id} class={isChanged(`upload/${id}`)}>
+                          <code>{short(id)}</code> in {repository}, {size(offset)}
+                        </li>
                       ))}
                     </ul>
                   </details>
@@ -47,10 +68,14 @@ export function Store() {
               {strays.length > 0 && (
                 <li>
                   <details open>
-                    <summary>Bytes that no record names <span class="count">{strays.length}</span></summary>
+                    <summary>
+                      Bytes that no record names <span class="count">{strays.length}</span>
+                    </summary>
                     <ul>
                       {strays.map(({ name, size: bytes }) => (
-                        <li key={name} class="unreferenced"><code>{short(name)}</code> {size(bytes)}</li>
+                        <li key={name} class="unreferenced">
+                          <code>{short(name)}</code> {size(bytes)}
+                        </li>
                       ))}
                     </ul>
                   </details>
@@ -79,27 +104,46 @@ function RepositoryNode({ repository }: { repository: Repository }) {
   return (
     <li class={isChanged(`repo/${name}`)}>
       <details open>
-        <summary><strong>{name}</strong></summary>
+        <summary>
+          <strong>{name}</strong>
+        </summary>
         <ul>
           {tags.map(({ tag, digest }) => (
             <li key={tag} class={isChanged(`tag/${name}:${tag}`)}>
-              <button type="button" class="quiet node" onClick={() => (chosen.value = { repository: name, digest, tag })}>
+              <button
+                type="button"
+                class="quiet node"
+                onClick={() => (chosen.value = { repository: name, digest, tag })}
+              >
                 <span class="kind">tag</span> {tag}
               </button>
             </li>
           ))}
           {manifests.map((manifest) => (
-            <li key={manifest.digest} class={`${isChanged(`manifest/${name}@${manifest.digest}`)} ${manifest.named ? '' : 'unreferenced'}`}>
-              <button type="button" class="quiet node" onClick={() => (chosen.value = { repository: name, digest: manifest.digest })}>
-                <span class="kind">{manifest.kind}</span> <code>{short(manifest.digest)}</code> <span class="muted">{size(manifest.size)}</span>
+            <li
+              key={manifest.digest}
+              class={`${isChanged(`manifest/${name}@${manifest.digest}`)} ${manifest.named ? '' : 'unreferenced'}`}
+            >
+              <button
+                type="button"
+                class="quiet node"
+                onClick={() => (chosen.value = { repository: name, digest: manifest.digest })}
+              >
+                <span class="kind">{manifest.kind}</span> <code>{short(manifest.digest)}</code>{' '}
+                <span class="muted">{size(manifest.size)}</span>
               </button>
               {manifest.kept && <span class="badge">kept by the registry, for its tag</span>}
               {!manifest.named && <span class="badge">nothing names it</span>}
             </li>
           ))}
           {blobs.map(({ digest, size: bytes, used }) => (
-            <li key={digest} class={`${isChanged(`link/${name}@${digest}`, `blob/${digest}`)} ${used ? '' : 'unreferenced'}`}>
-              <span class="node"><span class="kind">blob</span> <code>{short(digest)}</code> <span class="muted">{size(bytes)}</span></span>
+            <li
+              key={digest}
+              class={`${isChanged(`link/${name}@${digest}`, `blob/${digest}`)} ${used ? '' : 'unreferenced'}`}
+            >
+              <span class="node">
+                <span class="kind">blob</span> <code>{short(digest)}</code> <span class="muted">{size(bytes)}</span>
+              </span>
               {!used && <span class="badge">no manifest uses it</span>}
             </li>
           ))}
@@ -115,15 +159,23 @@ function Changes() {
   if (keys.length === 0) return null;
   return (
     <details class="detail">
-      <summary>The last commit changed {keys.length} {keys.length === 1 ? 'record' : 'records'}</summary>
-      <ul class="plain">{keys.map((key) => <li key={key}>{about(key)}</li>)}</ul>
+      <summary>
+        The last commit changed {keys.length} {keys.length === 1 ? 'record' : 'records'}
+      </summary>
+      <ul class="plain">
+        {keys.map((key) => (
+          <li key={key}>{about(key)}</li>
+        ))}
+      </ul>
     </details>
   );
 }
 
 /** An image as a graph: tag, index, manifests, layers. */
 function Graph({ repositories }: { repositories: Repository[] }) {
-  const first = repositories.flatMap(({ name, tags }) => tags.map(({ tag, digest }) => ({ repository: name, tag, digest })))[0];
+  const first = repositories.flatMap(({ name, tags }) =>
+    tags.map(({ tag, digest }) => ({ repository: name, tag, digest })),
+  )[0];
   const shown = chosen.value ?? first;
   const repository = repositories.find(({ name }) => name === shown?.repository);
   const image = shown && repository?.image(shown.digest);
@@ -144,12 +196,18 @@ function GraphNode({ node }: { node: ImageNode }) {
   return (
     <div class="branch" role="group">
       <div class={`box ${node.kind} ${node.missing ? 'missing' : ''}`} role="treeitem" title={node.digest}>
-        <span class="kind">{node.kind}</span> {node.platform && <strong>{node.platform}</strong>} <code>{short(node.digest)}</code>{' '}
-        <span class="muted">{size(node.size)}{node.missing && ', not here'}</span>
+        <span class="kind">{node.kind}</span> {node.platform && <strong>{node.platform}</strong>}{' '}
+        <code>{short(node.digest)}</code>{' '}
+        <span class="muted">
+          {size(node.size)}
+          {node.missing && ', not here'}
+        </span>
       </div>
       {node.children.length > 0 && (
         <div class="children" role="group">
-          {node.children.map((child, i) => <GraphNode key={`${child.digest}-${i}`} node={child} />)}
+          {node.children.map((child, i) => (
+            <GraphNode key={`${child.digest}-${i}`} node={child} />
+          ))}
         </div>
       )}
     </div>
@@ -190,7 +248,8 @@ function Sweeping() {
       const gone: Taken[] = [];
       for (const { effect, outcome } of ended.performed) {
         if (effect.effect === 'Commit' && outcome === 'Done') {
-          for (const key of effect.delete) gone.push({ what: about(key), why: REASONS[key.split('/')[0]!] ?? 'nothing needs it' });
+          for (const key of effect.delete)
+            gone.push({ what: about(key), why: REASONS[key.split('/')[0]!] ?? 'nothing needs it' });
         }
         if (effect.effect === 'Erase') {
           const name = 'part' in effect.target ? effect.target.part : effect.target.content;
@@ -213,13 +272,25 @@ function Sweeping() {
       <div class="actions">
         <label for="later">As if it were</label>
         <select id="later" value={later} onChange={(event) => setLater(Number(event.currentTarget.value))}>
-          {LATER.map(([label, hours]) => <option key={hours} value={hours}>{label}</option>)}
+          {LATER.map(([label, hours]) => (
+            <option key={hours} value={hours}>
+              {label}
+            </option>
+          ))}
         </select>
-        <button type="button" disabled={busy} onClick={() => void sweep()}>{busy ? 'Sweeping…' : 'Sweep'}</button>
-        <button type="button" class="quiet" onClick={async () => {
-          keep(await registry().beginSweep(Date.now() + later * 3600_000));
-          go('#/effects');
-        }}>Step through</button>
+        <button type="button" disabled={busy} onClick={() => void sweep()}>
+          {busy ? 'Sweeping…' : 'Sweep'}
+        </button>
+        <button
+          type="button"
+          class="quiet"
+          onClick={async () => {
+            keep(await registry().beginSweep(Date.now() + later * 3600_000));
+            go('#/effects');
+          }}
+        >
+          Step through
+        </button>
       </div>
       <div aria-live="polite">
         {report && (
@@ -227,8 +298,20 @@ function Sweeping() {
             <Report report={report} />
             {taken.length > 0 && (
               <table>
-                <thead><tr><th>What went</th><th>Why</th></tr></thead>
-                <tbody>{taken.map(({ what, why }, i) => <tr key={i}><td>{what}</td><td>{why}</td></tr>)}</tbody>
+                <thead>
+                  <tr>
+                    <th>What went</th>
+                    <th>Why</th>
+                  </tr>
+                </thead>
+                <tbody>
+                  {taken.map(({ what, why }, i) => (
+                    <tr key={i}>
+                      <td>{what}</td>
+                      <td>{why}</td>
+                    </tr>
+                  ))}
+                </tbody>
               </table>
             )}
           </>
@@ -240,19 +323,32 @@ function Sweeping() {
 
 function Reset() {
   const [asking, setAsking] = useState(false);
-  if (!asking) return <button type="button" class="quiet" onClick={() => setAsking(true)}>Reset…</button>;
+  if (!asking)
+    return (
+      <button type="button" class="quiet" onClick={() => setAsking(true)}>
+        Reset…
+      </button>
+    );
   return (
     <span class="asking" role="group" aria-label="Reset the registry">
       Forget everything?
-      <button type="button" class="danger" onClick={async () => {
-        setAsking(false);
-        await registry().reset();
-        chosen.value = undefined;
-        changed.value = new Set();
-        await refresh();
-        tell('The registry in this tab is empty now.');
-      }}>Yes, reset</button>
-      <button type="button" class="quiet" onClick={() => setAsking(false)}>No</button>
+      <button
+        type="button"
+        class="danger"
+        onClick={async () => {
+          setAsking(false);
+          await registry().reset();
+          chosen.value = undefined;
+          changed.value = new Set();
+          await refresh();
+          tell('The registry in this tab is empty now.');
+        }}
+      >
+        Yes, reset
+      </button>
+      <button type="button" class="quiet" onClick={() => setAsking(false)}>
+        No
+      </button>
     </span>
   );
 }

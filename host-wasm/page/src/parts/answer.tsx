@@ -4,10 +4,26 @@ import { HEADERS, size } from '../words.js';
 import type { WireResponse } from '../wire.js';
 
 const MEANINGS: Record<number, string> = {
-  200: 'OK', 201: 'Created', 202: 'Accepted', 204: 'No Content', 206: 'Partial Content', 304: 'Not Modified',
-  400: 'Bad Request', 401: 'Unauthorized', 403: 'Forbidden', 404: 'Not Found', 405: 'Method Not Allowed',
-  409: 'Conflict', 412: 'Precondition Failed', 413: 'Content Too Large', 414: 'URI Too Long', 416: 'Range Not Satisfiable',
-  429: 'Too Many Requests', 500: 'Internal Server Error', 503: 'Service Unavailable', 507: 'Insufficient Storage',
+  200: 'OK',
+  201: 'Created',
+  202: 'Accepted',
+  204: 'No Content',
+  206: 'Partial Content',
+  304: 'Not Modified',
+  400: 'Bad Request',
+  401: 'Unauthorized',
+  403: 'Forbidden',
+  404: 'Not Found',
+  405: 'Method Not Allowed',
+  409: 'Conflict',
+  412: 'Precondition Failed',
+  413: 'Content Too Large',
+  414: 'URI Too Long',
+  416: 'Range Not Satisfiable',
+  429: 'Too Many Requests',
+  500: 'Internal Server Error',
+  503: 'Service Unavailable',
+  507: 'Insufficient Storage',
 };
 
 /** How much of a body is shown, in characters. */
@@ -15,7 +31,11 @@ const SHOWN = 40_000;
 
 export function Status({ status }: { status: number }) {
   const kind = status < 300 ? 'good' : status < 400 ? 'plain' : 'bad';
-  return <span class={`status ${kind}`}>{status === 0 ? 'none' : status} <span class="meaning">{MEANINGS[status] ?? ''}</span></span>;
+  return (
+    <span class={`status ${kind}`}>
+      {status === 0 ? 'none' : status} <span class="meaning">{MEANINGS[status] ?? ''}</span>
+    </span>
+  );
 }
 
 /** `timed`: whether the time it took says something; that of a stepped call is the user's. */
@@ -24,7 +44,11 @@ export function Answer({ response, timed = true }: { response: WireResponse; tim
     <div class="answer">
       <p class="line">
         <Status status={response.status} />
-        {timed && <span class="muted">{response.ms < 1 ? `${(response.ms * 1000).toFixed(0)} µs` : `${response.ms.toFixed(1)} ms`}</span>}
+        {timed && (
+          <span class="muted">
+            {response.ms < 1 ? `${(response.ms * 1000).toFixed(0)} µs` : `${response.ms.toFixed(1)} ms`}
+          </span>
+        )}
         <span class="muted">{size(lengthOf(response))}</span>
       </p>
       {response.fault && <p class="note bad">The storage failed: {response.fault}</p>}
@@ -51,8 +75,12 @@ export function HeaderTable({ headers }: { headers: [string, string][] }) {
             <dt>
               {meaning ? (
                 <>
-                  <button type="button" class="explained" aria-describedby={`${id}-${i}`}>{name}</button>
-                  <span class="tip" role="tooltip" id={`${id}-${i}`}>{meaning}</span>
+                  <button type="button" class="explained" aria-describedby={`${id}-${i}`}>
+                    {name}
+                  </button>
+                  <span class="tip" role="tooltip" id={`${id}-${i}`}>
+                    {meaning}
+                  </span>
                 </>
               ) : (
                 name
@@ -79,11 +107,17 @@ function BodyView({ response }: { response: WireResponse }) {
   return (
     <>
       <p class="line">
-        <a class="button quiet" href={url} download="body">Download the body</a>
+        <a class="button quiet" href={url} download="body">
+          Download the body
+        </a>
         {text === undefined && <span class="muted">It is not text, or too long to show.</span>}
         {text && text.length > SHOWN && <span class="muted">The beginning of it:</span>}
       </p>
-      {text !== undefined && <pre class="body" tabIndex={0} aria-label="Body of the response">{text.slice(0, SHOWN)}</pre>}
+      {text !== undefined && (
+        <pre class="body" tabIndex={0} aria-label="Body of the response">
+          {text.slice(0, SHOWN)}
+        </pre>
+      )}
     </>
   );
 }

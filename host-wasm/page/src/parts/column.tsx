@@ -44,21 +44,37 @@ export function Column({ call }: { call: CallState }) {
         <h2>
           <span class="call-number">{call.id}</span> {short(call.title)}
         </h2>
-        <button type="button" class="quiet icon" onClick={drop} aria-label={`Remove call ${call.id}`}>×</button>
+        <button type="button" class="quiet icon" onClick={drop} aria-label={`Remove call ${call.id}`}>
+          ×
+        </button>
       </header>
       <div class="controls">
-        <button type="button" class="primary" disabled={ended || busy} onClick={step}>Step</button>
-        <button type="button" disabled={ended || busy} onClick={run}>Run</button>
-        <button type="button" disabled={ended || busy} onClick={crash}>Crash here</button>
+        <button type="button" class="primary" disabled={ended || busy} onClick={step}>
+          Step
+        </button>
+        <button type="button" disabled={ended || busy} onClick={run}>
+          Run
+        </button>
+        <button type="button" disabled={ended || busy} onClick={crash}>
+          Crash here
+        </button>
         {ended ? (
-          <button type="button" disabled>Fail this effect</button>
+          <button type="button" disabled>
+            Fail this effect
+          </button>
         ) : (
           <details class="menu">
             <summary class="button">Fail this effect</summary>
             <div class="choices">
-              <button type="button" disabled={busy} onClick={() => fail({})}>The storage fails before it is done</button>
-              <button type="button" disabled={busy} onClick={() => fail({ afterwards: true })}>It is done, but the storage says it failed</button>
-              <button type="button" disabled={busy} onClick={() => fail({ full: true })}>The disk is full</button>
+              <button type="button" disabled={busy} onClick={() => fail({})}>
+                The storage fails before it is done
+              </button>
+              <button type="button" disabled={busy} onClick={() => fail({ afterwards: true })}>
+                It is done, but the storage says it failed
+              </button>
+              <button type="button" disabled={busy} onClick={() => fail({ full: true })}>
+                The disk is full
+              </button>
             </div>
           </details>
         )}
@@ -69,7 +85,13 @@ export function Column({ call }: { call: CallState }) {
         ))}
         <li class={`effect next ${call.effect.effect.toLowerCase()}`} aria-current="step">
           <p class="what">
-            <span class="name">{call.effect.effect === 'Respond' ? 'Response' : call.effect.effect === 'Over' ? 'Crashed' : call.effect.effect}</span>
+            <span class="name">
+              {call.effect.effect === 'Respond'
+                ? 'Response'
+                : call.effect.effect === 'Over'
+                  ? 'Crashed'
+                  : call.effect.effect}
+            </span>
             {call.effect.altered && <span class="badge bad">altered by the planted bug</span>}
           </p>
           {call.effect.effect !== 'Respond' && <p>{asks(call.effect)}</p>}
@@ -104,7 +126,9 @@ function Detail({ value }: { value: object }) {
   return (
     <details class="detail">
       <summary>Detail</summary>
-      <pre tabIndex={0} aria-label="The effect in detail">{JSON.stringify(value, null, 2)}</pre>
+      <pre tabIndex={0} aria-label="The effect in detail">
+        {JSON.stringify(value, null, 2)}
+      </pre>
     </details>
   );
 }

@@ -95,4 +95,3 @@ export function jsonProblem(text: string): string | undefined {
     return error instanceof Error ? error.message : String(error);
   }
 }
-

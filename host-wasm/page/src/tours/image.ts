@@ -37,17 +37,53 @@ export async function artifactOf(artifactType: string, content: string, subject:
 }
 
 async function assemble(config: Blob, layers: Blob[], configType: string, more: object): Promise<Manifest> {
-  const describe = (mediaType: string, blob: Blob) => ({ mediaType, digest: blob.digest, size: new TextEncoder().encode(blob.text).length });
-  const text = JSON.stringify({ schemaVersion: 2, mediaType: OCI_MANIFEST, config: describe(configType, config), layers: layers.map((layer) => describe(LAYER, layer)), ...more }, null, 2);
-  return { text, digest: await digestOf(text), mediaType: OCI_MANIFEST, size: new TextEncoder().encode(text).length, config, layers };
+  const describe = (mediaType: string, blob: Blob) => ({
+    mediaType,
+    digest: blob.digest,
+    size: new TextEncoder().encode(blob.text).length,
+  });
+  const text = JSON.stringify(
+    {
+      schemaVersion: 2,
+      mediaType: OCI_MANIFEST,
+      config: describe(configType, config),
+      layers: layers.map((layer) => describe(LAYER, layer)),
+      ...more,
+    },
+    null,
+    2,
+  );
+  return {
+    text,
+    digest: await digestOf(text),
+    mediaType: OCI_MANIFEST,
+    size: new TextEncoder().encode(text).length,
+    config,
+    layers,
+  };
 }
 
 /** Pushes the blobs of a manifest, and the manifest too if it is to have a reference. */
-export async function pushAll(send: (request: WireRequest) => Promise<WireResponse>, repository: string, manifest: Manifest, reference?: string): Promise<void> {
+export async function pushAll(
+  send: (request: WireRequest) => Promise<WireResponse>,
+  repository: string,
+  manifest: Manifest,
+  reference?: string,
+): Promise<void> {
   for (const { digest, text } of [manifest.config, ...manifest.layers]) {
-    await send({ method: 'POST', target: `/v2/${repository}/blobs/uploads/?digest=${digest}`, body: text, headers: [['Content-Type', 'application/octet-stream']] });
+    await send({
+      method: 'POST',
+      target: `/v2/${repository}/blobs/uploads/?digest=${digest}`,
+      body: text,
+      headers: [['Content-Type', 'application/octet-stream']],
+    });
   }
   if (reference) {
-    await send({ method: 'PUT', target: `/v2/${repository}/manifests/${reference}`, body: manifest.text, headers: [['Content-Type', manifest.mediaType]] });
+    await send({
+      method: 'PUT',
+      target: `/v2/${repository}/manifests/${reference}`,
+      body: manifest.text,
+      headers: [['Content-Type', manifest.mediaType]],
+    });
   }
 }
