@@ -121,11 +121,13 @@ impl FromStr for Digest {
 
 impl fmt::Display for Digest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        const DIGITS: &[u8; 16] = b"0123456789abcdef";
         let mut buffer = [0; 128];
-        let encoded = &mut buffer[..2 * self.algorithm.size()];
-        // The buffer has the right length, and hex is ASCII: neither can fail.
-        hex::encode_to_slice(self.hash(), encoded).map_err(|_| fmt::Error)?;
-        let encoded = core::str::from_utf8(encoded).map_err(|_| fmt::Error)?;
+        for (digits, byte) in buffer.chunks_exact_mut(2).zip(self.hash()) {
+            digits.copy_from_slice(&[DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]]);
+        }
+        // Hex is ASCII, so this cannot fail.
+        let encoded = core::str::from_utf8(&buffer[..2 * self.algorithm.size()]).map_err(|_| fmt::Error)?;
         f.write_str(self.algorithm.name())?;
         f.write_str(":")?;
         f.write_str(encoded)

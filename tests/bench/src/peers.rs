@@ -125,11 +125,23 @@ pub(crate) struct Server {
 impl Server {
     /// Starts `peer` on a free port with its data in `data`, and waits until it answers.
     pub(crate) fn start(programs: &Programs, peer: Peer, data: &Path, floor: crate::floor::Kind) -> Outcome<Self> {
+        Self::start_with(programs, peer, data, floor, &[])
+    }
+
+    /// The same with more arguments.
+    pub(crate) fn start_with(
+        programs: &Programs,
+        peer: Peer,
+        data: &Path,
+        floor: crate::floor::Kind,
+        arguments: &[&str],
+    ) -> Outcome<Self> {
         let program = programs.get(peer).ok_or_else(|| format!("there is no {}", peer.name()))?;
         fs::create_dir_all(data)?;
         let data = fs::canonicalize(data)?;
         let address = free_address()?;
         let mut command = command(program, peer, &data, address, floor)?;
+        command.args(arguments);
         let log = fs::File::create(data.join("log"))?;
         command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
         let began = Instant::now();

@@ -3,11 +3,13 @@
 
 mod growth;
 mod image;
+mod lists;
 mod memory;
 mod pull;
 mod push;
 mod small;
 mod tags;
+mod trace;
 
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -51,6 +53,9 @@ pub(crate) const ALL: &[Workload] = &[
     image::IMAGES,
     image::FSYNCS,
     tags::PAGES,
+    lists::CATALOG,
+    lists::REFERRERS,
+    trace::TRACE,
     memory::IDLE,
     memory::PUSHES,
     memory::MILLION,
@@ -106,9 +111,26 @@ impl Bench {
 
     /// A server with an empty store, which is gone with it.
     pub(crate) fn fresh(&self, peer: Peer, floor: Kind) -> Outcome<Fresh> {
-        let directory = self.work.join("servers").join(format!("{peer:?}-{:?}", floor).to_lowercase());
-        let _ = std::fs::remove_dir_all(&directory);
+        self.fresh_of(peer, floor, "")
+    }
+
+    /// The same, one of several that are told apart by `name`.
+    pub(crate) fn fresh_of(&self, peer: Peer, floor: Kind, name: &str) -> Outcome<Fresh> {
+        let directory = self.empty(format!("{peer:?}-{floor:?}-{name}"));
         Ok(Fresh { server: Some(Server::start(&self.programs, peer, &directory, floor)?), directory })
+    }
+
+    /// An Orlop that sweeps every second.
+    pub(crate) fn fresh_sweeping(&self, peer: Peer, name: &str) -> Outcome<Fresh> {
+        let directory = self.empty(format!("{peer:?}-{name}"));
+        let server = Server::start_with(&self.programs, peer, &directory, Kind::Answer, &["--sweep-interval", "1s"])?;
+        Ok(Fresh { server: Some(server), directory })
+    }
+
+    fn empty(&self, name: String) -> PathBuf {
+        let directory = self.work.join("servers").join(name.to_lowercase());
+        let _ = std::fs::remove_dir_all(&directory);
+        directory
     }
 
     /// A directory that stays for the next run.

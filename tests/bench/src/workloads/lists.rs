@@ -1,0 +1,125 @@
+//! Lists of repositories and of referrers.
+
+use std::time::Instant;
+
+use super::{Bench, Fresh, MIB, Workload, at_once, costs};
+use crate::Outcome;
+use crate::client::{Connection, Way, push_manifest};
+use crate::data::{Image, manifest};
+use crate::floor::Kind;
+use crate::load::percentile;
+use crate::peers::Peer;
+use crate::result::Line;
+
+pub(super) const CATALOG: Workload = Workload {
+    name: "catalog",
+    title: "Catalog: a late page of 100 repositories, of 1,000 and of 10,000",
+    notes: "Each repository holds one tag of one image without layers.",
+    run: catalog,
+};
+
+pub(super) const REFERRERS: Workload = Workload {
+    name: "referrers",
+    title: "Referrers of a manifest that has 1,000 of them",
+    notes: "The first page that the server gives. Those that do not know the endpoint are left out: both versions of \
+            distribution, crane.",
+    run: referrers,
+};
+
+const CONFIG: &[u8] = b"{}";
+
+fn config() -> serde_json::Value {
+    let digest = crate::data::digest(CONFIG);
+    serde_json::json!({ "mediaType": "application/vnd.oci.empty.v1+json", "digest": digest, "size": CONFIG.len() })
+}
+
+fn push_config(connection: &mut Connection, repository: &str) -> Outcome<()> {
+    let digest = crate::data::digest(CONFIG);
+    let pieces = std::iter::once(CONFIG);
+    crate::client::push_blob(connection, repository, &digest, CONFIG.len(), pieces, Way::Monolithic)
+}
+
+fn name(number: usize) -> String {
+    format!("bench/c{number:06}")
+}
+
+fn catalog(bench: &Bench) -> Outcome<Vec<Line>> {
+    let counts: &[usize] = bench.amount(&[1_000, 10_000], &[50]);
+    let start = |peer: Peer, count: usize| -> Outcome<(Fresh, usize)> {
+        let fresh = bench.fresh_of(peer, Kind::Answer, &count.to_string())?;
+        let manifest = manifest(&config(), &[]);
+        at_once(8, |client| {
+            let mut connection = Connection::open(fresh.server().address)?;
+            for number in (client..count).step_by(8) {
+                push_config(&mut connection, &name(number))?;
+                push_manifest(&mut connection, &name(number), "v1", &manifest)?;
+            }
+            Ok(())
+        })?;
+        Ok((fresh, count))
+    };
+    let mut servers = Vec::new();
+    for peer in bench.among(&[Peer::Orlop, Peer::Distribution, Peer::DockerRegistry]) {
+        for &count in counts {
+            servers.push(start(peer, count)?);
+        }
+    }
+    let describe = |(fresh, count): &(Fresh, usize)| (fresh.server().peer, format!("of {count}"));
+    bench.rounds(&servers, describe, |(fresh, count), _| {
+        measure(bench, fresh, &format!("/v2/_catalog?n=100&last={}", name(count * 9 / 10)))
+    })
+}
+
+fn referrers(bench: &Bench) -> Outcome<Vec<Line>> {
+    let count = bench.amount(1_000, 20);
+    let image = Image::new(9, 1, 1000);
+    let start = |peer: Peer| -> Outcome<Fresh> {
+        let fresh = bench.fresh(peer, Kind::Answer)?;
+        let mut connection = Connection::open(fresh.server().address)?;
+        image.push(&mut connection, "bench/referrers", "v1", Way::Monolithic)?;
+        push_config(&mut connection, "bench/referrers")?;
+        for number in 0..count {
+            let manifest = serde_json::json!({
+                "schemaVersion": 2,
+                "mediaType": "application/vnd.oci.image.manifest.v1+json",
+                "artifactType": "application/vnd.bench",
+                "config": config(),
+                "layers": [config()],
+                "subject": {
+                    "mediaType": "application/vnd.oci.image.manifest.v1+json",
+                    "digest": image.digest(),
+                    "size": image.manifest.len(),
+                },
+                "annotations": { "number": number.to_string() },
+            });
+            let manifest = manifest.to_string().into_bytes();
+            push_manifest(&mut connection, "bench/referrers", &crate::data::digest(&manifest), &manifest)?;
+        }
+        Ok(fresh)
+    };
+    let peers = bench.among(&[Peer::Orlop, Peer::Olareg, Peer::Zot]);
+    let servers = peers.into_iter().map(start).collect::<Outcome<Vec<_>>>()?;
+    let target = format!("/v2/bench/referrers/referrers/{}", image.digest());
+    bench.rounds(&servers, |fresh| (fresh.server().peer, String::new()), |fresh, _| measure(bench, fresh, &target))
+}
+
+/// Asks for a list some times, one client.
+fn measure(bench: &Bench, fresh: &Fresh, target: &str) -> Outcome<crate::result::Sample> {
+    let times = bench.amount(50, 5);
+    let mut connection = Connection::open(fresh.server().address)?;
+    let (mut took, cost) = costs(fresh.server(), || {
+        let ask = |_| {
+            let began = Instant::now();
+            connection.exchange("GET", target, "", &[])?.0.expect(&[200])?;
+            Ok(began.elapsed())
+        };
+        (0..times).map(ask).collect::<Outcome<Vec<_>>>()
+    })?;
+    took.sort_unstable();
+    Ok(cost
+        .sample()
+        .with("p50 ms", percentile(&took, 0.5))
+        .with("p99 ms", percentile(&took, 0.99))
+        .with("CPU ms/request", cost.cpu * 1e3 / f64::from(times))
+        .with("peak MiB", cost.peak / MIB))
+}
