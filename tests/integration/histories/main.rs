@@ -54,22 +54,22 @@ fn history(setting: Setting, events: &[Event], hosts: Vec<Host>) -> Result<(), S
 
 #[test]
 fn the_core_answers_as_the_model_says() {
-    play(800, untroubled(1..60), || vec![Host::memory()]);
+    play(500, untroubled(1..60), || vec![Host::memory()]);
 }
 
 #[test]
 fn a_failure_of_the_storage_leaves_the_state_before_or_after() {
-    play(500, failing(1..40), || vec![Host::memory()]);
+    play(300, failing(1..40), || vec![Host::memory()]);
 }
 
 #[test]
 fn memory_and_disk_answer_and_store_the_same() {
-    play(32, untroubled(1..60), || vec![Host::memory(), Host::disk()]);
+    play(24, untroubled(1..60), || vec![Host::memory(), Host::disk()]);
 }
 
 #[test]
 fn a_failure_leaves_the_same_on_disk() {
-    play(32, failing(1..30), || vec![Host::memory(), Host::disk()]);
+    play(24, failing(1..30), || vec![Host::memory(), Host::disk()]);
 }
 
 /// A manifest whose time began anew when a tag left it does not lose that to an index that had been left before.
