@@ -136,7 +136,15 @@ pub struct Settings {
     pub sweep_interval: Duration,
 
     /// Serve no playground at `/`, only the registry
-    #[arg(long, env = "ORLOP_NO_PLAYGROUND")]
+    #[arg(
+        long,
+        env = "ORLOP_NO_PLAYGROUND",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "true",
+        default_value_t = false,
+        action = clap::ArgAction::Set
+    )]
     pub no_playground: bool,
 }
 

@@ -37,7 +37,7 @@ repositories = ["**"]
 [[rule]]
 who = ["user:bob", "anonymous"]
 allow = ["pull", "list"]
-repositories = ["team/**"]
+repositories = ["team/**", "own/**"]
 END
 scheme=https
 export SSL_CERT_FILE=$certs/ca.crt
@@ -141,10 +141,26 @@ sed -i 's/^tags = .*/tags = ["release-*"]/' "$work/orlop.toml" # the program ove
 "$orlop" reload --data "$work/data" --config "$work/orlop.toml" --auth-htpasswd "$work/users"
 sleep 1
 conforms "with a password"
-stop "$registry_pid"
 
-step "the same with tokens"
+step "the registry gives out tokens of its own: who is nobody pulls with Docker's engine too"
 sed -i 's/^tags = .*/tags = ["v*"]/' "$work/orlop.toml"
+own=(--data "$work/data" --config "$work/orlop.toml" --auth-htpasswd "$work/users")
+sed -i "1i auth-token-url = 'https://localhost:${registry##*:}/token'" "$work/orlop.toml"
+"$orlop" reload "${own[@]}"
+challenge() { curl -sS "${access[@]}" -D - -o /dev/null "https://$registry/v2/" | tr -d '\r' | sed -n 's/^www-authenticate: //Ip'; }
+gives_tokens() { challenge | grep -q "^Bearer "; }
+wait_for 10 gives_tokens || fail "no token is offered: $(challenge)"
+with_clients own
+docker_logs_in own
+if [[ -n ${dockerd_pid:-} ]]; then
+  docker rmi -f "$registry/team/docker:v1" >/dev/null
+  docker pull -q "$registry/team/docker:v1"
+  refused docker pull -q "$registry/secret/box:v1"
+fi
+stop "$registry_pid"
+sed -i 1d "$work/orlop.toml"
+
+step "the same with tokens of a token server"
 openssl genrsa -out "$work/token.key" 2048 2>/dev/null
 openssl rsa -in "$work/token.key" -pubout -out "$work/token.pem" 2>/dev/null
 "$here/token-server" "$work/token.key" "$work/token.port" "$work/server.pem" "$work/server.key" </dev/null >"$work/token.log" 2>&1 &

@@ -75,6 +75,22 @@ fn lists_and_switches_are_taken_from_the_file() {
     assert!(config.allow_delete);
 }
 
+/// Also one that is off by default and was turned on elsewhere.
+#[test]
+fn every_setting_of_a_server_can_stand_in_a_file() {
+    for argument in Settings::command().get_arguments().filter(|argument| argument.get_id() != "config") {
+        let Some(key) = argument.get_long().filter(|key| !matches!(*key, "help" | "version")) else { continue };
+        let switch = argument.get_num_args().is_some_and(|number| number.min_values() == 0);
+        assert_eq!(switch, argument.get_default_values().iter().any(|value| value == "false"), "{key}");
+        if switch {
+            let loaded = load(&format!("{key} = true\n"), &[]).unwrap();
+            let shown = loaded.effective.iter().find(|setting| setting.key == key);
+            assert_eq!(shown.map(|setting| setting.values.clone()), Some(vec!["true".to_owned()]), "{key}");
+        }
+        assert!(argument.get_env().is_some(), "{key}");
+    }
+}
+
 /// What is shown can be put into a file and gives the same.
 #[test]
 fn what_is_shown_can_be_read() {
