@@ -2,6 +2,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
 use orlop_core::step::Ask;
@@ -43,6 +44,8 @@ pub struct Host {
     call_lifetime: Duration,
     /// What all bodies that are collected may take together.
     collected: Arc<Semaphore>,
+    /// Whether nobody should come any more.
+    leaving: AtomicBool,
     /// Let go last.
     directory: DataDirectory,
 }
@@ -63,7 +66,14 @@ impl Host {
         // The records are worth nothing in a file that a power cut leaves without a name.
         locked.sync()?;
         let collected = Arc::new(Semaphore::new(COLLECTED / UNIT));
-        Ok(Self { files, records, call_lifetime: options.call_lifetime, collected, directory: locked })
+        Ok(Self {
+            files,
+            records,
+            call_lifetime: options.call_lifetime,
+            collected,
+            leaving: AtomicBool::new(false),
+            directory: locked,
+        })
     }
 
     /// How many records there are.
@@ -75,12 +85,20 @@ impl Host {
         self.records.count()
     }
 
-    /// Whether records can be read and there is room to write.
+    /// From now on it is not ready, so that a balancer sends nobody any more.
+    pub fn leave(&self) {
+        self.leaving.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether records can be read, there is room to write, and it goes on.
     ///
     /// # Errors
     ///
     /// With what is wrong.
     pub async fn ready(&self) -> Result<(), Fault> {
+        if self.leaving.load(Ordering::Relaxed) {
+            return Err(Fault::Failed("the server is stopping".into()));
+        }
         self.records.count()?;
         self.files.room().await
     }

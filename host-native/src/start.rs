@@ -60,8 +60,10 @@ pub async fn serve(settings: &Settings, line: CommandLine) -> Done {
     tokio::spawn(webhooks::tell_for_ever(current.clone(), host.clone()));
     reload_when_told(current.clone(), line, log)?;
     process::notify(&[NotifyState::Ready]);
-    let stop = async {
+    let leaving = host.clone();
+    let stop = async move {
         stop.await;
+        leaving.leave();
         process::notify(&[NotifyState::Stopping]);
     };
     let files = if settings.no_playground { &[] } else { playground::FILES };

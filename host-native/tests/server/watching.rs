@@ -206,3 +206,20 @@ fn what_happens_is_told_signed_in_order_and_after_a_kill_too() {
     assert_eq!((&event["target"]["repository"], &event["target"]["size"]), (&"a".into(), &manifest.len().into()));
     assert!(told.recv_timeout(Duration::from_secs(3)).is_err(), "each is told once");
 }
+
+#[test]
+fn a_server_that_stops_is_not_ready_and_lives() {
+    let admin = free();
+    let mut server = Started::with(&["--admin-addr", &admin]);
+    let session = server.session();
+    let mut stream = server.connect();
+    stream.write_all(format!("PATCH {session} HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\na").as_bytes()).unwrap();
+    std::thread::sleep(Duration::from_millis(300));
+    assert_eq!(get(&admin, "/readyz").status, 200);
+    server.signal(Signal::TERM);
+    eventually(|| get(&admin, "/readyz").status == 503);
+    assert_eq!(get(&admin, "/livez").status, 200);
+    stream.write_all(b"b").unwrap();
+    assert_eq!(answer(&mut stream, false).status, 202);
+    assert!(server.ended());
+}
