@@ -206,3 +206,47 @@ fn a_certificate_says_who_its_holder_is() {
     let _ = stream.read_to_end(&mut end);
     assert!(end.is_empty(), "{end:?}");
 }
+
+/// A frame of HTTP/2 (RFC 9113, 4.1).
+fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
+    let length = u32::try_from(payload.len()).unwrap().to_be_bytes();
+    [&length[1..], &[kind, flags], &stream.to_be_bytes(), payload].concat()
+}
+
+/// Requests that are taken back at once, heads that never end, a settings flood: the connection ends, or it goes on, and
+/// the server is there for others and within its memory.
+#[test]
+fn whoever_abuses_http_2_is_cut_off_or_harms_nobody() {
+    let place = Place::new();
+    let server = place.start(&[]);
+    // GET https://x/ (RFC 7541, appendix A).
+    let head = [0x82, 0x87, 0x84, 0x41, 1, b'x'];
+    let reset: Vec<Vec<u8>> = (0..20_000_u32)
+        .map(|number| [frame(1, 5, 2 * number + 1, &head), frame(3, 0, 2 * number + 1, &[0, 0, 0, 8])].concat())
+        .collect();
+    let mut endless = vec![frame(1, 1, 1, &head)];
+    let field = [&[0x40, 1, b'a', 0x7f, 0x81, 0x7f][..], &vec![b'x'; 16_000]].concat();
+    endless.extend((0..4000).map(|_| frame(9, 0, 1, &field)));
+    let settings = (0..50_000).map(|_| frame(4, 0, 0, &[])).collect();
+    for flood in [reset, endless, settings] {
+        let mut stream = connect(&server, &place.client(None, &[b"h2"]));
+        stream.sock.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+        stream.sock.set_write_timeout(Some(Duration::from_secs(5))).unwrap();
+        stream.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").unwrap();
+        stream.write_all(&frame(4, 0, 0, &[])).unwrap();
+        let client = place.client(None, &[]);
+        for (number, frames) in flood.chunks(100).enumerate() {
+            if stream.write_all(&frames.concat()).is_err() {
+                break;
+            }
+            if number % 20 == 0 {
+                let began = Instant::now();
+                assert_eq!(get(&server, &client, "/v2/").0.status, 200);
+                assert!(began.elapsed() < Duration::from_secs(3));
+            }
+        }
+        assert_eq!(get(&server, &client, "/v2/").0.status, 200);
+    }
+    let most = server.memory("VmHWM");
+    assert!(most < 128 << 10, "{most} KiB");
+}
