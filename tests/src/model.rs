@@ -27,7 +27,7 @@ use manifests::{Manifest, Tag};
 pub use says::Says;
 
 /// A registry as a value.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Model {
     config: Config,
     /// The time since the beginning.
@@ -37,7 +37,7 @@ pub struct Model {
 }
 
 /// What a repository holds.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 struct Repository {
     created: Duration,
     blobs: BTreeMap<String, Blob>,
@@ -46,14 +46,14 @@ struct Repository {
 }
 
 /// A blob in a repository, and when it was last pushed or mounted there, or a manifest ceased to need it (SPEC L9).
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 struct Blob {
     bytes: Bytes,
     left: Duration,
 }
 
 /// An upload session: what it has taken, and when.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 struct Session {
     repository: String,
     bytes: Vec<u8>,

@@ -21,7 +21,9 @@ type Done = Result<(), String>;
 pub(crate) struct Trial {
     registry: Registry,
     hosts: Vec<Host>,
-    model: Model,
+    /// What may be the state: one, but for what a failure has left open and nobody can see yet, such as when a blob
+    /// was pushed last. Whatever is seen later rules some out, and never all.
+    models: Vec<Model>,
     /// Lends clock and numbers to all.
     surroundings: Memory,
     /// The sessions that were opened: repository and id.
@@ -42,9 +44,9 @@ impl Trial {
             manifest_limit: MANIFEST_LIMIT,
             ..Config::default()
         };
-        let model = Model::new(config.clone());
+        let models = vec![Model::new(config.clone())];
         let registry = Registry::new(config);
-        Self { registry, hosts, model, surroundings: Memory::new(), sessions: Vec::new() }
+        Self { registry, hosts, models, surroundings: Memory::new(), sessions: Vec::new() }
     }
 
     /// Plays one step.
@@ -66,12 +68,12 @@ impl Trial {
 
     /// A long time later everything is swept: all serve the same still, and no bytes are left that nobody holds.
     pub(crate) fn end(mut self) -> Done {
-        self.served(&self.model.clone())?;
+        self.narrow()?;
         self.advance(Duration::from_secs(30 * 24 * 3600));
         self.sweep(None)?;
         self.sweep(None)?;
-        self.served(&self.model.clone())?;
-        let held: BTreeSet<String> = self.model.held().map(String::from).collect();
+        self.narrow()?;
+        let held: BTreeSet<String> = self.models[0].held().map(String::from).collect();
         let mut first = None;
         for host in &mut self.hosts {
             let everything = host.everything();
@@ -92,7 +94,7 @@ impl Trial {
 
     fn advance(&mut self, time: Duration) {
         self.surroundings.advance(time);
-        self.model.advance(time);
+        self.models.iter_mut().for_each(|model| model.advance(time));
         self.hosts.iter_mut().for_each(|host| host.advance(time));
     }
 
@@ -119,13 +121,17 @@ impl Trial {
     fn ask(&mut self, call: &Call, failure: Option<Failure>) -> Done {
         let response = self.call(call, failure)?;
         let id = response.header("Docker-Upload-UUID").unwrap_or_default().to_owned();
-        let mut after = self.model.clone();
-        let says = after.answer(call, &id);
         if failure.is_some() && response.status >= 500 {
-            return self.troubled(call, &response, after);
+            return self.troubled(call, &response);
         }
-        right(call, &says, &response)?;
-        self.model = after;
+        let mut wrong = Vec::new();
+        self.models.retain_mut(|model| {
+            let says = model.answer(call, &id);
+            right(call, &says, &response).map_err(|why| wrong.push(why)).is_ok()
+        });
+        if self.models.is_empty() {
+            return Err(wrong.join("; or "));
+        }
         if response.status == 202
             && response.header("Range") == Some("0-0")
             && call.request.method.to_string() == "POST"
@@ -142,22 +148,35 @@ impl Trial {
     }
 
     /// A call failed with the storage: either nothing has happened, or all of it.
-    fn troubled(&mut self, call: &Call, response: &Response, after: Model) -> Done {
+    fn troubled(&mut self, call: &Call, response: &Response) -> Done {
         if !matches!(response.status, 500 | 503 | 507) {
             return Err(format!("{call} gives {} for a failure of the storage", response.status));
         }
-        let before = self.model.clone();
-        let Err(not_before) = self.served(&before) else { return Ok(()) };
-        let Err(not_after) = self.served(&after) else {
-            self.model = after;
-            return Ok(());
-        };
-        Err(format!("the state is neither that before ({not_before}) nor that after ({not_after})"))
+        for mut after in self.models.clone() {
+            after.answer(call, "");
+            if !self.models.contains(&after) {
+                self.models.push(after);
+            }
+        }
+        self.narrow()
+            .map_err(|why| format!("after {call} had failed the state is neither that before nor that after: {why}"))
+    }
+
+    /// Looks at everything that can be looked at, and keeps the states that serve just that.
+    fn narrow(&mut self) -> Done {
+        let mut wrong = Vec::new();
+        for model in std::mem::take(&mut self.models) {
+            match self.served(&model) {
+                Ok(()) => self.models.push(model),
+                Err(why) => wrong.push(why),
+            }
+        }
+        if self.models.is_empty() { Err(wrong.join("; or ")) } else { Ok(()) }
     }
 
     fn sweep(&mut self, failure: Option<Failure>) -> Done {
         let ambient = self.surroundings.ambient();
-        self.model.sweep();
+        self.models.iter_mut().for_each(Model::sweep);
         // What a failure keeps it from doing, the next one does.
         let attempts = failure.into_iter().map(Some).chain([None]);
         for failure in attempts {
@@ -225,7 +244,7 @@ impl Trial {
             let reference = match reference {
                 Reference::Tag(tag) => TAGS[*tag].into(),
                 Reference::Digest(manifest, long) => digest(&MANIFESTS[*manifest].bytes(), *long),
-                Reference::ListOf(tag) => self.model.list_of(REPOSITORIES[repository], TAGS[*tag])?.into(),
+                Reference::ListOf(tag) => self.models[0].list_of(REPOSITORIES[repository], TAGS[*tag])?.into(),
             };
             Some(system::manifest(REPOSITORIES[repository], reference))
         };
@@ -255,7 +274,7 @@ impl Trial {
             }
             Finish { session: number, bytes, place, long, flaw } => {
                 let (repository, id) = session(number)?;
-                let whole = [self.model.taken(id).unwrap_or_default(), CHUNKS[*bytes].as_bytes()].concat();
+                let whole = [self.models[0].taken(id).unwrap_or_default(), CHUNKS[*bytes].as_bytes()].concat();
                 let query = match flaw {
                     Some(Flaw::OtherDigest) => format!("?digest={}", digest(b"something else", *long)),
                     Some(Flaw::NoDigest) => String::new(),
@@ -324,7 +343,7 @@ impl Trial {
         let start = match place {
             Place::Streamed => return call.chunked(),
             _ if bytes.is_empty() => return call,
-            Place::Next => self.model.taken(id).map_or(0, <[u8]>::len),
+            Place::Next => self.models[0].taken(id).map_or(0, <[u8]>::len),
             Place::At(start) => start,
         };
         call.header("Content-Range", format!("{start}-{}", start + bytes.len() - 1))

@@ -9,7 +9,7 @@ use super::manifests::{Manifest, Tag};
 use crate::image::{AMD64, DOCKER_LIST, DOCKER_MANIFEST, OCI_INDEX, sha256};
 
 /// An image in a list.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Image {
     pub(super) platform: Json,
     pub(super) media_type: &'static str,

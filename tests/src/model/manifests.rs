@@ -14,7 +14,7 @@ use super::{Model, Refusals, Says};
 use crate::system::Call;
 
 /// A manifest in a repository.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Manifest {
     pub(super) media_type: &'static str,
     pub(super) bytes: Bytes,
@@ -29,7 +29,7 @@ pub(super) struct Manifest {
 }
 
 /// A tag: what it names, and the list that is kept for it.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Tag {
     pub(super) digest: String,
     /// The newest image of each platform.

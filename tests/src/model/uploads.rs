@@ -46,7 +46,10 @@ impl Model {
         }
         let session = Session { repository: name.into(), bytes: Vec::new(), touched: self.now };
         let says = standing(Says::new(202), id, &session);
-        self.sessions.insert(id.into(), session);
+        // One whose id nobody was told is as none.
+        if !id.is_empty() {
+            self.sessions.insert(id.into(), session);
+        }
         Ok(says)
     }
 
