@@ -1,5 +1,5 @@
 /** A blob of a gibibyte, in and out: it streams, and is never in memory as a whole. */
-import { mkdtempSync } from 'node:fs';
+import { mkdtempSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
@@ -7,18 +7,27 @@ import { go, openProfile, serveFiles } from './site.js';
 
 test('a gibibyte streams in and out', async () => {
   const { url, server } = await serveFiles();
+  const directory = mkdtempSync(join(tmpdir(), 'orlop-large-'));
+  const layer = join(directory, 'layer');
+  writeFileSync(layer, 'something at its beginning');
+  truncateSync(layer, 1 << 30);
   // A profile keeps on disk what a private window keeps in memory.
-  const { page, context, complaints } = await openProfile(mkdtempSync(join(tmpdir(), 'orlop-large-')), url);
+  const { page, context, complaints } = await openProfile(join(directory, 'profile'), url);
   await go(page, '#/clients');
   await page.getByRole('button', { name: 'Answer /v2/ here' }).click();
   await page.getByText('the registry in this tab answers').waitFor();
+  await page.evaluate(() => {
+    const input = Object.assign(document.createElement('input'), { type: 'file', id: 'layer' });
+    document.body.append(input);
+  });
+  await page.setInputFiles('#layer', layer);
   const seen = await page.evaluate(async () => {
-    const piece = new Uint8Array(1 << 20).map((_, i) => i * 7);
-    const blob = new Blob(Array.from({ length: 1024 }, () => piece));
+    const blob = document.querySelector<HTMLInputElement>('#layer')!.files![0]!;
     const began = performance.now();
     const opened = await fetch('/v2/large/blobs/uploads/', { method: 'POST' });
     const url = opened.headers.get('Location')!;
     const chunk = await fetch(url, { method: 'PATCH', body: blob });
+    if (chunk.status !== 202) throw new Error(`${chunk.status}: ${await chunk.text()}`);
     const pushed = performance.now();
     const digest = `sha256:${'0'.repeat(64)}`;
     const refused = await fetch(`${url}?digest=${digest}`, { method: 'PUT' });
@@ -42,4 +51,5 @@ test('a gibibyte streams in and out', async () => {
   expect(complaints).toEqual([]);
   await context.close();
   server.close();
+  rmSync(directory, { recursive: true, force: true });
 }, 600_000);

@@ -82,7 +82,11 @@ impl Model {
     fn decide(&mut self, call: &Call, id: &str) -> Result<Says, Refusals> {
         let (path, query) = call.request.target.split_once('?').unwrap_or((&call.request.target, ""));
         let query = Query::read(query);
-        let path = grammar::route(path)?;
+        // SPEC B3: to HEAD, what cannot be a name is not there.
+        let path = grammar::route(path).map_err(|refusals| match call.request.method {
+            Method::Head => refusals.into_iter().map(Says::absent).collect(),
+            _ => refusals,
+        })?;
         let allowed = path.methods();
         if !allowed.contains(&call.request.method) {
             // SPEC A13.

@@ -5,6 +5,7 @@ use std::net::TcpStream;
 use std::time::Duration;
 
 use orlop_core::digest::Algorithm;
+use rustix::process::{Resource, getrlimit, setrlimit};
 
 use crate::started::{Answer, Started, answer, eventually};
 
@@ -164,12 +165,17 @@ fn a_client_that_leaves_after_any_byte_harms_nobody() {
 
 #[test]
 fn a_thousand_slow_readers_cost_no_memory_and_get_what_they_asked_for() {
+    // Each takes a file descriptor here and two in the server.
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    setrlimit(Resource::Nofile, limit).unwrap();
+    let readers = limit.maximum.map_or(1000, |most| (most / 4).min(1000));
     let server = Started::with(&["--max-requests", "2000", "--log", "info,orlop::access=off"]);
     let whole = bytes(8 << 20);
     let digest = Algorithm::Sha256.digest(&whole);
     let path = pushed(&server, &whole);
     let before = server.memory("VmRSS");
-    let mut streams: Vec<_> = (0..1000).map(|_| server.connect()).collect();
+    let mut streams: Vec<_> = (0..readers).map(|_| server.connect()).collect();
     streams.iter_mut().for_each(|stream| ask(stream, &path, ""));
     // Everybody else is served meanwhile.
     assert_eq!(server.get("/v2/").status, 200);

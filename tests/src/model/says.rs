@@ -63,6 +63,11 @@ impl Says {
         Self { body, ..Self::new(status) }.with("Content-Type", "application/json")
     }
 
+    /// The same, of something that is not there.
+    pub(super) fn absent(self) -> Self {
+        Self { status: 404, ..self }
+    }
+
     /// One error a digest (SPEC K9).
     pub(super) fn missing(digests: BTreeSet<String>) -> Self {
         Self { body: Content::Errors("MANIFEST_BLOB_UNKNOWN", digests), ..Self::refusal(400, "") }
