@@ -107,18 +107,7 @@ fn a_flag_that_makes_no_sense_is_refused_with_advice() {
 fn a_busy_server_says_when_to_come_again() {
     let server = Started::with(&["--max-requests", "1"]);
     let session = server.session();
-    let half = format!("PATCH {session} HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\na");
-    let mut stream = server.connect();
-    // The request before may still be ending, and then it is the chunk that is told to come again.
-    eventually(|| {
-        stream = server.connect();
-        stream.write_all(half.as_bytes()).unwrap();
-        let refused = server.get("/v2/").status == 429;
-        stream.set_nonblocking(true).unwrap();
-        let waits = stream.peek(&mut [0]).is_err();
-        stream.set_nonblocking(false).unwrap();
-        refused && waits
-    });
+    let mut stream = server.half_a_chunk(&session);
     let busy = server.get("/v2/");
     assert_eq!(busy.header("retry-after").as_deref(), Some("1"));
     assert!(String::from_utf8(busy.body).unwrap().contains("TOOMANYREQUESTS"));

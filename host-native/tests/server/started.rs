@@ -80,6 +80,24 @@ impl Started {
         stream
     }
 
+    /// A chunk of two bytes of which one is sent, to a server that has no room for another request meanwhile.
+    pub(crate) fn half_a_chunk(&self, session: &str) -> TcpStream {
+        let half = format!("PATCH {session} HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\na");
+        let deadline = std::time::Instant::now() + PATIENCE;
+        loop {
+            let mut stream = self.connect();
+            stream.write_all(half.as_bytes()).unwrap();
+            let others_wait = self.get("/v2/").status == 429;
+            stream.set_read_timeout(Some(Duration::from_millis(300))).unwrap();
+            // While a request before it is still ending, it is the chunk that is told to come again.
+            if stream.peek(&mut [0]).is_err() && others_wait {
+                stream.set_read_timeout(Some(PATIENCE)).unwrap();
+                return stream;
+            }
+            assert!(std::time::Instant::now() < deadline, "there is always or never room");
+        }
+    }
+
     /// What the server has logged since it listened.
     pub(crate) fn log(&self) -> String {
         self.told.lock().unwrap().clone()
