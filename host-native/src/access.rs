@@ -31,6 +31,7 @@ use crate::crowd::Slot;
 use crate::http::Peer;
 use crate::live::Live;
 use crate::metrics::metrics;
+use crate::traces::{Told, Trace};
 
 /// What is known of a request when it begins, and who sent it.
 pub(crate) struct AccessLine {
@@ -42,6 +43,7 @@ pub(crate) struct AccessLine {
     agent: String,
     operation: Operation,
     caller: String,
+    trace: Option<Trace>,
 }
 
 /// What a request takes until its answer is sent.
@@ -72,6 +74,7 @@ impl AccessLine {
             agent: agent.map_or_else(String::new, |agent| String::from_utf8_lossy(agent.as_bytes()).into_owned()),
             operation: Operation::of(&asked),
             caller: String::new(),
+            trace: Trace::begin(headers, live.proxies.trusts(address)),
         }
     }
 
@@ -146,6 +149,7 @@ impl http_body::Body for LoggedBody {
 
 impl Drop for LoggedBody {
     fn drop(&mut self) {
+        let trace = self.line.trace.take();
         let line = &self.line;
         let seconds = line.began.elapsed().as_secs_f64();
         let whole = self.whole || self.body.is_end_stream() || line.method == "HEAD";
@@ -167,5 +171,19 @@ impl Drop for LoggedBody {
             agent = line.agent,
             "request"
         );
+        if let Some(trace) = trace {
+            trace.end(&Told {
+                operation: line.operation.name,
+                method: &line.method,
+                target: &line.target,
+                id: &line.id,
+                client: line.client,
+                agent: &line.agent,
+                repository: line.operation.repository.as_ref().map_or("", |name| name.as_str()),
+                status: self.status,
+                sent: self.sent,
+                whole,
+            });
+        }
     }
 }

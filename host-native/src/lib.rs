@@ -13,7 +13,8 @@
 //! | [`identity`] | who sends it: passwords, tokens, certificates |
 //! | [`rules`], `verdict` | what that may be, and what is said when it may not |
 //! | [`shares`], `crowd`, `proxies` | what each client may take, and where it is |
-//! | `access`, `metrics`, [`admin`], [`webhooks`] | what is told: the access and the audit log, Prometheus, events |
+//! | `access`, `metrics`, [`admin`], [`traces`], [`webhooks`] | what is told: the access and the audit log, Prometheus, OpenTelemetry, events |
+//! | `outgoing` | the client by which it is told |
 //! | [`live`], `watched` | what is exchanged while the server runs, and files that are read again |
 //! | `body`, `receive` | request bodies: read bounded, hashed and written while the next piece comes |
 //! | `stream`, `sendfile` | response bodies: files, sent by the kernel or read as fast as the client takes them |
@@ -49,6 +50,7 @@ pub mod limits;
 pub mod live;
 pub mod log;
 mod metrics;
+mod outgoing;
 pub mod playground;
 pub mod process;
 mod proxies;
@@ -64,6 +66,7 @@ pub mod start;
 mod stream;
 pub mod sweep;
 pub mod tls;
+pub mod traces;
 mod verdict;
 mod watched;
 pub mod webhooks;

@@ -17,7 +17,7 @@ use crate::run::Host;
 use crate::serve::{Door, serve_doors};
 use crate::sweep::{sweep as sweep_once, sweep_regularly};
 use crate::tls::Tls;
-use crate::{admin, control, log, playground, process, webhooks};
+use crate::{admin, control, log, playground, process, traces, webhooks};
 
 type Done = Result<(), Box<dyn Error>>;
 
@@ -33,6 +33,7 @@ pub async fn serve(settings: &Settings, line: CommandLine) -> Done {
     let (live, odd) = Live::new(settings)?;
     odd.iter().for_each(|odd| tracing::warn!("{odd}"));
     let doors = doors(settings, &live).await?;
+    let traces = settings.watch.otlp_endpoint.as_deref().map(traces::start).transpose()?;
     let host = open(settings)?;
     let admin = match &settings.watch.admin_addr {
         Some(address) => Some(process::listen(address).await?),
@@ -68,6 +69,9 @@ pub async fn serve(settings: &Settings, line: CommandLine) -> Done {
     };
     let files = if settings.no_playground { &[] } else { playground::FILES };
     serve_doors(doors, files, host, &settings.limits(), current, stop).await;
+    if let Some(traces) = traces {
+        traces.end().await;
+    }
     Ok(())
 }
 

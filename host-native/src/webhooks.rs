@@ -11,12 +11,7 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
 use http_body_util::{BodyExt, Full, Limited};
-use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
-use hyper_util::client::legacy::Client;
-use hyper_util::client::legacy::connect::HttpConnector;
-use hyper_util::rt::TokioExecutor;
 use orlop_core::event::Event;
 use ring::hmac;
 use tokio::task::JoinHandle;
@@ -27,6 +22,7 @@ use crate::answer::ambient;
 use crate::body::RequestBody;
 use crate::live::Current;
 use crate::metrics::metrics;
+use crate::outgoing::{self, Http};
 use crate::run::Host;
 
 /// How often queues are looked at.
@@ -52,8 +48,6 @@ pub(crate) struct Webhook {
     key: Option<hmac::Key>,
 }
 
-type Http = Client<HttpsConnector<HttpConnector>, Full<Bytes>>;
-
 /// How a webhook has fared.
 #[derive(Default)]
 struct Fate {
@@ -72,7 +66,7 @@ pub async fn tell_for_ever(current: Current, host: Arc<Host>) {
         if live.webhooks.is_empty() {
             continue;
         }
-        let http = http.get_or_insert_with(client);
+        let http = http.get_or_insert_with(outgoing::client);
         for webhook in &live.webhooks {
             let fate = fates.entry(webhook.name.clone()).or_default();
             if !fate.is_ready(&webhook.name).await {
@@ -82,19 +76,6 @@ pub async fn tell_for_ever(current: Current, host: Arc<Host>) {
             fate.telling = Some(tokio::spawn(async move { webhook.tell_all(&current, &host, &http).await }));
         }
     }
-}
-
-fn client() -> Http {
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let builder = HttpsConnectorBuilder::new().with_provider_and_native_roots(provider.clone());
-    let builder = builder.unwrap_or_else(|error| {
-        tracing::warn!("the system has no certificates of authorities, so webhooks by https will fail: {error}");
-        let config = rustls::ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
-        let config = config.map(|builder| builder.with_root_certificates(rustls::RootCertStore::empty()));
-        HttpsConnectorBuilder::new()
-            .with_tls_config(config.map(|b| b.with_no_client_auth()).expect("ring has versions"))
-    });
-    Client::builder(TokioExecutor::new()).build(builder.https_or_http().enable_http1().build())
 }
 
 impl Fate {

@@ -12,6 +12,13 @@ pub struct Watch {
     #[arg(long, env = "ORLOP_ADMIN_ADDR", value_name = "HOST:PORT")]
     pub admin_addr: Option<String>,
 
+    /// Where to send traces: one span a request, by OTLP over HTTP to an OpenTelemetry collector
+    ///
+    /// Such as http://127.0.0.1:4318/v1/traces. Header fields for the collector stand in OTEL_EXPORTER_OTLP_HEADERS, as
+    /// NAME=VALUE,… `traceparent` is believed of trusted proxies alone.
+    #[arg(long, env = "ORLOP_OTLP_ENDPOINT", value_name = "URL")]
+    pub otlp_endpoint: Option<String>,
+
     /// How lines of the log are written
     #[arg(long, env = "ORLOP_LOG_FORMAT", value_name = "FORMAT", default_value = "text")]
     pub log_format: LogFormat,

@@ -9,7 +9,7 @@ use rustix::process::Signal;
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::started::{Answer, Started, answer, eventually};
+use crate::started::{Answer, Started, answer, eventually, orlop};
 
 fn get(address: &str, target: &str) -> Answer {
     let mut stream = TcpStream::connect(address).unwrap();
@@ -87,9 +87,7 @@ fn whoever_takes_more_than_its_share_is_told_when_to_come_again() {
         "--limit={ who = ['anybody'], upload = '1KiB' }",
     ]);
     let session = server.session();
-    let mut stream = server.connect();
-    stream.write_all(format!("PATCH {session} HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\na").as_bytes()).unwrap();
-    eventually(|| server.get("/v2/").status == 429);
+    let mut stream = server.half_a_chunk(&session);
     let busy = server.get("/v2/");
     assert!(busy.header("retry-after").is_some_and(|seconds| seconds.parse::<u32>().is_ok_and(|s| s > 0)), "{busy:?}");
     stream.write_all(b"b").unwrap();
@@ -200,11 +198,48 @@ fn what_happens_is_told_signed_in_order_and_after_a_kill_too() {
     drop(server);
     let server = Started::on(&data, &[&hook(&address, "distribution")]);
     assert_eq!(server.send("PUT", "/v2/a/manifests/v2", manifest.as_bytes()).status, 201);
-    let envelope: Value = serde_json::from_slice(&next().1).unwrap();
+    // The one before is told again if the server ended before it had noted that it was told.
+    let envelopes = std::iter::repeat_with(|| serde_json::from_slice::<Value>(&next().1).unwrap());
+    let envelope = envelopes.take(2).find(|envelope| envelope["events"][0]["action"] == "push").unwrap();
     let event = &envelope["events"][0];
     assert_eq!((&event["action"], &event["target"]["tag"]), (&"push".into(), &"v2".into()), "{envelope}");
     assert_eq!((&event["target"]["repository"], &event["target"]["size"]), (&"a".into(), &manifest.len().into()));
     assert!(told.recv_timeout(Duration::from_secs(3)).is_err(), "each is told once");
+}
+
+#[test]
+fn each_request_is_a_span_at_the_collector_and_none_is_lost_at_the_end() {
+    let (address, told) = receiver(&[]);
+    let collector = format!("http://{address}/v1/traces");
+    let mut server = Started::with(&["--otlp-endpoint", &collector, "--trusted-proxy", "127.0.0.0/8"]);
+    let parent = "traceparent: 00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01\r\n";
+    assert_eq!(server.send_as(parent, "GET", "/v2/team/app/tags/list?n=7", b"").status, 404);
+    assert_eq!(server.push(b"traced").0.status, 201);
+    server.signal(Signal::TERM);
+    assert!(server.ended());
+    // In the protocol's binary form texts stand as they are, and ids as bytes.
+    let spans: Vec<(String, Vec<u8>)> = told.try_iter().collect();
+    assert!(!spans.is_empty(), "{}", server.log());
+    let all = spans.iter().flat_map(|(_, body)| body.clone()).collect::<Vec<u8>>();
+    let has = |bytes: &[u8]| all.windows(bytes.len()).any(|window| window == bytes);
+    assert!(spans[0].0.starts_with("POST /v1/traces HTTP/1.1"), "{}", spans[0].0);
+    assert!(spans[0].0.to_lowercase().contains("content-type: application/x-protobuf"), "{}", spans[0].0);
+    for text in ["orlop.operation", "team/app", "/v2/team/app/tags/list", "n=7", "service.name", "POST "] {
+        assert!(has(text.as_bytes()), "{text}");
+    }
+    assert!(has(&hex("0af7651916cd43dd8448eb211c80319c")) && has(&hex("b7ad6b7169203331")));
+}
+
+fn hex(text: &str) -> Vec<u8> {
+    (0..text.len()).step_by(2).map(|i| u8::from_str_radix(&text[i..i + 2], 16).unwrap()).collect()
+}
+
+#[test]
+fn an_address_of_a_collector_that_is_none_is_refused() {
+    let ended = orlop("serve", "x".as_ref()).args(["--otlp-endpoint", "nowhere at all"]).output().unwrap();
+    assert!(!ended.status.success());
+    let told = String::from_utf8_lossy(&ended.stderr).into_owned();
+    assert!(told.contains("write it like http://127.0.0.1:4318/v1/traces"), "{told}");
 }
 
 #[test]
