@@ -2,5 +2,11 @@ import { defineConfig } from 'vitest/config';
 
 // One browser after the other: the machine may be small.
 export default defineConfig({
-  test: { include: ['e2e/*.test.ts'], testTimeout: 120_000, hookTimeout: 60_000, fileParallelism: false },
+  test: {
+    include: ['e2e/*.test.ts'],
+    globalSetup: 'e2e/temporary.ts',
+    testTimeout: 120_000,
+    hookTimeout: 60_000,
+    fileParallelism: false,
+  },
 });
