@@ -38,6 +38,8 @@ export interface RegistryOptions {
   uploadLifetimeMs?: number;
   blobGraceMs?: number;
   untaggedLifetimeMs?: number;
+  /** Longer than any call can live: bytes that are older, and that no record names, belong to nobody. */
+  callLifetimeMs?: number;
   /** A bug to plant, by the name that `bugs()` gives. */
   bug?: string;
 }

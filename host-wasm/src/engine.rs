@@ -37,6 +37,7 @@ struct Options {
     upload_lifetime_ms: Option<u64>,
     blob_grace_ms: Option<u64>,
     untagged_lifetime_ms: Option<u64>,
+    call_lifetime_ms: Option<u64>,
     bug: String,
 }
 
@@ -52,6 +53,7 @@ impl Default for Options {
             upload_lifetime_ms: None,
             blob_grace_ms: None,
             untagged_lifetime_ms: None,
+            call_lifetime_ms: None,
             bug: String::new(),
         }
     }
@@ -71,6 +73,7 @@ impl Options {
             upload_lifetime: time(self.upload_lifetime_ms, standard.upload_lifetime),
             blob_grace: time(self.blob_grace_ms, standard.blob_grace),
             untagged_lifetime: self.untagged_lifetime_ms.map(Duration::from_millis),
+            call_lifetime: time(self.call_lifetime_ms, standard.call_lifetime),
             ..standard
         }
     }

@@ -123,7 +123,9 @@ fn nothing_is_left_for_later() {
     let marks = marks.map(|halves| halves.concat());
     let left = sources().into_iter().filter(|source| source.path != "tests/SPEC.md").flat_map(|source| {
         let lines = source.text.lines().enumerate();
-        let marked = lines.filter(|(_, line)| marks.iter().any(|mark| line.contains(mark.as_str())));
+        // What needs more than Rust says what of `tests/run` runs it.
+        let elsewhere = |line: &str| line.contains("`tests/run ");
+        let marked = lines.filter(|(_, line)| marks.iter().any(|mark| line.contains(mark)) && !elsewhere(line));
         marked.map(|(i, line)| format!("{}:{}: {}", source.path, i + 1, line.trim())).collect::<Vec<_>>()
     });
     none("this is left to be done", left);

@@ -1,78 +1,94 @@
-//! The hosts that a history is played on.
+//! The hosts that a history is played on: in memory, on disk, and in [`wasm`](super::wasm).
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use bytes::Bytes;
-use orlop_conformance::system::{Performs, perform};
+use orlop_conformance::system::{Call, Performs, perform};
 use orlop_core::effect::{Fault, Get, Inventory, Load, Object, Scan, Step};
 use orlop_core::keys::{Key, Prefix};
 use orlop_core::memory::{Memory, RequestBody};
 use orlop_core::step::start;
-use orlop_core::{Body, Piece, Response};
+use orlop_core::{Ambient, Body, Config, Piece, Registry, Response};
+use serde_json::{Value as Json, json};
 use tokio::runtime::Runtime;
 
 use super::operation::Failure;
 
-/// Whatever performs the effects of the core.
-pub(crate) enum Host {
+/// A registry on some host. An error is something that no host may do, whatever is asked of it.
+pub(crate) trait Host {
+    /// Lets time pass on the clock by which the host counts ages.
+    fn advance(&mut self, time: Duration);
+
+    /// Makes a call, with this failure on its way. The response has its body in memory.
+    fn call(&mut self, call: &Call, ambient: Ambient, failure: Option<Failure>) -> Result<Response, String>;
+
+    /// Sweeps, with this failure on its way: the report.
+    fn sweep(&mut self, ambient: Ambient, failure: Option<Failure>) -> Result<Json, String>;
+
+    /// Reads everything that it holds.
+    fn everything(&mut self) -> Result<Everything, String>;
+}
+
+/// What a host holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Everything {
+    pub(crate) records: BTreeMap<String, Bytes>,
+    /// The objects with their sizes: `part/…` and `content/DIGEST/…`.
+    pub(crate) objects: BTreeMap<String, u64>,
+}
+
+/// Why the storage fails.
+pub(crate) fn fault(failure: Failure) -> Fault {
+    let what = "on purpose".into();
+    if failure.full { Fault::Full(what) } else { Fault::Failed(what) }
+}
+
+/// The core, and what performs its effects.
+pub(crate) struct Native {
+    registry: Registry,
+    performs: Storage,
+}
+
+enum Storage {
     Memory(Box<Memory>),
     Disk { host: orlop::Host, runtime: Runtime, _directory: tempfile::TempDir },
 }
 
-/// All records, and the objects with their sizes.
-pub(crate) type Everything = (BTreeMap<Key, Bytes>, Vec<(Object, u64)>);
-
-impl Host {
-    pub(crate) fn memory() -> Self {
-        Self::Memory(Box::default())
+impl Native {
+    pub(crate) fn memory(config: &Config) -> Box<dyn Host> {
+        Box::new(Self { registry: Registry::new(config.clone()), performs: Storage::Memory(Box::default()) })
     }
 
-    pub(crate) fn disk() -> Self {
+    pub(crate) fn disk(config: &Config) -> Box<dyn Host> {
         let directory = tempfile::tempdir().expect("a temporary directory");
         let host = orlop::Host::open(directory.path(), &orlop::Options::default()).expect("an empty directory");
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
-        Self::Disk { host, runtime: runtime.expect("a runtime"), _directory: directory }
+        let disk = Storage::Disk { host, runtime: runtime.expect("a runtime"), _directory: directory };
+        Box::new(Self { registry: Registry::new(config.clone()), performs: disk })
     }
+}
 
-    /// Lets time pass on the clock by which the host counts ages.
-    pub(crate) fn advance(&mut self, time: Duration) {
-        match self {
-            Self::Memory(memory) => memory.advance(time),
+impl Host for Native {
+    fn advance(&mut self, time: Duration) {
+        match &mut self.performs {
+            Storage::Memory(memory) => memory.advance(time),
             // Files of the last call must be older than nothing.
-            Self::Disk { .. } => std::thread::sleep(time.min(Duration::from_millis(2))),
+            Storage::Disk { .. } => std::thread::sleep(time.min(Duration::from_millis(2))),
         }
     }
 
-    /// Runs a call to its end, with this failure on its way.
-    pub(crate) fn run_failing<R: Send>(&mut self, mut step: Step<R>, body: &RequestBody, failure: Failure) -> R {
-        let what = "on purpose".into();
-        let fault = if failure.full { Fault::Full(what) } else { Fault::Failed(what) };
-        for _ in 0..failure.effect {
-            step = perform(self, step, body, |_, _| None);
-        }
-        step = match failure.done {
-            true => perform(self, step, body, |_, _| Some(fault)),
-            false => step.fail(fault),
-        };
-        self.run(step, body)
+    fn call(&mut self, call: &Call, ambient: Ambient, failure: Option<Failure>) -> Result<Response, String> {
+        let step = self.registry.call(call.request.clone(), ambient);
+        let response = self.performs.run_failing(step, &call.body, failure);
+        self.performs.fill(response)
     }
 
-    /// The response with its body in memory.
-    pub(crate) fn fill(&mut self, response: Response) -> Response {
-        let Body::Content { content, pieces } = &response.body else { return response };
-        let load = Load { content: *content, limit: u64::MAX };
-        let load = start(|io| async move { io.ask(load).await.expect("no fault") });
-        let stored: Bytes = self.run(load, &RequestBody::default()).unwrap_or_else(|| panic!("{content} is gone"));
-        let sent = pieces.iter().flat_map(|piece| match piece {
-            Piece::Bytes(bytes) => bytes.clone(),
-            Piece::Slice(range) => stored.slice(range.start as usize..range.end as usize),
-        });
-        Response { body: Body::Bytes(sent.collect()), ..response }
+    fn sweep(&mut self, ambient: Ambient, failure: Option<Failure>) -> Result<Json, String> {
+        Ok(json!(self.performs.run_failing(self.registry.sweep(ambient), &RequestBody::default(), failure)))
     }
 
-    /// Reads everything that it holds.
-    pub(crate) fn everything(&mut self) -> Everything {
+    fn everything(&mut self) -> Result<Everything, String> {
         let step = start(|io| async move {
             let mut records = BTreeMap::new();
             let mut after = None;
@@ -84,17 +100,59 @@ impl Host {
                 // Look-ups and lists agree.
                 let keys = page.iter().map(|(key, _)| key.clone()).collect();
                 let got = io.ask(Get { keys }).await.expect("no fault");
-                assert!(page.iter().map(|(_, value)| Some(value)).eq(got.iter().map(Option::as_ref)));
-                records.extend(page);
+                if !page.iter().map(|(_, value)| Some(value)).eq(got.iter().map(Option::as_ref)) {
+                    return Err(format!("listed is {page:?}, but looked up {got:?}"));
+                }
+                records.extend(page.into_iter().map(|(key, value)| (Key::as_str(&key).to_owned(), value)));
             }
             let stored = io.ask(Inventory { after: None, limit: usize::MAX }).await.expect("no fault");
-            (records, stored.into_iter().map(|stored| (stored.object, stored.size)).collect())
+            let objects = stored.into_iter().map(|stored| match stored.object {
+                Object::Part(part) => (format!("part/{part}"), stored.size),
+                Object::Content(content) => (format!("content/{content}"), stored.size),
+            });
+            Ok(Everything { records, objects: objects.collect() })
         });
-        self.run(step, &RequestBody::default())
+        self.performs.run(step, &RequestBody::default())
     }
 }
 
-impl Performs for Host {
+impl Storage {
+    /// Runs a call to its end, with this failure on its way.
+    fn run_failing<R: Send>(&mut self, mut step: Step<R>, body: &RequestBody, failure: Option<Failure>) -> R {
+        if let Some(failure) = failure {
+            for _ in 0..failure.effect {
+                step = perform(self, step, body, |_, _| None);
+            }
+            step = match failure.done {
+                true => perform(self, step, body, |_, _| Some(fault(failure))),
+                false => step.fail(fault(failure)),
+            };
+        }
+        self.run(step, body)
+    }
+
+    /// The response with its body in memory.
+    fn fill(&mut self, response: Response) -> Result<Response, String> {
+        let body = match &response.body {
+            Body::Empty => Bytes::new(),
+            Body::Bytes(bytes) => bytes.clone(),
+            Body::Content { content, pieces } => {
+                let load = Load { content: *content, limit: u64::MAX };
+                let load = start(|io| async move { io.ask(load).await.expect("no fault") });
+                let stored: Option<Bytes> = self.run(load, &RequestBody::default());
+                let stored = stored.ok_or_else(|| format!("{content} is gone"))?;
+                let sent = pieces.iter().flat_map(|piece| match piece {
+                    Piece::Bytes(bytes) => bytes.clone(),
+                    Piece::Slice(range) => stored.slice(range.start as usize..range.end as usize),
+                });
+                sent.collect()
+            }
+        };
+        Ok(Response { body: Body::Bytes(body), ..response })
+    }
+}
+
+impl Performs for Storage {
     fn run<R: Send>(&mut self, step: Step<R>, body: &RequestBody) -> R {
         match self {
             Self::Memory(memory) => memory.run(step, body),

@@ -1,5 +1,6 @@
-//! Random histories: the model says what each answer must be, and the core on both its hosts, in memory and on disk,
-//! gives it; also when the storage fails now and then. At the end all serve the same, and nothing else is left.
+//! Random histories: the model says what each answer must be, and the core on each of its hosts, in memory, on disk and
+//! in WebAssembly, gives it; also when the storage fails now and then. At the end all serve the same, and nothing else
+//! is left.
 //!
 //! A history that fails is shrunk and printed as a value, which becomes a test at the end of this file.
 //! `PROPTEST_RNG_SEED` repeats a run; `PROPTEST_CASES` makes it longer.
@@ -7,20 +8,32 @@
 mod hosts;
 mod operation;
 mod trial;
+mod wasm;
 mod world;
 
+use orlop_core::Config;
 use proptest::prelude::*;
 use proptest::test_runner::{RngSeed, TestRunner};
 
-use hosts::Host;
+use hosts::{Host, Native};
 use operation::{Event, Setting, failing, setting, untroubled};
 use trial::Trial;
+use wasm::{Node, Wasm};
+
+/// Empty registries of a configuration, each on a host.
+type Hosts = Vec<Box<dyn Host>>;
 
 /// Plays histories like these, `cases` of them unless the environment says otherwise, and prints what was played.
-fn play(cases: u32, events: impl Strategy<Value = Vec<Event>>, hosts: impl Fn() -> Vec<Host>) {
+fn play(cases: u32, events: impl Strategy<Value = Vec<Event>>, hosts: impl Fn(&Config) -> Hosts) {
     let begun = std::time::Instant::now();
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
-    let mut config = ProptestConfig { failure_persistence: None, ..ProptestConfig::default() };
+    let mut config = ProptestConfig {
+        failure_persistence: None,
+        // A minute of it, in milliseconds: as many tries as there are cases are too few.
+        max_shrink_iters: u32::MAX - 1,
+        max_shrink_time: 60_000,
+        ..ProptestConfig::default()
+    };
     if std::env::var_os("PROPTEST_CASES").is_none() {
         config.cases = cases;
     }
@@ -35,7 +48,7 @@ fn play(cases: u32, events: impl Strategy<Value = Vec<Event>>, hosts: impl Fn() 
     let steps = std::cell::Cell::new(0);
     let outcome = TestRunner::new(config).run(&(setting(), events), |(setting, events)| {
         steps.set(steps.get() + events.len());
-        history(setting, &events, hosts()).map_err(TestCaseError::fail)
+        history(setting, &events, &hosts).map_err(TestCaseError::fail)
     });
     println!("{cases} histories, {} steps in {:.1} s", steps.get(), begun.elapsed().as_secs_f64());
     if let Err(failure) = outcome {
@@ -44,7 +57,7 @@ fn play(cases: u32, events: impl Strategy<Value = Vec<Event>>, hosts: impl Fn() 
 }
 
 /// Plays one history.
-fn history(setting: Setting, events: &[Event], hosts: Vec<Host>) -> Result<(), String> {
+fn history(setting: Setting, events: &[Event], hosts: impl Fn(&Config) -> Hosts) -> Result<(), String> {
     let mut trial = Trial::new(setting, hosts);
     for (number, event) in events.iter().enumerate() {
         trial.play(event).map_err(|why| format!("step {number}, {event:?}: {why}"))?;
@@ -52,24 +65,42 @@ fn history(setting: Setting, events: &[Event], hosts: Vec<Host>) -> Result<(), S
     trial.end().map_err(|why| format!("at the end: {why}"))
 }
 
+fn memory_and_disk(config: &Config) -> Hosts {
+    vec![Native::memory(config), Native::disk(config)]
+}
+
 #[test]
 fn the_core_answers_as_the_model_says() {
-    play(500, untroubled(1..60), || vec![Host::memory()]);
+    play(500, untroubled(1..60), |config| vec![Native::memory(config)]);
 }
 
 #[test]
 fn a_failure_of_the_storage_leaves_the_state_before_or_after() {
-    play(300, failing(1..40), || vec![Host::memory()]);
+    play(300, failing(1..40), |config| vec![Native::memory(config)]);
 }
 
 #[test]
 fn memory_and_disk_answer_and_store_the_same() {
-    play(24, untroubled(1..60), || vec![Host::memory(), Host::disk()]);
+    play(24, untroubled(1..60), memory_and_disk);
 }
 
 #[test]
 fn a_failure_leaves_the_same_on_disk() {
-    play(24, failing(1..30), || vec![Host::memory(), Host::disk()]);
+    play(24, failing(1..30), memory_and_disk);
+}
+
+#[test]
+#[ignore = "needs Node, and host-wasm built: `tests/run page` runs it"]
+fn memory_and_wasm_answer_and_store_the_same() {
+    let node = Node::start();
+    play(40, untroubled(1..60), |config| vec![Native::memory(config), Wasm::open(&node, config)]);
+}
+
+#[test]
+#[ignore = "needs Node, and host-wasm built: `tests/run page` runs it"]
+fn a_failure_leaves_the_same_in_wasm() {
+    let node = Node::start();
+    play(40, failing(1..30), |config| vec![Native::memory(config), Wasm::open(&node, config)]);
 }
 
 /// A manifest whose time began anew when a tag left it does not lose that to an index that had been left before.
@@ -105,5 +136,5 @@ fn an_index_that_goes_does_not_take_along_what_was_tagged_since() {
 #[track_caller]
 fn holds(setting: Setting, operations: &[operation::Operation]) {
     let events: Vec<_> = operations.iter().map(|operation| Event(operation.clone(), None)).collect();
-    history(setting, &events, vec![Host::memory(), Host::disk()]).unwrap_or_else(|why| panic!("{why}"));
+    history(setting, &events, memory_and_disk).unwrap_or_else(|why| panic!("{why}"));
 }

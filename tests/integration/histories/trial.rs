@@ -5,22 +5,22 @@ use std::time::Duration;
 
 use orlop_conformance::image::{Manifest, sha256, sha512};
 use orlop_conformance::model::{Model, Says};
-use orlop_conformance::system::{self, Call, Performs, delete, get, head, patch, post, put, uploads};
+use orlop_conformance::system::{self, Call, delete, get, head, patch, post, put, uploads};
 use orlop_core::config::Pattern;
-use orlop_core::effect::Object;
-use orlop_core::memory::{Memory, RequestBody};
-use orlop_core::{Config, Registry, Response};
+use orlop_core::memory::Memory;
+use orlop_core::{Config, Response};
 
 use super::hosts::Host;
 use super::operation::{Condition, Event, Failure, Flaw, Operation, Place, PutFlaw, Reference, Setting};
-use super::world::{ARTIFACT_TYPES, BLOB_LIMIT, BLOBS, CHUNKS, MANIFEST_LIMIT, MANIFESTS, REPOSITORIES, TAGS};
+use super::world::{
+    ARTIFACT_TYPES, ASSEMBLED, BLOB_LIMIT, BLOBS, CHUNKS, MANIFEST_LIMIT, MANIFESTS, REPOSITORIES, TAGS,
+};
 
 type Done = Result<(), String>;
 
 /// The core on its hosts, and what the model says.
 pub(crate) struct Trial {
-    registry: Registry,
-    hosts: Vec<Host>,
+    hosts: Vec<Box<dyn Host>>,
     /// What may be the state: one, but for what a failure has left open and nobody can see yet, such as when a blob
     /// was pushed last. Whatever is seen later rules some out, and never all.
     models: Vec<Model>,
@@ -31,9 +31,10 @@ pub(crate) struct Trial {
 }
 
 impl Trial {
-    pub(crate) fn new(setting: Setting, hosts: Vec<Host>) -> Self {
+    /// A history of empty registries on these hosts.
+    pub(crate) fn new(setting: Setting, hosts: impl FnOnce(&Config) -> Vec<Box<dyn Host>>) -> Self {
         let config = Config {
-            assemble: vec![Pattern::new("assembled/**")],
+            assemble: vec![Pattern::new(ASSEMBLED)],
             untagged_lifetime: setting.untagged_go.then_some(Duration::from_secs(3600)),
             // The hosts count ages on clocks of their own: what nobody names goes at once.
             call_lifetime: Duration::ZERO,
@@ -44,9 +45,8 @@ impl Trial {
             manifest_limit: MANIFEST_LIMIT,
             ..Config::default()
         };
-        let models = vec![Model::new(config.clone())];
-        let registry = Registry::new(config);
-        Self { registry, hosts, models, surroundings: Memory::new(), sessions: Vec::new() }
+        let hosts = hosts(&config);
+        Self { hosts, models: vec![Model::new(config)], surroundings: Memory::new(), sessions: Vec::new() }
     }
 
     /// Plays one step.
@@ -76,10 +76,10 @@ impl Trial {
         let held: BTreeSet<String> = self.models[0].held().map(String::from).collect();
         let mut first = None;
         for host in &mut self.hosts {
-            let everything = host.everything();
-            let contents = everything.1.iter().map(|(object, _)| match object {
-                Object::Content(content) => Ok(content.digest.to_string()),
-                Object::Part(part) => Err(format!("the part {part} is left")),
+            let everything = host.everything()?;
+            let contents = everything.objects.keys().map(|name| match name.split('/').collect::<Vec<_>>()[..] {
+                ["content", digest, _] => Ok(digest.to_owned()),
+                _ => Err(format!("{name} is left")),
             });
             let contents = contents.collect::<Result<BTreeSet<_>, _>>()?;
             if contents != held {
@@ -103,15 +103,10 @@ impl Trial {
         let ambient = self.surroundings.ambient();
         let mut first = None;
         for host in &mut self.hosts {
-            let step = self.registry.call(call.request.clone(), ambient);
-            let response = match failure {
-                Some(failure) => host.run_failing(step, &call.body, failure),
-                None => host.run(step, &call.body),
-            };
-            let filled = host.fill(response.clone());
-            let first = first.get_or_insert_with(|| filled.clone());
-            if *first != filled {
-                return Err(format!("{call}: one host gives {first:?}, another {filled:?}"));
+            let response = host.call(call, ambient, failure)?;
+            let first = first.get_or_insert_with(|| response.clone());
+            if *first != response {
+                return Err(format!("{call}: one host gives {first:?}, another {response:?}"));
             }
         }
         Ok(first.expect("there is a host"))
@@ -182,16 +177,13 @@ impl Trial {
         for failure in attempts {
             let mut first = None;
             for host in &mut self.hosts {
-                let step = self.registry.sweep(ambient);
-                let report = match failure {
-                    Some(failure) => host.run_failing(step, &RequestBody::default(), failure),
-                    None => host.run(step, &RequestBody::default()),
-                };
-                if report.fault.is_some() && failure.is_none() {
+                let report = host.sweep(ambient, failure)?;
+                if !report["fault"].is_null() && failure.is_none() {
                     return Err(format!("the sweep failed: {report}"));
                 }
-                if *first.get_or_insert_with(|| report.clone()) != report {
-                    return Err(format!("one host sweeps {first:?}, another {report:?}"));
+                let first = first.get_or_insert_with(|| report.clone());
+                if *first != report {
+                    return Err(format!("one host sweeps {first}, another {report}"));
                 }
             }
         }

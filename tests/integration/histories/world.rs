@@ -9,6 +9,9 @@ use serde_json::json;
 /// Tags become lists in the last one.
 pub(crate) const REPOSITORIES: [&str; 3] = ["a", "a/b", "assembled/c"];
 
+/// Where tags become lists.
+pub(crate) const ASSEMBLED: &str = "assembled/**";
+
 pub(crate) const TAGS: [&str; 4] = ["v1", "v2", "V1", "latest"];
 
 /// What chunks are made of. The last one is beyond the limit of a blob. None has one byte, nor has its half: a session
