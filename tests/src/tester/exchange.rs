@@ -215,7 +215,8 @@ impl fmt::Display for Answer {
         }
         let text = String::from_utf8_lossy(&self.body[..self.body.len().min(300)]);
         if !text.trim().is_empty() {
-            write!(f, ", body {}", text.trim())?;
+            let more = if self.body.len() > 300 { "…" } else { "" };
+            write!(f, ", body {}{more}", text.trim())?;
         }
         Ok(())
     }

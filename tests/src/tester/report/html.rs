@@ -31,8 +31,12 @@ code { font-family: ui-monospace, monospace; font-size: .92em; overflow-wrap: an
 details { margin: .6rem 0; padding: .6rem .9rem; background: var(--soft); border: 1px solid var(--line);
   border-radius: 8px; } summary { cursor: pointer; }
 .pair { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 20rem), 1fr)); gap: 0 1.5rem; }
-dl { margin: .6rem 0; } dt { color: var(--dim); font-size: .85rem; } dd { margin: 0 0 .5rem; overflow-wrap: anywhere; max-height: 8rem;
-  overflow-y: auto; } .plain dd { max-height: none; }
+dl { margin: .6rem 0; } dt { color: var(--dim); font-size: .85rem; } dd { margin: 0 0 .5rem; overflow-wrap: anywhere; }
+/* What is long scrolls, and has a shadow where it goes on. */
+.pair dd { max-height: 12.4rem; overflow-y: auto; background: linear-gradient(var(--soft) 40%, transparent) top,
+  linear-gradient(transparent, var(--soft) 60%) bottom, linear-gradient(var(--line), transparent) top,
+  linear-gradient(transparent, var(--line)) bottom; background-repeat: no-repeat;
+  background-size: 100% 2rem, 100% 2rem, 100% .8rem, 100% .8rem; background-attachment: local, local, scroll, scroll; }
 details details { margin: .2rem 0; padding: 0; border: 0; } a.level { color: inherit; text-decoration: none; }
 ol { margin: .5rem 0; padding-left: 1.6rem; }
 table { border-collapse: collapse; width: 100%; } td, th { padding: .45rem .5rem .45rem 0; text-align: left;
@@ -43,10 +47,13 @@ table { border-collapse: collapse; width: 100%; } td, th { padding: .45rem .5rem
 ";
 
 const LEVELS: &str =
-    "<dl class=\"plain\"><dt>MUST, SHOULD</dt><dd>The OCI distribution specification, or HTTP itself, says so in these
+    "<dl><dt>MUST, SHOULD</dt><dd>The OCI distribution specification, or HTTP itself, says so in these
 words: every registry has to, or has to have a reason not to.</dd><dt>DOC</dt><dd>Docker&#8217;s description of its
 registry API says so. It counts for registries that say that they speak this API.</dd><dt>GOOD</dt><dd>No text demands
-it; clients fare better with it. It counts only under the profile <code>strict</code>.</dd></dl>";
+it; clients fare better with it. It counts only under the profile <code>strict</code>.</dd><dt>OCI HEAD</dt><dd>The coming
+version of the specification says so. It counts under the profile <code>oci-next</code>.</dd><dt>Items, such as C8</dt>
+<dd>The same in <code>tests/SPEC.md</code> of Orlop, in full and with where it comes from. <code>--checks C8</code>
+tries only that.</dd></dl>";
 
 /// The page.
 pub(super) fn page(findings: &Findings) -> String {
@@ -57,16 +64,17 @@ pub(super) fn page(findings: &Findings) -> String {
     let wrong = failed.len() + findings.failures.len() + findings.concurrent.1.len();
     let mut page = format!(
         "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><meta name=\"viewport\" \
-         content=\"width=device-width\"><title>{target}: {wrong} deviations</title><style>{STYLE}</style></head><body>\n\
-         <h1>Does the registry at <code>{target}</code> do what a container registry must?</h1>\n"
+         content=\"width=device-width\"><title>{target}: {wrong} deviation{}</title><style>{STYLE}</style></head><body>\n\
+         <h1>Does the registry at <code>{target}</code> do what a container registry must?</h1>\n",
+        if wrong == 1 { "" } else { "s" }
     );
     verdict(&mut page, findings, wrong);
     if !failed.is_empty() {
         page.push_str("<h2>What it does not do as it must</h2>\n<p>What every registry has to do comes first. Each has the lines to see it for yourself: paste them into a shell that has <code>curl</code>.</p>\n");
         failed.iter().for_each(|checked| deviation(&mut page, checked, true));
     }
-    histories(&mut page, "Random histories that went wrong", &findings.failures);
-    histories(&mut page, "Concurrent histories that nothing explains", &findings.concurrent.1);
+    histories(&mut page, &RANDOM, &findings.failures);
+    histories(&mut page, &CONCURRENT, &findings.concurrent.1);
     let mild = |checked: &&Checked| matches!(checked.found, Found::Failed { counts: false, .. });
     if findings.checked.iter().any(|checked| mild(&checked)) {
         page.push_str("<h2>Not so, but not demanded under this profile</h2>\n");
@@ -151,20 +159,41 @@ fn deviation(page: &mut String, checked: &Checked, open: bool) {
     );
 }
 
-fn histories(page: &mut String, title: &str, failures: &[Failure]) {
+/// What is said of histories of a kind.
+struct Kind {
+    title: &'static str,
+    about: &'static str,
+    expected: &'static str,
+}
+
+const RANDOM: Kind = Kind {
+    title: "Random histories that went wrong",
+    about: "Each is the shortest that was found to fail.",
+    expected: "Expected of the last step",
+};
+
+const CONCURRENT: Kind = Kind {
+    title: "Concurrent histories that nothing explains",
+    about: "Several clients were at work at once. Each step has the moments at which it began and ended, and what its \
+            client was told; one that was answered as it never may be is not among them.",
+    expected: "Expected",
+};
+
+fn histories(page: &mut String, kind: &Kind, failures: &[Failure]) {
     if failures.is_empty() {
         return;
     }
-    let _ = writeln!(page, "<h2>{title}</h2>");
+    let _ = writeln!(page, "<h2>{}</h2>\n<p>{}</p>", kind.title, kind.about);
     for failure in failures {
         let steps: String = failure.operations.iter().map(|step| format!("<li>{}</li>", escape(step))).collect();
         let _ = writeln!(
             page,
             "<details open><summary><span class=\"bad\">&#10007;</span> history {}: {}</summary><ol>{steps}</ol>\
-             <dl class=\"pair\"><div><dt>Expected of the last step</dt><dd>{}</dd></div><div><dt>What came</dt><dd>{}</dd>\
-             </div></dl><details><summary class=\"tag\">See it with curl</summary><pre>{}</pre></details></details>",
+             <dl class=\"pair\"><div><dt>{}</dt><dd>{}</dd></div><div><dt>What came</dt><dd>{}</dd></div></dl>\
+             <details><summary class=\"tag\">See it with curl</summary><pre>{}</pre></details></details>",
             failure.history,
             escape(&failure.expected),
+            kind.expected,
             escape(&failure.expected),
             escape(&failure.came),
             escape(&failure.curl)
