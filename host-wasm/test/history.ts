@@ -2,17 +2,24 @@
  * A registry for `tests/integration/histories`: each line of the input is a question in JSON, and each is answered by
  * a line. Bytes are in base64.
  */
+import 'fake-indexeddb/auto';
 import { createInterface } from 'node:readline';
-import { Registry } from '../js/index.js';
+import { IndexedDbStorage, MemoryStorage, Registry } from '../js/index.js';
 import type { Body, Call, FaultOptions, RegistryOptions, RegistryRequest, RegistryResponse } from '../js/index.js';
 
 type Question =
-  /** Begins anew, with an empty registry. */
-  | { ask: 'open'; options: RegistryOptions }
+  | Opening
   | ({ ask: 'call'; request: Request } & Ambient)
   | ({ ask: 'sweep' } & Ambient)
   /** What is stored: records, and the objects with their sizes. */
   | { ask: 'everything' };
+
+/** Begins anew, with an empty registry. What is in IndexedDB is opened again before each sweep, and at the end. */
+interface Opening {
+  ask: 'open';
+  storage: 'memory' | 'IndexedDB';
+  options: RegistryOptions;
+}
 
 /** What the host lends to a call, and how the storage fails meanwhile: at that effect, counted from 0. */
 interface Ambient {
@@ -33,6 +40,7 @@ interface Request {
 }
 
 let registry = await Registry.open();
+let opened: Opening = { ask: 'open', storage: 'memory', options: {} };
 let ambient: Ambient = { now: 0, random: '', failure: null };
 
 for await (const line of createInterface({ input: process.stdin })) {
@@ -43,25 +51,32 @@ for await (const line of createInterface({ input: process.stdin })) {
 async function answered(question: Question): Promise<unknown> {
   switch (question.ask) {
     case 'open':
-      registry.close();
-      registry = await Registry.open({
-        ...question.options,
-        now: () => ambient.now,
-        random: () => Buffer.from(ambient.random, 'base64'),
-      });
+      opened = question;
+      await open();
+      await registry.reset();
       return {};
     case 'call':
       ambient = question;
       return told(await send(question.request));
     case 'sweep':
       ambient = question;
+      if (opened.storage === 'IndexedDB') await open();
       return ending(registry.beginSweep(), (call) => call.report());
     case 'everything':
+      if (opened.storage === 'IndexedDB') await open();
       return {
         records: registry.records().map(([key, value]) => [key, base64(value)]),
         objects: registry.objects().map(({ name, size }) => [name, size]),
       };
   }
+}
+
+/** Opens a registry in place of the last one, with what its storage has kept. */
+async function open(): Promise<void> {
+  registry.close();
+  const storage = opened.storage === 'IndexedDB' ? new IndexedDbStorage('history') : new MemoryStorage();
+  const random = () => Buffer.from(ambient.random, 'base64');
+  registry = await Registry.open({ ...opened.options, storage, random, now: () => ambient.now });
 }
 
 /** Makes a call: as the package does it, or with the failure. */

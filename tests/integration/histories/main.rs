@@ -69,6 +69,15 @@ fn memory_and_disk(config: &Config) -> Hosts {
     vec![Native::memory(config), Native::disk(config)]
 }
 
+/// In WebAssembly the registry is once in memory, and once in IndexedDB.
+fn memory_and_wasm() -> impl Fn(&Config) -> Hosts {
+    let nodes = ["memory", "IndexedDB"].map(Node::start);
+    move |config| {
+        let wasm = nodes.iter().map(|node| Wasm::open(node, config));
+        std::iter::once(Native::memory(config)).chain(wasm).collect()
+    }
+}
+
 #[test]
 fn the_core_answers_as_the_model_says() {
     play(500, untroubled(1..60), |config| vec![Native::memory(config)]);
@@ -92,15 +101,13 @@ fn a_failure_leaves_the_same_on_disk() {
 #[test]
 #[ignore = "needs Node, and host-wasm built: `tests/run page` runs it"]
 fn memory_and_wasm_answer_and_store_the_same() {
-    let node = Node::start();
-    play(40, untroubled(1..60), |config| vec![Native::memory(config), Wasm::open(&node, config)]);
+    play(20, untroubled(1..60), memory_and_wasm());
 }
 
 #[test]
 #[ignore = "needs Node, and host-wasm built: `tests/run page` runs it"]
 fn a_failure_leaves_the_same_in_wasm() {
-    let node = Node::start();
-    play(40, failing(1..30), |config| vec![Native::memory(config), Wasm::open(&node, config)]);
+    play(20, failing(1..30), memory_and_wasm());
 }
 
 /// A manifest whose time began anew when a tag left it does not lose that to an index that had been left before.

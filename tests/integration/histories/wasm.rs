@@ -25,13 +25,15 @@ pub(crate) struct Node {
     child: Child,
     to: ChildStdin,
     from: BufReader<ChildStdout>,
+    /// Where its registry keeps what it has: `memory`, or `IndexedDB`, which is opened anew for each sweep.
+    storage: &'static str,
     /// The names of header fields that came.
     names: BTreeSet<&'static str>,
 }
 
 impl Node {
-    /// Starts it; the packages of `host-wasm` are installed, and its module is built.
-    pub(crate) fn start() -> Rc<RefCell<Self>> {
+    /// Starts it, for registries on that storage; the packages of `host-wasm` are installed, and its module is built.
+    pub(crate) fn start(storage: &'static str) -> Rc<RefCell<Self>> {
         let run = "import { runnerImport } from 'vite'; await runnerImport('./test/history.ts')";
         let mut child = Command::new("node")
             .args(["--input-type=module", "--eval", run])
@@ -42,7 +44,7 @@ impl Node {
             .expect("Node is needed");
         let to = child.stdin.take().expect("it is piped");
         let from = BufReader::new(child.stdout.take().expect("it is piped"));
-        Rc::new(RefCell::new(Self { child, to, from, names: BTreeSet::new() }))
+        Rc::new(RefCell::new(Self { child, to, from, storage, names: BTreeSet::new() }))
     }
 
     fn ask(&mut self, question: &Json) -> Result<Json, String> {
@@ -104,7 +106,9 @@ impl Wasm {
             "untaggedLifetimeMs": config.untagged_lifetime.map(millis),
             "callLifetimeMs": millis(config.call_lifetime),
         });
-        node.borrow_mut().ask(&json!({ "ask": "open", "options": options })).expect("a registry");
+        let storage = node.borrow().storage;
+        let open = json!({ "ask": "open", "storage": storage, "options": options });
+        node.borrow_mut().ask(&open).expect("a registry");
         Box::new(Self(node.clone()))
     }
 
