@@ -8,7 +8,7 @@ use serde_json::json;
 
 use super::Call;
 use crate::caller::Right;
-use crate::config::{CATALOG_PAGE, SCAN_BYTES, SCAN_PAGE, TAGS_PAGE};
+use crate::config::{CATALOG_PAGE, SCAN_PAGE, TAGS_PAGE};
 use crate::effect::Scan;
 use crate::error::Error;
 use crate::http::Response;
@@ -57,10 +57,15 @@ impl Call {
         while n > 0 && names.len() <= n {
             // One more than the page tells whether another page follows.
             let limit = (n + 1 - names.len()).min(SCAN_PAGE);
-            let entries = self.ask(Scan { prefix: prefix.clone(), after, limit, bytes: SCAN_BYTES }).await?;
-            let Some((key, _)) = entries.last() else { break };
-            after = Some(key.clone());
+            // Their values are small, so that their number is bound enough. Fewer than that are all there are: to ask
+            // once more would be to see another moment, in which something that is listed already has gone.
+            let entries = self.ask(Scan { prefix: prefix.clone(), after, limit, bytes: usize::MAX }).await?;
+            let all = entries.len() < limit;
+            after = entries.last().map(|(key, _)| key.clone());
             names.extend(entries.iter().map(|(key, _)| prefix.rest(key)).filter(|name| wanted(name)).map(String::from));
+            if all {
+                break;
+            }
         }
         let more = names.len() > n;
         names.truncate(n);

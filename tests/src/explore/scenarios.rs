@@ -173,6 +173,11 @@ pub fn manifests() -> Vec<Scenario> {
         tagged("GET by tag × delete by digest").at_once([get("a", "v1"), delete("a", first)]),
         tagged("GET list × move tag").at_once([get_list("a", "v1"), push("a", "v1", &arm64)]),
         tagged("list tags × delete by digest").at_once([ask("GET", "/v2/a/tags/list"), delete("a", first)]),
+        tagged("list tags × delete by tag × push under another tag").at_once([
+            ask("GET", "/v2/a/tags/list"),
+            delete("a", "v1"),
+            push("a", "v2", &arm64),
+        ]),
         tagged("push index × delete its child")
             .given(&push("a", second, &arm64))
             .at_once([push("a", "all", &both), delete("a", second)]),
