@@ -164,14 +164,15 @@ pub(crate) fn ambient() -> Ambient {
 
 /// A request as the core takes it.
 fn described(head: &Parts, length: Option<u64>) -> http::Request {
-    let read = |name: &'static str| {
-        let value = |value: &HeaderValue| (name, String::from_utf8_lossy(value.as_bytes()).into_owned());
-        head.headers.get_all(name).iter().map(value).collect::<Vec<_>>()
-    };
+    let read = head.headers.iter().filter_map(|(name, value)| {
+        // Compared, which is faster than to hash each name in order to look it up.
+        let name = http::HEADERS_READ.into_iter().find(|read| *read == name.as_str())?;
+        Some((name, String::from_utf8_lossy(value.as_bytes()).into_owned()))
+    });
     http::Request {
         method: http::Method::named(head.method.as_str()),
         target: head.uri.path_and_query().map_or_else(String::new, ToString::to_string),
-        headers: http::HEADERS_READ.into_iter().flat_map(read).collect(),
+        headers: read.collect(),
         length,
     }
 }
