@@ -14,7 +14,9 @@
 //! | `floor` | servers that do the least that can be done |
 //! | `workloads` | what is measured |
 //! | `result`, `report`, `chart` | what came out: as a table, JSON, charts and a page |
+//! | `bars` | what is asked of Orlop, and whether it was reached |
 
+mod bars;
 mod chart;
 mod client;
 mod data;

@@ -136,12 +136,23 @@ impl Server {
         floor: crate::floor::Kind,
         arguments: &[&str],
     ) -> Outcome<Self> {
-        let program = programs.get(peer).ok_or_else(|| format!("there is no {}", peer.name()))?;
-        fs::create_dir_all(data)?;
-        let data = fs::canonicalize(data)?;
         let address = free_address()?;
-        let mut command = command(program, peer, &data, address, floor)?;
+        let (mut command, data) = command(programs, peer, data, address, floor)?;
         command.args(arguments);
+        Self::begin(peer, command, &data, address)
+    }
+
+    /// An Orlop whose instructions callgrind counts, into the file `counts`.
+    pub(crate) fn start_counted(programs: &Programs, data: &Path, counts: &Path) -> Outcome<Self> {
+        let address = free_address()?;
+        let (command, data) = command(programs, Peer::Orlop, data, address, crate::floor::Kind::default())?;
+        let mut counted = Command::new("valgrind");
+        counted.arg("--tool=callgrind").arg(format!("--callgrind-out-file={}", counts.display()));
+        counted.arg(command.get_program()).args(command.get_args());
+        Self::begin(Peer::Orlop, counted, &data, address)
+    }
+
+    fn begin(peer: Peer, mut command: Command, data: &Path, address: SocketAddr) -> Outcome<Self> {
         let log = fs::File::create(data.join("log"))?;
         command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
         let began = Instant::now();
@@ -209,13 +220,17 @@ fn free_address() -> Outcome<SocketAddr> {
     Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?)
 }
 
+/// How a server is started, and where its data really are.
 fn command(
-    program: &Path,
+    programs: &Programs,
     peer: Peer,
     data: &Path,
     address: SocketAddr,
     floor: crate::floor::Kind,
-) -> Outcome<Command> {
+) -> Outcome<(Command, PathBuf)> {
+    let program = programs.get(peer).ok_or_else(|| format!("there is no {}", peer.name()))?;
+    fs::create_dir_all(data)?;
+    let data = fs::canonicalize(data)?;
     let mut command = Command::new(program);
     let text = |path: &Path| path.to_string_lossy().into_owned();
     match peer {
@@ -266,14 +281,14 @@ fn command(
                      sendfile_max_chunk 2m; keepalive_requests 1000000; client_body_temp_path {0}/body; proxy_temp_path \
                      {0}/proxy; fastcgi_temp_path {0}/fastcgi; uwsgi_temp_path {0}/uwsgi; scgi_temp_path {0}/scgi;\n\
                      server {{ listen {address}; root {0}/data; }} }}\n",
-                    text(data)
+                    text(&data)
                 ),
             )?;
-            command.args(["-c", &text(&config), "-p", &text(data)]);
+            command.args(["-c", &text(&config), "-p", &text(&data)]);
         }
         Peer::Floor => {
             command.args(["floor", floor.name(), &address.port().to_string(), &text(&data.join("data"))]);
         }
     }
-    Ok(command)
+    Ok((command, data))
 }

@@ -8,8 +8,9 @@ use std::process::Command;
 use serde_json::{Value, json};
 
 use crate::result::Line;
+use crate::workloads::instructions::{COMPARED, DEARER};
 use crate::workloads::{Bench, Workload};
-use crate::{Outcome, chart, machine};
+use crate::{Outcome, bars, chart, machine};
 
 /// From what share of the processors used by others a line is marked: there noise may be larger than a difference.
 const BUSY: f64 = 0.05;
@@ -18,6 +19,8 @@ const BUSY: f64 = 0.05;
 pub(crate) struct Report {
     directory: PathBuf,
     results: Value,
+    /// What of this run takes more instructions than its baseline.
+    dearer: Vec<String>,
 }
 
 impl Report {
@@ -28,12 +31,14 @@ impl Report {
         let missing = bench.programs.missing.iter().map(|(peer, why)| json!({ "peer": peer.name(), "why": why }));
         results["missing"] = missing.collect();
         results["machine"] = machine::described().into();
-        Ok(Self { directory: directory.to_owned(), results })
+        Ok(Self { directory: directory.to_owned(), results, dearer: Vec::new() })
     }
 
     /// Takes the lines of a workload, writes everything and says what the table is.
     pub(crate) fn add(&mut self, workload: &Workload, lines: Vec<Line>) -> Outcome<String> {
         let rounds = lines.iter().map(|line| line.samples.len()).max().unwrap_or_default();
+        let is_dearer = |line: &&Line| line.spread(COMPARED).is_some_and(|compared| compared.median > DEARER);
+        self.dearer.extend(lines.iter().filter(is_dearer).map(|line| line.variant.clone()));
         let stamp = date()?;
         let commit = commit();
         self.results["workloads"][workload.name] = json!({
@@ -53,7 +58,10 @@ impl Report {
 
     pub(crate) fn finish(&self) -> Outcome<()> {
         eprintln!("written: {}", self.directory.join("RESULTS.md").display());
-        Ok(())
+        if self.dearer.is_empty() {
+            return Ok(());
+        }
+        Err(format!("takes more instructions than before: {}", self.dearer.join(", ")).into())
     }
 
     fn write_page(&self) -> Outcome<()> {
@@ -63,6 +71,7 @@ impl Report {
             let text = |name: &str| missing[name].as_str().unwrap_or_default();
             writeln!(page, "* **{}** is not measured: {}.", text("peer"), text("why"))?;
         }
+        writeln!(page, "\n## The bars\n\n{}", aligned(&bars::rows(&self.results)))?;
         for workload in crate::workloads::ALL {
             let measured = &self.results["workloads"][workload.name];
             if measured.is_null() {

@@ -3,11 +3,13 @@
 
 mod growth;
 mod image;
+pub(crate) mod instructions;
 mod lists;
 mod memory;
 mod pull;
 mod push;
 mod small;
+mod stores;
 mod tags;
 mod trace;
 
@@ -60,6 +62,7 @@ pub(crate) const ALL: &[Workload] = &[
     memory::PUSHES,
     memory::MILLION,
     growth::GROWTH,
+    instructions::INSTRUCTIONS,
 ];
 
 /// The workloads whose names begin with one of `names`; all of them if there is none.
@@ -111,12 +114,7 @@ impl Bench {
 
     /// A server with an empty store, which is gone with it.
     pub(crate) fn fresh(&self, peer: Peer, floor: Kind) -> Outcome<Fresh> {
-        self.fresh_of(peer, floor, "")
-    }
-
-    /// The same, one of several that are told apart by `name`.
-    pub(crate) fn fresh_of(&self, peer: Peer, floor: Kind, name: &str) -> Outcome<Fresh> {
-        let directory = self.empty(format!("{peer:?}-{floor:?}-{name}"));
+        let directory = self.empty(format!("{peer:?}-{floor:?}"));
         Ok(Fresh { server: Some(Server::start(&self.programs, peer, &directory, floor)?), directory })
     }
 

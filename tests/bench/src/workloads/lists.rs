@@ -1,26 +1,27 @@
 //! Lists of repositories and of referrers.
 
+use std::path::PathBuf;
 use std::time::Instant;
 
-use super::{Bench, Fresh, MIB, Workload, at_once, costs};
+use super::{Bench, Fresh, MIB, Workload, at_once, costs, stores};
 use crate::Outcome;
 use crate::client::{Connection, Way, push_manifest};
-use crate::data::{Image, manifest};
+use crate::data::Image;
 use crate::floor::Kind;
 use crate::load::percentile;
-use crate::peers::Peer;
-use crate::result::Line;
+use crate::peers::{Peer, Server};
+use crate::result::{Line, Sample};
 
 pub(super) const CATALOG: Workload = Workload {
     name: "catalog",
-    title: "Catalog: a late page of 100 repositories, of 1,000 and of 10,000",
-    notes: "Each repository holds one tag of one image without layers.",
+    title: "Catalog: a late page of 100 repositories, of 10,000 and of 100,000",
+    notes: "Each repository holds one tag of one image. Distribution gets 10,000 at most: it walks through all of them.",
     run: catalog,
 };
 
 pub(super) const REFERRERS: Workload = Workload {
     name: "referrers",
-    title: "Referrers of a manifest that has 1,000 of them",
+    title: "Referrers of a manifest that has 10,000 of them",
     notes: "The first page that the server gives. Those that do not know the endpoint are left out: both versions of \
             distribution, crane.",
     run: referrers,
@@ -44,70 +45,80 @@ fn name(number: usize) -> String {
 }
 
 fn catalog(bench: &Bench) -> Outcome<Vec<Line>> {
-    let counts: &[usize] = bench.amount(&[1_000, 10_000], &[50]);
-    let start = |peer: Peer, count: usize| -> Outcome<(Fresh, usize)> {
-        let fresh = bench.fresh_of(peer, Kind::Answer, &count.to_string())?;
-        let manifest = manifest(&config(), &[]);
-        at_once(8, |client| {
-            let mut connection = Connection::open(fresh.server().address)?;
-            for number in (client..count).step_by(8) {
-                push_config(&mut connection, &name(number))?;
-                push_manifest(&mut connection, &name(number), "v1", &manifest)?;
-            }
-            Ok(())
-        })?;
-        Ok((fresh, count))
-    };
-    let mut servers = Vec::new();
+    let counts: &[usize] = bench.amount(&[10_000, 100_000], &[50]);
+    let mut subjects = Vec::new();
     for peer in bench.among(&[Peer::Orlop, Peer::Distribution, Peer::DockerRegistry]) {
         for &count in counts {
-            servers.push(start(peer, count)?);
+            let directory = if peer == Peer::Orlop {
+                stores::orlop(bench, &format!("orlop-catalog-{count}"), count, |number| (name(number), "v1".into()))?
+            } else if count > 10_000 {
+                continue;
+            } else {
+                // Both versions keep their repositories in the same way.
+                stores::distribution(bench, &format!("distribution-catalog-{count}"), |server, repositories| {
+                    let mut connection = Connection::open(server.address)?;
+                    Image::new(8, 1, 1000).push(&mut connection, &name(0), "v1", Way::Monolithic)?;
+                    stores::copy(repositories, &name(0), (1..count).map(name))
+                })?
+            };
+            subjects.push((peer, count, directory));
         }
     }
-    let describe = |(fresh, count): &(Fresh, usize)| (fresh.server().peer, format!("of {count}"));
-    bench.rounds(&servers, describe, |(fresh, count), _| {
-        measure(bench, fresh, &format!("/v2/_catalog?n=100&last={}", name(count * 9 / 10)))
+    let describe = |(peer, count, _): &(Peer, usize, PathBuf)| (*peer, format!("of {count}"));
+    bench.rounds(&subjects, describe, |(peer, count, directory), _| {
+        let server = Server::start(&bench.programs, *peer, directory, Kind::Answer)?;
+        measure(bench, &server, &format!("/v2/_catalog?n=100&last={}", name(count * 9 / 10)))
     })
 }
 
 fn referrers(bench: &Bench) -> Outcome<Vec<Line>> {
-    let count = bench.amount(1_000, 20);
+    let count = bench.amount(10_000, 20);
     let image = Image::new(9, 1, 1000);
     let start = |peer: Peer| -> Outcome<Fresh> {
         let fresh = bench.fresh(peer, Kind::Answer)?;
         let mut connection = Connection::open(fresh.server().address)?;
         image.push(&mut connection, "bench/referrers", "v1", Way::Monolithic)?;
         push_config(&mut connection, "bench/referrers")?;
-        for number in 0..count {
-            let manifest = serde_json::json!({
-                "schemaVersion": 2,
-                "mediaType": "application/vnd.oci.image.manifest.v1+json",
-                "artifactType": "application/vnd.bench",
-                "config": config(),
-                "layers": [config()],
-                "subject": {
-                    "mediaType": "application/vnd.oci.image.manifest.v1+json",
-                    "digest": image.digest(),
-                    "size": image.manifest.len(),
-                },
-                "annotations": { "number": number.to_string() },
-            });
-            let manifest = manifest.to_string().into_bytes();
-            push_manifest(&mut connection, "bench/referrers", &crate::data::digest(&manifest), &manifest)?;
-        }
+        at_once(8, |client| {
+            let mut connection = Connection::open(fresh.server().address)?;
+            (client..count).step_by(8).try_for_each(|number| refer(&mut connection, &image, number))
+        })?;
         Ok(fresh)
     };
     let peers = bench.among(&[Peer::Orlop, Peer::Olareg, Peer::Zot]);
     let servers = peers.into_iter().map(start).collect::<Outcome<Vec<_>>>()?;
     let target = format!("/v2/bench/referrers/referrers/{}", image.digest());
-    bench.rounds(&servers, |fresh| (fresh.server().peer, String::new()), |fresh, _| measure(bench, fresh, &target))
+    bench.rounds(
+        &servers,
+        |fresh| (fresh.server().peer, String::new()),
+        |fresh, _| measure(bench, fresh.server(), &target),
+    )
+}
+
+/// Pushes a manifest that refers to the image, one of many.
+fn refer(connection: &mut Connection, image: &Image, number: usize) -> Outcome<()> {
+    let manifest = serde_json::json!({
+        "schemaVersion": 2,
+        "mediaType": "application/vnd.oci.image.manifest.v1+json",
+        "artifactType": "application/vnd.bench",
+        "config": config(),
+        "layers": [config()],
+        "subject": {
+            "mediaType": "application/vnd.oci.image.manifest.v1+json",
+            "digest": image.digest(),
+            "size": image.manifest.len(),
+        },
+        "annotations": { "number": number.to_string() },
+    });
+    let manifest = manifest.to_string().into_bytes();
+    push_manifest(connection, "bench/referrers", &crate::data::digest(&manifest), &manifest)
 }
 
 /// Asks for a list some times, one client.
-fn measure(bench: &Bench, fresh: &Fresh, target: &str) -> Outcome<crate::result::Sample> {
+fn measure(bench: &Bench, server: &Server, target: &str) -> Outcome<Sample> {
     let times = bench.amount(50, 5);
-    let mut connection = Connection::open(fresh.server().address)?;
-    let (mut took, cost) = costs(fresh.server(), || {
+    let mut connection = Connection::open(server.address)?;
+    let (mut took, cost) = costs(server, || {
         let ask = |_| {
             let began = Instant::now();
             connection.exchange("GET", target, "", &[])?.0.expect(&[200])?;

@@ -21,7 +21,7 @@ pub(super) const IDLE: Workload = Workload {
 pub(super) const PUSHES: Workload = Workload {
     name: "memory-pushes",
     title: "Memory under 64 pushes at once",
-    notes: "Each streams 32 MiB at no more than the server takes; the most that was held, and what is held after.",
+    notes: "Each streams 16 MiB at no more than the server takes; the most that was held, and what is held after.",
     run: pushes,
 };
 
@@ -51,7 +51,7 @@ fn idle(bench: &Bench) -> Outcome<Vec<Line>> {
 
 fn pushes(bench: &Bench) -> Outcome<Vec<Line>> {
     const CLIENTS: usize = 64;
-    let length = bench.amount(32 << 20, 1 << 20);
+    let length = bench.amount(16 << 20, 1 << 20);
     let blobs: Vec<_> = (0..CLIENTS as u64).map(|number| Blob::new(5000 + number, length)).collect();
     bench.rounds(
         &bench.among(&Peer::REGISTRIES),

@@ -56,7 +56,7 @@ fn with_blob(bench: &Bench) -> Outcome<Vec<(Fresh, String)>> {
 fn whole(bench: &Bench, clients: usize) -> Outcome<Vec<Line>> {
     let servers = with_blob(bench)?;
     // Enough that a tick of the clock does not matter.
-    let times = bench.amount(8 / clients, 1);
+    let times = bench.amount((4 / clients).max(1), 1);
     bench.rounds(
         &servers,
         |(fresh, _)| (fresh.server().peer, String::new()),
@@ -84,9 +84,11 @@ fn ranges(bench: &Bench) -> Outcome<Vec<Line>> {
     let servers = with_blob(bench)?;
     let subjects: Vec<_> =
         ["single", "multi"].into_iter().flat_map(|kind| servers.iter().map(move |s| (kind, s))).collect();
-    let (requests, length) = (bench.amount(1000, 20), bench.amount(1 << 30, 64 << 20));
+    let (requests, length) = (bench.amount(250, 20), bench.amount(1 << 30, 64 << 20));
     let describe = |(kind, (fresh, _)): &(&str, &(Fresh, String))| (fresh.server().peer, (*kind).into());
     bench.rounds(&subjects, describe, |(kind, (fresh, target)), _| {
+        // This one reads the whole file for each range.
+        let requests = if fresh.server().peer == Peer::Crane { requests.min(20) } else { requests };
         let (pulled, cost) = costs(fresh.server(), || {
             at_once(8, |client| {
                 let mut connection = Connection::open(fresh.server().address)?;

@@ -42,16 +42,20 @@ pub(super) const MANIFEST_BY_DIGEST: Workload = Workload {
     run: |bench| ask(bench, |image| ("GET", format!("/v2/bench/small/manifests/{}", image.digest()))),
 };
 
+/// The header fields of a client that pulls.
+pub(super) fn request_fields() -> String {
+    let accept = "application/vnd.oci.image.manifest.v1+json, application/vnd.oci.image.index.v1+json";
+    format!("User-Agent: bench\r\nAccept: {accept}\r\n")
+}
+
 /// The head of a request that asks for this.
 pub(super) fn request(method: &str, target: &str) -> Vec<u8> {
-    let accept = "application/vnd.oci.image.manifest.v1+json, application/vnd.oci.image.index.v1+json";
-    format!("{method} {target} HTTP/1.1\r\nHost: 127.0.0.1\r\nUser-Agent: bench\r\nAccept: {accept}\r\n\r\n")
-        .into_bytes()
+    format!("{method} {target} HTTP/1.1\r\nHost: 127.0.0.1\r\n{}\r\n", request_fields()).into_bytes()
 }
 
 /// Asks a server for some seconds, and says what an answer costs.
 pub(super) fn measure(bench: &Bench, server: &crate::peers::Server, request: &[u8]) -> Outcome<Sample> {
-    let seconds = Duration::from_millis(bench.amount(3000, 300));
+    let seconds = Duration::from_millis(bench.amount(2000, 300));
     let (loaded, cost) = costs(server, || load(server.address, request, CONNECTIONS, seconds))?;
     Ok(cost
         .sample()

@@ -107,7 +107,7 @@ fn trace(bench: &Bench) -> Outcome<Vec<Line>> {
     let blobs: Vec<Blob> = (0..layers).map(|number| blob(number, chance(&mut state))).collect();
     let new: Vec<Blob> = (0..fresh_count).map(|number| blob(10_000 + number, chance(&mut state) * 0.8)).collect();
     let images: Vec<Image> = (0..manifests as u64).map(|number| Image::new(700_000 + number, 2, 300)).collect();
-    let duration = Duration::from_secs(bench.amount(15, 2));
+    let duration = Duration::from_secs(bench.amount(12, 2));
     let rates = bench.amount(vec![50.0, 150.0], vec![20.0]);
     let mut subjects = Vec::new();
     for rate in rates {
@@ -133,6 +133,7 @@ fn trace(bench: &Bench) -> Outcome<Vec<Line>> {
             Ok(())
         })?;
         super::settle();
+        let fields = super::small::request_fields();
         let due = schedule(*rate, duration, layers, manifests, fresh_count);
         let turn = AtomicUsize::new(0);
         let began = Instant::now();
@@ -152,7 +153,7 @@ fn trace(bench: &Bench) -> Outcome<Vec<Line>> {
                             continue;
                         }
                     };
-                    connection.begin(method, &target, "")?;
+                    connection.begin(method, &target, &fields)?;
                     let head = connection.head()?;
                     head.expect(&[200])?;
                     if method == "GET" {

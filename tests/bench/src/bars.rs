@@ -1,0 +1,200 @@
+//! What is asked of Orlop, and whether it was reached, by the results as they stand.
+
+use serde_json::Value;
+
+use crate::report::number;
+
+/// A bar: a figure that may not be above, or not be below, another.
+struct Bar {
+    what: &'static str,
+    against: &'static str,
+    asked: &'static str,
+    /// What was reached, or nothing when it was not measured.
+    reached: fn(&Results<'_>) -> Option<Reached>,
+}
+
+struct Reached {
+    text: String,
+    met: bool,
+}
+
+/// The results to look figures up in.
+struct Results<'r>(&'r Value);
+
+impl Results<'_> {
+    /// The median of a figure.
+    fn median(&self, workload: &str, server: &str, variant: &str, figure: &str) -> Option<f64> {
+        let lines = self.0["workloads"][workload]["lines"].as_array()?;
+        let line = lines.iter().find(|line| line["peer"] == server && line["variant"] == variant)?;
+        line["figures"].as_array()?.iter().find(|found| found["name"] == figure)?["median"].as_f64()
+    }
+
+    /// How many times as much of it Orlop has as another.
+    fn ratio(&self, workload: &str, server: &str, variant: &str, figure: &str) -> Option<f64> {
+        Some(self.median(workload, "orlop", variant, figure)? / self.median(workload, server, variant, figure)?)
+    }
+
+    /// A ratio that may be this much at most.
+    fn at_most(&self, most: f64, workload: &str, server: &str, figure: &str) -> Option<Reached> {
+        let ratio = self.ratio(workload, server, "", figure)?;
+        let text = if most < 1.0 { format!("1/{}", number(1.0 / ratio)) } else { format!("{}×", number(ratio)) };
+        Some(Reached { text, met: ratio <= most })
+    }
+
+    /// A ratio that must be this much at least.
+    fn at_least(&self, least: f64, workload: &str, server: &str, variant: &str, figure: &str) -> Option<Reached> {
+        let ratio = self.ratio(workload, server, variant, figure)?;
+        Some(Reached { text: format!("{}×", number(ratio)), met: ratio >= least })
+    }
+
+    /// The ratio of two variants of Orlop.
+    fn grown(&self, most: f64, workload: &str, before: &str, after: &str, figure: &str) -> Option<Reached> {
+        let median = |variant| self.median(workload, "orlop", variant, figure);
+        let ratio = median(after)? / median(before)?;
+        Some(Reached { text: format!("{}×", number(ratio)), met: ratio <= most })
+    }
+}
+
+const BARS: &[Bar] = &[
+    Bar {
+        what: "pull of 1 GiB by 1 client, CPU",
+        against: "nginx sendfile",
+        asked: "≤ 1.2×",
+        reached: |results| results.at_most(1.2, "pull-1", "nginx sendfile", "CPU s/GiB"),
+    },
+    Bar {
+        what: "pull of 1 GiB by 8 clients, CPU",
+        against: "nginx sendfile",
+        asked: "≤ 1.2×",
+        reached: |results| results.at_most(1.2, "pull-8", "nginx sendfile", "CPU s/GiB"),
+    },
+    Bar {
+        what: "pull of 1 GiB, throughput",
+        against: "distribution v3",
+        asked: "≥ 4×",
+        reached: |results| results.at_least(4.0, "pull-1", "distribution v3", "", "GB/s"),
+    },
+    Bar {
+        what: "push of 1 GiB streamed, durable, throughput",
+        against: "distribution v3",
+        asked: "≥ 2×",
+        reached: |results| results.at_least(2.0, "push-streamed", "distribution v3", "", "GB/s"),
+    },
+    Bar {
+        what: "push of 1 GiB in one PUT, CPU",
+        against: "SHA-256 and write",
+        asked: "≤ 1.25×",
+        reached: |results| results.at_most(1.25, "push-whole", "floor", "CPU s/GiB"),
+    },
+    Bar {
+        what: "push of 1 GiB streamed, CPU",
+        against: "SHA-256 and write",
+        asked: "≤ 1.25×",
+        reached: |results| results.at_most(1.25, "push-streamed", "floor", "CPU s/GiB"),
+    },
+    Bar {
+        what: "GET of a manifest by tag, CPU",
+        against: "distribution v3",
+        asked: "≤ 1/14",
+        reached: |results| results.at_most(1.0 / 14.0, "small-tag", "distribution v3", "CPU µs/request"),
+    },
+    Bar {
+        what: "GET of a manifest by tag, CPU",
+        against: "olareg",
+        asked: "≤ 1/2.5",
+        reached: |results| results.at_most(1.0 / 2.5, "small-tag", "olareg", "CPU µs/request"),
+    },
+    Bar {
+        what: "GET of a manifest by tag, CPU",
+        against: "axum from memory",
+        asked: "≤ 1.5×",
+        reached: |results| results.at_most(1.5, "small-tag", "floor", "CPU µs/request"),
+    },
+    Bar {
+        what: "HEAD of a blob, CPU",
+        against: "distribution v3",
+        asked: "≤ 1/10",
+        reached: |results| results.at_most(0.1, "small-head-blob", "distribution v3", "CPU µs/request"),
+    },
+    Bar {
+        what: "push of small images, 32 clients, durable, images/s",
+        against: "distribution v3",
+        asked: "≥ 3×",
+        reached: |results| results.at_least(3.0, "images", "distribution v3", "32 clients", "images/s"),
+    },
+    Bar {
+        what: "late page of 100 in 1,000,000 tags",
+        against: "distribution v3, ten times its 100,000",
+        asked: "≤ 1 ms, 1,000×",
+        reached: |results| {
+            let ours = results.median("tags", "orlop", "late page of 1000000", "p50 ms")?;
+            // It reads all tags for each page.
+            let theirs = 10.0 * results.median("tags", "distribution v3", "late page of 100000", "p50 ms")?;
+            let text = format!("{} ms, {}×", number(ours), number(theirs / ours));
+            Some(Reached { text, met: ours <= 1.0 && theirs / ours >= 1000.0 })
+        },
+    },
+    Bar {
+        what: "memory when idle",
+        against: "docker-registry 2",
+        asked: "≤ 1/2",
+        reached: |results| results.at_most(0.5, "memory-idle", "docker-registry 2", "RSS MiB"),
+    },
+    Bar {
+        what: "memory under 64 pushes",
+        against: "",
+        asked: "≤ 64 MiB",
+        reached: |results| {
+            let peak = results.median("memory-pushes", "orlop", "", "peak MiB")?;
+            Some(Reached { text: format!("{} MiB", number(peak)), met: peak <= 64.0 })
+        },
+    },
+    Bar {
+        what: "start with 1,000,000 manifests",
+        against: "",
+        asked: "≤ 500 ms",
+        reached: |results| {
+            let start = results.median("memory-million", "orlop", "", "start ms")?;
+            let rss = results.median("memory-million", "orlop", "", "RSS MiB")?;
+            Some(Reached { text: format!("{} ms, {} MiB", number(start), number(rss)), met: start <= 500.0 })
+        },
+    },
+    Bar {
+        what: "a registry's day at 50 requests/s, p99.9 with the sweep running",
+        against: "without",
+        asked: "≤ 1.5×",
+        reached: |results| results.grown(1.5, "trace", "50/s", "50/s, sweep", "p99.9 ms"),
+    },
+    Bar {
+        what: "a registry's day at 150 requests/s, p99.9 with the sweep running",
+        against: "without",
+        asked: "≤ 1.5×",
+        reached: |results| results.grown(1.5, "trace", "150/s", "150/s, sweep", "p99.9 ms"),
+    },
+    Bar {
+        what: "GET of a manifest by tag in 1,000,000, CPU",
+        against: "in 1,000",
+        asked: "≤ 1.3×",
+        reached: |results| results.grown(1.3, "growth", "get, 1000", "get, 1000000", "CPU µs/request"),
+    },
+    Bar {
+        what: "PUT of a manifest into 1,000,000, CPU",
+        against: "into 1,000",
+        asked: "≤ 1.3×",
+        reached: |results| results.grown(1.3, "growth", "push, 1000", "push, 1000000", "CPU µs/request"),
+    },
+];
+
+/// The rows of the table of bars, its head first.
+pub(crate) fn rows(results: &Value) -> Vec<Vec<String>> {
+    let results = Results(results);
+    let head = ["what", "against", "bar", "reached", "met"].map(String::from).to_vec();
+    let row = |bar: &Bar| {
+        let (text, met) = match (bar.reached)(&results) {
+            Some(Reached { text, met }) => (text, if met { "yes" } else { "**no**" }),
+            None => ("not measured".into(), ""),
+        };
+        vec![bar.what.into(), bar.against.into(), bar.asked.into(), text, met.into()]
+    };
+    std::iter::once(head).chain(BARS.iter().map(row)).collect()
+}
