@@ -135,6 +135,13 @@ fn clients_of_other_versions_and_manners_get_the_same() {
     stream.read_to_end(&mut everything).unwrap();
     assert!(everything.ends_with(&whole));
     let mut stream = server.connect();
+    for first in [0, 1, 2_000_000] {
+        write!(stream, "GET {path} HTTP/1.0\r\nConnection: keep-alive\r\nRange: bytes={first}-\r\n\r\n").unwrap();
+        let got = answer(&mut stream, false);
+        assert_eq!(got.status, 206);
+        assert!(got.body == whole[first..], "from {first}");
+    }
+    let mut stream = server.connect();
     write!(stream, "HEAD {path} HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
     assert_eq!(answer(&mut stream, true).header("content-length").unwrap(), "2500000");
     // Nothing of what a HEAD has told of is left over.

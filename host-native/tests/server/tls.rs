@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
+use orlop_core::digest::Algorithm;
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, SanType};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
@@ -155,6 +156,31 @@ fn plain_text_is_not_spoken_where_there_is_a_certificate() {
     let mut end = Vec::new();
     let _ = stream.read_to_end(&mut end);
     assert!(!end.starts_with(b"HTTP/"), "{end:?}");
+}
+
+/// Over TLS the kernel can send no file: the bytes are the same.
+#[test]
+fn contents_and_ranges_of_them_come_encrypted_as_they_are() {
+    let place = Place::new();
+    let server = place.start(&[]);
+    let mut stream = connect(&server, &place.client(None, &[]));
+    let whole: Vec<u8> = (0..3_000_000_u32).map(|index| (index.wrapping_mul(index) >> 7) as u8).collect();
+    let digest = Algorithm::Sha256.digest(&whole);
+    let push = format!(
+        "POST /v2/a/blobs/uploads/?digest={digest} HTTP/1.1\r\nHost: x\r\nContent-Length: {}\r\n\r\n",
+        whole.len()
+    );
+    stream.write_all(push.as_bytes()).unwrap();
+    stream.write_all(&whole).unwrap();
+    assert_eq!(answer(&mut stream, false).status, 201);
+    for range in [0..whole.len(), 0..1, 1..1_500_000, 999_999..3_000_000, 2_999_999..3_000_000] {
+        let (first, last) = (range.start, range.end - 1);
+        let asked = format!("GET /v2/a/blobs/{digest} HTTP/1.1\r\nHost: x\r\nRange: bytes={first}-{last}\r\n\r\n");
+        stream.write_all(asked.as_bytes()).unwrap();
+        let got = answer(&mut stream, false);
+        assert_eq!(got.status, 206, "{range:?}");
+        assert!(got.body == whole[range.clone()], "{range:?}");
+    }
 }
 
 /// HTTP/2, with curl as the client where it is there.
