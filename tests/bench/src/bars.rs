@@ -1,8 +1,10 @@
 //! What is asked of Orlop, and whether it was reached, by the results as they stand.
 
+use std::cell::Cell;
+
 use serde_json::Value;
 
-use crate::report::number;
+use crate::report::{BUSY, number};
 
 /// A bar: a figure that may not be above, or not be below, another.
 struct Bar {
@@ -19,13 +21,18 @@ struct Reached {
 }
 
 /// The results to look figures up in.
-struct Results<'r>(&'r Value);
+struct Results<'r> {
+    results: &'r Value,
+    /// Whether the machine was busy when something was measured that has been looked up.
+    busy: Cell<bool>,
+}
 
 impl Results<'_> {
     /// The median of a figure.
     fn median(&self, workload: &str, server: &str, variant: &str, figure: &str) -> Option<f64> {
-        let lines = self.0["workloads"][workload]["lines"].as_array()?;
+        let lines = self.results["workloads"][workload]["lines"].as_array()?;
         let line = lines.iter().find(|line| line["peer"] == server && line["variant"] == variant)?;
+        self.busy.set(self.busy.get() || line["others"].as_f64().unwrap_or_default() > BUSY);
         line["figures"].as_array()?.iter().find(|found| found["name"] == figure)?["median"].as_f64()
     }
 
@@ -187,11 +194,14 @@ const BARS: &[Bar] = &[
 
 /// The rows of the table of bars, its head first.
 pub(crate) fn rows(results: &Value) -> Vec<Vec<String>> {
-    let results = Results(results);
     let head = ["what", "against", "bar", "reached", "met"].map(String::from).to_vec();
     let row = |bar: &Bar| {
+        let results = Results { results, busy: Cell::new(false) };
         let (text, met) = match (bar.reached)(&results) {
-            Some(Reached { text, met }) => (text, if met { "yes" } else { "**no**" }),
+            Some(Reached { text, met }) => {
+                let busy = if results.busy.get() { " *busy*" } else { "" };
+                (text + busy, if met { "yes" } else { "**no**" })
+            }
             None => ("not measured".into(), ""),
         };
         vec![bar.what.into(), bar.against.into(), bar.asked.into(), text, met.into()]

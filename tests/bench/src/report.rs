@@ -13,7 +13,7 @@ use crate::workloads::{Bench, Workload};
 use crate::{Outcome, bars, chart, machine};
 
 /// From what share of the processors used by others a line is marked: there noise may be larger than a difference.
-const BUSY: f64 = 0.05;
+pub(crate) const BUSY: f64 = 0.05;
 
 /// The results of a run. Those of earlier runs stay for the workloads that are not measured again.
 pub(crate) struct Report {

@@ -50,7 +50,9 @@ fn is_sound(bench: &Bench, directory: &Path, (repository, tag): (String, String)
 fn fill(data: &Path, count: usize, place: Place) -> Outcome<()> {
     use orlop_core::http::{Headers, Method, Request};
     const AT_ONCE: usize = 512;
-    let host = std::sync::Arc::new(orlop::Host::open(data, &orlop::Options::default())?);
+    // In a small cache most pages would be written each time one of their records changes.
+    let options = orlop::Options { cache: 4 << 30, ..orlop::Options::default() };
+    let host = std::sync::Arc::new(orlop::Host::open(data, &options)?);
     let registry = orlop_core::Registry::new(orlop_core::Config::default());
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let call = move |method: Method, target: String, media_type: Option<&str>, body: Vec<u8>, number: usize| {
