@@ -87,10 +87,10 @@ impl Started {
         loop {
             let mut stream = self.connect();
             stream.write_all(half.as_bytes()).unwrap();
-            let others_wait = self.get("/v2/").status == 429;
+            let no_room = || self.get("/v2/").status == 429;
             stream.set_read_timeout(Some(Duration::from_millis(300))).unwrap();
             // While a request before it is still ending, it is the chunk that is told to come again.
-            if stream.peek(&mut [0]).is_err() && others_wait {
+            if no_room() && stream.peek(&mut [0]).is_err() && no_room() {
                 stream.set_read_timeout(Some(PATIENCE)).unwrap();
                 return stream;
             }
