@@ -86,8 +86,8 @@ impl Rule {
 /// What somebody may do: the first rule that speaks of it decides; what no rule speaks of is denied.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rights {
-    rules: Arc<[Rule]>,
-    granted: Option<Arc<[Rule]>>,
+    rules: Arc<[Arc<Rule>]>,
+    granted: Option<Arc<[Arc<Rule>]>>,
 }
 
 /// What the rules say, and which of them says it.
@@ -103,7 +103,7 @@ impl Rights {
     /// Everything.
     pub fn all() -> Self {
         let repositories = [Pattern::new("**")].into();
-        Self::of([Rule { allow: true, rights: Right::ALL.into(), repositories, tags: None }])
+        Self::of([Arc::new(Rule { allow: true, rights: Right::ALL.into(), repositories, tags: None })])
     }
 
     /// Nothing.
@@ -112,19 +112,19 @@ impl Rights {
     }
 
     /// What these rules say.
-    pub fn of(rules: impl IntoIterator<Item = Rule>) -> Self {
+    pub fn of(rules: impl IntoIterator<Item = Arc<Rule>>) -> Self {
         Self { rules: rules.into_iter().collect(), granted: None }
     }
 
     /// What `granted` says, but for what these rules deny: somebody else, who signed a token, has decided what may be
     /// done, and it holds as far as the rules of the registry let it.
-    pub fn granted(self, granted: impl IntoIterator<Item = Rule>) -> Self {
+    pub fn granted(self, granted: impl IntoIterator<Item = Arc<Rule>>) -> Self {
         Self { granted: Some(granted.into_iter().collect()), ..self }
     }
 
     /// What is decided, in the order of the rules.
     pub fn decide(&self, right: Right, repository: &Repository, tag: Option<&Tag>) -> Decision {
-        let first = |rules: &[Rule]| {
+        let first = |rules: &[Arc<Rule>]| {
             let rule = rules.iter().position(|rule| rule.speaks_of(right, repository, tag));
             Decision { allowed: rule.is_some_and(|place| rules[place].allow), rule }
         };
@@ -154,7 +154,7 @@ impl Rights {
     /// Whether some tags of the repository are denied what others are not: then nothing that such a tag may need can
     /// be deleted either.
     pub(crate) fn protect_tags(&self, repository: &Repository) -> bool {
-        let narrow = |rule: &Rule| {
+        let narrow = |rule: &Arc<Rule>| {
             let named = rule.repositories.iter().any(|pattern| pattern.matches(repository));
             rule.tags.is_some() && named && rule.rights.contains(&Right::Delete) && !rule.allow
         };
@@ -166,9 +166,9 @@ impl Rights {
 mod tests {
     use super::*;
 
-    fn rule(allow: bool, rights: &[Right], repositories: &str, tags: Option<&str>) -> Rule {
+    fn rule(allow: bool, rights: &[Right], repositories: &str, tags: Option<&str>) -> Arc<Rule> {
         let tags = tags.map(|tags| [Pattern::new(tags)].into());
-        Rule { allow, rights: rights.into(), repositories: [Pattern::new(repositories)].into(), tags }
+        Arc::new(Rule { allow, rights: rights.into(), repositories: [Pattern::new(repositories)].into(), tags })
     }
 
     fn name(text: &str) -> Repository {

@@ -62,6 +62,7 @@
 extern crate alloc;
 
 pub mod ambient;
+pub mod asked;
 pub mod caller;
 mod conditional;
 pub mod config;
@@ -85,9 +86,10 @@ pub mod step;
 pub mod target;
 
 pub use ambient::{Ambient, Timestamp};
+pub use asked::{Access, Action, Asked};
 pub use caller::{Caller, Rights};
 pub use config::Config;
 pub use effect::{Effect, Fault, Step};
 pub use http::{Body, Headers, Method, Piece, Request, Response};
 pub use operation::Operation;
-pub use registry::{Access, Action, Census, Registry, Report};
+pub use registry::{Census, Registry, Report};

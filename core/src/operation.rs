@@ -2,9 +2,10 @@
 
 use alloc::string::{String, ToString};
 
-use crate::http::{Method, Request};
+use crate::asked::Asked;
+use crate::http::Method;
 use crate::name::Repository;
-use crate::target::{Query, Reference, Target};
+use crate::target::{Reference, Target};
 
 /// What a request is about.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,25 +20,28 @@ pub struct Operation {
 
 impl Operation {
     /// Of a request that may be of any kind.
-    pub fn of(request: &Request) -> Self {
+    pub fn of(asked: &Asked) -> Self {
         use Method::{Delete, Get, Head, Patch, Post, Put};
-        let (path, query) = request.target.split_once('?').unwrap_or((&request.target, ""));
-        let done = |name, repository, reference: Option<String>| Self { name, repository, reference };
-        let query = Query::parse(query);
-        let parameter = |name: &str| query.get(name).map(String::from);
-        match (Target::parse(path), request.method) {
-            (Ok(Target::Base), Get | Head) => done("base", None, None),
-            (Ok(Target::Catalog), Get | Head) => done("list-repositories", None, None),
-            (Ok(Target::Tags(name)), Get | Head) => done("list-tags", Some(name), None),
-            (Ok(Target::Referrers(name, of)), Get | Head) => done("list-referrers", Some(name), Some(of.to_string())),
-            (Ok(Target::Blob(name, digest)), Get | Head) => done("pull-blob", Some(name), Some(digest.to_string())),
-            (Ok(Target::Blob(name, digest)), Delete) => done("delete-blob", Some(name), Some(digest.to_string())),
-            (Ok(Target::Uploads(name)), Post) => match (parameter("digest"), parameter("mount")) {
+        let done = |name, repository: Option<&Repository>, reference: Option<String>| Self {
+            name,
+            repository: repository.cloned(),
+            reference,
+        };
+        let parameter = |name: &str| asked.query.get(name).map(String::from);
+        let Ok(target) = &asked.target else { return done("other", None, None) };
+        match (target, asked.request.method) {
+            (Target::Base, Get | Head) => done("base", None, None),
+            (Target::Catalog, Get | Head) => done("list-repositories", None, None),
+            (Target::Tags(name), Get | Head) => done("list-tags", Some(name), None),
+            (Target::Referrers(name, of), Get | Head) => done("list-referrers", Some(name), Some(of.to_string())),
+            (Target::Blob(name, digest), Get | Head) => done("pull-blob", Some(name), Some(digest.to_string())),
+            (Target::Blob(name, digest), Delete) => done("delete-blob", Some(name), Some(digest.to_string())),
+            (Target::Uploads(name), Post) => match (parameter("digest"), parameter("mount")) {
                 (Some(digest), _) => done("push-blob", Some(name), Some(digest)),
                 (None, Some(digest)) => done("mount-blob", Some(name), Some(digest)),
                 (None, None) => done("start-upload", Some(name), None),
             },
-            (Ok(Target::Upload(name, id)), method) => {
+            (Target::Upload(name, id), method) => {
                 let word = match method {
                     Get | Head => "upload-status",
                     Patch => "upload-chunk",
@@ -47,8 +51,8 @@ impl Operation {
                 };
                 done(word, Some(name), Some(id.to_string()))
             }
-            (Ok(Target::Manifest(name, reference)), method) => {
-                let word = match (method, &reference) {
+            (Target::Manifest(name, reference), method) => {
+                let word = match (method, reference) {
                     (Get | Head, _) => "pull-manifest",
                     (Put, _) => "push-manifest",
                     (Delete, Reference::Tag(_)) => "delete-tag",

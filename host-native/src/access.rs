@@ -15,6 +15,7 @@
 
 use std::net::IpAddr;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Instant;
 
@@ -24,7 +25,7 @@ use axum::http::{HeaderValue, header};
 use axum::response::Response;
 use bytes::Bytes;
 use http_body::{Body as _, Frame, SizeHint};
-use orlop_core::{Operation, http};
+use orlop_core::{Asked, Operation, http};
 use tokio::sync::OwnedSemaphorePermit;
 
 use crate::crowd::Slot;
@@ -37,11 +38,11 @@ use crate::traces::{Told, Trace};
 pub(crate) struct AccessLine {
     pub(crate) id: String,
     pub(crate) client: IpAddr,
+    /// What is asked.
+    pub(crate) asked: Arc<Asked>,
     began: Instant,
-    method: String,
-    target: String,
-    agent: String,
-    operation: Operation,
+    method: axum::http::Method,
+    agent: Option<HeaderValue>,
     caller: String,
     trace: Option<Trace>,
 }
@@ -55,24 +56,14 @@ pub(crate) struct Taken {
 impl AccessLine {
     pub(crate) fn begin(request: &Request, peer: &Peer, live: &Live) -> Self {
         let (headers, address) = (request.headers(), peer.address.ip());
-        let agent = headers.get(header::USER_AGENT);
-        let method = request.method().to_string();
-        let target = request.uri().path_and_query().map_or_else(String::new, ToString::to_string);
-        let asked = http::Request {
-            method: http::Method::named(&method),
-            target: target.clone(),
-            headers: http::Headers::new(),
-            length: None,
-        };
         metrics().running.inc();
         Self {
             id: live.proxies.id(address, headers),
             client: live.proxies.client(address, headers),
+            asked: Arc::new(described(request).into()),
             began: Instant::now(),
-            method,
-            target,
-            agent: agent.map_or_else(String::new, |agent| String::from_utf8_lossy(agent.as_bytes()).into_owned()),
-            operation: Operation::of(&asked),
+            method: request.method().clone(),
+            agent: headers.get(header::USER_AGENT).cloned(),
             caller: String::new(),
             trace: Trace::begin(headers, live.proxies.trusts(address)),
         }
@@ -95,10 +86,11 @@ impl AccessLine {
 
     /// What was changed, and what was not because it is not allowed.
     fn audit(&self, status: u16) {
-        let Operation { name, repository, reference } = &self.operation;
-        if !self.operation.changes() || !matches!(status, 200..300 | 401 | 403) {
+        let operation = Operation::of(&self.asked);
+        if !operation.changes() || !matches!(status, 200..300 | 401 | 403) {
             return;
         }
+        let Operation { name, repository, reference } = &operation;
         tracing::info!(
             target: "orlop::audit",
             id = self.id,
@@ -151,39 +143,57 @@ impl Drop for LoggedBody {
     fn drop(&mut self) {
         let trace = self.line.trace.take();
         let line = &self.line;
+        let operation = Operation::of(&line.asked);
+        let (method, target) = (line.method.as_str(), line.asked.request.target.as_str());
+        let agent = line.agent.as_ref().map_or("".into(), |agent| String::from_utf8_lossy(agent.as_bytes()));
         let seconds = line.began.elapsed().as_secs_f64();
-        let whole = self.whole || self.body.is_end_stream() || line.method == "HEAD";
+        let whole = self.whole || self.body.is_end_stream() || line.method == axum::http::Method::HEAD;
         metrics().running.dec();
-        metrics().answered(line.operation.name, self.status, seconds, self.sent);
+        metrics().answered(operation.name, self.status, seconds, self.sent);
         // What a client sent is written as a literal: it cannot forge lines.
         tracing::info!(
             target: "orlop::access",
             id = line.id,
             client = %line.client,
             user = line.caller,
-            operation = line.operation.name,
-            method = line.method,
-            target = line.target,
+            operation = operation.name,
+            method,
+            target,
             status = self.status,
             sent = self.sent,
             ms = (seconds * 1e4).round() / 10.0,
             whole,
-            agent = line.agent,
+            agent = &*agent,
             "request"
         );
         if let Some(trace) = trace {
             trace.end(&Told {
-                operation: line.operation.name,
-                method: &line.method,
-                target: &line.target,
+                operation: operation.name,
+                method,
+                target,
                 id: &line.id,
                 client: line.client,
-                agent: &line.agent,
-                repository: line.operation.repository.as_ref().map_or("", |name| name.as_str()),
+                agent: &agent,
+                repository: operation.repository.as_ref().map_or("", |name| name.as_str()),
                 status: self.status,
                 sent: self.sent,
                 whole,
             });
         }
+    }
+}
+
+/// A request as the core takes it.
+fn described(request: &Request) -> http::Request {
+    let read = request.headers().iter().filter_map(|(name, value)| {
+        // Compared, which is faster than to hash each name in order to look it up.
+        let name = http::HEADERS_READ.into_iter().find(|read| *read == name.as_str())?;
+        Some((name, String::from_utf8_lossy(value.as_bytes()).into_owned()))
+    });
+    http::Request {
+        method: http::Method::named(request.method().as_str()),
+        target: request.uri().path_and_query().map_or_else(String::new, ToString::to_string),
+        headers: read.collect(),
+        length: request.body().size_hint().exact(),
     }
 }

@@ -5,8 +5,7 @@ use std::time::Duration;
 
 use axum::http::HeaderMap;
 use orlop_core::error::Code;
-use orlop_core::registry::{Access, Action};
-use orlop_core::{Caller, http};
+use orlop_core::{Access, Action, Asked, Caller, http};
 
 use crate::crowd::Slot;
 use crate::http::Peer;
@@ -34,9 +33,9 @@ pub(crate) async fn admit(
     headers: &HeaderMap,
     peer: &Peer,
     client: IpAddr,
-    request: &http::Request,
+    asked: &Asked,
 ) -> Result<Admitted, Refused> {
-    let access = live.registry.access(request);
+    let access = asked.access();
     let unknown = |problem| verdict::unauthorized(live.identities.challenges(&access, problem), problem);
     let identity = live.identities.identify(headers, client).await.map_err(|problem| {
         metrics().logins_refused.inc();

@@ -1,5 +1,6 @@
 //! One request from its head to the last byte of its answer.
 
+use std::fmt::Display;
 use std::future::poll_fn;
 use std::net::IpAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -10,15 +11,12 @@ use std::time::{Duration, SystemTime};
 
 use axum::body::Body;
 use axum::extract::{Request, State};
-use axum::http::request::Parts;
 use axum::http::{HeaderValue, Method, StatusCode, header};
 use axum::response::Response;
-use http_body::Body as _;
 use orlop_core::error::Code;
-use orlop_core::{Ambient, Caller, Registry, Timestamp, http};
+use orlop_core::{Ambient, Asked, Caller, Registry, Timestamp, http};
 use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
-use tracing::Instrument;
 use uuid::Uuid;
 
 use crate::access::{AccessLine, Taken};
@@ -57,9 +55,9 @@ pub(crate) async fn answer(State(service): State<Arc<Service>>, request: Request
         return line.write(with(busy, header::RETRY_AFTER, "1"), Taken { _permit: None, _slots: Vec::new() });
     };
     let expects = request.headers().contains_key(header::EXPECT);
-    let (span, client) = (tracing::info_span!("request", id = line.id), line.client);
+    let from = From { peer, client: line.client, id: line.id.clone() };
     let is_read = matches!(*request.method(), Method::GET | Method::HEAD);
-    let call = call(service.clone(), live, peer, client, request).instrument(span);
+    let call = call(service.clone(), live, from, line.asked.clone(), request);
     let called = if is_read {
         contained(Box::pin(call)).await
     } else {
@@ -104,19 +102,27 @@ struct Answered {
     slots: Vec<Slot>,
 }
 
+/// Where a request comes from.
+struct From {
+    peer: Peer,
+    /// Who is behind our proxies.
+    client: IpAddr,
+    /// What the log calls the request.
+    id: String,
+}
+
 /// Sees whether the request may be made, and makes the call.
-async fn call(service: Arc<Service>, live: Arc<Live>, peer: Peer, client: IpAddr, request: Request) -> Answered {
+async fn call(service: Arc<Service>, live: Arc<Live>, from: From, asked: Arc<Asked>, request: Request) -> Answered {
     let (head, body) = request.into_parts();
-    let request = described(&head, body.size_hint().exact());
     let mut body = RequestBody::new(body, service.body_idle);
-    if let Some(answer) = live.identities.session(&head, client).await {
+    if let Some(answer) = live.identities.session(&head, from.client).await {
         return Answered { response: with_body(answer, None), body, caller: String::new(), slots: Vec::new() };
     }
-    let outbox = peer.outbox.clone();
-    match admit(&live, &head.headers, &peer, client, &request).await {
+    match admit(&live, &head.headers, &from.peer, from.client, &asked).await {
         Ok(Admitted { caller, slots }) => {
-            let response = make(&service, &live.registry, &caller, &request, &mut body, outbox).await;
-            Answered { response, body, caller: caller.name, slots }
+            let name = caller.name.clone();
+            let response = make(&service, &live.registry, caller.into(), asked, &mut body, from).await;
+            Answered { response, body, caller: name, slots }
         }
         Err(Refused { response, caller }) => {
             Answered { response: with_body(response, None), body, caller, slots: Vec::new() }
@@ -128,27 +134,31 @@ async fn call(service: Arc<Service>, live: Arc<Live>, peer: Peer, client: IpAddr
 async fn make(
     service: &Service,
     registry: &Registry,
-    caller: &Caller,
-    request: &http::Request,
+    caller: Arc<Caller>,
+    asked: Arc<Asked>,
     body: &mut RequestBody,
-    outbox: Option<Outbox>,
+    from: From,
 ) -> Response {
+    let failed = |fault: &dyn Display| {
+        let http::Request { method, target, .. } = &asked.request;
+        tracing::error!(id = from.id, %method, target, "{fault}");
+    };
     for attempt in 1..=ATTEMPTS {
-        let step = registry.call_of(caller.clone(), request.clone(), ambient());
+        let step = registry.call_of(caller.clone(), asked.clone(), ambient());
         let response = service.host.run(step, body).await;
         if let Some(fault) = &response.fault {
-            tracing::error!(method = %request.method, target = request.target, "{fault}");
+            failed(fault);
         }
         let content = match &response.body {
             http::Body::Content { content, .. } => content,
             _ => return with_body(response, None),
         };
         match service.host.open_content(content).await {
-            Ok(Some(opened)) => return with_body(response, Some((opened, outbox))),
+            Ok(Some(opened)) => return with_body(response, Some((opened, from.peer.outbox))),
             Ok(None) if attempt < ATTEMPTS => tracing::debug!("{content} was gone, the call is made again"),
-            Ok(None) => tracing::error!(method = %request.method, target = request.target, "{content} is not there"),
+            Ok(None) => failed(&format_args!("{content} is not there")),
             Err(fault) => {
-                tracing::error!(method = %request.method, target = request.target, "{fault}");
+                failed(&fault);
                 break;
             }
         }
@@ -160,21 +170,6 @@ async fn make(
 pub(crate) fn ambient() -> Ambient {
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     Ambient { now: Timestamp(now.as_millis().try_into().unwrap_or(u64::MAX)), nonce: Uuid::new_v4() }
-}
-
-/// A request as the core takes it.
-fn described(head: &Parts, length: Option<u64>) -> http::Request {
-    let read = head.headers.iter().filter_map(|(name, value)| {
-        // Compared, which is faster than to hash each name in order to look it up.
-        let name = http::HEADERS_READ.into_iter().find(|read| *read == name.as_str())?;
-        Some((name, String::from_utf8_lossy(value.as_bytes()).into_owned()))
-    });
-    http::Request {
-        method: http::Method::named(head.method.as_str()),
-        target: head.uri.path_and_query().map_or_else(String::new, ToString::to_string),
-        headers: read.collect(),
-        length,
-    }
 }
 
 /// A response of the core as one of axum; `opened` is the content it answers with, and the connection's outbox.

@@ -4,6 +4,8 @@ mod explain;
 mod setting;
 mod who;
 
+use std::sync::Arc;
+
 use orlop_core::Rights;
 use orlop_core::caller::Rule;
 
@@ -16,7 +18,7 @@ use crate::identity::Identity;
 /// The rules of a registry, in their order.
 #[derive(Clone, Debug, Default)]
 pub struct Rules {
-    rules: Vec<(Vec<Who>, Rule)>,
+    rules: Vec<(Vec<Who>, Arc<Rule>)>,
     groups: Vec<GroupSetting>,
     /// Whether nobody wrote any: then those who are known may do everything.
     usual: bool,
@@ -39,9 +41,9 @@ impl Rules {
         }
         let made = if rules.is_empty() {
             let who = if can_be_known { Who::Authenticated } else { Who::Anybody };
-            vec![(vec![who], RuleSetting::everything().rule())]
+            vec![(vec![who], Arc::new(RuleSetting::everything().rule()))]
         } else {
-            rules.iter().map(|rule| (rule.who.clone(), rule.rule())).collect()
+            rules.iter().map(|rule| (rule.who.clone(), Arc::new(rule.rule()))).collect()
         };
         Ok(Self { rules: made, groups: groups.into(), usual: rules.is_empty() })
     }
@@ -50,13 +52,13 @@ impl Rules {
     pub fn rights(&self, identity: &Identity) -> Rights {
         let rights = Rights::of(self.of(identity).map(|(_, rule)| rule.clone()));
         match identity.granted() {
-            Some(granted) => rights.granted(granted.iter().cloned()),
+            Some(granted) => rights.granted(granted.iter().cloned().map(Arc::new)),
             None => rights,
         }
     }
 
     /// The rules that speak of somebody, and their places.
-    fn of<'s>(&'s self, identity: &Identity) -> impl Iterator<Item = (usize, &'s Rule)> {
+    fn of<'s>(&'s self, identity: &Identity) -> impl Iterator<Item = (usize, &'s Arc<Rule>)> {
         let rules = self.rules.iter().enumerate();
         rules.filter(move |(_, (who, _))| self.is_one_of(who, identity)).map(|(place, (_, rule))| (place, rule))
     }

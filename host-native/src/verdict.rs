@@ -1,10 +1,10 @@
 //! Whether a request may be made: what it needs, as the core says, held against what its sender may do.
 
 use orlop_core::Rights;
+use orlop_core::asked::{Access, Action};
 use orlop_core::caller::Right;
 use orlop_core::error::{self, Code};
 use orlop_core::http::Response;
-use orlop_core::registry::{Access, Action};
 
 use crate::identity::{Identity, Problem};
 

@@ -25,62 +25,62 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::ambient::Ambient;
+use crate::asked::Asked;
 use crate::caller::{Caller, Right};
 use crate::config::{Config, SCAN_BYTES, SCAN_PAGE};
 use crate::digest::Digest;
 use crate::effect::{Commit, Committed, Durability, Effect, Erase, Expect, Get, Object, Scan, Value};
 use crate::error::Error;
-use crate::http::{Method, Request, Response};
+use crate::http::{Method, Response};
 use crate::keys::{self, Key, Prefix};
 use crate::name::Repository;
 use crate::record::{self, RepositoryRecord};
 use crate::step::Io;
-use crate::target::{Query, Reference, Target};
+use crate::target::{Reference, Target};
 
 /// One call under way: what its flow asks with, and what surrounds it.
 pub(crate) struct Call {
     pub(crate) io: Io,
     pub(crate) config: Arc<Config>,
     pub(crate) ambient: Ambient,
-    pub(crate) caller: Caller,
+    pub(crate) caller: Arc<Caller>,
 }
 
 impl Call {
     /// Answers a request: the table of endpoints.
-    pub(crate) async fn answer(&self, request: &Request) -> Result<Response, Error> {
+    pub(crate) async fn answer(&self, asked: &Asked) -> Result<Response, Error> {
         use Method::{Delete, Get, Head, Patch, Post, Put};
-        let (path, query) = request.target.split_once('?').unwrap_or((&request.target, ""));
-        let query = &Query::parse(query);
-        match (Target::parse(path)?, request.method) {
+        let Asked { request, target, query } = asked;
+        match (target.as_ref().map_err(Clone::clone)?, request.method) {
             (Target::Base, Get | Head) => Ok(base::base()),
             (Target::Base, _) => Err(Error::MethodNotAllowed("GET, HEAD")),
 
             (Target::Catalog, Get | Head) => self.catalog(query).await,
             (Target::Catalog, _) => Err(Error::MethodNotAllowed("GET, HEAD")),
 
-            (Target::Tags(name), Get | Head) => self.tags(&name, query).await,
+            (Target::Tags(name), Get | Head) => self.tags(name, query).await,
             (Target::Tags(_), _) => Err(Error::MethodNotAllowed("GET, HEAD")),
 
-            (Target::Referrers(name, subject), Get | Head) => self.referrers(&name, &subject, query).await,
+            (Target::Referrers(name, subject), Get | Head) => self.referrers(name, subject, query).await,
             (Target::Referrers(..), _) => Err(Error::MethodNotAllowed("GET, HEAD")),
 
-            (Target::Blob(name, digest), Get | Head) => self.blob(&name, &digest, request).await,
-            (Target::Blob(name, digest), Delete) => self.delete_blob(&name, &digest).await,
+            (Target::Blob(name, digest), Get | Head) => self.blob(name, digest, request).await,
+            (Target::Blob(name, digest), Delete) => self.delete_blob(name, digest).await,
             (Target::Blob(..), _) => Err(Error::MethodNotAllowed("GET, HEAD, DELETE")),
 
-            (Target::Uploads(name), Post) => self.start_upload(&name, request, query).await,
+            (Target::Uploads(name), Post) => self.start_upload(name, request, query).await,
             (Target::Uploads(_), _) => Err(Error::MethodNotAllowed("POST")),
 
-            (Target::Upload(name, id), Get | Head) => self.upload_status(&name, id).await,
-            (Target::Upload(name, id), Patch) => self.upload_chunk(&name, id, request).await,
-            (Target::Upload(name, id), Put) => self.finish_upload(&name, id, request, query).await,
-            (Target::Upload(name, id), Delete) => self.cancel_upload(&name, id).await,
+            (Target::Upload(name, id), Get | Head) => self.upload_status(name, *id).await,
+            (Target::Upload(name, id), Patch) => self.upload_chunk(name, *id, request).await,
+            (Target::Upload(name, id), Put) => self.finish_upload(name, *id, request, query).await,
+            (Target::Upload(name, id), Delete) => self.cancel_upload(name, *id).await,
             (Target::Upload(..), _) => Err(Error::MethodNotAllowed("GET, HEAD, PATCH, PUT, DELETE")),
 
-            (Target::Manifest(name, reference), Get | Head) => self.manifest(&name, &reference, request).await,
-            (Target::Manifest(name, reference), Put) => self.put_manifest(&name, &reference, request, query).await,
-            (Target::Manifest(name, Reference::Tag(tag)), Delete) => self.delete_tag(&name, &tag).await,
-            (Target::Manifest(name, Reference::Digest(digest)), Delete) => self.delete_manifest(&name, &digest).await,
+            (Target::Manifest(name, reference), Get | Head) => self.manifest(name, reference, request).await,
+            (Target::Manifest(name, reference), Put) => self.put_manifest(name, reference, request, query).await,
+            (Target::Manifest(name, Reference::Tag(tag)), Delete) => self.delete_tag(name, tag).await,
+            (Target::Manifest(name, Reference::Digest(digest)), Delete) => self.delete_manifest(name, digest).await,
             (Target::Manifest(..), _) => Err(Error::MethodNotAllowed("GET, HEAD, PUT, DELETE")),
         }
     }

@@ -1,6 +1,6 @@
 //! What a client is told when it must say who it is (RFC 9110, 11.6.1; Docker token authentication; SPEC Q1).
 
-use orlop_core::registry::{Access, Action};
+use orlop_core::asked::{Access, Action};
 
 use super::Identities;
 

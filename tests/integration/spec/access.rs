@@ -2,12 +2,12 @@
 
 use orlop_conformance::image::sha256;
 use orlop_conformance::system::request;
-use orlop_core::registry::{Access, Action};
+use orlop_core::asked::{Access, Action, Asked};
 
-use crate::{ENDPOINTS, registry};
+use crate::ENDPOINTS;
 
 fn needed(method: &str, target: &str) -> Vec<String> {
-    let access = registry().registry.access(&request(method, target).request);
+    let access = Asked::from(request(method, target).request).access();
     let named = access.iter().map(|access| match access {
         Access::Catalog => "catalog".into(),
         Access::Repository(name, Action::Pull) => format!("pull {name}"),

@@ -1,5 +1,7 @@
 //! How much a repository may hold, and a caller bring.
 
+use std::sync::Arc;
+
 use orlop_conformance::image::{AMD64, Manifest, sha256};
 use orlop_conformance::system::{System, blob, manifest, patch, post, put, uploads};
 use orlop_core::config::{Pattern, Quota};
@@ -44,7 +46,7 @@ fn a_caller_brings_no_larger_blob_than_it_may() {
     let target = format!("{}?digest={}", uploads("a"), sha256("x".repeat(11)));
     let posted = post(target).body("x".repeat(11)).chunked();
     let ambient = registry.memory.ambient();
-    let step = registry.registry.call_of(caller, posted.request, ambient);
+    let step = registry.registry.call_of(caller.into(), Arc::new(posted.request.into()), ambient);
     let response = registry.memory.run(step, &posted.body);
     assert_eq!(response.status, 413);
     assert!(matches!(response.body, Body::Bytes(_)));

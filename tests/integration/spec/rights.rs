@@ -1,6 +1,8 @@
 //! What a caller with few rights sees and may change: what it may not read looks like what does not exist, and whether a
 //! push makes a tag or changes one is decided with the commit.
 
+use std::sync::Arc;
+
 use orlop_conformance::image::{AMD64, ARM64, Manifest, sha256};
 use orlop_conformance::system::{Answer, Call, InMemory, System, blob, delete, get, head, manifest, post, put};
 use orlop_conformance::system::{referrers, strings, uploads};
@@ -15,24 +17,25 @@ fn rule(allow: bool, rights: &[Right], repositories: &str, tags: Option<&str>) -
     Rule { allow, rights: rights.into(), repositories: [Pattern::new(repositories)].into(), tags }
 }
 
-fn caller(rules: impl IntoIterator<Item = Rule>) -> Caller {
-    Caller { name: "somebody".into(), rights: Rights::of(rules), blob_limit: u64::MAX }
+fn caller(rules: impl IntoIterator<Item = Rule>) -> Arc<Caller> {
+    let rights = Rights::of(rules.into_iter().map(Arc::new));
+    Arc::new(Caller { name: "somebody".into(), rights, blob_limit: u64::MAX })
 }
 
 /// May do everything in `open/…`, and nothing elsewhere.
-fn outsider() -> Caller {
+fn outsider() -> Arc<Caller> {
     caller([rule(true, &Right::ALL, "open/**", None)])
 }
 
 /// May do everything but change or delete the tags `v*`.
-fn releaser() -> Caller {
+fn releaser() -> Arc<Caller> {
     let protected = rule(false, &[Right::OverwriteTag, Right::Delete], "**", Some("v*"));
     caller([protected, rule(true, &Right::ALL, "**", None)])
 }
 
-fn call(registry: &mut InMemory, caller: &Caller, call: &Call) -> Answer {
+fn call(registry: &mut InMemory, caller: &Arc<Caller>, call: &Call) -> Answer {
     let ambient = registry.memory.ambient();
-    let step = registry.registry.call_of(caller.clone(), call.request.clone(), ambient);
+    let step = registry.registry.call_of(caller.clone(), Arc::new(call.request.clone().into()), ambient);
     let response = registry.memory.run(step, &call.body);
     assert!(response.status == 200 || !matches!(response.body, Body::Content { .. }));
     Answer { to: call.to_string(), response }
@@ -96,7 +99,7 @@ fn nothing_is_mounted_from_where_one_may_not_pull() {
         let mount = post(format!("{}?{query}", uploads("open/a")));
         call(&mut registry, &outsider(), &mount).expect(202);
         call(&mut registry, &outsider(), &get(blob("open/a", &digest))).refused(404, "BLOB_UNKNOWN");
-        call(&mut registry, &Caller::anybody(), &post(format!("{}?{query}", uploads("other")))).expect(201);
+        call(&mut registry, &Caller::anybody().into(), &post(format!("{}?{query}", uploads("other")))).expect(201);
     }
     registry.push_blob("open/b", "content");
     call(&mut registry, &outsider(), &post(format!("{}?mount={digest}", uploads("open/a")))).expect(201);
@@ -153,7 +156,7 @@ fn of_two_who_may_only_make_a_tag_one_does() {
         let pushes = images.each_ref().map(|image| push(image, "a", "v1"));
         let [one, other] = pushes.each_ref().map(|push| {
             let ambient = registry.memory.ambient();
-            registry.registry.call_of(releaser(), push.request.clone(), ambient)
+            registry.registry.call_of(releaser(), Arc::new(push.request.clone().into()), ambient)
         });
         let mut steps = (one, other);
         for _ in 0..switch {

@@ -1,3 +1,4 @@
+use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use base64::Engine;
@@ -61,7 +62,7 @@ fn each_kind_of_key_is_taken_and_grants_what_the_token_says() {
     for (algorithm, key) in [(Algorithm::EdDSA, ed), (Algorithm::ES256, ec), (Algorithm::RS256, rsa)] {
         let identity = tokens.check(&signed(algorithm, &key, &claims())).unwrap();
         assert_eq!(identity.user_name(), Some("alice"));
-        let rights = Rights::none().granted(identity.granted().unwrap().iter().cloned());
+        let rights = Rights::none().granted(identity.granted().unwrap().iter().cloned().map(Arc::new));
         let may = |right, name: &str| rights.may(right, &name.parse().unwrap());
         assert!(may(Right::Pull, "team/app") && may(Right::Upload, "team/app"));
         assert!(!may(Right::Delete, "team/app") && !may(Right::Pull, "team/other"));
