@@ -84,7 +84,8 @@ haproxy() {
   registry=127.0.0.1:$1
   sed -e "s#bind :443#bind 127.0.0.1:$1#" -e "s#127.0.0.1:5000#$direct#" \
     -e "s#/etc/haproxy/registry.pem#$work/both.pem#" "$examples/haproxy.cfg" >"$work/haproxy.cfg"
-  command haproxy -f "$work/haproxy.cfg" -db </dev/null >"$work/haproxy.log" 2>&1 &
+  # Each connection takes open files, of which a machine may allow few.
+  command haproxy -f "$work/haproxy.cfg" -n 200 -db </dev/null >"$work/haproxy.log" 2>&1 &
   stoppers+=("stop $!")
   behind haproxy
 }
