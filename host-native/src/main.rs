@@ -7,6 +7,10 @@ use orlop::cli::{AccessCommand, Command, ConfigCommand, UserCommand};
 use orlop::config::{CommandLine, ConfigError, Loaded};
 use orlop::{administer, process, start};
 
+#[cfg(target_env = "musl")]
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     let line = CommandLine::of_process();
     let done = line.load().map_err(Into::into).and_then(|loaded| run(loaded, line));
