@@ -80,17 +80,18 @@ impl AccessLine {
         if let Ok(id) = HeaderValue::from_str(&self.id) {
             response.headers_mut().insert("x-request-id", id);
         }
-        self.audit(status);
-        response.map(|body| Body::new(LoggedBody { body, status, sent: 0, whole: false, line: self, _taken: taken }))
+        let operation = Operation::of(&self.asked);
+        self.audit(&operation, status);
+        let logged = |body| LoggedBody { body, status, sent: 0, whole: false, line: self, operation, _taken: taken };
+        response.map(|body| Body::new(logged(body)))
     }
 
     /// What was changed, and what was not because it is not allowed.
-    fn audit(&self, status: u16) {
-        let operation = Operation::of(&self.asked);
+    fn audit(&self, operation: &Operation, status: u16) {
         if !operation.changes() || !matches!(status, 200..300 | 401 | 403) {
             return;
         }
-        let Operation { name, repository, reference } = &operation;
+        let Operation { name, repository, reference } = operation;
         tracing::info!(
             target: "orlop::audit",
             id = self.id,
@@ -112,6 +113,7 @@ struct LoggedBody {
     sent: u64,
     whole: bool,
     line: AccessLine,
+    operation: Operation,
     _taken: Taken,
 }
 
@@ -142,8 +144,7 @@ impl http_body::Body for LoggedBody {
 impl Drop for LoggedBody {
     fn drop(&mut self) {
         let trace = self.line.trace.take();
-        let line = &self.line;
-        let operation = Operation::of(&line.asked);
+        let (line, operation) = (&self.line, &self.operation);
         let (method, target) = (line.method.as_str(), line.asked.request.target.as_str());
         let agent = line.agent.as_ref().map_or("".into(), |agent| String::from_utf8_lossy(agent.as_bytes()));
         let seconds = line.began.elapsed().as_secs_f64();

@@ -55,7 +55,7 @@ pub(crate) async fn answer(State(service): State<Arc<Service>>, request: Request
         return line.write(with(busy, header::RETRY_AFTER, "1"), Taken { _permit: None, _slots: Vec::new() });
     };
     let expects = request.headers().contains_key(header::EXPECT);
-    let from = From { peer, client: line.client, id: line.id.clone() };
+    let from = Origin { peer, client: line.client, id: line.id.clone() };
     let is_read = matches!(*request.method(), Method::GET | Method::HEAD);
     let call = call(service.clone(), live, from, line.asked.clone(), request);
     let called = if is_read {
@@ -103,7 +103,7 @@ struct Answered {
 }
 
 /// Where a request comes from.
-struct From {
+struct Origin {
     peer: Peer,
     /// Who is behind our proxies.
     client: IpAddr,
@@ -112,7 +112,7 @@ struct From {
 }
 
 /// Sees whether the request may be made, and makes the call.
-async fn call(service: Arc<Service>, live: Arc<Live>, from: From, asked: Arc<Asked>, request: Request) -> Answered {
+async fn call(service: Arc<Service>, live: Arc<Live>, from: Origin, asked: Arc<Asked>, request: Request) -> Answered {
     let (head, body) = request.into_parts();
     let mut body = RequestBody::new(body, service.body_idle);
     if let Some(answer) = live.identities.session(&head, from.client).await {
@@ -137,7 +137,7 @@ async fn make(
     caller: Arc<Caller>,
     asked: Arc<Asked>,
     body: &mut RequestBody,
-    from: From,
+    from: Origin,
 ) -> Response {
     let failed = |fault: &dyn Display| {
         let http::Request { method, target, .. } = &asked.request;

@@ -225,11 +225,8 @@ fn each_request_is_a_span_at_the_collector_and_none_is_lost_at_the_end() {
     for text in ["orlop.operation", "team/app", "/v2/team/app/tags/list", "n=7", "service.name", "POST "] {
         assert!(has(text.as_bytes()), "{text}");
     }
-    assert!(has(&hex("0af7651916cd43dd8448eb211c80319c")) && has(&hex("b7ad6b7169203331")));
-}
-
-fn hex(text: &str) -> Vec<u8> {
-    (0..text.len()).step_by(2).map(|i| u8::from_str_radix(&text[i..i + 2], 16).unwrap()).collect()
+    let (trace, parent) = (0x0af7651916cd43dd8448eb211c80319c_u128, 0xb7ad6b7169203331_u64);
+    assert!(has(&trace.to_be_bytes()) && has(&parent.to_be_bytes()));
 }
 
 #[test]

@@ -17,7 +17,9 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use crate::Outcome;
+use crate::client::Connection;
 use crate::floor::Kind;
+use crate::load::percentile;
 use crate::machine::Watch;
 use crate::peers::{Peer, Programs, Server};
 use crate::result::{Line, Sample};
@@ -201,6 +203,25 @@ pub(crate) fn costs<T>(server: &Server, work: impl FnOnce() -> Outcome<T>) -> Ou
     let took = began.elapsed();
     let cpu = process.cpu()?.saturating_sub(before).as_secs_f64();
     Ok((done, Cost { took, cpu, peak: process.peak()?, others: watch.others()? }))
+}
+
+/// Asks for a target so many times, one client, after once that does not count.
+pub(crate) fn one_by_one(server: &Server, target: &str, times: usize) -> Outcome<Sample> {
+    let mut connection = Connection::open(server.address)?;
+    let mut ask = || {
+        let began = Instant::now();
+        connection.exchange("GET", target, "", &[])?.0.expect(&[200])?;
+        Ok(began.elapsed())
+    };
+    ask()?;
+    let (mut took, cost) = costs(server, || (0..times).map(|_| ask()).collect::<Outcome<Vec<_>>>())?;
+    took.sort_unstable();
+    Ok(cost
+        .sample()
+        .with("p50 ms", percentile(&took, 0.5))
+        .with("p99 ms", percentile(&took, 0.99))
+        .with("CPU ms/request", cost.cpu * 1e3 / times as f64)
+        .with("peak MiB", cost.peak / MIB))
 }
 
 /// Does the same on so many threads at once, and fails when one of them does.

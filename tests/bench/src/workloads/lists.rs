@@ -1,16 +1,14 @@
 //! Lists of repositories and of referrers.
 
 use std::path::PathBuf;
-use std::time::Instant;
 
-use super::{Bench, Fresh, MIB, Workload, at_once, costs, stores};
+use super::{Bench, Fresh, Workload, at_once, one_by_one, stores};
 use crate::Outcome;
 use crate::client::{Connection, Way, push_manifest};
 use crate::data::Image;
 use crate::floor::Kind;
-use crate::load::percentile;
 use crate::peers::{Peer, Server};
-use crate::result::{Line, Sample};
+use crate::result::Line;
 
 pub(super) const CATALOG: Workload = Workload {
     name: "catalog",
@@ -67,7 +65,7 @@ fn catalog(bench: &Bench) -> Outcome<Vec<Line>> {
     let describe = |(peer, count, _): &(Peer, usize, PathBuf)| (*peer, format!("of {count}"));
     bench.rounds(&subjects, describe, |(peer, count, directory), _| {
         let server = Server::start(&bench.programs, *peer, directory, Kind::Answer)?;
-        measure(bench, &server, &format!("/v2/_catalog?n=100&last={}", name(count * 9 / 10)))
+        one_by_one(&server, &format!("/v2/_catalog?n=100&last={}", name(count * 9 / 10)), bench.amount(50, 5))
     })
 }
 
@@ -91,7 +89,7 @@ fn referrers(bench: &Bench) -> Outcome<Vec<Line>> {
     bench.rounds(
         &servers,
         |fresh| (fresh.server().peer, String::new()),
-        |fresh, _| measure(bench, fresh.server(), &target),
+        |fresh, _| one_by_one(fresh.server(), &target, bench.amount(50, 5)),
     )
 }
 
@@ -112,25 +110,4 @@ fn refer(connection: &mut Connection, image: &Image, number: usize) -> Outcome<(
     });
     let manifest = manifest.to_string().into_bytes();
     push_manifest(connection, "bench/referrers", &crate::data::digest(&manifest), &manifest)
-}
-
-/// Asks for a list some times, one client.
-fn measure(bench: &Bench, server: &Server, target: &str) -> Outcome<Sample> {
-    let times = bench.amount(50, 5);
-    let mut connection = Connection::open(server.address)?;
-    let (mut took, cost) = costs(server, || {
-        let ask = |_| {
-            let began = Instant::now();
-            connection.exchange("GET", target, "", &[])?.0.expect(&[200])?;
-            Ok(began.elapsed())
-        };
-        (0..times).map(ask).collect::<Outcome<Vec<_>>>()
-    })?;
-    took.sort_unstable();
-    Ok(cost
-        .sample()
-        .with("p50 ms", percentile(&took, 0.5))
-        .with("p99 ms", percentile(&took, 0.99))
-        .with("CPU ms/request", cost.cpu * 1e3 / f64::from(times))
-        .with("peak MiB", cost.peak / MIB))
 }

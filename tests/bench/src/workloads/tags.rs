@@ -1,12 +1,8 @@
 //! Lists of tags: whole, the first page, a page far behind.
 
-use std::time::Instant;
-
-use super::{Bench, MIB, Workload, costs, stores};
+use super::{Bench, Workload, one_by_one, stores};
 use crate::Outcome;
-use crate::client::Connection;
 use crate::floor::Kind;
-use crate::load::percentile;
 use crate::peers::{Peer, Server};
 use crate::result::Line;
 
@@ -29,13 +25,6 @@ pub(super) fn tag(number: usize) -> String {
 /// A store of Orlop with so many manifests, each with its tag.
 pub(super) fn store(bench: &Bench, count: usize) -> Outcome<std::path::PathBuf> {
     stores::orlop(bench, &format!("orlop-{count}"), count, |number| (REPOSITORY.into(), tag(number)))
-}
-
-struct Subject {
-    server: Server,
-    count: usize,
-    what: &'static str,
-    target: String,
 }
 
 fn pages(bench: &Bench) -> Outcome<Vec<Line>> {
@@ -70,32 +59,9 @@ fn pages(bench: &Bench) -> Outcome<Vec<Line>> {
         |(peer, count, what, ..)| (*peer, format!("{what} of {count}")),
         |(peer, count, what, directory, target), _| {
             let server = Server::start(&bench.programs, *peer, directory, Kind::Answer)?;
-            let subject = Subject { server, count: *count, what, target: target.clone() };
             // What takes long need not be asked often.
-            let times = if subject.what == "whole" && subject.count > 1000
-                || subject.count >= 100_000 && *peer != Peer::Orlop
-            {
-                times.min(5)
-            } else {
-                times
-            };
-            let mut connection = Connection::open(subject.server.address)?;
-            connection.exchange("GET", &subject.target, "", &[])?.0.expect(&[200])?;
-            let (mut took, cost) = costs(&subject.server, || {
-                let ask = |_| {
-                    let began = Instant::now();
-                    connection.exchange("GET", &subject.target, "", &[])?.0.expect(&[200])?;
-                    Ok(began.elapsed())
-                };
-                (0..times).map(ask).collect::<Outcome<Vec<_>>>()
-            })?;
-            took.sort_unstable();
-            Ok(cost
-                .sample()
-                .with("p50 ms", percentile(&took, 0.5))
-                .with("p99 ms", percentile(&took, 0.99))
-                .with("CPU ms/request", cost.cpu * 1e3 / times as f64)
-                .with("peak MiB", cost.peak / MIB))
+            let long = *what == "whole" && *count > 1000 || *count >= 100_000 && *peer != Peer::Orlop;
+            one_by_one(&server, target, if long { times.min(5) } else { times })
         },
     )
 }
