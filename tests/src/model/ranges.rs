@@ -73,7 +73,8 @@ pub(super) fn condition(headers: &Headers, current: Option<&str>) -> Condition {
     let names = |field: &str| {
         let mut tags = field.split(',').map(str::trim);
         tags.any(|tag| {
-            current.is_some_and(|current| tag == "*" || tag.trim_start_matches("W/").trim_matches('"') == current)
+            current
+                .is_some_and(|current| tag == "*" || tag.strip_prefix("W/").unwrap_or(tag).trim_matches('"') == current)
         })
     };
     let given = |name: &str| headers.get(name).is_some();
