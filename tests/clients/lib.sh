@@ -31,6 +31,9 @@ skip() {
   exit 77
 }
 
+# For what a reader must not miss though all went well; `run` shows it.
+note() { echo "NOTE: $*" >&2; }
+
 # expect WHAT WANTED GOT: both must be equal.
 expect() {
   [[ $3 == "$2" ]] || fail "$1: expected '$2', got '$3'"
