@@ -127,6 +127,11 @@ async fn answer(State(behind): State<Arc<Behind>>, request: Request<Body>) -> Re
     let body = to_bytes(body, 64 << 20).await.unwrap_or_default();
     let authorization = head.headers.get("authorization").and_then(|value| value.to_str().ok());
     let allowed = authorization == Some(CREDENTIALS);
+    // Some registries want to be told also that there is no body (RFC 9110, 8.6).
+    let told = ["content-length", "transfer-encoding"].iter().any(|name| head.headers.contains_key(*name));
+    if !told && [Method::POST, Method::PUT, Method::PATCH].contains(&head.method) {
+        return plain(411, &[], "");
+    }
     match behind.door {
         Door::NoRegistry => return plain(404, &[], "a page that is not there"),
         Door::Basic if !allowed => return refuse("Basic realm=\"here\""),

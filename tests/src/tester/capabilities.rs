@@ -137,10 +137,14 @@ pub async fn learn(lab: &Lab) -> Result<Capabilities, Stop> {
     let put = lab.put(&format!("{}?tag=by-parameter", tagged.digest()), &tagged);
     can.tag_parameters = lab.send(put).await.is_ok_and(|answer| answer.header("OCI-Tag").is_some());
 
+    let tagged_once = Image::oci(&lab.word());
+    lab.push("by-digest", &tagged_once).await?;
+
     // Last, as it takes things away. A registry that deletes nothing refuses to delete what is not there, too.
     let gone = lab.delete(lab.manifest("probe")).await?;
     can.delete_tag = gone.is_success() || !declined(gone.status);
-    let gone = lab.delete(lab.manifest(&image.digest())).await?;
+    // Not the same one: some registries keep no manifest without a tag.
+    let gone = lab.delete(lab.manifest(&tagged_once.digest())).await?;
     can.delete_manifest = gone.is_success() || !declined(gone.status);
     let unused = lab.push_blob(lab.word()).await?;
     let gone = lab.delete(lab.blob(&unused)).await?;

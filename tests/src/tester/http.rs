@@ -102,8 +102,11 @@ impl Http {
         if let (Some(authorization), true) = (authorization, url.starts_with(&self.base)) {
             request = request.header("Authorization", authorization);
         }
-        if let Payload::Cut(_, promised) = &exchange.body {
-            request = request.header("Content-Length", *promised);
+        match &exchange.body {
+            Payload::Cut(_, promised) => request = request.header("Content-Length", *promised),
+            // hyper says nothing of a body without bytes; RFC 9110, 8.6, wants it said, and some registries need it.
+            Payload::Whole(bytes) if bytes.is_empty() => request = request.header("Content-Length", 0),
+            _ => {}
         }
         let request = request.body(body).map_err(|error| Unreachable::Dropped(error.to_string()))?;
         let cut = matches!(exchange.body, Payload::Cut(..));

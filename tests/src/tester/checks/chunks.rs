@@ -72,6 +72,10 @@ async fn a_chunk_tells_how_far_it_is(lab: &Lab) -> Verdict {
     let answer = lab.patch(&session, first.clone(), Some(&range(0, &first))).await?;
     answer.must(&[202], "the first chunk begins at 0")?.location("the session, for the next chunk")?;
     answer.must_have("Range", &range(0, &first), "what has been received")?;
+    let second = chunk(lab);
+    let answer = lab.patch(&newest(&answer, &session), second.clone(), Some(&range(first.len(), &second))).await?;
+    answer.must(&[202], "the second chunk begins where the first ends")?;
+    answer.must_have("Range", &range(0, &(first + &second)), "what has been received, of both")?;
     Ok(())
 }
 
