@@ -3,10 +3,10 @@
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::path::Path;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
-use orlop::{Host, Options, RequestBody};
+use orlop::{Host, OpenError, Options, RequestBody};
 use orlop_conformance::system::Call;
 use orlop_core::effect::Load;
 use orlop_core::step::start;
@@ -144,7 +144,16 @@ impl InProcess {
     pub(crate) fn open(data: &Path) -> Result<Self, String> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|e| e.to_string())?;
         let options = Options { cache: 1 << 20, keep_free: 0, ..Options::default() };
-        let host = Host::open(data, &options).map_err(|error| format!("the store does not open: {error}"))?;
+        let began = Instant::now();
+        let host = loop {
+            match Host::open(data, &options) {
+                Ok(host) => break host,
+                // A program that another test starts holds the lock of whoever had the directory open in this process,
+                // from its fork until its exec.
+                Err(OpenError::InUse(_)) if began.elapsed() < PATIENCE => std::thread::sleep(Duration::from_millis(1)),
+                Err(error) => return Err(format!("the store does not open: {error}")),
+            }
+        };
         Ok(Self { runtime, host, registry: Registry::new(Config::default()), random: Random::new(1) })
     }
 
