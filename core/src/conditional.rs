@@ -2,7 +2,7 @@
 //! (RFC 9110, section 13; SPEC A7, C11, J8).
 
 use alloc::format;
-use alloc::string::String;
+use alloc::string::{String, ToString};
 
 use crate::digest::Digest;
 use crate::http::Headers;
@@ -20,7 +20,7 @@ pub(crate) enum Condition {
 
 /// The entity tag of what has this digest.
 pub(crate) fn etag(digest: &Digest) -> String {
-    format!("\"{digest}\"")
+    ["\"", &digest.to_string(), "\""].concat()
 }
 
 /// Evaluates the conditions of a `GET` or `HEAD` (and, where `NotModified` counts as a failure, of a `PUT`) on

@@ -4,6 +4,7 @@ use alloc::string::{String, ToString};
 use core::fmt;
 use core::str::FromStr;
 
+use serde::de::Visitor;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// A registered digest algorithm. SHA-256 is a MUST, SHA-512 a MAY that the official suite counts (SPEC B7).
@@ -122,15 +123,18 @@ impl FromStr for Digest {
 impl fmt::Display for Digest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         const DIGITS: &[u8; 16] = b"0123456789abcdef";
-        let mut buffer = [0; 128];
-        for (digits, byte) in buffer.chunks_exact_mut(2).zip(self.hash()) {
+        // The whole in one piece: digests are written into keys and header fields all the time.
+        let mut text = [0; 7 + 128];
+        let name = self.algorithm.name().as_bytes();
+        text[..name.len()].copy_from_slice(name);
+        text[name.len()] = b':';
+        let encoded = text[name.len() + 1..].chunks_exact_mut(2);
+        for (digits, byte) in encoded.zip(self.hash()) {
             digits.copy_from_slice(&[DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]]);
         }
-        // Hex is ASCII, so this cannot fail.
-        let encoded = core::str::from_utf8(&buffer[..2 * self.algorithm.size()]).map_err(|_| fmt::Error)?;
-        f.write_str(self.algorithm.name())?;
-        f.write_str(":")?;
-        f.write_str(encoded)
+        let length = name.len() + 1 + 2 * self.algorithm.size();
+        // All of it is ASCII, so this cannot fail.
+        f.write_str(core::str::from_utf8(&text[..length]).map_err(|_| fmt::Error)?)
     }
 }
 
@@ -159,7 +163,22 @@ impl Serialize for Digest {
 
 impl<'de> Deserialize<'de> for Digest {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
+        deserializer.deserialize_str(Text)
+    }
+}
+
+/// Reads a digest where it stands, without a copy of its text.
+struct Text;
+
+impl Visitor<'_> for Text {
+    type Value = Digest;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a digest")
+    }
+
+    fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Digest, E> {
+        text.parse().map_err(E::custom)
     }
 }
 

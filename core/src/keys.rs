@@ -21,9 +21,8 @@
 //! A repository name holds neither `:` nor `@`, a tag and a digest no `/`: every key reads in one way, and no
 //! prefix of one repository is a prefix of another's.
 
-use alloc::format;
 use alloc::string::String;
-use core::fmt;
+use core::fmt::{self, Write as _};
 
 use uuid::Uuid;
 
@@ -71,12 +70,23 @@ impl Prefix {
     /// The place where `rest` stands or would stand among the keys of this prefix. It need not be a valid
     /// name: it is only compared (SPEC N7).
     pub(crate) fn at(&self, rest: &str) -> Key {
-        Key(format!("{}{rest}", self.0))
+        Key(text(format_args!("{}{rest}", self.0)))
     }
 }
 
+/// How many bytes most keys have at most: a short prefix, a repository and a SHA-256.
+const USUAL: usize = 128;
+
+/// The text of a key, made without growing it piece by piece.
+fn text(parts: fmt::Arguments<'_>) -> String {
+    let mut text = String::with_capacity(USUAL);
+    // A string takes everything.
+    let _ = text.write_fmt(parts);
+    text
+}
+
 pub(crate) fn repository(repository: &Repository) -> Key {
-    Key(format!("repo/{repository}"))
+    Key(text(format_args!("repo/{repository}")))
 }
 
 pub(crate) fn repositories() -> Prefix {
@@ -84,79 +94,79 @@ pub(crate) fn repositories() -> Prefix {
 }
 
 pub(crate) fn tag(repository: &Repository, tag: &Tag) -> Key {
-    Key(format!("tag/{repository}:{tag}"))
+    Key(text(format_args!("tag/{repository}:{tag}")))
 }
 
 pub(crate) fn tags(repository: &Repository) -> Prefix {
-    Prefix(format!("tag/{repository}:"))
+    Prefix(text(format_args!("tag/{repository}:")))
 }
 
 pub(crate) fn platforms(repository: &Repository, tag: &Tag) -> Key {
-    Key(format!("platforms/{repository}:{tag}"))
+    Key(text(format_args!("platforms/{repository}:{tag}")))
 }
 
 pub(crate) fn tagged(repository: &Repository, manifest: &Digest, tag: &Tag) -> Key {
-    Key(format!("tagged/{repository}@{manifest}/{tag}"))
+    Key(text(format_args!("tagged/{repository}@{manifest}/{tag}")))
 }
 
 pub(crate) fn tagged_with(repository: &Repository, manifest: &Digest) -> Prefix {
-    Prefix(format!("tagged/{repository}@{manifest}/"))
+    Prefix(text(format_args!("tagged/{repository}@{manifest}/")))
 }
 
 pub(crate) fn left(repository: &Repository, target: &Digest) -> Key {
-    Key(format!("left/{repository}@{target}"))
+    Key(text(format_args!("left/{repository}@{target}")))
 }
 
 pub(crate) fn lefts(repository: &Repository) -> Prefix {
-    Prefix(format!("left/{repository}@"))
+    Prefix(text(format_args!("left/{repository}@")))
 }
 
 pub(crate) fn manifest(repository: &Repository, manifest: &Digest) -> Key {
-    Key(format!("manifest/{repository}@{manifest}"))
+    Key(text(format_args!("manifest/{repository}@{manifest}")))
 }
 
 pub(crate) fn manifests(repository: &Repository) -> Prefix {
-    Prefix(format!("manifest/{repository}@"))
+    Prefix(text(format_args!("manifest/{repository}@")))
 }
 
 pub(crate) fn payload(repository: &Repository, manifest: &Digest) -> Key {
-    Key(format!("payload/{repository}@{manifest}"))
+    Key(text(format_args!("payload/{repository}@{manifest}")))
 }
 
 pub(crate) fn referrer(repository: &Repository, subject: &Digest, manifest: &Digest) -> Key {
-    Key(format!("referrer/{repository}@{subject}/{manifest}"))
+    Key(text(format_args!("referrer/{repository}@{subject}/{manifest}")))
 }
 
 pub(crate) fn referrers(repository: &Repository, subject: &Digest) -> Prefix {
-    Prefix(format!("referrer/{repository}@{subject}/"))
+    Prefix(text(format_args!("referrer/{repository}@{subject}/")))
 }
 
 pub(crate) fn link(repository: &Repository, blob: &Digest) -> Key {
-    Key(format!("link/{repository}@{blob}"))
+    Key(text(format_args!("link/{repository}@{blob}")))
 }
 
 pub(crate) fn links(repository: &Repository) -> Prefix {
-    Prefix(format!("link/{repository}@"))
+    Prefix(text(format_args!("link/{repository}@")))
 }
 
 pub(crate) fn holder(blob: &Digest, repository: &Repository) -> Key {
-    Key(format!("holder/{blob}/{repository}"))
+    Key(text(format_args!("holder/{blob}/{repository}")))
 }
 
 pub(crate) fn holders(blob: &Digest) -> Prefix {
-    Prefix(format!("holder/{blob}/"))
+    Prefix(text(format_args!("holder/{blob}/")))
 }
 
 pub(crate) fn used(repository: &Repository, target: &Digest, manifest: &Digest) -> Key {
-    Key(format!("use/{repository}@{target}/{manifest}"))
+    Key(text(format_args!("use/{repository}@{target}/{manifest}")))
 }
 
 pub(crate) fn users(repository: &Repository, target: &Digest) -> Prefix {
-    Prefix(format!("use/{repository}@{target}/"))
+    Prefix(text(format_args!("use/{repository}@{target}/")))
 }
 
 pub(crate) fn blob(blob: &Digest) -> Key {
-    Key(format!("blob/{blob}"))
+    Key(text(format_args!("blob/{blob}")))
 }
 
 pub(crate) fn blobs() -> Prefix {
@@ -164,16 +174,16 @@ pub(crate) fn blobs() -> Prefix {
 }
 
 pub(crate) fn upload(id: &Uuid) -> Key {
-    Key(format!("upload/{id}"))
+    Key(text(format_args!("upload/{id}")))
 }
 
 /// In the order in which they happened, as far as clocks tell: the time has 14 digits of milliseconds.
 pub(crate) fn event(listener: &str, ambient: &Ambient) -> Key {
-    Key(format!("event/{listener}/{:014}-{}", ambient.now.0, ambient.nonce))
+    Key(text(format_args!("event/{listener}/{:014}-{}", ambient.now.0, ambient.nonce)))
 }
 
 pub(crate) fn events(listener: &str) -> Prefix {
-    Prefix(format!("event/{listener}/"))
+    Prefix(text(format_args!("event/{listener}/")))
 }
 
 pub(crate) fn uploads() -> Prefix {
@@ -181,11 +191,11 @@ pub(crate) fn uploads() -> Prefix {
 }
 
 pub(crate) fn part(part: &PartId) -> Key {
-    Key(format!("part/{}/{}", part.upload, part.nonce))
+    Key(text(format_args!("part/{}/{}", part.upload, part.nonce)))
 }
 
 pub(crate) fn parts(upload: &Uuid) -> Prefix {
-    Prefix(format!("part/{upload}/"))
+    Prefix(text(format_args!("part/{upload}/")))
 }
 
 impl fmt::Debug for Key {

@@ -73,9 +73,16 @@ impl Target {
             Some(rest) => rest.strip_prefix('/').ok_or(Error::NoSuchEndpoint)?,
             None => return Err(Error::NoSuchEndpoint),
         };
-        let segments: Vec<Cow<'_, str>> = rest.split('/').map(decode).collect();
-        let segments: Vec<&str> = segments.iter().map(AsRef::as_ref).collect();
-        match segments.as_slice() {
+        if rest.contains('%') {
+            let segments: Vec<Cow<'_, str>> = rest.split('/').map(decode).collect();
+            return Self::named(&segments.iter().map(AsRef::as_ref).collect::<Vec<_>>());
+        }
+        Self::named(&rest.split('/').collect::<Vec<_>>())
+    }
+
+    /// Reads the segments of a path behind `/v2/`, decoded.
+    fn named(segments: &[&str]) -> Result<Self, Error> {
+        match segments {
             ["_catalog"] => Ok(Self::Catalog),
             [name @ .., "tags", "list"] if !name.is_empty() => Ok(Self::Tags(repository(name)?)),
             [name @ .., "manifests", reference] if !name.is_empty() => {

@@ -80,14 +80,13 @@ impl AccessLine {
         if let Ok(id) = HeaderValue::from_str(&self.id) {
             response.headers_mut().insert("x-request-id", id);
         }
-        let operation = Operation::of(&self.asked);
-        self.audit(&operation, status);
-        let logged = |body| LoggedBody { body, status, sent: 0, whole: false, line: self, operation, _taken: taken };
+        self.audit(&Operation::of(&self.asked), status);
+        let logged = |body| LoggedBody { body, status, sent: 0, whole: false, line: self, _taken: taken };
         response.map(|body| Body::new(logged(body)))
     }
 
     /// What was changed, and what was not because it is not allowed.
-    fn audit(&self, operation: &Operation, status: u16) {
+    fn audit(&self, operation: &Operation<'_>, status: u16) {
         if !operation.changes() || !matches!(status, 200..300 | 401 | 403) {
             return;
         }
@@ -98,7 +97,7 @@ impl AccessLine {
             user = self.caller,
             client = %self.client,
             operation = name,
-            repository = repository.as_ref().map_or("", |name| name.as_str()),
+            repository = repository.map_or("", |name| name.as_str()),
             reference = reference.as_deref().unwrap_or_default(),
             status,
             "audit"
@@ -113,7 +112,6 @@ struct LoggedBody {
     sent: u64,
     whole: bool,
     line: AccessLine,
-    operation: Operation,
     _taken: Taken,
 }
 
@@ -144,7 +142,8 @@ impl http_body::Body for LoggedBody {
 impl Drop for LoggedBody {
     fn drop(&mut self) {
         let trace = self.line.trace.take();
-        let (line, operation) = (&self.line, &self.operation);
+        let line = &self.line;
+        let operation = Operation::of(&line.asked);
         let (method, target) = (line.method.as_str(), line.asked.request.target.as_str());
         let agent = line.agent.as_ref().map_or("".into(), |agent| String::from_utf8_lossy(agent.as_bytes()));
         let seconds = line.began.elapsed().as_secs_f64();
@@ -175,7 +174,7 @@ impl Drop for LoggedBody {
                 id: &line.id,
                 client: line.client,
                 agent: &agent,
-                repository: operation.repository.as_ref().map_or("", |name| name.as_str()),
+                repository: operation.repository.map_or("", |name| name.as_str()),
                 status: self.status,
                 sent: self.sent,
                 whole,
@@ -189,11 +188,13 @@ fn described(request: &Request) -> http::Request {
     let read = request.headers().iter().filter_map(|(name, value)| {
         // Compared, which is faster than to hash each name in order to look it up.
         let name = http::HEADERS_READ.into_iter().find(|read| *read == name.as_str())?;
-        Some((name, String::from_utf8_lossy(value.as_bytes()).into_owned()))
+        let value =
+            value.to_str().map_or_else(|_| String::from_utf8_lossy(value.as_bytes()).into_owned(), String::from);
+        Some((name, value))
     });
     http::Request {
         method: http::Method::named(request.method().as_str()),
-        target: request.uri().path_and_query().map_or_else(String::new, ToString::to_string),
+        target: request.uri().path_and_query().map_or_else(String::new, |target| target.as_str().into()),
         headers: read.collect(),
         length: request.body().size_hint().exact(),
     }

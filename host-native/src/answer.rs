@@ -11,7 +11,7 @@ use std::time::{Duration, SystemTime};
 
 use axum::body::Body;
 use axum::extract::{Request, State};
-use axum::http::{HeaderValue, Method, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::response::Response;
 use orlop_core::error::Code;
 use orlop_core::{Ambient, Asked, Caller, Registry, Timestamp, http};
@@ -182,10 +182,12 @@ fn with_body(response: http::Response, opened: Option<(Opened, Option<Outbox>)>)
         (http::Body::Empty | http::Body::Content { .. }, _) => Body::empty(),
     };
     let mut made = Response::new(body);
+    // With room for what the host adds.
+    *made.headers_mut() = HeaderMap::with_capacity(response.headers.len() + 4);
     *made.status_mut() = StatusCode::from_u16(response.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     for (name, value) in response.headers {
         // What a client sent comes back in some fields, but never a byte that does not belong into one.
-        if let Ok(value) = HeaderValue::from_str(&value) {
+        if let Ok(value) = HeaderValue::try_from(value) {
             made.headers_mut().append(header::HeaderName::from_bytes(name.as_bytes()).expect("a name of ours"), value);
         }
     }

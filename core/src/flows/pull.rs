@@ -33,9 +33,8 @@ impl Call {
         match reference {
             Reference::Digest(digest) => self.stored(name, digest, request, None).await?.ok_or_else(unknown),
             Reference::Tag(tag) => {
-                let accept = Accept::read(&request.headers);
                 for _ in 0..ATTEMPTS {
-                    let (digest, choice) = self.resolve(name, tag, &accept).await?.ok_or_else(unknown)?;
+                    let (digest, choice) = self.resolve(name, tag, request).await?.ok_or_else(unknown)?;
                     // A tag names a manifest that is there, unless it was deleted between the two looks.
                     if let Some(response) = self.stored(name, &digest, request, Some(tag)).await? {
                         return Ok(if choice { response.with("Vary", "Accept") } else { response });
@@ -46,18 +45,19 @@ impl Call {
         }
     }
 
-    /// What a tag names for a client that accepts this, and whether another client may get something else.
-    async fn resolve(&self, name: &Repository, tag: &Tag, accept: &Accept) -> Result<Option<(Digest, bool)>, Error> {
+    /// What a tag names for who asks so, and whether another client may get something else.
+    async fn resolve(&self, name: &Repository, tag: &Tag, request: &Request) -> Result<Option<(Digest, bool)>, Error> {
         let (tag_key, platforms_key) = (keys::tag(name, tag), keys::platforms(name, tag));
         let [tag, platforms] = self.get([tag_key.clone(), platforms_key.clone()]).await?;
         let Some(tag) = tag else { return Ok(None) };
         let tag: TagRecord = record::decode(&tag_key, &tag)?;
         let Some(platforms) = platforms else { return Ok(Some((tag.digest, false))) };
         let platforms: PlatformsRecord = record::decode(&platforms_key, &platforms)?;
+        let accept = Accept::read(&request.headers);
         let assembled = platforms.list == Some(tag.digest);
         let digest = match platforms.list {
             Some(list) if accept.only_lists() => list,
-            _ if assembled && accept.only_manifests() => platforms.plain(accept).unwrap_or(tag.digest),
+            _ if assembled && accept.only_manifests() => platforms.plain(&accept).unwrap_or(tag.digest),
             _ => tag.digest,
         };
         Ok(Some((digest, true)))
