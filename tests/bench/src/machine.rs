@@ -56,5 +56,6 @@ pub(crate) fn described() -> String {
     let memory = after(&read("/proc/meminfo"), "MemTotal");
     let gib = memory.split(' ').next().and_then(|kib| kib.parse::<f64>().ok()).unwrap_or_default() / 1024.0 / 1024.0;
     let kernel = read("/proc/sys/kernel/osrelease");
-    format!("{} × {model}, {gib:.0} GiB, Linux {}", processors(), kernel.trim())
+    let tcp = read("/proc/sys/net/ipv4/tcp_congestion_control");
+    format!("{} × {model}, {gib:.0} GiB, Linux {}, TCP {}", processors(), kernel.trim(), tcp.trim())
 }

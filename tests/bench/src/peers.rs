@@ -70,12 +70,14 @@ pub(crate) struct Programs {
     found: Vec<(Peer, PathBuf)>,
     /// Those that could not be had, and why.
     pub(crate) missing: Vec<(Peer, String)>,
+    /// The load generator of zot.
+    pub(crate) zb: PathBuf,
 }
 
 impl Programs {
     /// Looks for all of them. `tools` is where tests/peers/install puts what it builds.
     pub(crate) fn find(orlop: &Path, tools: &Path) -> Outcome<Self> {
-        let mut programs = Self { found: Vec::new(), missing: Vec::new() };
+        let mut programs = Self { found: Vec::new(), missing: Vec::new(), zb: tools.join("bin/zb") };
         for peer in Peer::ALL {
             let candidates = match peer {
                 Peer::Orlop => vec![orlop.to_owned()],
@@ -256,7 +258,7 @@ fn command(
             command.args(["--disk", &text(&data.join("data"))]);
         }
         Peer::Olareg => {
-            command.args(["serve", "--host", "127.0.0.1", "--port", &address.port().to_string()]);
+            command.args(["serve", "--addr", "127.0.0.1", "--port", &address.port().to_string()]);
             command.args(["--store-type", "dir", "--dir", &text(&data.join("data"))]);
         }
         Peer::Zot => {

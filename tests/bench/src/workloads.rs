@@ -12,6 +12,7 @@ mod small;
 mod stores;
 mod tags;
 mod trace;
+mod zb;
 
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -64,6 +65,7 @@ pub(crate) const ALL: &[Workload] = &[
     memory::PUSHES,
     memory::MILLION,
     growth::GROWTH,
+    zb::ZB,
     instructions::INSTRUCTIONS,
 ];
 
