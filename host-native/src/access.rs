@@ -81,8 +81,10 @@ impl AccessLine {
             response.headers_mut().insert("x-request-id", id);
         }
         self.audit(&Operation::of(&self.asked), status);
+        let is_head = self.method == axum::http::Method::HEAD;
         let logged = |body| LoggedBody { body, status, sent: 0, whole: false, line: self, _taken: taken };
-        response.map(|body| Body::new(logged(body)))
+        // RFC 9110, 9.3.2: the answer to HEAD has no body, whatever its fields say of one.
+        response.map(|body| Body::new(logged(if is_head { Body::empty() } else { body })))
     }
 
     /// What was changed, and what was not because it is not allowed.

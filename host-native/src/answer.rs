@@ -10,7 +10,7 @@ use std::task::Poll;
 use std::time::{Duration, SystemTime};
 
 use axum::body::Body;
-use axum::extract::{Request, State};
+use axum::extract::Request;
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::response::Response;
 use orlop_core::error::Code;
@@ -46,9 +46,8 @@ pub(crate) struct Service {
 }
 
 /// Answers a request.
-pub(crate) async fn answer(State(service): State<Arc<Service>>, request: Request) -> Response {
+pub(crate) async fn answer(service: Arc<Service>, peer: Peer, request: Request) -> Response {
     let live = service.current.get();
-    let peer = request.extensions().get::<Peer>().cloned().unwrap_or_else(Peer::nobody);
     let mut line = AccessLine::begin(&request, &peer, &live);
     let Ok(permit) = service.room.clone().try_acquire_owned() else {
         let busy = refusal(429, Code::TooManyRequests, "the registry is busy; come again");
@@ -248,7 +247,7 @@ mod tests {
         let digest = orlop_core::digest::Algorithm::Sha256.digest(b"");
         let ask = async |method: &str, target: &str, body: Body| {
             let request = Request::builder().method(method).uri(target).body(body).unwrap();
-            answer(State(service.clone()), request).await.status().as_u16()
+            answer(service.clone(), Peer::nobody(), request).await.status().as_u16()
         };
         let target = format!("/v2/a/blobs/uploads/?digest={digest}");
         assert_eq!(ask("POST", &target, Body::new(Panicking)).await, 500);

@@ -4,12 +4,9 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
-use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
-use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::sync::Mutex;
@@ -20,6 +17,7 @@ use crate::connection::Connection;
 use crate::limits::Limits;
 use crate::metrics::metrics;
 use crate::sendfile::Outbox;
+use crate::site::Site;
 
 /// How much of a connection is buffered in each direction. Larger buffers make large bodies faster and cost memory
 /// for each connection that is busy.
@@ -45,6 +43,7 @@ pub(crate) struct Peer {
 
 impl Peer {
     /// Nobody: a request that came by no connection.
+    #[cfg(test)]
     pub(crate) fn nobody() -> Self {
         Self::plain(([127, 0, 0, 1], 0).into())
     }
@@ -73,7 +72,7 @@ impl Drop for Counted {
 
 /// The connections of a server.
 pub(crate) struct Connections {
-    router: Router,
+    site: Site,
     http1: http1::Builder,
     http2: http2::Builder<TokioExecutor>,
     body_idle: Duration,
@@ -83,7 +82,7 @@ pub(crate) struct Connections {
 }
 
 impl Connections {
-    pub(crate) fn new(router: Router, limits: &Limits) -> Self {
+    pub(crate) fn new(site: Site, limits: &Limits) -> Self {
         let mut http1 = http1::Builder::new();
         http1
             .timer(TokioTimer::new())
@@ -102,7 +101,7 @@ impl Connections {
             .keep_alive_interval(limits.head_timeout)
             .keep_alive_timeout(limits.head_timeout);
         let (running, cut) = (Mutex::new(Some(GracefulShutdown::new())), CancellationToken::new());
-        Self { router, http1, http2, body_idle: limits.body_idle, running, cut }
+        Self { site, http1, http2, body_idle: limits.body_idle, running, cut }
     }
 
     /// A connection that gives up on a client that takes nothing.
@@ -116,11 +115,8 @@ impl Connections {
         C: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         let _counted = Counted::new();
-        let (router, address) = (self.router.clone(), peer.address);
-        let service = hyper::service::service_fn(move |mut request: hyper::Request<Incoming>| {
-            request.extensions_mut().insert(peer.clone());
-            hyper::service::Service::call(&TowerToHyperService::new(router.clone()), request)
-        });
+        let (site, address) = (self.site.clone(), peer.address);
+        let service = hyper::service::service_fn(move |request| site.clone().answer(request, peer.clone()));
         let connection = TokioIo::new(connection);
         let serving = async {
             let running = self.running.lock().await;

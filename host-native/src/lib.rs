@@ -61,6 +61,7 @@ pub mod run;
 mod sendfile;
 pub mod serve;
 pub mod shares;
+mod site;
 mod space;
 pub mod start;
 mod stream;

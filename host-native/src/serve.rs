@@ -5,22 +5,20 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
-use axum::http::HeaderMap;
-use axum::routing::get;
 use orlop_core::Registry;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 use tokio_util::task::TaskTracker;
 
-use crate::answer::{Service, answer};
+use crate::answer::Service;
 use crate::crowd::{Crowd, Slot, network_of};
 use crate::http::{Connections, Peer};
 use crate::limits::Limits;
 use crate::live::{Current, Live};
 use crate::playground::File;
 use crate::run::Host;
+use crate::site::Site;
 use crate::tls::{self, Tls};
 
 /// How long to wait when no connection can be accepted, for want of file descriptors mostly.
@@ -67,12 +65,11 @@ pub async fn serve_doors(
         body_idle: limits.body_idle,
         calls: calls.clone(),
     });
-    let router = router(files).with_state(service);
     let server = Arc::new(Server {
         current,
         clients: Crowd::default(),
         most_of_one: limits.client_connections,
-        connections: Connections::new(router, limits),
+        connections: Connections::new(Site::new(service, files), limits),
         room: Arc::new(Semaphore::new(limits.connections)),
         handshake: limits.head_timeout,
     });
@@ -88,18 +85,6 @@ pub async fn serve_doors(
     if timeout(LAST_CALLS, calls.wait()).await.is_err() {
         tracing::warn!(calls = calls.len(), "calls that do not end are given up");
     }
-}
-
-fn router(files: &'static [File]) -> Router<Arc<Service>> {
-    let mut router = Router::new();
-    for file in files {
-        for path in file.paths() {
-            // Files are there to be read; what else is asked at their places, the registry refuses.
-            let read = get(move |headers: HeaderMap| async move { file.answer(&headers) });
-            router = router.route(path, read.fallback(answer));
-        }
-    }
-    router.fallback(answer)
 }
 
 struct Server {
