@@ -33,6 +33,7 @@ use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use rustix::io::Errno;
+use rustix::net::sockopt::set_tcp_cork;
 use rustix::net::{SendAncillaryBuffer, SendFlags, sendmsg};
 use tokio::io::{AsyncWrite, Interest};
 use tokio::net::TcpStream;
@@ -41,7 +42,7 @@ use crate::files::Opened;
 
 /// How many bytes one stand-in can stand for: enough that the work around it does not count, few enough that a client
 /// which takes them as fast as they come does not hold its thread for long.
-pub(crate) const MOST: usize = 1 << 20;
+pub(crate) const MOST: usize = 2 << 20;
 
 /// How many bytes are read at once where the kernel cannot send from a file.
 const READ: usize = 64 << 10;
@@ -61,6 +62,9 @@ struct Waiting {
     pieces: VecDeque<Piece>,
     /// How many there have been.
     made: usize,
+    /// Whether the kernel holds back what does not fill a packet: from the first piece of a body to its last byte.
+    /// Left to itself it sends a fifth more packets, each of which costs the same.
+    corked: bool,
 }
 
 struct Piece {
@@ -69,6 +73,8 @@ struct Piece {
     range: Range<u64>,
     /// Where in the array the bytes begin that stand in for it.
     place: usize,
+    /// Whether more of the same body follows.
+    more: bool,
 }
 
 impl fmt::Debug for Outbox {
@@ -78,12 +84,13 @@ impl fmt::Debug for Outbox {
 }
 
 impl Outbox {
-    /// Bytes that stand in for this range of a content, which has [`MOST`] bytes at most and is not empty.
+    /// Bytes that stand in for this range of a content, which has [`MOST`] bytes at most and is not empty. `more` says
+    /// whether more of the same body follows.
     ///
     /// # Errors
     ///
     /// When the range is longer than that.
-    pub(crate) fn stand_in(&self, content: &Arc<Opened>, range: Range<u64>) -> io::Result<Bytes> {
+    pub(crate) fn stand_in(&self, content: &Arc<Opened>, range: Range<u64>, more: bool) -> io::Result<Bytes> {
         let length = usize::try_from(range.end - range.start).unwrap_or(usize::MAX);
         if length > MOST {
             return Err(io::Error::other("a piece that is too long to be sent"));
@@ -91,7 +98,7 @@ impl Outbox {
         let mut waiting = self.waiting();
         let place = waiting.made % PLACES;
         waiting.made = waiting.made.wrapping_add(1);
-        waiting.pieces.push_back(Piece { content: content.clone(), range, place });
+        waiting.pieces.push_back(Piece { content: content.clone(), range, place, more });
         Ok(Bytes::from_static(&STAND_IN[place..place + length]))
     }
 
@@ -104,7 +111,11 @@ impl Outbox {
     ) -> Poll<io::Result<usize>> {
         let found = slices.iter().enumerate().find_map(|(index, slice)| Some((index, place(slice)?)));
         match found {
-            None => Pin::new(stream).poll_write_vectored(context, slices),
+            None => {
+                let written = ready!(Pin::new(&mut *stream).poll_write_vectored(context, slices))?;
+                self.waiting().cork(stream, false)?;
+                Poll::Ready(Ok(written))
+            }
             Some((0, place)) => poll_io(stream, context, |stream| self.send_file(stream, place, slices[0].len())),
             // The head of the answer waits for the file, to leave with it.
             Some((count, _)) => poll_io(stream, context, |stream| {
@@ -118,6 +129,7 @@ impl Outbox {
     /// Sends `most` bytes of the first piece, or as many as the socket takes. What stands in for it begins at `place`.
     fn send_file(&self, stream: &TcpStream, place: usize, most: usize) -> io::Result<usize> {
         let mut waiting = self.waiting();
+        waiting.cork(stream, true)?;
         let piece = waiting.pieces.front_mut().filter(|piece| piece.place == place);
         let piece = piece.ok_or_else(|| io::Error::other("a stand-in for another piece than the next"))?;
         let left = usize::try_from(piece.range.end - piece.range.start).unwrap_or(usize::MAX);
@@ -128,13 +140,26 @@ impl Outbox {
         piece.range.start += sent as u64;
         piece.place += sent;
         if piece.range.is_empty() {
+            let more = piece.more;
             waiting.pieces.pop_front();
+            waiting.cork(stream, more)?;
         }
         Ok(sent)
     }
 
     fn waiting(&self) -> MutexGuard<'_, Waiting> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Waiting {
+    /// Has the kernel hold back what does not fill a packet, or send it.
+    fn cork(&mut self, stream: &TcpStream, corked: bool) -> io::Result<()> {
+        if self.corked != corked {
+            set_tcp_cork(stream, corked)?;
+            self.corked = corked;
+        }
+        Ok(())
     }
 }
 
@@ -168,5 +193,75 @@ fn poll_io(
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
             done => return Poll::Ready(done),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+
+    use orlop_core::digest::Algorithm;
+    use orlop_core::effect::{Assemble, ContentId, PartId};
+    use rustix::net::sockopt::tcp_cork;
+    use tempfile::TempDir;
+    use tokio::io::AsyncReadExt;
+    use tokio::net::TcpListener;
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::files::Files;
+
+    const CONTENT: &[u8] = b"what a content has";
+
+    async fn content(directory: &TempDir) -> Arc<Opened> {
+        let files = Files::open(directory.path(), 0).unwrap();
+        let part = PartId { upload: Uuid::nil(), nonce: Uuid::nil() };
+        let mut file = files.part(&part);
+        file.append(CONTENT).unwrap();
+        file.seal().unwrap();
+        let content = ContentId { digest: Algorithm::Sha256.digest(CONTENT), nonce: Uuid::nil() };
+        files.assemble(Assemble { parts: vec![part], content }).await.unwrap();
+        Arc::new(files.open_content(&content).await.unwrap().unwrap())
+    }
+
+    #[tokio::test]
+    async fn a_packet_is_held_back_no_longer_than_more_of_the_body_follows() {
+        let directory = TempDir::new().unwrap();
+        let content = content(&directory).await;
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let mut client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let (mut stream, _) = listener.accept().await.unwrap();
+        let outbox = Outbox::default();
+        let mut write = async |bytes: &[u8]| {
+            let written = poll_fn(|context| outbox.poll_write(&mut stream, context, &[IoSlice::new(bytes)])).await;
+            assert_eq!(written.unwrap(), bytes.len());
+            tcp_cork(&stream).unwrap()
+        };
+        let piece = |range, more| outbox.stand_in(&content, range, more).unwrap();
+
+        assert!(write(&piece(0..4, true)).await);
+        assert!(write(&piece(4..8, true)).await);
+        assert!(!write(&piece(8..18, false)).await, "the body is over");
+        assert!(write(&piece(0..4, true)).await);
+        assert!(!write(b" bytes ").await, "what is not of a file is not held back");
+        assert!(!write(&piece(14..18, false)).await);
+        let expected = [CONTENT, b"what bytes  has"].concat();
+        let mut received = vec![0; expected.len()];
+        client.read_exact(&mut received).await.unwrap();
+        assert_eq!(received, expected);
+    }
+
+    #[tokio::test]
+    async fn a_stand_in_for_another_piece_than_the_next_is_refused() {
+        let directory = TempDir::new().unwrap();
+        let content = content(&directory).await;
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let _client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let (mut stream, _) = listener.accept().await.unwrap();
+        let outbox = Outbox::default();
+        let _left_out = outbox.stand_in(&content, 0..4, true).unwrap();
+        let piece = outbox.stand_in(&content, 4..8, false).unwrap();
+        let written = poll_fn(|context| outbox.poll_write(&mut stream, context, &[IoSlice::new(&piece)])).await;
+        assert!(written.is_err());
     }
 }

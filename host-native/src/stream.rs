@@ -59,7 +59,8 @@ impl ContentBody {
             let piece = range.start..range.end.min(range.start + sendfile::MOST as u64);
             if self.content.is_cached(piece.clone()) {
                 range.start = piece.end;
-                return Some(outbox.stand_in(&self.content, piece));
+                let more = self.remaining > piece.end - piece.start;
+                return Some(outbox.stand_in(&self.content, piece, more));
             }
         }
         self.read(range).map(Ok)
