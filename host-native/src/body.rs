@@ -14,12 +14,12 @@ use tokio::time::{Instant, timeout_at};
 
 use crate::metrics::metrics;
 
-/// How many bytes are gathered before they are written. Chunks at least a quarter of this are passed on as they are.
+/// How many bytes are gathered into one piece. Chunks at least a quarter of this are passed on as they are.
 pub(crate) const GATHERED: usize = 128 << 10;
 
 /// How long bytes wait to be gathered. Also, a part that grows is written to at least this often, which keeps it
 /// young: the sweep takes old parts for abandoned.
-const GATHERING: Duration = Duration::from_secs(5);
+pub(crate) const GATHERING: Duration = Duration::from_secs(5);
 
 /// In how many bytes the memory for collected bodies is counted.
 pub(crate) const UNIT: usize = 1 << 10;
@@ -104,7 +104,7 @@ impl RequestBody {
         let mut whole = BytesMut::new();
         loop {
             let room = limit.saturating_sub(whole.len() as u64);
-            let (bytes, end) = self.gather(room).await;
+            let (bytes, end) = self.gather(room, None).await;
             if !held.take(bytes.len()) {
                 return Collected::NoRoom;
             }
@@ -124,13 +124,16 @@ impl RequestBody {
 
     /// The next bytes, `room` at most, and how the body ended if it did. A body that has more than `room` bytes is too
     /// large; to know that, one byte more is waited for.
-    pub(crate) async fn gather(&mut self, room: u64) -> (Bytes, Option<BodyEnd>) {
+    ///
+    /// Nothing is waited for when it is `due`. Without that, the first byte is waited for, and then others for
+    /// [a while](GATHERING).
+    pub(crate) async fn gather(&mut self, room: u64, due: Option<Instant>) -> (Bytes, Option<BodyEnd>) {
         let mut gathered = BytesMut::new();
         let began = Instant::now();
         loop {
             let left = room - gathered.len() as u64;
             // Before the first byte nothing waits; after it, the bytes that came do.
-            let patience = if gathered.is_empty() { None } else { Some(began + GATHERING) };
+            let patience = due.or_else(|| Some(began + GATHERING).filter(|_| !gathered.is_empty()));
             let mut chunk = match self.next(patience).await {
                 Some(Ok(chunk)) => chunk,
                 Some(Err(end)) => return (gathered.freeze(), Some(end)),

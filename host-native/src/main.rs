@@ -12,6 +12,7 @@ use orlop::{administer, process, start};
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
+    process::keep_freed_memory();
     let line = CommandLine::of_process();
     let done = line.load().map_err(Into::into).and_then(|loaded| run(loaded, line));
     match done {

@@ -217,7 +217,7 @@ mod tests {
         let files = Files::open(directory.path(), 0).unwrap();
         let part = PartId { upload: Uuid::nil(), nonce: Uuid::nil() };
         let mut file = files.part(&part);
-        file.append(CONTENT).unwrap();
+        file.append(&[CONTENT]).unwrap();
         file.seal().unwrap();
         let content = ContentId { digest: Algorithm::Sha256.digest(CONTENT), nonce: Uuid::nil() };
         files.assemble(Assemble { parts: vec![part], content }).await.unwrap();

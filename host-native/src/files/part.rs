@@ -1,7 +1,7 @@
 //! A part while it is written.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::Write;
+use std::io::{self, IoSlice, Write};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -46,8 +46,10 @@ impl PartFile {
     }
 
     /// Writes the next bytes.
-    pub(crate) fn append(&mut self, bytes: &[u8]) -> Result<(), Fault> {
-        if bytes.is_empty() {
+    pub(crate) fn append(&mut self, pieces: &[impl AsRef<[u8]>]) -> Result<(), Fault> {
+        let mut slices: Vec<_> = pieces.iter().map(|piece| IoSlice::new(piece.as_ref())).collect();
+        let length: usize = slices.iter().map(|slice| slice.len()).sum();
+        if length == 0 {
             return Ok(());
         }
         if self.file.is_none() || self.written - self.looked_at >= LOOK_AGAIN {
@@ -58,8 +60,8 @@ impl PartFile {
             Some(file) => file.clone(),
             None => self.create()?,
         };
-        (&*file).write_all(bytes).map_err(|error| fault::at("write", &self.path, &error))?;
-        self.written += bytes.len() as u64;
+        write_all(&file, &mut slices).map_err(|error| fault::at("write", &self.path, &error))?;
+        self.written += length as u64;
         self.begin_write_back(&file);
         Ok(())
     }
@@ -103,6 +105,18 @@ impl PartFile {
             Ok(())
         }));
     }
+}
+
+fn write_all(mut file: &File, mut slices: &mut [IoSlice<'_>]) -> io::Result<()> {
+    while !slices.is_empty() {
+        match file.write_vectored(slices) {
+            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+            Ok(written) => IoSlice::advance_slices(&mut slices, written),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
 }
 
 impl Drop for PartFile {

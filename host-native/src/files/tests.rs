@@ -21,7 +21,7 @@ fn content(algorithm: Algorithm, bytes: &[u8], nonce: u128) -> ContentId {
 
 fn write(files: &Files, part: PartId, bytes: &[u8]) {
     let mut file = files.part(&part);
-    file.append(bytes).unwrap();
+    file.append(&[bytes]).unwrap();
     file.seal().unwrap();
 }
 
@@ -181,7 +181,7 @@ async fn a_part_that_is_not_sealed_is_removed_and_one_without_bytes_is_none() {
     let directory = TempDir::new().unwrap();
     let files = open(&directory);
     let mut file = files.part(&part(1, 1));
-    file.append(b"x").unwrap();
+    file.append(&[b"x"]).unwrap();
     drop(file);
     write(&files, part(1, 2), b"");
     assert!(all(&files, 10).await.is_empty());
@@ -191,7 +191,7 @@ async fn a_part_that_is_not_sealed_is_removed_and_one_without_bytes_is_none() {
 async fn no_part_is_written_into_the_space_that_is_kept_free() {
     let directory = TempDir::new().unwrap();
     let files = Files::open(directory.path(), u64::MAX).unwrap();
-    assert!(matches!(files.part(&part(1, 1)).append(b"x"), Err(Fault::Full(_))));
+    assert!(matches!(files.part(&part(1, 1)).append(&[b"x"]), Err(Fault::Full(_))));
     assert!(all(&files, 10).await.is_empty());
 }
 

@@ -1,6 +1,6 @@
 //! Pushing large blobs.
 
-use super::{Bench, GIB, MIB, Workload, at_once, costs, settle};
+use super::{Bench, GIB, MIB, Workload, at_once, costs, have_memory, settle};
 use crate::Outcome;
 use crate::client::{Connection, Way};
 use crate::data::Blob;
@@ -38,6 +38,9 @@ pub(super) const PARALLEL: Workload = Workload {
     run: parallel,
 };
 
+/// How much memory a push and its files want.
+const MEMORY: usize = 2560 << 20;
+
 fn peers(bench: &Bench) -> Vec<Peer> {
     bench.among(&[&Peer::REGISTRIES[..], &[Peer::Floor]].concat())
 }
@@ -51,6 +54,7 @@ fn one(bench: &Bench, way: Way) -> Outcome<Vec<Line>> {
         |peer, _| {
             settle();
             let fresh = bench.fresh(*peer, Kind::Push)?;
+            have_memory(MEMORY);
             let mut connection = Connection::open(fresh.server().address)?;
             let written = fresh.server().process().written()?;
             let ((), cost) = costs(fresh.server(), || {
@@ -81,6 +85,7 @@ fn parallel(bench: &Bench) -> Outcome<Vec<Line>> {
         |peer, _| {
             settle();
             let fresh = bench.fresh(*peer, Kind::Push)?;
+            have_memory(MEMORY);
             let (_, cost) = costs(fresh.server(), || {
                 at_once(CLIENTS, |client| {
                     let mut connection = Connection::open(fresh.server().address)?;
