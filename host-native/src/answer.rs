@@ -11,7 +11,7 @@ use std::time::{Duration, SystemTime};
 
 use axum::body::Body;
 use axum::extract::Request;
-use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::response::Response;
 use orlop_core::error::Code;
 use orlop_core::{Ambient, Asked, Caller, Registry, Timestamp, http};
@@ -187,10 +187,32 @@ fn with_body(response: http::Response, opened: Option<(Opened, Option<Outbox>)>)
     for (name, value) in response.headers {
         // What a client sent comes back in some fields, but never a byte that does not belong into one.
         if let Ok(value) = HeaderValue::try_from(value) {
-            made.headers_mut().append(header::HeaderName::from_bytes(name.as_bytes()).expect("a name of ours"), value);
+            made.headers_mut().append(field(name), value);
         }
     }
     made
+}
+
+/// The fields of most answers, under the names that the core gives them: to make one anew costs a copy.
+static USUAL_FIELDS: [(&str, HeaderName); 11] = [
+    ("Docker-Distribution-API-Version", HeaderName::from_static("docker-distribution-api-version")),
+    ("X-Content-Type-Options", header::X_CONTENT_TYPE_OPTIONS),
+    ("Content-Type", header::CONTENT_TYPE),
+    ("Content-Length", header::CONTENT_LENGTH),
+    ("Docker-Content-Digest", HeaderName::from_static("docker-content-digest")),
+    ("ETag", header::ETAG),
+    ("Vary", header::VARY),
+    ("Accept-Ranges", header::ACCEPT_RANGES),
+    ("Location", header::LOCATION),
+    ("Docker-Upload-UUID", HeaderName::from_static("docker-upload-uuid")),
+    ("Range", header::RANGE),
+];
+
+fn field(name: &str) -> HeaderName {
+    match USUAL_FIELDS.iter().find(|(usual, _)| *usual == name) {
+        Some((_, field)) => field.clone(),
+        None => HeaderName::from_bytes(name.as_bytes()).expect("a name of ours"),
+    }
 }
 
 /// Reads what is left of the body, so that the connection can be used again, or says that it cannot.
@@ -200,7 +222,7 @@ async fn finish(response: Response, body: &mut RequestBody, expects: bool) -> Re
     if reusable { response } else { with(response, header::CONNECTION, "close") }
 }
 
-fn with(mut response: Response, name: header::HeaderName, value: &'static str) -> Response {
+fn with(mut response: Response, name: HeaderName, value: &'static str) -> Response {
     response.headers_mut().insert(name, HeaderValue::from_static(value));
     response
 }
@@ -231,6 +253,13 @@ mod tests {
             _: &mut std::task::Context<'_>,
         ) -> std::task::Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
             panic!("as a test asks")
+        }
+    }
+
+    #[test]
+    fn a_ready_made_field_is_the_one_of_its_name() {
+        for (name, field) in &USUAL_FIELDS {
+            assert_eq!(HeaderName::from_bytes(name.as_bytes()).unwrap(), field);
         }
     }
 
