@@ -14,7 +14,7 @@ use tokio::signal::unix::{SignalKind, signal};
 const BLOCKING_THREADS: usize = 32;
 
 /// How many bytes a heap keeps that are not used: enough that one body's come and go within it.
-const KEPT_MEMORY: usize = 8 << 20;
+const KEPT_MEMORY: usize = 4 << 20;
 
 /// The threads that serve, and those that may wait for disks.
 ///

@@ -13,15 +13,15 @@ use orlop_core::meter::Meter;
 use tokio::time::Instant;
 
 use crate::blocking;
-use crate::body::{GATHERED, GATHERING, RequestBody};
+use crate::body::{GATHERING, RequestBody};
 use crate::files::Files;
 
 /// How many bytes a batch has at most.
 const BATCH: usize = 1 << 20;
 
-/// How many bytes the batches of all bodies have together, unless there are so many that even
-/// [single pieces](GATHERED) come to more.
-const TOGETHER: usize = 8 << 20;
+/// How many bytes the batches have together that come in, and as many that are written; with very many bodies, what
+/// their single pieces have.
+const TOGETHER: usize = 4 << 20;
 
 /// How many bodies are being received.
 static BODIES: AtomicUsize = AtomicUsize::new(0);
@@ -56,7 +56,6 @@ pub(crate) async fn receive(files: &Files, effect: Receive, body: &mut RequestBo
 
 /// The next batch, past the meter, and how the body ended if it did.
 async fn gather(body: &mut RequestBody, meter: &mut Meter) -> (Vec<Bytes>, Option<BodyEnd>) {
-    let most = (TOGETHER / BODIES.load(Ordering::Relaxed).max(1)).clamp(GATHERED, BATCH);
     let due = Instant::now() + GATHERING;
     let (mut batch, mut length) = (Vec::new(), 0);
     loop {
@@ -64,12 +63,17 @@ async fn gather(body: &mut RequestBody, meter: &mut Meter) -> (Vec<Bytes>, Optio
         meter.update(&piece);
         length += piece.len();
         batch.push(piece);
-        if end.is_some() || length >= most || Instant::now() >= due {
+        if end.is_some() || length >= share() || Instant::now() >= due {
             return (batch, end);
         }
         // Others have something to do too.
         tokio::task::yield_now().await;
     }
+}
+
+/// How many bytes a batch has while there are as many bodies as now.
+fn share() -> usize {
+    (TOGETHER / BODIES.load(Ordering::Relaxed).max(1)).min(BATCH)
 }
 
 /// A body, among those that are being received.
@@ -102,6 +106,7 @@ mod tests {
     use uuid::Uuid;
 
     use super::*;
+    use crate::body::GATHERED;
 
     const PIECE: &[u8] = &[b'x'; GATHERED / 2];
 
