@@ -153,7 +153,9 @@ impl Bench {
         };
         let mut lines: Vec<Line> = subjects.iter().map(line).collect();
         for round in 0..self.rounds {
-            for (subject, line) in subjects.iter().zip(&mut lines) {
+            // Nobody always comes first.
+            for index in (0..subjects.len()).map(|turn| (turn + round) % subjects.len()) {
+                let (subject, line) = (&subjects[index], &mut lines[index]);
                 if line.samples.len() < round {
                     continue;
                 }

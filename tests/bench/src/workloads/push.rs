@@ -39,7 +39,7 @@ pub(super) const PARALLEL: Workload = Workload {
 };
 
 /// How much memory a push and its files want.
-const MEMORY: usize = 2560 << 20;
+const MEMORY: usize = 6 << 30;
 
 fn peers(bench: &Bench) -> Vec<Peer> {
     bench.among(&[&Peer::REGISTRIES[..], &[Peer::Floor]].concat())

@@ -17,6 +17,9 @@ pub(super) const ZB: Workload = Workload {
     run,
 };
 
+/// How many seconds it may take. It has been seen to wait for ever.
+const LONGEST: &str = "100";
+
 /// What counts of its report, as zb calls it.
 const TESTS: [&str; 9] = [
     "Push Monolith 1MB",
@@ -43,10 +46,15 @@ fn run(bench: &Bench) -> Outcome<Vec<Line>> {
             settle();
             let fresh = bench.fresh(*peer, Kind::Answer)?;
             let (report, cost) = costs(fresh.server(), || {
-                let mut command = Command::new(zb);
+                let mut command = Command::new("timeout");
+                command.arg(LONGEST).arg(zb);
                 command.args(["-c", "8", "-n", bench.amount("32", "8"), "-o", "stdout", "-d"]).arg(&fresh.directory);
                 command.arg(format!("http://{}", fresh.server().address)).stdin(Stdio::null()).stderr(Stdio::null());
-                Ok(String::from_utf8_lossy(&command.output()?.stdout).into_owned())
+                let output = command.output()?;
+                if output.status.code() == Some(124) {
+                    return Err("zb comes to no end".into());
+                }
+                Ok(String::from_utf8_lossy(&output.stdout).into_owned())
             })?;
             // It runs in a process of its own, which the watch takes for others.
             let sample = super::Sample::default();
