@@ -68,6 +68,19 @@ impl fmt::Display for Method {
 pub const HEADERS_READ: [&str; 7] =
     ["accept", "content-range", "content-type", "if-match", "if-none-match", "if-range", "range"];
 
+/// The header fields of most answers, in lower case. A host may have them ready; others come too.
+pub const HEADERS_WRITTEN: [&str; 9] = [
+    "docker-distribution-api-version",
+    "x-content-type-options",
+    "content-type",
+    "content-length",
+    "docker-content-digest",
+    "etag",
+    "vary",
+    "accept-ranges",
+    "location",
+];
+
 /// Header fields in the order they were sent. Names compare without regard to case.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Headers(Vec<(String, String)>);

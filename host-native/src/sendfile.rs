@@ -200,8 +200,10 @@ fn poll_io(
 mod tests {
     use std::future::poll_fn;
 
+    use http_body::Body as _;
     use orlop_core::digest::Algorithm;
     use orlop_core::effect::{Assemble, ContentId, PartId};
+    use orlop_core::http;
     use rustix::net::sockopt::tcp_cork;
     use tempfile::TempDir;
     use tokio::io::AsyncReadExt;
@@ -210,24 +212,25 @@ mod tests {
 
     use super::*;
     use crate::files::Files;
+    use crate::stream::ContentBody;
 
     const CONTENT: &[u8] = b"what a content has";
 
-    async fn content(directory: &TempDir) -> Arc<Opened> {
+    async fn content(directory: &TempDir, bytes: &[u8]) -> Opened {
         let files = Files::open(directory.path(), 0).unwrap();
-        let part = PartId { upload: Uuid::nil(), nonce: Uuid::nil() };
+        let part = PartId { upload: Uuid::new_v4(), nonce: Uuid::nil() };
         let mut file = files.part(&part);
-        file.append(&[CONTENT]).unwrap();
+        file.append(&[bytes]).unwrap();
         file.seal().unwrap();
-        let content = ContentId { digest: Algorithm::Sha256.digest(CONTENT), nonce: Uuid::nil() };
+        let content = ContentId { digest: Algorithm::Sha256.digest(bytes), nonce: Uuid::nil() };
         files.assemble(Assemble { parts: vec![part], content }).await.unwrap();
-        Arc::new(files.open_content(&content).await.unwrap().unwrap())
+        files.open_content(&content).await.unwrap().unwrap()
     }
 
     #[tokio::test]
     async fn a_packet_is_held_back_no_longer_than_more_of_the_body_follows() {
         let directory = TempDir::new().unwrap();
-        let content = content(&directory).await;
+        let content = Arc::new(content(&directory, CONTENT).await);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let mut client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
         let (mut stream, _) = listener.accept().await.unwrap();
@@ -252,9 +255,38 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn what_comes_last_of_a_body_is_never_held_back() {
+        let directory = TempDir::new().unwrap();
+        let bytes = vec![b'x'; 80_000];
+        let content = || content(&directory, &bytes);
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let _client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let (mut stream, _) = listener.accept().await.unwrap();
+        let outbox = Outbox::default();
+        let (one, other) = (|| http::Piece::Slice(0..40_000), || http::Piece::Slice(40_000..80_000));
+        let between = || http::Piece::Bytes(Bytes::from_static(b"between"));
+        for (pieces, corked) in [
+            (vec![one()], vec![false]),
+            (vec![one(), other()], vec![true, false]),
+            (vec![between(), one(), between(), other(), between()], vec![false, true, false, true, false]),
+        ] {
+            let mut body = ContentBody::new(content().await, pieces, Some(outbox.clone()));
+            let mut found = Vec::new();
+            while let Some(frame) = poll_fn(|context| Pin::new(&mut body).poll_frame(context)).await {
+                let bytes = frame.unwrap().into_data().unwrap();
+                let slices = &[IoSlice::new(&bytes)];
+                let written = poll_fn(|context| outbox.poll_write(&mut stream, context, slices)).await;
+                assert_eq!(written.unwrap(), bytes.len());
+                found.push(tcp_cork(&stream).unwrap());
+            }
+            assert_eq!(found, corked);
+        }
+    }
+
+    #[tokio::test]
     async fn a_stand_in_for_another_piece_than_the_next_is_refused() {
         let directory = TempDir::new().unwrap();
-        let content = content(&directory).await;
+        let content = Arc::new(content(&directory, CONTENT).await);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let _client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
         let (mut stream, _) = listener.accept().await.unwrap();

@@ -45,17 +45,27 @@ pub(crate) fn processors() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
 }
 
+/// How many bytes of memory it has; 0 when it does not say.
+pub(crate) fn memory() -> usize {
+    let told = after(&read("/proc/meminfo"), "MemTotal");
+    told.split(' ').next().and_then(|kib| kib.parse::<usize>().ok()).unwrap_or_default() << 10
+}
+
 /// What it is, in a line.
 pub(crate) fn described() -> String {
-    let read = |path: &str| fs::read_to_string(path).unwrap_or_default();
-    let after = |text: &str, name: &str| -> String {
-        let found = text.lines().find_map(|line| line.strip_prefix(name)).unwrap_or_default();
-        found.trim_start_matches([' ', '\t', ':']).trim().to_owned()
-    };
     let model = after(&read("/proc/cpuinfo"), "model name");
-    let memory = after(&read("/proc/meminfo"), "MemTotal");
-    let gib = memory.split(' ').next().and_then(|kib| kib.parse::<f64>().ok()).unwrap_or_default() / 1024.0 / 1024.0;
+    let gib = memory() as f64 / (1_u64 << 30) as f64;
     let kernel = read("/proc/sys/kernel/osrelease");
     let tcp = read("/proc/sys/net/ipv4/tcp_congestion_control");
     format!("{} × {model}, {gib:.0} GiB, Linux {}, TCP {}", processors(), kernel.trim(), tcp.trim())
+}
+
+fn read(path: &str) -> String {
+    fs::read_to_string(path).unwrap_or_default()
+}
+
+/// What the first line that begins with this name says.
+fn after(text: &str, name: &str) -> String {
+    let found = text.lines().find_map(|line| line.strip_prefix(name)).unwrap_or_default();
+    found.trim_start_matches([' ', '\t', ':']).trim().to_owned()
 }

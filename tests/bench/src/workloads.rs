@@ -161,7 +161,7 @@ impl Bench {
                 }
                 match measure(subject, round) {
                     Ok(sample) => line.samples.push(sample),
-                    Err(error) if line.peer == Peer::Orlop => return Err(error),
+                    Err(error) if line.peer == Peer::Orlop => return Err(format!("orlop: {error}").into()),
                     Err(error) => eprintln!("left out: {} {}: {error}", line.peer.name(), line.variant),
                 }
             }
@@ -253,10 +253,10 @@ pub(crate) fn settle() {
     rustix::fs::sync();
 }
 
-/// Uses this much memory for a moment, so that a virtual machine has it of its host when files want it. Whoever comes
-/// first would pay for that: up to twice what it costs to receive, hash and write.
-pub(crate) fn have_memory(bytes: usize) {
-    let mut memory = vec![0_u8; bytes];
+/// Uses a quarter of the memory for a moment, so that a virtual machine has it of its host when files want it. Whoever
+/// comes first would pay for that: up to twice what it costs to receive, hash and write.
+pub(crate) fn have_memory() {
+    let mut memory = vec![0_u8; crate::machine::memory() / 4];
     memory.iter_mut().step_by(4 << 10).for_each(|byte| *byte = 1);
     std::hint::black_box(memory);
 }

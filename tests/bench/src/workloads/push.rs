@@ -38,9 +38,6 @@ pub(super) const PARALLEL: Workload = Workload {
     run: parallel,
 };
 
-/// How much memory a push and its files want.
-const MEMORY: usize = 6 << 30;
-
 fn peers(bench: &Bench) -> Vec<Peer> {
     bench.among(&[&Peer::REGISTRIES[..], &[Peer::Floor]].concat())
 }
@@ -54,7 +51,7 @@ fn one(bench: &Bench, way: Way) -> Outcome<Vec<Line>> {
         |peer, _| {
             settle();
             let fresh = bench.fresh(*peer, Kind::Push)?;
-            have_memory(MEMORY);
+            have_memory();
             let mut connection = Connection::open(fresh.server().address)?;
             let written = fresh.server().process().written()?;
             let ((), cost) = costs(fresh.server(), || {
@@ -85,7 +82,7 @@ fn parallel(bench: &Bench) -> Outcome<Vec<Line>> {
         |peer, _| {
             settle();
             let fresh = bench.fresh(*peer, Kind::Push)?;
-            have_memory(MEMORY);
+            have_memory();
             let (_, cost) = costs(fresh.server(), || {
                 at_once(CLIENTS, |client| {
                     let mut connection = Connection::open(fresh.server().address)?;
