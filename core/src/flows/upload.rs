@@ -12,7 +12,7 @@ use uuid::Uuid;
 
 use super::batch::{Batch, Found};
 use super::{Call, finish};
-use crate::config::{ATTEMPTS, SMALL_OBJECT, UPLOAD_CHUNKS};
+use crate::config::{ATTEMPTS, UPLOAD_CHUNKS};
 use crate::digest::{Algorithm, Digest, DigestError};
 use crate::effect::{BodyEnd, Committed, Durability, Receive, Received, Value};
 use crate::error::Error;
@@ -236,7 +236,7 @@ impl Call {
             None => core::time::Duration::MAX,
         };
         // Only the first bytes of a blob can be a record.
-        let mut keep = if before == 0 { SMALL_OBJECT } else { 0 };
+        let mut keep = if before == 0 { self.config.small_object } else { 0 };
         loop {
             let Received { meter: after, end, kept, at } =
                 match self.io.ask(Receive { object, meter, keep, pause }).await {
