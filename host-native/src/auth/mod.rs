@@ -1,0 +1,5 @@
+//! Who sends a request, what it may do, and how it is refused.
+
+pub mod identity;
+pub mod rules;
+pub(crate) mod verdict;
