@@ -36,8 +36,5 @@ pub mod server;
 pub mod settings;
 pub mod storage;
 
-pub use settings::Limits;
-pub use storage::body::RequestBody;
-pub use storage::directory::backup::Backup;
-pub use storage::directory::lock::OpenError;
-pub use storage::run::{Host, Options};
+pub use settings::{Limits, Options};
+pub use storage::{Backup, Host, OpenError, RequestBody};

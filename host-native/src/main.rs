@@ -3,10 +3,9 @@
 use std::error::Error;
 use std::process::ExitCode;
 
-use orlop::command::cli::{Command, ConfigCommand, UserCommand};
+use orlop::command::cli::{AccessCommand, Command, ConfigCommand, UserCommand};
 use orlop::command::config::{CommandLine, ConfigError, Loaded};
 use orlop::command::{administer, process, start};
-use orlop::settings::AccessCommand;
 
 #[cfg(target_env = "musl")]
 #[global_allocator]

@@ -18,11 +18,11 @@ use axum::http::{HeaderMap, header};
 use orlop_core::caller::Rule;
 use orlop_core::http::Response;
 
-pub(crate) use self::challenge::Problem;
 use self::passwords::Passwords;
 use self::session::Sessions;
 use self::token::Tokens;
-use crate::auth::verdict::unauthorized;
+use crate::auth::problem::Problem;
+use crate::auth::refusal::unauthorized;
 use crate::settings::Auth;
 
 /// Somebody.

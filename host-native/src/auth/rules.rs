@@ -64,7 +64,7 @@ impl Rules {
         let of_group = |name: &str, user: &str| {
             self.groups.iter().any(|group| group.name == name && group.members.iter().any(|member| member == user))
         };
-        who.iter().any(|who| who.is(identity, &of_group))
+        who.iter().any(|who| is(who, identity, &of_group))
     }
 
     /// The users that rules and groups name: for whoever wants to know whether they are there.
@@ -74,6 +74,18 @@ impl Rules {
             _ => None,
         });
         in_rules.chain(self.groups.iter().flat_map(|group| group.members.iter().map(String::as_str)))
+    }
+}
+
+/// Whether somebody is one of those. `of_group` says whether a user is in a group.
+fn is(who: &Who, identity: &Identity, of_group: &dyn Fn(&str, &str) -> bool) -> bool {
+    match who {
+        Who::Anybody => true,
+        Who::Anonymous => identity.is_anonymous(),
+        Who::Authenticated => !identity.is_anonymous(),
+        Who::User(name) => identity.user_name() == Some(name.as_str()),
+        Who::Group(name) => identity.user_name().is_some_and(|user| of_group(name, user)),
+        Who::Certificate(name) => identity.certificate().iter().any(|given| given == name),
     }
 }
 

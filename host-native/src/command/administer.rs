@@ -7,13 +7,13 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use crate::auth::identity::{Identities, Identity};
 use crate::auth::rules::{Rules, explain as explain_rules};
-use crate::command::cli::{Backup, Named, Settings};
+use crate::command::cli::{Backup, Explain, Named};
 use crate::command::config::Effective;
 use crate::command::control;
 use crate::request::live::Live;
 use crate::server::tls::Tls;
-use crate::settings::Explain;
-use crate::storage::directory::lock as directory;
+use crate::settings::Settings;
+use crate::storage;
 
 type Done = Result<(), Box<dyn Error>>;
 
@@ -102,7 +102,7 @@ pub fn back_up(backup: &Backup) -> Done {
 pub fn reload(settings: &Settings, file: Option<&Path>) -> Done {
     check(settings, file)?;
     let data = &settings.storage.data;
-    let server = directory::holder(data).and_then(|pid| i32::try_from(pid).ok()).and_then(Pid::from_raw);
+    let server = storage::holder(data).and_then(|pid| i32::try_from(pid).ok()).and_then(Pid::from_raw);
     let server =
         server.ok_or_else(|| format!("no server has {} open: name the data directory with --data", data.display()))?;
     kill_process(server, Signal::HUP).map_err(|error| format!("the server cannot be told: {error}"))?;

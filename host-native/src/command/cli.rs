@@ -1,16 +1,14 @@
-//! The command line. Every flag has an environment variable and a key in the [configuration file](crate::command::config).
+//! The command line. Every flag has an environment variable and a key in the [configuration file](super::config).
 
+mod access;
 mod users;
 
-use std::time::Duration;
-
-use clap::{Args, CommandFactory, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand};
 use orlop_core::Config;
 
+pub use self::access::{Access, AccessCommand, Explain};
 pub use self::users::{Named, User, UserCommand};
-use crate::request::shares::QuotaSetting;
-use crate::settings::{Access, Auth, Bounds, Policy, Shares, Storage, Tls, Watch, WebhookSetting, time};
-use crate::{Limits, Options};
+use crate::settings::{File, Options, Policy, Settings, Storage};
 
 /// A container registry: docker, podman, containerd, skopeo, crane, oras and helm push to it and pull from it.
 #[derive(Debug, Parser)]
@@ -66,74 +64,6 @@ pub enum ConfigCommand {
     Show(Box<Settings>),
 }
 
-/// The configuration file.
-#[derive(Debug, Args)]
-pub struct File {
-    /// The configuration file; /etc/orlop/orlop.toml if there is one, none if empty
-    ///
-    /// It is TOML. A key is a flag without the dashes; what its name begins with may be a table: `key` in `[tls]` is
-    /// `tls-key`.
-    #[arg(long, env = "ORLOP_CONFIG", value_name = "FILE", value_parser = clap::builder::StringValueParser::new())]
-    pub config: Option<String>,
-}
-
-/// All that can be set for a server.
-#[derive(Debug, Args)]
-pub struct Settings {
-    #[command(flatten)]
-    file: File,
-
-    /// Where to listen; port 0 takes any free one
-    ///
-    /// Beyond this machine, where nobody is asked who they are, it listens only with --open.
-    #[arg(long, env = "ORLOP_ADDR", default_value = "127.0.0.1:5000", value_name = "HOST:PORT")]
-    pub addr: String,
-
-    /// What the storage is, and what is told of it.
-    #[command(flatten)]
-    pub storage: Storage,
-
-    #[command(flatten)]
-    policy: Policy,
-
-    #[command(flatten)]
-    bounds: Bounds,
-
-    /// Who may do what.
-    #[command(flatten)]
-    pub auth: Auth,
-
-    /// Encryption.
-    #[command(flatten)]
-    pub tls: Tls,
-
-    /// What each client may take.
-    #[command(flatten)]
-    pub shares: Shares,
-
-    /// What is told of the server.
-    #[command(flatten)]
-    pub watch: Watch,
-
-    /// How often to sweep; 0 is never
-    ///
-    /// A sweep removes uploads nobody goes on with, and blobs that no manifest uses. It runs beside the requests.
-    #[arg(long, env = "ORLOP_SWEEP_INTERVAL", default_value = "6h", value_name = "TIME", value_parser = time)]
-    pub sweep_interval: Duration,
-
-    /// Serve no playground at `/`, only the registry
-    #[arg(
-        long,
-        env = "ORLOP_NO_PLAYGROUND",
-        num_args = 0..=1,
-        require_equals = true,
-        default_missing_value = "true",
-        default_value_t = false,
-        action = clap::ArgAction::Set
-    )]
-    pub no_playground: bool,
-}
-
 /// Sweep once.
 #[derive(Debug, Args)]
 pub struct Sweep {
@@ -161,38 +91,6 @@ pub struct Backup {
     /// What the storage is, and what is told of it.
     #[command(flatten)]
     pub storage: Storage,
-}
-
-/// The settings as a command of their own, which knows every flag.
-impl CommandFactory for Settings {
-    fn command() -> clap::Command {
-        Self::augment_args(clap::Command::new("orlop"))
-    }
-
-    fn command_for_update() -> clap::Command {
-        Self::augment_args_for_update(clap::Command::new("orlop"))
-    }
-}
-
-impl Settings {
-    /// The limits of the server.
-    pub fn limits(&self) -> Limits {
-        self.bounds.limits()
-    }
-
-    /// How the registry is to behave.
-    pub fn config(&self) -> Config {
-        Config {
-            quotas: self.shares.quota.iter().map(QuotaSetting::quota).collect(),
-            listeners: self.watch.webhook.iter().map(WebhookSetting::listener).collect(),
-            ..self.policy.config()
-        }
-    }
-
-    /// How the storage is to be opened.
-    pub fn options(&self) -> Options {
-        self.storage.options(&self.policy)
-    }
 }
 
 impl Sweep {

@@ -17,7 +17,8 @@ use clap::{ArgMatches, Command, CommandFactory, FromArgMatches};
 pub use self::error::ConfigError;
 use self::file::Entry;
 pub use self::origin::{Effective, Origin};
-use crate::command::cli::{Cli, Settings};
+use crate::command::cli::Cli;
+use crate::settings::Settings;
 
 /// Where the file is looked for when none is named. It need not be there.
 pub const USUAL: &str = "/etc/orlop/orlop.toml";

@@ -10,7 +10,7 @@ use std::{fs, io};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt};
 use tokio::net::{UnixListener, UnixStream};
 
-use crate::storage::run::Host;
+use crate::storage::Host;
 
 /// The name of the socket in a data directory.
 const SOCKET: &str = "orlop.sock";

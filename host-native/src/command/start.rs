@@ -9,18 +9,18 @@ use orlop_core::Registry;
 use sd_notify::NotifyState;
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::command::cli::{Command, Settings, Sweep};
+use crate::command::cli::{Command, Sweep};
 use crate::command::config::CommandLine;
 use crate::command::sweep::{sweep as sweep_once, sweep_regularly};
 use crate::command::{control, process};
 use crate::observe::log::Log;
-use crate::observe::{admin, log, traces, webhooks};
+use crate::observe::{Observer, admin, log, traces, webhooks};
 use crate::request::live::{Current, Live};
 use crate::server::playground;
 use crate::server::serve::{Door, serve_doors};
 use crate::server::tls::Tls;
-use crate::settings;
-use crate::storage::run::Host;
+use crate::settings::{self, Settings};
+use crate::storage::Host;
 
 type Done = Result<(), Box<dyn Error>>;
 
@@ -38,6 +38,7 @@ pub async fn serve(settings: &Settings, line: CommandLine) -> Done {
     let doors = doors(settings, &live).await?;
     let traces = settings.watch.otlp_endpoint.as_deref().map(traces::start).transpose()?;
     let host = open(settings)?;
+    let observer = Arc::new(Observer::new(&host, traces.as_ref()));
     let admin = match &settings.watch.admin_addr {
         Some(address) => Some(process::listen(address).await?),
         None => None,
@@ -51,17 +52,19 @@ pub async fn serve(settings: &Settings, line: CommandLine) -> Done {
     }
     let current = Current::new(live);
     if !settings.sweep_interval.is_zero() {
-        tokio::spawn(sweep_regularly(current.clone(), host.clone(), settings.sweep_interval));
+        tokio::spawn(sweep_regularly(current.clone(), host.clone(), observer.clone(), settings.sweep_interval));
     }
     if let Some(listener) = admin {
-        tokio::spawn(admin::serve(listener, host.clone()));
-        tokio::spawn(admin::count_regularly(current.clone(), host.clone()));
+        tokio::spawn(admin::serve(listener, host.clone(), observer.clone()));
+        let current = current.clone();
+        tokio::spawn(admin::count_regularly(move || current.registry(), host.clone(), observer.clone()));
     }
     match control::listen(&settings.storage.data) {
         Ok(listener) => drop(tokio::spawn(control::serve(listener, host.clone()))),
         Err(error) => tracing::warn!("there is no socket to ask for a backup by: {error}"),
     }
-    tokio::spawn(webhooks::tell_for_ever(current.clone(), host.clone()));
+    let told = current.clone();
+    tokio::spawn(webhooks::tell_for_ever(Arc::new(move || told.subscriptions()), host.clone(), observer.clone()));
     reload_when_told(current.clone(), line, log)?;
     process::notify(&[NotifyState::Ready]);
     let leaving = host.clone();
@@ -71,7 +74,7 @@ pub async fn serve(settings: &Settings, line: CommandLine) -> Done {
         process::notify(&[NotifyState::Stopping]);
     };
     let files = if settings.no_playground { &[] } else { playground::FILES };
-    serve_doors(doors, files, host, &settings.limits(), current, stop).await;
+    serve_doors(doors, files, host, &settings.limits(), current, observer, stop).await;
     if let Some(traces) = traces {
         traces.end().await;
     }

@@ -5,11 +5,9 @@ use std::time::{Duration, Instant, SystemTime};
 
 use orlop_core::{Registry, Report};
 
-use crate::observe::metrics::metrics;
-use crate::request::answer::ambient;
+use crate::observe::Observer;
 use crate::request::live::Current;
-use crate::storage::body::RequestBody;
-use crate::storage::run::Host;
+use crate::storage::{Host, RequestBody, ambient};
 
 /// The first sweep comes this soon after the start, so that a server that is started often sweeps too.
 const FIRST: Duration = Duration::from_secs(600);
@@ -23,7 +21,7 @@ pub async fn sweep(registry: &Registry, host: &Host) -> Report {
 }
 
 /// Sweeps every `interval`, for ever.
-pub async fn sweep_regularly(current: Current, host: Arc<Host>, interval: Duration) {
+pub async fn sweep_regularly(current: Current, host: Arc<Host>, observer: Arc<Observer>, interval: Duration) {
     let mut pause = FIRST.min(interval);
     loop {
         let before = (Instant::now(), SystemTime::now());
@@ -37,17 +35,17 @@ pub async fn sweep_regularly(current: Current, host: Arc<Host>, interval: Durati
         pause = interval;
         let began = Instant::now();
         // A task of its own, so that a panic ends this sweep and not the next.
-        let (registry, host) = (current.get().registry.clone(), host.clone());
+        let (registry, host) = (current.registry(), host.clone());
         match tokio::spawn(async move { sweep(&registry, &host).await }).await {
-            Ok(report) => told(&report, began.elapsed()),
+            Ok(report) => told(&observer, &report, began.elapsed()),
             Err(error) => tracing::error!("the sweep panicked: {error}"),
         }
     }
 }
 
-fn told(report: &Report, took: Duration) {
+fn told(observer: &Observer, report: &Report, took: Duration) {
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
-    metrics().swept(report, now.try_into().unwrap_or(i64::MAX));
+    observer.metrics.swept(report, now.try_into().unwrap_or(i64::MAX));
     match &report.fault {
         Some(_) => tracing::error!("the sweep ended early: {report}"),
         None => tracing::info!("swept in {:.1} s: {report}", took.as_secs_f64()),

@@ -7,23 +7,21 @@ use axum::Router;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
+use orlop_core::Registry;
 use tokio::net::TcpListener;
 
-use crate::observe::metrics::metrics;
-use crate::request::answer::ambient;
-use crate::request::live::Current;
-use crate::storage::body::RequestBody;
-use crate::storage::run::Host;
+use crate::observe::Observer;
+use crate::storage::{Host, RequestBody, ambient};
 
 /// How often everything is counted.
 const CENSUS: Duration = Duration::from_secs(300);
 
 /// Serves `/metrics`, `/livez` and `/readyz` for ever.
-pub async fn serve(listener: TcpListener, host: Arc<Host>) {
+pub async fn serve(listener: TcpListener, host: Arc<Host>, observer: Arc<Observer>) {
     let router = Router::new()
         .route("/livez", get(async || "ok\n"))
         .route("/readyz", get(async move || ready(&host).await))
-        .route("/metrics", get(async || counted()));
+        .route("/metrics", get(async move || counted(&observer)));
     if let Err(error) = axum::serve(listener, router).await {
         tracing::error!("the admin address is served no more: {error}");
     }
@@ -37,17 +35,21 @@ async fn ready(host: &Host) -> Response {
     }
 }
 
-fn counted() -> Response {
+fn counted(observer: &Observer) -> Response {
     let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-    ([(header::CONTENT_TYPE, kind)], metrics().text()).into_response()
+    ([(header::CONTENT_TYPE, kind)], observer.metrics.text()).into_response()
 }
 
-/// Counts what is stored, now and then, for ever.
-pub async fn count_regularly(current: Current, host: Arc<Host>) {
+/// Counts what is stored, now and then, for ever. `in_force` is asked for the registry each time.
+pub async fn count_regularly(
+    in_force: impl Fn() -> Registry + Send + 'static,
+    host: Arc<Host>,
+    observer: Arc<Observer>,
+) {
     loop {
-        let step = current.get().registry.census(ambient());
+        let step = in_force().census(ambient());
         match host.run(step, &mut RequestBody::empty()).await {
-            Ok(census) => metrics().counted(&census),
+            Ok(census) => observer.metrics.counted(&census),
             Err(fault) => tracing::warn!("what is stored cannot be counted: {fault}"),
         }
         tokio::time::sleep(CENSUS).await;

@@ -1,6 +1,5 @@
-//! What is counted of this process, for Prometheus.
+//! What is counted of a server, for Prometheus.
 
-use std::sync::LazyLock;
 use std::sync::atomic::AtomicU64;
 
 use orlop_core::{Census, Report};
@@ -11,6 +10,8 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
+
+use crate::storage::Counters;
 
 type Labels<const N: usize> = [(&'static str, String); N];
 
@@ -35,9 +36,6 @@ pub(crate) struct Metrics {
     pub(crate) sent: Counter,
     pub(crate) running: Gauge,
     pub(crate) connections: Gauge,
-    pub(crate) commits: Counter,
-    pub(crate) conflicts: Counter,
-    pub(crate) fsyncs: Counter,
     pub(crate) logins_refused: Counter,
     census: Family<Labels<1>, Gauge<u64, AtomicU64>>,
     sweeps: Family<Labels<1>, Counter>,
@@ -47,20 +45,14 @@ pub(crate) struct Metrics {
     webhooks: Family<Labels<2>, Counter>,
 }
 
-static METRICS: LazyLock<Metrics> = LazyLock::new(Metrics::new);
-
 /// From a look-up in memory to a layer over a slow line, in seconds.
 fn histogram() -> Histogram {
     Histogram::new([0.001, 0.004, 0.016, 0.064, 0.25, 1.0, 4.0, 16.0, 64.0, 256.0])
 }
 
-/// The counters of this process.
-pub(crate) fn metrics() -> &'static Metrics {
-    &METRICS
-}
-
 impl Metrics {
-    fn new() -> Self {
+    /// Nothing is counted yet but what the storage has counted.
+    pub(crate) fn new(storage: &Counters) -> Self {
         let mut metrics = Self {
             registry: Registry::with_prefix("orlop"),
             requests: Family::default(),
@@ -69,9 +61,6 @@ impl Metrics {
             sent: Counter::default(),
             running: Gauge::default(),
             connections: Gauge::default(),
-            commits: Counter::default(),
-            conflicts: Counter::default(),
-            fsyncs: Counter::default(),
             logins_refused: Counter::default(),
             census: Family::default(),
             sweeps: Family::default(),
@@ -91,13 +80,13 @@ impl Metrics {
         registry.register("sent_bytes", "Bytes of response bodies", metrics.sent.clone());
         registry.register("requests_running", "Requests that are being answered", metrics.running.clone());
         registry.register("connections", "Connections that are open", metrics.connections.clone());
-        registry.register("commits", "Changes of records that were made", metrics.commits.clone());
+        registry.register("commits", "Changes of records that were made", storage.commits.clone());
         registry.register(
             "conflicts",
             "Changes of records that came too late and were tried again",
-            metrics.conflicts.clone(),
+            storage.conflicts.clone(),
         );
-        registry.register("fsyncs", "Times that something was made durable", metrics.fsyncs.clone());
+        registry.register("fsyncs", "Times that something was made durable", storage.fsyncs.clone());
         registry.register("logins_refused", "Requests with a wrong password or token", metrics.logins_refused.clone());
         registry.register("stored", "What is stored, by kind, as last counted", metrics.census.clone());
         registry.register("sweeps", "Sweeps, by result", metrics.sweeps.clone());

@@ -4,7 +4,6 @@
 //! and go out together; what no collector takes is lost, and a registry without a collector works all the same.
 
 use std::net::IpAddr;
-use std::sync::OnceLock;
 use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
@@ -29,12 +28,10 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// How much of a collector's answer is read.
 const ANSWER: usize = 64 << 10;
 
-static TRACER: OnceLock<SdkTracer> = OnceLock::new();
-
 /// Spans that go out.
 pub struct Traces(SdkTracerProvider);
 
-/// Begins to send spans to `endpoint`, such as `http://127.0.0.1:4318/v1/traces`; within a runtime, and once. Header
+/// Begins to send spans to `endpoint`, such as `http://127.0.0.1:4318/v1/traces`; within a runtime. Header
 /// fields that a collector wants stand in `OTEL_EXPORTER_OTLP_HEADERS`, as for other programs.
 ///
 /// # Errors
@@ -53,11 +50,15 @@ pub fn start(endpoint: &str) -> Result<Traces, String> {
     let version = KeyValue::new("service.version", env!("CARGO_PKG_VERSION"));
     let resource = Resource::builder().with_service_name("orlop").with_attribute(version).build();
     let provider = SdkTracerProvider::builder().with_batch_exporter(exporter).with_resource(resource).build();
-    let _ = TRACER.set(provider.tracer("orlop"));
     Ok(Traces(provider))
 }
 
 impl Traces {
+    /// What makes spans that go out here.
+    pub(crate) fn tracer(&self) -> SdkTracer {
+        self.0.tracer("orlop")
+    }
+
     /// Sends what still waits, for some seconds at most.
     pub async fn end(self) {
         let ended = tokio::task::spawn_blocking(move || self.0.shutdown_with_timeout(PATIENCE)).await;
@@ -69,6 +70,7 @@ impl Traces {
 
 /// A request that is traced.
 pub(crate) struct Trace {
+    tracer: SdkTracer,
     began: SystemTime,
     /// The span at the proxy that it belongs to.
     parent: Context,
@@ -90,18 +92,17 @@ pub(crate) struct Told<'a> {
 
 impl Trace {
     /// Nothing unless spans are sent. `from_proxy` says that `traceparent` is to be believed.
-    pub(crate) fn begin(headers: &HeaderMap, from_proxy: bool) -> Option<Self> {
-        TRACER.get()?;
+    pub(crate) fn begin(tracer: Option<&SdkTracer>, headers: &HeaderMap, from_proxy: bool) -> Option<Self> {
+        let tracer = tracer?.clone();
         let parent = match from_proxy {
             true => TraceContextPropagator::new().extract_with_context(&Context::new(), &HeaderExtractor(headers)),
             false => Context::new(),
         };
-        Some(Self { began: SystemTime::now(), parent })
+        Some(Self { tracer, began: SystemTime::now(), parent })
     }
 
     /// The request has ended.
     pub(crate) fn end(self, told: &Told<'_>) {
-        let Some(tracer) = TRACER.get() else { return };
         let (path, query) = told.target.split_once('?').unwrap_or((told.target, ""));
         let mut attributes = vec![
             KeyValue::new("http.request.method", told.method.to_owned()),
@@ -122,9 +123,9 @@ impl Trace {
         if !told.whole {
             attributes.push(KeyValue::new("error.type", "aborted"));
         }
-        let builder = tracer.span_builder(format!("{} {}", told.method, told.operation));
+        let builder = self.tracer.span_builder(format!("{} {}", told.method, told.operation));
         let builder = builder.with_kind(SpanKind::Server).with_start_time(self.began).with_attributes(attributes);
-        let mut span = tracer.build_with_context(builder, &self.parent);
+        let mut span = self.tracer.build_with_context(builder, &self.parent);
         if told.status >= 500 {
             span.set_status(Status::error(""));
         }

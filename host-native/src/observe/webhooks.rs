@@ -11,17 +11,17 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use http_body_util::{BodyExt, Full, Limited};
+use orlop_core::Registry;
 use orlop_core::event::Event;
 use ring::hmac;
 use tokio::task::JoinHandle;
 
-pub(crate) use self::envelope::Format;
-use crate::observe::metrics::metrics;
+use self::envelope::{content_type, envelope};
+use crate::observe::Observer;
+use crate::observe::metrics::Metrics;
 use crate::observe::outgoing::{self, Http};
-use crate::request::answer::ambient;
-use crate::request::live::Current;
-use crate::storage::body::RequestBody;
-use crate::storage::run::Host;
+use crate::settings::{Format, WebhookSetting};
+use crate::storage::{Host, RequestBody, ambient};
 
 /// How often queues are looked at.
 const LOOK: Duration = Duration::from_secs(1);
@@ -40,10 +40,10 @@ const ANSWER: usize = 64 << 10;
 
 /// Somebody who is told.
 pub(crate) struct Webhook {
-    pub(crate) name: String,
-    pub(crate) url: hyper::Uri,
-    pub(crate) format: Format,
-    pub(crate) key: Option<hmac::Key>,
+    name: String,
+    url: hyper::Uri,
+    format: Format,
+    key: Option<hmac::Key>,
 }
 
 /// How a webhook has fared.
@@ -54,24 +54,34 @@ struct Fate {
     not_before: Option<Instant>,
 }
 
+/// What is in force while webhooks are told: the registry that keeps their queues, and the webhooks.
+pub struct Subscriptions {
+    pub(crate) registry: Registry,
+    pub(crate) webhooks: Vec<Arc<Webhook>>,
+}
+
+/// Says what is in force now.
+pub type InForce = Arc<dyn Fn() -> Subscriptions + Send + Sync>;
+
 /// Tells what there is to tell, for ever.
-pub async fn tell_for_ever(current: Current, host: Arc<Host>) {
+pub async fn tell_for_ever(in_force: InForce, host: Arc<Host>, observer: Arc<Observer>) {
     let mut fates: HashMap<String, Fate> = HashMap::new();
     let mut http: Option<Http> = None;
     loop {
         tokio::time::sleep(LOOK).await;
-        let live = current.get();
-        if live.webhooks.is_empty() {
+        let Subscriptions { webhooks, .. } = in_force();
+        if webhooks.is_empty() {
             continue;
         }
         let http = http.get_or_insert_with(outgoing::client);
-        for webhook in &live.webhooks {
+        for webhook in webhooks {
             let fate = fates.entry(webhook.name.clone()).or_default();
             if !fate.is_ready(&webhook.name).await {
                 continue;
             }
-            let (webhook, host, http, current) = (webhook.clone(), host.clone(), http.clone(), current.clone());
-            fate.telling = Some(tokio::spawn(async move { webhook.tell_all(&current, &host, &http).await }));
+            let (in_force, host, observer, http) = (in_force.clone(), host.clone(), observer.clone(), http.clone());
+            let telling = async move { webhook.tell_all(&in_force, &host, &observer.metrics, &http).await };
+            fate.telling = Some(tokio::spawn(telling));
         }
     }
 }
@@ -100,10 +110,37 @@ impl Fate {
 }
 
 impl Webhook {
+    /// The webhooks of these settings, with their secrets.
+    ///
+    /// # Errors
+    ///
+    /// When two have one name, or a secret cannot be read.
+    pub(crate) fn all(settings: &[WebhookSetting]) -> Result<Vec<Arc<Self>>, String> {
+        if let Some((place, one)) =
+            settings.iter().enumerate().find(|(i, one)| settings[..*i].iter().any(|o| o.name == one.name))
+        {
+            return Err(format!("webhook {}: there is one called `{}` already", place + 1, one.name));
+        }
+        settings.iter().map(|setting| Self::new(setting).map(Arc::new)).collect()
+    }
+
+    fn new(setting: &WebhookSetting) -> Result<Self, String> {
+        let key = setting.secret_file.as_ref().map(|path| {
+            let secret = std::fs::read(path).map_err(|error| format!("{} cannot be read: {error}", path.display()))?;
+            let secret = secret.trim_ascii();
+            if secret.len() < 16 {
+                return Err(format!("the secret in {} is too short: it needs 16 characters", path.display()));
+            }
+            Ok(hmac::Key::new(hmac::HMAC_SHA256, secret))
+        });
+        let url = setting.url.parse().map_err(|error| format!("`{}`: {error}", setting.url))?;
+        Ok(Self { name: setting.name.clone(), url, format: setting.format, key: key.transpose()? })
+    }
+
     /// Tells everything in the queue, in order.
-    async fn tell_all(&self, current: &Current, host: &Host, http: &Http) -> Result<(), String> {
+    async fn tell_all(&self, in_force: &InForce, host: &Host, metrics: &Metrics, http: &Http) -> Result<(), String> {
         loop {
-            let step = current.get().registry.queued(self.name.clone(), ambient());
+            let step = in_force().registry.queued(self.name.clone(), ambient());
             let queued = host.run(step, &mut RequestBody::empty()).await.map_err(|fault| fault.to_string())?;
             if queued.is_empty() {
                 return Ok(());
@@ -118,20 +155,20 @@ impl Webhook {
                     }
                     Err(_) => "failed",
                 };
-                metrics().told(&self.name, result, 1);
+                metrics.told(&self.name, result, 1);
                 if result == "failed" {
                     return told;
                 }
-                let step = current.get().registry.told(vec![key], ambient());
+                let step = in_force().registry.told(vec![key], ambient());
                 host.run(step, &mut RequestBody::empty()).await.map_err(|fault| fault.to_string())?;
             }
         }
     }
 
     async fn tell(&self, http: &Http, event: &Event) -> Result<(), String> {
-        let body = self.format.envelope(event);
+        let body = envelope(self.format, event);
         let mut request = hyper::Request::post(self.url.clone())
-            .header("content-type", self.format.content_type())
+            .header("content-type", content_type(self.format))
             .header("user-agent", concat!("orlop/", env!("CARGO_PKG_VERSION")));
         if let Some(key) = &self.key {
             request = request.header("x-orlop-signature", signature(key, body.as_bytes()));

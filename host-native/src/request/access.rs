@@ -28,11 +28,11 @@ use http_body::{Body as _, Frame, SizeHint};
 use orlop_core::{Asked, Operation, http};
 use tokio::sync::OwnedSemaphorePermit;
 
-use crate::observe::metrics::metrics;
+use crate::observe::Observer;
 use crate::observe::traces::{Told, Trace};
 use crate::request::crowd::Slot;
 use crate::request::live::Live;
-use crate::server::http::Peer;
+use crate::request::peer::Peer;
 
 /// What is known of a request when it begins, and who sent it.
 pub(crate) struct AccessLine {
@@ -45,6 +45,7 @@ pub(crate) struct AccessLine {
     agent: Option<HeaderValue>,
     caller: String,
     trace: Option<Trace>,
+    observer: Arc<Observer>,
 }
 
 /// What a request takes until its answer is sent.
@@ -54,9 +55,9 @@ pub(crate) struct Taken {
 }
 
 impl AccessLine {
-    pub(crate) fn begin(request: &Request, peer: &Peer, live: &Live) -> Self {
+    pub(crate) fn begin(request: &Request, peer: &Peer, live: &Live, observer: Arc<Observer>) -> Self {
         let (headers, address) = (request.headers(), peer.address.ip());
-        metrics().running.inc();
+        observer.metrics.running.inc();
         Self {
             id: live.proxies.id(address, headers),
             client: live.proxies.client(address, headers),
@@ -65,7 +66,8 @@ impl AccessLine {
             method: request.method().clone(),
             agent: headers.get(header::USER_AGENT).cloned(),
             caller: String::new(),
-            trace: Trace::begin(headers, live.proxies.trusts(address)),
+            trace: Trace::begin(observer.tracer.as_ref(), headers, live.proxies.trusts(address)),
+            observer,
         }
     }
 
@@ -150,8 +152,8 @@ impl Drop for LoggedBody {
         let agent = line.agent.as_ref().map_or("".into(), |agent| String::from_utf8_lossy(agent.as_bytes()));
         let seconds = line.began.elapsed().as_secs_f64();
         let whole = self.whole || self.body.is_end_stream() || line.method == axum::http::Method::HEAD;
-        metrics().running.dec();
-        metrics().answered(operation.name, self.status, seconds, self.sent);
+        line.observer.metrics.running.dec();
+        line.observer.metrics.answered(operation.name, self.status, seconds, self.sent);
         // What a client sent is written as a literal: it cannot forge lines.
         tracing::info!(
             target: "orlop::access",

@@ -7,11 +7,12 @@ use axum::http::HeaderMap;
 use orlop_core::error::Code;
 use orlop_core::{Access, Action, Asked, Caller, http};
 
-use crate::auth::verdict::{self, Verdict, refusal, verdict};
-use crate::observe::metrics::metrics;
+use crate::auth::refusal::{denied, refusal, unauthorized};
+use crate::auth::verdict::{Verdict, verdict};
+use crate::observe::Observer;
 use crate::request::crowd::Slot;
 use crate::request::live::Live;
-use crate::server::http::Peer;
+use crate::request::peer::Peer;
 
 /// A request that may be made.
 pub(crate) struct Admitted {
@@ -34,11 +35,12 @@ pub(crate) async fn admit(
     peer: &Peer,
     client: IpAddr,
     asked: &Asked,
+    observer: &Observer,
 ) -> Result<Admitted, Refused> {
     let access = asked.access();
-    let unknown = |problem| verdict::unauthorized(live.identities.challenges(&access, problem), problem);
+    let unknown = |problem| unauthorized(live.identities.challenges(&access, problem), problem);
     let identity = live.identities.identify(headers, client).await.map_err(|problem| {
-        metrics().logins_refused.inc();
+        observer.metrics.logins_refused.inc();
         Refused { response: unknown(Some(problem)), caller: String::new() }
     })?;
     let identity = identity.with_certificate(peer.certificate.clone());
@@ -46,7 +48,7 @@ pub(crate) async fn admit(
     let refused = |response| Refused { response, caller: name.clone() };
     match verdict(&access, &identity, &rights, live.identities.can_ask()) {
         Verdict::Unknown(problem) => return Err(refused(unknown(problem))),
-        Verdict::Denied => return Err(refused(verdict::denied())),
+        Verdict::Denied => return Err(refused(denied())),
         Verdict::Made if live.read_only && access.iter().any(changes) => {
             let told = "the registry takes no changes for now";
             return Err(refused(refusal(405, Code::Unsupported, told).with("Allow", "GET, HEAD")));

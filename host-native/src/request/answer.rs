@@ -7,28 +7,24 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::{Arc, LazyLock};
 use std::task::Poll;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::Request;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::response::Response;
 use orlop_core::error::Code;
-use orlop_core::{Ambient, Asked, Caller, Registry, Timestamp, http};
+use orlop_core::{Asked, Caller, Registry, http};
 use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
-use uuid::Uuid;
 
+use crate::observe::Observer;
 use crate::request::access::{AccessLine, Taken};
 use crate::request::admit::{Admitted, Refused, admit};
 use crate::request::crowd::Slot;
 use crate::request::live::{Current, Live};
-use crate::server::http::Peer;
-use crate::storage::body::RequestBody;
-use crate::storage::directory::files::Opened;
-use crate::storage::directory::sendfile::Outbox;
-use crate::storage::directory::stream::ContentBody;
-use crate::storage::run::Host;
+use crate::request::peer::Peer;
+use crate::storage::{Host, Opened, Outbox, RequestBody, ambient};
 
 /// How often a call is made again because the content it found was gone when it was opened. Each time, somebody has
 /// deleted the blob and a sweep has run in between.
@@ -38,6 +34,7 @@ const ATTEMPTS: usize = 4;
 pub(crate) struct Service {
     pub(crate) host: Arc<Host>,
     pub(crate) current: Current,
+    pub(crate) observer: Arc<Observer>,
     /// One permit for each request that may be worked on at once.
     pub(crate) room: Arc<Semaphore>,
     pub(crate) body_idle: Duration,
@@ -48,7 +45,7 @@ pub(crate) struct Service {
 /// Answers a request.
 pub(crate) async fn answer(service: Arc<Service>, peer: Peer, request: Request) -> Response {
     let live = service.current.get();
-    let mut line = AccessLine::begin(&request, &peer, &live);
+    let mut line = AccessLine::begin(&request, &peer, &live, service.observer.clone());
     let Ok(permit) = service.room.clone().try_acquire_owned() else {
         let busy = refusal(429, Code::TooManyRequests, "the registry is busy; come again");
         return line.write(with(busy, header::RETRY_AFTER, "1"), Taken { _permit: None, _slots: Vec::new() });
@@ -113,11 +110,11 @@ struct Origin {
 /// Sees whether the request may be made, and makes the call.
 async fn call(service: Arc<Service>, live: Arc<Live>, from: Origin, asked: Arc<Asked>, request: Request) -> Answered {
     let (head, body) = request.into_parts();
-    let mut body = RequestBody::new(body, service.body_idle);
+    let mut body = RequestBody::new(body, service.body_idle).counted(&service.observer.metrics.received);
     if let Some(answer) = live.identities.session(&head, from.client).await {
         return Answered { response: with_body(answer, None), body, caller: String::new(), slots: Vec::new() };
     }
-    match admit(&live, &head.headers, &from.peer, from.client, &asked).await {
+    match admit(&live, &head.headers, &from.peer, from.client, &asked, &service.observer).await {
         Ok(Admitted { caller, slots }) => {
             let name = caller.name.clone();
             let response = make(&service, &live.registry, caller.into(), asked, &mut body, from).await;
@@ -165,19 +162,11 @@ async fn make(
     refusal(500, Code::Unknown, "the content cannot be read")
 }
 
-/// What a call cannot know by itself.
-pub(crate) fn ambient() -> Ambient {
-    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    Ambient { now: Timestamp(now.as_millis().try_into().unwrap_or(u64::MAX)), nonce: Uuid::new_v4() }
-}
-
 /// A response of the core as one of axum; `opened` is the content it answers with, and the connection's outbox.
 fn with_body(response: http::Response, opened: Option<(Opened, Option<Outbox>)>) -> Response {
     let body = match (response.body, opened) {
         (http::Body::Bytes(bytes), _) => Body::from(bytes),
-        (http::Body::Content { pieces, .. }, Some((content, outbox))) => {
-            Body::new(ContentBody::new(content, pieces, outbox))
-        }
+        (http::Body::Content { pieces, .. }, Some((content, outbox))) => content.into_body(pieces, outbox),
         (http::Body::Empty | http::Body::Content { .. }, _) => Body::empty(),
     };
     let mut made = Response::new(body);
@@ -226,7 +215,7 @@ mod tests {
     use tempfile::TempDir;
 
     use super::*;
-    use crate::storage::run::Options;
+    use crate::settings::Options;
 
     struct Panicking;
 
@@ -252,8 +241,10 @@ mod tests {
     #[tokio::test]
     async fn a_panic_in_a_call_is_answered_and_ends_nothing_else() {
         let directory = TempDir::new().unwrap();
+        let host = Arc::new(Host::open(directory.path(), &Options::default()).unwrap());
         let service = Arc::new(Service {
-            host: Arc::new(Host::open(directory.path(), &Options::default()).unwrap()),
+            observer: Arc::new(Observer::new(&host, None)),
+            host,
             current: Current::new(Live::open(Registry::new(Config::default()))),
             room: Arc::new(Semaphore::new(1)),
             body_idle: Duration::from_secs(1),

@@ -7,11 +7,10 @@ use orlop_core::caller::Right;
 
 use crate::auth::identity::{Identities, Identity};
 use crate::auth::rules::Rules;
-use crate::command::cli::Settings;
-use crate::observe::webhooks::Webhook;
+use crate::observe::webhooks::{Subscriptions, Webhook};
 use crate::request::proxies::Proxies;
 use crate::request::shares::Shares;
-use crate::settings::WebhookSetting;
+use crate::settings::Settings;
 
 /// The part of the settings that a running server can change.
 pub struct Live {
@@ -47,7 +46,7 @@ impl Live {
             rules,
             shares: Shares::new(&settings.shares.limit),
             proxies: Proxies(settings.shares.trusted_proxy.clone()),
-            webhooks: WebhookSetting::webhooks(&settings.watch.webhook)?,
+            webhooks: Webhook::all(&settings.watch.webhook)?,
             read_only: settings.shares.read_only,
         };
         Ok((live, odd))
@@ -88,6 +87,17 @@ impl Current {
     /// The settings in force now.
     pub(crate) fn get(&self) -> Arc<Live> {
         self.0.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The registry that is in force now.
+    pub(crate) fn registry(&self) -> Registry {
+        self.get().registry.clone()
+    }
+
+    /// The registry and the webhooks that are in force now.
+    pub(crate) fn subscriptions(&self) -> Subscriptions {
+        let live = self.get();
+        Subscriptions { registry: live.registry.clone(), webhooks: live.webhooks.clone() }
     }
 
     /// Puts others in force. Requests that are being answered go on with those they began with.

@@ -1,79 +1,18 @@
 //! What each client may take: requests at once, requests a second, and how large a blob it may push.
 
 use std::net::IpAddr;
-use std::num::NonZeroU32;
-use std::str::FromStr;
 use std::time::Duration;
 
-use bytesize::ByteSize;
 use governor::clock::{Clock, DefaultClock};
 use governor::{DefaultKeyedRateLimiter, RateLimiter};
-use orlop_core::config::{Pattern, Quota};
-use serde::Deserialize;
 
 use crate::auth::identity::Identity;
 use crate::auth::rules::Rules;
 use crate::request::crowd::{Crowd, Slot, network_of};
-use crate::settings::{Who, table};
+use crate::settings::{Each, LimitSetting};
 
 /// How many clients are remembered before those that have not been seen of late are forgotten.
 const REMEMBERED: usize = 10_000;
-
-/// A limit as it is written.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case")]
-pub struct LimitSetting {
-    who: Vec<Who>,
-    #[serde(default)]
-    each: Each,
-    requests: Option<usize>,
-    rate: Option<NonZeroU32>,
-    upload: Option<ByteSize>,
-}
-
-/// Who has a share of its own.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-enum Each {
-    #[default]
-    User,
-    Address,
-}
-
-/// A quota as it is written.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case")]
-pub struct QuotaSetting {
-    repositories: Vec<String>,
-    bytes: ByteSize,
-}
-
-impl FromStr for LimitSetting {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let limit: Self = table(text)?;
-        if limit.requests.is_none() && limit.rate.is_none() && limit.upload.is_none() {
-            return Err("a limit needs `requests`, `rate` or `upload`".into());
-        }
-        Ok(limit)
-    }
-}
-
-impl FromStr for QuotaSetting {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        table(text)
-    }
-}
-
-impl QuotaSetting {
-    /// The quota as the core takes it.
-    pub(crate) fn quota(&self) -> Quota {
-        Quota { repositories: self.repositories.iter().map(Pattern::new).collect(), bytes: self.bytes.as_u64() }
-    }
-}
 
 /// The limits in force, and what is taken of them.
 pub(crate) struct Shares(Vec<Share>);
@@ -168,11 +107,5 @@ mod tests {
         let wait = enter("10.0.0.1").err().unwrap();
         assert!(wait > Duration::ZERO && wait <= Duration::from_millis(334), "{wait:?}");
         assert!(enter("10.0.0.2").is_ok());
-    }
-
-    #[test]
-    fn a_limit_that_limits_nothing_is_refused() {
-        assert!("{ who = ['anybody'] }".parse::<LimitSetting>().is_err());
-        assert!("{ who = ['anybody'], rate = 0 }".parse::<LimitSetting>().is_err());
     }
 }

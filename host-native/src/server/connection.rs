@@ -9,7 +9,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep, sleep};
 
-use crate::storage::directory::sendfile::Outbox;
+use crate::storage::Outbox;
 
 /// How long a connection is still listened to after the last answer was sent. To close while the client is sending
 /// would make the kernel throw away what the client has not read yet (RFC 9112, section 9.6).

@@ -1,6 +1,5 @@
 //! HTTP/1.1 and HTTP/2 on connections, plain or encrypted.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,11 +12,11 @@ use tokio::sync::Mutex;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-use crate::observe::metrics::metrics;
+use crate::observe::Observer;
+use crate::request::peer::Peer;
 use crate::server::connection::Connection;
 use crate::server::site::Site;
 use crate::settings::Limits;
-use crate::storage::directory::sendfile::Outbox;
 
 /// How much of a connection is buffered in each direction. Larger buffers make large bodies faster and cost memory
 /// for each connection that is busy.
@@ -30,49 +29,26 @@ const STREAMS: u32 = 64;
 /// what one connection can make us hold.
 const WINDOW: (u32, u32) = (512 << 10, 1 << 20);
 
-/// Who is at the other end of a connection.
-#[derive(Clone, Debug)]
-pub(crate) struct Peer {
-    /// Where it is.
-    pub(crate) address: SocketAddr,
-    /// The names in its certificate, if it showed one.
-    pub(crate) certificate: Arc<[String]>,
-    /// Where the connection takes files to send, if it can do that.
-    pub(crate) outbox: Option<Outbox>,
-}
-
-impl Peer {
-    /// Nobody: a request that came by no connection.
-    #[cfg(test)]
-    pub(crate) fn nobody() -> Self {
-        Self::plain(([127, 0, 0, 1], 0).into())
-    }
-
-    /// A peer of which nothing is known.
-    pub(crate) fn plain(address: SocketAddr) -> Self {
-        Self { address, certificate: Arc::new([]), outbox: None }
-    }
-}
-
 /// A connection, among those that are open.
-struct Counted;
+struct Counted<'o>(&'o Observer);
 
-impl Counted {
-    fn new() -> Self {
-        metrics().connections.inc();
-        Self
+impl<'o> Counted<'o> {
+    fn new(observer: &'o Observer) -> Self {
+        observer.metrics.connections.inc();
+        Self(observer)
     }
 }
 
-impl Drop for Counted {
+impl Drop for Counted<'_> {
     fn drop(&mut self) {
-        metrics().connections.dec();
+        self.0.metrics.connections.dec();
     }
 }
 
 /// The connections of a server.
 pub(crate) struct Connections {
     site: Site,
+    observer: Arc<Observer>,
     http1: http1::Builder,
     http2: http2::Builder<TokioExecutor>,
     body_idle: Duration,
@@ -82,7 +58,7 @@ pub(crate) struct Connections {
 }
 
 impl Connections {
-    pub(crate) fn new(site: Site, limits: &Limits) -> Self {
+    pub(crate) fn new(site: Site, limits: &Limits, observer: Arc<Observer>) -> Self {
         let mut http1 = http1::Builder::new();
         http1
             .timer(TokioTimer::new())
@@ -101,7 +77,7 @@ impl Connections {
             .keep_alive_interval(limits.head_timeout)
             .keep_alive_timeout(limits.head_timeout);
         let (running, cut) = (Mutex::new(Some(GracefulShutdown::new())), CancellationToken::new());
-        Self { site, http1, http2, body_idle: limits.body_idle, running, cut }
+        Self { site, observer, http1, http2, body_idle: limits.body_idle, running, cut }
     }
 
     /// A connection that gives up on a client that takes nothing.
@@ -114,7 +90,7 @@ impl Connections {
     where
         C: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        let _counted = Counted::new();
+        let _counted = Counted::new(&self.observer);
         let (site, address) = (self.site.clone(), peer.address);
         let service = hyper::service::service_fn(move |request| site.clone().answer(request, peer.clone()));
         let connection = TokioIo::new(connection);

@@ -11,15 +11,17 @@ use tokio::sync::Semaphore;
 use tokio::time::timeout;
 use tokio_util::task::TaskTracker;
 
+use crate::observe::Observer;
 use crate::request::answer::Service;
 use crate::request::crowd::{Crowd, Slot, network_of};
 use crate::request::live::{Current, Live};
-use crate::server::http::{Connections, Peer};
+use crate::request::peer::Peer;
+use crate::server::http::Connections;
 use crate::server::playground::File;
 use crate::server::site::Site;
 use crate::server::tls::{self, Tls};
 use crate::settings::Limits;
-use crate::storage::run::Host;
+use crate::storage::Host;
 
 /// How long to wait when no connection can be accepted, for want of file descriptors mostly.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -44,7 +46,8 @@ pub async fn serve(
     stop: impl Future<Output = ()>,
 ) {
     let doors = vec![Door { listener, tls: None }];
-    serve_doors(doors, &[], host, limits, Current::new(Live::open(registry)), stop).await;
+    let observer = Arc::new(Observer::new(&host, None));
+    serve_doors(doors, &[], host, limits, Current::new(Live::open(registry)), observer, stop).await;
 }
 
 /// Serves the registry at these doors, by settings that may change, until `stop` comes true. Beside it, the `files`:
@@ -55,12 +58,14 @@ pub async fn serve_doors(
     host: Arc<Host>,
     limits: &Limits,
     current: Current,
+    observer: Arc<Observer>,
     stop: impl Future<Output = ()>,
 ) {
     let calls = TaskTracker::new();
     let service = Arc::new(Service {
         host,
         current: current.clone(),
+        observer: observer.clone(),
         room: Arc::new(Semaphore::new(limits.requests)),
         body_idle: limits.body_idle,
         calls: calls.clone(),
@@ -69,7 +74,7 @@ pub async fn serve_doors(
         current,
         clients: Crowd::default(),
         most_of_one: limits.client_connections,
-        connections: Connections::new(Site::new(service, files), limits),
+        connections: Connections::new(Site::new(service, files), limits, observer),
         room: Arc::new(Semaphore::new(limits.connections)),
         handshake: limits.head_timeout,
     });

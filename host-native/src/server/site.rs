@@ -13,7 +13,7 @@ use hyper::service::Service as _;
 use hyper_util::service::TowerToHyperService;
 
 use crate::request::answer::{Service, answer};
-use crate::server::http::Peer;
+use crate::request::peer::Peer;
 use crate::server::playground::File;
 
 /// Whatever a server has at its address.

@@ -2,10 +2,9 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, Subcommand};
+use clap::Args;
 
-use super::{Action, GroupSetting, RuleSetting, Tls};
-use crate::command::cli::File;
+use super::{GroupSetting, RuleSetting};
 
 /// Who may do what. With no way to tell who somebody is and no rules, anybody may do everything.
 #[derive(Debug, Clone, Args)]
@@ -88,48 +87,6 @@ pub struct Auth {
         action = clap::ArgAction::Set
     )]
     pub open: bool,
-}
-
-/// See what somebody may do.
-#[derive(Debug, Args)]
-pub struct Access {
-    /// What to do.
-    #[command(subcommand)]
-    pub command: AccessCommand,
-}
-
-/// What to see.
-#[derive(Debug, Subcommand)]
-pub enum AccessCommand {
-    /// Print which rule decides
-    Explain(Explain),
-}
-
-/// Print which rule decides.
-#[derive(Debug, Args)]
-pub struct Explain {
-    #[command(flatten)]
-    file: File,
-
-    /// Who may do what.
-    #[command(flatten)]
-    pub auth: Auth,
-
-    /// Encryption.
-    #[command(flatten)]
-    pub tls: Tls,
-
-    /// Who asks: the name of a user, anonymous, or certificate:NAME
-    pub user: String,
-
-    /// To do what: pull, push, upload, create-tag, overwrite-tag, delete, list
-    pub action: Action,
-
-    /// In which repository
-    pub repository: String,
-
-    /// With which tag
-    pub tag: Option<String>,
 }
 
 /// What goes between quotation marks into a header field.

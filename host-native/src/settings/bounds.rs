@@ -5,8 +5,7 @@ use std::time::Duration;
 use bytesize::ByteSize;
 use clap::Args;
 
-use super::time;
-use crate::Limits;
+use super::{Limits, time};
 
 /// What clients may take of this machine.
 #[derive(Debug, Args)]

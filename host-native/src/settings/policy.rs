@@ -7,6 +7,8 @@ use clap::Args;
 use orlop_core::Config;
 use orlop_core::config::Pattern;
 
+use super::time;
+
 /// What the registry takes and keeps.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "What the registry takes and keeps")]
@@ -68,11 +70,4 @@ impl Policy {
             ..Config::default()
         }
     }
-}
-
-pub(crate) fn time(text: &str) -> Result<Duration, String> {
-    if text == "0" {
-        return Ok(Duration::ZERO);
-    }
-    humantime::parse_duration(text).map_err(|error| format!("{error}; write it like 90s, 6h or 7d"))
 }

@@ -1,13 +1,14 @@
 //! Where everything is kept, and what is told of it.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use bytesize::ByteSize;
 use clap::Args;
+use orlop_core::Config;
 use tracing_subscriber::filter::Targets;
 
 use super::Policy;
-use crate::Options;
 
 /// Where everything is kept.
 #[derive(Debug, Args)]
@@ -40,5 +41,22 @@ impl Storage {
             keep_free: self.keep_free.as_u64(),
             call_lifetime: policy.config().call_lifetime,
         }
+    }
+}
+
+/// What a host is given besides a data directory.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// How many bytes of the records are held in memory.
+    pub cache: usize,
+    /// How many bytes of the disk are left free: uploads stop there, so that deleting still works.
+    pub keep_free: u64,
+    /// Longer than any call can live, as the core's configuration has it.
+    pub call_lifetime: Duration,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { cache: 64 << 20, keep_free: 64 << 20, call_lifetime: Config::default().call_lifetime }
     }
 }

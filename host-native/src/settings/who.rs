@@ -2,8 +2,6 @@
 
 use serde::Deserialize;
 
-use crate::auth::identity::Identity;
-
 /// Some of those who send requests.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "String")]
@@ -33,20 +31,6 @@ impl TryFrom<String> for Who {
             _ => Err(format!(
                 "`{text}` is nobody; who is anybody, anonymous, authenticated, user:NAME, group:NAME, certificate:NAME"
             )),
-        }
-    }
-}
-
-impl Who {
-    /// Whether somebody is one of these.
-    pub(crate) fn is(&self, identity: &Identity, of_group: &dyn Fn(&str, &str) -> bool) -> bool {
-        match self {
-            Self::Anybody => true,
-            Self::Anonymous => identity.is_anonymous(),
-            Self::Authenticated => !identity.is_anonymous(),
-            Self::User(name) => identity.user_name() == Some(name.as_str()),
-            Self::Group(name) => identity.user_name().is_some_and(|user| of_group(name, user)),
-            Self::Certificate(name) => identity.certificate().iter().any(|given| given == name),
         }
     }
 }

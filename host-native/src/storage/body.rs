@@ -9,10 +9,9 @@ use axum::body::Body;
 use bytes::{Bytes, BytesMut};
 use http_body::Body as _;
 use orlop_core::effect::{BodyEnd, Collected};
+use prometheus_client::metrics::counter::Counter;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, timeout_at};
-
-use crate::observe::metrics::metrics;
 
 /// How many bytes are gathered into one piece. Chunks at least a quarter of this are passed on as they are.
 pub(crate) const GATHERED: usize = 128 << 10;
@@ -65,6 +64,8 @@ pub struct RequestBody {
     state: State,
     /// Whether what looks like its end is a client that went away.
     cut: bool,
+    /// Where the bytes that come are counted.
+    received: Option<Counter>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -80,7 +81,12 @@ impl RequestBody {
     pub fn new(body: impl Into<Body>, idle: Duration) -> Self {
         let body = body.into();
         let state = if body.is_end_stream() { State::Ended(BodyEnd::Whole) } else { State::Untouched };
-        Self { body, idle, last: Instant::now(), rest: Bytes::new(), state, cut: false }
+        Self { body, idle, last: Instant::now(), rest: Bytes::new(), state, cut: false, received: None }
+    }
+
+    /// The same, and its bytes are counted there as they come.
+    pub(crate) fn counted(self, received: &Counter) -> Self {
+        Self { received: Some(received.clone()), ..self }
     }
 
     /// A body of these bytes.
@@ -206,7 +212,9 @@ impl RequestBody {
                 Ok(Some(Ok(frame))) => match frame.into_data() {
                     Ok(chunk) if !chunk.is_empty() => {
                         self.last = Instant::now();
-                        metrics().received.inc_by(chunk.len() as u64);
+                        if let Some(received) = &self.received {
+                            received.inc_by(chunk.len() as u64);
+                        }
                         return Some(Ok(chunk));
                     }
                     // Trailers say nothing to us.

@@ -13,8 +13,7 @@ use orlop_core::meter::Meter;
 use tokio::time::Instant;
 
 use crate::storage::body::{GATHERING, RequestBody};
-use crate::storage::directory::blocking;
-use crate::storage::directory::files::Files;
+use crate::storage::engine::Storage;
 
 /// How many bytes a batch has at most.
 const BATCH: usize = 1 << 20;
@@ -23,72 +22,72 @@ const BATCH: usize = 1 << 20;
 /// their single pieces have.
 const TOGETHER: usize = 4 << 20;
 
-/// How many bodies are being received.
-static BODIES: AtomicUsize = AtomicUsize::new(0);
+/// How many bodies one host is receiving.
+#[derive(Default)]
+pub(super) struct Receiving(AtomicUsize);
 
 /// Streams `body` past the meter into the part. What was written is durable when this returns.
 ///
 /// A body holds two batches in memory at most, the one that comes in and the one that is written, and no thread while
 /// nothing comes.
-pub(crate) async fn receive(files: &Files, effect: Receive, body: &mut RequestBody) -> Result<Received, Fault> {
-    let _counted = Counted::new();
-    let mut part = files.part(&effect.part);
+pub(super) async fn receive(
+    storage: &Storage,
+    receiving: &Receiving,
+    effect: Receive,
+    body: &mut RequestBody,
+) -> Result<Received, Fault> {
+    let _counted = Counted::new(receiving);
+    let mut sink = storage.sink(&effect.part);
     let mut meter = effect.meter;
-    let (mut batch, mut end) = gather(body, &mut meter).await;
+    let (mut batch, mut end) = receiving.gather(body, &mut meter).await;
     loop {
-        let Some(end_found) = end else {
-            let written = blocking::begin(move || {
-                part.append(&batch)?;
-                Ok(part)
-            });
-            (batch, end) = gather(body, &mut meter).await;
-            part = blocking::finished(written.await)?;
-            continue;
-        };
-        return blocking::run(move || {
-            part.append(&batch)?;
-            part.seal()?;
-            Ok(Received { meter, end: end_found })
-        })
-        .await;
-    }
-}
-
-/// The next batch, past the meter, and how the body ended if it did.
-async fn gather(body: &mut RequestBody, meter: &mut Meter) -> (Vec<Bytes>, Option<BodyEnd>) {
-    let due = Instant::now() + GATHERING;
-    let (mut batch, mut length) = (Vec::new(), 0);
-    loop {
-        let (piece, end) = body.gather(meter.room(), Some(due).filter(|_| length > 0)).await;
-        meter.update(&piece);
-        length += piece.len();
-        batch.push(piece);
-        if end.is_some() || length >= share() || Instant::now() >= due {
-            return (batch, end);
+        if let Some(end) = end {
+            sink.seal(batch).await?;
+            return Ok(Received { meter, end });
         }
-        // Others have something to do too.
-        tokio::task::yield_now().await;
+        let (written, next) = tokio::join!(sink.append(batch), receiving.gather(body, &mut meter));
+        written?;
+        (batch, end) = next;
     }
 }
 
-/// How many bytes a batch has while there are as many bodies as now.
-fn share() -> usize {
-    (TOGETHER / BODIES.load(Ordering::Relaxed).max(1)).min(BATCH)
+impl Receiving {
+    /// The next batch, past the meter, and how the body ended if it did.
+    async fn gather(&self, body: &mut RequestBody, meter: &mut Meter) -> (Vec<Bytes>, Option<BodyEnd>) {
+        let due = Instant::now() + GATHERING;
+        let (mut batch, mut length) = (Vec::new(), 0);
+        loop {
+            let (piece, end) = body.gather(meter.room(), Some(due).filter(|_| length > 0)).await;
+            meter.update(&piece);
+            length += piece.len();
+            batch.push(piece);
+            if end.is_some() || length >= self.share() || Instant::now() >= due {
+                return (batch, end);
+            }
+            // Others have something to do too.
+            tokio::task::yield_now().await;
+        }
+    }
+
+    /// How many bytes a batch has while there are as many bodies as now.
+    fn share(&self) -> usize {
+        (TOGETHER / self.0.load(Ordering::Relaxed).max(1)).min(BATCH)
+    }
 }
 
 /// A body, among those that are being received.
-struct Counted;
+struct Counted<'r>(&'r Receiving);
 
-impl Counted {
-    fn new() -> Self {
-        BODIES.fetch_add(1, Ordering::Relaxed);
-        Self
+impl<'r> Counted<'r> {
+    fn new(receiving: &'r Receiving) -> Self {
+        receiving.0.fetch_add(1, Ordering::Relaxed);
+        Self(receiving)
     }
 }
 
-impl Drop for Counted {
+impl Drop for Counted<'_> {
     fn drop(&mut self) {
-        BODIES.fetch_sub(1, Ordering::Relaxed);
+        self.0.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -106,9 +105,14 @@ mod tests {
     use uuid::Uuid;
 
     use super::*;
+    use crate::settings::Options;
     use crate::storage::body::GATHERED;
 
     const PIECE: &[u8] = &[b'x'; GATHERED / 2];
+
+    fn open(directory: &TempDir) -> Storage {
+        Storage::open(directory.path(), &Options { keep_free: 0, ..Options::default() }).unwrap()
+    }
 
     /// Gives a piece, nothing for a while, and another one.
     struct Slow {
@@ -135,14 +139,14 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn what_came_is_written_even_if_nothing_follows() {
         let directory = TempDir::new().unwrap();
-        let files = Files::open(directory.path(), 0).unwrap();
+        let storage = open(&directory);
         let part = PartId { upload: Uuid::nil(), nonce: Uuid::nil() };
         let path = directory.path().join(format!("uploads/0/{}.{}", part.upload, part.nonce));
         let body = Slow { pieces: 0, pause: Box::pin(sleep(3 * GATHERING)) };
         let mut body = RequestBody::new(Body::new(body), 4 * GATHERING);
         let receiving = tokio::spawn(async move {
             let effect = Receive { part, meter: Meter::new(Algorithm::Sha256) };
-            receive(&files, effect, &mut body).await
+            receive(&storage, &Receiving::default(), effect, &mut body).await
         });
         sleep(2 * GATHERING).await;
         assert_eq!(std::fs::read(&path).unwrap().len(), PIECE.len());
@@ -154,12 +158,12 @@ mod tests {
     #[tokio::test]
     async fn no_byte_is_kept_past_the_room_of_the_meter() {
         let directory = TempDir::new().unwrap();
-        let files = Files::open(directory.path(), 0).unwrap();
+        let storage = open(&directory);
         let bytes: Vec<u8> = (0..300_000_u32).map(|index| (index % 251) as u8).collect();
         let check = async |number, limit, mut body: RequestBody, kept: usize, end| {
             let part = PartId { upload: Uuid::from_u128(number), nonce: Uuid::from_u128(number) };
             let meter = Meter::new(Algorithm::Sha256).with_limit(limit);
-            let received = receive(&files, Receive { part, meter }, &mut body).await.unwrap();
+            let received = receive(&storage, &Receiving::default(), Receive { part, meter }, &mut body).await.unwrap();
             assert_eq!((received.meter.count(), received.end), (kept as u64, end), "check {number}");
             assert_eq!(received.meter.digest(), Algorithm::Sha256.digest(&bytes[..kept]));
             let path = directory.path().join(format!("uploads/0/{}.{}", part.upload, part.nonce));

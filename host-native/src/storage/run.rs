@@ -5,49 +5,30 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
+use orlop_core::effect::ContentId;
 use orlop_core::step::Ask;
-use orlop_core::{Config, Fault, Step};
+use orlop_core::{Fault, Step};
 use tokio::sync::Semaphore;
 
+use crate::settings::Options;
 use crate::storage::body::{Held, RequestBody, UNIT};
-use crate::storage::directory::backup::{Backup, back_up};
-use crate::storage::directory::blocking;
-use crate::storage::directory::files::{Files, Opened};
-use crate::storage::directory::lock::{DataDirectory, OpenError};
-use crate::storage::directory::records::Records;
-use crate::storage::receive::receive;
+use crate::storage::engine::{Opened, Storage};
+use crate::storage::receive::{Receiving, receive};
+use crate::storage::{Backup, Counters, OpenError};
 
 /// How many bytes all bodies that are collected may take together: thousands of usual manifests, or 32 of the largest.
 const COLLECTED: usize = 128 << 20;
 
-/// What a host is given besides a data directory.
-#[derive(Clone, Debug)]
-pub struct Options {
-    /// How many bytes of the records are held in memory.
-    pub cache: usize,
-    /// How many bytes of the disk are left free: uploads stop there, so that deleting still works.
-    pub keep_free: u64,
-    /// Longer than any call can live, as the core's configuration has it.
-    pub call_lifetime: Duration,
-}
-
-impl Default for Options {
-    fn default() -> Self {
-        Self { cache: 64 << 20, keep_free: 64 << 20, call_lifetime: Config::default().call_lifetime }
-    }
-}
-
-/// The storage of one data directory, and all that is done with it.
+/// The storage of one registry, and all that is done with it.
 pub struct Host {
-    files: Files,
-    records: Arc<Records>,
+    storage: Storage,
     call_lifetime: Duration,
     /// What all bodies that are collected may take together.
     collected: Arc<Semaphore>,
+    /// The bodies that are being received.
+    receiving: Receiving,
     /// Whether nobody should come any more.
     leaving: AtomicBool,
-    /// Let go last.
-    directory: DataDirectory,
 }
 
 impl Host {
@@ -57,22 +38,12 @@ impl Host {
     ///
     /// When another process has it, or it cannot be read and written.
     pub fn open(directory: &Path, options: &Options) -> Result<Self, OpenError> {
-        let locked = DataDirectory::lock(directory)?;
-        let files = Files::open(directory, options.keep_free)?;
-        if !Records::exist(directory)? && files.have_contents()? {
-            return Err(OpenError::RecordsMissing(directory.to_owned()));
-        }
-        let records = Arc::new(Records::open(directory, options.cache, options.keep_free)?);
-        // The records are worth nothing in a file that a power cut leaves without a name.
-        locked.sync()?;
-        let collected = Arc::new(Semaphore::new(COLLECTED / UNIT));
         Ok(Self {
-            files,
-            records,
+            storage: Storage::open(directory, options)?,
             call_lifetime: options.call_lifetime,
-            collected,
+            collected: Arc::new(Semaphore::new(COLLECTED / UNIT)),
+            receiving: Receiving::default(),
             leaving: AtomicBool::new(false),
-            directory: locked,
         })
     }
 
@@ -82,7 +53,7 @@ impl Host {
     ///
     /// When they cannot be read.
     pub fn count_records(&self) -> Result<u64, Fault> {
-        self.records.count()
+        self.storage.count()
     }
 
     /// From now on it is not ready, so that a balancer sends nobody any more.
@@ -99,8 +70,7 @@ impl Host {
         if self.leaving.load(Ordering::Relaxed) {
             return Err(Fault::Failed("the server is stopping".into()));
         }
-        self.records.count()?;
-        self.files.room().await
+        self.storage.ready().await
     }
 
     /// Makes a backup in the data directory, as of one moment, while calls go on. Those that erase something wait.
@@ -109,11 +79,12 @@ impl Host {
     ///
     /// When the disk is full or fails. The backup before this one stays then.
     pub async fn back_up(&self) -> Result<Backup, Fault> {
-        let kept = self.files.keep_all().await;
-        let (records, files, directory) = (self.records.clone(), self.files.clone(), self.directory.path().to_owned());
-        let made = blocking::run(move || back_up(&records, &directory, &files.directories())).await;
-        drop(kept);
-        made
+        self.storage.back_up().await
+    }
+
+    /// What the storage counts.
+    pub(crate) fn counters(&self) -> &Counters {
+        self.storage.counters()
     }
 
     /// Runs a call to its end. `body` is what the call may ask for.
@@ -126,23 +97,23 @@ impl Host {
                     waiting.answer(Ok(body.collect(effect.limit, &mut held).await))
                 }
                 Step::Receive(Ask { effect, waiting }) => {
-                    let received = receive(&self.files, effect, body).await;
+                    let received = receive(&self.storage, &self.receiving, effect, body).await;
                     unnamed.begin();
                     waiting.answer(received)
                 }
                 Step::Assemble(Ask { effect, waiting }) => {
-                    let assembled = self.files.assemble(effect).await;
+                    let assembled = self.storage.assemble(effect).await;
                     unnamed.begin();
                     waiting.answer(assembled)
                 }
-                Step::Load(Ask { effect, waiting }) => waiting.answer(self.files.load(effect).await),
-                Step::Measure(Ask { effect, waiting }) => waiting.answer(self.files.measure(effect).await),
-                Step::Erase(Ask { effect, waiting }) => waiting.answer(self.files.erase(effect).await),
-                Step::Inventory(Ask { effect, waiting }) => waiting.answer(self.files.inventory(effect).await),
-                Step::Get(Ask { effect, waiting }) => waiting.answer(self.records.get(effect).await),
-                Step::Scan(Ask { effect, waiting }) => waiting.answer(self.records.scan(effect).await),
+                Step::Load(Ask { effect, waiting }) => waiting.answer(self.storage.load(effect).await),
+                Step::Measure(Ask { effect, waiting }) => waiting.answer(self.storage.measure(effect).await),
+                Step::Erase(Ask { effect, waiting }) => waiting.answer(self.storage.erase(effect).await),
+                Step::Inventory(Ask { effect, waiting }) => waiting.answer(self.storage.inventory(effect).await),
+                Step::Get(Ask { effect, waiting }) => waiting.answer(self.storage.get(effect).await),
+                Step::Scan(Ask { effect, waiting }) => waiting.answer(self.storage.scan(effect).await),
                 Step::Commit(Ask { effect, waiting }) => match unnamed.check() {
-                    Ok(()) => waiting.answer(self.records.commit(effect).await),
+                    Ok(()) => waiting.answer(self.storage.commit(effect).await),
                     Err(fault) => waiting.answer(Err(fault)),
                 },
                 Step::Respond(result) => return result,
@@ -151,8 +122,8 @@ impl Host {
     }
 
     /// Opens a content to be streamed; `None` when it is not there.
-    pub(crate) async fn open_content(&self, content: &orlop_core::effect::ContentId) -> Result<Option<Opened>, Fault> {
-        self.files.open_content(content).await
+    pub(crate) async fn open_content(&self, content: &ContentId) -> Result<Option<Opened>, Fault> {
+        self.storage.open_content(content).await
     }
 }
 

@@ -2,8 +2,7 @@
 
 use clap::{Args, Subcommand};
 
-use super::File;
-use crate::settings::Auth;
+use crate::settings::{Auth, File};
 
 /// Users of the password file.
 #[derive(Debug, Args)]

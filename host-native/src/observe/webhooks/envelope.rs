@@ -4,35 +4,25 @@ use std::time::{Duration, SystemTime};
 
 use orlop_core::Timestamp;
 use orlop_core::event::{Event, Happening};
-use serde::Deserialize;
 use serde_json::{Value, json};
 
-/// The shape of what is sent.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub(crate) enum Format {
-    /// CloudEvents 1.0, one event a request, structured.
-    #[default]
-    CloudEvents,
-    /// What distribution (Docker's registry) sends.
-    Distribution,
+use crate::settings::Format;
+
+/// The media type of what is sent.
+pub(super) fn content_type(format: Format) -> &'static str {
+    match format {
+        Format::CloudEvents => "application/cloudevents+json",
+        Format::Distribution => "application/vnd.docker.distribution.events.v1+json",
+    }
 }
 
-impl Format {
-    pub(super) fn content_type(self) -> &'static str {
-        match self {
-            Self::CloudEvents => "application/cloudevents+json",
-            Self::Distribution => "application/vnd.docker.distribution.events.v1+json",
-        }
+/// What is sent of an event.
+pub(super) fn envelope(format: Format, event: &Event) -> String {
+    match format {
+        Format::CloudEvents => cloud_event(event),
+        Format::Distribution => notification(event),
     }
-
-    pub(super) fn envelope(self, event: &Event) -> String {
-        match self {
-            Self::CloudEvents => cloud_event(event),
-            Self::Distribution => notification(event),
-        }
-        .to_string()
-    }
+    .to_string()
 }
 
 fn action(event: &Event) -> &'static str {

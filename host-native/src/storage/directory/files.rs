@@ -28,7 +28,9 @@ pub(crate) use self::read::Opened;
 use tokio::sync::{OwnedRwLockWriteGuard, RwLock, Semaphore};
 
 use crate::storage::directory::blocking;
+use crate::storage::directory::counters::Counters;
 use crate::storage::directory::fault;
+use crate::storage::directory::sink::Sink;
 use crate::storage::directory::space;
 
 /// How many contents are copied together or measured at once.
@@ -49,9 +51,9 @@ pub(crate) struct Files {
 impl Files {
     /// Makes the directories and removes what a crash left half copied. Once less than `keep_free` bytes are free
     /// on the disk, no more parts and copies are written.
-    pub(crate) fn open(directory: &Path, keep_free: u64) -> Result<Self, Fault> {
+    pub(crate) fn open(directory: &Path, keep_free: u64, counters: &Counters) -> Result<Self, Fault> {
         Ok(Self {
-            layout: Arc::new(Layout::prepare(directory)?),
+            layout: Arc::new(Layout::prepare(directory, counters.clone())?),
             keep_free,
             whole: Arc::new(Semaphore::new(WHOLE)),
             erasing: Arc::default(),
@@ -65,7 +67,12 @@ impl Files {
 
     /// A part that is to be written. There is no file before there is a byte.
     pub(crate) fn part(&self, part: &PartId) -> PartFile {
-        PartFile::new(self.layout.part(part), self.keep_free)
+        PartFile::new(self.layout.clone(), part, self.keep_free)
+    }
+
+    /// The same, written on threads that may wait for the disk.
+    pub(crate) fn sink(&self, part: &PartId) -> Sink {
+        Sink::new(self.part(part))
     }
 
     pub(crate) async fn assemble(&self, effect: Assemble) -> Result<(), Fault> {

@@ -22,6 +22,7 @@ use tokio::sync::oneshot;
 use self::database::{Database, RECORDS_FILE, Snapshot};
 use self::writer::Order;
 use crate::storage::directory::blocking;
+use crate::storage::directory::counters::Counters;
 use crate::storage::directory::fault;
 
 /// Keys and values as the core makes them. Keys are texts, kept as bytes: redb would make sure that a `str` is UTF-8
@@ -50,10 +51,10 @@ impl Records {
 
     /// Opens or makes the records in `directory`, holding at most `cache` bytes of their pages in memory. Once
     /// less than `keep_free` bytes are free on the disk, commits that add something are refused.
-    pub(crate) fn open(directory: &Path, cache: usize, keep_free: u64) -> Result<Self, Fault> {
+    pub(crate) fn open(directory: &Path, cache: usize, keep_free: u64, counters: &Counters) -> Result<Self, Fault> {
         let database = Arc::new(Database::open(directory.join(RECORDS_FILE), cache)?);
         let (orders, queue) = std::sync::mpsc::channel();
-        let writer = writer::Writer::new(database.clone(), keep_free);
+        let writer = writer::Writer::new(database.clone(), keep_free, counters.clone());
         let writer = std::thread::Builder::new()
             .name("records".into())
             .spawn(move || writer.run(&queue))

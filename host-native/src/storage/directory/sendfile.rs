@@ -211,13 +211,14 @@ mod tests {
     use uuid::Uuid;
 
     use super::*;
+    use crate::storage::directory::Counters;
     use crate::storage::directory::files::Files;
-    use crate::storage::directory::stream::ContentBody;
+    use crate::storage::directory::stream::{Buffers, Content};
 
     const CONTENT: &[u8] = b"what a content has";
 
     async fn content(directory: &TempDir, bytes: &[u8]) -> Opened {
-        let files = Files::open(directory.path(), 0).unwrap();
+        let files = Files::open(directory.path(), 0, &Counters::default()).unwrap();
         let part = PartId { upload: Uuid::new_v4(), nonce: Uuid::nil() };
         let mut file = files.part(&part);
         file.append(&[bytes]).unwrap();
@@ -270,7 +271,7 @@ mod tests {
             (vec![one(), other()], vec![true, false]),
             (vec![between(), one(), between(), other(), between()], vec![false, true, false, true, false]),
         ] {
-            let mut body = ContentBody::new(content().await, pieces, Some(outbox.clone()));
+            let mut body = Content::new(content().await, Buffers::default()).into_body(pieces, Some(outbox.clone()));
             let mut found = Vec::new();
             while let Some(frame) = poll_fn(|context| Pin::new(&mut body).poll_frame(context)).await {
                 let bytes = frame.unwrap().into_data().unwrap();

@@ -27,11 +27,29 @@ const SENT_BY_THE_KERNEL: u64 = 32 << 10;
 /// How many buffers are kept for the next reader: what a few dozen clients at once use.
 const KEPT: usize = 32;
 
+/// A content that is open, and what it takes to send it.
+pub(crate) struct Content {
+    opened: Opened,
+    buffers: Buffers,
+}
+
+impl Content {
+    pub(super) fn new(opened: Opened, buffers: Buffers) -> Self {
+        Self { opened, buffers }
+    }
+
+    /// Pieces of it as a body. `outbox` is that of the connection, if it can send files.
+    pub(in crate::storage) fn into_body(self, pieces: Vec<Piece>, outbox: Option<Outbox>) -> ContentBody {
+        ContentBody::new(self, pieces, outbox)
+    }
+}
+
 /// Pieces of a content, as a body of hyper.
 ///
 /// On a connection that can do so, what is in memory is sent by the kernel from where it is.
 pub(crate) struct ContentBody {
     content: Arc<Opened>,
+    buffers: Buffers,
     /// Where to leave files to be sent, if the connection can do that.
     outbox: Option<Outbox>,
     pieces: VecDeque<Piece>,
@@ -41,13 +59,13 @@ pub(crate) struct ContentBody {
 }
 
 impl ContentBody {
-    pub(crate) fn new(content: Opened, pieces: Vec<Piece>, outbox: Option<Outbox>) -> Self {
+    fn new(Content { opened, buffers }: Content, pieces: Vec<Piece>, outbox: Option<Outbox>) -> Self {
         let length = |piece: &Piece| match piece {
             Piece::Bytes(bytes) => bytes.len() as u64,
             Piece::Slice(range) => range.end.saturating_sub(range.start),
         };
         let remaining = pieces.iter().map(length).sum();
-        Self { content: Arc::new(content), outbox, pieces: pieces.into(), remaining, reading: None }
+        Self { content: Arc::new(opened), buffers, outbox, pieces: pieces.into(), remaining, reading: None }
     }
 
     /// The beginning of a slice: to be sent from where it is, or read. If it is not in memory, that is done on a thread
@@ -69,7 +87,7 @@ impl ContentBody {
     /// Reads the beginning of a slice: at once if it is in memory, else on another thread.
     fn read(&mut self, range: &mut Range<u64>) -> Option<Bytes> {
         let wanted = (READ as u64).min(range.end - range.start) as usize;
-        let mut buffer = Buffer::take();
+        let mut buffer = self.buffers.take();
         if let Some(read) = self.content.read_cached(&mut buffer.bytes[..wanted], range.start) {
             range.start += read as u64;
             return Some(Bytes::from_owner(buffer).slice(..read));
@@ -141,18 +159,21 @@ impl Body for ContentBody {
     }
 }
 
-/// A buffer that goes back to be used again: to get it from the allocator, zeroed, each time costs a fifth of the
+/// Buffers that go back to be used again: to get one from the allocator, zeroed, each time costs a fifth of the
 /// throughput and scatters the heap.
+#[derive(Clone, Default)]
+pub(super) struct Buffers(Arc<Mutex<Vec<Box<[u8]>>>>);
+
+/// One of them, until it is dropped.
 struct Buffer {
     bytes: Box<[u8]>,
+    kept: Buffers,
 }
 
-static BUFFERS: Mutex<Vec<Box<[u8]>>> = Mutex::new(Vec::new());
-
-impl Buffer {
-    fn take() -> Self {
-        let kept = BUFFERS.lock().unwrap_or_else(PoisonError::into_inner).pop();
-        Self { bytes: kept.unwrap_or_else(|| vec![0; READ].into()) }
+impl Buffers {
+    fn take(&self) -> Buffer {
+        let kept = self.0.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        Buffer { bytes: kept.unwrap_or_else(|| vec![0; READ].into()), kept: self.clone() }
     }
 }
 
@@ -164,7 +185,7 @@ impl AsRef<[u8]> for Buffer {
 
 impl Drop for Buffer {
     fn drop(&mut self) {
-        let mut kept = BUFFERS.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut kept = self.kept.0.lock().unwrap_or_else(PoisonError::into_inner);
         if kept.len() < KEPT {
             kept.push(std::mem::take(&mut self.bytes));
         }

@@ -7,8 +7,7 @@ use std::path::Path;
 use orlop_core::Fault;
 use orlop_core::effect::{ContentId, PartId};
 
-use super::layout::{Layout, sync_directory};
-use crate::observe::metrics::metrics;
+use super::layout::Layout;
 use crate::storage::directory::fault;
 use crate::storage::directory::space;
 
@@ -27,7 +26,7 @@ pub(super) fn assemble(layout: &Layout, keep_free: u64, parts: &[PartId], conten
     }
     // The name, and every directory on the way that might be new. Another call may have made one and not have made it
     // durable yet; a directory that has nothing to write costs next to nothing.
-    target.ancestors().skip(1).take(3).try_for_each(sync_directory)
+    target.ancestors().skip(1).take(3).try_for_each(|directory| layout.sync(directory))
 }
 
 fn exists(path: &Path) -> Result<bool, Fault> {
@@ -70,7 +69,7 @@ fn copy_all(layout: &Layout, keep_free: u64, parts: &[PartId], temporary: &Path)
         // On Linux this is `copy_file_range`: the kernel copies, or shares the blocks where the file system can.
         io::copy(&mut part, &mut whole).map_err(failed)?;
     }
-    metrics().fsyncs.inc();
+    layout.count_fsync();
     whole.sync_data().map_err(failed)
 }
 

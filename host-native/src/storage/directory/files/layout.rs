@@ -9,7 +9,7 @@ use orlop_core::digest::{Algorithm, Digest};
 use orlop_core::effect::{ContentId, PartId};
 use uuid::Uuid;
 
-use crate::observe::metrics::metrics;
+use crate::storage::directory::counters::Counters;
 use crate::storage::directory::fault;
 
 /// The directories of parts, contents and copies under way.
@@ -17,16 +17,18 @@ pub(super) struct Layout {
     uploads: PathBuf,
     blobs: PathBuf,
     temporary: PathBuf,
+    counters: Counters,
 }
 
 impl Layout {
     /// Makes the directories, and empties the one of copies under way. Their names in the data directory are for the
     /// caller to make durable.
-    pub(super) fn prepare(directory: &Path) -> Result<Self, Fault> {
+    pub(super) fn prepare(directory: &Path, counters: Counters) -> Result<Self, Fault> {
         let layout = Self {
             uploads: directory.join("uploads"),
             blobs: directory.join("blobs"),
             temporary: directory.join("temporary"),
+            counters,
         };
         match fs::remove_dir_all(&layout.temporary) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
@@ -42,8 +44,8 @@ impl Layout {
             let made = layout.parts(digit);
             fs::create_dir_all(&made).map_err(|error| fault::at("make", &made, &error))?;
         }
-        sync_directory(&layout.uploads)?;
-        sync_directory(&layout.blobs)?;
+        layout.sync(&layout.uploads)?;
+        layout.sync(&layout.blobs)?;
         Ok(layout)
     }
 
@@ -98,6 +100,19 @@ impl Layout {
         // A call makes one content at a time, but may be asked again for the same: a fresh name never collides.
         self.temporary.join(format!("{}.{}", content.nonce, Uuid::new_v4()))
     }
+
+    /// Makes the names in a directory durable.
+    pub(super) fn sync(&self, directory: &Path) -> Result<(), Fault> {
+        self.count_fsync();
+        File::open(directory)
+            .and_then(|opened| opened.sync_all())
+            .map_err(|error| fault::at("make durable", directory, &error))
+    }
+
+    /// Something is about to be made durable.
+    pub(super) fn count_fsync(&self) {
+        self.counters.fsyncs.inc();
+    }
 }
 
 /// The digits that a name can begin with, in their order. Directories of them stay small enough to list.
@@ -118,12 +133,4 @@ pub(super) fn uuid_named(text: &str) -> Option<Uuid> {
 /// The digest of which `name` is the directory.
 pub(super) fn digest_named(algorithm: Algorithm, name: &str) -> Option<Digest> {
     format!("{}:{name}", algorithm.name()).parse().ok()
-}
-
-/// Makes the names in a directory durable.
-pub(super) fn sync_directory(directory: &Path) -> Result<(), Fault> {
-    metrics().fsyncs.inc();
-    File::open(directory)
-        .and_then(|opened| opened.sync_all())
-        .map_err(|error| fault::at("make durable", directory, &error))
 }

@@ -6,9 +6,9 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use orlop_core::Fault;
+use orlop_core::effect::PartId;
 
-use super::layout::sync_directory;
-use crate::observe::metrics::metrics;
+use super::layout::Layout;
 use crate::storage::directory::blocking;
 use crate::storage::directory::fault;
 use crate::storage::directory::space;
@@ -22,6 +22,7 @@ const LOOK_AGAIN: u64 = 8 << 20;
 
 /// A part that is being written. Dropped before it is [sealed](Self::seal), it is removed.
 pub(crate) struct PartFile {
+    layout: Arc<Layout>,
     path: PathBuf,
     keep_free: u64,
     file: Option<Arc<File>>,
@@ -33,9 +34,10 @@ pub(crate) struct PartFile {
 }
 
 impl PartFile {
-    pub(super) fn new(path: PathBuf, keep_free: u64) -> Self {
+    pub(super) fn new(layout: Arc<Layout>, part: &PartId, keep_free: u64) -> Self {
         Self {
-            path,
+            path: layout.part(part),
+            layout,
             keep_free,
             file: None,
             written: 0,
@@ -73,10 +75,10 @@ impl PartFile {
         let write_back = self.write_back.lock().unwrap_or_else(PoisonError::into_inner);
         write_back.clone()?;
         // Nor may a write-back begin now and be told what this should be.
-        metrics().fsyncs.inc();
+        self.layout.count_fsync();
         file.sync_data().map_err(|error| fault::at("make durable", &self.path, &error))?;
         drop(write_back);
-        sync_directory(self.path.parent().unwrap_or(&self.path))?;
+        self.layout.sync(self.path.parent().unwrap_or(&self.path))?;
         self.file = None;
         Ok(())
     }
@@ -95,10 +97,10 @@ impl PartFile {
         }
         self.handed_over = self.written;
         let (file, path, outcome) = (file.clone(), self.path.clone(), self.write_back.clone());
+        self.layout.count_fsync();
         // Its end is not awaited: the seal takes the lock.
         drop(blocking::begin(move || {
             let mut outcome = outcome.lock().unwrap_or_else(PoisonError::into_inner);
-            metrics().fsyncs.inc();
             if let Err(error) = file.sync_data() {
                 *outcome = Err(fault::at("make durable", &path, &error));
             }

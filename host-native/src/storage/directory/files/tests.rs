@@ -8,7 +8,7 @@ use uuid::Uuid;
 use super::*;
 
 fn open(directory: &TempDir) -> Files {
-    Files::open(directory.path(), 0).expect("the files open")
+    Files::open(directory.path(), 0, &Counters::default()).expect("the files open")
 }
 
 fn part(upload: u128, nonce: u128) -> PartId {
@@ -190,7 +190,7 @@ async fn a_part_that_is_not_sealed_is_removed_and_one_without_bytes_is_none() {
 #[tokio::test]
 async fn no_part_is_written_into_the_space_that_is_kept_free() {
     let directory = TempDir::new().unwrap();
-    let files = Files::open(directory.path(), u64::MAX).unwrap();
+    let files = Files::open(directory.path(), u64::MAX, &Counters::default()).unwrap();
     assert!(matches!(files.part(&part(1, 1)).append(&[b"x"]), Err(Fault::Full(_))));
     assert!(all(&files, 10).await.is_empty());
 }

@@ -7,7 +7,7 @@ use super::*;
 const CACHE: usize = 1 << 20;
 
 fn open(directory: &TempDir) -> Arc<Records> {
-    Arc::new(Records::open(directory.path(), CACHE, 0).expect("the records open"))
+    Arc::new(Records::open(directory.path(), CACHE, 0, &Counters::default()).expect("the records open"))
 }
 
 fn key(text: &str) -> Key {
@@ -135,7 +135,7 @@ async fn closing_makes_everything_durable() {
 async fn the_last_of_the_space_is_for_what_takes_away() {
     let directory = TempDir::new().unwrap();
     open(&directory).commit(durable(&["a"], vec![])).await.unwrap();
-    let records = Records::open(directory.path(), CACHE, u64::MAX).unwrap();
+    let records = Records::open(directory.path(), CACHE, u64::MAX, &Counters::default()).unwrap();
     assert!(matches!(records.commit(durable(&["b"], vec![])).await, Err(Fault::Full(_))));
     let delete = Commit { expect: vec![], put: vec![], delete: vec![key("a")], durability: Durability::Durable };
     assert_eq!(records.commit(delete).await, Ok(Committed::Done));

@@ -13,7 +13,7 @@ use tokio::sync::oneshot;
 
 use super::TABLE;
 use super::database::Database;
-use crate::observe::metrics::metrics;
+use crate::storage::directory::counters::Counters;
 use crate::storage::directory::space;
 
 /// How many commits share a transaction at most: enough to spread the cost of an fsync, few enough that the
@@ -42,6 +42,7 @@ type Answer = oneshot::Sender<Outcome>;
 pub(super) struct Writer {
     database: Arc<Database>,
     keep_free: u64,
+    counters: Counters,
     /// Since when there is a commit that is not durable.
     eventual_since: Option<Instant>,
     /// When opening the records failed last.
@@ -49,8 +50,8 @@ pub(super) struct Writer {
 }
 
 impl Writer {
-    pub(super) fn new(database: Arc<Database>, keep_free: u64) -> Self {
-        Self { database, keep_free, eventual_since: None, failed_at: None }
+    pub(super) fn new(database: Arc<Database>, keep_free: u64, counters: Counters) -> Self {
+        Self { database, keep_free, counters, eventual_since: None, failed_at: None }
     }
 
     /// Works until it is told to close.
@@ -131,8 +132,8 @@ impl Writer {
                         let outcome = change(table, commit)?;
                         changed |= outcome == Committed::Done;
                         match outcome {
-                            Committed::Done => metrics().commits.inc(),
-                            Committed::Conflict => metrics().conflicts.inc(),
+                            Committed::Done => self.counters.commits.inc(),
+                            Committed::Conflict => self.counters.conflicts.inc(),
                         };
                         outcomes.push(Ok(outcome));
                     }
@@ -165,7 +166,7 @@ impl Writer {
                 if changed {
                     transaction.commit()?;
                     if durable {
-                        metrics().fsyncs.inc();
+                        self.counters.fsyncs.inc();
                     }
                 } else {
                     transaction.abort()?;
