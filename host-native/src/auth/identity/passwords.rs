@@ -122,8 +122,8 @@ impl Passwords {
 mod tests {
     use tempfile::TempDir;
 
-    use super::super::htpasswd::Hash;
     use super::*;
+    use crate::auth::identity::htpasswd::Hash;
 
     #[tokio::test]
     async fn nothing_is_remembered_of_a_line_that_has_changed() {
