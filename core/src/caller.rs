@@ -5,8 +5,8 @@ use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
-use crate::config::Pattern;
 use crate::name::{Repository, Tag};
+use crate::pattern::Pattern;
 
 /// Who sends a request.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -68,8 +68,8 @@ pub enum Error {
     // ── the request cannot be understood ─────────────────────────────────────────────────────────────────
     /// No endpoint has this path.
     NoSuchEndpoint,
-    /// The endpoint exists, but not with this method.
-    MethodNotAllowed(&'static str),
+    /// The endpoint exists, but not with this method: with those that it takes.
+    MethodNotAllowed(String),
     /// The repository name is against the grammar.
     Repository(InvalidRepository),
     /// The tag is against the grammar.

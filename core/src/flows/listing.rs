@@ -18,7 +18,7 @@ use crate::target::Query;
 
 impl Call {
     /// The tags, in byte order (SPEC N2), after `last`, as many as `n` says; all of them without (SPEC N8).
-    pub(super) async fn tags(&self, name: &Repository, query: &Query) -> Result<Response, Error> {
+    pub(crate) async fn tags(&self, name: &Repository, query: &Query) -> Result<Response, Error> {
         // Clamped, not refused: OCI lets a registry give fewer and a Link (SPEC N6).
         let n = page_size(query)?.unwrap_or(TAGS_PAGE).min(TAGS_PAGE);
         let [repository] = self.get([keys::repository(name)]).await?;
@@ -31,7 +31,7 @@ impl Call {
     }
 
     /// The repositories that the caller may see, in byte order, `n` at a time (SPEC O1, O2).
-    pub(super) async fn catalog(&self, query: &Query) -> Result<Response, Error> {
+    pub(crate) async fn catalog(&self, query: &Query) -> Result<Response, Error> {
         let (default, most) = CATALOG_PAGE;
         let n = page_size(query)?.unwrap_or(default);
         if n > most {

@@ -46,7 +46,7 @@ impl Call {
     ///
     /// One commit makes the manifest, its tags, its place among the referrers and the maintained lists visible
     /// together (SPEC K19), and expects everything that the manifest needs to be still there.
-    pub(super) async fn put_manifest(
+    pub(crate) async fn put_manifest(
         &self,
         name: &Repository,
         reference: &Reference,

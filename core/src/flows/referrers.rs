@@ -24,7 +24,7 @@ const ENVELOPE: usize = 128;
 impl Call {
     /// An index of the referrers, empty when there are none or the subject or repository is not there (SPEC M1):
     /// a referrer may come before its subject. The same when the caller may not see them. Pages of 4 MiB at most (SPEC M7).
-    pub(super) async fn referrers(
+    pub(crate) async fn referrers(
         &self,
         name: &Repository,
         subject: &Digest,
