@@ -26,10 +26,35 @@ impl Pattern {
         matches(self.0.as_bytes(), tag.as_str().as_bytes())
     }
 
+    /// What every name begins with that it matches.
+    pub(crate) fn beginning(&self) -> &str {
+        self.0.split('*').next().unwrap_or_default()
+    }
+
+    /// Whether it matches every name with that beginning, or its beginning alone; else it is for some of them to say.
+    pub(crate) fn reach(&self) -> Reach {
+        match &self.0[self.beginning().len()..] {
+            "" => Reach::One,
+            "**" => Reach::All,
+            _ => Reach::Some,
+        }
+    }
+
     /// The pattern as it was written.
     pub fn as_str(&self) -> &str {
         &self.0
     }
+}
+
+/// Which of the names that begin as a pattern does it matches.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Reach {
+    /// The beginning is all of the name.
+    One,
+    /// Some of them.
+    Some,
+    /// All of them.
+    All,
 }
 
 /// Goes through the text once for each star: a pattern of n bytes on a name of m costs at most n · m.

@@ -4,7 +4,7 @@ use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
 use super::Call;
-use super::listing::next;
+use super::listing::link;
 use crate::caller::Right;
 use crate::config::SCAN_BYTES;
 use crate::digest::Digest;
@@ -60,7 +60,7 @@ impl Call {
         if !types.is_empty() {
             response = response.with("OCI-Filters-Applied", "artifactType");
         }
-        if let Some(link) = next(&alloc::format!("/v2/{name}/referrers/{subject}"), query, last.as_ref()) {
+        if let Some(link) = link(&alloc::format!("/v2/{name}/referrers/{subject}"), query, last.as_ref()) {
             response = response.with("Link", link);
         }
         Ok(response)
