@@ -3,6 +3,7 @@
 use alloc::vec::Vec;
 use core::time::Duration;
 
+use crate::base_url::BaseUrl;
 use crate::event::Listener;
 pub use crate::pattern::Pattern;
 
@@ -31,7 +32,8 @@ pub(crate) const TAGS_A_COMMIT: usize = 256;
 /// smallest that clients send, it is a blob of 64 GiB.
 pub(crate) const UPLOAD_PARTS: u32 = 65_536;
 
-/// How many repositories a page of the catalog has when the client names no number, and at most (SPEC O2).
+/// How many repositories a page of the catalog has when the client names no number, and at most:
+/// more come with a `Link` (SPEC O2).
 pub(crate) const CATALOG_PAGE: (usize, usize) = (100, 1000);
 
 /// How many tags one answer has at most; more come with a `Link` (SPEC N6). It bounds an answer to 1.3 MB.
@@ -74,6 +76,9 @@ pub struct Config {
     /// Repositories in which a tag becomes the list of the images pushed to it, as soon as there are two
     /// platforms. Everywhere else the list is there for clients that accept nothing but lists.
     pub assemble: Vec<Pattern>,
+    /// Where clients find the registry, if `Location` is to be an absolute URL below it. Without it, the base that comes
+    /// with a request counts; without either, `Location` is relative (SPEC E1).
+    pub external_url: Option<BaseUrl>,
     /// How long an upload session may rest before the sweep removes it (SPEC I2).
     pub upload_lifetime: Duration,
     /// How long a blob that no manifest uses stays, counted from when it was last pushed or mounted or the last
@@ -99,6 +104,7 @@ impl Default for Config {
             allow_delete: true,
             mount_from_anywhere: true,
             assemble: Vec::new(),
+            external_url: None,
             upload_lifetime: 7 * 24 * HOUR,
             blob_grace: 24 * HOUR,
             untagged_lifetime: None,

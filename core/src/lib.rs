@@ -63,6 +63,7 @@ extern crate alloc;
 
 pub mod ambient;
 pub mod asked;
+pub mod base_url;
 pub mod caller;
 mod conditional;
 pub mod config;
@@ -88,6 +89,7 @@ pub mod target;
 
 pub use ambient::{Ambient, Timestamp};
 pub use asked::{Access, Action, Asked};
+pub use base_url::BaseUrl;
 pub use caller::{Caller, Rights};
 pub use config::Config;
 pub use effect::{Effect, Fault, Step};

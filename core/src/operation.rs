@@ -24,7 +24,7 @@ use crate::digest::Digest;
 use crate::error::Error;
 use crate::flows::Call;
 use crate::http::{Method, Response};
-use crate::name::{Repository, Tag};
+use crate::name::{InvalidTag, Repository, Tag};
 use crate::target::{Query, Reference, Target};
 
 macro_rules! operations {
@@ -208,6 +208,31 @@ operations! {
         needs: [push(name)],
         changes: true,
         flow: |call, asked| call.put_manifest(name, reference, &asked.request, &asked.query).await,
+    }
+    /// `GET`, `HEAD /v2/<name>/manifests/<reference>`, where the reference can be neither a tag nor a digest: there is no
+    /// such manifest (SPEC B4, J4).
+    PullNoManifest(name: Repository, reference: String) {
+        at: [Get, Head] Target::NoManifest(name, reference), _,
+        log: "pull-manifest", [name], [reference.as_str()],
+        needs: [pull(name)],
+        changes: false,
+        flow: |call, asked| Err(Error::ManifestUnknown(reference.clone())),
+    }
+    /// `PUT /v2/<name>/manifests/<reference>` likewise: it is refused (SPEC B4, J5).
+    PushNoManifest(name: Repository, reference: String) {
+        at: [Put] Target::NoManifest(name, reference), _,
+        log: "push-manifest", [name], [reference.as_str()],
+        needs: [push(name)],
+        changes: true,
+        flow: |call, asked| Err(Error::Tag(InvalidTag)),
+    }
+    /// `DELETE /v2/<name>/manifests/<reference>` likewise (SPEC B4, L6).
+    DeleteNoManifest(name: Repository, reference: String) {
+        at: [Delete] Target::NoManifest(name, reference), _,
+        log: "delete-tag", [name], [reference.as_str()],
+        needs: [delete(name)],
+        changes: true,
+        flow: |call, asked| Err(Error::Tag(InvalidTag)),
     }
     /// `DELETE /v2/<name>/manifests/<tag>` (OCI end-9)
     DeleteTag(name: Repository, tag: Tag) {

@@ -199,5 +199,6 @@ fn described(request: &Request) -> http::Request {
         target: request.uri().path_and_query().map_or_else(String::new, |target| target.as_str().into()),
         headers: read.collect(),
         length: request.body().size_hint().exact(),
+        base: None,
     }
 }

@@ -31,7 +31,7 @@ use crate::config::{Config, SCAN_BYTES, SCAN_PAGE};
 use crate::digest::Digest;
 use crate::effect::{Commit, Committed, Durability, Effect, Erase, Expect, Get, Object, Scan, Value};
 use crate::error::Error;
-use crate::http::Response;
+use crate::http::{Request, Response};
 use crate::keys::{self, Key, Prefix};
 use crate::name::Repository;
 use crate::record::{self, RepositoryRecord};
@@ -48,6 +48,7 @@ pub(crate) struct Call {
 impl Call {
     /// Answers a request.
     pub(crate) async fn answer(&self, asked: &Asked) -> Result<Response, Error> {
+        uncoded(&asked.request)?;
         asked.operation.as_ref().map_err(Clone::clone)?.answer(self, asked).await
     }
 
@@ -117,6 +118,13 @@ impl Call {
             let _ = self.io.ask(Erase { target }).await;
         }
     }
+}
+
+/// Refuses a body with a content coding before it is sent: its digest would be that of other bytes (SPEC A16).
+fn uncoded(request: &Request) -> Result<(), Error> {
+    let coding = request.headers.get("content-encoding").unwrap_or("identity");
+    let identity = coding.is_empty() || coding.eq_ignore_ascii_case("identity");
+    if identity || request.length == Some(0) { Ok(()) } else { Err(Error::ContentCoding(coding.into())) }
 }
 
 /// A record that was read, with the bytes that were: what a commit expects to find again.

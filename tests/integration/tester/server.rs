@@ -176,7 +176,8 @@ fn core(behind: &Behind, method: &Method, uri: &Uri, headers: &HeaderMap, body: 
     let length = headers.get("content-length").and_then(|length| length.parse().ok());
     let length = if headers.get("transfer-encoding").is_some() { None } else { length.or(Some(0)) };
     let target = uri.path_and_query().map(ToString::to_string).unwrap_or_default();
-    let request = orlop_core::Request { method: orlop_core::Method::named(method.as_str()), target, headers, length };
+    let request =
+        orlop_core::Request { method: orlop_core::Method::named(method.as_str()), target, headers, length, base: None };
     let mut core = behind.core.lock().expect("nobody panics");
     let (registry, memory) = &mut *core;
     let response = memory.call(registry, &request, body);
