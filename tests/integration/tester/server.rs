@@ -164,7 +164,8 @@ fn scope(method: &Method, uri: &Uri) -> String {
         "DELETE" => "delete",
         _ => "push",
     };
-    let path = uri.path().trim_start_matches("/v2/");
+    // A token is for the name, however a client writes it.
+    let path = uri.path().trim_start_matches("/v2/").replace("%2F", "/");
     let ends = ["/blobs/", "/manifests/", "/tags/", "/referrers/"];
     let end = ends.iter().filter_map(|end| path.rfind(end)).max().unwrap_or(0);
     format!("repository:{}:{action}", &path[..end])
