@@ -21,7 +21,6 @@ use crate::keys;
 use crate::meter::Meter;
 use crate::name::Repository;
 use crate::record::{BlobRecord, Extent, FinishedRecord, LinkRecord, Owner};
-use crate::target::Query;
 
 /// Bytes at rest that are to become a blob, and what is known of them.
 struct Upload {
@@ -48,10 +47,10 @@ impl Upload {
 
 impl Call {
     /// The whole blob in one request (OCI end-4b; SPEC E7–E9).
-    pub(super) async fn single_post(
+    pub(crate) async fn post_blob(
         &self,
         name: &Repository,
-        digest: Digest,
+        digest: &Digest,
         request: &Request,
     ) -> Result<Response, Error> {
         let limit = self.blob_limit();
@@ -61,7 +60,7 @@ impl Call {
         self.check_quota(name, request.length.unwrap_or(1), 0).await?;
         let meter = Meter::new(digest.algorithm()).with_limit(limit);
         let (end, Body { meter, chunk, .. }) = self.receive(meter, None).await?;
-        let wrong = mismatch(&meter, &digest);
+        let wrong = mismatch(&meter, digest);
         let refused = match end {
             BodyEnd::TooLarge => Some(Error::BlobTooLarge(limit)),
             BodyEnd::Cut => Some(Error::Size("the body ended early")),
@@ -75,22 +74,20 @@ impl Call {
             self.discard(chunk.as_ref());
             return Err(error);
         }
-        self.publish(name, &digest, Upload { stored: Vec::new(), chunk, meter, session: None }).await
+        self.publish(name, digest, Upload { stored: Vec::new(), chunk, meter, session: None }).await
     }
 
     /// `PUT`: the last chunk, if any, and the digest that the whole must have (SPEC H).
-    pub(super) async fn finish_upload(
+    pub(crate) async fn finish_upload(
         &self,
         name: &Repository,
         id: Uuid,
+        digest: &Digest,
         request: &Request,
-        query: &Query,
     ) -> Result<Response, Error> {
-        // SPEC H4: before anything else, so that the client can try again.
-        let digest: Digest = query.get("digest").ok_or(Error::DigestMissing)?.parse()?;
-        match self.finish_session(name, id, &digest, request).await {
+        match self.finish_session(name, id, digest, request).await {
             // It may have been finished before, or while this request was under way.
-            Err(Error::UploadUnknown) => self.finished_before(name, id, &digest).await,
+            Err(Error::UploadUnknown) => self.finished_before(name, id, digest).await,
             finished => finished,
         }
     }

@@ -1,42 +1,53 @@
 //! Mounts: a blob of one repository linked into another (OCI end-11; SPEC E10–E15).
 
-use super::Call;
 use super::batch::Batch;
+use super::{Call, finish, upload};
 use crate::caller::Right;
 use crate::config::ATTEMPTS;
 use crate::digest::Digest;
 use crate::effect::{Committed, Durability, Expect};
 use crate::error::Error;
+use crate::http::Response;
 use crate::keys::{self, Key};
 use crate::name::Repository;
 use crate::record::{BlobRecord, decode};
 use crate::target::Query;
 
 /// Where a mount may take a blob from.
-enum Source {
-    Repository(Repository),
+#[derive(Clone, Copy)]
+enum Source<'r> {
+    Repository(&'r Repository),
     /// No `from` was given (SPEC E12).
     Anywhere,
+    /// None was given, and that is not allowed.
+    Nowhere,
 }
 
 impl Call {
-    /// Mounts what a `POST` asks for, and says which blob the repository holds now. `None` when it asks for none, or
-    /// for one that cannot be mounted, whatever the reason: then it is an ordinary upload (SPEC E11, E13).
-    pub(super) async fn mount(&self, name: &Repository, query: &Query) -> Result<Option<Digest>, Error> {
-        let Some(Ok(digest)) = query.get("mount").map(str::parse) else { return Ok(None) };
-        let from = match query.get("from").map(str::parse) {
-            Some(Ok(from)) => Some(Source::Repository(from)),
-            Some(Err(_)) => None,
-            None => Some(Source::Anywhere).filter(|_| self.config.mount_from_anywhere),
+    /// `POST` with `mount`: links the blob, or opens a session when it cannot be had (SPEC E11).
+    pub(crate) async fn mount_blob(
+        &self,
+        name: &Repository,
+        digest: &Digest,
+        from: Option<&Repository>,
+        query: &Query,
+    ) -> Result<Response, Error> {
+        let algorithm = upload::announced(query)?;
+        let source = match from {
+            Some(from) => Source::Repository(from),
+            None if self.config.mount_from_anywhere => Source::Anywhere,
+            None => Source::Nowhere,
         };
-        let mounted = self.mount_from(name, &digest, from.as_ref()).await?;
-        Ok(mounted.then_some(digest))
+        if self.mount_from(name, digest, source).await? {
+            return Ok(finish::created(name, digest));
+        }
+        self.open_session(name, algorithm).await
     }
 
     /// Links a blob that another repository holds, without a byte moved (SPEC E10). `false` when it cannot be.
-    async fn mount_from(&self, name: &Repository, digest: &Digest, from: Option<&Source>) -> Result<bool, Error> {
+    async fn mount_from(&self, name: &Repository, digest: &Digest, from: Source<'_>) -> Result<bool, Error> {
         let source = match from {
-            Some(Source::Repository(from)) => from,
+            Source::Repository(from) => from,
             _ => name,
         };
         let blob_key = keys::blob(digest);
@@ -50,16 +61,16 @@ impl Call {
                 // SPEC E15: it is here already; linking it anew keeps garbage collection from it.
                 (Some(_), _) => {}
                 // SPEC E14: what the caller may not pull does not exist for it.
-                (None, Some(Source::Repository(from))) if there.is_none() || !self.may(Right::Pull, from) => {
+                (None, Source::Repository(from)) if there.is_none() || !self.may(Right::Pull, from) => {
                     return Ok(false);
                 }
-                (None, Some(Source::Repository(from))) => batch.expect(Expect::Present(keys::link(from, digest))),
-                (None, Some(Source::Anywhere)) => {
+                (None, Source::Repository(from)) => batch.expect(Expect::Present(keys::link(from, digest))),
+                (None, Source::Anywhere) => {
                     // A blob that no repository holds is on its way out: it was deleted everywhere.
                     let Some(holder) = self.readable_holder(digest).await? else { return Ok(false) };
                     batch.expect(Expect::Present(holder));
                 }
-                (None, None) => return Ok(false),
+                (None, Source::Nowhere) => return Ok(false),
             }
             let BlobRecord { size, .. } = decode(&blob_key, &blob)?;
             if here.is_none() {

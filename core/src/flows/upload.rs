@@ -12,7 +12,7 @@ use uuid::Uuid;
 
 use super::batch::{Batch, Found};
 use super::pages::Pages;
-use super::{Call, finish};
+use super::Call;
 use crate::config::{ATTEMPTS, UPLOAD_CHUNKS};
 use crate::digest::{Algorithm, Digest, DigestError};
 use crate::effect::{BodyEnd, Committed, Durability, Receive, Received, Value};
@@ -65,25 +65,9 @@ pub(super) struct Body {
 }
 
 impl Call {
-    /// `POST`: a mount, a whole blob, or a new session.
-    pub(super) async fn start_upload(
-        &self,
-        name: &Repository,
-        request: &Request,
-        query: &Query,
-    ) -> Result<Response, Error> {
-        if let Some(digest) = query.get("digest") {
-            return self.single_post(name, digest.parse()?, request).await;
-        }
-        let algorithm = match query.get("digest-algorithm") {
-            // SPEC E4: the hint says what to hash with while the bytes come in.
-            Some(hint) => Algorithm::named(hint).ok_or(DigestError::UnknownAlgorithm)?,
-            None => Algorithm::Sha256,
-        };
-        if let Some(digest) = self.mount(name, query).await? {
-            return Ok(finish::created(name, &digest));
-        }
-        self.open_session(name, algorithm).await
+    /// `POST`: a new session.
+    pub(crate) async fn start_upload(&self, name: &Repository, query: &Query) -> Result<Response, Error> {
+        self.open_session(name, announced(query)?).await
     }
 
     /// Opens a session.
@@ -101,13 +85,13 @@ impl Call {
     }
 
     /// `GET` and `HEAD` of a session: how far it is (SPEC G).
-    pub(super) async fn upload_status(&self, name: &Repository, id: Uuid) -> Result<Response, Error> {
+    pub(crate) async fn upload_status(&self, name: &Repository, id: Uuid) -> Result<Response, Error> {
         let session = self.session(name, id).await?;
         Ok(standing(204, id, &session.record))
     }
 
     /// `PATCH`: the next chunk, with `Content-Range` or, streamed, without (SPEC F).
-    pub(super) async fn upload_chunk(&self, name: &Repository, id: Uuid, request: &Request) -> Result<Response, Error> {
+    pub(crate) async fn upload_chunk(&self, name: &Repository, id: Uuid, request: &Request) -> Result<Response, Error> {
         let mut session = self.session(name, id).await?;
         let Body { meter, cut, chunk, at } = self.receive_chunk(id, &mut session, request).await?;
         // SPEC F14: what came before the connection broke is kept, and the status tells how much it is.
@@ -136,7 +120,7 @@ impl Call {
     }
 
     /// `DELETE` of a session (OCI end-14; SPEC I1).
-    pub(super) async fn cancel_upload(&self, name: &Repository, id: Uuid) -> Result<Response, Error> {
+    pub(crate) async fn cancel_upload(&self, name: &Repository, id: Uuid) -> Result<Response, Error> {
         for _ in 0..ATTEMPTS {
             let session = self.session(name, id).await?;
             let extents = self.extents(id, &session).await?;
@@ -297,6 +281,13 @@ impl Call {
             Err(error) => error,
         }
     }
+}
+
+/// What the client says that it will hash with (SPEC E4).
+pub(super) fn announced(query: &Query) -> Result<Algorithm, DigestError> {
+    query.get("digest-algorithm").map_or(Ok(Algorithm::Sha256), |hint| {
+        Algorithm::named(hint).ok_or(DigestError::UnknownAlgorithm)
+    })
 }
 
 /// The objects among these pieces that are not records.
