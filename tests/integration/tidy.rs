@@ -261,7 +261,16 @@ fn every_dependency_is_used() {
         named.filter(|name| !name.is_empty() && !name.starts_with('#')).map(String::from).collect()
     };
     let workspace = manifest("Cargo.toml").expect("the workspace");
-    let members = ["core", "host-native", "host-wasm", "host-wasm/bindgen", "host-wasm/tester", "tests", "tests/bench"];
+    let members = [
+        "core",
+        "host-native",
+        "host-wasm",
+        "host-wasm/bindgen",
+        "host-wasm/command",
+        "host-wasm/tester",
+        "tests",
+        "tests/bench",
+    ];
     let mut unused = Vec::new();
     let mut wanted = BTreeSet::new();
     for member in members {
@@ -286,7 +295,8 @@ fn every_dependency_is_used() {
 #[test]
 fn the_files_that_documents_name_exist() {
     let tops = ["core/", "host-native/", "host-wasm/", "tests/", ".ci/"];
-    let documents = ["README.md", "ARCHITECTURE.md", "CHANGELOG.md", "tests/README.md"];
+    let documents =
+        ["README.md", "ARCHITECTURE.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md", "tests/README.md"];
     let mut missing = Vec::new();
     for document in documents {
         let Ok(text) = fs::read_to_string(root().join(document)) else { continue };
