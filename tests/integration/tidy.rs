@@ -31,11 +31,12 @@ fn sources() -> Vec<Source> {
         for entry in fs::read_dir(&directory).expect("a directory can be read") {
             let path = entry.expect("an entry can be read").path();
             let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            // A directory, or in a worktree a file.
+            if name == ".git" {
+                continue;
+            }
             if path.is_dir() {
-                if !matches!(
-                    name.as_str(),
-                    ".git" | "target" | "node_modules" | "pkg" | "pkg-suite" | "dist" | "page-dist"
-                ) {
+                if !matches!(name.as_str(), "target" | "node_modules" | "pkg" | "pkg-suite" | "dist" | "page-dist") {
                     directories.push(path);
                 }
                 continue;
