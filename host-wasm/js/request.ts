@@ -17,21 +17,28 @@ export interface RegistryRequest {
 }
 
 /** A piece of a body: bytes, or a range of a stored object. */
-export type Piece = Uint8Array | [start: number, end: number];
+export type Piece = Uint8Array | [object: string, start: number, end: number];
 
 /** A response. Its body is read once or several times, as a whole or as a stream. */
 export class RegistryResponse {
+  /** The bytes of the body, if they are in memory anyhow. */
+  readonly inMemory: Uint8Array | undefined;
+  /** The stored objects that the body is read from, if it is streamed. */
+  readonly objects: string[];
+
   constructor(
     readonly status: number,
     readonly headers: [name: string, value: string][],
-    private readonly source: () => AsyncIterable<Uint8Array>,
-    /** The bytes of the body, if they are in memory anyhow. */
-    readonly inMemory: Uint8Array | undefined,
+    /** The body. */
+    readonly pieces: Piece[],
+    private readonly read: (object: string, start: number, end: number) => AsyncIterable<Uint8Array>,
     /** Why the storage failed, if it did; clients are not told. */
     readonly fault?: string,
-    /** The stored object that the body is read from, if it is streamed. */
-    readonly content?: string,
-  ) {}
+  ) {
+    const bytes = pieces.filter((piece) => piece instanceof Uint8Array);
+    this.objects = pieces.filter((piece) => !(piece instanceof Uint8Array)).map(([object]) => object);
+    this.inMemory = this.objects.length > 0 ? undefined : bytes.length === 1 ? bytes[0] : joined(bytes);
+  }
 
   /** The first header field of that name. */
   header(name: string): string | undefined {
@@ -40,7 +47,7 @@ export class RegistryResponse {
 
   /** The body as a stream. */
   stream(): ReadableStream<Uint8Array> {
-    const pieces = this.source()[Symbol.asyncIterator]();
+    const pieces = this.source();
     return new ReadableStream({
       async pull(controller) {
         const { value, done } = await pieces.next();
@@ -48,7 +55,7 @@ export class RegistryResponse {
         else controller.enqueue(value);
       },
       async cancel() {
-        await pieces.return?.();
+        await pieces.return();
       },
     });
   }
@@ -67,6 +74,13 @@ export class RegistryResponse {
 
   async json(): Promise<unknown> {
     return JSON.parse(await this.text());
+  }
+
+  private async *source(): AsyncGenerator<Uint8Array, void> {
+    for (const piece of this.pieces) {
+      if (piece instanceof Uint8Array) yield piece;
+      else yield* this.read(...piece);
+    }
   }
 }
 
@@ -93,11 +107,39 @@ export function lengthOf(body: Body): number | undefined {
 /** How a body that is read ends. */
 export type BodyEnd = 'whole' | 'cut';
 
+/** The longest time that a timer can be set to, in milliseconds. */
+const LONGEST = 2 ** 31 - 1;
+
+/** A time after which a body that is still coming is to be looked at. It must be ended. */
+export class Pause {
+  isOver = false;
+  readonly over: Promise<undefined>;
+  private timer: ReturnType<typeof setTimeout> | undefined;
+
+  /** `ms` in milliseconds; `null` if it is never over. */
+  constructor(ms: number | null) {
+    this.over = new Promise((resolve) => {
+      if (ms === null) return;
+      const end = () => {
+        this.isOver = true;
+        resolve(undefined);
+      };
+      this.timer = setTimeout(end, Math.min(ms, LONGEST));
+    });
+  }
+
+  end(): void {
+    clearTimeout(this.timer);
+  }
+}
+
 /** Reads a body piece by piece. */
 export class BodyReader {
   private stream: ReadableStreamDefaultReader<Uint8Array> | undefined;
   private whole: Uint8Array | undefined;
   private left: number;
+  /** What has been asked of the stream and has not come yet. */
+  private coming: Promise<ReadableStreamReadResult<Uint8Array>> | undefined;
   end: BodyEnd | undefined;
 
   constructor(body: Body, cutAfter: number | undefined) {
@@ -109,14 +151,17 @@ export class BodyReader {
     else this.whole = body instanceof ArrayBuffer ? new Uint8Array(body) : body;
   }
 
-  /** The next piece; nothing at the end, which `end` then tells. */
-  async next(): Promise<Uint8Array | undefined> {
+  /** The next piece; nothing at the end, which `end` then tells, and nothing when the pause is over before it comes. */
+  async next(pause?: Pause): Promise<Uint8Array | undefined> {
     if (this.end) return undefined;
     if (this.left <= 0) return this.ends('cut');
     let piece: Uint8Array | undefined;
     if (this.stream) {
       try {
-        const read = await this.stream.read();
+        this.coming ??= this.stream.read();
+        const read = await (pause ? Promise.race([this.coming, pause.over]) : this.coming);
+        if (!read) return undefined;
+        this.coming = undefined;
         piece = read.done ? undefined : read.value;
       } catch {
         return this.ends('cut');

@@ -3,8 +3,8 @@
 use orlop_conformance::contract::{Case, suite};
 use wasm_bindgen::prelude::wasm_bindgen;
 
-use crate::bug::Bug;
-use crate::call::{Call, Standing};
+use crate::call::{Call, End};
+use crate::engine::Engine;
 
 /// Every case of the suite.
 #[wasm_bindgen]
@@ -41,8 +41,13 @@ impl Suite {
         self.cases[case].acts[act].body.cut
     }
 
-    /// Begins an act.
-    pub fn begin(&self, case: usize, act: usize) -> Call {
-        Call::new(Standing::Checking(self.cases[case].acts[act].begin()), Bug::None)
+    /// Whether the body comes in two halves, so far apart that the pause of the act is over between them.
+    pub fn slow(&self, case: usize, act: usize) -> bool {
+        self.cases[case].acts[act].body.slow
+    }
+
+    /// Begins an act on the storage of `engine`.
+    pub fn begin(&self, engine: &Engine, case: usize, act: usize) -> Call {
+        engine.begin(self.cases[case].acts[act].begin(), End::Checked)
     }
 }
