@@ -50,7 +50,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo::rerun-if-changed=build.rs");
     let out = PathBuf::from(env::var("OUT_DIR")?);
     let wanted = env::var("ORLOP_PLAYGROUND").unwrap_or_default();
-    let plain = Path::new(&env::var("CARGO_MANIFEST_DIR")?).join("src/playground/plain");
+    let plain = Path::new(&env::var("CARGO_MANIFEST_DIR")?).join("src/server/playground/plain");
     let page = match wanted.as_str() {
         "off" => None,
         "require" => Some(build(&out)?),

@@ -32,15 +32,6 @@ pub(crate) const TAGS_A_COMMIT: usize = 256;
 /// smallest that clients send, it is a blob of 64 GiB.
 pub(crate) const UPLOAD_CHUNKS: u32 = 65_536;
 
-/// The largest body that is kept among the records, in bytes, when it is the first of its upload. It saves a file, its
-/// directory and a wait for the disk; half of the layers that registries serve and nearly every image configuration
-/// are smaller.
-pub(crate) const SMALL_OBJECT: usize = 16 << 10;
-
-/// How many objects a blob has before small ones are joined. To send one costs as much as to send 20 KiB, and its place
-/// in the record has 70 bytes.
-pub(crate) const BLOB_OBJECTS: usize = 256;
-
 /// An object of this many bytes is not worth copying to have one less.
 pub(crate) const LARGE_OBJECT: u64 = 4 << 20;
 
@@ -117,8 +108,15 @@ pub struct Config {
     pub quotas: Vec<Quota>,
     /// Who wants to know what happens.
     pub listeners: Vec<Listener>,
-    /// Longer than any call can live. Bytes that no record names and that are older than this belong to nobody.
+    /// Longer than any call can live. Objects that no record names and that are older than this are garbage.
     pub call_lifetime: Duration,
+    /// The largest body that is kept among the records, in bytes, when it is the first of its upload. It saves a file,
+    /// its directory and a wait for the disk; half of the layers that registries serve and nearly every image
+    /// configuration are smaller than the default.
+    pub small_object: usize,
+    /// How many objects a blob has before small ones are joined. To send one costs as much as to send 20 KiB, and its
+    /// place in the record has 70 bytes.
+    pub blob_objects: usize,
 }
 
 impl Default for Config {
@@ -137,6 +135,8 @@ impl Default for Config {
             quotas: Vec::new(),
             listeners: Vec::new(),
             call_lifetime: 24 * HOUR,
+            small_object: 16 << 10,
+            blob_objects: 256,
         }
     }
 }

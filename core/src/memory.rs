@@ -10,6 +10,7 @@ use core::time::Duration;
 use bytes::Bytes;
 
 use crate::ambient::{Ambient, Timestamp};
+use crate::config::Config;
 use crate::effect::{
     BodyEnd, Collected, Commit, Committed, Fault, Get, Inventory, Join, Receive, Received, Scan, Step, Stored, Value,
 };
@@ -18,6 +19,7 @@ use crate::judge::Snapshot;
 use crate::keys::{Key, Prefix};
 use crate::object::ObjectId;
 use crate::registry::Registry;
+use crate::stall::Stall;
 
 /// Records and bytes in memory, and a clock that stands still until it is told otherwise.
 #[derive(Clone, Debug, Default)]
@@ -28,6 +30,8 @@ pub struct Memory {
     pub objects: BTreeMap<ObjectId, (Bytes, Timestamp)>,
     /// The time.
     pub now: Timestamp,
+    /// How much time passes with each effect: none, unless a test wants it.
+    pub tick: Duration,
     calls: u64,
 }
 
@@ -76,17 +80,38 @@ impl Memory {
         self.fill(response)
     }
 
-    /// Runs a call to its end, and what it leaves for after its answer.
-    pub fn run<R>(&mut self, mut step: Step<R>, body: &RequestBody) -> R {
+    /// Runs a call to its end, and what it leaves for after its answer. It keeps the [stall rule](crate::stall) for the
+    /// usual lifetime of calls.
+    pub fn run<R>(&mut self, step: Step<R>, body: &RequestBody) -> R {
+        self.run_within(Config::default().call_lifetime, step, body)
+    }
+
+    /// The same for another lifetime of calls.
+    pub fn run_within<R>(&mut self, call_lifetime: Duration, mut step: Step<R>, body: &RequestBody) -> R {
+        let mut stall = Stall::new(call_lifetime);
+        let clock = |memory: &Self| Duration::from_millis(memory.now.0);
         loop {
-            match step {
+            step = match step {
                 Step::Respond(result) => return result,
                 Step::Answered(result, rest) => {
-                    self.run(rest.begin(), &RequestBody::default());
+                    self.run_within(call_lifetime, rest.begin(), &RequestBody::default());
                     return result;
                 }
-                asked => step = self.perform(asked, body),
-            }
+                Step::Commit(ask) => match stall.check(clock(self)) {
+                    Ok(()) => self.perform(Step::Commit(ask), body),
+                    Err(fault) => ask.answer(Err(fault)),
+                },
+                makes @ (Step::Receive(_) | Step::Join(_)) => {
+                    let objects = self.objects.len();
+                    let next = self.perform(makes, body);
+                    if self.objects.len() > objects {
+                        stall.made(clock(self));
+                    }
+                    next
+                }
+                asks => self.perform(asks, body),
+            };
+            self.advance(self.tick);
         }
     }
 

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 
 use clap::CommandFactory;
 use clap_complete::{Shell, generate_to};
-use orlop::cli::Cli;
+use orlop::command::cli::Cli;
 
 fn main() -> Result<(), Box<dyn Error>> {
     let directory: PathBuf = std::env::args_os().nth(1).ok_or("which directory?")?.into();

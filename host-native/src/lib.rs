@@ -3,77 +3,27 @@
 //! It performs the effects the core asks for and knows no record. A request takes this way: *identify* whoever sends
 //! it, ask the core what *access* it needs, *decide*, *limit*, *call* the core, *answer*.
 //!
-//! | module | what it does |
+//! Each module is a room that imports from those below it alone:
+//!
+//! | room | what it does |
 //! |---|---|
-//! | [`cli`], [`config`] | the settings: flags, environment, one TOML file; where each value comes from |
-//! | [`start`], [`administer`] | what the commands do |
-//! | [`serve`], `http`, `connection` | listens, speaks HTTP/1.1 and HTTP/2, is patient, stops without cutting off |
-//! | [`tls`] | encryption, with certificates that may be exchanged |
-//! | `answer`, `admit` | one request to its answer, and whether it may be made |
-//! | [`identity`] | who sends it: passwords, tokens, certificates |
-//! | [`rules`], `verdict` | what that may be, and what is said when it may not |
-//! | [`shares`], `crowd`, `proxies` | what each client may take, and where it is |
-//! | `access`, `metrics`, [`admin`], [`traces`], [`webhooks`] | what is told: the access and the audit log, Prometheus, OpenTelemetry, events |
-//! | `outgoing` | the client by which it is told |
-//! | [`live`], `watched` | what is exchanged while the server runs, and files that are read again |
-//! | `body`, `receive` | request bodies: read bounded, hashed and written while the next piece comes |
-//! | `stream`, `sendfile` | response bodies: files, sent by the kernel or read as fast as the client takes them |
-//! | [`run`] | the loop that performs effects |
-//! | `records` | the records: redb, and the one thread that writes |
-//! | `files` | parts and contents |
-//! | `backup`, [`control`] | a copy of it all as of one moment, and the socket by which it is asked for |
-//! | `space`, `directory`, `fault`, `blocking` | free space, the lock, errors, threads that may wait |
-//! | [`sweep`] | giving space back |
-//! | [`playground`] | the files of the playground, at `/` |
-//! | [`process`], [`log`] | what a server process asks of its system |
+//! | [`command`] | what each verb does: serving, sweeping, backups, users; flags, environment and file read into settings |
+//! | [`server`] | listens, speaks HTTP/1.1 and HTTP/2, encrypts, is patient, stops without cutting off; what is where |
+//! | [`request`] | one request to the last byte of its answer, the access and the audit log, what each client may take |
+//! | [`observe`] | what is told: Prometheus, OpenTelemetry, the log, webhooks, the address for administrators |
+//! | [`auth`] | who sends a request (passwords, tokens, certificates), what that may do, and how it is refused |
+//! | [`storage`] | the loop that performs effects, request bodies, the seam to the engine that keeps records and bytes |
+//! | `storage::directory` | the embedded engine: redb and files, sendfile, free space, the lock, backups |
+//! | [`settings`] | every setting as a plain value |
 #![forbid(unsafe_code)]
 
-mod access;
-pub mod admin;
-pub mod administer;
-mod admit;
-mod answer;
-mod backup;
-mod blocking;
-pub mod body;
-pub mod cli;
-pub mod config;
-mod connection;
-pub mod control;
-mod crowd;
-pub mod directory;
-mod fault;
-mod files;
-mod http;
-pub mod identity;
-pub mod limits;
-pub mod live;
-pub mod log;
-mod metrics;
-mod outgoing;
-pub mod playground;
-pub mod process;
-mod proxies;
-mod receive;
-mod records;
-pub mod rules;
-pub mod run;
-mod sendfile;
-pub mod serve;
-pub mod shares;
-mod site;
-mod space;
-pub mod start;
-mod stream;
-pub mod sweep;
-pub mod tls;
-pub mod traces;
-mod verdict;
-mod watched;
-pub mod webhooks;
+pub mod auth;
+pub mod command;
+pub mod observe;
+pub mod request;
+pub mod server;
+pub mod settings;
+pub mod storage;
 
-pub use backup::Backup;
-pub use body::RequestBody;
-pub use directory::OpenError;
-pub use limits::Limits;
-pub use run::{Host, Options};
+pub use settings::{Limits, Options};
+pub use storage::{Backup, Host, OpenError, RequestBody};

@@ -3,9 +3,9 @@
 use std::error::Error;
 use std::process::ExitCode;
 
-use orlop::cli::{AccessCommand, Command, ConfigCommand, UserCommand};
-use orlop::config::{CommandLine, ConfigError, Loaded};
-use orlop::{administer, process, start};
+use orlop::command::cli::{AccessCommand, Command, ConfigCommand, UserCommand};
+use orlop::command::config::{CommandLine, ConfigError, Loaded};
+use orlop::command::{administer, process, start};
 
 #[cfg(target_env = "musl")]
 #[global_allocator]
@@ -43,10 +43,10 @@ fn run(loaded: Loaded, line: CommandLine) -> Result<(), Box<dyn Error>> {
             ConfigCommand::Show(_) => administer::show(&effective),
         },
         Command::User(user) => match user.command {
-            UserCommand::Add(named) => administer::user(&named, orlop::identity::users::add),
-            UserCommand::Passwd(named) => administer::user(&named, orlop::identity::users::passwd),
+            UserCommand::Add(named) => administer::user(&named, orlop::auth::identity::users::add),
+            UserCommand::Passwd(named) => administer::user(&named, orlop::auth::identity::users::passwd),
             UserCommand::Remove(named) => {
-                administer::user(&named, |path, name, _| orlop::identity::users::remove(path, name))
+                administer::user(&named, |path, name, _| orlop::auth::identity::users::remove(path, name))
             }
         },
         Command::Access(access) => match access.command {

@@ -31,11 +31,12 @@ fn sources() -> Vec<Source> {
         for entry in fs::read_dir(&directory).expect("a directory can be read") {
             let path = entry.expect("an entry can be read").path();
             let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            // In a second worktree it is a file.
+            if name == ".git" {
+                continue;
+            }
             if path.is_dir() {
-                if !matches!(
-                    name.as_str(),
-                    ".git" | "target" | "node_modules" | "pkg" | "pkg-suite" | "dist" | "page-dist"
-                ) {
+                if !matches!(name.as_str(), "target" | "node_modules" | "pkg" | "pkg-suite" | "dist" | "page-dist") {
                     directories.push(path);
                 }
                 continue;
@@ -247,6 +248,122 @@ fn every_item_of_the_specification_is_checked_by_the_tester_or_it_says_why_not()
     let demands = items.keys().filter(|item| ('A'..='P').any(|section| item.starts_with(section)));
     let forgotten = demands.filter(|item| !checked.contains(item.as_str()) && !excused.contains(item.as_str()));
     none("the tester says nothing of these", forgotten.cloned());
+}
+
+/// The rooms of the native host, the lowest first: each may import from those before it.
+const ROOMS: [&str; 8] =
+    ["settings", "storage/directory", "storage", "auth", "observe", "request", "server", "command"];
+
+const HOST: &str = "host-native/src/";
+
+/// The room of a file of the native host; those in none tie the rooms together.
+fn room(path: &str) -> Option<&'static str> {
+    let path = path.strip_prefix(HOST)?;
+    // A room within a room comes before it in the list.
+    ROOMS.into_iter().find(|room| path.strip_prefix(room).is_some_and(|rest| rest.starts_with('/')))
+}
+
+/// What a file imports from other rooms although it may not, and what hides where it imports from.
+fn wrong_imports(source: &Source) -> Vec<String> {
+    let place = |of: &str| ROOMS.iter().position(|room| *room == of);
+    let Some(own) = room(&source.path).and_then(place) else { return Vec::new() };
+    let mut wrong = Vec::new();
+    for (number, line) in source.code() {
+        let mut told = |what: &str| wrong.push(format!("{}:{number} {what}: {}", source.path, line.trim()));
+        for (at, root) in line.match_indices("crate::") {
+            // `pub(in crate::…)` says who may import this.
+            if line[..at].ends_with("in ") || line[..at].ends_with(|c: char| c.is_alphanumeric() || c == '_') {
+                continue;
+            }
+            let path: String = line[at + root.len()..].replace("::", "/");
+            let is_of = |room: &&&str| {
+                let rest = path.strip_prefix(**room);
+                rest.is_some_and(|rest| !rest.starts_with(|c: char| c.is_alphanumeric() || c == '_'))
+            };
+            match ROOMS.iter().find(is_of).and_then(|room| place(room)) {
+                Some(other) if other <= own => {}
+                Some(other) => told(&format!("imports {} into {}", ROOMS[other], ROOMS[own])),
+                None => told("imports by the root of the crate"),
+            }
+        }
+        let from_above = line.contains("super::super::") || source.path.ends_with(&format!("{}/mod.rs", ROOMS[own]));
+        if from_above && line.contains("super::") {
+            told("leaves its room by `super`");
+        }
+    }
+    wrong
+}
+
+#[test]
+fn no_room_of_the_native_host_imports_one_above_it() {
+    let host: Vec<_> = rust().into_iter().filter(|source| source.path.starts_with(HOST)).collect();
+    let roomless = host.iter().filter(|source| room(&source.path).is_none()).map(|source| source.path.clone());
+    assert_eq!(roomless.collect::<Vec<_>>(), [format!("{HOST}lib.rs"), format!("{HOST}main.rs")]);
+    for room in ROOMS {
+        assert!(host.iter().any(|source| source.path == format!("{HOST}{room}/mod.rs")), "there is no {room}");
+    }
+    none("these rooms are no order", host.iter().flat_map(wrong_imports));
+}
+
+#[test]
+fn an_import_from_a_room_above_is_found_however_it_is_written() {
+    let check = |path: &str, line: &str, expected: usize| {
+        let source = Source { path: format!("{HOST}{path}"), text: line.into() };
+        assert_eq!(wrong_imports(&source).len(), expected, "{path}: {line}");
+    };
+    check("settings/policy.rs", "use crate::command::cli::Cli;", 1);
+    check("storage/directory/files/part.rs", "    crate::storage::run::Host::open();", 1);
+    check("storage/run.rs", "use crate::storage::directory::{Directory, Sink};", 0);
+    check("storage/directory/sink.rs", "pub(in crate::storage) struct Sink;", 0);
+    check("observe/webhooks.rs", "use crate::request::live::Current; use crate::server::http;", 2);
+    check("server/http.rs", "use crate::{Limits, request};", 1);
+    check("server/http.rs", "use crate::Limits;", 1);
+    check("storage/directory/mod.rs", "use super::engine::Storage;", 1);
+    check("auth/identity.rs", "use super::super::request::live::Live;", 1);
+    check("auth/identity.rs", "// as crate::request::admit decides", 0);
+    check("lib.rs", "pub use crate::server::serve;", 0);
+}
+
+/// What all hosts in one process may share: tables that never change, and the allocator.
+const SHARED_BY_ALL: [(&str, &str); 4] = [
+    ("host-native/src/main.rs", "ALLOCATOR"),
+    ("host-native/src/request/answer.rs", "USUAL"),
+    ("host-native/src/server/playground.rs", "FILES"),
+    ("host-native/src/storage/directory/sendfile.rs", "STAND_IN"),
+];
+
+/// The names of statics, and of what holds one for each thread.
+fn statics(source: &Source) -> Vec<String> {
+    let of = |line: &str| {
+        if line.contains("thread_local!") {
+            return Some("thread_local!".to_owned());
+        }
+        let line = line.trim_start();
+        // Behind `pub`, `pub(crate)`, `pub(in …)`, or nothing.
+        let line = line.strip_prefix("pub").map_or(line, |rest| match rest.strip_prefix('(') {
+            Some(rest) => rest.split_once(')').map_or(rest, |(_, rest)| rest),
+            None => rest,
+        });
+        let name = line.trim_start().strip_prefix("static ")?;
+        Some(name.split(':').next().unwrap_or(name).trim().to_owned())
+    };
+    source.code().filter_map(|(_, line)| of(line)).collect()
+}
+
+/// Two hosts in one process share nothing that changes.
+#[test]
+fn nothing_of_the_process_holds_the_state_of_a_host() {
+    let code = rust().into_iter().filter(|s| s.path.starts_with(HOST) || s.path.starts_with("core/src/"));
+    let mut found = BTreeSet::new();
+    for source in code {
+        found.extend(statics(&source).into_iter().map(|name| (source.path.clone(), name)));
+    }
+    let expected = SHARED_BY_ALL.map(|(path, name)| (path.to_owned(), name.to_owned()));
+    assert_eq!(found.into_iter().collect::<Vec<_>>(), expected);
+    let named = |line: &str| statics(&Source { path: String::new(), text: line.into() });
+    assert_eq!(named("    pub(crate) static mut COUNT: u8 = 0;"), ["mut COUNT"]);
+    assert_eq!(named("thread_local! {"), ["thread_local!"]);
+    assert!(named("fn name(&self) -> &'static str {").is_empty());
 }
 
 /// A dependency that nobody uses is one to review for nothing.

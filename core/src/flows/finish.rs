@@ -88,10 +88,21 @@ impl Call {
     ) -> Result<Response, Error> {
         // SPEC H4: before anything else, so that the client can try again.
         let digest: Digest = query.get("digest").ok_or(Error::DigestMissing)?.parse()?;
-        let mut session = match self.session(name, id).await {
-            Err(Error::UploadUnknown) => return self.finished_before(name, id, &digest).await,
-            session => session?,
-        };
+        match self.finish_session(name, id, &digest, request).await {
+            // It may have been finished before, or while this request was under way.
+            Err(Error::UploadUnknown) => self.finished_before(name, id, &digest).await,
+            finished => finished,
+        }
+    }
+
+    async fn finish_session(
+        &self,
+        name: &Repository,
+        id: Uuid,
+        digest: &Digest,
+        request: &Request,
+    ) -> Result<Response, Error> {
+        let mut session = self.session(name, id).await?;
         let Body { meter, cut, chunk, .. } = self.receive_chunk(id, &mut session, request).await?;
         if cut {
             // The client meant to end the upload and may do so again: nothing has happened.
@@ -99,11 +110,11 @@ impl Call {
             return Err(Error::Size("the body ended early"));
         }
         let stored = self.extents(id, &session).await?;
-        let error = mismatch(&meter, &digest);
+        let error = mismatch(&meter, digest);
         let upload = Upload { stored, chunk, meter, session: Some((id, session)) };
         match error {
             Some(error) => Err(self.abandon(name, &upload, error).await?),
-            None => self.publish(name, &digest, upload).await,
+            None => self.publish(name, digest, upload).await,
         }
     }
 
@@ -192,7 +203,7 @@ impl Call {
                     // The session went on or ended without this request: what it brought goes, nothing else.
                     self.erase_later(joined.into_iter().flat_map(|joined| joined.made));
                     self.discard(upload.chunk.as_ref());
-                    return self.overtaken(name, *id, digest).await;
+                    return Err(self.out_of_place(name, *id).await);
                 }
             }
         }
@@ -231,15 +242,6 @@ impl Call {
             Ok([now]) if now.as_ref() == Some(&session.value) => fault().into(),
             Ok(_) => self.out_of_place(name, *id).await,
             Err(error) => error,
-        }
-    }
-
-    /// The answer when the session is not as it was read any more: it was finished with the same digest, it stands
-    /// elsewhere, or it is gone.
-    async fn overtaken(&self, name: &Repository, id: Uuid, digest: &Digest) -> Result<Response, Error> {
-        match self.out_of_place(name, id).await {
-            Error::UploadUnknown => self.finished_before(name, id, digest).await,
-            error => Err(error),
         }
     }
 

@@ -3,7 +3,7 @@
 use alloc::vec::Vec;
 
 use super::Call;
-use crate::config::{BLOB_OBJECTS, JOINED_OBJECT, LARGE_OBJECT, MANY_OBJECTS};
+use crate::config::{JOINED_OBJECT, LARGE_OBJECT, MANY_OBJECTS};
 use crate::effect::Join;
 use crate::error::Error;
 use crate::object::ObjectId;
@@ -28,7 +28,7 @@ impl Call {
     /// Joins runs of small objects, if there are more objects than a blob should have. `None` when an object is gone.
     pub(super) async fn join(&self, extents: &[Extent]) -> Result<Option<Joined>, Error> {
         let mut joined = Joined { extents: Vec::new(), made: Vec::new() };
-        for group in groups(extents) {
+        for group in groups(extents, self.config.blob_objects) {
             let from = match group {
                 Group::Stays(extent) => {
                     joined.extents.push(extent);
@@ -58,15 +58,15 @@ impl Call {
     }
 }
 
-/// Which objects are to be joined: none while there are few, else runs of those that are not large, so that what is
+/// Which objects are to be joined: none while there are `few`, else runs of those that are not large, so that what is
 /// copied is little and a blob has some hundred objects, or few thousand when it is huge.
-fn groups(extents: &[Extent]) -> Vec<Group> {
-    if extents.len() <= BLOB_OBJECTS {
+fn groups(extents: &[Extent], few: usize) -> Vec<Group> {
+    if extents.len() <= few {
         return extents.iter().copied().map(Group::Stays).collect();
     }
     let size: u64 = extents.iter().map(|extent| extent.size).sum();
     let large = LARGE_OBJECT.max(size / MANY_OBJECTS);
-    let enough = (size / BLOB_OBJECTS as u64).min(JOINED_OBJECT).max(large);
+    let enough = (size / few.max(1) as u64).min(JOINED_OBJECT).max(large);
     let mut groups = Vec::new();
     let mut run = Vec::new();
     let mut run_size = 0;
@@ -104,6 +104,8 @@ mod tests {
 
     use super::*;
 
+    const FEW: usize = 256;
+
     fn extents(sizes: impl IntoIterator<Item = u64>) -> Vec<Extent> {
         let sized = sizes.into_iter().enumerate();
         sized.map(|(number, size)| extent(number, size)).collect()
@@ -123,17 +125,17 @@ mod tests {
 
     #[test]
     fn few_objects_stay_as_they_are() {
-        let few = extents((0..BLOB_OBJECTS as u64).map(|_| 1));
-        assert!(groups(&few).iter().all(|group| matches!(group, Group::Stays(_))));
+        let few = extents((0..FEW as u64).map(|_| 1));
+        assert!(groups(&few, FEW).iter().all(|group| matches!(group, Group::Stays(_))));
     }
 
     #[test]
     fn many_small_objects_become_few_in_the_same_order() {
-        for count in [BLOB_OBJECTS + 1, 4 * BLOB_OBJECTS, 10_000, 65_536] {
+        for count in [FEW + 1, 4 * FEW, 10_000, 65_536] {
             let many = extents((0..count as u64).map(|number| (1 << 20) - number % 7));
-            let groups = groups(&many);
+            let groups = groups(&many, FEW);
             assert_eq!(flat(&groups), many);
-            assert!(groups.len() <= 4 * BLOB_OBJECTS + 1, "{count} objects become {}", groups.len());
+            assert!(groups.len() <= 4 * FEW + 1, "{count} objects become {}", groups.len());
             assert!(groups.iter().all(|group| !matches!(group, Group::Joins(run) if run.len() < 2)));
         }
     }
@@ -143,7 +145,7 @@ mod tests {
         // As if a client sent a large chunk between a hundred small ones, again and again.
         let mut many = extents((0..40_400).map(|number| if number % 101 == 0 { LARGE_OBJECT } else { 1 }));
         many[1].small = true;
-        let groups = groups(&many);
+        let groups = groups(&many, FEW);
         assert_eq!(flat(&groups), many);
         assert!(groups.len() <= 2 * 400 + 2, "{}", groups.len());
         for group in &groups {
@@ -156,6 +158,6 @@ mod tests {
     #[test]
     fn a_blob_has_few_thousand_objects_whatever_its_size() {
         let huge = extents((0..65_536).map(|_| LARGE_OBJECT));
-        assert!(groups(&huge).len() as u64 <= MANY_OBJECTS + 1);
+        assert!(groups(&huge, FEW).len() as u64 <= MANY_OBJECTS + 1);
     }
 }

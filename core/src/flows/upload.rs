@@ -11,8 +11,9 @@ use alloc::vec::Vec;
 use uuid::Uuid;
 
 use super::batch::{Batch, Found};
+use super::pages::Pages;
 use super::{Call, finish};
-use crate::config::{ATTEMPTS, SMALL_OBJECT, UPLOAD_CHUNKS};
+use crate::config::{ATTEMPTS, UPLOAD_CHUNKS};
 use crate::digest::{Algorithm, Digest, DigestError};
 use crate::effect::{BodyEnd, Committed, Durability, Receive, Received, Value};
 use crate::error::Error;
@@ -156,11 +157,15 @@ impl Call {
     /// What a session has received, in order. A chunk that is added meanwhile changes the session's record, so whoever
     /// expects that unchanged has all of them.
     pub(super) async fn extents(&self, id: Uuid, session: &Session) -> Result<Vec<Extent>, Error> {
-        if session.record.chunks == 0 {
-            return Ok(Vec::new());
+        let prefix = keys::chunks(&id);
+        let mut pages = Pages::new(&prefix);
+        let mut extents = Vec::new();
+        while extents.len() < session.record.chunks as usize {
+            let Some(page) = pages.next(self).await? else { break };
+            let read = page.iter().map(|(key, value)| decode(key, value));
+            extents.extend(read.collect::<Result<Vec<Extent>, _>>()?);
         }
-        let chunks = self.scan_all(&keys::chunks(&id)).await?;
-        Ok(chunks.iter().map(|(key, value)| decode(key, value)).collect::<Result<_, _>>()?)
+        Ok(extents)
     }
 
     /// Ends a session if it is still as it was read. `false` when it is not; else its objects are to be erased.
@@ -236,7 +241,7 @@ impl Call {
             None => core::time::Duration::MAX,
         };
         // Only the first bytes of a blob can be a record.
-        let mut keep = if before == 0 { SMALL_OBJECT } else { 0 };
+        let mut keep = if before == 0 { self.config.small_object } else { 0 };
         loop {
             let Received { meter: after, end, kept, at } =
                 match self.io.ask(Receive { object, meter, keep, pause }).await {

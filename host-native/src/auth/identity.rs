@@ -1,0 +1,192 @@
+//! Who is asking: a user with a password, somebody with a signed token, a client certificate, or nobody that is known.
+
+mod basic;
+mod challenge;
+mod htpasswd;
+mod keys;
+mod passwords;
+mod session;
+mod token;
+pub mod users;
+
+use std::fmt;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, header};
+use orlop_core::caller::Rule;
+use orlop_core::http::Response;
+
+use self::passwords::Passwords;
+use self::session::Sessions;
+use self::token::Tokens;
+use crate::auth::problem::Problem;
+use crate::auth::refusal::unauthorized;
+use crate::settings::Auth;
+
+/// Somebody.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Identity {
+    user: Option<String>,
+    certificate: Arc<[String]>,
+    granted: Option<Arc<[Rule]>>,
+    /// Has been told who it is, be it nobody.
+    in_session: bool,
+}
+
+impl Identity {
+    /// Nobody that is known.
+    pub fn anonymous() -> Self {
+        Self::default()
+    }
+
+    /// The user of that name.
+    pub fn user(name: impl Into<String>) -> Self {
+        Self { user: Some(name.into()), ..Self::default() }
+    }
+
+    /// Somebody, on a connection with a certificate of these names.
+    pub fn with_certificate(self, names: impl Into<Arc<[String]>>) -> Self {
+        Self { certificate: names.into(), ..self }
+    }
+
+    /// Whoever has a token of ours, be it nobody's.
+    fn in_session(user: Option<String>) -> Self {
+        Self { user, in_session: true, ..Self::default() }
+    }
+
+    /// Whether it was asked who it is and has answered, be it that it is nobody.
+    pub(crate) fn has_answered(&self) -> bool {
+        self.in_session || self.granted.is_some() || !self.is_anonymous()
+    }
+
+    /// Somebody with a token that grants this. The name may be empty.
+    fn with_token(name: String, granted: Vec<Rule>) -> Self {
+        let user = Some(name).filter(|name| !name.is_empty());
+        Self { user, granted: Some(granted.into()), ..Self::default() }
+    }
+
+    /// Whether nothing is known of whoever it is.
+    pub fn is_anonymous(&self) -> bool {
+        self.user.is_none() && self.certificate.is_empty()
+    }
+
+    /// The name of the user.
+    pub fn user_name(&self) -> Option<&str> {
+        self.user.as_deref()
+    }
+
+    /// The names in the certificate.
+    pub fn certificate(&self) -> &[String] {
+        &self.certificate
+    }
+
+    /// What a token grants, if there is one.
+    pub fn granted(&self) -> Option<&[Rule]> {
+        self.granted.as_deref()
+    }
+
+    /// The name under which it is logged and limited; empty for nobody.
+    pub fn name(&self) -> &str {
+        self.user_name().or(self.certificate.first().map(String::as_str)).unwrap_or_default()
+    }
+}
+
+impl fmt::Display for Identity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (&self.user, self.certificate.first()) {
+            (Some(user), _) => f.write_str(user),
+            (None, Some(name)) => write!(f, "certificate:{name}"),
+            (None, None) => f.write_str("anonymous"),
+        }
+    }
+}
+
+/// Finds out who is asking.
+pub(crate) struct Identities {
+    realm: String,
+    passwords: Option<Passwords>,
+    tokens: Option<Tokens>,
+    sessions: Option<Sessions>,
+}
+
+impl Identities {
+    /// As the settings have it.
+    ///
+    /// # Errors
+    ///
+    /// When a file cannot be read, or the settings for tokens are not whole.
+    pub(crate) fn new(settings: &Auth) -> Result<Self, String> {
+        let passwords = settings.htpasswd.as_deref().map(Passwords::open).transpose()?;
+        let tokens = Tokens::of(settings)?;
+        let sessions = settings.token_url.as_deref().map(Sessions::new).transpose()?;
+        if sessions.is_some() && (passwords.is_none() || tokens.is_some()) {
+            return Err("auth-token-url needs auth-htpasswd, and no other token server".into());
+        }
+        Ok(Self { realm: settings.realm.clone(), passwords, tokens, sessions })
+    }
+
+    /// Nobody can say who they are.
+    pub(crate) fn nobody() -> Self {
+        Self { realm: String::new(), passwords: None, tokens: None, sessions: None }
+    }
+
+    /// Goes on looking at the files.
+    pub(crate) fn watch(&self) {
+        self.passwords.iter().for_each(Passwords::watch);
+        self.tokens.iter().for_each(Tokens::watch);
+    }
+
+    /// Whether clients can say who they are.
+    pub(crate) fn can_ask(&self) -> bool {
+        self.passwords.is_some() || self.tokens.is_some()
+    }
+
+    /// Whether there is a user of that name; also when that cannot be known.
+    pub(crate) fn may_be(&self, user: &str) -> bool {
+        self.tokens.is_some() || self.passwords.as_ref().is_none_or(|passwords| passwords.has(user))
+    }
+
+    /// Who sent a request with these fields from that address.
+    pub(crate) async fn identify(&self, headers: &HeaderMap, from: IpAddr) -> Result<Identity, Problem> {
+        let mut fields = headers.get_all(header::AUTHORIZATION).into_iter();
+        let (Some(field), true) = (fields.next(), self.can_ask()) else { return Ok(Identity::anonymous()) };
+        let text = field.to_str().map_err(|_| Problem::Malformed)?;
+        let (scheme, rest) = text.split_once(' ').ok_or(Problem::Malformed)?;
+        if fields.next().is_some() {
+            return Err(Problem::Malformed);
+        }
+        if scheme.eq_ignore_ascii_case("basic") {
+            let (name, password) = basic::parse(rest).ok_or(Problem::Malformed)?;
+            // Some clients answer a challenge also when they have nothing to say.
+            if name.is_empty() && password.is_empty() {
+                return Ok(Identity::anonymous());
+            }
+            let passwords = self.passwords.as_ref().ok_or(Problem::Wrong)?;
+            return passwords.check(&name, &password, from).await.map(|()| Identity::user(name));
+        }
+        if scheme.eq_ignore_ascii_case("bearer") {
+            return match (&self.tokens, &self.sessions) {
+                (Some(tokens), _) => tokens.check(rest.trim()),
+                (None, Some(sessions)) => {
+                    let line = |user: &str| self.passwords.as_ref()?.line(user);
+                    sessions.check(rest.trim(), line).map(Identity::in_session)
+                }
+                (None, None) => Err(Problem::Wrong),
+            };
+        }
+        Err(Problem::Malformed)
+    }
+
+    /// The answer to a request for a token of ours, if it is one.
+    pub(crate) async fn session(&self, head: &Parts, from: IpAddr) -> Option<Response> {
+        let sessions = self.sessions.as_ref().filter(|sessions| sessions.is_asked(head))?;
+        let user = match self.identify(&head.headers, from).await {
+            Ok(identity) => identity.name().to_owned(),
+            Err(problem) => return Some(unauthorized(vec![self.basic()], Some(problem))),
+        };
+        let line = self.passwords.as_ref().and_then(|passwords| passwords.line(&user)).unwrap_or_default();
+        Some(sessions.answer(head, &user, &line))
+    }
+}

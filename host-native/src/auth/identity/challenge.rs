@@ -1,0 +1,42 @@
+//! What a client is told when it must say who it is (RFC 9110, 11.6.1; Docker token authentication; SPEC Q1).
+
+use orlop_core::asked::{Access, Action};
+
+use super::{Identities, Problem};
+
+impl Identities {
+    /// How to say who one is, for a request that needs `access`. One way only: clients that know two try both.
+    pub(crate) fn challenges(&self, access: &[Access], problem: Option<Problem>) -> Vec<String> {
+        let bearer = match (&self.tokens, &self.sessions) {
+            (Some(tokens), _) => (tokens.realm(), tokens.service()),
+            (None, Some(sessions)) => (sessions.url(), self.realm.as_str()),
+            (None, None) => return self.passwords.iter().map(|_| self.basic()).collect(),
+        };
+        let mut text = format!("Bearer realm=\"{}\",service=\"{}\"", bearer.0, bearer.1);
+        let scopes: Vec<String> = access.iter().filter_map(scope).collect();
+        if !scopes.is_empty() {
+            text += &format!(",scope=\"{}\"", scopes.join(" "));
+        }
+        if let Some(problem) = problem {
+            text += &format!(",error=\"{}\"", problem.error());
+        }
+        vec![text]
+    }
+
+    /// How to say it with a password.
+    pub(super) fn basic(&self) -> String {
+        format!("Basic realm=\"{}\",charset=\"UTF-8\"", self.realm)
+    }
+}
+
+/// What a token must allow, as a token server is asked for it.
+fn scope(access: &Access) -> Option<String> {
+    let (name, actions) = match access {
+        Access::Catalog => return Some("registry:catalog:*".into()),
+        Access::Anywhere => return None,
+        Access::Repository(name, Action::Pull) => (name, "pull"),
+        Access::Repository(name, Action::Push) => (name, "pull,push"),
+        Access::Repository(name, Action::Delete) | Access::DeleteTag(name, _) => (name, "delete"),
+    };
+    Some(format!("repository:{name}:{actions}"))
+}

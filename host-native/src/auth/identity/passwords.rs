@@ -1,0 +1,169 @@
+//! Passwords, checked against a file that may change at any time.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
+use ring::hmac;
+use ring::rand::SystemRandom;
+use tokio::sync::Semaphore;
+
+use super::Problem;
+use super::htpasswd::Users;
+use crate::settings::watched::Watched;
+
+/// How long it is remembered that a password was right: clients send theirs with every request, and to hash it each
+/// time would cost a processor.
+const REMEMBERED: Duration = Duration::from_secs(600);
+
+/// How many right passwords are remembered at most.
+const MOST_REMEMBERED: usize = 10_000;
+
+/// How many wrong passwords an address may try a minute; right ones that are remembered are not counted.
+const TRIES: u32 = 60;
+
+/// Passwords of users.
+pub(crate) struct Passwords {
+    users: Arc<Watched<Users>>,
+    /// What was right, by a keyed hash over name, password and the line of the file: when the line changes or goes,
+    /// nothing is remembered of it.
+    right: Mutex<HashMap<[u8; 32], Instant>>,
+    key: hmac::Key,
+    /// Hashing takes a processor each.
+    processors: Arc<Semaphore>,
+    tries: DefaultKeyedRateLimiter<IpAddr>,
+}
+
+impl Passwords {
+    pub(super) fn open(path: &Path) -> Result<Self, String> {
+        let name = path.display().to_string();
+        let parse = move |files: &[Vec<u8>]| Users::parse(&files[0]).map_err(|reason| format!("{name}, {reason}"));
+        let processors = std::thread::available_parallelism().map_or(1, usize::from);
+        let tries = Quota::per_minute(TRIES.try_into().unwrap_or(std::num::NonZeroU32::MIN));
+        Ok(Self {
+            users: Watched::open(vec![path.into()], parse)?,
+            right: Mutex::default(),
+            key: hmac::Key::generate(hmac::HMAC_SHA256, &SystemRandom::new()).map_err(|_| "no random numbers")?,
+            processors: Arc::new(Semaphore::new(processors)),
+            tries: RateLimiter::keyed(tries),
+        })
+    }
+
+    pub(super) fn watch(&self) {
+        self.users.watch();
+    }
+
+    pub(super) fn has(&self, name: &str) -> bool {
+        self.users.get().get(name).is_some()
+    }
+
+    /// What the file says of a user.
+    pub(super) fn line(&self, name: &str) -> Option<String> {
+        self.users.get().get(name).map(|hash| hash.as_str().to_owned())
+    }
+
+    /// Whether this is the password of that user. To somebody who asks, a wrong password and a user who is not there
+    /// look the same, also on a clock.
+    pub(super) async fn check(&self, name: &str, password: &str, from: IpAddr) -> Result<(), Problem> {
+        let users = self.users.get();
+        let known = users.get(name);
+        let Some(hash) = known.or(users.any()).cloned() else { return Err(Problem::Wrong) };
+        let mark = self.mark(name, password, hash.as_str());
+        if known.is_some() && self.is_remembered(&mark) {
+            return Ok(());
+        }
+        if self.tries.check_key(&from).is_err() {
+            tracing::warn!("{from} tries passwords too often");
+            return Err(Problem::TooMany);
+        }
+        let _processor = self.processors.acquire().await;
+        let (password, is_known) = (password.to_owned(), known.is_some());
+        let matches = tokio::task::spawn_blocking(move || hash.matches(&password)).await.unwrap_or(false);
+        if !matches || !is_known {
+            tracing::info!(target: "orlop::auth", "wrong password for {name:?} from {from}");
+            return Err(Problem::Wrong);
+        }
+        self.remember(mark);
+        Ok(())
+    }
+
+    fn mark(&self, name: &str, password: &str, hash: &str) -> [u8; 32] {
+        let mut context = hmac::Context::with_key(&self.key);
+        for part in [name, password, hash] {
+            context.update(&(part.len() as u64).to_be_bytes());
+            context.update(part.as_bytes());
+        }
+        let mut mark = [0; 32];
+        mark.copy_from_slice(context.sign().as_ref());
+        mark
+    }
+
+    fn is_remembered(&self, mark: &[u8; 32]) -> bool {
+        let right = self.right.lock().unwrap_or_else(PoisonError::into_inner);
+        right.get(mark).is_some_and(|since| since.elapsed() < REMEMBERED)
+    }
+
+    fn remember(&self, mark: [u8; 32]) {
+        let mut right = self.right.lock().unwrap_or_else(PoisonError::into_inner);
+        if right.len() >= MOST_REMEMBERED {
+            right.retain(|_, since| since.elapsed() < REMEMBERED);
+            self.tries.retain_recent();
+        }
+        if right.len() < MOST_REMEMBERED {
+            right.insert(mark, Instant::now());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tempfile::TempDir;
+
+    use super::*;
+    use crate::auth::identity::htpasswd::Hash;
+
+    #[tokio::test]
+    async fn nothing_is_remembered_of_a_line_that_has_changed() {
+        let directory = TempDir::new().unwrap();
+        let path = directory.path().join("users");
+        let line = |password: &str| format!("alice:{}\n", Hash::make(password, true).unwrap().as_str());
+        std::fs::write(&path, line("old")).unwrap();
+        let here: IpAddr = [127, 0, 0, 1].into();
+        let passwords = Passwords::open(&path).unwrap();
+        passwords.watch();
+        assert_eq!(passwords.check("alice", "old", here).await, Ok(()));
+        let began = Instant::now();
+        for _ in 0..1000 {
+            assert_eq!(passwords.check("alice", "old", here).await, Ok(()));
+        }
+        assert!(began.elapsed() < Duration::from_secs(1), "it is remembered");
+        std::fs::write(&path, line("new")).unwrap();
+        tokio::time::sleep(Duration::from_millis(1500)).await;
+        assert_eq!(passwords.check("alice", "old", here).await, Err(Problem::Wrong));
+        assert_eq!(passwords.check("alice", "new", here).await, Ok(()));
+        std::fs::write(&path, "").unwrap();
+        tokio::time::sleep(Duration::from_millis(1500)).await;
+        assert_eq!(passwords.check("alice", "new", here).await, Err(Problem::Wrong));
+    }
+
+    #[tokio::test]
+    async fn who_tries_too_often_is_told_to_wait() {
+        let directory = TempDir::new().unwrap();
+        let path = directory.path().join("users");
+        // The cheapest there is, so that the test does not take long.
+        let hash = bcrypt::hash("secret", 4).unwrap();
+        std::fs::write(&path, format!("alice:{hash}\n")).unwrap();
+        let passwords = Passwords::open(&path).unwrap();
+        let here: IpAddr = [127, 0, 0, 1].into();
+        assert_eq!(passwords.check("alice", "secret", here).await, Ok(()));
+        for _ in 0..TRIES - 1 {
+            assert_eq!(passwords.check("nobody", "x", here).await, Err(Problem::Wrong));
+        }
+        assert_eq!(passwords.check("alice", "x", here).await, Err(Problem::TooMany));
+        assert_eq!(passwords.check("alice", "secret", here).await, Ok(()), "it is remembered");
+        assert_eq!(passwords.check("alice", "x", [127, 0, 0, 2].into()).await, Err(Problem::Wrong));
+    }
+}

@@ -1,0 +1,53 @@
+//! Whether a request may be made: what it needs, as the core says, held against what its sender may do.
+
+use orlop_core::Rights;
+use orlop_core::asked::{Access, Action};
+use orlop_core::caller::Right;
+
+use crate::auth::identity::Identity;
+use crate::auth::problem::Problem;
+
+/// What is said of a request before it is made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    /// It is made. What its sender may not see, the core shows to nobody but those who may.
+    Made,
+    /// Its sender is to say who it is, or to show a better token.
+    Unknown(Option<Problem>),
+    /// Its sender may not do that.
+    Denied,
+}
+
+/// Decides upon the request alone, never upon what the registry holds: so the answer tells nothing of that.
+pub(crate) fn verdict(access: &[Access], identity: &Identity, rights: &Rights, can_ask: bool) -> Verdict {
+    let token = identity.granted().is_some();
+    let known = token || !identity.is_anonymous();
+    // A mount needs more than the first; the core begins an upload instead where that is not allowed (SPEC E14).
+    let (allowed, by_rule, reads) = match access.first() {
+        None => (identity.has_answered() || !can_ask, false, false),
+        Some(Access::Catalog) => (rights.may_somewhere(Right::List), false, true),
+        Some(Access::Anywhere) => (true, false, false),
+        Some(Access::DeleteTag(name, tag)) => {
+            let decision = rights.decide(Right::Delete, name, Some(tag));
+            (decision.allowed, decision.rule.is_some(), false)
+        }
+        Some(Access::Repository(name, action)) => {
+            let right = match action {
+                Action::Pull => Right::Pull,
+                Action::Push => Right::Upload,
+                Action::Delete => Right::Delete,
+            };
+            let decision = rights.decide(right, name, None);
+            (decision.allowed, decision.rule.is_some(), *action == Action::Pull)
+        }
+    };
+    match allowed {
+        true => Verdict::Made,
+        // Another token may allow it, unless a rule of ours is against it.
+        false if token && !by_rule => Verdict::Unknown(Some(Problem::Scope)),
+        false if !known && can_ask => Verdict::Unknown(None),
+        // What may not be read is made to look as if it were not there.
+        false if reads => Verdict::Made,
+        false => Verdict::Denied,
+    }
+}

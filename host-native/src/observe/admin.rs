@@ -1,0 +1,57 @@
+//! What administrators and their machines ask: metrics, whether the process lives, whether it is ready.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use orlop_core::Registry;
+use tokio::net::TcpListener;
+
+use crate::observe::Observer;
+use crate::storage::{Host, RequestBody, ambient};
+
+/// How often everything is counted.
+const CENSUS: Duration = Duration::from_secs(300);
+
+/// Serves `/metrics`, `/livez` and `/readyz` for ever.
+pub async fn serve(listener: TcpListener, host: Arc<Host>, observer: Arc<Observer>) {
+    let router = Router::new()
+        .route("/livez", get(async || "ok\n"))
+        .route("/readyz", get(async move || ready(&host).await))
+        .route("/metrics", get(async move || counted(&observer)));
+    if let Err(error) = axum::serve(listener, router).await {
+        tracing::error!("the admin address is served no more: {error}");
+    }
+}
+
+/// Ready is who can read its records and has room to write.
+async fn ready(host: &Host) -> Response {
+    match host.ready().await {
+        Ok(()) => "ok\n".into_response(),
+        Err(fault) => (StatusCode::SERVICE_UNAVAILABLE, format!("{fault}\n")).into_response(),
+    }
+}
+
+fn counted(observer: &Observer) -> Response {
+    let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+    ([(header::CONTENT_TYPE, kind)], observer.metrics.text()).into_response()
+}
+
+/// Counts what is stored, now and then, for ever. `in_force` is asked for the registry each time.
+pub async fn count_regularly(
+    in_force: impl Fn() -> Registry + Send + 'static,
+    host: Arc<Host>,
+    observer: Arc<Observer>,
+) {
+    loop {
+        let step = in_force().census(ambient());
+        match host.run(step, &mut RequestBody::empty()).await {
+            Ok(census) => observer.metrics.counted(&census),
+            Err(fault) => tracing::warn!("what is stored cannot be counted: {fault}"),
+        }
+        tokio::time::sleep(CENSUS).await;
+    }
+}

@@ -1,0 +1,154 @@
+//! What is counted of a server, for Prometheus.
+
+use std::sync::atomic::AtomicU64;
+
+use orlop_core::{Census, Report};
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::encoding::text::encode;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::registry::Registry;
+
+use crate::storage::Counters;
+
+type Labels<const N: usize> = [(&'static str, String); N];
+
+/// What an answer was to: counted for each request, so nothing is made into text for it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Answer {
+    operation: &'static str,
+    status: u16,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Operation {
+    operation: &'static str,
+}
+
+/// Everything that is counted.
+pub(crate) struct Metrics {
+    registry: Registry,
+    requests: Family<Answer, Counter>,
+    seconds: Family<Operation, Histogram>,
+    pub(crate) received: Counter,
+    pub(crate) sent: Counter,
+    pub(crate) running: Gauge,
+    pub(crate) connections: Gauge,
+    pub(crate) logins_refused: Counter,
+    census: Family<Labels<1>, Gauge<u64, AtomicU64>>,
+    sweeps: Family<Labels<1>, Counter>,
+    swept: Family<Labels<1>, Counter>,
+    freed: Counter,
+    last_sweep: Gauge,
+    webhooks: Family<Labels<2>, Counter>,
+}
+
+/// From a look-up in memory to a layer over a slow line, in seconds.
+fn histogram() -> Histogram {
+    Histogram::new([0.001, 0.004, 0.016, 0.064, 0.25, 1.0, 4.0, 16.0, 64.0, 256.0])
+}
+
+impl Metrics {
+    /// Nothing is counted yet but what the storage has counted.
+    pub(crate) fn new(storage: &Counters) -> Self {
+        let mut metrics = Self {
+            registry: Registry::with_prefix("orlop"),
+            requests: Family::default(),
+            seconds: Family::new_with_constructor(histogram),
+            received: Counter::default(),
+            sent: Counter::default(),
+            running: Gauge::default(),
+            connections: Gauge::default(),
+            logins_refused: Counter::default(),
+            census: Family::default(),
+            sweeps: Family::default(),
+            swept: Family::default(),
+            freed: Counter::default(),
+            last_sweep: Gauge::default(),
+            webhooks: Family::default(),
+        };
+        let registry = &mut metrics.registry;
+        registry.register("requests", "Requests that were answered, by operation and status", metrics.requests.clone());
+        registry.register(
+            "request_seconds",
+            "From the head of a request to the end of its answer",
+            metrics.seconds.clone(),
+        );
+        registry.register("received_bytes", "Bytes of request bodies", metrics.received.clone());
+        registry.register("sent_bytes", "Bytes of response bodies", metrics.sent.clone());
+        registry.register("requests_running", "Requests that are being answered", metrics.running.clone());
+        registry.register("connections", "Connections that are open", metrics.connections.clone());
+        registry.register("commits", "Changes of records that were made", storage.commits.clone());
+        registry.register(
+            "conflicts",
+            "Changes of records that came too late and were tried again",
+            storage.conflicts.clone(),
+        );
+        registry.register("fsyncs", "Times that something was made durable", storage.fsyncs.clone());
+        registry.register("logins_refused", "Requests with a wrong password or token", metrics.logins_refused.clone());
+        registry.register("stored", "What is stored, by kind, as last counted", metrics.census.clone());
+        registry.register("sweeps", "Sweeps, by result", metrics.sweeps.clone());
+        registry.register("swept", "What sweeps removed, by kind", metrics.swept.clone());
+        registry.register("swept_bytes", "Bytes that sweeps freed", metrics.freed.clone());
+        registry.register("last_sweep_timestamp_seconds", "When the last sweep ended", metrics.last_sweep.clone());
+        registry.register("webhooks", "Events that were told, by webhook and result", metrics.webhooks.clone());
+        metrics
+    }
+
+    /// A request was answered.
+    pub(crate) fn answered(&self, operation: &'static str, status: u16, seconds: f64, sent: u64) {
+        self.requests.get_or_create(&Answer { operation, status }).inc();
+        self.seconds.get_or_create(&Operation { operation }).observe(seconds);
+        self.sent.inc_by(sent);
+    }
+
+    /// Everything was counted.
+    pub(crate) fn counted(&self, census: &Census) {
+        let Census { repositories, blobs, bytes, uploads, upload_bytes } = *census;
+        let kinds = [
+            ("repositories", repositories),
+            ("blobs", blobs),
+            ("blob_bytes", bytes),
+            ("uploads", uploads),
+            ("upload_bytes", upload_bytes),
+        ];
+        for (kind, count) in kinds {
+            self.census.get_or_create(&[("kind", kind.into())]).set(count);
+        }
+    }
+
+    /// A sweep ended.
+    pub(crate) fn swept(&self, report: &Report, now: i64) {
+        let result = if report.fault.is_some() { "failed" } else { "done" };
+        self.sweeps.get_or_create(&[("result", result.into())]).inc();
+        let kinds = [
+            ("uploads", report.uploads_expired),
+            ("lists", report.lists_removed),
+            ("manifests", report.manifests_removed),
+            ("links", report.links_removed),
+            ("blobs", report.blobs_removed),
+            ("repositories", report.repositories_removed),
+            ("strays", report.strays_removed),
+        ];
+        for (kind, count) in kinds {
+            self.swept.get_or_create(&[("kind", kind.into())]).inc_by(count);
+        }
+        self.freed.inc_by(report.bytes_freed);
+        self.last_sweep.set(now);
+    }
+
+    /// An event was told, or not.
+    pub(crate) fn told(&self, webhook: &str, result: &'static str, events: u64) {
+        self.webhooks.get_or_create(&[("webhook", webhook.into()), ("result", result.into())]).inc_by(events);
+    }
+
+    /// All of it, in the text format of OpenMetrics.
+    pub(crate) fn text(&self) -> String {
+        let mut text = String::new();
+        // A string takes everything.
+        let _ = encode(&mut text, &self.registry);
+        text
+    }
+}

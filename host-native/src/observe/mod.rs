@@ -1,0 +1,11 @@
+//! What is told of a server: metrics, traces, the log, webhooks, and the address for administrators.
+
+pub mod admin;
+pub mod log;
+pub(crate) mod metrics;
+mod observer;
+mod outgoing;
+pub mod traces;
+pub mod webhooks;
+
+pub use self::observer::Observer;

@@ -1,0 +1,101 @@
+//! What is sent: a CloudEvent, or the envelope of distribution's notifications.
+
+use std::time::{Duration, SystemTime};
+
+use orlop_core::Timestamp;
+use orlop_core::event::{Event, Happening};
+use serde_json::{Value, json};
+
+use crate::settings::Format;
+
+/// The media type of what is sent.
+pub(super) fn content_type(format: Format) -> &'static str {
+    match format {
+        Format::CloudEvents => "application/cloudevents+json",
+        Format::Distribution => "application/vnd.docker.distribution.events.v1+json",
+    }
+}
+
+/// What is sent of an event.
+pub(super) fn envelope(format: Format, event: &Event) -> String {
+    match format {
+        Format::CloudEvents => cloud_event(event),
+        Format::Distribution => notification(event),
+    }
+    .to_string()
+}
+
+fn action(event: &Event) -> &'static str {
+    match event.happening {
+        Happening::Push => "push",
+        Happening::Pull => "pull",
+        Happening::Delete => "delete",
+    }
+}
+
+/// RFC 3339, in milliseconds.
+fn time(Timestamp(milliseconds): Timestamp) -> String {
+    let time = SystemTime::UNIX_EPOCH.checked_add(Duration::from_millis(milliseconds));
+    humantime::format_rfc3339_millis(time.unwrap_or(SystemTime::UNIX_EPOCH)).to_string()
+}
+
+/// What an event is about: `repository:tag`, `repository@digest`.
+fn subject(event: &Event) -> String {
+    match (event.tags.as_slice(), &event.digest) {
+        ([tag], _) => format!("{}:{tag}", event.repository),
+        (_, Some(digest)) => format!("{}@{digest}", event.repository),
+        _ => event.repository.clone(),
+    }
+}
+
+/// CloudEvents 1.0, JSON format.
+fn cloud_event(event: &Event) -> Value {
+    json!({
+        "specversion": "1.0",
+        "id": event.id,
+        "type": format!("orlop.manifest.{}", action(event)),
+        "source": format!("/v2/{}", event.repository),
+        "subject": subject(event),
+        "time": time(event.time),
+        "datacontenttype": "application/json",
+        "data": {
+            "repository": event.repository,
+            "digest": event.digest,
+            "tags": event.tags,
+            "mediaType": event.media_type,
+            "size": event.size,
+            "user": event.by,
+        },
+    })
+}
+
+/// An envelope has an event for each tag.
+fn notification(event: &Event) -> Value {
+    let one = |tag: Option<&String>| {
+        let mut target = json!({ "repository": event.repository });
+        let fields = [
+            ("digest", json!(event.digest)),
+            ("mediaType", json!(event.media_type)),
+            ("size", json!(event.size)),
+            ("length", json!(event.size)),
+            ("tag", json!(tag)),
+        ];
+        for (name, value) in fields.into_iter().filter(|(_, value)| !value.is_null()) {
+            target[name] = value;
+        }
+        json!({
+            "id": event.id,
+            "timestamp": time(event.time),
+            "action": action(event),
+            "target": target,
+            "request": { "id": event.id },
+            "actor": { "name": event.by },
+            "source": {},
+        })
+    };
+    let events: Vec<Value> = match event.tags.as_slice() {
+        [] => vec![one(None)],
+        tags => tags.iter().map(|tag| one(Some(tag))).collect(),
+    };
+    json!({ "events": events })
+}

@@ -1,0 +1,205 @@
+//! One line in the access log for each request, once its answer is sent or broken off, and one in the audit log for each
+//! that changes something.
+//!
+//! Both are events of the log, of the targets `orlop::access` and `orlop::audit`, with fields: in JSON each is a member
+//! of the object, in text `name=value`.
+//!
+//! | field | what |
+//! |---|---|
+//! | `id` | the id of the request, which the client got as `X-Request-Id` |
+//! | `client`, `user`, `agent` | where it came from, who sent it, with what |
+//! | `operation`, `repository`, `reference` | what it was about |
+//! | `method`, `target`, `status` | as in HTTP |
+//! | `sent`, `ms` | bytes of the answer's body, and milliseconds to its end |
+//! | `whole` | whether the answer was sent to its end |
+
+use std::net::IpAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::Instant;
+
+use axum::body::Body;
+use axum::extract::Request;
+use axum::http::{HeaderValue, header};
+use axum::response::Response;
+use bytes::Bytes;
+use http_body::{Body as _, Frame, SizeHint};
+use orlop_core::{Asked, Operation, http};
+use tokio::sync::OwnedSemaphorePermit;
+
+use crate::observe::Observer;
+use crate::observe::traces::{Told, Trace};
+use crate::request::crowd::Slot;
+use crate::request::live::Live;
+use crate::request::peer::Peer;
+
+/// What is known of a request when it begins, and who sent it.
+pub(crate) struct AccessLine {
+    pub(crate) id: String,
+    pub(crate) client: IpAddr,
+    /// What is asked.
+    pub(crate) asked: Arc<Asked>,
+    began: Instant,
+    method: axum::http::Method,
+    agent: Option<HeaderValue>,
+    caller: String,
+    trace: Option<Trace>,
+    observer: Arc<Observer>,
+}
+
+/// What a request takes until its answer is sent.
+pub(crate) struct Taken {
+    pub(crate) _permit: Option<OwnedSemaphorePermit>,
+    pub(crate) _slots: Vec<Slot>,
+}
+
+impl AccessLine {
+    pub(crate) fn begin(request: &Request, peer: &Peer, live: &Live, observer: Arc<Observer>) -> Self {
+        let (headers, address) = (request.headers(), peer.address.ip());
+        observer.metrics.running.inc();
+        Self {
+            id: live.proxies.id(address, headers),
+            client: live.proxies.client(address, headers),
+            asked: Arc::new(described(request).into()),
+            began: Instant::now(),
+            method: request.method().clone(),
+            agent: headers.get(header::USER_AGENT).cloned(),
+            caller: String::new(),
+            trace: Trace::begin(observer.tracer.as_ref(), headers, live.proxies.trusts(address)),
+            observer,
+        }
+    }
+
+    /// Who sent it.
+    pub(crate) fn of(&mut self, caller: String) {
+        self.caller = caller;
+    }
+
+    /// The same response, which names the request, and writes the line when its body has ended.
+    pub(crate) fn write(self, mut response: Response, taken: Taken) -> Response {
+        let status = response.status().as_u16();
+        if let Ok(id) = HeaderValue::from_str(&self.id) {
+            response.headers_mut().insert("x-request-id", id);
+        }
+        self.audit(&Operation::of(&self.asked), status);
+        let is_head = self.method == axum::http::Method::HEAD;
+        let logged = |body| LoggedBody { body, status, sent: 0, whole: false, line: self, _taken: taken };
+        // RFC 9110, 9.3.2: the answer to HEAD has no body, whatever its fields say of one.
+        response.map(|body| Body::new(logged(if is_head { Body::empty() } else { body })))
+    }
+
+    /// What was changed, and what was not because it is not allowed.
+    fn audit(&self, operation: &Operation<'_>, status: u16) {
+        if !operation.changes() || !matches!(status, 200..300 | 401 | 403) {
+            return;
+        }
+        let Operation { name, repository, reference } = operation;
+        tracing::info!(
+            target: "orlop::audit",
+            id = self.id,
+            user = self.caller,
+            client = %self.client,
+            operation = name,
+            repository = repository.map_or("", |name| name.as_str()),
+            reference = reference.as_deref().unwrap_or_default(),
+            status,
+            "audit"
+        );
+    }
+}
+
+/// The body of a response that counts what is sent.
+struct LoggedBody {
+    body: Body,
+    status: u16,
+    sent: u64,
+    whole: bool,
+    line: AccessLine,
+    _taken: Taken,
+}
+
+impl http_body::Body for LoggedBody {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        let this = self.get_mut();
+        let frame = ready!(Pin::new(&mut this.body).poll_frame(context));
+        match &frame {
+            Some(Ok(frame)) => this.sent += frame.data_ref().map_or(0, |bytes| bytes.len() as u64),
+            Some(Err(_)) => {}
+            None => this.whole = true,
+        }
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+impl Drop for LoggedBody {
+    fn drop(&mut self) {
+        let trace = self.line.trace.take();
+        let line = &self.line;
+        let operation = Operation::of(&line.asked);
+        let (method, target) = (line.method.as_str(), line.asked.request.target.as_str());
+        let agent = line.agent.as_ref().map_or("".into(), |agent| String::from_utf8_lossy(agent.as_bytes()));
+        let seconds = line.began.elapsed().as_secs_f64();
+        let whole = self.whole || self.body.is_end_stream() || line.method == axum::http::Method::HEAD;
+        line.observer.metrics.running.dec();
+        line.observer.metrics.answered(operation.name, self.status, seconds, self.sent);
+        // What a client sent is written as a literal: it cannot forge lines.
+        tracing::info!(
+            target: "orlop::access",
+            id = line.id,
+            client = %line.client,
+            user = line.caller,
+            operation = operation.name,
+            method,
+            target,
+            status = self.status,
+            sent = self.sent,
+            ms = (seconds * 1e4).round() / 10.0,
+            whole,
+            agent = &*agent,
+            "request"
+        );
+        if let Some(trace) = trace {
+            trace.end(&Told {
+                operation: operation.name,
+                method,
+                target,
+                id: &line.id,
+                client: line.client,
+                agent: &agent,
+                repository: operation.repository.map_or("", |name| name.as_str()),
+                status: self.status,
+                sent: self.sent,
+                whole,
+            });
+        }
+    }
+}
+
+/// A request as the core takes it.
+fn described(request: &Request) -> http::Request {
+    let read = request.headers().iter().filter_map(|(name, value)| {
+        // Compared, which is faster than to hash each name in order to look it up.
+        let name = http::HEADERS_READ.into_iter().find(|read| *read == name.as_str())?;
+        let value =
+            value.to_str().map_or_else(|_| String::from_utf8_lossy(value.as_bytes()).into_owned(), String::from);
+        Some((name, value))
+    });
+    http::Request {
+        method: http::Method::named(request.method().as_str()),
+        target: request.uri().path_and_query().map_or_else(String::new, |target| target.as_str().into()),
+        headers: read.collect(),
+        length: request.body().size_hint().exact(),
+    }
+}

@@ -1,0 +1,75 @@
+//! Who sends a request, whether it may be made, and what its sender may take.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use axum::http::HeaderMap;
+use orlop_core::error::Code;
+use orlop_core::{Access, Action, Asked, Caller, http};
+
+use crate::auth::refusal::{denied, refusal, unauthorized};
+use crate::auth::verdict::{Verdict, verdict};
+use crate::observe::Observer;
+use crate::request::crowd::Slot;
+use crate::request::live::Live;
+use crate::request::peer::Peer;
+
+/// A request that may be made.
+pub(crate) struct Admitted {
+    pub(crate) caller: Caller,
+    /// What it takes of its sender's share, until it is over.
+    pub(crate) slots: Vec<Slot>,
+}
+
+/// A request that may not be made.
+pub(crate) struct Refused {
+    pub(crate) response: http::Response,
+    /// The name of its sender, as far as it is known.
+    pub(crate) caller: String,
+}
+
+/// Identify, ask what access is needed, decide, limit.
+pub(crate) async fn admit(
+    live: &Live,
+    headers: &HeaderMap,
+    peer: &Peer,
+    client: IpAddr,
+    asked: &Asked,
+    observer: &Observer,
+) -> Result<Admitted, Refused> {
+    let access = asked.access();
+    let unknown = |problem| unauthorized(live.identities.challenges(&access, problem), problem);
+    let identity = live.identities.identify(headers, client).await.map_err(|problem| {
+        observer.metrics.logins_refused.inc();
+        Refused { response: unknown(Some(problem)), caller: String::new() }
+    })?;
+    let identity = identity.with_certificate(peer.certificate.clone());
+    let (rights, name) = (live.rules.rights(&identity), identity.name().to_owned());
+    let refused = |response| Refused { response, caller: name.clone() };
+    match verdict(&access, &identity, &rights, live.identities.can_ask()) {
+        Verdict::Unknown(problem) => return Err(refused(unknown(problem))),
+        Verdict::Denied => return Err(refused(denied())),
+        Verdict::Made if live.read_only && access.iter().any(changes) => {
+            let told = "the registry takes no changes for now";
+            return Err(refused(refusal(405, Code::Unsupported, told).with("Allow", "GET, HEAD")));
+        }
+        Verdict::Made => {}
+    }
+    let entered = live.shares.enter(&live.rules, &identity, client).map_err(|wait| refused(busy(wait)))?;
+    Ok(Admitted { caller: Caller { name, rights, blob_limit: entered.upload }, slots: entered.slots })
+}
+
+fn changes(access: &Access) -> bool {
+    match access {
+        Access::Repository(_, action) => *action != Action::Pull,
+        Access::DeleteTag(..) => true,
+        Access::Catalog | Access::Anywhere => false,
+    }
+}
+
+/// SPEC A11.
+fn busy(wait: Duration) -> http::Response {
+    let seconds = wait.as_secs_f64().ceil().max(1.0);
+    let told = "you have too many requests at once, or send them too fast; come again";
+    refusal(429, Code::TooManyRequests, told).with("Retry-After", seconds.to_string())
+}

@@ -1,0 +1,11 @@
+//! One request from its head to the last byte of its answer: who sends it, whether it may be made, the call, the access
+//! log; and what is in force while it is made.
+
+mod access;
+mod admit;
+pub(crate) mod answer;
+pub(crate) mod crowd;
+pub mod live;
+pub(crate) mod peer;
+pub(crate) mod proxies;
+pub(crate) mod shares;

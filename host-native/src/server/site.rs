@@ -1,0 +1,52 @@
+//! What is where: the registry, and the files beside it.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+
+use axum::extract::{Extension, Request, State};
+use axum::http::HeaderMap;
+use axum::response::Response;
+use axum::routing::get;
+use axum::{Router, body::Body};
+use hyper::body::Incoming;
+use hyper::service::Service as _;
+use hyper_util::service::TowerToHyperService;
+
+use crate::request::answer::{Service, answer};
+use crate::request::peer::Peer;
+use crate::server::playground::File;
+
+/// Whatever a server has at its address.
+#[derive(Clone)]
+pub(crate) struct Site {
+    registry: Arc<Service>,
+    /// The files; whatever none of them is at is the registry's to answer.
+    router: TowerToHyperService<Router>,
+}
+
+impl Site {
+    pub(crate) fn new(registry: Arc<Service>, files: &'static [File]) -> Self {
+        let others = |State(registry), Extension(peer), request| answer(registry, peer, request);
+        let mut router = Router::new();
+        for file in files {
+            for path in file.paths() {
+                // Files are there to be read; what else is asked at their places, the registry refuses.
+                let read = get(move |headers: HeaderMap| async move { file.answer(&headers) });
+                router = router.route(path, read.fallback(others));
+            }
+        }
+        let router = router.fallback(others).with_state(registry.clone());
+        Self { registry, router: TowerToHyperService::new(router) }
+    }
+
+    /// Answers a request of `peer`.
+    pub(crate) async fn answer(self, request: hyper::Request<Incoming>, peer: Peer) -> Result<Response, Infallible> {
+        let mut request: Request = request.map(Body::new);
+        // No file is there, and to let the router find that out would cost a small request a tenth of its time.
+        if request.uri().path().starts_with("/v2") {
+            return Ok(answer(self.registry, peer, request).await);
+        }
+        request.extensions_mut().insert(peer);
+        self.router.call(request).await
+    }
+}

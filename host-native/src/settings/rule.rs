@@ -1,0 +1,171 @@
+//! A rule as it is written.
+
+use std::str::FromStr;
+
+use clap::ValueEnum;
+use orlop_core::caller::{Right, Rule};
+use orlop_core::config::Pattern;
+use serde::Deserialize;
+
+use super::Who;
+
+/// A rule.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct RuleSetting {
+    pub(crate) who: Vec<Who>,
+    #[serde(default)]
+    allow: Vec<Action>,
+    #[serde(default)]
+    deny: Vec<Action>,
+    repositories: Vec<String>,
+    tags: Option<Vec<String>>,
+}
+
+/// What a rule speaks of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+#[allow(missing_docs, reason = "they are called what they are")]
+pub enum Action {
+    Pull,
+    List,
+    /// Upload, and both ways to set a tag.
+    Push,
+    Upload,
+    CreateTag,
+    OverwriteTag,
+    Delete,
+    /// Every other.
+    All,
+}
+
+/// A group of users.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct GroupSetting {
+    pub(crate) name: String,
+    pub(crate) members: Vec<String>,
+}
+
+impl Action {
+    /// The rights that it is made of.
+    pub fn rights(self) -> &'static [Right] {
+        match self {
+            Self::Pull => &[Right::Pull],
+            Self::List => &[Right::List],
+            Self::Push => &[Right::Upload, Right::CreateTag, Right::OverwriteTag],
+            Self::Upload => &[Right::Upload],
+            Self::CreateTag => &[Right::CreateTag],
+            Self::OverwriteTag => &[Right::OverwriteTag],
+            Self::Delete => &[Right::Delete],
+            Self::All => &Right::ALL,
+        }
+    }
+
+    /// Whether there is a part of it that has a tag.
+    fn has_tags(self) -> bool {
+        !matches!(self, Self::Pull | Self::List | Self::Upload)
+    }
+}
+
+impl RuleSetting {
+    /// Allows everything to anybody.
+    pub(crate) fn everything() -> Self {
+        let repositories = vec!["**".into()];
+        Self { who: vec![Who::Anybody], allow: vec![Action::All], deny: vec![], repositories, tags: None }
+    }
+
+    /// The rule as the core takes it.
+    pub(crate) fn rule(&self) -> Rule {
+        let actions = self.allow.iter().chain(&self.deny);
+        let patterns = |texts: &Vec<String>| texts.iter().map(Pattern::new).collect();
+        Rule {
+            allow: self.deny.is_empty(),
+            rights: actions.flat_map(|action| action.rights()).copied().collect(),
+            repositories: patterns(&self.repositories),
+            tags: self.tags.as_ref().map(patterns),
+        }
+    }
+
+    fn check(&self) -> Result<(), String> {
+        if self.allow.is_empty() == self.deny.is_empty() {
+            return Err("a rule either allows something or denies it: give it `allow` or `deny`".into());
+        }
+        if self.who.is_empty() || self.repositories.is_empty() || self.tags.as_ref().is_some_and(Vec::is_empty) {
+            return Err("a rule that names nobody, no repository or no tag speaks of nothing".into());
+        }
+        let actions = self.allow.iter().chain(&self.deny);
+        if let (Some(_), Some(action)) = (&self.tags, actions.into_iter().find(|action| !action.has_tags())) {
+            let name = action.to_possible_value().map_or_else(String::new, |value| value.get_name().to_owned());
+            return Err(format!("a rule with `tags` cannot speak of {name}, which has none: write two rules"));
+        }
+        let odd = |allowed: fn(char) -> bool| move |text: &&String| text.is_empty() || !text.chars().all(allowed);
+        let repository = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "._-/*".contains(c);
+        if let Some(text) = self.repositories.iter().find(odd(repository)) {
+            return Err(format!("no repository is called `{text}`: names are lower-case, * and ** stand for anything"));
+        }
+        let tag = |c: char| c.is_ascii_alphanumeric() || "._-*".contains(c);
+        if let Some(text) = self.tags.iter().flatten().find(odd(tag)) {
+            return Err(format!("no tag is called `{text}`"));
+        }
+        Ok(())
+    }
+}
+
+/// One table of TOML, as a flag takes it.
+impl FromStr for RuleSetting {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let rule: Self = table(text)?;
+        rule.check()?;
+        Ok(rule)
+    }
+}
+
+impl FromStr for GroupSetting {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        table(text)
+    }
+}
+
+/// Reads a table written on one line.
+pub(crate) fn table<T: serde::de::DeserializeOwned>(text: &str) -> Result<T, String> {
+    #[derive(Deserialize)]
+    struct Wrapped<T> {
+        table: T,
+    }
+    let wrapped: Result<Wrapped<T>, _> = toml::from_str(&format!("table = {text}"));
+    wrapped.map(|wrapped| wrapped.table).map_err(|error| error.message().to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn refused(text: &str, expected: &str) {
+        let told = text.parse::<RuleSetting>().unwrap_err();
+        assert!(told.contains(expected), "{told}");
+    }
+
+    #[test]
+    fn a_rule_that_means_nothing_is_refused() {
+        refused("{ who = ['anybody'], repositories = ['a'] }", "allow");
+        refused("{ who = ['anybody'], allow = ['pull'], deny = ['push'], repositories = ['a'] }", "either");
+        refused("{ who = [], allow = ['pull'], repositories = ['a'] }", "nobody");
+        refused("{ who = ['anybody'], allow = ['pull'], repositories = ['A'] }", "`A`");
+        refused("{ who = ['anybody'], allow = ['pull'], repositories = ['a'], tags = ['v*'] }", "two rules");
+        refused("{ who = ['nobody'], allow = ['pull'], repositories = ['a'] }", "anonymous");
+        refused("{ who = ['user:'], allow = ['pull'], repositories = ['a'] }", "user:NAME");
+        refused("{ who = ['anybody'], allow = ['read'], repositories = ['a'] }", "unknown variant `read`");
+    }
+
+    #[test]
+    fn push_is_an_upload_and_both_ways_to_set_a_tag() {
+        let rule: RuleSetting = "{ who = ['anybody'], allow = ['push'], repositories = ['**'] }".parse().unwrap();
+        assert_eq!(rule.rule().rights, [Right::Upload, Right::CreateTag, Right::OverwriteTag]);
+    }
+}

@@ -1,0 +1,131 @@
+//! A part while it is written.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, IoSlice, Write};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use orlop_core::Fault;
+use orlop_core::effect::PartId;
+
+use super::layout::Layout;
+use crate::storage::directory::blocking;
+use crate::storage::directory::fault;
+use crate::storage::directory::space;
+
+/// After how many bytes the disk is told to begin writing: while more come in, so that little is left to wait for at
+/// the end.
+const WRITE_BACK: u64 = 32 << 20;
+
+/// After how many bytes it is looked again whether there is space.
+const LOOK_AGAIN: u64 = 8 << 20;
+
+/// A part that is being written. Dropped before it is [sealed](Self::seal), it is removed.
+pub(crate) struct PartFile {
+    layout: Arc<Layout>,
+    path: PathBuf,
+    keep_free: u64,
+    file: Option<Arc<File>>,
+    written: u64,
+    looked_at: u64,
+    handed_over: u64,
+    /// Held while the disk is told to write; in it, what came of it.
+    write_back: Arc<Mutex<Result<(), Fault>>>,
+}
+
+impl PartFile {
+    pub(super) fn new(layout: Arc<Layout>, part: &PartId, keep_free: u64) -> Self {
+        Self {
+            path: layout.part(part),
+            layout,
+            keep_free,
+            file: None,
+            written: 0,
+            looked_at: 0,
+            handed_over: 0,
+            write_back: Arc::new(Mutex::new(Ok(()))),
+        }
+    }
+
+    /// Writes the next bytes.
+    pub(crate) fn append(&mut self, pieces: &[impl AsRef<[u8]>]) -> Result<(), Fault> {
+        let mut slices: Vec<_> = pieces.iter().map(|piece| IoSlice::new(piece.as_ref())).collect();
+        let length: usize = slices.iter().map(|slice| slice.len()).sum();
+        if length == 0 {
+            return Ok(());
+        }
+        if self.file.is_none() || self.written - self.looked_at >= LOOK_AGAIN {
+            self.looked_at = self.written;
+            space::check(self.path.parent().unwrap_or(&self.path), self.keep_free)?;
+        }
+        let file = match &self.file {
+            Some(file) => file.clone(),
+            None => self.create()?,
+        };
+        write_all(&file, &mut slices).map_err(|error| fault::at("write", &self.path, &error))?;
+        self.written += length as u64;
+        self.begin_write_back(&file);
+        Ok(())
+    }
+
+    /// Makes the part durable, its bytes before its name. A part without bytes is none.
+    pub(crate) fn seal(mut self) -> Result<(), Fault> {
+        let Some(file) = &self.file else { return Ok(()) };
+        // The kernel tells an error of an open file once. When the write-back was told, it would be lost here.
+        let write_back = self.write_back.lock().unwrap_or_else(PoisonError::into_inner);
+        write_back.clone()?;
+        // Nor may a write-back begin now and be told what this should be.
+        self.layout.count_fsync();
+        file.sync_data().map_err(|error| fault::at("make durable", &self.path, &error))?;
+        drop(write_back);
+        self.layout.sync(self.path.parent().unwrap_or(&self.path))?;
+        self.file = None;
+        Ok(())
+    }
+
+    fn create(&mut self) -> Result<Arc<File>, Fault> {
+        let made = OpenOptions::new().write(true).create_new(true).open(&self.path);
+        let file = Arc::new(made.map_err(|error| fault::at("make", &self.path, &error))?);
+        self.file = Some(file.clone());
+        Ok(file)
+    }
+
+    fn begin_write_back(&mut self, file: &Arc<File>) {
+        // One at a time: a disk that is behind is not helped by a second request.
+        if self.written - self.handed_over < WRITE_BACK || self.write_back.try_lock().is_err() {
+            return;
+        }
+        self.handed_over = self.written;
+        let (file, path, outcome) = (file.clone(), self.path.clone(), self.write_back.clone());
+        self.layout.count_fsync();
+        // Its end is not awaited: the seal takes the lock.
+        drop(blocking::begin(move || {
+            let mut outcome = outcome.lock().unwrap_or_else(PoisonError::into_inner);
+            if let Err(error) = file.sync_data() {
+                *outcome = Err(fault::at("make durable", &path, &error));
+            }
+            Ok(())
+        }));
+    }
+}
+
+fn write_all(mut file: &File, mut slices: &mut [IoSlice<'_>]) -> io::Result<()> {
+    while !slices.is_empty() {
+        match file.write_vectored(slices) {
+            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+            Ok(written) => IoSlice::advance_slices(&mut slices, written),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
+impl Drop for PartFile {
+    fn drop(&mut self) {
+        if self.file.is_some() {
+            // If this fails too, the sweep finds the part.
+            let _ = fs::remove_file(&self.path);
+        }
+    }
+}

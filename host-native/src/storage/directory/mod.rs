@@ -1,0 +1,82 @@
+//! The embedded engine, a directory on a disk of this machine: records in redb, bytes in files.
+
+mod backup;
+mod blocking;
+mod counters;
+mod fault;
+mod files;
+mod lock;
+mod records;
+mod sendfile;
+mod sink;
+mod space;
+mod stream;
+
+use std::path::Path;
+use std::sync::Arc;
+
+use orlop_core::Fault;
+use orlop_core::effect::ContentId;
+
+pub use self::backup::Backup;
+use self::backup::back_up;
+pub(crate) use self::counters::Counters;
+use self::files::Files;
+use self::lock::DataDirectory;
+pub use self::lock::OpenError;
+pub(crate) use self::lock::holder;
+use self::records::Records;
+pub(crate) use self::sendfile::Outbox;
+pub(super) use self::sink::Sink;
+use self::stream::Buffers;
+pub(crate) use self::stream::Content;
+use crate::settings::Options;
+
+/// A data directory that is open, which no other process has meanwhile.
+pub(super) struct Directory {
+    pub(super) records: Arc<Records>,
+    pub(super) objects: Files,
+    counters: Counters,
+    buffers: Buffers,
+    /// Let go last.
+    locked: DataDirectory,
+}
+
+impl Directory {
+    /// Opens a data directory, which is made if there is none.
+    pub(super) fn open(directory: &Path, options: &Options) -> Result<Self, OpenError> {
+        let locked = DataDirectory::lock(directory)?;
+        let counters = Counters::default();
+        let objects = Files::open(directory, options.keep_free, &counters)?;
+        if !Records::exist(directory)? && objects.have_contents()? {
+            return Err(OpenError::RecordsMissing(directory.to_owned()));
+        }
+        let records = Records::open(directory, options.cache, options.keep_free, &counters)?;
+        // The records are worth nothing in a file that a power cut leaves without a name.
+        locked.sync()?;
+        Ok(Self { records: Arc::new(records), objects, counters, buffers: Buffers::default(), locked })
+    }
+
+    pub(super) fn counters(&self) -> &Counters {
+        &self.counters
+    }
+
+    pub(super) async fn ready(&self) -> Result<(), Fault> {
+        self.records.count()?;
+        self.objects.room().await
+    }
+
+    /// Makes a backup in the data directory, as of one moment. Calls that erase something wait meanwhile.
+    pub(super) async fn back_up(&self) -> Result<Backup, Fault> {
+        let kept = self.objects.keep_all().await;
+        let (records, objects, directory) = (self.records.clone(), self.objects.clone(), self.locked.path().to_owned());
+        let made = blocking::run(move || back_up(&records, &directory, &objects.directories())).await;
+        drop(kept);
+        made
+    }
+
+    pub(super) async fn open_content(&self, content: &ContentId) -> Result<Option<Content>, Fault> {
+        let opened = self.objects.open_content(content).await?;
+        Ok(opened.map(|opened| Content::new(opened, self.buffers.clone())))
+    }
+}

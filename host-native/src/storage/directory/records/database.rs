@@ -1,0 +1,151 @@
+//! The redb file, opened anew when an I/O error made redb give up on it.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::time::Instant;
+
+use orlop_core::Fault;
+use redb::{ReadableDatabase, ReadableTableMetadata};
+
+use super::TABLE;
+use crate::storage::directory::fault;
+
+/// The name of the records in a data directory.
+pub(super) const RECORDS_FILE: &str = "records.redb";
+
+/// All records at one moment.
+pub(super) type Snapshot = redb::ReadOnlyTable<&'static [u8], &'static [u8]>;
+
+/// A redb database that can be reopened under its users.
+pub(super) struct Database {
+    path: PathBuf,
+    cache: usize,
+    /// `None` while it cannot be opened. Users hold the lock for one transaction, the writer to replace it.
+    open: RwLock<Option<redb::Database>>,
+    /// The records as they are since the last change: all readers share them until the next, for to begin to read costs
+    /// as much as to look a key up. Locked only by who has `open`.
+    snapshot: Mutex<Option<Arc<Snapshot>>>,
+    /// The I/O error after which it refuses everything, until it is open again: what everybody else is told, too.
+    refusing: Mutex<Option<Fault>>,
+}
+
+impl Database {
+    /// Opens the records, which are made if there are none.
+    pub(super) fn open(path: PathBuf, cache: usize) -> Result<Self, Fault> {
+        make_if_missing(&path)?;
+        let opened = open(&path, cache)?;
+        Ok(Self {
+            path,
+            cache,
+            open: RwLock::new(Some(opened)),
+            snapshot: Mutex::new(None),
+            refusing: Mutex::new(None),
+        })
+    }
+
+    /// The path of the file.
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Uses the database, for one transaction.
+    pub(super) fn with<T>(&self, work: impl FnOnce(&redb::Database) -> Result<T, redb::Error>) -> Result<T, Fault> {
+        // A panic while the lock was held for reading left nothing half done.
+        let open = self.open.read().unwrap_or_else(PoisonError::into_inner);
+        let refused = || {
+            let refusing = self.refusing.lock().unwrap_or_else(PoisonError::into_inner).clone();
+            refusing.unwrap_or_else(|| Fault::Failed("the records could not be opened again after an I/O error".into()))
+        };
+        match open.as_ref().map(work) {
+            Some(Ok(done)) => Ok(done),
+            Some(Err(redb::Error::PreviousIo)) | None => Err(refused()),
+            Some(Err(error)) => {
+                let is_io = matches!(error, redb::Error::Io(_));
+                let fault = fault::of_records("use", error);
+                if is_io {
+                    *self.refusing.lock().unwrap_or_else(PoisonError::into_inner) = Some(fault.clone());
+                }
+                Err(fault)
+            }
+        }
+    }
+
+    /// Reads the records as they were when the last change was made, or later.
+    pub(super) fn read<T>(&self, look: impl FnOnce(&Snapshot) -> Result<T, redb::Error>) -> Result<T, Fault> {
+        self.with(|database| {
+            // Made under the lock, so that nobody finds older records than somebody else has seen before.
+            let mut shared = self.snapshot.lock().unwrap_or_else(PoisonError::into_inner);
+            let snapshot = match &*shared {
+                Some(snapshot) => snapshot.clone(),
+                None => shared.insert(Arc::new(database.begin_read()?.open_table(TABLE)?)).clone(),
+            };
+            drop(shared);
+            look(&snapshot)
+        })
+    }
+
+    /// What is read from now on is not older than now. For the writer, before it tells of a change.
+    pub(super) fn changed(&self) {
+        *self.snapshot.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
+    /// Closes the database and opens it again: after an I/O error redb refuses everything else.
+    pub(super) fn reopen(&self) -> Result<(), Fault> {
+        let mut open = self.open.write().unwrap_or_else(PoisonError::into_inner);
+        // The old one holds the lock on the file until it is dropped, and a snapshot holds the old one.
+        self.changed();
+        *open = None;
+        *open = Some(self::open(&self.path, self.cache)?);
+        *self.refusing.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        Ok(())
+    }
+
+    /// Whether it still answers.
+    pub(super) fn is_sound(&self) -> bool {
+        self.changed();
+        self.read(|table| Ok(table.len()?)).is_ok()
+    }
+
+    pub(super) fn close(&self) {
+        let mut open = self.open.write().unwrap_or_else(PoisonError::into_inner);
+        self.changed();
+        *open = None;
+    }
+}
+
+fn open(path: &Path, cache: usize) -> Result<redb::Database, Fault> {
+    let mut builder = redb::Database::builder();
+    builder.set_cache_size(cache);
+    let began = Instant::now();
+    // After a crash redb reads the whole file once. Whoever waits for that should know why.
+    builder.set_repair_callback(move |session| {
+        let seconds = began.elapsed().as_secs();
+        tracing::info!(seconds, "checking the records after a crash: {:.0} %", session.progress() * 100.0);
+    });
+    builder.open(path).map_err(|error| fault::of_records("open", error))
+}
+
+/// Makes empty records, whole or not at all: redb does not open what a crash has left half made. The name is for the
+/// caller to make durable.
+fn make_if_missing(path: &Path) -> Result<(), Fault> {
+    let failed = |error| fault::at("make", path, &error);
+    if path.try_exists().map_err(failed)? {
+        return Ok(());
+    }
+    let unfinished = path.with_extension("new");
+    match fs::remove_file(&unfinished) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failed(error)),
+        _ => {}
+    }
+    let make = || -> Result<(), redb::Error> {
+        let database = redb::Database::create(&unfinished)?;
+        let transaction = database.begin_write()?;
+        // Readers expect the table to be there.
+        transaction.open_table(TABLE)?;
+        Ok(transaction.commit()?)
+    };
+    make().map_err(|error| fault::of_records("make", error))?;
+    fs::rename(unfinished, path).map_err(failed)
+}

@@ -1,0 +1,20 @@
+//! The storage: the loop that performs the core's effects, the bodies of requests, and the seam to what keeps records
+//! and bytes.
+//!
+//! Each effect goes through one `match` in `run.rs`, and through one arm of `engine.rs` to the engine there is. Hashing,
+//! batches, memory budgets and the rule for calls that stall stand above the seam, once for all engines; whatever is
+//! of files and disks stands below it, in `directory`.
+
+mod ambient;
+mod body;
+mod directory;
+mod engine;
+mod receive;
+mod run;
+
+pub(crate) use self::ambient::ambient;
+pub use self::body::RequestBody;
+pub use self::directory::{Backup, OpenError};
+pub(crate) use self::directory::{Counters, Outbox, holder};
+pub(crate) use self::engine::Opened;
+pub use self::run::Host;
