@@ -264,7 +264,7 @@ export class Call {
     };
     try {
       for (let piece = await body.next(pause); piece; piece = pause.isOver ? undefined : await body.next(pause)) {
-        if (this.crashed) throw new Error('the call has crashed');
+        if (this.crashed) break;
         const taken = inner.show(piece);
         if (taken > 0) held.push(piece.subarray(0, taken));
         size += taken;
@@ -275,6 +275,7 @@ export class Call {
           break;
         }
       }
+      if (this.crashed) throw new Error('the call has crashed');
       end ??= body.end ?? 'later';
       const at = now();
       if (end === 'later') {
@@ -346,5 +347,14 @@ function answered(storage: Storage, answer: Answer): RegistryResponse {
   answer.free();
   const headers: [string, string][] = [];
   for (let i = 0; i < flat.length; i += 2) headers.push([flat[i]!, flat[i + 1]!]);
-  return new RegistryResponse(status, headers, pieces, (object, start, end) => storage.read(object, start, end), fault);
+  const bytes = pieces.filter((piece) => piece instanceof Uint8Array);
+  const objects = pieces.flatMap((piece) => (piece instanceof Uint8Array ? [] : [piece[0]]));
+  const inMemory = objects.length > 0 ? undefined : bytes.length === 1 ? bytes[0] : joined(bytes);
+  async function* source(): AsyncIterable<Uint8Array> {
+    for (const piece of pieces) {
+      if (piece instanceof Uint8Array) yield piece;
+      else yield* storage.read(...piece);
+    }
+  }
+  return new RegistryResponse(status, headers, source, inMemory, fault, objects);
 }

@@ -21,24 +21,17 @@ export type Piece = Uint8Array | [object: string, start: number, end: number];
 
 /** A response. Its body is read once or several times, as a whole or as a stream. */
 export class RegistryResponse {
-  /** The bytes of the body, if they are in memory anyhow. */
-  readonly inMemory: Uint8Array | undefined;
-  /** The stored objects that the body is read from, if it is streamed. */
-  readonly objects: string[];
-
   constructor(
     readonly status: number,
     readonly headers: [name: string, value: string][],
-    /** The body. */
-    readonly pieces: Piece[],
-    private readonly read: (object: string, start: number, end: number) => AsyncIterable<Uint8Array>,
+    private readonly source: () => AsyncIterable<Uint8Array>,
+    /** The bytes of the body, if they are in memory anyhow. */
+    readonly inMemory: Uint8Array | undefined,
     /** Why the storage failed, if it did; clients are not told. */
     readonly fault?: string,
-  ) {
-    const bytes = pieces.filter((piece) => piece instanceof Uint8Array);
-    this.objects = pieces.filter((piece) => !(piece instanceof Uint8Array)).map(([object]) => object);
-    this.inMemory = this.objects.length > 0 ? undefined : bytes.length === 1 ? bytes[0] : joined(bytes);
-  }
+    /** The stored objects that the body is read from, if it is streamed. */
+    readonly objects: string[] = [],
+  ) {}
 
   /** The first header field of that name. */
   header(name: string): string | undefined {
@@ -47,7 +40,7 @@ export class RegistryResponse {
 
   /** The body as a stream. */
   stream(): ReadableStream<Uint8Array> {
-    const pieces = this.source();
+    const pieces = this.source()[Symbol.asyncIterator]();
     return new ReadableStream({
       async pull(controller) {
         const { value, done } = await pieces.next();
@@ -55,7 +48,7 @@ export class RegistryResponse {
         else controller.enqueue(value);
       },
       async cancel() {
-        await pieces.return();
+        await pieces.return?.();
       },
     });
   }
@@ -74,13 +67,6 @@ export class RegistryResponse {
 
   async json(): Promise<unknown> {
     return JSON.parse(await this.text());
-  }
-
-  private async *source(): AsyncGenerator<Uint8Array, void> {
-    for (const piece of this.pieces) {
-      if (piece instanceof Uint8Array) yield piece;
-      else yield* this.read(...piece);
-    }
   }
 }
 
