@@ -32,9 +32,10 @@ pub trait Effect: Clone + Debug + Send + 'static + question::Askable {
     type Outcome: Clone + Debug + Send + 'static;
 }
 
-/// Declares every effect once: its struct, its variant of [`Step`], and how one becomes the other.
+/// Declares every effect once: its struct, its variant of [`Step`], and how one becomes the other. What else has to
+/// name every effect takes the list from [`for_each_effect`](crate::for_each_effect).
 macro_rules! effects {
-    ($( $(#[$meta:meta])* $name:ident { $( $(#[$field_meta:meta])* $field:ident : $type:ty ),* $(,)? } -> $outcome:ty; )*) => {
+    ($dollar:tt $( $(#[$meta:meta])* $name:ident { $( $(#[$field_meta:meta])* $field:ident : $type:ty ),* $(,)? } -> $outcome:ty; )*) => {
         $(
             $(#[$meta])*
             #[allow(missing_docs, reason = "the line above says what the fields are")]
@@ -86,6 +87,30 @@ macro_rules! effects {
                     over @ (Self::Respond(_) | Self::Answered(..)) => over,
                 }
             }
+
+            /// The same call with another result: what `change` makes of its own.
+            pub fn map<S>(self, change: impl FnOnce(R) -> S + Send + 'static) -> Step<S> where R: 'static {
+                match self {
+                    $( Self::$name(ask) => Step::$name(ask.map(change)), )*
+                    Self::Respond(result) => Step::Respond(change(result)),
+                    Self::Answered(result, rest) => Step::Answered(change(result), rest),
+                }
+            }
+        }
+
+        /// Calls a macro with the list of all effects and the names of their fields: `Erase { objects } …`. So a host
+        /// or a test that handles each of them repeats none.
+        ///
+        /// ```
+        /// macro_rules! names {
+        ///     ($( $name:ident { $( $field:ident )* } )*) => { [$( (stringify!($name), vec![$( stringify!($field) ),*]) ),*] };
+        /// }
+        /// let effects = orlop_core::for_each_effect!(names);
+        /// assert!(effects.contains(&("Join", vec!["from", "into"])));
+        /// ```
+        #[macro_export]
+        macro_rules! for_each_effect {
+            ($dollar call:ident) => { $dollar call! { $( $name { $( $field )* } )* } };
         }
 
         /// Kept out of the public names: how a typed question travels from the flow to [`Step`].
@@ -104,7 +129,7 @@ macro_rules! effects {
     };
 }
 
-effects! {
+effects! { $
     // ── the body of the request ──────────────────────────────────────────────────────────────────────────
     /// Reads the body into memory, `limit` bytes at most (manifests).
     Collect { limit: u64 } -> Collected;

@@ -42,6 +42,15 @@ impl<E: Effect, R> Ask<E, R> {
     pub fn answer(self, outcome: Result<E::Outcome, Fault>) -> Step<R> {
         self.waiting.answer(outcome)
     }
+
+    pub(crate) fn map<S>(self, change: impl FnOnce(R) -> S + Send + 'static) -> Ask<E, S>
+    where
+        R: 'static,
+    {
+        let Waiting { reply, flow: Flow { future, shared } } = self.waiting;
+        let future = Box::pin(async move { change(future.await) });
+        Ask::new(self.effect, reply, Flow { future, shared })
+    }
 }
 
 impl<E: Effect, R> Waiting<E, R> {

@@ -231,7 +231,7 @@ test('sweeps', async () => {
   await scribe.quietly({ method: 'POST', target: UPLOADS });
   await scribe.quietly(patch(scribe.session(), 'hello'));
   const crashed = scribe.registry.begin(post('stray'));
-  while (crashed.standing !== 'Assemble') await crashed.step();
+  while (crashed.standing !== 'Commit') await crashed.step();
   crashed.crash();
   scribe.advance(30 * 24 * 3600_000);
   await scribe.sweep();

@@ -57,12 +57,22 @@ export function about(key: string): string {
       return rest ? `the upload session ${short(rest)}` : 'the upload sessions';
     case 'event':
       return `an event for ${rest.split('/')[0]}`;
-    case 'part': {
-      const [upload, part] = rest.split('/');
-      return part
-        ? `the part ${short(part)} of session ${short(upload ?? '')}`
-        : `the parts of session ${short(upload ?? '')}`;
+    case 'chunk': {
+      const [upload = '', offset] = rest.split('/');
+      return offset
+        ? `the chunk at byte ${Number(offset)} of session ${short(upload)}`
+        : `the chunks of session ${short(upload)}`;
     }
+    case 'finished':
+      return rest ? `what the upload session ${short(rest)} became` : 'the upload sessions that were finished';
+    case 'object':
+      return `what the object ${short(rest)} belongs to`;
+    case 'bytes':
+      return `the bytes of the small object ${short(rest)}`;
+    case 'queue':
+      return `how many events there are for ${rest}`;
+    case 'usage':
+      return `how many bytes ${rest} uses`;
     default:
       return key;
   }
@@ -72,6 +82,10 @@ function list(things: string[], most = 4): string {
   const shown = things.slice(0, most);
   const more = things.length - shown.length;
   return shown.join(', ') + (more > 0 ? ` and ${more} more` : '');
+}
+
+function objects(names: string[]): string {
+  return names.length === 1 ? `the object ${short(names[0]!)}` : `${names.length} objects`;
 }
 
 /** What an effect asks for. */
@@ -92,19 +106,17 @@ function unstuttered(text: string): string {
 function asked(effect: Effect): string {
   switch (effect.effect) {
     case 'Collect':
-      return `Read the body into memory, ${size(effect.limit)} at most.`;
+      return `Read the body into memory, ${size(effect.limit ?? Infinity)} at most.`;
     case 'Receive':
-      return `Stream the body into a new part, counting and hashing each byte (${effect.meter.algorithm}${effect.meter.count > 0 ? `, after ${size(effect.meter.count)}` : ''}).`;
-    case 'Assemble':
-      return effect.parts.length === 0
-        ? 'Make an empty content.'
-        : `Make ${effect.parts.length === 1 ? 'the part' : `${effect.parts.length} parts`} into the content ${short(effect.content)}. No byte is copied.`;
+      return `Stream the body into a new object, counting and hashing each byte (${effect.meter.algorithm}${effect.meter.count > 0 ? `, after ${size(effect.meter.count)}` : ''}).${effect.keep > 0 ? ` ${size(effect.keep)} or less make no object.` : ''}`;
+    case 'Join':
+      return `Join ${effect.from.length} objects into the new object ${short(effect.into)}.`;
     case 'Load':
-      return `Read the content ${short(effect.content)} whole.`;
+      return `Read ${objects(effect.objects)} whole.`;
     case 'Measure':
-      return `Read the content ${short(effect.content)} past a ${effect.meter.algorithm} hash.`;
+      return `Read ${objects(effect.objects)} past a ${effect.meter.algorithm} hash.`;
     case 'Erase':
-      return `Remove ${'part' in effect.target ? `the part ${short(effect.target.part)}` : `the content ${short(effect.target.content)}`}.`;
+      return `Remove ${objects(effect.objects)}.`;
     case 'Inventory':
       return 'List what lies in the storage, and how old it is.';
     case 'Get':
@@ -114,10 +126,11 @@ function asked(effect: Effect): string {
     case 'Commit': {
       const changes = [
         effect.put.length > 0 && `write ${effect.put.length} ${effect.put.length === 1 ? 'record' : 'records'}`,
+        effect.add.length > 0 && `count in ${effect.add.length}`,
         effect.delete.length > 0 && `delete ${effect.delete.length}`,
       ].filter(Boolean);
       const expects = effect.expect.length;
-      return `All at once: ${changes.join(', ') || 'change nothing'}${expects > 0 ? `, if ${expects} ${expects === 1 ? 'thing is' : 'things are'} still so` : ''}. ${effect.durable ? 'It must survive a power cut.' : 'It may be lost in a power cut.'}`;
+      return `All at once: ${changes.join(', ') || 'change nothing'}${expects > 0 ? `, if ${expects} ${expects === 1 ? 'thing is' : 'things are'} still so` : ''}. ${effect.durability === 'durable' ? 'It must survive a power cut.' : 'It may be lost in a power cut.'}`;
     }
     case 'Respond':
       return 'The call is over.';
@@ -147,15 +160,23 @@ function told({ effect, outcome }: Performed): string {
       return outcome === 'Conflict' ? 'Conflict: something is no longer so. Nothing was changed.' : 'Done.';
     case 'Collect':
     case 'Receive': {
-      const { end, meter, digest } = outcome as { end: string; meter?: { count: number }; digest?: string };
+      const { end, meter, digest, kept } = outcome as {
+        end: string;
+        meter?: { count: number };
+        digest?: string;
+        kept?: unknown;
+      };
       const ends = {
         whole: 'The body is whole',
         'too-large': 'The body is too large',
         cut: 'The connection broke',
+        later: 'The body is still coming',
         'no-room': 'There is no memory for it now',
       }[end];
-      return `${ends}${meter ? `: ${size(meter.count)}${digest ? `, ${short(digest)}` : ''}` : ''}.`;
+      return `${ends}${meter ? `: ${size(meter.count)}${digest ? `, ${short(digest)}` : ''}` : ''}${kept ? '; it is so small that it goes into the records' : ''}.`;
     }
+    case 'Join':
+      return outcome === false ? 'One of them is not there.' : 'Done.';
     case 'Load':
     case 'Measure':
       return outcome === null ? 'It is not there.' : 'It was read.';

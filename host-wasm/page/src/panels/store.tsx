@@ -19,7 +19,7 @@ const LATER: [string, number][] = [
 
 export function Store() {
   const store = useComputed(() => read(snapshot.value));
-  const { repositories, sessions, strays, bytes } = store.value;
+  const { repositories, sessions, orphans, bytes } = store.value;
   return (
     <>
       {isServer.value && (
@@ -39,7 +39,7 @@ export function Store() {
       <div class="split store">
         <section class="pane" aria-label="Records as a tree">
           <h2>What is there</h2>
-          {repositories.length === 0 && sessions.length === 0 && strays.length === 0 ? (
+          {repositories.length === 0 && sessions.length === 0 && orphans.length === 0 ? (
             <p class="empty">
               The registry is empty. <a href="#/scenarios/push-pull">Push an image</a>, or{' '}
               <a href="#/images">drop one here</a>.
@@ -65,14 +65,14 @@ export function Store() {
                   </details>
                 </li>
               )}
-              {strays.length > 0 && (
+              {orphans.length > 0 && (
                 <li>
                   <details open>
                     <summary>
-                      Bytes that no record names <span class="count">{strays.length}</span>
+                      Orphaned objects, which no record names <span class="count">{orphans.length}</span>
                     </summary>
                     <ul>
-                      {strays.map(({ name, size: bytes }) => (
+                      {orphans.map(({ name, size: bytes }) => (
                         <li key={name} class="unreferenced">
                           <code>{short(name)}</code> {size(bytes)}
                         </li>
@@ -222,7 +222,10 @@ interface Taken {
 
 const REASONS: Record<string, string> = {
   upload: 'nobody has gone on with the session for a week',
-  part: 'its session is over',
+  chunk: 'its session is over',
+  finished: 'the session ended more than a day ago',
+  object: 'it goes with what it belonged to',
+  bytes: 'they go with what they belonged to',
   link: 'no manifest of the repository has used it for a day',
   holder: 'it goes with the blob of the repository',
   blob: 'no repository holds it any more',
@@ -252,8 +255,8 @@ function Sweeping() {
             gone.push({ what: about(key), why: REASONS[key.split('/')[0]!] ?? 'nothing needs it' });
         }
         if (effect.effect === 'Erase') {
-          const name = 'part' in effect.target ? effect.target.part : effect.target.content;
-          gone.push({ what: `the bytes of ${short(name)}`, why: 'no record names them' });
+          for (const object of effect.objects)
+            gone.push({ what: `the object ${short(object)}`, why: 'no record names it' });
         }
       }
       setTaken(gone);
