@@ -128,7 +128,7 @@ test('without WebAssembly the page says what to do', async () => {
   const without = await launch('--js-flags=--jitless');
   const page = await without.newPage();
   await page.goto(site.url);
-  await page.getByText('The registry in this tab is not there').waitFor();
+  await page.getByText('The registry in this tab could not be opened').waitFor();
   await page.getByText('Use a browser that has WebAssembly').waitFor();
   await expectAccessible(page, 'without WebAssembly');
   await page.screenshot({ path: `${SHOTS}/without-wasm.png` });

@@ -122,7 +122,7 @@ function asked(effect: Effect): string {
     case 'Respond':
       return 'The call is over.';
     case 'Over':
-      return 'The call crashed here. What was done stays done; nobody is answered.';
+      return 'The call crashed here. Completed effects stay; the client gets no answer.';
   }
 }
 
@@ -174,23 +174,23 @@ export function troubles(outcome: Outcome): boolean {
 /** What response headers are for. */
 export const HEADERS: Record<string, string> = {
   accept: 'The media types that the client understands, for manifests.',
-  allow: 'The methods that this endpoint takes.',
+  allow: 'The methods that this endpoint allows.',
   'content-length': 'How many bytes the body has.',
   'content-range': 'Which bytes of the whole these are.',
   'content-type': 'The media type of the body; for a manifest, the one it was pushed with.',
   'accept-ranges': 'The blob can be asked for in parts, by bytes.',
-  'docker-content-digest': 'The digest of the content: what it is called by what it is.',
+  'docker-content-digest': 'The digest of the content.',
   'docker-distribution-api-version': 'Says that this is a registry that speaks Docker’s API V2.',
   'docker-upload-uuid': 'The name of the upload session. Clients go by Location instead.',
-  etag: 'The digest once more, for If-None-Match.',
+  etag: 'The digest again, for If-None-Match.',
   link: 'Where the next page is (RFC 8288).',
-  location: 'Where the thing just made is, or where to go on with the upload. Never build this URL yourself.',
-  'oci-chunk-min-length': 'The smallest chunk that is taken, but for the last.',
+  location: 'The URL of what was created, or where the upload continues. Never build this URL yourself.',
+  'oci-chunk-min-length': 'The minimum size of a chunk, except the last one.',
   'oci-filters-applied': 'The filter of the request was honoured.',
   'oci-subject': 'The subject was understood: the referrers API lists this manifest.',
   'oci-tag': 'A tag that this push made.',
   range: 'How much of the upload has arrived: first and last byte. 0-0 for an empty session, too.',
-  'retry-after': 'Come again after so many seconds.',
-  'www-authenticate': 'How to say who you are.',
-  'x-content-type-options': 'The browser is not to guess at media types.',
+  'retry-after': 'How many seconds to wait before the next try.',
+  'www-authenticate': 'How to authenticate.',
+  'x-content-type-options': 'Tells the browser not to guess the media type.',
 };
