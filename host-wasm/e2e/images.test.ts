@@ -119,7 +119,7 @@ test('a full storage says so, and keeps nothing half-way', async () => {
   expect(told).toContain('Nothing of the archive was kept');
   await tab.page.screenshot({ path: `${SHOTS}/images-full.png` });
   await go(tab.page, '#/store');
-  await tab.page.getByRole('button', { name: 'Look again' }).click();
+  await tab.page.getByRole('button', { name: 'Refresh' }).click();
   expect(await tab.page.locator('.tree .kind', { hasText: 'tag' }).count()).toBe(0);
   await tab.context.close();
 });

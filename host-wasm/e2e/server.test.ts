@@ -38,7 +38,7 @@ async function look(page: Page, name: string): Promise<void> {
         () => document.documentElement.scrollWidth - document.documentElement.clientWidth,
       );
       expect(over, `${name} is wider than ${width} pixels`).toBeLessThanOrEqual(0);
-      await page.screenshot({ path: `${SHOTS}/server-${name}-${colorScheme}-${width}.png` });
+      await page.screenshot({ path: `${SHOTS}/server-${name}-${colorScheme}-${width}.png`, fullPage: true });
     }
   }
   await page.emulateMedia({ colorScheme: 'light' });
@@ -102,7 +102,7 @@ test('a delete on the server asks, with the name of what goes', async () => {
   await page.locator('#parameter-reference').fill(digest);
   await page.getByRole('button', { name: 'Send' }).click();
   await page.locator('dialog').getByText(digest).waitFor();
-  await page.locator('dialog').getByText('Every tag in app that names it goes with it.').waitFor();
+  await page.locator('dialog').getByText('Every tag in app that names it is deleted too.').waitFor();
   await button(page, 'Delete the manifest').click();
   await page.locator('.history li').nth(1).waitFor();
   expect(await tags('app')).toEqual([]);

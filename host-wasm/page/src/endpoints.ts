@@ -261,7 +261,7 @@ export const ENDPOINTS: Endpoint[] = [
     method: 'DELETE',
     path: '/v2/{name}/manifests/{reference}',
     parameters: [name, reference],
-    about: 'With a tag, the tag goes; with a digest, the manifest and all its tags.',
+    about: 'With a tag, deletes the tag; with a digest, deletes the manifest and all its tags.',
     spec: 'Deleting Manifests',
   },
   {

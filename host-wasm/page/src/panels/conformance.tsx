@@ -162,7 +162,7 @@ export function Conformance() {
           >
             <option value="tab">A fresh one in this tab</option>
             <option value="server" disabled={!serverThere.value}>
-              This server{serverThere.value ? '' : ' (none is there)'}
+              {serverThere.value ? `Server ${SERVER}` : 'No server here'}
             </option>
           </select>
         </div>

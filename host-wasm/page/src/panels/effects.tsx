@@ -114,7 +114,7 @@ export function Effects() {
           <p>Garbage collection is a call like any other. Or build a request and choose “Step through”.</p>
           <div class="actions">
             <button type="button" onClick={() => void sweep()}>
-              Start garbage collection
+              Start<span class="hidden">: garbage collection</span>
             </button>
             <button type="button" class="quiet" onClick={() => go('#/requests')}>
               Build a request

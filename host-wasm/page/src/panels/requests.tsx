@@ -130,9 +130,9 @@ function Builder({ endpoint }: { endpoint: Endpoint }) {
       tell(`Fill in the ${missing.map(({ name }) => name).join(' and the ')} first.`, true);
       return;
     }
-    sending.value = true;
     try {
       if (isServer.value && !(await mayAct(method, target, body))) return;
+      sending.value = true;
       const response = await send(request);
       answer.value = response;
       past.value = [
@@ -258,7 +258,7 @@ function Builder({ endpoint }: { endpoint: Endpoint }) {
   );
 }
 
-/** Asks before a request takes something away from the server: a delete, or a tag that would name something else. */
+/** Asks before a request removes something from the server: a delete, or a push that moves a tag. */
 async function mayAct(method: string, target: string, body: WireRequest['body']): Promise<boolean> {
   const path = decodeURIComponent(new URL(target, location.origin).pathname);
   const [, repository = '', kind = '', name = ''] =
@@ -282,11 +282,11 @@ async function mayAct(method: string, target: string, body: WireRequest['body'])
   });
 }
 
-/** What a delete takes away. */
+/** Asks about a delete, and says what it removes. */
 function deletion(repository: string, kind: string, name: string, target: string): Parameters<typeof ask>[0] {
   const from = (
     <>
-      It goes from <strong>{repository}</strong> on <strong>{SERVER}</strong>. This cannot be undone.
+      It is deleted from <strong>{repository}</strong> on <strong>{SERVER}</strong>. This cannot be undone.
     </>
   );
   const asked = (what: string, consequence: string) => ({
@@ -299,7 +299,7 @@ function deletion(repository: string, kind: string, name: string, target: string
     return asked('upload session', 'What it has received so far is lost, and its client has to start again.');
   if (kind === 'blobs') return asked('blob', `Images in ${repository} that need it can no longer be pulled.`);
   if (kind === 'manifests' && name.includes(':'))
-    return asked('manifest', `Every tag in ${repository} that names it goes with it.`);
+    return asked('manifest', `Every tag in ${repository} that names it is deleted too.`);
   if (kind === 'manifests') {
     const tag = `${repository}:${name}`;
     return {

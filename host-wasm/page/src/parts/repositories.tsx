@@ -64,7 +64,7 @@ export function Repositories({ busy, give }: { busy: boolean; give: (image: Imag
           <SignInForm />
         ) : (
           <p class="note bad" role="alert">
-            The server does not accept the sign-in any more: {list.why}.
+            The server refuses this sign-in: {list.why}. Sign out, and sign in again.
           </p>
         )}
         <ByName busy={busy} give={give} />

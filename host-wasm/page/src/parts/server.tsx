@@ -16,7 +16,7 @@ export function ServerBar() {
         <span>
           Requests go to the server <strong>{SERVER}</strong>. What you push or delete there is real.
         </span>
-        <span class="muted">{whoIs(server.value.signIn)}</span>
+        <span class={signInNeeded.value && !signedIn ? '' : 'muted'}>{whoIs(server.value.signIn)}</span>
         {signedIn ? (
           <button type="button" class="quiet" onClick={() => void signOut()}>
             Sign out
