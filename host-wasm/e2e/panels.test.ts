@@ -168,7 +168,7 @@ test('one of two chunks loses the race by a conflict', async () => {
   await columns[1]!.getByRole('button', { name: 'Run' }).click();
   await columns[1]!.getByText('202').first().waitFor();
   await columns[0]!.getByRole('button', { name: 'Step' }).click();
-  await columns[0]!.getByText('Conflict: something is no longer so').waitFor();
+  await columns[0]!.getByText('Conflict: an expectation no longer holds').waitFor();
   await columns[0]!.getByRole('button', { name: 'Run' }).click();
   await columns[0]!.getByText('416').first().waitFor();
   await expectAccessible(page, 'effects');

@@ -298,7 +298,7 @@ test('conformance asks, leaves nothing behind but some names, and says so', asyn
     expect(await list(at, `/v2/${repository}/tags/list`, 'tags'), repository).toEqual([]);
   expect(complaints).toEqual([]);
   await context.close();
-});
+}, 300_000);
 
 test('the service worker answers for the tab that asked for it, and for no other', async () => {
   await push(url, 'seen', 'v1');

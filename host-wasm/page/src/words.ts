@@ -34,9 +34,11 @@ export function about(key: string): string {
     case 'platforms':
       return `the list of platforms of ${repository}:${target}`;
     case 'tagged':
-      return second ? `the note that tag ${second} names ${short(first)}` : `the tags that name ${short(first)}`;
+      return second
+        ? `the entry that tag ${second} points to ${short(first)}`
+        : `the tags that point to ${short(first)}`;
     case 'left':
-      return `since when nothing names ${short(target)}`;
+      return `since when ${short(target)} is unreferenced`;
     case 'manifest':
       return target ? `the manifest ${short(target)} in ${repository}` : `the manifests of ${repository}`;
     case 'payload':
@@ -47,10 +49,12 @@ export function about(key: string): string {
       return target ? `the blob ${short(target)} in ${repository}` : `the blobs of ${repository}`;
     case 'holder': {
       const [blob = '', ...holder] = rest.split('/');
-      return holder.join('/') ? `the note that ${holder.join('/')} holds ${short(blob)}` : `who holds ${short(blob)}`;
+      return holder.join('/')
+        ? `the entry that ${holder.join('/')} has ${short(blob)}`
+        : `the repositories that have ${short(blob)}`;
     }
     case 'use':
-      return second ? `the note that ${short(second)} needs ${short(first)}` : `what needs ${short(first)}`;
+      return second ? `the entry that ${short(second)} needs ${short(first)}` : `what needs ${short(first)}`;
     case 'blob':
       return rest ? `where the bytes of ${short(rest)} are` : 'all blobs';
     case 'upload':
@@ -106,7 +110,7 @@ function asked(effect: Effect): string {
     case 'Erase':
       return `Remove ${'part' in effect.target ? `the part ${short(effect.target.part)}` : `the content ${short(effect.target.content)}`}.`;
     case 'Inventory':
-      return 'List what lies in the storage, and how old it is.';
+      return 'List all objects in the storage, with their ages.';
     case 'Get':
       return `Look up ${list(effect.keys.map(about))}.`;
     case 'Scan':
@@ -117,7 +121,7 @@ function asked(effect: Effect): string {
         effect.delete.length > 0 && `delete ${effect.delete.length}`,
       ].filter(Boolean);
       const expects = effect.expect.length;
-      return `All at once: ${changes.join(', ') || 'change nothing'}${expects > 0 ? `, if ${expects} ${expects === 1 ? 'thing is' : 'things are'} still so` : ''}. ${effect.durable ? 'It must survive a power cut.' : 'It may be lost in a power cut.'}`;
+      return `In one transaction: ${changes.join(', ') || 'change nothing'}${expects > 0 ? `, if ${expects} ${expects === 1 ? 'expectation holds' : 'expectations hold'}` : ''}. ${effect.durable ? 'It must survive a power cut.' : 'It may be lost in a power cut.'}`;
     }
     case 'Respond':
       return 'The call is over.';
@@ -132,19 +136,15 @@ function told({ effect, outcome }: Performed): string {
     case 'Get': {
       const found = (outcome as unknown[]).filter((value) => value !== null).length;
       const all = effect.keys.length;
-      if (all === 1) return found ? 'It is there.' : 'It is not there.';
-      return found === 0
-        ? 'None of them is there.'
-        : found === all
-          ? 'All are there.'
-          : `${found} of ${all} are there.`;
+      if (all === 1) return found ? 'It exists.' : 'It does not exist.';
+      return found === 0 ? 'None of them exists.' : found === all ? 'All exist.' : `${found} of ${all} exist.`;
     }
     case 'Scan': {
       const count = (outcome as unknown[]).length;
       return count === 0 ? 'There are none.' : `There ${count === 1 ? 'is 1' : `are ${count}`}.`;
     }
     case 'Commit':
-      return outcome === 'Conflict' ? 'Conflict: something is no longer so. Nothing was changed.' : 'Done.';
+      return outcome === 'Conflict' ? 'Conflict: an expectation no longer holds. Nothing was changed.' : 'Done.';
     case 'Collect':
     case 'Receive': {
       const { end, meter, digest } = outcome as { end: string; meter?: { count: number }; digest?: string };
@@ -158,7 +158,7 @@ function told({ effect, outcome }: Performed): string {
     }
     case 'Load':
     case 'Measure':
-      return outcome === null ? 'It is not there.' : 'It was read.';
+      return outcome === null ? 'It does not exist.' : 'It was read.';
     case 'Inventory':
       return `${(outcome as unknown[]).length} listed.`;
     default:
