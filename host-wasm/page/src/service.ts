@@ -79,7 +79,7 @@ export class Service implements RegistryApi {
 
   async beginSweep(now: number): Promise<CallState> {
     const call = this.registry('main').beginSweep(now);
-    return this.keep({ call, title: 'Sweep', sweep: true, began: performance.now() });
+    return this.keep({ call, title: 'Garbage collection', sweep: true, began: performance.now() });
   }
 
   async step(id: number): Promise<CallState> {

@@ -34,9 +34,11 @@ export function about(key: string): string {
     case 'platforms':
       return `the list of platforms of ${repository}:${target}`;
     case 'tagged':
-      return second ? `the note that tag ${second} names ${short(first)}` : `the tags that name ${short(first)}`;
+      return second
+        ? `the entry that tag ${second} points to ${short(first)}`
+        : `the tags that point to ${short(first)}`;
     case 'left':
-      return `since when nothing names ${short(target)}`;
+      return `since when ${short(target)} is unreferenced`;
     case 'manifest':
       return target ? `the manifest ${short(target)} in ${repository}` : `the manifests of ${repository}`;
     case 'payload':
@@ -47,10 +49,12 @@ export function about(key: string): string {
       return target ? `the blob ${short(target)} in ${repository}` : `the blobs of ${repository}`;
     case 'holder': {
       const [blob = '', ...holder] = rest.split('/');
-      return holder.join('/') ? `the note that ${holder.join('/')} holds ${short(blob)}` : `who holds ${short(blob)}`;
+      return holder.join('/')
+        ? `the entry that ${holder.join('/')} has ${short(blob)}`
+        : `the repositories that have ${short(blob)}`;
     }
     case 'use':
-      return second ? `the note that ${short(second)} needs ${short(first)}` : `what needs ${short(first)}`;
+      return second ? `the entry that ${short(second)} needs ${short(first)}` : `what needs ${short(first)}`;
     case 'blob':
       return rest ? `where the bytes of ${short(rest)} are` : 'all blobs';
     case 'upload':
@@ -118,7 +122,7 @@ function asked(effect: Effect): string {
     case 'Erase':
       return `Remove ${objects(effect.objects)}.`;
     case 'Inventory':
-      return 'List what lies in the storage, and how old it is.';
+      return 'List all objects in the storage, with their ages.';
     case 'Get':
       return `Look up ${list(effect.keys.map(about))}.`;
     case 'Scan':
@@ -130,12 +134,12 @@ function asked(effect: Effect): string {
         effect.delete.length > 0 && `delete ${effect.delete.length}`,
       ].filter(Boolean);
       const expects = effect.expect.length;
-      return `All at once: ${changes.join(', ') || 'change nothing'}${expects > 0 ? `, if ${expects} ${expects === 1 ? 'thing is' : 'things are'} still so` : ''}. ${effect.durability === 'durable' ? 'It must survive a power cut.' : 'It may be lost in a power cut.'}`;
+      return `In one transaction: ${changes.join(', ') || 'change nothing'}${expects > 0 ? `, if ${expects} ${expects === 1 ? 'expectation holds' : 'expectations hold'}` : ''}. ${effect.durability === 'durable' ? 'It must survive a power cut.' : 'It may be lost in a power cut.'}`;
     }
     case 'Respond':
       return 'The call is over.';
     case 'Over':
-      return 'The call crashed here. What was done stays done; nobody is answered.';
+      return 'The call crashed here. Completed effects stay; the client gets no answer.';
   }
 }
 
@@ -145,19 +149,15 @@ function told({ effect, outcome }: Performed): string {
     case 'Get': {
       const found = (outcome as unknown[]).filter((value) => value !== null).length;
       const all = effect.keys.length;
-      if (all === 1) return found ? 'It is there.' : 'It is not there.';
-      return found === 0
-        ? 'None of them is there.'
-        : found === all
-          ? 'All are there.'
-          : `${found} of ${all} are there.`;
+      if (all === 1) return found ? 'It exists.' : 'It does not exist.';
+      return found === 0 ? 'None of them exists.' : found === all ? 'All exist.' : `${found} of ${all} exist.`;
     }
     case 'Scan': {
       const count = (outcome as unknown[]).length;
       return count === 0 ? 'There are none.' : `There ${count === 1 ? 'is 1' : `are ${count}`}.`;
     }
     case 'Commit':
-      return outcome === 'Conflict' ? 'Conflict: something is no longer so. Nothing was changed.' : 'Done.';
+      return outcome === 'Conflict' ? 'Conflict: an expectation no longer holds. Nothing was changed.' : 'Done.';
     case 'Collect':
     case 'Receive': {
       const { end, meter, digest, kept } = outcome as {
@@ -179,7 +179,7 @@ function told({ effect, outcome }: Performed): string {
       return outcome === false ? 'One of them is not there.' : 'Done.';
     case 'Load':
     case 'Measure':
-      return outcome === null ? 'It is not there.' : 'It was read.';
+      return outcome === null ? 'It does not exist.' : 'It was read.';
     case 'Inventory':
       return `${(outcome as unknown[]).length} listed.`;
     default:
@@ -195,23 +195,23 @@ export function troubles(outcome: Outcome): boolean {
 /** What response headers are for. */
 export const HEADERS: Record<string, string> = {
   accept: 'The media types that the client understands, for manifests.',
-  allow: 'The methods that this endpoint takes.',
+  allow: 'The methods that this endpoint allows.',
   'content-length': 'How many bytes the body has.',
   'content-range': 'Which bytes of the whole these are.',
   'content-type': 'The media type of the body; for a manifest, the one it was pushed with.',
   'accept-ranges': 'The blob can be asked for in parts, by bytes.',
-  'docker-content-digest': 'The digest of the content: what it is called by what it is.',
+  'docker-content-digest': 'The digest of the content.',
   'docker-distribution-api-version': 'Says that this is a registry that speaks Docker’s API V2.',
   'docker-upload-uuid': 'The name of the upload session. Clients go by Location instead.',
-  etag: 'The digest once more, for If-None-Match.',
+  etag: 'The digest again, for If-None-Match.',
   link: 'Where the next page is (RFC 8288).',
-  location: 'Where the thing just made is, or where to go on with the upload. Never build this URL yourself.',
-  'oci-chunk-min-length': 'The smallest chunk that is taken, but for the last.',
+  location: 'The URL of what was created, or where the upload continues. Never build this URL yourself.',
+  'oci-chunk-min-length': 'The minimum size of a chunk, except the last one.',
   'oci-filters-applied': 'The filter of the request was honoured.',
   'oci-subject': 'The subject was understood: the referrers API lists this manifest.',
   'oci-tag': 'A tag that this push made.',
   range: 'How much of the upload has arrived: first and last byte. 0-0 for an empty session, too.',
-  'retry-after': 'Come again after so many seconds.',
-  'www-authenticate': 'How to say who you are.',
-  'x-content-type-options': 'The browser is not to guess at media types.',
+  'retry-after': 'How many seconds to wait before the next try.',
+  'www-authenticate': 'How to authenticate.',
+  'x-content-type-options': 'Tells the browser not to guess the media type.',
 };
