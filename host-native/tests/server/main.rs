@@ -6,6 +6,7 @@ mod access;
 mod attacks;
 mod backup;
 mod body;
+mod control;
 mod files;
 mod process;
 mod protocol;
