@@ -7,6 +7,7 @@ mod attacks;
 mod backup;
 mod body;
 mod control;
+mod documents;
 mod files;
 mod process;
 mod protocol;
