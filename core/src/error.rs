@@ -8,11 +8,12 @@ use alloc::{format, vec};
 
 use serde_json::{Value as Json, json};
 
-use crate::config::{MISSING_LISTED, UPLOAD_PARTS};
+use crate::config::{MISSING_LISTED, UPLOAD_CHUNKS};
 use crate::digest::{Digest, DigestError};
 use crate::effect::Fault;
 use crate::http::Response;
 use crate::name::{InvalidRepository, InvalidTag, Repository};
+use crate::record::Damaged;
 
 macro_rules! codes {
     ($( $(#[$meta:meta])* $name:ident $wire:literal $message:literal, )*) => {
@@ -68,8 +69,8 @@ pub enum Error {
     // ── the request cannot be understood ─────────────────────────────────────────────────────────────────
     /// No endpoint has this path.
     NoSuchEndpoint,
-    /// The endpoint exists, but not with this method.
-    MethodNotAllowed(&'static str),
+    /// The endpoint exists, but not with this method: with those that it takes.
+    MethodNotAllowed(String),
     /// The repository name is against the grammar.
     Repository(InvalidRepository),
     /// The tag is against the grammar.
@@ -78,10 +79,12 @@ pub enum Error {
     Digest(DigestError),
     /// The `digest` parameter that finishes an upload is missing.
     DigestMissing,
-    /// `n` is no number, or too large where no smaller page may be given.
+    /// `n` is not a number.
     PageNumber,
     /// The manifest is none, or none that we take: with what is wrong.
     Manifest(String),
+    /// The body has a content coding; bodies are taken as they are to be stored.
+    ContentCoding(String),
     /// More `tag` parameters than one request may have.
     TooManyTags(usize),
     /// `tag` parameters where the path names a tag already.
@@ -129,6 +132,8 @@ pub enum Error {
     // ── the registry is at fault ─────────────────────────────────────────────────────────────────────────
     /// The storage failed.
     Storage(Fault),
+    /// A record does not read.
+    Damaged(Damaged),
     /// Other calls got in the way each time.
     Contention,
 }
@@ -138,6 +143,7 @@ impl Error {
     pub fn status(&self) -> (u16, Code) {
         match self {
             Self::NoSuchEndpoint => (404, Code::Unsupported),
+            Self::ContentCoding(_) => (415, Code::Unsupported),
             Self::MethodNotAllowed(_) | Self::Disabled(_) => (405, Code::Unsupported),
             Self::Repository(_) => (400, Code::NameInvalid),
             Self::Tag(_) => (400, Code::TagInvalid),
@@ -159,8 +165,8 @@ impl Error {
             Self::BlobTooLarge(_) | Self::TooManyChunks => (413, Code::SizeInvalid),
             Self::Busy => (429, Code::TooManyRequests),
             Self::Storage(Fault::Full(_)) => (507, Code::Unknown),
-            Self::Storage(Fault::Failed(_)) => (500, Code::Unknown),
-            Self::Contention => (503, Code::Unavailable),
+            Self::Storage(Fault::Failed(_)) | Self::Damaged(_) => (500, Code::Unknown),
+            Self::Storage(Fault::Unavailable(_)) | Self::Contention => (503, Code::Unavailable),
         }
     }
 
@@ -174,20 +180,24 @@ impl Error {
             Self::Tag(error) => error.to_string(),
             Self::Digest(error) => error.to_string(),
             Self::DigestMissing => "the `digest` parameter says what the upload should be; it is missing".into(),
-            Self::PageNumber => "`n` must be a number of results that this registry can give".into(),
+            Self::PageNumber => "`n` must be a number, such as `n=100`: how many results a page has".into(),
             Self::Manifest(reason) => reason.clone(),
+            Self::ContentCoding(coding) => {
+                format!("the body has `Content-Encoding: {coding}`; send it as it is to be stored, without that header")
+            }
             Self::TooManyTags(limit) => format!("one request may make at most {limit} tags"),
             Self::TagTwice => "`tag` parameters go with a digest in the path".into(),
             Self::Size(reason) => (*reason).into(),
             Self::ManifestTooLarge(limit) => format!("a manifest has at most {limit} bytes here"),
             Self::BlobTooLarge(limit) => format!("a blob has at most {limit} bytes here"),
-            Self::TooManyChunks => format!("an upload has at most {UPLOAD_PARTS} chunks here; send larger ones"),
+            Self::TooManyChunks => format!("an upload has at most {UPLOAD_CHUNKS} chunks here; send larger ones"),
             Self::ChunkOutOfPlace(_) => "the chunk does not begin where the upload stands; ask for its status".into(),
             Self::RangeUnsatisfiable(size) => format!("the content has {size} bytes, and none of them was asked for"),
             Self::Denied(reason) | Self::Precondition(reason) => reason.clone(),
             Self::Busy => "the registry is busy; come again".into(),
             Self::Storage(Fault::Full(_)) => "the storage of the registry is full".into(),
-            Self::Storage(Fault::Failed(_)) => "the storage of the registry failed".into(),
+            Self::Storage(Fault::Unavailable(_)) => "the storage of the registry is unavailable; retry later".into(),
+            Self::Storage(Fault::Failed(_)) | Self::Damaged(_) => "the storage of the registry failed".into(),
             Self::Contention => "too many others are changing the same thing; come again".into(),
             Self::DigestMismatch { .. }
             | Self::RepositoryUnknown(_)
@@ -247,10 +257,17 @@ impl From<Error> for Response {
         match error {
             // SPEC A13.
             Error::MethodNotAllowed(allowed) => response.with("Allow", allowed),
+            // SPEC A16; RFC 9110, 15.5.16.
+            Error::ContentCoding(_) => response.with("Accept-Encoding", "identity"),
             // SPEC C9.
             Error::RangeUnsatisfiable(size) => response.with("Content-Range", format!("bytes */{size}")),
             Error::Busy | Error::Contention => response.with("Retry-After", "1"),
-            Error::Storage(fault) => Self { fault: Some(fault), ..response },
+            Error::Storage(fault) => {
+                let retry = matches!(fault, Fault::Unavailable(_));
+                let response = if retry { response.with("Retry-After", "1") } else { response };
+                Self { fault: Some(fault), ..response }
+            }
+            Error::Damaged(damaged) => Self { fault: Some(damaged.into()), ..response },
             _ => response,
         }
     }
@@ -259,6 +276,18 @@ impl From<Error> for Response {
 impl From<Fault> for Error {
     fn from(fault: Fault) -> Self {
         Self::Storage(fault)
+    }
+}
+
+impl From<Damaged> for Error {
+    fn from(damaged: Damaged) -> Self {
+        Self::Damaged(damaged)
+    }
+}
+
+impl From<Damaged> for Fault {
+    fn from(damaged: Damaged) -> Self {
+        Self::Failed(damaged.to_string())
     }
 }
 

@@ -6,7 +6,8 @@ use core::ops::Range;
 
 use bytes::Bytes;
 
-use crate::effect::ContentId;
+use crate::base_url::BaseUrl;
+use crate::object::ObjectId;
 
 /// A request as it came in, without its body: that is asked for by effects.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,6 +20,8 @@ pub struct Request {
     pub headers: Headers,
     /// The length of the body in bytes where the framing tells it; `None` for a chunked body.
     pub length: Option<u64>,
+    /// Where the client finds the registry, where the host knows and `Location` is to say so.
+    pub base: Option<BaseUrl>,
 }
 
 /// A request method.
@@ -65,8 +68,8 @@ impl fmt::Display for Method {
 }
 
 /// The header fields the core reads. A host may leave out all others.
-pub const HEADERS_READ: [&str; 7] =
-    ["accept", "content-range", "content-type", "if-match", "if-none-match", "if-range", "range"];
+pub const HEADERS_READ: [&str; 8] =
+    ["accept", "content-encoding", "content-range", "content-type", "if-match", "if-none-match", "if-range", "range"];
 
 /// The header fields of most answers, in lower case. A host may have them ready; others come too.
 pub const HEADERS_WRITTEN: [&str; 9] = [
@@ -141,23 +144,18 @@ pub enum Body {
     Empty,
     /// Bytes in memory.
     Bytes(Bytes),
-    /// Pieces of a content, which the host streams by itself. When the content is gone (deleted and swept
-    /// since the core looked), nothing has been sent yet: the host makes the same call again.
-    Content {
-        /// The content to read from.
-        content: ContentId,
-        /// What to send, one after the other.
-        pieces: Vec<Piece>,
-    },
+    /// Pieces of objects, which the host streams by itself. When an object is gone (the blob was deleted and garbage
+    /// collection ran since the core looked) and nothing has been sent yet, the host makes the same call again.
+    Pieces(Vec<Piece>),
 }
 
 /// A piece of a streamed body.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Piece {
-    /// These bytes (what stands between the parts of a multipart answer).
+    /// These bytes: a small object, or what stands between the parts of a multipart answer.
     Bytes(Bytes),
-    /// This range of the content, within its size.
-    Slice(Range<u64>),
+    /// These bytes of an object, within its size.
+    Slice(ObjectId, Range<u64>),
 }
 
 impl Response {

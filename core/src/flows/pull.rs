@@ -20,7 +20,7 @@ use crate::target::Reference;
 impl Call {
     /// `GET` and `HEAD`: the manifest as it was pushed, byte for byte. For a tag, a client that accepts only
     /// lists, or only single manifests, may be answered out of the list the registry maintains.
-    pub(super) async fn manifest(
+    pub(crate) async fn manifest(
         &self,
         name: &Repository,
         reference: &Reference,
@@ -94,7 +94,7 @@ impl Call {
             Condition::Fails(reason) => return Err(Error::Precondition(reason)),
         }
         if request.method == Method::Get {
-            self.tell_pull(name, digest, &record, event::names(tag)).await?;
+            self.tell_pull(name, digest, &record, event::names(tag));
         }
         let ManifestRecord { media_type, size, .. } = record;
         let response = response(200).with("Content-Type", media_type).with("Content-Length", size.to_string());

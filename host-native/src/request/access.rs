@@ -25,7 +25,7 @@ use axum::http::{HeaderValue, header};
 use axum::response::Response;
 use bytes::Bytes;
 use http_body::{Body as _, Frame, SizeHint};
-use orlop_core::{Asked, Operation, http};
+use orlop_core::{Asked, Summary, http};
 use tokio::sync::OwnedSemaphorePermit;
 
 use crate::observe::Observer;
@@ -82,7 +82,7 @@ impl AccessLine {
         if let Ok(id) = HeaderValue::from_str(&self.id) {
             response.headers_mut().insert("x-request-id", id);
         }
-        self.audit(&Operation::of(&self.asked), status);
+        self.audit(&self.asked.summary(), status);
         let is_head = self.method == axum::http::Method::HEAD;
         let logged = |body| LoggedBody { body, status, sent: 0, whole: false, line: self, _taken: taken };
         // RFC 9110, 9.3.2: the answer to HEAD has no body, whatever its fields say of one.
@@ -90,11 +90,11 @@ impl AccessLine {
     }
 
     /// What was changed, and what was not because it is not allowed.
-    fn audit(&self, operation: &Operation<'_>, status: u16) {
-        if !operation.changes() || !matches!(status, 200..300 | 401 | 403) {
+    fn audit(&self, operation: &Summary<'_>, status: u16) {
+        if !operation.changes || !matches!(status, 200..300 | 401 | 403) {
             return;
         }
-        let Operation { name, repository, reference } = operation;
+        let Summary { name, repository, reference, .. } = operation;
         tracing::info!(
             target: "orlop::audit",
             id = self.id,
@@ -147,7 +147,7 @@ impl Drop for LoggedBody {
     fn drop(&mut self) {
         let trace = self.line.trace.take();
         let line = &self.line;
-        let operation = Operation::of(&line.asked);
+        let operation = line.asked.summary();
         let (method, target) = (line.method.as_str(), line.asked.request.target.as_str());
         let agent = line.agent.as_ref().map_or("".into(), |agent| String::from_utf8_lossy(agent.as_bytes()));
         let seconds = line.began.elapsed().as_secs_f64();
@@ -201,5 +201,6 @@ fn described(request: &Request) -> http::Request {
         target: request.uri().path_and_query().map_or_else(String::new, |target| target.as_str().into()),
         headers: read.collect(),
         length: request.body().size_hint().exact(),
+        base: None,
     }
 }

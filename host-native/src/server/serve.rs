@@ -12,7 +12,7 @@ use tokio::time::timeout;
 use tokio_util::task::TaskTracker;
 
 use crate::observe::Observer;
-use crate::request::answer::Service;
+use crate::request::answer::{FINISHING, Service};
 use crate::request::crowd::{Crowd, Slot, network_of};
 use crate::request::live::{Current, Live};
 use crate::request::peer::Peer;
@@ -69,6 +69,7 @@ pub async fn serve_doors(
         room: Arc::new(Semaphore::new(limits.requests)),
         body_idle: limits.body_idle,
         calls: calls.clone(),
+        finishing: Arc::new(Semaphore::new(FINISHING)),
     });
     let server = Arc::new(Server {
         current,

@@ -11,7 +11,8 @@ use serde_json::Value as Json;
 use super::grammar::Query;
 
 /// The header fields that matter: each is as the model says, or not there.
-const FIELDS: [&str; 15] = [
+const FIELDS: [&str; 16] = [
+    "Accept-Encoding",
     "Accept-Ranges",
     "Allow",
     "Content-Range",
@@ -120,7 +121,7 @@ impl Says {
         let body = match &response.body {
             Body::Empty => &[][..],
             Body::Bytes(bytes) => bytes,
-            Body::Content { .. } => return Err("the host has not sent the content".into()),
+            Body::Pieces(_) => return Err("the host has not sent the objects".into()),
         };
         let length = response.header("Content-Length");
         match (self.status, method) {
