@@ -10,9 +10,9 @@ use alloc::vec::Vec;
 
 use uuid::Uuid;
 
+use super::Call;
 use super::batch::{Batch, Found};
 use super::pages::Pages;
-use super::Call;
 use crate::config::{ATTEMPTS, UPLOAD_CHUNKS};
 use crate::digest::{Algorithm, Digest, DigestError};
 use crate::effect::{BodyEnd, Committed, Durability, Receive, Received, Value};
@@ -285,9 +285,9 @@ impl Call {
 
 /// What the client says that it will hash with (SPEC E4).
 pub(super) fn announced(query: &Query) -> Result<Algorithm, DigestError> {
-    query.get("digest-algorithm").map_or(Ok(Algorithm::Sha256), |hint| {
-        Algorithm::named(hint).ok_or(DigestError::UnknownAlgorithm)
-    })
+    query
+        .get("digest-algorithm")
+        .map_or(Ok(Algorithm::Sha256), |hint| Algorithm::named(hint).ok_or(DigestError::UnknownAlgorithm))
 }
 
 /// The objects among these pieces that are not records.

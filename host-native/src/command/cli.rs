@@ -73,6 +73,10 @@ pub enum ConfigCommand {
 /// Collect garbage once.
 #[derive(Debug, Args)]
 pub struct Gc {
+    /// Remove nothing; print what would be removed, why, and how much space it takes
+    #[arg(long)]
+    pub dry_run: bool,
+
     /// Print the report as JSON
     #[arg(long)]
     pub json: bool,

@@ -15,7 +15,7 @@ use tokio::sync::Mutex;
 use tokio::time::timeout;
 
 use crate::command::check::data_directory;
-use crate::command::gc::{self, Form};
+use crate::command::gc::{self, Collection};
 use crate::command::reload::Reloading;
 use crate::observe::Observer;
 use crate::request::live::Current;
@@ -35,8 +35,8 @@ const PATIENCE: Duration = Duration::from_secs(5);
 pub enum Request {
     /// Make a backup.
     Backup,
-    /// Collect garbage, and report it in that form.
-    Gc(Form),
+    /// Collect garbage, or find out what there is.
+    Gc(Collection),
     /// Read the settings again.
     Reload,
 }
@@ -45,10 +45,20 @@ impl fmt::Display for Request {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Backup => "backup",
-            Self::Gc(Form::Text) => "gc",
-            Self::Gc(Form::Json) => "gc json",
+            Self::Gc(Collection { dry_run: false, json: false }) => "gc",
+            Self::Gc(Collection { dry_run: false, json: true }) => "gc json",
+            Self::Gc(Collection { dry_run: true, json: false }) => "gc dry-run",
+            Self::Gc(Collection { dry_run: true, json: true }) => "gc dry-run json",
             Self::Reload => "reload",
         })
+    }
+}
+
+impl Request {
+    fn all() -> impl Iterator<Item = Self> {
+        let collections = [(false, false), (false, true), (true, false), (true, true)];
+        let collections = collections.map(|(dry_run, json)| Self::Gc(Collection { dry_run, json }));
+        [Self::Backup, Self::Reload].into_iter().chain(collections)
     }
 }
 
@@ -56,8 +66,7 @@ impl FromStr for Request {
     type Err = String;
 
     fn from_str(line: &str) -> Result<Self, String> {
-        let all = [Self::Backup, Self::Gc(Form::Text), Self::Gc(Form::Json), Self::Reload];
-        let found = all.into_iter().find(|request| request.to_string() == line);
+        let found = Self::all().find(|request| request.to_string() == line);
         found.ok_or_else(|| format!("the server does not know the command `{line}`: it is of another version"))
     }
 }
@@ -138,10 +147,11 @@ impl Control {
                 tracing::info!("backed up: {} records, {} files", backup.records, backup.files);
                 Ok(format!("{} records and {} files in {}", backup.records, backup.files, backup.path.display()))
             }
-            Request::Gc(form) => {
+            Request::Gc(collection) => {
                 let _one = self.one.lock().await;
-                let report = gc::collect_now(&self.current, &self.host, &self.observer).await?;
-                gc::told(&report, form)
+                let dry_run = collection.dry_run;
+                let report = gc::collect_now(&self.current, &self.host, &self.observer, dry_run).await?;
+                gc::told(&report, collection)
             }
             Request::Reload => {
                 let reloading = self.reloading.clone();
@@ -197,7 +207,7 @@ mod tests {
 
     #[test]
     fn requests_are_read_as_they_are_written() {
-        for request in [Request::Backup, Request::Gc(Form::Text), Request::Gc(Form::Json), Request::Reload] {
+        for request in Request::all() {
             assert_eq!(request.to_string().parse(), Ok(request));
         }
         assert!("dance".parse::<Request>().is_err());

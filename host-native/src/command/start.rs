@@ -12,7 +12,7 @@ use crate::command::check::{Checked, check, data_directory};
 use crate::command::cli::Gc;
 use crate::command::config::{CommandLine, Effective, Origin, with_places};
 use crate::command::control::{Control, Request};
-use crate::command::gc::{self, Form};
+use crate::command::gc::{self, Collection};
 use crate::command::reload::{Reloading, reload_when_told};
 use crate::command::{control, process};
 use crate::observe::{Observer, admin, log, traces, webhooks};
@@ -123,11 +123,11 @@ async fn doors(settings: &Settings, tls: Option<Tls>) -> Result<Vec<Door>, Box<d
 /// When there is nothing to collect from, or it ended early.
 pub fn collect(arguments: &Gc, effective: &[Effective]) -> Done {
     let settings::Storage { data, log, .. } = &arguments.storage;
-    let (data, form) = (&data.directory, if arguments.json { Form::Json } else { Form::Text });
+    let (data, collection) = (&data.directory, Collection { dry_run: arguments.dry_run, json: arguments.json });
     data_directory(data)?;
     if storage::holder(data).is_some() {
         by_the_servers_settings(effective)?;
-        println!("{}", control::ask(data, Request::Gc(form))?);
+        println!("{}", control::ask(data, Request::Gc(collection))?);
         return Ok(());
     }
     log::start(log.clone(), settings::LogFormat::Text);
@@ -137,15 +137,15 @@ pub fn collect(arguments: &Gc, effective: &[Effective]) -> Done {
     }
     let report = process::runtime()?.block_on(async {
         let host = Host::open(data, &arguments.options())?;
-        Ok::<_, Box<dyn Error>>(gc::collect(&Registry::new(arguments.config()), &host).await)
+        Ok::<_, Box<dyn Error>>(gc::collect(&Registry::new(arguments.config()), &host, collection.dry_run).await)
     })?;
-    println!("{}", gc::told(&report, form)?);
+    println!("{}", gc::told(&report, collection)?);
     Ok(())
 }
 
 /// Flags that a running server would not follow are refused.
 fn by_the_servers_settings(effective: &[Effective]) -> Result<(), String> {
-    let own = ["config", "data", "json", "log"];
+    let own = ["config", "data", "dry-run", "json", "log"];
     let flags =
         effective.iter().filter(|setting| setting.origin == Origin::Flag && !own.contains(&setting.key.as_str()));
     let flags: Vec<String> = flags.map(|setting| format!("--{}", setting.key)).collect();

@@ -33,6 +33,46 @@ fn a_running_server_collects_its_garbage_when_it_is_asked() {
     assert!(done && report.contains("0 blobs"), "sweep is another name: {report}");
 }
 
+#[test]
+fn a_dry_run_says_what_would_go_and_why_and_removes_nothing() {
+    let server = Started::with(&["--blob-grace", "0", "--gc-interval", "0"]);
+    let bytes = vec![7; 100_000];
+    let (_, blob) = server.push(&bytes);
+    let digest = blob.rsplit('/').next().unwrap();
+    let (done, report) = run("gc", server.data(), &["--dry-run"]);
+    assert!(done && report.contains(digest) && report.contains("dry run, nothing was removed"), "{report}");
+    let (done, report) = run("gc", server.data(), &["--dry-run", "--json"]);
+    let report: serde_json::Value = serde_json::from_str(&report).unwrap_or_else(|error| panic!("{error}: {report}"));
+    assert!(done && report["bytes_freed"] == bytes.len(), "{report}");
+    let garbage = report["garbage"].as_array().unwrap();
+    assert!(
+        garbage.iter().any(|one| one["what"] == format!("blob {digest}") && one["bytes"] == bytes.len()),
+        "{report}"
+    );
+    assert!(garbage.iter().all(|one| !one["why"].as_str().unwrap().is_empty()), "{report}");
+    assert_eq!(server.get(&blob).body, bytes);
+    let data = server.data().to_owned();
+    let (done, report) = run("gc", &data, &["--json"]);
+    let report: serde_json::Value = serde_json::from_str(&report).unwrap();
+    assert!(done && report["bytes_freed"] == bytes.len(), "it foretold what goes: {report}");
+}
+
+/// Without a server, by the settings that are given.
+#[test]
+fn a_dry_run_without_a_server_removes_nothing_either() {
+    let directory = TempDir::new().unwrap();
+    let mut server = Started::on(directory.path(), &[]);
+    let (_, blob) = server.push(b"no manifest will use this");
+    server.signal(rustix::process::Signal::TERM);
+    assert!(server.ended());
+    let digest = blob.rsplit('/').next().unwrap();
+    let (done, kept) = run("gc", directory.path(), &["--dry-run"]);
+    assert!(done && !kept.contains(digest), "it is younger than a day: {kept}");
+    let (done, told) = run("gc", directory.path(), &["--dry-run", "--blob-grace", "0"]);
+    assert!(done && told.contains(digest), "{told}");
+    assert_eq!(Started::on(directory.path(), &[]).get(&blob).status, 200);
+}
+
 /// A flag that is not followed must not look as if it were.
 #[test]
 fn settings_of_a_collection_are_those_of_the_server_that_does_it() {
