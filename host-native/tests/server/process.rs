@@ -84,7 +84,7 @@ fn a_collection_without_a_server_reports() {
     let collected = orlop("gc", directory.path()).arg("--json").output().unwrap();
     assert!(collected.status.success());
     let report: serde_json::Value = serde_json::from_slice(&collected.stdout).unwrap();
-    assert_eq!(report["strays_removed"], 0);
+    assert_eq!(report["orphans_removed"], 0);
 }
 
 #[test]
