@@ -134,6 +134,15 @@ fn each_is_answered_as_its_rights_are() {
     check("", "GET", "/v2/public/app/manifests/v1", 200);
     check("", "POST", "/v2/public/app/blobs/uploads/", 401);
     check("bob", "POST", "/v2/public/app/blobs/uploads/", 403);
+    let told =
+        |method, target: &str| String::from_utf8(server.send_as(&basic("bob"), method, target, b"").body).unwrap();
+    let (pushed, deleted) =
+        (told("POST", "/v2/public/app/blobs/uploads/"), told("DELETE", "/v2/public/app/manifests/v1"));
+    assert!(pushed.contains("bob does not have the right upload in the repository public/app"), "{pushed}");
+    assert!(
+        deleted.contains("bob does not have the right delete for the tag v1 of the repository public/app"),
+        "{deleted}"
+    );
     check("alice", "GET", "/v2/team/app/tags/list", 200);
     check("alice", "GET", "/v2/secret/app/tags/list", 404);
     // A tag that is protected from everybody.
