@@ -1,8 +1,11 @@
 //! How a request is refused.
 
+use orlop_core::asked::Access;
+use orlop_core::caller::Right;
 use orlop_core::error::{self, Code};
 use orlop_core::http::Response;
 
+use crate::auth::identity::Identity;
 use crate::auth::problem::Problem;
 
 /// An answer in the form of the registry's (SPEC A3).
@@ -20,7 +23,12 @@ pub(crate) fn unauthorized(challenges: Vec<String>, problem: Option<Problem>) ->
     challenges.into_iter().fold(refused, |response, challenge| response.with("WWW-Authenticate", challenge))
 }
 
-/// The answer to somebody who may not do that.
-pub(crate) fn denied() -> Response {
-    refusal(403, Code::Denied, Code::Denied.meaning())
+/// The answer to a client that lacks a right. It says what the client knows of itself, and nothing of the registry.
+pub(crate) fn denied(identity: &Identity, right: Right, access: Option<&Access>) -> Response {
+    let place = match access {
+        Some(Access::Repository(name, _)) => format!(" in the repository {name}"),
+        Some(Access::DeleteTag(name, tag)) => format!(" for the tag {tag} of the repository {name}"),
+        _ => String::new(),
+    };
+    refusal(403, Code::Denied, &format!("{identity} does not have the right {}{place}", right.as_str()))
 }

@@ -32,7 +32,10 @@ impl Rules {
             if let Who::Group(name) = who
                 && !groups.iter().any(|group| group.name == *name)
             {
-                return Err(format!("rule {} names the group `{name}`, which there is not", place + 1));
+                return Err(format!(
+                    "rule {} names the group `{name}`, which does not exist: add a [[group]]",
+                    place + 1
+                ));
             }
         }
         let made = if rules.is_empty() {

@@ -48,7 +48,7 @@ pub(crate) async fn admit(
     let refused = |response| Refused { response, caller: name.clone() };
     match verdict(&access, &identity, &rights, live.identities.can_ask()) {
         Verdict::Unknown(problem) => return Err(refused(unknown(problem))),
-        Verdict::Denied => return Err(refused(denied())),
+        Verdict::Denied(right) => return Err(refused(denied(&identity, right, access.first()))),
         Verdict::Made if live.read_only && access.iter().any(changes) => {
             let told = "the registry takes no changes for now";
             return Err(refused(refusal(405, Code::Unsupported, told).with("Allow", "GET, HEAD")));

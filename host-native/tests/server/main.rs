@@ -6,6 +6,8 @@ mod access;
 mod attacks;
 mod backup;
 mod body;
+mod control;
+mod documents;
 mod files;
 mod process;
 mod protocol;

@@ -49,6 +49,19 @@ pub fn remove(path: &Path, name: &str) -> Result<(), String> {
     write(path, &lines)
 }
 
+/// The names of all users, in alphabetical order.
+///
+/// # Errors
+///
+/// When the file cannot be read.
+pub fn list(path: &Path) -> Result<Vec<String>, String> {
+    let (lines, _) = lines(path)?;
+    let lines = lines.iter().map(|line| line.trim()).filter(|line| !line.starts_with('#'));
+    let mut names: Vec<String> = lines.filter_map(|line| Some(line.split_once(':')?.0.to_owned())).collect();
+    names.sort();
+    Ok(names)
+}
+
 fn lines(path: &Path) -> Result<(Vec<String>, Users), String> {
     let text = match std::fs::read_to_string(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
