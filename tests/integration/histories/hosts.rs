@@ -34,7 +34,7 @@ pub(crate) trait Host {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Everything {
     pub(crate) records: BTreeMap<String, Bytes>,
-    /// The objects with their sizes: `part/…` and `content/DIGEST/…`.
+    /// The objects with their sizes.
     pub(crate) objects: BTreeMap<String, u64>,
 }
 
