@@ -2,6 +2,7 @@
 
 mod basic;
 mod challenge;
+mod hashing;
 mod htpasswd;
 mod keys;
 mod passwords;

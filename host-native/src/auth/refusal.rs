@@ -12,8 +12,8 @@ pub(crate) fn refusal(status: u16, code: Code, message: &str) -> Response {
 
 /// The answer to somebody who is to say who it is, in one of these ways (SPEC A2, Q1).
 pub(crate) fn unauthorized(challenges: Vec<String>, problem: Option<Problem>) -> Response {
-    if problem == Some(Problem::TooMany) {
-        return refusal(429, Code::TooManyRequests, Problem::TooMany.message()).with("Retry-After", "60");
+    if let Some((problem, seconds)) = problem.and_then(|problem| Some((problem, problem.wait()?))) {
+        return refusal(429, Code::TooManyRequests, problem.message()).with("Retry-After", seconds.to_string());
     }
     let message = problem.map_or(Code::Unauthorized.meaning(), Problem::message);
     let refused = refusal(401, Code::Unauthorized, message);

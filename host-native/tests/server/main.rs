@@ -7,6 +7,7 @@ mod attacks;
 mod backup;
 mod body;
 mod files;
+mod passwords;
 mod process;
 mod protocol;
 mod settings;

@@ -2,9 +2,9 @@
 
 use std::collections::HashMap;
 
-use argon2::Argon2;
-use argon2::password_hash::phc::PasswordHash;
-use argon2::password_hash::{PasswordHasher, PasswordVerifier};
+use argon2::password_hash::PasswordHasher;
+use argon2::password_hash::phc::{Output, PasswordHash};
+use argon2::{Argon2, Block, Params, Version};
 
 /// What bcrypt is to cost for a new password: some 150 ms on a server of today.
 const BCRYPT_COST: u32 = 11;
@@ -18,6 +18,10 @@ pub(super) struct Users {
 /// How a password is kept.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Hash(String);
+
+/// What argon2 fills, for one hash after the other: some 20 MiB, which are not to be asked of the system for each.
+#[derive(Default)]
+pub(super) struct Memory(Vec<Block>);
 
 impl Users {
     /// Reads a file. Empty lines and those that begin with `#` say nothing.
@@ -65,7 +69,7 @@ pub(super) fn check_name(name: &str) -> Result<(), String> {
 
 impl Hash {
     fn parse(text: &str) -> Result<Self, String> {
-        let whole = |hash: PasswordHash| hash.salt.is_some() && hash.hash.is_some();
+        let whole = |hash: PasswordHash| hash.salt.is_some() && hash.hash.is_some() && Params::try_from(&hash).is_ok();
         let bcrypt = ["$2y$", "$2b$", "$2a$"].iter().any(|kind| text.starts_with(kind));
         let sound =
             if bcrypt { text.parse::<bcrypt::HashParts>().is_ok() } else { PasswordHash::new(text).is_ok_and(whole) };
@@ -87,12 +91,30 @@ impl Hash {
     }
 
     /// Whether this is the password. It takes long, as it should.
-    pub(super) fn matches(&self, password: &str) -> bool {
+    pub(super) fn matches(&self, password: &str, memory: &mut Memory) -> bool {
         if self.0.starts_with("$2") {
             return bcrypt::verify(password, &self.0).unwrap_or(false);
         }
-        let hash = PasswordHash::new(&self.0);
-        hash.is_ok_and(|hash| Argon2::default().verify_password(password.as_bytes(), &hash).is_ok())
+        self.argon2(password, memory).unwrap_or(false)
+    }
+
+    fn argon2(&self, password: &str, Memory(blocks): &mut Memory) -> Option<bool> {
+        let hash = PasswordHash::new(&self.0).ok()?;
+        let (salt, expected) = (hash.salt?, hash.hash?);
+        let params = Params::try_from(&hash).ok()?;
+        let version = hash.version.map_or(Ok(Version::default()), Version::try_from).ok()?;
+        let algorithm = argon2::Algorithm::try_from(hash.algorithm.as_str()).ok()?;
+        let needed = params.block_count();
+        if blocks.len() < needed {
+            blocks.clear();
+            blocks.try_reserve_exact(needed).ok()?;
+            blocks.resize(needed, Block::new());
+        }
+        let mut found = vec![0; expected.len()];
+        let argon2 = Argon2::new(algorithm, version, params);
+        argon2.hash_password_into_with_memory(password.as_bytes(), &salt, &mut found, &mut blocks[..]).ok()?;
+        // It is compared in constant time.
+        Some(Output::new(&found).ok()? == expected)
     }
 
     /// The hash as it is written.
@@ -108,18 +130,35 @@ mod tests {
     /// Made by crypt(3) of Debian, as Apache's htpasswd does.
     const APACHE: &str = "alice:$2y$05$abcdefghijklmnopqrstuuOQiyCxlgf/oeuTqixKmWdcYUh4Hjl0a";
 
+    fn matches(hash: &Hash, password: &str) -> bool {
+        hash.matches(password, &mut Memory::default())
+    }
+
     #[test]
     fn what_was_made_is_recognised() {
         for bcrypt in [true, false] {
             let hash = Hash::make("secret", bcrypt).unwrap();
-            assert!(hash.matches("secret") && !hash.matches("Secret") && !hash.matches(""));
+            assert!(matches(&hash, "secret") && !matches(&hash, "Secret") && !matches(&hash, ""));
             let users = Users::parse(format!("# users\n\nalice:{}\n", hash.as_str()).as_bytes()).unwrap();
-            assert!(users.get("alice").is_some_and(|hash| hash.matches("secret")));
+            assert!(users.get("alice").is_some_and(|hash| matches(hash, "secret")));
             assert!(users.get("bob").is_none());
         }
         let users = Users::parse(APACHE.as_bytes()).unwrap();
         let alice = users.get("alice").unwrap();
-        assert!(alice.matches("secret") && !alice.matches("Secret"));
+        assert!(matches(alice, "secret") && !matches(alice, "Secret"));
+    }
+
+    /// Memory is used again, also by hashes that need more of it, or less.
+    #[test]
+    fn memory_that_was_used_before_changes_no_answer() {
+        let mut memory = Memory::default();
+        for (kibibytes, lanes) in [(64, 1), (256, 4), (8, 1), (128, 2)] {
+            let params = Params::new(kibibytes, 2, lanes, None).unwrap();
+            let hash = Argon2::from(params).hash_password(b"secret").unwrap();
+            let hash = Hash::parse(&hash.to_string()).unwrap();
+            assert!(hash.matches("secret", &mut memory) && !hash.matches("Secret", &mut memory), "{kibibytes}");
+            assert!(hash.matches("secret", &mut Memory::default()), "{kibibytes}");
+        }
     }
 
     #[test]

@@ -9,10 +9,10 @@ use std::time::{Duration, Instant};
 use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
 use ring::hmac;
 use ring::rand::SystemRandom;
-use tokio::sync::Semaphore;
 
 use super::Problem;
-use super::htpasswd::Users;
+use super::hashing::{Full, Hashers};
+use super::htpasswd::{Memory, Users};
 use crate::settings::watched::Watched;
 
 /// How long it is remembered that a password was right: clients send theirs with every request, and to hash it each
@@ -28,26 +28,30 @@ const TRIES: u32 = 60;
 /// Passwords of users.
 pub(crate) struct Passwords {
     users: Arc<Watched<Users>>,
-    /// What was right, by a keyed hash over name, password and the line of the file: when the line changes or goes,
-    /// nothing is remembered of it.
-    right: Mutex<HashMap<[u8; 32], Instant>>,
+    right: Arc<Right>,
     key: hmac::Key,
-    /// Hashing takes a processor each.
-    processors: Arc<Semaphore>,
+    hashers: Hashers,
     tries: DefaultKeyedRateLimiter<IpAddr>,
 }
+
+/// What was right, by a keyed hash over name, password and the line of the file: when the line changes or goes, nothing
+/// is remembered of it.
+#[derive(Default)]
+struct Right(Mutex<HashMap<Mark, Instant>>);
+
+/// Stands for a name, a password and a line of the file.
+type Mark = [u8; 32];
 
 impl Passwords {
     pub(super) fn open(path: &Path) -> Result<Self, String> {
         let name = path.display().to_string();
         let parse = move |files: &[Vec<u8>]| Users::parse(&files[0]).map_err(|reason| format!("{name}, {reason}"));
-        let processors = std::thread::available_parallelism().map_or(1, usize::from);
         let tries = Quota::per_minute(TRIES.try_into().unwrap_or(std::num::NonZeroU32::MIN));
         Ok(Self {
             users: Watched::open(vec![path.into()], parse)?,
-            right: Mutex::default(),
+            right: Arc::default(),
             key: hmac::Key::generate(hmac::HMAC_SHA256, &SystemRandom::new()).map_err(|_| "no random numbers")?,
-            processors: Arc::new(Semaphore::new(processors)),
+            hashers: Hashers::new(),
             tries: RateLimiter::keyed(tries),
         })
     }
@@ -72,25 +76,40 @@ impl Passwords {
         let known = users.get(name);
         let Some(hash) = known.or(users.any()).cloned() else { return Err(Problem::Wrong) };
         let mark = self.mark(name, password, hash.as_str());
-        if known.is_some() && self.is_remembered(&mark) {
+        let is_known = known.is_some();
+        if is_known && self.right.has(&mark) {
             return Ok(());
         }
         if self.tries.check_key(&from).is_err() {
             tracing::warn!("{from} tries passwords too often");
             return Err(Problem::TooMany);
         }
-        let _processor = self.processors.acquire().await;
-        let (password, is_known) = (password.to_owned(), known.is_some());
-        let matches = tokio::task::spawn_blocking(move || hash.matches(&password)).await.unwrap_or(false);
-        if !matches || !is_known {
-            tracing::info!(target: "orlop::auth", "wrong password for {name:?} from {from}");
-            return Err(Problem::Wrong);
+        let (right, password) = (self.right.clone(), password.to_owned());
+        let work = move |memory: &mut Memory| {
+            // A client that sends many requests at once has its password hashed once.
+            if is_known && right.has(&mark) {
+                return true;
+            }
+            let matches = hash.matches(&password, memory) && is_known;
+            if matches {
+                right.remember(mark);
+            }
+            matches
+        };
+        match self.hashers.run(work).await {
+            Ok(true) => Ok(()),
+            Ok(false) => {
+                tracing::info!(target: "orlop::auth", "wrong password for {name:?} from {from}");
+                Err(Problem::Wrong)
+            }
+            Err(Full) => {
+                tracing::warn!("too many passwords wait to be checked: {from} is told to come again");
+                Err(Problem::Busy)
+            }
         }
-        self.remember(mark);
-        Ok(())
     }
 
-    fn mark(&self, name: &str, password: &str, hash: &str) -> [u8; 32] {
+    fn mark(&self, name: &str, password: &str, hash: &str) -> Mark {
         let mut context = hmac::Context::with_key(&self.key);
         for part in [name, password, hash] {
             context.update(&(part.len() as u64).to_be_bytes());
@@ -100,17 +119,18 @@ impl Passwords {
         mark.copy_from_slice(context.sign().as_ref());
         mark
     }
+}
 
-    fn is_remembered(&self, mark: &[u8; 32]) -> bool {
-        let right = self.right.lock().unwrap_or_else(PoisonError::into_inner);
+impl Right {
+    fn has(&self, mark: &Mark) -> bool {
+        let right = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         right.get(mark).is_some_and(|since| since.elapsed() < REMEMBERED)
     }
 
-    fn remember(&self, mark: [u8; 32]) {
-        let mut right = self.right.lock().unwrap_or_else(PoisonError::into_inner);
+    fn remember(&self, mark: Mark) {
+        let mut right = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if right.len() >= MOST_REMEMBERED {
             right.retain(|_, since| since.elapsed() < REMEMBERED);
-            self.tries.retain_recent();
         }
         if right.len() < MOST_REMEMBERED {
             right.insert(mark, Instant::now());
