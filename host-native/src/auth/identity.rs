@@ -8,6 +8,7 @@ mod keys;
 mod passwords;
 mod session;
 mod token;
+mod tries;
 pub mod users;
 
 use std::fmt;

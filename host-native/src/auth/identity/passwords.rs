@@ -6,13 +6,13 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
 use ring::hmac;
 use ring::rand::SystemRandom;
 
 use super::Problem;
 use super::hashing::{Full, Hashers};
 use super::htpasswd::{Memory, Users};
+use super::tries::Tries;
 use crate::settings::watched::Watched;
 
 /// How long it is remembered that a password was right: clients send theirs with every request, and to hash it each
@@ -22,16 +22,13 @@ const REMEMBERED: Duration = Duration::from_secs(600);
 /// How many right passwords are remembered at most.
 const MOST_REMEMBERED: usize = 10_000;
 
-/// How many wrong passwords an address may try a minute; right ones that are remembered are not counted.
-const TRIES: u32 = 60;
-
 /// Passwords of users.
 pub(crate) struct Passwords {
     users: Arc<Watched<Users>>,
     right: Arc<Right>,
     key: hmac::Key,
     hashers: Hashers,
-    tries: DefaultKeyedRateLimiter<IpAddr>,
+    tries: Tries,
 }
 
 /// What was right, by a keyed hash over name, password and the line of the file: when the line changes or goes, nothing
@@ -46,13 +43,12 @@ impl Passwords {
     pub(super) fn open(path: &Path) -> Result<Self, String> {
         let name = path.display().to_string();
         let parse = move |files: &[Vec<u8>]| Users::parse(&files[0]).map_err(|reason| format!("{name}, {reason}"));
-        let tries = Quota::per_minute(TRIES.try_into().unwrap_or(std::num::NonZeroU32::MIN));
         Ok(Self {
             users: Watched::open(vec![path.into()], parse)?,
             right: Arc::default(),
             key: hmac::Key::generate(hmac::HMAC_SHA256, &SystemRandom::new()).map_err(|_| "no random numbers")?,
             hashers: Hashers::new(),
-            tries: RateLimiter::keyed(tries),
+            tries: Tries::new(),
         })
     }
 
@@ -80,7 +76,7 @@ impl Passwords {
         if is_known && self.right.has(&mark) {
             return Ok(());
         }
-        if self.tries.check_key(&from).is_err() {
+        if !self.tries.count(from) {
             tracing::warn!("{from} tries passwords too often");
             return Err(Problem::TooMany);
         }
@@ -144,6 +140,7 @@ mod tests {
 
     use super::*;
     use crate::auth::identity::htpasswd::Hash;
+    use crate::auth::identity::tries::TRIES;
 
     #[tokio::test]
     async fn nothing_is_remembered_of_a_line_that_has_changed() {
