@@ -12,8 +12,8 @@ use crate::auth::network::network_of;
 /// How many a network may try a minute; right ones that are remembered are not counted.
 pub(super) const TRIES: u32 = 60;
 
-/// How often the networks are forgotten that have all their tries again. A network that tried once has them after a
-/// second, so that what is kept is what tried within the last seconds.
+/// How often the networks are forgotten that have all their tries again. A network that tried once is
+/// forgotten after two seconds, so that what is kept is what tried of late.
 const FORGET: Duration = Duration::from_secs(1);
 
 /// The tries of each network.
@@ -74,7 +74,7 @@ mod tests {
             tries.count(address(network, 1));
         }
         assert!((0..TRIES).all(|_| tries.count(address(1 << 20, 1))));
-        std::thread::sleep(FORGET + Duration::from_millis(200));
+        std::thread::sleep(Duration::from_millis(2500));
         assert!(!(0..2).all(|_| tries.count(address(1 << 20, 1))), "whoever tried often is not forgotten");
         assert!(tries.limiter.len() < 100, "{}", tries.limiter.len());
     }
