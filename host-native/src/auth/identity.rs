@@ -4,6 +4,7 @@ mod basic;
 mod challenge;
 mod hashing;
 mod htpasswd;
+mod jwt;
 mod keys;
 mod passwords;
 mod session;
@@ -14,6 +15,7 @@ pub mod users;
 use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, header};
@@ -191,4 +193,9 @@ impl Identities {
         let line = self.passwords.as_ref().and_then(|passwords| passwords.line(&user)).unwrap_or_default();
         Some(sessions.answer(head, &user, &line))
     }
+}
+
+/// Seconds since 1970.
+fn seconds() -> u64 {
+    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs()
 }

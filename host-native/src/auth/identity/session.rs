@@ -15,7 +15,7 @@ use ring::hmac;
 use ring::rand::SystemRandom;
 use serde_json::json;
 
-use super::Problem;
+use super::{Problem, seconds};
 
 /// How long a token is good. Clients get another by themselves.
 const LIFETIME: Duration = Duration::from_secs(300);
@@ -102,10 +102,6 @@ impl Sessions {
         });
         Response::new(200).with_bytes("application/json", body.to_string()).with("Cache-Control", "no-store")
     }
-}
-
-fn seconds() -> u64 {
-    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs()
 }
 
 #[cfg(test)]

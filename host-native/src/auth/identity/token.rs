@@ -3,15 +3,13 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use jsonwebtoken::errors::ErrorKind;
-use jsonwebtoken::{Validation, decode, decode_header};
 use orlop_core::caller::{Right, Rule};
 use orlop_core::config::Pattern;
 use orlop_core::name::Repository;
-use serde::Deserialize;
 
+use super::jwt::{Claims, Jwt, Validity};
 use super::keys::{self, Key};
-use super::{Identity, Problem};
+use super::{Identity, Problem, seconds};
 use crate::settings::Auth;
 use crate::settings::watched::Watched;
 
@@ -27,23 +25,6 @@ pub(super) struct Tokens {
     service: String,
     issuer: String,
     keys: Arc<Watched<Vec<Key>>>,
-}
-
-/// What a token says.
-#[derive(Deserialize)]
-struct Claims {
-    #[serde(default)]
-    sub: String,
-    #[serde(default)]
-    access: Vec<Granted>,
-}
-
-#[derive(Deserialize)]
-struct Granted {
-    #[serde(rename = "type")]
-    kind: String,
-    name: String,
-    actions: Vec<String>,
 }
 
 impl Tokens {
@@ -79,36 +60,49 @@ impl Tokens {
         if token.len() > LONGEST {
             return Err(Problem::Malformed);
         }
-        let header = decode_header(token).map_err(|_| Problem::Malformed)?;
-        let mut problem = Problem::Wrong;
-        for key in self.keys.get().iter().filter(|key| key.may_have_signed(&header)) {
-            let mut validation = Validation::new(key.algorithm);
-            validation.set_audience(&[&self.service]);
-            validation.set_issuer(&[&self.issuer]);
-            validation.set_required_spec_claims(&["exp", "aud", "iss"]);
-            validation.validate_nbf = true;
-            validation.leeway = LEEWAY;
-            match decode::<Claims>(token, &key.key, &validation) {
-                Ok(data) => return Ok(identity(data.claims)),
-                Err(error) => {
-                    tracing::debug!("a token is refused: {error}");
-                    if matches!(error.kind(), ErrorKind::ExpiredSignature) {
-                        problem = Problem::Expired;
-                    }
-                }
-            }
+        let token = Jwt::parse(token).ok_or(Problem::Malformed)?;
+        let refused = |reason: &str, problem| {
+            tracing::debug!("a token is refused: {reason}");
+            Err(problem)
+        };
+        if !self.keys.get().iter().any(|key| key.has_signed(&token)) {
+            return refused("no key of ours has signed it", Problem::Wrong);
         }
-        Err(problem)
+        let claims = match token.claims() {
+            Ok(claims) => claims,
+            Err(error) => return refused(&error.to_string(), Problem::Wrong),
+        };
+        if !claims.are_of(&self.issuer, &self.service) {
+            return refused("it is of another issuer, or meant for another service", Problem::Wrong);
+        }
+        match claims.validity(seconds(), LEEWAY) {
+            Validity::Now => Ok(identity(&claims)),
+            Validity::NotYet => refused("it is not valid yet", Problem::Wrong),
+            Validity::NoMore => refused("it is not valid any more", Problem::Expired),
+        }
     }
 }
 
 fn open(path: PathBuf) -> Result<Arc<Watched<Vec<Key>>>, String> {
     let name = path.display().to_string();
-    Watched::open(vec![path], move |files| keys::parse(&files[0]).map_err(|reason| format!("{name}: {reason}")))
+    let named = name.clone();
+    let make = move |files: &[Vec<u8>]| {
+        let keys = keys::parse(&files[0]).map_err(|reason| format!("{named}: {reason}"))?;
+        if keys.is_empty() {
+            // A key that was taken out of the set is out of force, also when it was the last one.
+            tracing::error!("{named}: no key in it can be used, so every token is refused");
+        }
+        Ok(keys)
+    };
+    let keys = Watched::open(vec![path], make)?;
+    if keys.get().is_empty() {
+        return Err(format!("{name}: no key in it can be used: RS256, ES256 and EdDSA are supported"));
+    }
+    Ok(keys)
 }
 
-fn identity(claims: Claims) -> Identity {
-    let granted = claims.access.iter().filter_map(|granted| {
+fn identity(claims: &Claims) -> Identity {
+    let granted = claims.access().iter().filter_map(|granted| {
         let name = match granted.kind.as_str() {
             "registry" if granted.name == "catalog" => {
                 let repositories = [Pattern::new("**")].into();
@@ -128,7 +122,7 @@ fn identity(claims: Claims) -> Identity {
         let repositories = [Pattern::new(name.as_str())].into();
         Some(Rule { allow: true, rights: rights.copied().collect(), repositories, tags: None })
     });
-    let name = claims.sub.chars().filter(|c| !c.is_control()).take(255).collect();
+    let name = claims.subject().chars().filter(|c| !c.is_control()).take(255).collect();
     Identity::with_token(name, granted.collect())
 }
 
