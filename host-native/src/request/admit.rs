@@ -4,9 +4,11 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use axum::http::HeaderMap;
+use axum::http::request::Parts;
 use orlop_core::error::Code;
 use orlop_core::{Access, Action, Asked, Caller, http};
 
+use crate::auth::identity::Identity;
 use crate::auth::refusal::{denied, refusal, unauthorized};
 use crate::auth::verdict::{Verdict, verdict};
 use crate::observe::Observer;
@@ -26,6 +28,28 @@ pub(crate) struct Refused {
     pub(crate) response: http::Response,
     /// The name of its sender, as far as it is known.
     pub(crate) caller: String,
+}
+
+/// The answer to a request for a token of ours, if it is one, and who sent it. It counts as any other does.
+pub(crate) async fn give_token(
+    live: &Live,
+    head: &Parts,
+    client: IpAddr,
+    observer: &Observer,
+) -> Option<(http::Response, String)> {
+    let identities = &live.identities;
+    if !identities.is_for_a_token(head) {
+        return None;
+    }
+    let (identity, response) = match identities.log_in(&head.headers, client).await {
+        Ok(identity) => (identity.clone(), identities.token(head, &identity)?),
+        Err(problem) => {
+            observer.metrics.logins_refused.inc();
+            (Identity::anonymous(), unauthorized(vec![identities.basic()], Some(problem)))
+        }
+    };
+    let entered = live.shares.enter(&live.rules, &identity, client);
+    Some((entered.map_or_else(busy, |_| response), identity.name().to_owned()))
 }
 
 /// Identify, ask what access is needed, decide, limit.

@@ -10,6 +10,7 @@ mod files;
 mod passwords;
 mod process;
 mod protocol;
+mod sessions;
 mod settings;
 mod space;
 mod started;

@@ -3,13 +3,11 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use orlop_core::caller::{Right, Rule};
-use orlop_core::config::Pattern;
-use orlop_core::name::Repository;
+use orlop_core::caller::Right;
 
 use super::jwt::{Claims, Jwt, Validity};
 use super::keys::{self, Key};
-use super::{Identity, Problem, seconds};
+use super::{Identity, Problem, scope, seconds};
 use crate::settings::Auth;
 use crate::settings::watched::Watched;
 
@@ -103,24 +101,12 @@ fn open(path: PathBuf) -> Result<Arc<Watched<Vec<Key>>>, String> {
 
 fn identity(claims: &Claims) -> Identity {
     let granted = claims.access().iter().filter_map(|granted| {
-        let name = match granted.kind.as_str() {
-            "registry" if granted.name == "catalog" => {
-                let repositories = [Pattern::new("**")].into();
-                return Some(Rule { allow: true, rights: [Right::List].into(), repositories, tags: None });
-            }
-            // A name is a name here, and never a pattern.
-            "repository" => granted.name.parse::<Repository>().ok()?,
-            _ => return None,
-        };
-        let rights = granted.actions.iter().flat_map(|action| match action.as_str() {
-            "pull" => &[Right::Pull, Right::List] as &[Right],
-            "push" => &[Right::Upload, Right::CreateTag, Right::OverwriteTag],
-            "delete" => &[Right::Delete],
-            "*" => &Right::ALL,
-            _ => &[],
-        });
-        let repositories = [Pattern::new(name.as_str())].into();
-        Some(Rule { allow: true, rights: rights.copied().collect(), repositories, tags: None })
+        let mut rule = scope::rule(&granted.kind, &granted.name, granted.actions.iter().map(String::as_str))?;
+        // Whoever may pull from a repository finds it in the catalog.
+        if rule.rights.contains(&Right::Pull) {
+            rule.rights.push(Right::List);
+        }
+        Some(rule)
     });
     let name = claims.subject().chars().filter(|c| !c.is_control()).take(255).collect();
     Identity::with_token(name, granted.collect())
