@@ -15,6 +15,7 @@ pub mod users;
 
 use std::fmt;
 use std::net::IpAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -28,6 +29,9 @@ use self::session::Sessions;
 use self::token::Tokens;
 use crate::auth::problem::Problem;
 use crate::settings::Auth;
+
+/// What the names of those begin with who showed a certificate. A name in a password file has no colon.
+const CERTIFICATE: &str = "certificate:";
 
 /// Somebody.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -96,9 +100,10 @@ impl Identity {
         self.granted.as_deref()
     }
 
-    /// The name under which it is logged and limited; empty for nobody.
-    pub fn name(&self) -> &str {
-        self.user_name().or(self.certificate.first().map(String::as_str)).unwrap_or_default()
+    /// The name under which it is logged and limited: that of a user, `certificate:NAME`, or empty for nobody. No user has
+    /// a name like that of a certificate.
+    pub fn name(&self) -> String {
+        if self.is_anonymous() { String::new() } else { self.to_string() }
     }
 }
 
@@ -106,7 +111,7 @@ impl fmt::Display for Identity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match (&self.user, self.certificate.first()) {
             (Some(user), _) => f.write_str(user),
-            (None, Some(name)) => write!(f, "certificate:{name}"),
+            (None, Some(name)) => write!(f, "{CERTIFICATE}{name}"),
             (None, None) => f.write_str("anonymous"),
         }
     }
@@ -127,9 +132,21 @@ impl Identities {
     ///
     /// When a file cannot be read, or the settings for tokens are not whole.
     pub(crate) fn new(settings: &Auth) -> Result<Self, String> {
-        let passwords = settings.htpasswd.as_deref().map(Passwords::open).transpose()?;
-        let tokens = Tokens::of(settings)?;
-        let sessions = settings.token_url.as_deref().map(|url| Sessions::new(url, None)).transpose()?;
+        Self::nobody().again(settings)
+    }
+
+    /// As other settings have it. Passwords that are remembered, wrong ones that were counted, and tokens that were given
+    /// out stay what they are.
+    ///
+    /// # Errors
+    ///
+    /// As for new ones.
+    pub(crate) fn again(&self, settings: &Auth) -> Result<Self, String> {
+        let open = |path: &PathBuf| Passwords::open(path, self.passwords.as_ref());
+        let passwords = settings.htpasswd.as_ref().map(open).transpose()?;
+        let tokens = Tokens::of(settings, self.tokens.as_ref())?;
+        let begin = |url: &String| Sessions::new(url, self.sessions.as_ref());
+        let sessions = settings.token_url.as_ref().map(begin).transpose()?;
         if sessions.is_some() && (passwords.is_none() || tokens.is_some()) {
             return Err("auth-token-url needs auth-htpasswd, and no other token server".into());
         }

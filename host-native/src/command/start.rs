@@ -144,7 +144,7 @@ fn reload_when_told(current: Current, line: CommandLine, log: Log) -> Done {
 
 fn reload(current: &Current, line: &CommandLine, log: &Log) -> Done {
     let Command::Serve(settings) = line.load()?.cli.command else { return Ok(()) };
-    let (live, odd) = Live::new(&settings)?;
+    let (live, odd) = current.get().again(&settings)?;
     if live.lets_anybody_write() && !current.get().lets_anybody_write() && !settings.auth.open {
         return Err("anybody could push and delete from now on: say that it is meant so with open".into());
     }

@@ -49,7 +49,7 @@ pub(crate) async fn give_token(
         }
     };
     let entered = live.shares.enter(&live.rules, &identity, client);
-    Some((entered.map_or_else(busy, |_| response), identity.name().to_owned()))
+    Some((entered.map_or_else(busy, |_| response), identity.name()))
 }
 
 /// Identify, ask what access is needed, decide, limit.
@@ -63,13 +63,18 @@ pub(crate) async fn admit(
 ) -> Result<Admitted, Refused> {
     let access = asked.access();
     let unknown = |problem| unauthorized(live.identities.challenges(&access, problem), problem);
-    let identity = live.identities.identify(headers, client).await.map_err(|problem| {
+    let identified = live.identities.identify(headers, client).await;
+    let identity = identified.clone().unwrap_or_default().with_certificate(peer.certificate.clone());
+    // What is refused counts as well.
+    let entered = live.shares.enter(&live.rules, &identity, client);
+    if let Err(problem) = identified {
         observer.metrics.logins_refused.inc();
-        Refused { response: unknown(Some(problem)), caller: String::new() }
-    })?;
-    let identity = identity.with_certificate(peer.certificate.clone());
-    let (rights, name) = (live.rules.rights(&identity), identity.name().to_owned());
+        let response = entered.map_or_else(busy, |_| unknown(Some(problem)));
+        return Err(Refused { response, caller: String::new() });
+    }
+    let (rights, name) = (live.rules.rights(&identity), identity.name());
     let refused = |response| Refused { response, caller: name.clone() };
+    let entered = entered.map_err(|wait| refused(busy(wait)))?;
     match verdict(&access, &identity, &rights, live.identities.can_ask()) {
         Verdict::Unknown(problem) => return Err(refused(unknown(problem))),
         Verdict::Denied => return Err(refused(denied())),
@@ -79,7 +84,6 @@ pub(crate) async fn admit(
         }
         Verdict::Made => {}
     }
-    let entered = live.shares.enter(&live.rules, &identity, client).map_err(|wait| refused(busy(wait)))?;
     Ok(Admitted { caller: Caller { name, rights, blob_limit: entered.upload }, slots: entered.slots })
 }
 

@@ -6,6 +6,7 @@ mod access;
 mod attacks;
 mod backup;
 mod body;
+mod certificates;
 mod files;
 mod passwords;
 mod process;

@@ -2,6 +2,7 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use rustix::process::Signal;
 
 use crate::access::{Directory, RULES, basic, push};
 use crate::started::{Answer, Started, eventually};
@@ -11,6 +12,8 @@ fn place(rules: &str) -> Directory {
     let token_url = "auth-token-url = 'https://registry.example/token'\n";
     Directory::new(&format!("{token_url}{rules}"), &["alice", "bob", "root"])
 }
+
+const ALL: &str = "repositories = ['**']\n";
 
 fn ask(server: &Started, fields: &str, scope: &str) -> Answer {
     server.send_as(fields, "GET", &format!("/token?service=orlop&scope={scope}"), b"")
@@ -101,4 +104,57 @@ fn a_token_is_not_had_for_a_token() {
     assert!(answer.header("www-authenticate").unwrap().starts_with("Basic realm="), "{answer:?}");
     let nobody = token(&server, "", "");
     assert_eq!(ask(&server, &nobody, "").status, 401);
+}
+
+/// Tokens, and what is counted of clients, are none of the business of a reload.
+#[test]
+fn a_reload_forgets_nothing_that_it_does_not_concern() {
+    let limit = "[[limit]]\nwho = ['user:bob']\nrequests = 1\n";
+    let directory = place(limit);
+    let server = directory.start();
+    let alice = token(&server, "alice", "repository:a:pull");
+    let wrong = |number: usize| format!("Authorization: Basic {}\r\n", STANDARD.encode(format!("alice:{number}")));
+    let mut number = 0;
+    let mut tries_are_used_up = || {
+        number += 1;
+        get(&server, &wrong(number), "/v2/") == 429
+    };
+    while !tries_are_used_up() {}
+    for (reload, rules) in [limit.to_owned(), format!("{limit}[[rule]]\nwho=['user:alice']\nallow=['pull']\n{ALL}")]
+        .into_iter()
+        .enumerate()
+    {
+        directory.configure(&format!("auth-token-url = 'https://registry.example/token'\n{rules}"));
+        server.signal(Signal::HUP);
+        eventually(|| server.log().matches("the settings were read again").count() == reload + 1);
+        assert_eq!(get(&server, &alice, "/v2/"), 200, "the token is good");
+        // One try comes back in a second.
+        assert!((0..10).any(|_| tries_are_used_up()), "they are counted as before");
+    }
+    // A token that was good is not any more once its user is gone.
+    std::fs::write(directory.path("users"), directory.line("bob")).unwrap();
+    server.signal(Signal::HUP);
+    eventually(|| get(&server, &alice, "/v2/") == 401);
+}
+
+/// What is refused, and what gives out tokens, costs as much as anything else.
+#[test]
+fn requests_for_tokens_and_those_that_are_refused_count_in_the_rate() {
+    let directory = place("[[limit]]\nwho = ['anybody']\neach = 'address'\nrate = 1\n");
+    let server = directory.start();
+    let malformed = "Authorization: Basic %%%\r\n";
+    for (fields, target, otherwise) in [
+        ("", "/v2/", 401),
+        (malformed, "/v2/", 401),
+        ("", "/token", 200),
+        (&basic("alice"), "/token", 200),
+        (malformed, "/token", 401),
+    ] {
+        let mut told = Vec::new();
+        eventually(|| {
+            told.push(get(&server, fields, target));
+            told.contains(&429) && told.contains(&otherwise)
+        });
+        assert!(told.iter().all(|status| [429, otherwise].contains(status)), "{target}: {told:?}");
+    }
 }

@@ -13,6 +13,17 @@ const BCRYPT_COST: u32 = 11;
 #[derive(Debug, Default)]
 pub(super) struct Users {
     hashes: HashMap<String, Hash>,
+    /// One hash of each kind.
+    kinds: HashMap<Kind, Hash>,
+}
+
+/// What tells how long a hash takes.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+enum Kind {
+    /// By its cost.
+    Bcrypt(u32),
+    /// By its memory, passes and lanes.
+    Argon2(u32, u32, u32),
 }
 
 /// How a password is kept.
@@ -44,7 +55,8 @@ impl Users {
                 return Err(wrong(&format!("the user `{name}` is there twice")));
             }
         }
-        Ok(Self { hashes })
+        let kinds = hashes.values().filter_map(|hash| Some((hash.kind()?, hash.clone()))).collect();
+        Ok(Self { hashes, kinds })
     }
 
     /// How the password of a user is kept.
@@ -52,9 +64,25 @@ impl Users {
         self.hashes.get(name)
     }
 
-    /// Some password, to be compared with when there is no such user: it takes as long.
-    pub(super) fn any(&self) -> Option<&Hash> {
-        self.hashes.values().next()
+    /// Whether this is the password of that user. To find that it is not takes equally long for each name.
+    pub(super) fn check(&self, name: &str, password: &str, memory: &mut Memory) -> bool {
+        let own = self.get(name);
+        for hash in self.hashed(name) {
+            let matches = hash.matches(password, memory);
+            if matches && own.is_some_and(|own| own == hash) {
+                return true;
+            }
+        }
+        false
+    }
+
+    /// What a wrong password is held against: one hash of each kind in the file, that of the user first. It is as much
+    /// work whether there is such a user or not, and however its password is kept.
+    fn hashed(&self, name: &str) -> impl Iterator<Item = &Hash> {
+        let own = self.get(name);
+        let done = own.and_then(Hash::kind);
+        let others = self.kinds.iter().filter(move |(kind, _)| Some(*kind) != done.as_ref()).map(|(_, hash)| hash);
+        own.into_iter().chain(others)
     }
 }
 
@@ -88,6 +116,14 @@ impl Hash {
         }
         let hash = Argon2::default().hash_password(password.as_bytes()).map_err(|error| error.to_string())?;
         Ok(Self(hash.to_string()))
+    }
+
+    fn kind(&self) -> Option<Kind> {
+        if self.0.starts_with("$2") {
+            return Some(Kind::Bcrypt(self.0.parse::<bcrypt::HashParts>().ok()?.get_cost()));
+        }
+        let params = Params::try_from(&PasswordHash::new(&self.0).ok()?).ok()?;
+        Some(Kind::Argon2(params.m_cost(), params.t_cost(), params.p_cost()))
     }
 
     /// Whether this is the password. It takes long, as it should.
@@ -159,6 +195,26 @@ mod tests {
             assert!(hash.matches("secret", &mut memory) && !hash.matches("Secret", &mut memory), "{kibibytes}");
             assert!(hash.matches("secret", &mut Memory::default()), "{kibibytes}");
         }
+    }
+
+    #[test]
+    fn a_wrong_password_costs_the_same_whoever_it_is_said_to_be_of() {
+        let argon2 = |kibibytes| {
+            Argon2::from(Params::new(kibibytes, 2, 1, None).unwrap()).hash_password(b"secret").unwrap().to_string()
+        };
+        let hashes = [argon2(64), argon2(64), argon2(32), bcrypt::hash("secret", 4).unwrap()];
+        let lines = hashes.iter().enumerate().map(|(user, hash)| format!("user{user}:{hash}\n"));
+        let users = Users::parse(lines.collect::<String>().as_bytes()).unwrap();
+        for name in ["user0", "user1", "user2", "user3", "nobody"] {
+            let kinds: Vec<Kind> = users.hashed(name).map(|hash| hash.kind().unwrap()).collect();
+            assert_eq!(kinds.len(), 3, "{name}: {kinds:?}");
+            for kind in [Kind::Argon2(64, 2, 1), Kind::Argon2(32, 2, 1), Kind::Bcrypt(4)] {
+                assert!(kinds.contains(&kind), "{name}: {kinds:?}");
+            }
+            assert_eq!(users.check(name, "secret", &mut Memory::default()), name != "nobody");
+            assert!(!users.check(name, "Secret", &mut Memory::default()), "{name}");
+        }
+        assert_eq!(users.hashed("user3").next(), users.get("user3"), "a right password is not held up");
     }
 
     #[test]

@@ -25,6 +25,11 @@ const MOST_REMEMBERED: usize = 10_000;
 /// Passwords of users.
 pub(crate) struct Passwords {
     users: Arc<Watched<Users>>,
+    checks: Arc<Checks>,
+}
+
+/// What checks passwords, whatever file they are in: what it remembers outlives a reload.
+struct Checks {
     right: Arc<Right>,
     key: hmac::Key,
     hashers: Hashers,
@@ -40,16 +45,22 @@ struct Right(Mutex<HashMap<Mark, Instant>>);
 type Mark = [u8; 32];
 
 impl Passwords {
-    pub(super) fn open(path: &Path) -> Result<Self, String> {
-        let name = path.display().to_string();
-        let parse = move |files: &[Vec<u8>]| Users::parse(&files[0]).map_err(|reason| format!("{name}, {reason}"));
-        Ok(Self {
-            users: Watched::open(vec![path.into()], parse)?,
-            right: Arc::default(),
-            key: hmac::Key::generate(hmac::HMAC_SHA256, &SystemRandom::new()).map_err(|_| "no random numbers")?,
-            hashers: Hashers::new(),
-            tries: Tries::new(),
-        })
+    /// Those in that file. What `before` knows of passwords and of who tried wrong ones, this knows too.
+    pub(super) fn open(path: &Path, before: Option<&Self>) -> Result<Self, String> {
+        let users = match before.map(|before| &before.users).filter(|users| users.is_of(&[path])) {
+            Some(users) => {
+                users.read_again()?;
+                users.clone()
+            }
+            None => {
+                let name = path.display().to_string();
+                let parse =
+                    move |files: &[Vec<u8>]| Users::parse(&files[0]).map_err(|reason| format!("{name}, {reason}"));
+                Watched::open(vec![path.into()], parse)?
+            }
+        };
+        let checks = before.map_or_else(Checks::new, |before| Ok(before.checks.clone()))?;
+        Ok(Self { users, checks })
     }
 
     pub(super) fn watch(&self) {
@@ -69,30 +80,28 @@ impl Passwords {
     /// look the same, also on a clock.
     pub(super) async fn check(&self, name: &str, password: &str, from: IpAddr) -> Result<(), Problem> {
         let users = self.users.get();
-        let known = users.get(name);
-        let Some(hash) = known.or(users.any()).cloned() else { return Err(Problem::Wrong) };
-        let mark = self.mark(name, password, hash.as_str());
-        let is_known = known.is_some();
-        if is_known && self.right.has(&mark) {
+        let mark = users.get(name).map(|hash| self.mark(name, password, hash.as_str()));
+        if mark.is_some_and(|mark| self.checks.right.has(&mark)) {
             return Ok(());
         }
-        if !self.tries.count(from) {
+        if !self.checks.tries.count(from) {
             tracing::warn!("{from} tries passwords too often");
             return Err(Problem::TooMany);
         }
-        let (right, password) = (self.right.clone(), password.to_owned());
+        let right = self.checks.right.clone();
+        let (name_to_check, password) = (name.to_owned(), password.to_owned());
         let work = move |memory: &mut Memory| {
             // A client that sends many requests at once has its password hashed once.
-            if is_known && right.has(&mark) {
+            if mark.is_some_and(|mark| right.has(&mark)) {
                 return true;
             }
-            let matches = hash.matches(&password, memory) && is_known;
-            if matches {
+            let matches = users.check(&name_to_check, &password, memory);
+            if let Some(mark) = mark.filter(|_| matches) {
                 right.remember(mark);
             }
             matches
         };
-        match self.hashers.run(work).await {
+        match self.checks.hashers.run(work).await {
             Ok(true) => Ok(()),
             Ok(false) => {
                 tracing::info!(target: "orlop::auth", "wrong password for {name:?} from {from}");
@@ -106,7 +115,7 @@ impl Passwords {
     }
 
     fn mark(&self, name: &str, password: &str, hash: &str) -> Mark {
-        let mut context = hmac::Context::with_key(&self.key);
+        let mut context = hmac::Context::with_key(&self.checks.key);
         for part in [name, password, hash] {
             context.update(&(part.len() as u64).to_be_bytes());
             context.update(part.as_bytes());
@@ -114,6 +123,13 @@ impl Passwords {
         let mut mark = [0; 32];
         mark.copy_from_slice(context.sign().as_ref());
         mark
+    }
+}
+
+impl Checks {
+    fn new() -> Result<Arc<Self>, String> {
+        let key = hmac::Key::generate(hmac::HMAC_SHA256, &SystemRandom::new()).map_err(|_| "no random numbers")?;
+        Ok(Arc::new(Self { right: Arc::default(), key, hashers: Hashers::new(), tries: Tries::new() }))
     }
 }
 
@@ -149,7 +165,7 @@ mod tests {
         let line = |password: &str| format!("alice:{}\n", Hash::make(password, true).unwrap().as_str());
         std::fs::write(&path, line("old")).unwrap();
         let here: IpAddr = [127, 0, 0, 1].into();
-        let passwords = Passwords::open(&path).unwrap();
+        let passwords = Passwords::open(&path, None).unwrap();
         passwords.watch();
         assert_eq!(passwords.check("alice", "old", here).await, Ok(()));
         let began = Instant::now();
@@ -173,7 +189,7 @@ mod tests {
         // The cheapest there is, so that the test does not take long.
         let hash = bcrypt::hash("secret", 4).unwrap();
         std::fs::write(&path, format!("alice:{hash}\n")).unwrap();
-        let passwords = Passwords::open(&path).unwrap();
+        let passwords = Passwords::open(&path, None).unwrap();
         let here: IpAddr = [127, 0, 0, 1].into();
         assert_eq!(passwords.check("alice", "secret", here).await, Ok(()));
         for _ in 0..TRIES - 1 {

@@ -7,7 +7,7 @@ use orlop_core::caller::Right;
 
 use super::jwt::{Claims, Jwt, Validity};
 use super::keys::{self, Key};
-use super::{Identity, Problem, scope, seconds};
+use super::{CERTIFICATE, Identity, Problem, scope, seconds};
 use crate::settings::Auth;
 use crate::settings::watched::Watched;
 
@@ -26,8 +26,8 @@ pub(super) struct Tokens {
 }
 
 impl Tokens {
-    /// As the settings have it: all of it, or none.
-    pub(super) fn of(settings: &Auth) -> Result<Option<Self>, String> {
+    /// As the settings have it: all of it, or none. The keys of `before` are read again, if they are in the same file.
+    pub(super) fn of(settings: &Auth, before: Option<&Self>) -> Result<Option<Self>, String> {
         let Auth { token_realm, token_service, token_issuer, token_keys, .. } = settings;
         match (token_realm, token_service, token_issuer, token_keys) {
             (None, None, None, None) => Ok(None),
@@ -35,7 +35,13 @@ impl Tokens {
                 realm: realm.clone(),
                 service: service.clone(),
                 issuer: issuer.clone(),
-                keys: open(path.clone())?,
+                keys: match before.map(|before| &before.keys).filter(|keys| keys.is_of(&[path])) {
+                    Some(keys) => {
+                        keys.read_again()?;
+                        keys.clone()
+                    }
+                    None => open(path.clone())?,
+                },
             })),
             _ => Err("tokens need all of token-realm, token-service, token-issuer and token-keys".into()),
         }
@@ -72,6 +78,9 @@ impl Tokens {
         };
         if !claims.are_of(&self.issuer, &self.service) {
             return refused("it is of another issuer, or meant for another service", Problem::Wrong);
+        }
+        if claims.subject().starts_with(CERTIFICATE) {
+            return refused("its subject is written like the name of a certificate", Problem::Wrong);
         }
         match claims.validity(seconds(), LEEWAY) {
             Validity::Now => Ok(identity(&claims)),
