@@ -18,8 +18,8 @@ pub struct Auth {
 
     /// Where clients reach this registry for tokens of its own: https://NAME/token
     ///
-    /// With it, they trade a password for a token that is good for five minutes, and Docker's engine can pull where
-    /// anonymous may. Without it, it asks for a login everywhere.
+    /// With it, they trade a password for a token that is good for five minutes and for what it was asked for, and
+    /// Docker's engine can pull where anonymous may. Without it, it asks for a login everywhere.
     #[arg(
         id = "auth_token_url",
         long = "auth-token-url",
@@ -60,7 +60,8 @@ pub struct Auth {
 
     /// The public keys that tokens are signed with: PEM, or a set in JSON (JWKS); read again when it changes
     ///
-    /// RS256, ES256 and EdDSA are taken, each with a key of its kind. A key that a token brings is never used.
+    /// RS256, ES256 and EdDSA are taken, each with a key of its kind; other keys of a set are passed over. A key that a
+    /// token brings is never used.
     #[arg(id = "token_keys", long = "token-keys", env = "ORLOP_TOKEN_KEYS", value_name = "FILE")]
     pub token_keys: Option<PathBuf>,
 
