@@ -24,3 +24,27 @@ pub(crate) fn unauthorized(challenges: Vec<String>, problem: Option<Problem>) ->
 pub(crate) fn denied() -> Response {
     refusal(403, Code::Denied, Code::Denied.meaning())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whoever_is_to_wait_is_told_how_long_and_not_asked_for_another_password() {
+        for (problem, expected) in [
+            (Problem::TooMany, Some("60")),
+            (Problem::Busy, Some("5")),
+            (Problem::Wrong, None),
+            (Problem::Malformed, None),
+            (Problem::Expired, None),
+            (Problem::Scope, None),
+        ] {
+            let response = unauthorized(vec!["Basic".into()], Some(problem));
+            let field =
+                |name| response.headers.iter().find(|(field, _)| *field == name).map(|(_, value)| value.as_str());
+            assert_eq!(field("Retry-After"), expected, "{problem:?}");
+            let asked = expected.is_none().then_some("Basic");
+            assert_eq!((response.status, field("WWW-Authenticate")), (if asked.is_some() { 401 } else { 429 }, asked));
+        }
+    }
+}

@@ -34,6 +34,7 @@ struct Shared {
     more: Condvar,
     threads: usize,
     longest: usize,
+    idle: Duration,
 }
 
 #[derive(Default)]
@@ -52,11 +53,11 @@ impl Hashers {
     /// On half of the processors, so that wrong passwords leave the other half to those who push and pull.
     pub(super) fn new() -> Self {
         let processors = std::thread::available_parallelism().map_or(1, usize::from);
-        Self::with(processors.div_ceil(2).min(MOST_THREADS), LONGEST_QUEUE)
+        Self::with(processors.div_ceil(2).min(MOST_THREADS), LONGEST_QUEUE, IDLE)
     }
 
-    fn with(threads: usize, longest: usize) -> Self {
-        Self(Arc::new(Shared { queue: Mutex::default(), more: Condvar::new(), threads, longest }))
+    fn with(threads: usize, longest: usize, idle: Duration) -> Self {
+        Self(Arc::new(Shared { queue: Mutex::default(), more: Condvar::new(), threads, longest, idle }))
     }
 
     /// What `work` says, once it is its turn. If this is dropped before, the work is not done.
@@ -125,7 +126,7 @@ impl Shared {
                 return Some(job);
             }
             queue.idle += 1;
-            let (woken, waited) = self.more.wait_timeout(queue, IDLE).unwrap_or_else(PoisonError::into_inner);
+            let (woken, waited) = self.more.wait_timeout(queue, self.idle).unwrap_or_else(PoisonError::into_inner);
             queue = woken;
             queue.idle -= 1;
             if waited.timed_out() && queue.jobs.is_empty() {
@@ -161,7 +162,7 @@ mod tests {
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
     async fn a_client_that_leaves_takes_its_work_with_it() {
-        let hashers = Arc::new(Hashers::with(1, 4));
+        let hashers = Arc::new(Hashers::with(1, 4, IDLE));
         let end = occupied(&hashers);
         let done = Arc::new(AtomicUsize::new(0));
         let count = |done: &Arc<AtomicUsize>| {
@@ -185,7 +186,7 @@ mod tests {
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
     async fn one_more_than_the_queue_holds_is_told_so_at_once() {
-        let hashers = Arc::new(Hashers::with(1, 4));
+        let hashers = Arc::new(Hashers::with(1, 4, IDLE));
         let end = occupied(&hashers);
         let waiting: Vec<_> = (0..4)
             .map(|_| {
@@ -205,8 +206,22 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_thread_that_has_nothing_to_do_gives_its_memory_back_and_comes_again() {
+        let hashers = Hashers::with(2, 4, Duration::from_millis(20));
+        for _ in 0..3 {
+            assert_eq!(hashers.run(|_| true).await, Ok(true));
+            assert!(hashers.0.queue().threads <= 1, "one is enough for one");
+            let deadline = std::time::Instant::now() + Duration::from_secs(60);
+            while hashers.0.queue().threads > 0 {
+                assert!(std::time::Instant::now() < deadline, "it does not end");
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        }
+    }
+
+    #[tokio::test]
     async fn work_that_panics_is_no_right_password_and_ends_nothing_else() {
-        let hashers = Hashers::with(1, 4);
+        let hashers = Hashers::with(1, 4, IDLE);
         assert_eq!(hashers.run(|_| panic!("as a test asks")).await, Ok(false));
         assert_eq!(hashers.run(|_| true).await, Ok(true));
     }

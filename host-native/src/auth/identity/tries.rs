@@ -1,4 +1,4 @@
-//! How many wrong passwords each network may try.
+//! How many passwords each network may try.
 
 use std::net::IpAddr;
 use std::num::NonZeroU32;
