@@ -124,9 +124,11 @@ fn a_reload_forgets_nothing_that_it_does_not_concern() {
         .into_iter()
         .enumerate()
     {
-        directory.configure(&format!("auth-token-url = 'https://registry.example/token'\n{rules}"));
+        let realm = format!("again{reload}");
+        let settings = format!("auth-token-url = 'https://registry.example/token'\nauth-realm = '{realm}'\n{rules}");
+        directory.configure(&settings);
         server.signal(Signal::HUP);
-        eventually(|| server.log().matches("the settings were read again").count() == reload + 1);
+        eventually(|| server.get("/v2/").header("www-authenticate").unwrap().contains(&realm));
         assert_eq!(get(&server, &alice, "/v2/"), 200, "the token is good");
         // One try comes back in a second.
         assert!((0..10).any(|_| tries_are_used_up()), "they are counted as before");
