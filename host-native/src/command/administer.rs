@@ -20,7 +20,7 @@ type Done = Result<(), Box<dyn Error>>;
 ///
 /// With what is wrong.
 pub fn check(settings: &Settings, effective: &[Effective], file: Option<&Path>, warnings: &[String]) -> Done {
-    let checked = check::check(settings).map_err(|reason| with_places(&reason, effective))?;
+    let checked = check::check(settings, None).map_err(|reason| with_places(&reason, effective))?;
     for warning in warnings.iter().chain(&checked.warnings).chain(&tls::ends_soon(&settings.tls)) {
         println!("warning: {warning}");
     }

@@ -19,16 +19,16 @@ pub struct Checked {
     pub warnings: Vec<String>,
 }
 
-/// Checks settings, and reads the files that they name.
+/// Checks settings, and reads the files that they name. What a running server keeps over a reload is taken from `before`.
 ///
 /// # Errors
 ///
 /// With the first thing that is wrong.
-pub fn check(settings: &Settings) -> Result<Checked, String> {
+pub fn check(settings: &Settings, before: Option<&Live>) -> Result<Checked, String> {
     data_directory(&settings.storage.data.directory)?;
     let addresses = addresses(settings)?;
     distinct(&addresses)?;
-    let (live, mut warnings) = Live::new(settings)?;
+    let (live, mut warnings) = before.map_or_else(|| Live::new(settings), |before| before.again(settings))?;
     named_clients(settings, live.takes_secrets())?;
     let tls = Tls::open(&settings.tls)?;
     for address in addresses.iter().filter(|address| address.serves_clients()) {

@@ -49,7 +49,8 @@ impl Reloading {
     fn replace(&self) -> Result<Vec<String>, String> {
         let loaded = self.line.load().map_err(|error| error.to_string())?;
         let Command::Serve(settings) = loaded.cli.command else { return Ok(Vec::new()) };
-        let checked = check(&settings).map_err(|reason| with_places(&reason, &loaded.effective))?;
+        let checked =
+            check(&settings, Some(&self.current.get())).map_err(|reason| with_places(&reason, &loaded.effective))?;
         let Checked { live, mut warnings, .. } = checked;
         if live.lets_anybody_write() && !self.current.get().lets_anybody_write() && !settings.auth.open {
             return Err(

@@ -34,7 +34,7 @@ pub async fn serve(settings: &Settings, line: CommandLine, effective: Vec<Effect
     let log = log::start(settings.storage.log.clone(), settings.watch.log_format);
     process::raise_file_limit();
     let stop = process::stop_signal()?;
-    let checked = check(settings).map_err(|reason| with_places(&reason, &effective))?;
+    let checked = check(settings, None).map_err(|reason| with_places(&reason, &effective))?;
     let Checked { live, tls, warnings: more } = checked;
     warnings.iter().chain(&more).for_each(|warning| tracing::warn!("{warning}"));
     let doors = doors(settings, tls).await?;

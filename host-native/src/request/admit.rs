@@ -4,9 +4,11 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use axum::http::HeaderMap;
+use axum::http::request::Parts;
 use orlop_core::error::Code;
 use orlop_core::{Access, Action, Asked, Caller, http};
 
+use crate::auth::identity::Identity;
 use crate::auth::refusal::{denied, refusal, unauthorized};
 use crate::auth::verdict::{Verdict, verdict};
 use crate::observe::Observer;
@@ -28,6 +30,28 @@ pub(crate) struct Refused {
     pub(crate) caller: String,
 }
 
+/// The answer to a request for a token of ours, if it is one, and who sent it. It counts as any other does.
+pub(crate) async fn give_token(
+    live: &Live,
+    head: &Parts,
+    client: IpAddr,
+    observer: &Observer,
+) -> Option<(http::Response, String)> {
+    let identities = &live.identities;
+    if !identities.is_for_a_token(head) {
+        return None;
+    }
+    let (identity, response) = match identities.log_in(&head.headers, client).await {
+        Ok(identity) => (identity.clone(), identities.token(head, &identity)?),
+        Err(problem) => {
+            observer.metrics.logins_refused.inc();
+            (Identity::anonymous(), unauthorized(vec![identities.basic()], Some(problem)))
+        }
+    };
+    let entered = live.shares.enter(&live.rules, &identity, client);
+    Some((entered.map_or_else(busy, |_| response), identity.name()))
+}
+
 /// Identify, ask what access is needed, decide, limit.
 pub(crate) async fn admit(
     live: &Live,
@@ -39,13 +63,18 @@ pub(crate) async fn admit(
 ) -> Result<Admitted, Refused> {
     let access = asked.access();
     let unknown = |problem| unauthorized(live.identities.challenges(&access, problem), problem);
-    let identity = live.identities.identify(headers, client).await.map_err(|problem| {
+    let identified = live.identities.identify(headers, client).await;
+    let identity = identified.clone().unwrap_or_default().with_certificate(peer.certificate.clone());
+    // What is refused counts as well.
+    let entered = live.shares.enter(&live.rules, &identity, client);
+    if let Err(problem) = identified {
         observer.metrics.logins_refused.inc();
-        Refused { response: unknown(Some(problem)), caller: String::new() }
-    })?;
-    let identity = identity.with_certificate(peer.certificate.clone());
-    let (rights, name) = (live.rules.rights(&identity), identity.name().to_owned());
+        let response = entered.map_or_else(busy, |_| unknown(Some(problem)));
+        return Err(Refused { response, caller: String::new() });
+    }
+    let (rights, name) = (live.rules.rights(&identity), identity.name());
     let refused = |response| Refused { response, caller: name.clone() };
+    let entered = entered.map_err(|wait| refused(busy(wait)))?;
     match verdict(&access, &identity, &rights, live.identities.can_ask()) {
         Verdict::Unknown(problem) => return Err(refused(unknown(problem))),
         Verdict::Denied(right) => return Err(refused(denied(&identity, right, access.first()))),
@@ -55,7 +84,6 @@ pub(crate) async fn admit(
         }
         Verdict::Made => {}
     }
-    let entered = live.shares.enter(&live.rules, &identity, client).map_err(|wait| refused(busy(wait)))?;
     Ok(Admitted { caller: Caller { name, rights, blob_limit: entered.upload }, slots: entered.slots })
 }
 

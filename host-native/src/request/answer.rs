@@ -21,7 +21,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::observe::Observer;
 use crate::request::access::{AccessLine, Taken};
-use crate::request::admit::{Admitted, Refused, admit};
+use crate::request::admit::{Admitted, Refused, admit, give_token};
 use crate::request::crowd::Slot;
 use crate::request::live::{Current, Live};
 use crate::request::peer::Peer;
@@ -133,8 +133,8 @@ struct Origin {
 async fn call(service: Arc<Service>, live: Arc<Live>, from: Origin, asked: Arc<Asked>, request: Request) -> Answered {
     let (head, body) = request.into_parts();
     let mut body = RequestBody::new(body, service.body_idle).counted(&service.observer.metrics.received);
-    if let Some(answer) = live.identities.session(&head, from.client).await {
-        return Answered { response: with_body(answer, None), body, caller: String::new(), slots: Vec::new() };
+    if let Some((answer, caller)) = give_token(&live, &head, from.client, &service.observer).await {
+        return Answered { response: with_body(answer, None), body, caller, slots: Vec::new() };
     }
     match admit(&live, &head.headers, &from.peer, from.client, &asked, &service.observer).await {
         Ok(Admitted { caller, slots }) => {

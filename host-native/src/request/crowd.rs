@@ -1,8 +1,9 @@
 //! How many there are of each: requests of a client, connections of an address.
 
 use std::collections::HashMap;
-use std::net::{IpAddr, Ipv6Addr};
 use std::sync::{Arc, Mutex, PoisonError};
+
+pub(crate) use crate::auth::network::network_of;
 
 /// Those who are there, by name.
 #[derive(Clone, Default)]
@@ -36,16 +37,5 @@ impl Drop for Slot {
                 there.remove(&self.name);
             }
         }
-    }
-}
-
-/// What counts as one address: whoever has IPv6 has a whole network of it.
-pub(crate) fn network_of(address: IpAddr) -> IpAddr {
-    match address {
-        IpAddr::V6(six) => match six.to_ipv4_mapped() {
-            Some(four) => four.into(),
-            None => Ipv6Addr::from(u128::from(six) & !u128::from(u64::MAX)).into(),
-        },
-        four => four,
     }
 }

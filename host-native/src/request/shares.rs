@@ -1,6 +1,7 @@
 //! What each client may take: requests at once, requests a second, and how large a blob it may push.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use governor::clock::{Clock, DefaultClock};
@@ -15,7 +16,7 @@ use crate::settings::{Each, LimitSetting};
 const REMEMBERED: usize = 10_000;
 
 /// The limits in force, and what is taken of them.
-pub(crate) struct Shares(Vec<Share>);
+pub(crate) struct Shares(Vec<Arc<Share>>);
 
 struct Share {
     limit: LimitSetting,
@@ -37,7 +38,19 @@ impl Shares {
             running: Crowd::default(),
             rate: limit.rate.map(|rate| RateLimiter::keyed(governor::Quota::per_second(rate))),
         };
-        Self(limits.iter().map(share).collect())
+        Self(limits.iter().map(share).map(Arc::new).collect())
+    }
+
+    /// Other limits. What is taken of those that stay is not forgotten.
+    pub(crate) fn again(&self, limits: &[LimitSetting]) -> Self {
+        let Self(mut shares) = Self::new(limits);
+        let mut before = self.0.clone();
+        for share in &mut shares {
+            if let Some(place) = before.iter().position(|before| before.limit == share.limit) {
+                *share = before.swap_remove(place);
+            }
+        }
+        Self(shares)
     }
 
     /// Lets a request in, or says how long its sender is to wait.
@@ -90,11 +103,30 @@ mod tests {
         let _second = enter("alice", "10.0.0.2").unwrap();
         assert!(enter("alice", "10.0.0.3").is_err(), "a user is one wherever it is");
         assert_eq!(enter("ci", "10.0.0.1").unwrap().upload, 1 << 10);
+        // Whoever has a certificate of a user's name is another.
+        let certificate = Identity::anonymous().with_certificate(vec!["alice".to_owned()]);
+        assert!(shares.enter(&rules, &certificate, "10.0.0.3".parse().unwrap()).is_ok());
         drop(first);
         assert_eq!(enter("alice", "10.0.0.3").unwrap().upload, 1 << 20);
         let _held = [enter("", "2001:db8::1").unwrap(), enter("", "2001:db8::2").unwrap()];
         assert!(enter("", "2001:db8::3").is_err(), "a network of IPv6 is one client");
         assert!(enter("", "2001:db8:0:1::3").is_ok());
+    }
+
+    #[test]
+    fn other_limits_forget_nothing_of_those_that_stay() {
+        let (kept, other) = ("{ who = ['anybody'], requests = 1 }", "{ who = ['anybody'], requests = 2 }");
+        let shares = shares(&[kept]);
+        let enter = |shares: &Shares| {
+            shares.enter(&Rules::default(), &Identity::user("alice"), "10.0.0.1".parse().unwrap()).ok()
+        };
+        let again = |limits: &[&str]| {
+            shares.again(&limits.iter().map(|limit| limit.parse().unwrap()).collect::<Vec<LimitSetting>>())
+        };
+        let _held = enter(&shares).unwrap();
+        assert!(enter(&again(&[kept])).is_none());
+        assert!(enter(&again(&[other, kept])).is_none());
+        assert!(enter(&again(&[other])).is_some());
     }
 
     #[test]

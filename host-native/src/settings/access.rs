@@ -18,7 +18,8 @@ pub struct Auth {
 
     /// The URL at which clients get tokens from this registry: https://NAME/token
     ///
-    /// With it, clients exchange the password for a token that is valid for five minutes, and Docker's engine can pull
+    /// With it, clients exchange the password for a token that is valid for five minutes and
+    /// allows what it was asked for, and Docker's engine can pull
     /// without a login where anonymous may pull. Without it, Docker's engine needs a login for everything.
     #[arg(
         id = "auth_token_url",
@@ -60,7 +61,7 @@ pub struct Auth {
 
     /// The public keys that verify tokens: PEM or a JSON Web Key Set (JWKS); read again when the file changes
     ///
-    /// RS256, ES256 and EdDSA are accepted, each with a key of its kind. A key inside a token is never used.
+    /// RS256, ES256 and EdDSA are accepted, each with a key of its kind; other keys of a set are passed over. A key inside a token is never used.
     #[arg(id = "token_keys", long = "token-keys", env = "ORLOP_TOKEN_KEYS", value_name = "FILE")]
     pub token_keys: Option<PathBuf>,
 

@@ -56,7 +56,7 @@ fn network(text: &str) -> Result<IpNet, String> {
 }
 
 /// A limit as it is written.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct LimitSetting {
     pub(crate) who: Vec<Who>,

@@ -16,13 +16,13 @@ use tempfile::TempDir;
 use crate::started::{Answer, Started, answer, eventually};
 
 /// An authority, and the files of a server that it vouches for.
-struct Place {
+pub(crate) struct Place {
     directory: TempDir,
     authority: CertifiedIssuer<'static, KeyPair>,
 }
 
 impl Place {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let mut params = CertificateParams::new([]).unwrap();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         params.distinguished_name.push(DnType::CommonName, "authority");
@@ -33,12 +33,12 @@ impl Place {
         place
     }
 
-    fn path(&self, name: &str) -> PathBuf {
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.directory.path().join(name)
     }
 
     /// Makes a certificate of these names; its serial number tells it apart.
-    fn certificate(&self, name: &str) -> (rcgen::Certificate, KeyPair) {
+    pub(crate) fn certificate(&self, name: &str) -> (rcgen::Certificate, KeyPair) {
         let mut params = CertificateParams::new(["localhost".to_owned()]).unwrap();
         params.distinguished_name.push(DnType::CommonName, name);
         params.subject_alt_names.push(SanType::DnsName(format!("{name}.example").try_into().unwrap()));
@@ -54,13 +54,17 @@ impl Place {
         certificate.der().to_vec()
     }
 
-    fn start(&self, more: &[&str]) -> Started {
+    pub(crate) fn start(&self, more: &[&str]) -> Started {
         let (certificate, key) = (self.path("server.pem"), self.path("server.key"));
         let flags = ["--tls-certificate", certificate.to_str().unwrap(), "--tls-key", key.to_str().unwrap()];
         Started::with(&[&flags, more].concat())
     }
 
-    fn client(&self, certificate: Option<(rcgen::Certificate, KeyPair)>, alpn: &[&[u8]]) -> Arc<ClientConfig> {
+    pub(crate) fn client(
+        &self,
+        certificate: Option<(rcgen::Certificate, KeyPair)>,
+        alpn: &[&[u8]],
+    ) -> Arc<ClientConfig> {
         let mut roots = RootCertStore::empty();
         roots.add(self.authority.der().clone()).unwrap();
         let provider = Arc::new(rustls::crypto::ring::default_provider());
@@ -81,9 +85,9 @@ impl Place {
     }
 }
 
-type Encrypted = StreamOwned<ClientConnection, TcpStream>;
+pub(crate) type Encrypted = StreamOwned<ClientConnection, TcpStream>;
 
-fn connect(server: &Started, client: &Arc<ClientConfig>) -> Encrypted {
+pub(crate) fn connect(server: &Started, client: &Arc<ClientConfig>) -> Encrypted {
     let name = ServerName::try_from("localhost").unwrap();
     let connection = ClientConnection::new(client.clone(), name).unwrap();
     StreamOwned::new(connection, server.connect())
