@@ -52,7 +52,7 @@ pub(crate) struct Native {
 
 enum Storage {
     Memory(Box<Memory>),
-    Disk { host: orlop::Host, runtime: Runtime, _directory: tempfile::TempDir },
+    Disk { host: Box<orlop::Host>, runtime: Runtime, _directory: tempfile::TempDir },
 }
 
 impl Native {
@@ -64,7 +64,7 @@ impl Native {
         let directory = tempfile::tempdir().expect("a temporary directory");
         let host = orlop::Host::open(directory.path(), &orlop::Options::default()).expect("an empty directory");
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
-        let disk = Storage::Disk { host, runtime: runtime.expect("a runtime"), _directory: directory };
+        let disk = Storage::Disk { host: Box::new(host), runtime: runtime.expect("a runtime"), _directory: directory };
         Box::new(Self { registry: Registry::new(config.clone()), performs: disk })
     }
 }
