@@ -55,7 +55,7 @@ pub async fn serve(settings: &Settings, line: CommandLine) -> Done {
         tokio::spawn(sweep_regularly(current.clone(), host.clone(), observer.clone(), settings.sweep_interval));
     }
     if let Some(listener) = admin {
-        tokio::spawn(admin::serve(listener, host.clone(), observer.clone()));
+        tokio::spawn(admin::serve(listener, host.clone(), observer.clone(), settings.limits().head_timeout));
         let current = current.clone();
         tokio::spawn(admin::count_regularly(move || current.registry(), host.clone(), observer.clone()));
     }
