@@ -5,10 +5,13 @@ use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream as Stream;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 use std::{fs, io};
 
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt};
 use tokio::net::{UnixListener, UnixStream};
+use tokio::sync::Mutex;
+use tokio::time::timeout;
 
 use crate::storage::Host;
 
@@ -17,6 +20,9 @@ const SOCKET: &str = "orlop.sock";
 
 /// The longest line.
 const LONGEST: u64 = 1 << 10;
+
+/// How long whoever asks may take to ask, and to read the answer.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Listens in a data directory, for whoever the server runs as, and for root.
 ///
@@ -35,38 +41,47 @@ pub fn listen(directory: &Path) -> io::Result<UnixListener> {
     Ok(listener)
 }
 
-/// Does as it is told, one after the other, for ever.
+/// Does as it is told, for ever.
 pub async fn serve(listener: UnixListener, host: Arc<Host>) {
+    // One thing is done at a time, however many ask.
+    let doing = Arc::new(Mutex::new(()));
     loop {
         match listener.accept().await {
             Ok((stream, _)) => {
-                if let Err(error) = answer(stream, &host).await {
-                    tracing::warn!("whoever asked by the socket got no answer: {error}");
-                }
+                let (host, doing) = (host.clone(), doing.clone());
+                // Whoever asks nothing, or does not read what it is told, keeps no other waiting.
+                tokio::spawn(async move {
+                    if let Err(error) = answer(stream, &host, &doing).await {
+                        tracing::warn!("a request by the control socket got no answer: {error}");
+                    }
+                });
             }
             Err(error) => {
-                tracing::warn!("nobody can ask by the socket: {error}");
-                tokio::time::sleep(std::time::Duration::from_secs(1)).await;
+                tracing::warn!("no connection to the control socket can be accepted: {error}");
+                tokio::time::sleep(Duration::from_secs(1)).await;
             }
         }
     }
 }
 
-async fn answer(mut stream: UnixStream, host: &Host) -> io::Result<()> {
+async fn answer(mut stream: UnixStream, host: &Host, doing: &Mutex<()>) -> io::Result<()> {
     let (reading, mut writing) = stream.split();
     let mut line = String::new();
-    tokio::io::BufReader::new(reading.take(LONGEST)).read_line(&mut line).await?;
+    timeout(PATIENCE, tokio::io::BufReader::new(reading.take(LONGEST)).read_line(&mut line)).await??;
     let told = match line.trim() {
-        "backup" => match host.back_up().await {
-            Ok(backup) => {
-                tracing::info!("backed up: {} records, {} files", backup.records, backup.files);
-                format!("ok {} records and {} files in {}", backup.records, backup.files, backup.path.display())
+        "backup" => {
+            let _one = doing.lock().await;
+            match host.back_up().await {
+                Ok(backup) => {
+                    tracing::info!("backed up: {} records, {} files", backup.records, backup.files);
+                    format!("ok {} records and {} files in {}", backup.records, backup.files, backup.path.display())
+                }
+                Err(fault) => format!("error {fault}"),
             }
-            Err(fault) => format!("error {fault}"),
-        },
+        }
         other => format!("error there is no `{other}`"),
     };
-    writing.write_all(format!("{told}\n").as_bytes()).await
+    timeout(PATIENCE, writing.write_all(format!("{told}\n").as_bytes())).await?
 }
 
 /// Asks the server that has a data directory, and returns what it says.
