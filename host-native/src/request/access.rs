@@ -1,6 +1,8 @@
 //! One line in the access log for each request, once its answer is sent or broken off, and one in the audit log for each
 //! that changes something.
 //!
+//! The lines belong to the call: a client that goes away before its answer does not keep them from being written.
+//!
 //! Both are events of the log, of the targets `orlop::access` and `orlop::audit`, with fields: in JSON each is a member
 //! of the object, in text `name=value`.
 //!
@@ -9,7 +11,7 @@
 //! | `id` | the id of the request, which the client got as `X-Request-Id` |
 //! | `client`, `user`, `agent` | where it came from, who sent it, with what |
 //! | `operation`, `repository`, `reference` | what it was about |
-//! | `method`, `target`, `status` | as in HTTP |
+//! | `method`, `uri`, `status` | as in HTTP; 499 when the client went away before its answer |
 //! | `sent`, `ms` | bytes of the answer's body, and milliseconds to its end |
 //! | `whole` | whether the answer was sent to its end |
 
@@ -33,6 +35,7 @@ use crate::observe::traces::{Told, Trace};
 use crate::request::crowd::Slot;
 use crate::request::live::Live;
 use crate::request::peer::Peer;
+use crate::request::presence::Busy;
 
 /// What is known of a request when it begins, and who sent it.
 pub(crate) struct AccessLine {
@@ -46,12 +49,23 @@ pub(crate) struct AccessLine {
     caller: String,
     trace: Option<Trace>,
     observer: Arc<Observer>,
+    status: u16,
+    sent: u64,
+    whole: bool,
 }
 
+/// The status of a request whose client went away before there was an answer, as nginx has it.
+const GONE: u16 = 499;
+
 /// What a request takes until its answer is sent.
+#[derive(Default)]
 pub(crate) struct Taken {
-    pub(crate) _permit: Option<OwnedSemaphorePermit>,
-    pub(crate) _slots: Vec<Slot>,
+    /// Of what may be worked on at once.
+    pub(crate) permit: Option<OwnedSemaphorePermit>,
+    /// Of its client's shares.
+    pub(crate) slots: Vec<Slot>,
+    /// Its connection is not idle.
+    pub(crate) _busy: Option<Busy>,
 }
 
 impl AccessLine {
@@ -68,6 +82,9 @@ impl AccessLine {
             caller: String::new(),
             trace: Trace::begin(observer.tracer.as_ref(), headers, live.proxies.trusts(address)),
             observer,
+            status: GONE,
+            sent: 0,
+            whole: false,
         }
     }
 
@@ -77,20 +94,21 @@ impl AccessLine {
     }
 
     /// The same response, which names the request, and writes the line when its body has ended.
-    pub(crate) fn write(self, mut response: Response, taken: Taken) -> Response {
-        let status = response.status().as_u16();
+    pub(crate) fn write(mut self, mut response: Response, taken: Taken) -> Response {
+        self.status = response.status().as_u16();
         if let Ok(id) = HeaderValue::from_str(&self.id) {
             response.headers_mut().insert("x-request-id", id);
         }
-        self.audit(&Operation::of(&self.asked), status);
-        let is_head = self.method == axum::http::Method::HEAD;
-        let logged = |body| LoggedBody { body, status, sent: 0, whole: false, line: self, _taken: taken };
+        self.audit(&Operation::of(&self.asked));
         // RFC 9110, 9.3.2: the answer to HEAD has no body, whatever its fields say of one.
-        response.map(|body| Body::new(logged(if is_head { Body::empty() } else { body })))
+        self.whole = self.method == axum::http::Method::HEAD;
+        let body = if self.whole { Body::empty() } else { std::mem::take(response.body_mut()) };
+        response.map(|_| Body::new(LoggedBody { body, line: self, _taken: taken }))
     }
 
     /// What was changed, and what was not because it is not allowed.
-    fn audit(&self, operation: &Operation<'_>, status: u16) {
+    fn audit(&self, operation: &Operation<'_>) {
+        let status = self.status;
         if !operation.changes() || !matches!(status, 200..300 | 401 | 403) {
             return;
         }
@@ -112,9 +130,6 @@ impl AccessLine {
 /// The body of a response that counts what is sent.
 struct LoggedBody {
     body: Body,
-    status: u16,
-    sent: u64,
-    whole: bool,
     line: AccessLine,
     _taken: Taken,
 }
@@ -127,9 +142,9 @@ impl http_body::Body for LoggedBody {
         let this = self.get_mut();
         let frame = ready!(Pin::new(&mut this.body).poll_frame(context));
         match &frame {
-            Some(Ok(frame)) => this.sent += frame.data_ref().map_or(0, |bytes| bytes.len() as u64),
+            Some(Ok(frame)) => this.line.sent += frame.data_ref().map_or(0, |bytes| bytes.len() as u64),
             Some(Err(_)) => {}
-            None => this.whole = true,
+            None => this.line.whole = true,
         }
         Poll::Ready(frame)
     }
@@ -145,15 +160,21 @@ impl http_body::Body for LoggedBody {
 
 impl Drop for LoggedBody {
     fn drop(&mut self) {
-        let trace = self.line.trace.take();
-        let line = &self.line;
+        self.line.whole |= self.body.is_end_stream();
+    }
+}
+
+impl Drop for AccessLine {
+    fn drop(&mut self) {
+        let trace = self.trace.take();
+        let line = &*self;
         let operation = Operation::of(&line.asked);
-        let (method, target) = (line.method.as_str(), line.asked.request.target.as_str());
+        let (method, uri) = (line.method.as_str(), line.asked.request.target.as_str());
         let agent = line.agent.as_ref().map_or("".into(), |agent| String::from_utf8_lossy(agent.as_bytes()));
         let seconds = line.began.elapsed().as_secs_f64();
-        let whole = self.whole || self.body.is_end_stream() || line.method == axum::http::Method::HEAD;
+        let (status, sent, whole) = (line.status, line.sent, line.whole);
         line.observer.metrics.running.dec();
-        line.observer.metrics.answered(operation.name, self.status, seconds, self.sent);
+        line.observer.metrics.answered(operation.name, status, seconds, sent);
         // What a client sent is written as a literal: it cannot forge lines.
         tracing::info!(
             target: "orlop::access",
@@ -162,9 +183,9 @@ impl Drop for LoggedBody {
             user = line.caller,
             operation = operation.name,
             method,
-            target,
-            status = self.status,
-            sent = self.sent,
+            uri,
+            status,
+            sent,
             ms = (seconds * 1e4).round() / 10.0,
             whole,
             agent = &*agent,
@@ -174,13 +195,13 @@ impl Drop for LoggedBody {
             trace.end(&Told {
                 operation: operation.name,
                 method,
-                target,
+                target: uri,
                 id: &line.id,
                 client: line.client,
                 agent: &agent,
                 repository: operation.repository.map_or("", |name| name.as_str()),
-                status: self.status,
-                sent: self.sent,
+                status,
+                sent,
                 whole,
             });
         }

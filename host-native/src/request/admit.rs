@@ -10,14 +10,16 @@ use orlop_core::{Access, Action, Asked, Caller, http};
 use crate::auth::refusal::{denied, refusal, unauthorized};
 use crate::auth::verdict::{Verdict, verdict};
 use crate::observe::Observer;
-use crate::request::crowd::Slot;
+use crate::request::crowd::{Client, Slot};
 use crate::request::live::Live;
 use crate::request::peer::Peer;
 
 /// A request that may be made.
 pub(crate) struct Admitted {
     pub(crate) caller: Caller,
-    /// What it takes of its sender's share, until it is over.
+    /// Whose share it takes from.
+    pub(crate) client: Client,
+    /// What it takes of the limits that speak of its sender, until it is over.
     pub(crate) slots: Vec<Slot>,
 }
 
@@ -55,8 +57,12 @@ pub(crate) async fn admit(
         }
         Verdict::Made => {}
     }
-    let entered = live.shares.enter(&live.rules, &identity, client).map_err(|wait| refused(busy(wait)))?;
-    Ok(Admitted { caller: Caller { name, rights, blob_limit: entered.upload }, slots: entered.slots })
+    let entered = live.shares.enter(&live.rules, &identity, client).await.map_err(|wait| {
+        let told = "you have too many requests at once, or send them too fast; retry later";
+        refused(busy(told, wait))
+    })?;
+    let client = Client::of(&name, client);
+    Ok(Admitted { caller: Caller { name, rights, blob_limit: entered.upload }, client, slots: entered.slots })
 }
 
 fn changes(access: &Access) -> bool {
@@ -67,9 +73,8 @@ fn changes(access: &Access) -> bool {
     }
 }
 
-/// SPEC A11.
-fn busy(wait: Duration) -> http::Response {
+/// The answer to a request that would have to wait for too long (SPEC A11).
+pub(crate) fn busy(told: &str, wait: Duration) -> http::Response {
     let seconds = wait.as_secs_f64().ceil().max(1.0);
-    let told = "you have too many requests at once, or send them too fast; come again";
     refusal(429, Code::TooManyRequests, told).with("Retry-After", seconds.to_string())
 }

@@ -6,6 +6,8 @@ mod admit;
 pub(crate) mod answer;
 pub(crate) mod crowd;
 pub mod live;
+mod memory;
 pub(crate) mod peer;
+pub(crate) mod presence;
 pub(crate) mod proxies;
 pub(crate) mod shares;

@@ -23,15 +23,22 @@ pub struct Bounds {
     #[arg(long, env = "ORLOP_BODY_IDLE_TIMEOUT", default_value = "60s", value_name = "TIME", value_parser = idle_time)]
     body_idle_timeout: Duration,
 
-    /// How many requests to work on at once; one more gets 429 and comes again
+    /// How many requests to work on at once; one more waits a second, and then gets 429
     #[arg(long, env = "ORLOP_MAX_REQUESTS", default_value_t = 512, value_name = "NUMBER")]
     max_requests: u32,
 
-    /// How many connections to have open at once; one more waits
+    /// How many requests one address may have at once, of clients that are not known; a quarter of all if not set
+    ///
+    /// One more waits some seconds, and then gets 429. Users are bounded by `limit`. Trusted proxies may have all.
+    #[arg(long, env = "ORLOP_MAX_CLIENT_REQUESTS", value_name = "NUMBER")]
+    max_client_requests: Option<u32>,
+
+    /// How many connections to have open at once; for one more, the one that is idle for longest is closed
     #[arg(long, env = "ORLOP_MAX_CONNECTIONS", default_value_t = 4096, value_name = "NUMBER")]
     max_connections: u32,
 
-    /// How many connections one address may have open at once; one more is closed. Trusted proxies may have all
+    /// How many connections one address may have open at once; for one more, an idle one is closed. Trusted
+    /// proxies may have all
     #[arg(long, env = "ORLOP_MAX_CLIENT_CONNECTIONS", default_value_t = 512, value_name = "NUMBER")]
     max_client_connections: u32,
 
@@ -53,6 +60,7 @@ impl Bounds {
             head_timeout: self.head_timeout,
             body_idle: self.body_idle_timeout,
             requests: self.max_requests.max(1) as usize,
+            client_requests: self.max_client_requests.unwrap_or(self.max_requests / 4).max(1) as usize,
             connections: self.max_connections.max(1) as usize,
             client_connections: self.max_client_connections.max(1) as usize,
             shutdown_grace: self.shutdown_grace,

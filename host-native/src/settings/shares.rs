@@ -18,8 +18,9 @@ use super::{Who, table};
 pub struct Shares {
     /// A limit, as a table of TOML; every limit that speaks of a client holds (repeatable)
     ///
-    /// { who = ["anonymous"], requests = 10, rate = 50, upload = "1GiB" }: requests at once, requests a second, and
+    /// { who = ["anonymous"], requests = 32, rate = 50, upload = "1GiB" }: requests at once, requests a second, and
     /// the largest blob, for each user; for each address with each = "address", as for everybody who is not known.
+    /// A request too many waits for up to five seconds before it gets 429.
     #[arg(long = "limit", env = "ORLOP_LIMIT", value_name = "TABLE", value_delimiter = '\n')]
     pub limit: Vec<LimitSetting>,
 

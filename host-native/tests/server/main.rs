@@ -3,10 +3,14 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod access;
+mod answers;
 mod attacks;
 mod backup;
 mod body;
+mod crowding;
 mod files;
+mod limits;
+mod logs;
 mod process;
 mod protocol;
 mod settings;
@@ -14,3 +18,4 @@ mod space;
 mod started;
 mod tls;
 mod watching;
+mod wire;

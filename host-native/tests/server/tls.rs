@@ -16,13 +16,13 @@ use tempfile::TempDir;
 use crate::started::{Answer, Started, answer, eventually};
 
 /// An authority, and the files of a server that it vouches for.
-struct Place {
+pub(crate) struct Place {
     directory: TempDir,
     authority: CertifiedIssuer<'static, KeyPair>,
 }
 
 impl Place {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let mut params = CertificateParams::new([]).unwrap();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         params.distinguished_name.push(DnType::CommonName, "authority");
@@ -54,13 +54,17 @@ impl Place {
         certificate.der().to_vec()
     }
 
-    fn start(&self, more: &[&str]) -> Started {
+    pub(crate) fn start(&self, more: &[&str]) -> Started {
         let (certificate, key) = (self.path("server.pem"), self.path("server.key"));
         let flags = ["--tls-certificate", certificate.to_str().unwrap(), "--tls-key", key.to_str().unwrap()];
         Started::with(&[&flags, more].concat())
     }
 
-    fn client(&self, certificate: Option<(rcgen::Certificate, KeyPair)>, alpn: &[&[u8]]) -> Arc<ClientConfig> {
+    pub(crate) fn client(
+        &self,
+        certificate: Option<(rcgen::Certificate, KeyPair)>,
+        alpn: &[&[u8]],
+    ) -> Arc<ClientConfig> {
         let mut roots = RootCertStore::empty();
         roots.add(self.authority.der().clone()).unwrap();
         let provider = Arc::new(rustls::crypto::ring::default_provider());
@@ -81,9 +85,9 @@ impl Place {
     }
 }
 
-type Encrypted = StreamOwned<ClientConnection, TcpStream>;
+pub(crate) type Encrypted = StreamOwned<ClientConnection, TcpStream>;
 
-fn connect(server: &Started, client: &Arc<ClientConfig>) -> Encrypted {
+pub(crate) fn connect(server: &Started, client: &Arc<ClientConfig>) -> Encrypted {
     let name = ServerName::try_from("localhost").unwrap();
     let connection = ClientConnection::new(client.clone(), name).unwrap();
     StreamOwned::new(connection, server.connect())
@@ -153,6 +157,15 @@ fn plain_text_is_not_spoken_where_there_is_a_certificate() {
     let server = place.start(&[]);
     let mut stream = server.connect();
     stream.write_all(b"GET /v2/ HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
+    let mut end = Vec::new();
+    let _ = stream.read_to_end(&mut end);
+    let told = String::from_utf8_lossy(&end);
+    assert!(told.starts_with("HTTP/1.1 400 "), "{told}");
+    assert!(told.contains("HTTP request to an HTTPS server"), "it says what is wrong: {told}");
+    // What is neither gets no answer that it could take for one.
+    let mut stream = server.connect();
+    stream.write_all(b"\x16\x03\x01 no handshake").unwrap();
+    stream.shutdown(std::net::Shutdown::Write).unwrap();
     let mut end = Vec::new();
     let _ = stream.read_to_end(&mut end);
     assert!(!end.starts_with(b"HTTP/"), "{end:?}");
@@ -234,7 +247,7 @@ fn a_certificate_says_who_its_holder_is() {
 }
 
 /// A frame of HTTP/2 (RFC 9113, 4.1).
-fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
+pub(crate) fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
     let length = u32::try_from(payload.len()).unwrap().to_be_bytes();
     [&length[1..], &[kind, flags], &stream.to_be_bytes(), payload].concat()
 }
