@@ -90,6 +90,9 @@ pub(crate) async fn answer(service: Arc<Service>, peer: Peer, request: Request) 
     let live = service.current.get();
     let line = AccessLine::begin(&request, &peer, &live, service.observer.clone());
     let taken = Taken { _busy: peer.begin(), ..Taken::default() };
+    if let Some(response) = live.cors.preflight(request.method(), request.headers()) {
+        return line.write(response, taken);
+    }
     let is_read = matches!(*request.method(), Method::GET | Method::HEAD);
     let answering = answer_in(service.clone(), live, peer, line, taken, request);
     if is_read {
@@ -113,10 +116,11 @@ async fn answer_in(
     request: Request,
 ) -> Response {
     let expects = request.headers().contains_key(header::EXPECT);
+    let said = live.cors.says(request.headers());
     let from = Origin { peer, client: line.client, id: line.id.clone() };
     let call = call(service, live, from, line.asked.clone(), request, &mut taken);
     let called = contained(Box::pin(call)).await;
-    let response = match called {
+    let mut response = match called {
         Ok(Answered { response, mut body, caller }) => {
             line.of(caller);
             if !body.is_ended() {
@@ -132,6 +136,7 @@ async fn answer_in(
             with(failed, header::CONNECTION, "close")
         }
     };
+    said.to(&mut response);
     line.write(response, taken)
 }
 

@@ -8,6 +8,7 @@ use orlop_core::caller::Right;
 use crate::auth::identity::{Identities, Identity};
 use crate::auth::rules::Rules;
 use crate::observe::webhooks::{Subscriptions, Webhook};
+use crate::request::cors::Cors;
 use crate::request::proxies::Proxies;
 use crate::request::shares::Shares;
 use crate::settings::Settings;
@@ -21,6 +22,7 @@ pub struct Live {
     pub(crate) proxies: Proxies,
     pub(crate) webhooks: Vec<Arc<Webhook>>,
     pub(crate) read_only: bool,
+    pub(crate) cors: Cors,
 }
 
 /// The settings in force.
@@ -48,6 +50,7 @@ impl Live {
             proxies: Proxies(settings.shares.trusted_proxy.clone()),
             webhooks: Webhook::all(&settings.watch.webhook)?,
             read_only: settings.shares.read_only,
+            cors: Cors(settings.reach.cors.clone()),
         };
         Ok((live, odd))
     }
@@ -62,6 +65,7 @@ impl Live {
             proxies: Proxies::default(),
             webhooks: Vec::new(),
             read_only: false,
+            cors: Cors::default(),
         }
     }
 

@@ -8,6 +8,7 @@ mod access;
 mod bounds;
 mod limits;
 mod policy;
+mod reach;
 mod rule;
 mod shares;
 mod storage;
@@ -26,6 +27,8 @@ pub use self::access::Auth;
 pub use self::bounds::Bounds;
 pub use self::limits::Limits;
 pub use self::policy::Policy;
+pub(crate) use self::reach::Origin;
+pub use self::reach::Reach;
 pub(crate) use self::rule::table;
 pub use self::rule::{Action, GroupSetting, RuleSetting};
 pub(crate) use self::shares::Each;
@@ -70,6 +73,10 @@ pub struct Settings {
     /// What each client may take.
     #[command(flatten)]
     pub shares: Shares,
+
+    /// How clients reach it.
+    #[command(flatten)]
+    pub reach: Reach,
 
     /// What is told of the server.
     #[command(flatten)]

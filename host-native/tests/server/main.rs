@@ -11,6 +11,7 @@ mod crowding;
 mod files;
 mod limits;
 mod logs;
+mod pages;
 mod process;
 mod protocol;
 mod settings;
