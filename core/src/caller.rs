@@ -5,8 +5,8 @@ use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
-use crate::config::Pattern;
 use crate::name::{Repository, Tag};
+use crate::pattern::{Pattern, Reach};
 
 /// Who sends a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -151,6 +151,13 @@ impl Rights {
         rules.iter().any(|rule| rule.allow && rule.rights.contains(&right))
     }
 
+    /// The first place in the order of names, from `from` on, behind which there may be a repository in which this is
+    /// allowed: what a list can leave out is not even read. Where rules say so in few words, that is nearly all of it.
+    pub(crate) fn next_place(&self, right: Right, from: Place) -> Option<Place> {
+        // What is granted is necessary; what the rules deny of it is seen when a name is judged.
+        next_place(self.granted.as_ref().unwrap_or(&self.rules), right, from)
+    }
+
     /// Whether some tags of the repository are denied what others are not: then nothing that such a tag may need can
     /// be deleted either.
     pub(crate) fn protect_tags(&self, repository: &Repository) -> bool {
@@ -160,6 +167,83 @@ impl Rights {
         };
         self.rules.iter().any(narrow)
     }
+}
+
+/// A place in the order of names: it stands before the names that begin with a text, or after a name.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Place {
+    pub(crate) text: String,
+    /// Whether a name that is this text is left out.
+    pub(crate) after: bool,
+}
+
+impl Place {
+    /// Before every name.
+    pub(crate) fn start() -> Self {
+        Self::before("")
+    }
+
+    fn before(text: &str) -> Self {
+        Self { text: text.into(), after: false }
+    }
+
+    /// After this name, which need not exist.
+    pub(crate) fn after(name: &str) -> Self {
+        Self { text: name.into(), after: true }
+    }
+
+    /// After every name that begins with this; nothing comes after those that begin with nothing.
+    pub(crate) fn past(beginning: &str) -> Option<Self> {
+        // Names have no sign as great as this one.
+        if beginning.is_empty() { None } else { Some(Self::after(&alloc::format!("{beginning}\u{7f}"))) }
+    }
+
+    /// Whether this place is among the names that begin with this, and not past all of them.
+    fn is_within(&self, beginning: &str) -> bool {
+        self.text.starts_with(beginning) && Self::past(beginning).is_none_or(|past| *self < past)
+    }
+
+    /// The first place from here on behind which there may be a name that the pattern matches.
+    fn towards(&self, pattern: &Pattern) -> Option<Self> {
+        let first = Self::before(pattern.beginning());
+        if first >= *self {
+            return Some(first);
+        }
+        let more = pattern.reach() != Reach::One && self.is_within(pattern.beginning());
+        more.then(|| self.clone())
+    }
+
+    /// Whether the pattern matches every name that comes next, and until when.
+    fn past_all(&self, pattern: &Pattern) -> Option<Option<Self>> {
+        let all = pattern.reach() == Reach::All && self.is_within(pattern.beginning());
+        all.then(|| Self::past(pattern.beginning()))
+    }
+}
+
+/// See [`Rights::next_place`]. The first rule that speaks of a name decides upon it.
+fn next_place(rules: &[Arc<Rule>], right: Right, mut from: Place) -> Option<Place> {
+    let mut first: Option<Place> = None;
+    for (at, rule) in rules.iter().enumerate() {
+        // A rule for tags says nothing of a repository as a whole.
+        if !rule.rights.contains(&right) || rule.tags.is_some() {
+            continue;
+        }
+        if rule.allow {
+            first = rule.repositories.iter().filter_map(|pattern| from.towards(pattern)).chain(first).min();
+            continue;
+        }
+        // What it denies altogether is passed over by all that the rules after it may allow.
+        let later = loop {
+            let Some(place) = next_place(&rules[at + 1..], right, from) else { break None };
+            match rule.repositories.iter().find_map(|pattern| place.past_all(pattern)) {
+                Some(Some(past)) => from = past,
+                Some(None) => break None,
+                None => break Some(place),
+            }
+        };
+        return first.into_iter().chain(later).min();
+    }
+    first
 }
 
 #[cfg(test)]
@@ -201,6 +285,50 @@ mod tests {
         assert!(rights.protect_tags(&name("team/app")));
         assert!(!Rights::all().protect_tags(&name("a")) && Rights::all().may(Delete, &name("a/b")));
         assert!(!Rights::none().may_somewhere(Pull) && rights.may_somewhere(Upload));
+    }
+
+    /// No name between two places may be one that is allowed.
+    #[test]
+    fn the_next_place_passes_over_nothing_that_is_allowed() {
+        use Right::{List, Pull};
+        let rules = [
+            rule(true, &[List], "secret/open/**", None),
+            rule(false, &[List], "secret/**", None),
+            rule(false, &[Pull], "**", None),
+            rule(true, &[List], "one", None),
+            rule(true, &[List], "team-*/x", None),
+            rule(false, &[List], "**", Some("v*")),
+            rule(true, &[List], "secret/**", None),
+        ];
+        let check = |rights: &Rights, from: Place, text: &str, after: bool| {
+            let next = rights.next_place(List, from.clone());
+            assert_eq!(next, Some(Place { text: text.into(), after }), "from {from:?}");
+        };
+        let rights = Rights::of(rules.clone());
+        check(&rights, Place::start(), "one", false);
+        check(&rights, Place::after("one"), "secret/open/", false);
+        check(&rights, Place::after("secret/a"), "secret/open/", false);
+        check(&rights, Place::after("secret/open/a"), "secret/open/a", true);
+        check(&rights, Place::after("secret/z"), "team-", false);
+        check(&rights, Place::after("team-a/x"), "team-a/x", true);
+        assert_eq!(rights.next_place(List, Place::after("u")), None);
+        assert_eq!(Rights::none().next_place(List, Place::start()), None);
+        check(&Rights::all(), Place::start(), "", false);
+        let granted = Rights::all().granted([rule(true, &[List], "b/**", None)]);
+        check(&granted, Place::start(), "b/", false);
+
+        let names = ["a", "one", "one/a", "secret/a", "secret/open/a", "secret/p", "team", "team-a/x", "team-a/y", "z"];
+        let rules_of = &rules;
+        for rules in (0..rules_of.len()).flat_map(|from| (from..=rules_of.len()).map(move |to| (from, to))) {
+            let rights = Rights::of(rules_of[rules.0..rules.1].iter().cloned());
+            for from in [Place::start()].into_iter().chain(names.map(Place::after)) {
+                let next = rights.next_place(List, from.clone());
+                for text in names.iter().filter(|text| Place::before(text) > from && rights.may(List, &name(text))) {
+                    let reached = next.as_ref().is_some_and(|next| *next <= Place::before(text));
+                    assert!(reached, "{rules:?} from {from:?}: {text} is passed over by {next:?}");
+                }
+            }
+        }
     }
 
     #[test]

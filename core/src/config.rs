@@ -1,11 +1,11 @@
 //! What an operator can decide, and every limit with its reason.
 
-use alloc::string::String;
 use alloc::vec::Vec;
 use core::time::Duration;
 
+use crate::base_url::BaseUrl;
 use crate::event::Listener;
-use crate::name::{Repository, Tag};
+pub use crate::pattern::Pattern;
 
 /// The largest manifest in bytes. The specification asks for at least 4 megabytes, peers take 4 MiB (SPEC K13).
 pub const MANIFEST_LIMIT: u64 = 4 << 20;
@@ -32,7 +32,8 @@ pub(crate) const TAGS_A_COMMIT: usize = 256;
 /// smallest that clients send, it is a blob of 64 GiB.
 pub(crate) const UPLOAD_PARTS: u32 = 65_536;
 
-/// How many repositories a page of the catalog has when the client names no number, and at most (SPEC O2).
+/// How many repositories a page of the catalog has when the client names no number, and at most:
+/// more come with a `Link` (SPEC O2).
 pub(crate) const CATALOG_PAGE: (usize, usize) = (100, 1000);
 
 /// How many tags one answer has at most; more come with a `Link` (SPEC N6). It bounds an answer to 1.3 MB.
@@ -75,6 +76,9 @@ pub struct Config {
     /// Repositories in which a tag becomes the list of the images pushed to it, as soon as there are two
     /// platforms. Everywhere else the list is there for clients that accept nothing but lists.
     pub assemble: Vec<Pattern>,
+    /// Where clients find the registry, if `Location` is to be an absolute URL below it. Without it, the base that comes
+    /// with a request counts; without either, `Location` is relative (SPEC E1).
+    pub external_url: Option<BaseUrl>,
     /// How long an upload session may rest before the sweep removes it (SPEC I2).
     pub upload_lifetime: Duration,
     /// How long a blob that no manifest uses stays, counted from when it was last pushed or mounted or the last
@@ -100,6 +104,7 @@ impl Default for Config {
             allow_delete: true,
             mount_from_anywhere: true,
             assemble: Vec::new(),
+            external_url: None,
             upload_lifetime: 7 * 24 * HOUR,
             blob_grace: 24 * HOUR,
             untagged_lifetime: None,
@@ -117,80 +122,4 @@ pub struct Quota {
     pub repositories: Vec<Pattern>,
     /// The bytes of all blobs and manifests of a repository, those counted too that others have as well.
     pub bytes: u64,
-}
-
-/// A pattern of repository names: `*` stands for any run of characters within a component, `**` across
-/// components. `team/*` is `team/app` but not `team/app/web`; `team/**` is both.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Pattern(String);
-
-impl Pattern {
-    /// A pattern of that text.
-    pub fn new(text: impl Into<String>) -> Self {
-        Self(text.into())
-    }
-
-    /// Whether the repository is one of these.
-    pub fn matches(&self, repository: &Repository) -> bool {
-        matches(self.0.as_bytes(), repository.as_str().as_bytes())
-    }
-
-    /// Whether the tag is one of these.
-    pub fn matches_tag(&self, tag: &Tag) -> bool {
-        matches(self.0.as_bytes(), tag.as_str().as_bytes())
-    }
-
-    /// The pattern as it was written.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-/// Goes through the text once for each star: a pattern of n bytes on a name of m costs at most n · m.
-fn matches(pattern: &[u8], text: &[u8]) -> bool {
-    let mut reached: Vec<bool> = core::iter::once(true).chain(text.iter().map(|_| false)).collect();
-    let mut rest = pattern;
-    while let Some((&first, mut after)) = rest.split_first() {
-        let across = first == b'*' && after.first() == Some(&b'*');
-        if across {
-            after = &after[1..];
-        }
-        // `reached[i]`: the pattern so far matches the first `i` bytes of the text.
-        if first == b'*' {
-            for i in 0..text.len() {
-                reached[i + 1] |= reached[i] && (across || text[i] != b'/');
-            }
-        } else {
-            for i in (0..text.len()).rev() {
-                reached[i + 1] = reached[i] && text[i] == first;
-            }
-            reached[0] = false;
-        }
-        rest = after;
-    }
-    reached[text.len()]
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_star_stays_within_a_component_and_two_go_across() {
-        let check = |pattern: &str, name: &str, expected: bool| {
-            let repository = name.parse().expect("a valid name");
-            assert_eq!(Pattern::new(pattern).matches(&repository), expected, "{pattern} {name}");
-        };
-        check("team/*", "team/app", true);
-        check("team/*", "team/app/web", false);
-        check("team/**", "team/app/web", true);
-        check("**", "a/b/c", true);
-        check("*", "a/b", false);
-        check("*-dev", "web-dev", true);
-        check("*-dev", "web-dev2", false);
-        check("a", "a", true);
-        check("a", "ab", false);
-        check("**/app", "x/y/app", true);
-        check("", "a", false);
-    }
 }

@@ -68,8 +68,8 @@ pub enum Error {
     // ── the request cannot be understood ─────────────────────────────────────────────────────────────────
     /// No endpoint has this path.
     NoSuchEndpoint,
-    /// The endpoint exists, but not with this method.
-    MethodNotAllowed(&'static str),
+    /// The endpoint exists, but not with this method: with those that it takes.
+    MethodNotAllowed(String),
     /// The repository name is against the grammar.
     Repository(InvalidRepository),
     /// The tag is against the grammar.
@@ -78,10 +78,12 @@ pub enum Error {
     Digest(DigestError),
     /// The `digest` parameter that finishes an upload is missing.
     DigestMissing,
-    /// `n` is no number, or too large where no smaller page may be given.
+    /// `n` is not a number.
     PageNumber,
     /// The manifest is none, or none that we take: with what is wrong.
     Manifest(String),
+    /// The body has a content coding; bodies are taken as they are to be stored.
+    ContentCoding(String),
     /// More `tag` parameters than one request may have.
     TooManyTags(usize),
     /// `tag` parameters where the path names a tag already.
@@ -138,6 +140,7 @@ impl Error {
     pub fn status(&self) -> (u16, Code) {
         match self {
             Self::NoSuchEndpoint => (404, Code::Unsupported),
+            Self::ContentCoding(_) => (415, Code::Unsupported),
             Self::MethodNotAllowed(_) | Self::Disabled(_) => (405, Code::Unsupported),
             Self::Repository(_) => (400, Code::NameInvalid),
             Self::Tag(_) => (400, Code::TagInvalid),
@@ -174,8 +177,11 @@ impl Error {
             Self::Tag(error) => error.to_string(),
             Self::Digest(error) => error.to_string(),
             Self::DigestMissing => "the `digest` parameter says what the upload should be; it is missing".into(),
-            Self::PageNumber => "`n` must be a number of results that this registry can give".into(),
+            Self::PageNumber => "`n` must be a number, such as `n=100`: how many results a page has".into(),
             Self::Manifest(reason) => reason.clone(),
+            Self::ContentCoding(coding) => {
+                format!("the body has `Content-Encoding: {coding}`; send it as it is to be stored, without that header")
+            }
             Self::TooManyTags(limit) => format!("one request may make at most {limit} tags"),
             Self::TagTwice => "`tag` parameters go with a digest in the path".into(),
             Self::Size(reason) => (*reason).into(),
@@ -247,6 +253,8 @@ impl From<Error> for Response {
         match error {
             // SPEC A13.
             Error::MethodNotAllowed(allowed) => response.with("Allow", allowed),
+            // SPEC A16; RFC 9110, 15.5.16.
+            Error::ContentCoding(_) => response.with("Accept-Encoding", "identity"),
             // SPEC C9.
             Error::RangeUnsatisfiable(size) => response.with("Content-Range", format!("bytes */{size}")),
             Error::Busy | Error::Contention => response.with("Retry-After", "1"),

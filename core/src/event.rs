@@ -7,11 +7,11 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::ambient::Timestamp;
-use crate::config::Pattern;
 use crate::digest::Digest;
 use crate::effect::Fault;
 use crate::keys::Key;
 use crate::name::{Repository, Tag};
+use crate::pattern::Pattern;
 
 /// What happened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

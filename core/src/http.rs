@@ -6,6 +6,7 @@ use core::ops::Range;
 
 use bytes::Bytes;
 
+use crate::base_url::BaseUrl;
 use crate::effect::ContentId;
 
 /// A request as it came in, without its body: that is asked for by effects.
@@ -19,6 +20,8 @@ pub struct Request {
     pub headers: Headers,
     /// The length of the body in bytes where the framing tells it; `None` for a chunked body.
     pub length: Option<u64>,
+    /// Where the client finds the registry, where the host knows and `Location` is to say so.
+    pub base: Option<BaseUrl>,
 }
 
 /// A request method.
@@ -65,8 +68,8 @@ impl fmt::Display for Method {
 }
 
 /// The header fields the core reads. A host may leave out all others.
-pub const HEADERS_READ: [&str; 7] =
-    ["accept", "content-range", "content-type", "if-match", "if-none-match", "if-range", "range"];
+pub const HEADERS_READ: [&str; 8] =
+    ["accept", "content-encoding", "content-range", "content-type", "if-match", "if-none-match", "if-range", "range"];
 
 /// The header fields of most answers, in lower case. A host may have them ready; others come too.
 pub const HEADERS_WRITTEN: [&str; 9] = [

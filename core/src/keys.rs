@@ -74,6 +74,13 @@ impl Prefix {
     }
 }
 
+impl Prefix {
+    /// The keys of this prefix of which the rest begins with `rest`.
+    pub(crate) fn narrowed(&self, rest: &str) -> Self {
+        Self(text(format_args!("{}{rest}", self.0)))
+    }
+}
+
 /// How many bytes most keys have at most: a short prefix, a repository and a SHA-256.
 const USUAL: usize = 128;
 

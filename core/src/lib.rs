@@ -63,6 +63,7 @@ extern crate alloc;
 
 pub mod ambient;
 pub mod asked;
+pub mod base_url;
 pub mod caller;
 mod conditional;
 pub mod config;
@@ -79,6 +80,7 @@ pub mod memory;
 pub mod meter;
 pub mod name;
 pub mod operation;
+pub mod pattern;
 mod range;
 pub mod record;
 pub mod registry;
@@ -87,9 +89,10 @@ pub mod target;
 
 pub use ambient::{Ambient, Timestamp};
 pub use asked::{Access, Action, Asked};
+pub use base_url::BaseUrl;
 pub use caller::{Caller, Rights};
 pub use config::Config;
 pub use effect::{Effect, Fault, Step};
 pub use http::{Body, Headers, Method, Piece, Request, Response};
-pub use operation::Operation;
+pub use operation::{Operation, Summary};
 pub use registry::{Census, Registry, Report};

@@ -239,5 +239,5 @@ impl Memory {
 /// A request for tests and examples: `request("GET", "/v2/")`.
 pub fn request(method: &str, target: impl Into<String>) -> Request {
     let headers = crate::Headers::new();
-    Request { method: crate::Method::named(method), target: target.into(), headers, length: None }
+    Request { method: crate::Method::named(method), target: target.into(), headers, length: None, base: None }
 }

@@ -1,75 +1,329 @@
-//! What a request is about, in a word: for logs and counts.
+//! Operations: everything a request can ask for, as one table.
+//!
+//! [`Operation::read`] parses method, path and query once. Each row of the table below says where an operation is
+//! found, what its caller must be allowed to do, what logs call it, whether it changes what the registry holds, and
+//! which flow performs it. `Allow` is read off the same rows, so nothing has to be kept in step by hand.
+//!
+//! An upload session goes through these operations:
+//!
+//! ```text
+//!   StartUpload ──► open ──UploadChunk──► open ──FinishUpload──► the blob is held
+//!   MountBlob ─┬─► (not possible) ─► open   │
+//!              └─► the blob is held         ├──CancelUpload──► gone
+//!   PostBlob ────► the blob is held         └──(a sweep, after `upload_lifetime`)──► gone
+//! ```
 
 use alloc::borrow::Cow;
-use alloc::string::ToString;
+use alloc::string::{String, ToString};
+use alloc::vec::Vec;
 
-use crate::asked::Asked;
-use crate::http::Method;
-use crate::name::Repository;
-use crate::target::{Reference, Target};
+use uuid::Uuid;
 
-/// What a request is about.
+use crate::asked::{Access, Action, Asked};
+use crate::digest::Digest;
+use crate::error::Error;
+use crate::flows::Call;
+use crate::http::{Method, Response};
+use crate::name::{InvalidTag, Repository, Tag};
+use crate::target::{Query, Reference, Target};
+
+macro_rules! operations {
+    ($(
+        $(#[$meta:meta])*
+        $operation:ident $(( $($field:ident: $type:ty),+ ))? {
+            at: [$($method:ident),+] $target:pat, $brings:pat,
+            log: $name:literal, [$($repository:expr)?], [$($reference:expr)?],
+            needs: [$($access:expr),*],
+            changes: $changes:literal,
+            flow: |$call:ident, $asked:ident| $flow:expr,
+        }
+    )*) => {
+        /// What a request asks for. The names in it are valid.
+        #[derive(Clone, Debug, PartialEq, Eq)]
+        pub enum Operation { $( $(#[$meta])* $operation $(( $($type),+ ))?, )* }
+
+        #[allow(unused_variables, reason = "a row does not need each of its names in each column")]
+        impl Operation {
+            /// The operation of a method on what a path names.
+            fn at(target: Target, method: Method, brings: Brings) -> Result<Self, Error> {
+                match (target, method, brings) {
+                    $( ($target, $(Method::$method)|+, $brings) => Ok(Self::$operation $(( $($field),+ ))?), )*
+                    // SPEC A13.
+                    (target, ..) => Err(Error::MethodNotAllowed(Self::allow(&target))),
+                }
+            }
+
+            /// The methods that can be used on what a path names: the value of `Allow`.
+            fn allow(target: &Target) -> String {
+                let mut methods = Vec::new();
+                $( if matches!(target, $target) { methods.extend([$(Method::$method),+]); } )*
+                methods.dedup();
+                methods.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+            }
+
+            /// What logs and counts say of it.
+            pub fn summary(&self) -> Summary<'_> {
+                match self { $(
+                    Self::$operation $(( $($field),+ ))? => Summary {
+                        name: $name,
+                        repository: None $( .or(Some($repository)) )?,
+                        reference: None $( .or(Some($reference.into())) )?,
+                        changes: $changes,
+                    },
+                )* }
+            }
+
+            /// What the caller must be allowed to do, for hosts that know who is asking (SPEC Q1, E14). Empty for
+            /// `/v2/` and for what is refused in any case: these ask for no more than to be logged in.
+            pub fn access(&self) -> Vec<Access> {
+                match self { $( Self::$operation $(( $($field),+ ))? => Vec::from([$($access),*]), )* }
+            }
+
+            /// Performs it.
+            pub(crate) async fn answer(&self, call: &Call, asked: &Asked) -> Result<Response, Error> {
+                match self { $( Self::$operation $(( $($field),+ ))? => { let ($call, $asked) = (call, asked); $flow } )* }
+            }
+        }
+    };
+}
+
+operations! {
+    /// `GET`, `HEAD /v2/`: is there a registry? (OCI end-1)
+    Base {
+        at: [Get, Head] Target::Base, _,
+        log: "base", [], [],
+        needs: [],
+        changes: false,
+        flow: |call, asked| Ok(call.base()),
+    }
+    /// `GET`, `HEAD /v2/_catalog` (Docker)
+    ListRepositories {
+        at: [Get, Head] Target::Catalog, _,
+        log: "list-repositories", [], [],
+        needs: [Access::Catalog],
+        changes: false,
+        flow: |call, asked| call.catalog(&asked.query).await,
+    }
+    /// `GET`, `HEAD /v2/<name>/tags/list` (OCI end-8)
+    ListTags(name: Repository) {
+        at: [Get, Head] Target::Tags(name), _,
+        log: "list-tags", [name], [],
+        needs: [pull(name)],
+        changes: false,
+        flow: |call, asked| call.tags(name, &asked.query).await,
+    }
+    /// `GET`, `HEAD /v2/<name>/referrers/<digest>` (OCI end-12)
+    ListReferrers(name: Repository, subject: Digest) {
+        at: [Get, Head] Target::Referrers(name, subject), _,
+        log: "list-referrers", [name], [subject.to_string()],
+        needs: [pull(name)],
+        changes: false,
+        flow: |call, asked| call.referrers(name, subject, &asked.query).await,
+    }
+    /// `GET`, `HEAD /v2/<name>/blobs/<digest>` (OCI end-2)
+    PullBlob(name: Repository, digest: Digest) {
+        at: [Get, Head] Target::Blob(name, digest), _,
+        log: "pull-blob", [name], [digest.to_string()],
+        needs: [pull(name)],
+        changes: false,
+        flow: |call, asked| call.blob(name, digest, &asked.request).await,
+    }
+    /// `DELETE /v2/<name>/blobs/<digest>` (OCI end-10)
+    DeleteBlob(name: Repository, digest: Digest) {
+        at: [Delete] Target::Blob(name, digest), _,
+        log: "delete-blob", [name], [digest.to_string()],
+        needs: [delete(name)],
+        changes: true,
+        flow: |call, asked| call.delete_blob(name, digest).await,
+    }
+    /// `POST /v2/<name>/blobs/uploads/?digest=<digest>`: a whole blob (OCI end-4b)
+    PostBlob(name: Repository, digest: Digest) {
+        at: [Post] Target::Uploads(name), Brings::Whole(digest),
+        log: "push-blob", [name], [digest.to_string()],
+        needs: [push(name)],
+        changes: true,
+        flow: |call, asked| call.start_upload(name, &asked.request, &asked.query).await,
+    }
+    /// `POST /v2/<name>/blobs/uploads/?mount=<digest>&from=<name>` (OCI end-11)
+    MountBlob(name: Repository, digest: Digest, from: Option<Repository>) {
+        at: [Post] Target::Uploads(name), Brings::Mounted(digest, from),
+        log: "mount-blob", [name], [digest.to_string()],
+        needs: [push(name), from.as_ref().map_or(Access::Anywhere, pull)],
+        changes: true,
+        flow: |call, asked| call.start_upload(name, &asked.request, &asked.query).await,
+    }
+    /// `POST /v2/<name>/blobs/uploads/` (OCI end-4a)
+    StartUpload(name: Repository) {
+        at: [Post] Target::Uploads(name), Brings::Nothing,
+        log: "start-upload", [name], [],
+        needs: [push(name)],
+        changes: false,
+        flow: |call, asked| call.start_upload(name, &asked.request, &asked.query).await,
+    }
+    /// `GET`, `HEAD /v2/<name>/blobs/uploads/<id>` (OCI end-13). Whoever may push may look after, and cancel, what it
+    /// pushes (SPEC I3).
+    UploadStatus(name: Repository, id: Uuid) {
+        at: [Get, Head] Target::Upload(name, id), _,
+        log: "upload-status", [name], [id.to_string()],
+        needs: [push(name)],
+        changes: false,
+        flow: |call, asked| call.upload_status(name, *id).await,
+    }
+    /// `PATCH /v2/<name>/blobs/uploads/<id>` (OCI end-5)
+    UploadChunk(name: Repository, id: Uuid) {
+        at: [Patch] Target::Upload(name, id), _,
+        log: "upload-chunk", [name], [id.to_string()],
+        needs: [push(name)],
+        changes: false,
+        flow: |call, asked| call.upload_chunk(name, *id, &asked.request).await,
+    }
+    /// `PUT /v2/<name>/blobs/uploads/<id>?digest=<digest>` (OCI end-6)
+    FinishUpload(name: Repository, id: Uuid, digest: Digest) {
+        at: [Put] Target::Upload(name, id), Brings::Whole(digest),
+        log: "push-blob", [name], [digest.to_string()],
+        needs: [push(name)],
+        changes: true,
+        flow: |call, asked| call.finish_upload(name, *id, &asked.request, &asked.query).await,
+    }
+    /// `DELETE /v2/<name>/blobs/uploads/<id>` (OCI end-14)
+    CancelUpload(name: Repository, id: Uuid) {
+        at: [Delete] Target::Upload(name, id), _,
+        log: "cancel-upload", [name], [id.to_string()],
+        needs: [push(name)],
+        changes: false,
+        flow: |call, asked| call.cancel_upload(name, *id).await,
+    }
+    /// `GET`, `HEAD /v2/<name>/manifests/<reference>` (OCI end-3)
+    PullManifest(name: Repository, reference: Reference) {
+        at: [Get, Head] Target::Manifest(name, reference), _,
+        log: "pull-manifest", [name], [reference.to_string()],
+        needs: [pull(name)],
+        changes: false,
+        flow: |call, asked| call.manifest(name, reference, &asked.request).await,
+    }
+    /// `PUT /v2/<name>/manifests/<reference>` (OCI end-7)
+    PushManifest(name: Repository, reference: Reference) {
+        at: [Put] Target::Manifest(name, reference), _,
+        log: "push-manifest", [name], [reference.to_string()],
+        needs: [push(name)],
+        changes: true,
+        flow: |call, asked| call.put_manifest(name, reference, &asked.request, &asked.query).await,
+    }
+    /// `GET`, `HEAD /v2/<name>/manifests/<reference>`, where the reference can be neither a tag nor a digest: there is no
+    /// such manifest (SPEC B4, J4).
+    PullNoManifest(name: Repository, reference: String) {
+        at: [Get, Head] Target::NoManifest(name, reference), _,
+        log: "pull-manifest", [name], [reference.as_str()],
+        needs: [pull(name)],
+        changes: false,
+        flow: |call, asked| Err(Error::ManifestUnknown(reference.clone())),
+    }
+    /// `PUT /v2/<name>/manifests/<reference>` likewise: it is refused (SPEC B4, J5).
+    PushNoManifest(name: Repository, reference: String) {
+        at: [Put] Target::NoManifest(name, reference), _,
+        log: "push-manifest", [name], [reference.as_str()],
+        needs: [push(name)],
+        changes: true,
+        flow: |call, asked| Err(Error::Tag(InvalidTag)),
+    }
+    /// `DELETE /v2/<name>/manifests/<reference>` likewise (SPEC B4, L6).
+    DeleteNoManifest(name: Repository, reference: String) {
+        at: [Delete] Target::NoManifest(name, reference), _,
+        log: "delete-tag", [name], [reference.as_str()],
+        needs: [delete(name)],
+        changes: true,
+        flow: |call, asked| Err(Error::Tag(InvalidTag)),
+    }
+    /// `DELETE /v2/<name>/manifests/<tag>` (OCI end-9)
+    DeleteTag(name: Repository, tag: Tag) {
+        at: [Delete] Target::Manifest(name, Reference::Tag(tag)), _,
+        log: "delete-tag", [name], [tag.as_str()],
+        needs: [Access::DeleteTag(name.clone(), tag.clone())],
+        changes: true,
+        flow: |call, asked| call.delete_tag(name, tag).await,
+    }
+    /// `DELETE /v2/<name>/manifests/<digest>` (OCI end-9)
+    DeleteManifest(name: Repository, digest: Digest) {
+        at: [Delete] Target::Manifest(name, Reference::Digest(digest)), _,
+        log: "delete-manifest", [name], [digest.to_string()],
+        needs: [delete(name)],
+        changes: true,
+        flow: |call, asked| call.delete_manifest(name, digest).await,
+    }
+}
+
+fn pull(name: &Repository) -> Access {
+    Access::Repository(name.clone(), Action::Pull)
+}
+
+fn push(name: &Repository) -> Access {
+    Access::Repository(name.clone(), Action::Push)
+}
+
+fn delete(name: &Repository) -> Access {
+    Access::Repository(name.clone(), Action::Delete)
+}
+
+impl Operation {
+    /// Reads a request.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Target::parse`]; [`Error::MethodNotAllowed`] when the path takes other methods; and
+    /// [`Error::Digest`] or [`Error::DigestMissing`] when the parameters do not say which blob is pushed (SPEC H4).
+    pub fn read(method: Method, path: &str, query: &Query) -> Result<Self, Error> {
+        let target = Target::parse(path)?;
+        let brings = Brings::read(&target, method, query)?;
+        Self::at(target, method, brings)
+    }
+}
+
+/// What the parameters say of the blob that a request brings into a repository.
+enum Brings {
+    /// Nothing, or nothing that can be used.
+    Nothing,
+    /// Its digest (SPEC E7, H1).
+    Whole(Digest),
+    /// Its digest, and the repository that holds it (SPEC E10, E12).
+    Mounted(Digest, Option<Repository>),
+}
+
+impl Brings {
+    fn read(target: &Target, method: Method, query: &Query) -> Result<Self, Error> {
+        // SPEC H6: of several digests, the first.
+        let digest = query.get("digest");
+        match (target, method) {
+            (Target::Upload(..), Method::Put) => Ok(Self::Whole(digest.ok_or(Error::DigestMissing)?.parse()?)),
+            (Target::Uploads(_), Method::Post) => match digest {
+                Some(digest) => Ok(Self::Whole(digest.parse()?)),
+                None => Ok(Self::mount(query).unwrap_or(Self::Nothing)),
+            },
+            _ => Ok(Self::Nothing),
+        }
+    }
+
+    /// A mount that cannot be, whatever the reason, is an ordinary upload (SPEC E13).
+    fn mount(query: &Query) -> Option<Self> {
+        let digest = query.get("mount")?.parse().ok()?;
+        let from = query.get("from").map(str::parse).transpose().ok()?;
+        Some(Self::Mounted(digest, from))
+    }
+}
+
+/// What a request is about, in a word: for logs and counts.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Operation<'a> {
+pub struct Summary<'a> {
     /// What is done, such as `pull-manifest`: one of a few words.
     pub name: &'static str,
     /// Where.
     pub repository: Option<&'a Repository>,
     /// With what: a tag, a digest, or the id of an upload.
     pub reference: Option<Cow<'a, str>>,
+    /// Whether it changes what the registry holds, once it is done: what an auditor wants to know.
+    pub changes: bool,
 }
 
-impl<'a> Operation<'a> {
-    /// Of a request that may be of any kind.
-    pub fn of(asked: &'a Asked) -> Self {
-        use Method::{Delete, Get, Head, Patch, Post, Put};
-        let done = |name, repository, reference| Self { name, repository, reference };
-        let parameter = |name: &str| asked.query.get(name).map(Cow::from);
-        let Ok(target) = &asked.target else { return done("other", None, None) };
-        match (target, asked.request.method) {
-            (Target::Base, Get | Head) => done("base", None, None),
-            (Target::Catalog, Get | Head) => done("list-repositories", None, None),
-            (Target::Tags(name), Get | Head) => done("list-tags", Some(name), None),
-            (Target::Referrers(name, of), Get | Head) => {
-                done("list-referrers", Some(name), Some(of.to_string().into()))
-            }
-            (Target::Blob(name, digest), Get | Head) => done("pull-blob", Some(name), Some(digest.to_string().into())),
-            (Target::Blob(name, digest), Delete) => done("delete-blob", Some(name), Some(digest.to_string().into())),
-            (Target::Uploads(name), Post) => match (parameter("digest"), parameter("mount")) {
-                (Some(digest), _) => done("push-blob", Some(name), Some(digest)),
-                (None, Some(digest)) => done("mount-blob", Some(name), Some(digest)),
-                (None, None) => done("start-upload", Some(name), None),
-            },
-            (Target::Upload(name, id), method) => {
-                let word = match method {
-                    Get | Head => "upload-status",
-                    Patch => "upload-chunk",
-                    Put => return done("push-blob", Some(name), parameter("digest")),
-                    Delete => "cancel-upload",
-                    _ => return done("other", Some(name), None),
-                };
-                done(word, Some(name), Some(id.to_string().into()))
-            }
-            (Target::Manifest(name, reference), method) => {
-                let word = match (method, reference) {
-                    (Get | Head, _) => "pull-manifest",
-                    (Put, _) => "push-manifest",
-                    (Delete, Reference::Tag(_)) => "delete-tag",
-                    (Delete, Reference::Digest(_)) => "delete-manifest",
-                    _ => "other",
-                };
-                let reference = match reference {
-                    Reference::Tag(tag) => tag.as_str().into(),
-                    Reference::Digest(digest) => digest.to_string().into(),
-                };
-                done(word, Some(name), Some(reference))
-            }
-            _ => done("other", None, None),
-        }
-    }
-
-    /// Whether it changes what the registry holds, once it is done: what an auditor wants to know.
-    pub fn changes(&self) -> bool {
-        ["push-", "mount-", "delete-"].iter().any(|word| self.name.starts_with(word))
-    }
+impl Summary<'_> {
+    /// Of a request that is refused as it stands.
+    pub const OTHER: Self = Summary { name: "other", repository: None, reference: None, changes: false };
 }

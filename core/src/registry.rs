@@ -41,8 +41,13 @@ impl Registry {
         let config = self.config.clone();
         start(|io| async move {
             let call = Call { io, config, ambient, caller };
-            let answer = call.answer(&asked).await;
-            finish(asked.request.method, answer)
+            let response = finish(asked.request.method, call.answer(&asked).await);
+            // Flows write URLs from `/v2/` on; here alone they become what the client is to use.
+            let base = call.config.external_url.as_ref().or(asked.request.base.as_ref());
+            match base {
+                Some(base) => base.apply(response),
+                None => response,
+            }
         })
     }
 
@@ -90,7 +95,7 @@ fn finish(method: Method, answer: Result<Response, Error>) -> Response {
     let head = method == Method::Head;
     let mut response = answer.unwrap_or_else(|error| {
         // A name that cannot be is not there: containerd asks HEAD first and goes on after a 404 (SPEC B3).
-        let malformed = matches!(error, Error::Repository(_) | Error::Tag(_) | Error::Digest(_));
+        let malformed = matches!(error, Error::Repository(_) | Error::Digest(_));
         let mut response = Response::from(error);
         if head && malformed {
             response.status = 404;

@@ -1,7 +1,8 @@
 //! Targets: what a path and its query ask for.
 //!
 //! Paths are read from the right end, because a repository may be called `tags/blobs` or `a/uploads`
-//! (SPEC B11). Segments are percent-decoded one by one, so an encoded slash never makes a new segment (SPEC B10).
+//! (SPEC B11). Segments are percent-decoded one by one, so an encoded slash never ends a name: within one it stands
+//! for a slash (SPEC B10).
 
 use alloc::borrow::Cow;
 use alloc::string::{String, ToString};
@@ -24,6 +25,8 @@ pub enum Target {
     Tags(Repository),
     /// `/v2/<name>/manifests/<reference>`
     Manifest(Repository, Reference),
+    /// `/v2/<name>/manifests/<reference>`, where the reference can be neither a tag nor a digest
+    NoManifest(Repository, String),
     /// `/v2/<name>/blobs/<digest>`
     Blob(Repository, Digest),
     /// `/v2/<name>/blobs/uploads/`
@@ -65,8 +68,8 @@ impl Target {
     ///
     /// # Errors
     ///
-    /// [`Error::NoSuchEndpoint`] when it leads nowhere, [`Error::Repository`], [`Error::Tag`] or
-    /// [`Error::Digest`] when it leads to an endpoint with a name that cannot be (SPEC B3–B5).
+    /// [`Error::NoSuchEndpoint`] when it leads nowhere, [`Error::Repository`] or [`Error::Digest`] when it leads to
+    /// an endpoint with a name that cannot be (SPEC B3, B5).
     pub fn parse(path: &str) -> Result<Self, Error> {
         let rest = match path.strip_prefix("/v2") {
             Some("" | "/") => return Ok(Self::Base),
@@ -83,10 +86,18 @@ impl Target {
     /// Reads the segments of a path behind `/v2/`, decoded.
     fn named(segments: &[&str]) -> Result<Self, Error> {
         match segments {
-            ["_catalog"] => Ok(Self::Catalog),
-            [name @ .., "tags", "list"] if !name.is_empty() => Ok(Self::Tags(repository(name)?)),
+            ["_catalog"] | ["_catalog", ""] => Ok(Self::Catalog),
+            [name @ .., "tags", "list"] | [name @ .., "tags", "list", ""] if !name.is_empty() => {
+                Ok(Self::Tags(repository(name)?))
+            }
             [name @ .., "manifests", reference] if !name.is_empty() => {
-                Ok(Self::Manifest(repository(name)?, reference.parse()?))
+                let name = repository(name)?;
+                match reference.parse() {
+                    Ok(reference) => Ok(Self::Manifest(name, reference)),
+                    // SPEC B4: what becomes of it depends on the method.
+                    Err(Error::Tag(_)) => Ok(Self::NoManifest(name, (*reference).into())),
+                    Err(error) => Err(error),
+                }
             }
             [name @ .., "referrers", digest] if !name.is_empty() => {
                 Ok(Self::Referrers(repository(name)?, digest.parse()?))
@@ -107,10 +118,7 @@ impl Target {
 }
 
 fn repository(segments: &[&str]) -> Result<Repository, Error> {
-    // A decoded slash within a segment would otherwise pass for a separator.
-    if segments.iter().any(|segment| segment.contains('/')) {
-        return Err(Error::Repository(crate::name::InvalidRepository));
-    }
+    // SPEC B10: a slash that was encoded is one. What the grammar does not take, such as `..`, is no name either way.
     Ok(segments.join("/").parse()?)
 }
 
@@ -195,6 +203,7 @@ mod tests {
             Ok(Target::Tags(name)) => format!("tags of {name}"),
             Ok(Target::Manifest(name, Reference::Tag(tag))) => format!("tag {tag} of {name}"),
             Ok(Target::Manifest(name, Reference::Digest(_))) => format!("manifest of {name}"),
+            Ok(Target::NoManifest(name, _)) => format!("no manifest of {name}"),
             Ok(Target::Blob(name, _)) => format!("blob of {name}"),
             Ok(Target::Uploads(name)) => format!("uploads of {name}"),
             Ok(Target::Upload(name, _)) => format!("upload of {name}"),
@@ -210,7 +219,11 @@ mod tests {
         check("/v2/", "base");
         check("/v2", "base");
         check("/v2/_catalog", "catalog");
+        check("/v2/_catalog/", "catalog");
         check("/v2/a/tags/list", "tags of a");
+        check("/v2/a/tags/list/", "tags of a");
+        check("/v2/a%2Fb/tags/list", "tags of a/b");
+        check("/v2/a%2fb/c/manifests/v1", "tag v1 of a/b/c");
         check("/v2/tags/list/tags/list", "tags of tags/list");
         check("/v2/a/manifests/tags/list", "tags of a/manifests");
         check("/v2/a/b/manifests/v1", "tag v1 of a/b");
@@ -241,14 +254,17 @@ mod tests {
         check("/v2/_x/tags/list", "NAME_INVALID");
         check("/v2/../manifests/v1", "NAME_INVALID");
         check("/v2/a/../b/manifests/v1", "NAME_INVALID");
-        check("/v2/a%2Fb/manifests/v1", "NAME_INVALID");
+        check("/v2/a%2F..%2Fb/manifests/v1", "NAME_INVALID");
+        check("/v2/a%2F%2Fb/manifests/v1", "NAME_INVALID");
+        check("/v2/%2Fa/manifests/v1", "NAME_INVALID");
+        check("/v2/a%2Fmanifests%2Fv1", "UNSUPPORTED");
         check("/v2/%2e%2e/manifests/v1", "NAME_INVALID");
         check("/v2/a%00/manifests/v1", "NAME_INVALID");
         check("/v2/a%ff/manifests/v1", "NAME_INVALID");
         check("/v2/a%/manifests/v1", "NAME_INVALID");
-        check("/v2/a/manifests/", "TAG_INVALID");
-        check("/v2/a/manifests/.v1", "TAG_INVALID");
-        check("/v2/a/manifests/..%2F..%2Fetc", "TAG_INVALID");
+        check("/v2/a/manifests/", "no manifest of a");
+        check("/v2/a/manifests/.v1", "no manifest of a");
+        check("/v2/a/manifests/..%2F..%2Fetc", "no manifest of a");
         check("/v2/a/manifests/sha256:bad", "DIGEST_INVALID");
         check("/v2/a/manifests/md5:d41d8cd98f00b204e9800998ecf8427e", "DIGEST_INVALID");
         check("/v2/a/blobs/", "DIGEST_INVALID");

@@ -117,6 +117,7 @@ impl Engine {
             headers: fields,
             // A length that JavaScript can count is a whole number.
             length: length.map(|length| length as u64),
+            base: None,
         };
         Call::new(Standing::Asking(self.registry.call(request, ambient(now, random))), self.bug)
     }

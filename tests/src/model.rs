@@ -82,6 +82,11 @@ impl Model {
     fn decide(&mut self, call: &Call, id: &str) -> Result<Says, Refusals> {
         let (path, query) = call.request.target.split_once('?').unwrap_or((&call.request.target, ""));
         let query = Query::read(query);
+        // SPEC A16.
+        let coding = call.request.headers.get("Content-Encoding").unwrap_or_default().to_lowercase();
+        if !matches!(coding.as_str(), "" | "identity") && call.request.length != Some(0) {
+            return Err(vec![Says::refusal(415, "UNSUPPORTED").with("Accept-Encoding", "identity")]);
+        }
         // SPEC B3: to HEAD, what cannot be a name is not there.
         let path = grammar::route(path).map_err(|refusals| match call.request.method {
             Method::Head => refusals.into_iter().map(Says::absent).collect(),
@@ -107,6 +112,12 @@ impl Model {
             (Path::Upload(name, id), Put) => self.finish(call, &name, &id, &query),
             (Path::Upload(name, id), Delete) => self.cancel(&name, &id),
             (Path::Upload(name, id), _) => self.status(&name, &id),
+            // SPEC B4.
+            (Path::Manifest(_, reference), Put | Delete)
+                if !reference.contains(':') && !grammar::is_tag(&reference) =>
+            {
+                Err(vec![Says::refusal(400, "TAG_INVALID")])
+            }
             (Path::Manifest(name, reference), Put) => self.put_manifest(call, &name, &reference, &query),
             (Path::Manifest(name, reference), Delete) => self.delete_manifest(&name, &reference),
             (Path::Manifest(name, reference), _) => self.pull_manifest(call, &name, &reference),

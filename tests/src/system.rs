@@ -147,6 +147,7 @@ pub fn request(method: &str, target: impl AsRef<str>) -> Call {
         target: target.as_ref().into(),
         headers: Headers::new(),
         length: Some(0),
+        base: None,
     };
     Call { request, body: RequestBody::default() }
 }

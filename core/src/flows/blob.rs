@@ -26,7 +26,7 @@ const BLOB_TYPE: &str = "application/octet-stream";
 impl Call {
     /// `GET` and `HEAD`: the bytes, or some of them. A repository shows only what was pushed or mounted into
     /// it (SPEC C4).
-    pub(super) async fn blob(&self, name: &Repository, digest: &Digest, request: &Request) -> Result<Response, Error> {
+    pub(crate) async fn blob(&self, name: &Repository, digest: &Digest, request: &Request) -> Result<Response, Error> {
         let blob_key = keys::blob(digest);
         let [link, blob] = self.get([keys::link(name, digest), blob_key.clone()]).await?;
         if link.is_none() || !self.may(Right::Pull, name) {
@@ -79,7 +79,7 @@ impl Call {
 
     /// `DELETE`: takes the blob out of this repository and no other (SPEC D6), whether or not a manifest needs
     /// it (SPEC D5). The bytes go with the sweep, once nobody holds them.
-    pub(super) async fn delete_blob(&self, name: &Repository, digest: &Digest) -> Result<Response, Error> {
+    pub(crate) async fn delete_blob(&self, name: &Repository, digest: &Digest) -> Result<Response, Error> {
         self.may_delete()?;
         let mut batch = Batch::default();
         // What a protected tag may need stays as long as anything needs it.

@@ -24,7 +24,7 @@ pub(super) type StoredManifest = Found<ManifestRecord>;
 
 impl Call {
     /// `DELETE` by tag: the tag goes, what it named stays (SPEC L1).
-    pub(super) async fn delete_tag(&self, name: &Repository, tag: &Tag) -> Result<Response, Error> {
+    pub(crate) async fn delete_tag(&self, name: &Repository, tag: &Tag) -> Result<Response, Error> {
         self.may_delete()?;
         for _ in 0..ATTEMPTS {
             let state = self.tag_state(name, tag).await?;
@@ -42,7 +42,7 @@ impl Call {
     }
 
     /// `DELETE` by digest: the manifest goes, and every tag that names it (SPEC L3).
-    pub(super) async fn delete_manifest(&self, name: &Repository, digest: &Digest) -> Result<Response, Error> {
+    pub(crate) async fn delete_manifest(&self, name: &Repository, digest: &Digest) -> Result<Response, Error> {
         self.may_delete()?;
         let key = keys::manifest(name, digest);
         for _ in 0..ATTEMPTS {

@@ -7,7 +7,7 @@ use alloc::vec::Vec;
 use serde_json::json;
 
 use super::Call;
-use crate::caller::Right;
+use crate::caller::{Place, Right};
 use crate::config::{CATALOG_PAGE, SCAN_PAGE, TAGS_PAGE};
 use crate::effect::Scan;
 use crate::error::Error;
@@ -18,54 +18,70 @@ use crate::target::Query;
 
 impl Call {
     /// The tags, in byte order (SPEC N2), after `last`, as many as `n` says; all of them without (SPEC N8).
-    pub(super) async fn tags(&self, name: &Repository, query: &Query) -> Result<Response, Error> {
-        // Clamped, not refused: OCI lets a registry give fewer and a Link (SPEC N6).
-        let n = page_size(query)?.unwrap_or(TAGS_PAGE).min(TAGS_PAGE);
+    pub(crate) async fn tags(&self, name: &Repository, query: &Query) -> Result<Response, Error> {
+        let n = page_size(query, TAGS_PAGE, TAGS_PAGE)?;
         let [repository] = self.get([keys::repository(name)]).await?;
         if repository.is_none() || !self.may(Right::Pull, name) {
             return Err(Error::RepositoryUnknown(name.clone()));
         }
-        let (tags, more) = self.page(&keys::tags(name), query.get("last"), n, |_| true).await?;
-        let link = next(&format!("/v2/{name}/tags/list"), query, tags.last().filter(|_| more));
+        let (tags, more) = self.page(&keys::tags(name), query.get("last"), n, Some, |_| true).await?;
+        let link = link(&format!("/v2/{name}/tags/list"), query, tags.last().filter(|_| more));
         Ok(listing(&json!({ "name": name, "tags": tags }), link))
     }
 
     /// The repositories that the caller may see, in byte order, `n` at a time (SPEC O1, O2).
-    pub(super) async fn catalog(&self, query: &Query) -> Result<Response, Error> {
+    pub(crate) async fn catalog(&self, query: &Query) -> Result<Response, Error> {
         let (default, most) = CATALOG_PAGE;
-        let n = page_size(query)?.unwrap_or(default);
-        if n > most {
-            return Err(Error::PageNumber);
-        }
+        let n = page_size(query, default, most)?;
         let seen = |name: &str| name.parse().is_ok_and(|name| self.may(Right::List, &name));
-        let (repositories, more) = self.page(&keys::repositories(), query.get("last"), n, seen).await?;
-        let link = next("/v2/_catalog", query, repositories.last().filter(|_| more));
+        let next = |place| self.caller.rights.next_place(Right::List, place);
+        let (repositories, more) = self.page(&keys::repositories(), query.get("last"), n, next, seen).await?;
+        let link = link("/v2/_catalog", query, repositories.last().filter(|_| more));
         Ok(listing(&json!({ "repositories": repositories }), link))
     }
 
-    /// Up to `n` names under `prefix` after `last` that are `wanted`, and whether there are more. `last` need not exist: it is a
-    /// place in the order (SPEC N7).
+    /// Up to `n` names under `prefix` after `last` that are `wanted`, and whether there are more. `last` need not exist:
+    /// it is a place in the order (SPEC N7). `next` says where, from a place on, wanted names may come.
     async fn page(
         &self,
         prefix: &Prefix,
         last: Option<&str>,
         n: usize,
+        next: impl Fn(Place) -> Option<Place>,
         wanted: impl Fn(&str) -> bool,
     ) -> Result<(Vec<String>, bool), Error> {
         let mut names = Vec::new();
-        let mut after = last.map(|last| prefix.at(last));
-        while n > 0 && names.len() <= n {
-            // One more than the page tells whether another page follows.
-            let limit = (n + 1 - names.len()).min(SCAN_PAGE);
-            // Their values are small, so that their number is bound enough. Fewer than that are all there are: to ask
-            // once more would be to see another moment, in which something that is listed already has gone.
-            let entries = self.ask(Scan { prefix: prefix.clone(), after, limit, bytes: usize::MAX }).await?;
-            let all = entries.len() < limit;
-            after = entries.last().map(|(key, _)| key.clone());
-            names.extend(entries.iter().map(|(key, _)| prefix.rest(key)).filter(|name| wanted(name)).map(String::from));
-            if all {
+        let mut place = next(last.map_or_else(Place::start, Place::after)).filter(|_| n > 0);
+        let mut unwanted = false;
+        while let Some(at) = place {
+            // One more than the page tells whether another page follows. Where names are passed over, their number is
+            // not known, and few large scans cost less than many small ones.
+            let limit = if unwanted { SCAN_PAGE } else { (n + 1 - names.len()).min(SCAN_PAGE) };
+            let (under, after) = match at.after {
+                true => (prefix.clone(), Some(prefix.at(&at.text))),
+                false => (prefix.narrowed(&at.text), None),
+            };
+            // Their values are small, so that their number is bound enough.
+            let entries = self.ask(Scan { prefix: under, after, limit, bytes: usize::MAX }).await?;
+            for (key, _) in &entries {
+                let name = prefix.rest(key);
+                if wanted(name) {
+                    names.push(String::from(name));
+                } else {
+                    unwanted = true;
+                }
+            }
+            if names.len() > n {
                 break;
             }
+            let end = match entries.last() {
+                Some((key, _)) if entries.len() == limit => Some(Place::after(prefix.rest(key))),
+                // Fewer than that are all there are: to ask once more would be to see another moment, in which
+                // something that is listed already has gone.
+                _ if at.after => None,
+                _ => Place::past(&at.text),
+            };
+            place = end.and_then(&next);
         }
         let more = names.len() > n;
         names.truncate(n);
@@ -73,17 +89,19 @@ impl Call {
     }
 }
 
-/// `n`, if given (SPEC N4, N5). A number beyond every list is as good as the largest.
-fn page_size(query: &Query) -> Result<Option<usize>, Error> {
-    let Some(n) = query.get("n") else { return Ok(None) };
-    if n.is_empty() || !n.bytes().all(|b| b.is_ascii_digit()) {
-        return Err(Error::PageNumber);
+/// How many names a page has: `n`, if given and not empty (SPEC N4, N5), but `most` at most. More is not refused: a
+/// registry may give fewer and a `Link` (SPEC N6, O2).
+fn page_size(query: &Query, default: usize, most: usize) -> Result<usize, Error> {
+    match query.get("n") {
+        None | Some("") => Ok(default),
+        // A number beyond every list is as good as the largest.
+        Some(n) if n.bytes().all(|b| b.is_ascii_digit()) => Ok(n.parse().unwrap_or(usize::MAX).min(most)),
+        Some(_) => Err(Error::PageNumber),
     }
-    Ok(Some(n.parse().unwrap_or(usize::MAX)))
 }
 
 /// The link to the page after `last` (RFC 8288), with every other parameter kept (SPEC N3, N9).
-pub(super) fn next(path: &str, query: &Query, last: Option<&String>) -> Option<String> {
+pub(super) fn link(path: &str, query: &Query, last: Option<&String>) -> Option<String> {
     last.map(|last| format!("<{path}?{}>; rel=\"next\"", query.with("last", last)))
 }
 

@@ -6,9 +6,11 @@
 //! the change into their commit.
 
 use alloc::collections::BTreeSet;
+use alloc::format;
 use alloc::vec::Vec;
 
 use super::{Batch, Call, Found};
+use crate::caller::Right;
 use crate::config::LIST_IMAGES;
 use crate::digest::{Algorithm, Digest};
 use crate::effect::Value;
@@ -106,8 +108,31 @@ impl Call {
         let assemble = images.len() > 1 && self.config.assemble.iter().any(|pattern| pattern.matches(name));
         let list = self.keep_list(batch, name, &images, assemble).await?;
         let digest = list.filter(|_| assemble).unwrap_or(pushed.digest);
+        self.may_become(name, before, digest, list)?;
         self.change_tag(batch, name, before, Some((digest, PlatformsRecord { list, images })), None);
         Ok(())
+    }
+
+    /// Whether the caller may make the tag, or change what it gives: to those who ask for it as such and to those who take
+    /// nothing but lists. The commit expects the tag as it was read, so it is decided upon what the commit finds. A push
+    /// that leaves both as they are changes nothing, and needs no right.
+    fn may_become(
+        &self,
+        name: &Repository,
+        before: &TagState,
+        digest: Digest,
+        list: Option<Digest>,
+    ) -> Result<(), Error> {
+        let kept = before.platforms.as_ref().and_then(|platforms| platforms.list);
+        let (right, what) = match &before.record {
+            None => (Right::CreateTag, "create"),
+            Some(tag) if tag.record.digest == digest && kept.is_none_or(|kept| list == Some(kept)) => return Ok(()),
+            Some(_) => (Right::OverwriteTag, "overwrite"),
+        };
+        if self.caller.rights.may_tag(right, name, &before.tag) {
+            return Ok(());
+        }
+        Err(Error::Denied(format!("you may not {what} the tag {} of {name}", before.tag)))
     }
 
     /// Puts into `batch` what the end of the manifest `gone` changes for a tag that names it: now, or soon, when its

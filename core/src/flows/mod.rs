@@ -31,12 +31,11 @@ use crate::config::{Config, SCAN_BYTES, SCAN_PAGE};
 use crate::digest::Digest;
 use crate::effect::{Commit, Committed, Durability, Effect, Erase, Expect, Get, Object, Scan, Value};
 use crate::error::Error;
-use crate::http::{Method, Response};
+use crate::http::{Request, Response};
 use crate::keys::{self, Key, Prefix};
 use crate::name::Repository;
 use crate::record::{self, RepositoryRecord};
 use crate::step::Io;
-use crate::target::{Reference, Target};
 
 /// One call under way: what its flow asks with, and what surrounds it.
 pub(crate) struct Call {
@@ -47,42 +46,10 @@ pub(crate) struct Call {
 }
 
 impl Call {
-    /// Answers a request: the table of endpoints.
+    /// Answers a request.
     pub(crate) async fn answer(&self, asked: &Asked) -> Result<Response, Error> {
-        use Method::{Delete, Get, Head, Patch, Post, Put};
-        let Asked { request, target, query } = asked;
-        match (target.as_ref().map_err(Clone::clone)?, request.method) {
-            (Target::Base, Get | Head) => Ok(base::base()),
-            (Target::Base, _) => Err(Error::MethodNotAllowed("GET, HEAD")),
-
-            (Target::Catalog, Get | Head) => self.catalog(query).await,
-            (Target::Catalog, _) => Err(Error::MethodNotAllowed("GET, HEAD")),
-
-            (Target::Tags(name), Get | Head) => self.tags(name, query).await,
-            (Target::Tags(_), _) => Err(Error::MethodNotAllowed("GET, HEAD")),
-
-            (Target::Referrers(name, subject), Get | Head) => self.referrers(name, subject, query).await,
-            (Target::Referrers(..), _) => Err(Error::MethodNotAllowed("GET, HEAD")),
-
-            (Target::Blob(name, digest), Get | Head) => self.blob(name, digest, request).await,
-            (Target::Blob(name, digest), Delete) => self.delete_blob(name, digest).await,
-            (Target::Blob(..), _) => Err(Error::MethodNotAllowed("GET, HEAD, DELETE")),
-
-            (Target::Uploads(name), Post) => self.start_upload(name, request, query).await,
-            (Target::Uploads(_), _) => Err(Error::MethodNotAllowed("POST")),
-
-            (Target::Upload(name, id), Get | Head) => self.upload_status(name, *id).await,
-            (Target::Upload(name, id), Patch) => self.upload_chunk(name, *id, request).await,
-            (Target::Upload(name, id), Put) => self.finish_upload(name, *id, request, query).await,
-            (Target::Upload(name, id), Delete) => self.cancel_upload(name, *id).await,
-            (Target::Upload(..), _) => Err(Error::MethodNotAllowed("GET, HEAD, PATCH, PUT, DELETE")),
-
-            (Target::Manifest(name, reference), Get | Head) => self.manifest(name, reference, request).await,
-            (Target::Manifest(name, reference), Put) => self.put_manifest(name, reference, request, query).await,
-            (Target::Manifest(name, Reference::Tag(tag)), Delete) => self.delete_tag(name, tag).await,
-            (Target::Manifest(name, Reference::Digest(digest)), Delete) => self.delete_manifest(name, digest).await,
-            (Target::Manifest(..), _) => Err(Error::MethodNotAllowed("GET, HEAD, PUT, DELETE")),
-        }
+        uncoded(&asked.request)?;
+        asked.operation.as_ref().map_err(Clone::clone)?.answer(self, asked).await
     }
 
     /// The largest blob that the caller may push, in bytes.
@@ -151,6 +118,13 @@ impl Call {
             let _ = self.io.ask(Erase { target }).await;
         }
     }
+}
+
+/// Refuses a body with a content coding before it is sent: its digest would be that of other bytes (SPEC A16).
+fn uncoded(request: &Request) -> Result<(), Error> {
+    let coding = request.headers.get("content-encoding").unwrap_or("identity");
+    let identity = coding.is_empty() || coding.eq_ignore_ascii_case("identity");
+    if identity || request.length == Some(0) { Ok(()) } else { Err(Error::ContentCoding(coding.into())) }
 }
 
 /// A record that was read, with the bytes that were: what a commit expects to find again.

@@ -20,7 +20,7 @@ use crate::target::Reference;
 impl Call {
     /// `GET` and `HEAD`: the manifest as it was pushed, byte for byte. For a tag, a client that accepts only
     /// lists, or only single manifests, may be answered out of the list the registry maintains.
-    pub(super) async fn manifest(
+    pub(crate) async fn manifest(
         &self,
         name: &Repository,
         reference: &Reference,

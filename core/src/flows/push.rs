@@ -7,7 +7,6 @@ use alloc::vec::Vec;
 
 use super::maintained::{Pushed, TagState};
 use super::{Batch, Call, referrers};
-use crate::caller::Right;
 use crate::conditional::{self, Condition};
 use crate::config::{ATTEMPTS, IMAGE_CONFIG_LIMIT, TAG_PARAMETERS};
 use crate::digest::{Algorithm, Digest};
@@ -46,7 +45,7 @@ impl Call {
     ///
     /// One commit makes the manifest, its tags, its place among the referrers and the maintained lists visible
     /// together (SPEC K19), and expects everything that the manifest needs to be still there.
-    pub(super) async fn put_manifest(
+    pub(crate) async fn put_manifest(
         &self,
         name: &Repository,
         reference: &Reference,
@@ -79,7 +78,6 @@ impl Call {
         for _ in 0..ATTEMPTS {
             let around = self.surroundings(&push).await?;
             self.check_condition(reference, request, &around)?;
-            self.check_tags(&push, &around)?;
             // SPEC K9.
             if !around.missing.is_empty() && !self.config.allow_sparse {
                 return Err(Error::ManifestBlobsUnknown(around.missing));
@@ -162,23 +160,6 @@ impl Call {
             Condition::NotModified => Err(Error::Precondition("there is already what If-None-Match names".into())),
             Condition::Fails(reason) => Err(Error::Precondition(reason)),
         }
-    }
-
-    /// Whether the caller may make the tags that are not there and change those that are. The commit expects each tag
-    /// as it was read, so it is decided upon what the commit finds. To push again what a tag names changes nothing.
-    fn check_tags(&self, push: &Push<'_>, around: &Surroundings) -> Result<(), Error> {
-        for state in &around.tags {
-            let (name, tag) = (push.name, &state.tag);
-            let (right, what) = match &state.record {
-                None => (Right::CreateTag, "make"),
-                Some(_) if state.is(&push.digest) => continue,
-                Some(_) => (Right::OverwriteTag, "change"),
-            };
-            if !self.caller.rights.may_tag(right, name, tag) {
-                return Err(Error::Denied(format!("you may not {what} the tag {tag} of {name}")));
-            }
-        }
-        Ok(())
     }
 
     /// The platform of an image, from its configuration: inline, or the blob. What only another repository holds

@@ -4,7 +4,7 @@ use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
 use super::Call;
-use super::listing::next;
+use super::listing::link;
 use crate::caller::Right;
 use crate::config::SCAN_BYTES;
 use crate::digest::Digest;
@@ -24,7 +24,7 @@ const ENVELOPE: usize = 128;
 impl Call {
     /// An index of the referrers, empty when there are none or the subject or repository is not there (SPEC M1):
     /// a referrer may come before its subject. The same when the caller may not see them. Pages of 4 MiB at most (SPEC M7).
-    pub(super) async fn referrers(
+    pub(crate) async fn referrers(
         &self,
         name: &Repository,
         subject: &Digest,
@@ -60,7 +60,7 @@ impl Call {
         if !types.is_empty() {
             response = response.with("OCI-Filters-Applied", "artifactType");
         }
-        if let Some(link) = next(&alloc::format!("/v2/{name}/referrers/{subject}"), query, last.as_ref()) {
+        if let Some(link) = link(&alloc::format!("/v2/{name}/referrers/{subject}"), query, last.as_ref()) {
             response = response.with("Link", link);
         }
         Ok(response)

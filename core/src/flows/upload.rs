@@ -42,7 +42,7 @@ struct Upload {
 
 impl Call {
     /// `POST`: a mount, a whole blob, or a new session.
-    pub(super) async fn start_upload(
+    pub(crate) async fn start_upload(
         &self,
         name: &Repository,
         request: &Request,
@@ -156,13 +156,13 @@ impl Call {
     }
 
     /// `GET` and `HEAD` of a session: how far it is (SPEC G).
-    pub(super) async fn upload_status(&self, name: &Repository, id: Uuid) -> Result<Response, Error> {
+    pub(crate) async fn upload_status(&self, name: &Repository, id: Uuid) -> Result<Response, Error> {
         let session = self.session(name, id).await?;
         Ok(standing(204, id, &session.record))
     }
 
     /// `PATCH`: the next chunk, with `Content-Range` or, streamed, without (SPEC F).
-    pub(super) async fn upload_chunk(&self, name: &Repository, id: Uuid, request: &Request) -> Result<Response, Error> {
+    pub(crate) async fn upload_chunk(&self, name: &Repository, id: Uuid, request: &Request) -> Result<Response, Error> {
         let session = self.session(name, id).await?;
         let offset = session.record.offset();
         let Received { meter, end } = self.receive_chunk(id, &session.record, request).await?;
@@ -194,7 +194,7 @@ impl Call {
     }
 
     /// `PUT`: the last chunk, if any, and the digest that the whole must have (SPEC H).
-    pub(super) async fn finish_upload(
+    pub(crate) async fn finish_upload(
         &self,
         name: &Repository,
         id: Uuid,
@@ -223,7 +223,7 @@ impl Call {
     }
 
     /// `DELETE` of a session (OCI end-14; SPEC I1).
-    pub(super) async fn cancel_upload(&self, name: &Repository, id: Uuid) -> Result<Response, Error> {
+    pub(crate) async fn cancel_upload(&self, name: &Repository, id: Uuid) -> Result<Response, Error> {
         for _ in 0..ATTEMPTS {
             let session = self.session(name, id).await?;
             let parts = self.parts(id).await?;

@@ -27,7 +27,7 @@ use axum::http::{HeaderValue, header};
 use axum::response::Response;
 use bytes::Bytes;
 use http_body::{Body as _, Frame, SizeHint};
-use orlop_core::{Asked, Operation, http};
+use orlop_core::{Asked, Summary, http};
 use tokio::sync::OwnedSemaphorePermit;
 
 use crate::observe::Observer;
@@ -99,7 +99,7 @@ impl AccessLine {
         if let Ok(id) = HeaderValue::from_str(&self.id) {
             response.headers_mut().insert("x-request-id", id);
         }
-        self.audit(&Operation::of(&self.asked));
+        self.audit(&self.asked.summary());
         // RFC 9110, 9.3.2: the answer to HEAD has no body, whatever its fields say of one.
         self.whole = self.method == axum::http::Method::HEAD;
         let body = if self.whole { Body::empty() } else { std::mem::take(response.body_mut()) };
@@ -107,12 +107,12 @@ impl AccessLine {
     }
 
     /// What was changed, and what was not because it is not allowed.
-    fn audit(&self, operation: &Operation<'_>) {
+    fn audit(&self, operation: &Summary<'_>) {
         let status = self.status;
-        if !operation.changes() || !matches!(status, 200..300 | 401 | 403) {
+        if !operation.changes || !matches!(status, 200..300 | 401 | 403) {
             return;
         }
-        let Operation { name, repository, reference } = operation;
+        let Summary { name, repository, reference, .. } = operation;
         tracing::info!(
             target: "orlop::audit",
             id = self.id,
@@ -168,7 +168,7 @@ impl Drop for AccessLine {
     fn drop(&mut self) {
         let trace = self.trace.take();
         let line = &*self;
-        let operation = Operation::of(&line.asked);
+        let operation = line.asked.summary();
         let (method, uri) = (line.method.as_str(), line.asked.request.target.as_str());
         let agent = line.agent.as_ref().map_or("".into(), |agent| String::from_utf8_lossy(agent.as_bytes()));
         let seconds = line.began.elapsed().as_secs_f64();
@@ -222,5 +222,6 @@ fn described(request: &Request) -> http::Request {
         target: request.uri().path_and_query().map_or_else(String::new, |target| target.as_str().into()),
         headers: read.collect(),
         length: request.body().size_hint().exact(),
+        base: None,
     }
 }

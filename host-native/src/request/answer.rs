@@ -14,7 +14,7 @@ use axum::extract::Request;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::response::Response;
 use orlop_core::error::Code;
-use orlop_core::{Asked, Caller, Operation, Registry, http};
+use orlop_core::{Asked, Caller, Registry, http};
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 use tokio_util::task::TaskTracker;
@@ -216,7 +216,7 @@ async fn make_bounded(
     body: &mut RequestBody,
     from: Origin,
 ) -> Response {
-    let is_streamed = || Operation::of(&asked).name == "pull-blob";
+    let is_streamed = || asked.summary().name == "pull-blob";
     if asked.request.method != http::Method::Get || is_streamed() {
         return make(service, registry, caller, asked, body, from).await;
     }

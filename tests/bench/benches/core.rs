@@ -24,7 +24,7 @@ struct Store {
 
 fn request(method: Method, target: impl Into<String>, fields: &[(&str, &str)]) -> Request {
     let headers: Headers = fields.iter().copied().collect();
-    Request { method, target: target.into(), headers, length: None }
+    Request { method, target: target.into(), headers, length: None, base: None }
 }
 
 impl Store {

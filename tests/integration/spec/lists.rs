@@ -110,10 +110,23 @@ fn a_page_of_none_is_empty_and_the_last() {
 #[test]
 fn a_number_that_is_none_is_refused() {
     let mut registry = with_tags(&["a"]);
-    for n in ["-1", "x", "", "1.5", "+1", "1e3", "0x1", "%20", "%D9%A1"] {
+    for n in ["-1", "x", "1.5", "+1", "1e3", "0x1", "%20", "%D9%A1"] {
         for path in ["/v2/a/tags/list", "/v2/_catalog"] {
             registry.get(format!("{path}?n={n}")).refused(400, "PAGINATION_NUMBER_INVALID");
         }
+    }
+}
+
+/// SPEC N5, O2: an empty number is none, and a slash at the end of the path changes nothing.
+#[test]
+fn lists_are_found_however_they_are_asked_for() {
+    let mut registry = with_tags(&["a", "b"]);
+    for path in ["/v2/a/tags/list?n=", "/v2/a/tags/list?n", "/v2/a/tags/list/", "/v2/a/tags/list/?n="] {
+        assert_eq!(page(&mut registry, path), (vec!["a".into(), "b".into()], None), "{path}");
+    }
+    assert_eq!(page(&mut registry, "/v2/a/tags/list/?n=1").1.as_deref(), Some("/v2/a/tags/list?n=1&last=a"));
+    for path in ["/v2/_catalog?n=", "/v2/_catalog/", "/v2/_catalog/?n=&x"] {
+        assert_eq!(page(&mut registry, path), (vec!["a".into()], None), "{path}");
     }
 }
 
@@ -185,20 +198,22 @@ fn the_catalog_names_every_repository_in_order() {
     assert_eq!(page(&mut registry, "/v2/_catalog?last=a-a").0, ["a-b", "a.b", "a/b", "b"]);
 }
 
-/// SPEC O2, N6: 100 without a number, 1000 at most; beyond is refused, as Docker has it.
+/// SPEC O2, N6: 100 without a number, 1000 at most, and a link to the rest.
 #[test]
 fn the_catalog_comes_a_hundred_at_a_time() {
     let mut registry = registry();
-    let names: Vec<String> = (0..250).map(|i| format!("r{i:03}")).collect();
+    let names: Vec<String> = (0..1050).map(|i| format!("r{i:04}")).collect();
     for name in &names {
         registry.push_blob(name, "content");
     }
     let pages = pages(&mut registry, "/v2/_catalog");
-    assert_eq!(pages.iter().map(Vec::len).collect::<Vec<_>>(), [100, 100, 50]);
+    assert_eq!(pages.iter().map(Vec::len).collect::<Vec<_>>(), [vec![100; 10], vec![50]].concat());
     assert_eq!(pages.concat(), names);
-    assert_eq!(page(&mut registry, "/v2/_catalog?n=1000").0, names);
-    registry.get("/v2/_catalog?n=1001").refused(400, "PAGINATION_NUMBER_INVALID");
-    registry.get("/v2/_catalog?n=99999999999999999999").refused(400, "PAGINATION_NUMBER_INVALID");
+    for n in ["1000", "1001", "99999999999999999999"] {
+        let (listed, next) = page(&mut registry, &format!("/v2/_catalog?n={n}"));
+        assert_eq!(listed, names[..1000], "{n}");
+        assert_eq!(page(&mut registry, &next.expect("there are more")), (names[1000..].to_vec(), None), "{n}");
+    }
 }
 
 /// SPEC N1, O1, U28: what is acknowledged is listed, what is deleted is not.

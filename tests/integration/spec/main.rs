@@ -15,6 +15,7 @@ mod faults;
 mod finishing;
 mod isolation;
 mod lists;
+mod locations;
 mod maintained;
 mod names;
 mod nesting;

@@ -53,8 +53,38 @@ fn every_endpoint_refuses_a_name_that_cannot_be() {
     let too_long = "a".repeat(256);
     let mut registry = registry();
     for name in [
-        "", "A", "aB", "a..b", "a___b", "a._b", "a_.b", "a-.b", ".a", "a.", "_a", "a_", "-a", "a-", "a/-b", "a//b",
-        "a/", "/a", "a%20b", "%C3%A4", "a%00", "..", "a/..", "a/../b", "%2e%2e", "a%2Fb", "a:b", "a@b", "_catalog",
+        "",
+        "A",
+        "aB",
+        "a..b",
+        "a___b",
+        "a._b",
+        "a_.b",
+        "a-.b",
+        ".a",
+        "a.",
+        "_a",
+        "a_",
+        "-a",
+        "a-",
+        "a/-b",
+        "a//b",
+        "a/",
+        "/a",
+        "a%20b",
+        "%C3%A4",
+        "a%00",
+        "..",
+        "a/..",
+        "a/../b",
+        "%2e%2e",
+        "a%2F..%2Fb",
+        "a%2F%2Fb",
+        "%2Fa",
+        "a%2F",
+        "a:b",
+        "a@b",
+        "_catalog",
         &too_long,
     ] {
         for endpoint in ENDPOINTS.iter().filter(|endpoint| endpoint.path.contains("{name}")) {
@@ -80,15 +110,21 @@ fn every_valid_tag_can_be_pushed_pulled_listed_and_deleted() {
     }
 }
 
-/// SPEC B3–B5, J5, L6, U2.
+/// SPEC B4, B5, J4, J5, L6, U2: nothing is under such a tag, and nothing can be put there.
 #[test]
-fn a_tag_that_cannot_be_is_refused() {
+fn a_tag_that_cannot_be_is_not_found_and_cannot_be_pushed() {
     let too_long = "a".repeat(129);
     let mut registry = registry();
+    registry.push_image("a", "v1", AMD64, "layer");
     for tag in ["", ".a", "-a", "a%20b", "%C3%A4", "a+b", "a%2Fb", "a%00", "a@b", "..", &too_long] {
-        for method in ["GET", "PUT", "DELETE"] {
+        registry.get(manifest("a", tag)).refused(404, "MANIFEST_UNKNOWN");
+        for method in ["PUT", "DELETE"] {
             registry.call(request(method, manifest("a", tag))).refused(400, "TAG_INVALID");
         }
+        registry
+            .call(request("POST", manifest("a", tag)))
+            .refused(405, "UNSUPPORTED")
+            .with("Allow", "GET, HEAD, PUT, DELETE");
         registry.head(manifest("a", tag)).expect(404);
     }
 }
@@ -155,8 +191,14 @@ fn percent_encoding_is_undone_segment_by_segment() {
     registry.get("/v2/%61/b/manifests/%76%31").expect(200);
     registry.get(referrers("a/b", encoded(&image.digest()))).expect(200);
     registry.call(post(format!("{}?digest={}", uploads("a"), encoded(&sha256("x")))).body("x")).expect(201);
-    // An encoded slash is no separator.
-    registry.get("/v2/a%2Fb/manifests/v1").refused(400, "NAME_INVALID");
+    // An encoded slash within a name is one of its slashes, and ends no name.
+    for path in ["/v2/a%2Fb/manifests/v1", "/v2/a%2fb/manifests/v1", "/v2/%61%2Fb/tags/list"] {
+        registry.get(path).expect(200);
+        registry.head(path).expect(200);
+    }
+    registry.call(post("/v2/a%2Fc/blobs/uploads/")).expect(202);
+    registry.get("/v2/a%2Fb%2Fmanifests%2Fv1").refused(404, "UNSUPPORTED");
+    registry.get("/v2/a%2Fb%2Ftags/list").refused(404, "UNSUPPORTED");
 }
 
 /// SPEC B5: a reference with a colon is a digest or nothing.

@@ -8,7 +8,7 @@ use orlop_conformance::system::{Answer, Call, InMemory, System, blob, delete, ge
 use orlop_conformance::system::{referrers, strings, uploads};
 use orlop_core::caller::{Right, Rule};
 use orlop_core::config::Pattern;
-use orlop_core::{Body, Caller, Rights, Step};
+use orlop_core::{Body, Caller, Config, Registry, Rights, Step};
 
 use crate::{configured, registry};
 
@@ -90,6 +90,59 @@ fn the_catalog_has_what_one_may_list_page_by_page() {
     assert_eq!(seen, [vec!["open/1", "open/2"], vec!["open/3"]]);
 }
 
+/// How many records a caller's request for a page scans, in how many steps, and what the page has.
+fn scanned(registry: &mut InMemory, caller: &Arc<Caller>, target: &str) -> (usize, usize, Vec<String>) {
+    let ambient = registry.memory.ambient();
+    let mut step = registry.registry.call_of(caller.clone(), Arc::new(get(target).request.into()), ambient);
+    let (mut scans, mut records) = (0, 0);
+    loop {
+        match step {
+            Step::Respond(response) => {
+                let answer = Answer { to: target.into(), response }.expect(200);
+                return (scans, records, strings(&answer.json()["repositories"]));
+            }
+            Step::Scan(ask) => {
+                scans += 1;
+                records += ask.effect.limit;
+                step = registry.memory.perform(Step::Scan(ask), &"".into());
+            }
+            other => panic!("a list needs nothing but scans: {other:?}"),
+        }
+    }
+}
+
+/// SPEC O1: the work of one page is that of what its reader may see, where the rules say in front what that is.
+#[test]
+fn a_page_of_the_catalog_passes_over_what_the_rules_deny() {
+    let mut registry = registry();
+    for number in 0..3000 {
+        registry.push_blob(&format!("hidden/{number:04}"), "content");
+    }
+    for name in ["a", "open/1", "open/2", "z"] {
+        registry.push_blob(name, "content");
+    }
+    let all_but_hidden = caller([rule(false, &[Right::List], "hidden/**", None), rule(true, &Right::ALL, "**", None)]);
+    let named = caller([rule(true, &[Right::List], "z", None), rule(true, &[Right::List], "open/*", None)]);
+    let mut check = |caller: &Arc<Caller>, target: &str, expected: &[&str]| {
+        let (scans, records, listed) = scanned(&mut registry, caller, target);
+        assert_eq!(listed, expected, "{target}");
+        assert!(scans <= 3 && records <= 1010, "{target}: {scans} scans of {records} records");
+    };
+    check(&outsider(), "/v2/_catalog?n=1", &["open/1"]);
+    check(&outsider(), "/v2/_catalog", &["open/1", "open/2"]);
+    check(&outsider(), "/v2/_catalog?last=hidden/1", &["open/1", "open/2"]);
+    check(&all_but_hidden, "/v2/_catalog?n=1&last=a", &["open/1"]);
+    check(&all_but_hidden, "/v2/_catalog?n=2&last=hidden/0500", &["open/1", "open/2"]);
+    check(&named, "/v2/_catalog?n=3", &["open/1", "open/2", "z"]);
+    check(&caller([]), "/v2/_catalog", &[]);
+    check(&Caller::anybody().into(), "/v2/_catalog?n=1", &["a"]);
+    // A pattern that begins with a star may match anywhere: all is read, in few steps.
+    let somewhere = caller([rule(true, &[Right::List], "*/2999", None)]);
+    let (scans, _, listed) = scanned(&mut registry, &somewhere, "/v2/_catalog?n=1");
+    assert_eq!(listed, ["hidden/2999"]);
+    assert!(scans <= 5, "{scans} scans");
+}
+
 /// SPEC E14, E12, U5: an upload begins, as for a blob that is nowhere.
 #[test]
 fn nothing_is_mounted_from_where_one_may_not_pull() {
@@ -121,6 +174,59 @@ fn a_protected_tag_is_made_once() {
     call(&mut registry, &releaser(), &push(&first, "a", "latest")).expect(201);
     call(&mut registry, &releaser(), &push(&second, "a", "latest")).expect(201);
     registry.get(manifest("a", "v1")).expect(200).with("Docker-Content-Digest", first.digest());
+}
+
+/// What is kept for a tag makes a push of one of its images a push of the same, until the tag would change all the same:
+/// where tags are not assembled any more, or where the image does not say its platform any more.
+#[test]
+fn an_image_of_its_list_does_not_take_a_protected_tag() {
+    let joined = |config: &mut Config| {
+        config.assemble = [Pattern::new("**")].into();
+        config.allow_sparse = true;
+    };
+    let prepared = || {
+        let mut registry = configured(joined);
+        registry.push_image("a", "v1", AMD64, "one");
+        let arm = registry.push_image("a", "v1", ARM64, "two");
+        let list = registry.get(manifest("a", "v1")).expect(200).header("Docker-Content-Digest").unwrap().to_owned();
+        assert_ne!(list, arm.digest());
+        (registry, arm, list)
+    };
+    let (mut registry, arm, list) = prepared();
+    call(&mut registry, &releaser(), &push(&arm, "a", "v1")).expect(201);
+    registry.get(manifest("a", "v1")).expect(200).with("Docker-Content-Digest", &list);
+
+    // The policy has changed.
+    registry.registry = Registry::new(Config::default());
+    call(&mut registry, &releaser(), &push(&arm, "a", "v1")).refused(403, "DENIED");
+    registry.get(manifest("a", "v1")).expect(200).with("Docker-Content-Digest", &list);
+    call(&mut registry, &Caller::anybody().into(), &push(&arm, "a", "v1")).expect(201);
+    registry.get(manifest("a", "v1")).expect(200).with("Docker-Content-Digest", arm.digest());
+
+    // The platform cannot be read any more.
+    let (mut registry, arm, list) = prepared();
+    for bytes in arm.blobs() {
+        registry.delete(blob("a", sha256(bytes))).expect(202);
+    }
+    call(&mut registry, &releaser(), &push(&arm, "a", "v1")).refused(403, "DENIED");
+    registry.get(manifest("a", "v1")).expect(200).with("Docker-Content-Digest", &list);
+}
+
+/// The list that stands beside a tag is what clients get that take nothing else: it is protected with the tag.
+#[test]
+fn a_push_of_the_same_does_not_take_the_list_of_a_protected_tag() {
+    let mut registry = configured(|config| config.allow_sparse = true);
+    registry.push_image("a", "v1", AMD64, "one");
+    let arm = registry.push_image("a", "v1", ARM64, "two");
+    let lists = "application/vnd.oci.image.index.v1+json";
+    let ask = get(manifest("a", "v1")).header("Accept", lists);
+    let list = registry.call(ask.clone()).expect(200).header("Docker-Content-Digest").unwrap().to_owned();
+    call(&mut registry, &releaser(), &push(&arm, "a", "v1")).expect(201);
+    for bytes in arm.blobs() {
+        registry.delete(blob("a", sha256(bytes))).expect(202);
+    }
+    call(&mut registry, &releaser(), &push(&arm, "a", "v1")).refused(403, "DENIED");
+    registry.call(ask).expect(200).with("Docker-Content-Digest", list);
 }
 
 /// Every way around: by digest, by a blob, by a child, by an image of an assembled list.

@@ -1,7 +1,10 @@
 //! Section A: transport, base, version check.
 
-use orlop_conformance::image::{AMD64, Manifest};
-use orlop_conformance::system::{Call, InMemory, System, blob, get, head, manifest, put, referrers, request, uploads};
+use orlop_conformance::image::{AMD64, Manifest, sha256};
+use orlop_conformance::system::uploads;
+use orlop_conformance::system::{
+    Call, InMemory, System, blob, get, head, manifest, patch, post, put, referrers, request,
+};
 
 use crate::{ENDPOINTS, METHODS, NOWHERE, registry};
 
@@ -179,4 +182,29 @@ fn a_body_of_unknown_length_is_as_good_as_any() {
     let push = put(manifest("a", "v1")).header("Content-Type", image.media_type()).body(image.bytes()).chunked();
     registry.call(push).expect(201);
     assert_eq!(registry.get(manifest("a", "v1")).expect(200).body(), image.bytes());
+}
+
+/// SPEC A16, RFC 9110, 8.4, 15.5.16: before the body is sent, whatever it would become.
+#[test]
+fn a_body_with_a_content_coding_is_refused() {
+    let mut registry = registry();
+    let session = registry.open("a");
+    let image = Manifest::image(AMD64, "layer");
+    let whole = format!("{}?digest={}", uploads("a"), sha256("x"));
+    let finish = format!("{session}?digest={}", sha256("x"));
+    let pushes = [post(&whole), patch(&session), put(&finish), put(manifest("a", "v1"))];
+    for (push, coding) in pushes.iter().flat_map(|push| ["gzip", "zstd", "GZIP, identity"].map(|coding| (push, coding)))
+    {
+        for push in [push.clone().body("x"), push.clone().body("x").chunked()] {
+            let answer = registry.call(push.header("Content-Encoding", coding)).refused(415, "UNSUPPORTED");
+            answer.with("Accept-Encoding", "identity");
+        }
+    }
+    registry.get(&session).expect(204).with("Range", "0-0");
+    // Nothing is coded in these.
+    registry.call(post(uploads("a")).header("Content-Encoding", "gzip")).expect(202);
+    registry.call(patch(&session).header("Content-Encoding", "identity").body("x")).expect(202);
+    registry.call(put(&finish).header("Content-Encoding", "gzip")).expect(201);
+    image.blobs().iter().for_each(|bytes| drop(registry.push_blob("a", bytes.clone())));
+    registry.put_manifest("a", "v1", &image).expect(201);
 }

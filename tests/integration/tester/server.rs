@@ -165,7 +165,8 @@ fn scope(method: &Method, uri: &Uri) -> String {
         "DELETE" => "delete",
         _ => "push",
     };
-    let path = uri.path().trim_start_matches("/v2/");
+    // A token is for the name, however a client writes it.
+    let path = uri.path().trim_start_matches("/v2/").replace("%2F", "/");
     let ends = ["/blobs/", "/manifests/", "/tags/", "/referrers/"];
     let end = ends.iter().filter_map(|end| path.rfind(end)).max().unwrap_or(0);
     format!("repository:{}:{action}", &path[..end])
@@ -177,7 +178,8 @@ fn core(behind: &Behind, method: &Method, uri: &Uri, headers: &HeaderMap, body: 
     let length = headers.get("content-length").and_then(|length| length.parse().ok());
     let length = if headers.get("transfer-encoding").is_some() { None } else { length.or(Some(0)) };
     let target = uri.path_and_query().map(ToString::to_string).unwrap_or_default();
-    let request = orlop_core::Request { method: orlop_core::Method::named(method.as_str()), target, headers, length };
+    let request =
+        orlop_core::Request { method: orlop_core::Method::named(method.as_str()), target, headers, length, base: None };
     let mut core = behind.core.lock().expect("nobody panics");
     let (registry, memory) = &mut *core;
     let response = memory.call(registry, &request, body);

@@ -68,7 +68,8 @@ impl Path {
     }
 }
 
-/// What a path leads to. It is read from the right end (SPEC B11), each segment decoded by itself (SPEC B10).
+/// What a path leads to. It is read from the right end (SPEC B11), each segment decoded by itself (SPEC B10). A
+/// manifest may be called anything that is no malformed digest: what comes of it depends on the method (SPEC B4).
 ///
 /// # Errors
 ///
@@ -83,20 +84,19 @@ pub fn route(path: &str) -> Result<Path, Refusals> {
     let segments: Vec<&str> = segments.iter().map(String::as_str).collect();
     let mut name = |segments: &[&str]| {
         let name = segments.join("/");
-        let whole = !segments.iter().any(|segment| segment.contains('/'));
-        wrong.extend((!whole || !is_name(&name)).then(|| Says::refusal(400, "NAME_INVALID")));
+        wrong.extend((!is_name(&name)).then(|| Says::refusal(400, "NAME_INVALID")));
         name
     };
     let path = match segments.as_slice() {
-        ["_catalog"] => Path::Catalog,
-        [repository @ .., "tags", "list"] if !repository.is_empty() => Path::Tags(name(repository)),
+        ["_catalog"] | ["_catalog", ""] => Path::Catalog,
+        [repository @ .., "tags", "list"] | [repository @ .., "tags", "list", ""] if !repository.is_empty() => {
+            Path::Tags(name(repository))
+        }
         [repository @ .., "manifests", reference] if !repository.is_empty() => {
             let path = Path::Manifest(name(repository), (*reference).into());
             // SPEC B5: a colon makes it a digest.
-            match reference.contains(':') {
-                true => wrong.extend((!is_digest(reference)).then(|| Says::refusal(400, "DIGEST_INVALID"))),
-                false => wrong.extend((!is_tag(reference)).then(|| Says::refusal(400, "TAG_INVALID"))),
-            }
+            let malformed = reference.contains(':') && !is_digest(reference);
+            wrong.extend(malformed.then(|| Says::refusal(400, "DIGEST_INVALID")));
             path
         }
         [repository @ .., "referrers", digest] if !repository.is_empty() => {

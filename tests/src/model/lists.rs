@@ -25,9 +25,8 @@ fn link(says: Says, path: &str, query: &Query, last: Option<&String>) -> Says {
 
 /// The number of names that are wanted (SPEC N5).
 fn number(query: &Query, default: usize) -> Result<usize, Refusals> {
-    let Some(n) = query.get("n") else { return Ok(default) };
-    let digits = !n.is_empty() && n.bytes().all(|b| b.is_ascii_digit());
-    if digits {
+    let Some(n) = query.get("n").filter(|n| !n.is_empty()) else { return Ok(default) };
+    if n.bytes().all(|b| b.is_ascii_digit()) {
         Ok(n.parse().unwrap_or(usize::MAX))
     } else {
         Err(vec![Says::refusal(400, "PAGINATION_NUMBER_INVALID")])
@@ -49,11 +48,8 @@ impl Model {
     }
 
     pub(super) fn catalog(&self, query: &Query) -> Result<Says, Refusals> {
-        let n = number(query, 100)?;
         // SPEC O2.
-        if n > 1000 {
-            return Err(vec![Says::refusal(400, "PAGINATION_NUMBER_INVALID")]);
-        }
+        let n = number(query, 100)?.min(1000);
         let (repositories, more) = page(self.repositories.keys(), query, n);
         let says = Says::new(200).json(json!({ "repositories": repositories }));
         Ok(link(says, "/v2/_catalog", query, repositories.last().filter(|_| more)))

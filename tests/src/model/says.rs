@@ -11,7 +11,8 @@ use serde_json::Value as Json;
 use super::grammar::Query;
 
 /// The header fields that matter: each is as the model says, or not there.
-const FIELDS: [&str; 15] = [
+const FIELDS: [&str; 16] = [
+    "Accept-Encoding",
     "Accept-Ranges",
     "Allow",
     "Content-Range",

@@ -37,8 +37,13 @@ impl InMemory {
         };
         let cut = matches!(exchange.body, Payload::Cut(..));
         let headers: Headers = exchange.headers.iter().map(|(name, value)| (name.clone(), value.clone())).collect();
-        let request =
-            Request { method: Method::named(&exchange.method), target: exchange.target.clone(), headers, length };
+        let request = Request {
+            method: Method::named(&exchange.method),
+            target: exchange.target.clone(),
+            headers,
+            length,
+            base: None,
+        };
         let body = RequestBody { bytes: Bytes::copy_from_slice(exchange.body.bytes()), cut };
         let response = self.memory.borrow_mut().call(&self.registry, &request, body);
         let headers = response.headers.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect();

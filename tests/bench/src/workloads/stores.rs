@@ -57,7 +57,7 @@ fn fill(data: &Path, count: usize, place: Place) -> Outcome<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let call = move |method: Method, target: String, media_type: Option<&str>, body: Vec<u8>, number: usize| {
         let headers: Headers = media_type.map(|value| ("content-type", value)).into_iter().collect();
-        let request = Request { method, target, headers, length: Some(body.len() as u64) };
+        let request = Request { method, target, headers, length: Some(body.len() as u64), base: None };
         let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
         let mut state = number as u64 ^ now.as_nanos() as u64;
         let (high, low) = (crate::data::next(&mut state), crate::data::next(&mut state));

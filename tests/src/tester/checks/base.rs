@@ -19,6 +19,7 @@ checks! {
     "A13" Should "RFC 9110, 15.5.6" refused_methods_name_the_allowed "405 comes with Allow, which names the methods that are taken";
     "A14" Must "RFC 9112, 7.1" manifests_may_come_in_chunks "a manifest may be sent with chunked transfer encoding";
     "A14" Must "RFC 9112, 7.1" blobs_may_come_in_chunks "the PUT of an upload may be sent with chunked transfer encoding";
+    "A16" Good "RFC 9110, 15.5.16" coded_bodies_are_refused_or_kept "a body with a Content-Encoding is kept as it was sent, or refused with 4xx";
 }
 
 async fn base_is_there(lab: &Lab) -> Verdict {
@@ -141,5 +142,20 @@ async fn a_namespace_changes_nothing(lab: &Lab) -> Verdict {
         return not_offered("pulls that ignore ns=");
     }
     answer.must(&[200], "containerd names the registry that it meant")?.must_be(&image.bytes(), "as pushed")?;
+    Ok(())
+}
+
+async fn coded_bodies_are_refused_or_kept(lab: &Lab) -> Verdict {
+    let bytes = lab.word();
+    let digest = sha256(bytes.as_bytes());
+    let session = lab.open().await?;
+    let url = with_parameter(&session, "digest", &digest);
+    let put = Exchange::new("PUT", url).header("Content-Encoding", "gzip").body(bytes.clone());
+    let answer = lab.send(put).await?;
+    if (400..500).contains(&answer.status) {
+        return Ok(());
+    }
+    answer.must(&[201], "the digest is that of the bytes that were sent")?;
+    lab.get(lab.blob(&digest)).await?.must(&[200], "it was pushed")?.must_be(bytes.as_bytes(), "as it was sent")?;
     Ok(())
 }

@@ -20,6 +20,7 @@ checks! {
     "N9" Must "OCI end-8b; Docker, Pagination" pages_are_the_whole "the pages together are every tag once, in order";
     "O1" Doc "Docker, Catalog" repositories_are_listed "the catalog has a repository that a manifest was pushed to";
     "O2" Doc "Docker, Catalog" the_catalog_has_pages "n=1 gives one repository, and a Link when there are more";
+    "O2" Good "registry-cli sends n=1001" more_repositories_than_a_page_has "n beyond what a page has gives a page, or 400";
     "O2" Doc "Docker, PAGINATION_NUMBER_INVALID" a_page_has_a_number_of_repositories "n that is negative or no number is 400";
 }
 
@@ -174,6 +175,14 @@ async fn a_page_has_a_number_of_repositories(lab: &Lab) -> Verdict {
     for n in ["-1", "many"] {
         lab.get(format!("/v2/_catalog?n={n}")).await?.must(&[400], &format!("n={n} is no number of repositories"))?;
     }
+    Ok(())
+}
+
+async fn more_repositories_than_a_page_has(lab: &Lab) -> Verdict {
+    if !lab.can().catalog {
+        return not_offered("a catalog");
+    }
+    lab.get("/v2/_catalog?n=1000000").await?.must(&[200, 400], "a page, or no page that large")?;
     Ok(())
 }
 

@@ -16,12 +16,14 @@ checks! {
     "B3" Doc "Docker, Errors" invalid_names_have_a_code "an invalid name is answered with 400 NAME_INVALID";
     "B4" Must "OCI, Pulling manifests" tags_may_have_128_characters "a tag may have 128 characters, and any that the grammar allows";
     "B4" Must "OCI, Pulling manifests" invalid_tags_are_refused "nothing can be pushed to a tag that is against the grammar";
+    "B4" Must "OCI end-3, 404" invalid_tags_are_not_there "a manifest asked by a tag that is against the grammar is 404";
     "B5" Must "OCI, Pushing manifests" malformed_digests_are_no_tags "a manifest cannot be pushed to a malformed digest: 400 or 404";
     "B5" Must "OCI, Pulling manifests" malformed_digests_are_not_there "a manifest asked by a malformed digest is 400 or 404";
     "B6" Must "image-spec, Digests" digests_are_lower_case "a SHA-256 digest in upper-case hex is no digest";
     "B8" Should "OCI HEAD, Pushing blobs" unknown_algorithms_are_refused "a blob cannot be pushed under a digest of an unknown algorithm: 400";
     "B9" Good "OCI HEAD, Digests" blobs_of_unknown_algorithms_are_not_there "a blob asked by a digest of an unknown algorithm is 404 or 400";
     "B10" Good "RFC 3986, 2.1" digests_may_be_percent_encoded "the colon of a digest may be percent-encoded";
+    "B10" Good "Portainer sends %2F" slashes_of_names_may_be_percent_encoded "a slash of a name may be percent-encoded";
     "B10" Good "safety" paths_do_not_leave_the_registry "dots and encoded slashes in a path lead nowhere";
     "B11" Good "the grammar of names" names_are_read_from_the_end "a repository called tags/list or blobs/uploads can be pushed to and pulled from";
     "B12" Must "OCI extensions" underscores_begin_no_repository "a path that begins with _ names no repository";
@@ -116,6 +118,14 @@ async fn invalid_tags_are_refused(lab: &Lab) -> Verdict {
     Ok(())
 }
 
+async fn invalid_tags_are_not_there(lab: &Lab) -> Verdict {
+    lab.push_image("first").await?;
+    for tag in [".INVALID_MANIFEST_NAME", "-a", "a+b", &"t".repeat(129)] {
+        lab.pull(tag).await?.must(&[404], "no manifest has such a tag")?;
+    }
+    Ok(())
+}
+
 /// Digests that are none.
 fn malformed() -> [String; 4] {
     [
@@ -162,6 +172,13 @@ async fn unknown_algorithms_are_refused(lab: &Lab) -> Verdict {
 async fn digests_may_be_percent_encoded(lab: &Lab) -> Verdict {
     let digest = lab.push_blob(lab.word()).await?;
     lab.get(lab.blob(&digest.replace(':', "%3A"))).await?.must(&[200], "an encoded colon is a colon")?;
+    Ok(())
+}
+
+async fn slashes_of_names_may_be_percent_encoded(lab: &Lab) -> Verdict {
+    lab.push_image("v1").await?;
+    let name = lab.repo.replace('/', "%2F");
+    lab.get(format!("/v2/{name}/tags/list")).await?.must(&[200], "an encoded slash is a slash")?;
     Ok(())
 }
 

@@ -15,7 +15,7 @@ checks! {
     "J4" Must "OCI end-3" unknown_manifests_are_not_found "a manifest that is not there is 404, by tag and by digest";
     "J4" Doc "Docker, GET Manifest" unknown_manifests_have_a_code "a manifest that is not there is MANIFEST_UNKNOWN (or NAME_UNKNOWN)";
     "J4" Must "OCI end-3" manifests_belong_to_their_repository "a manifest of one repository is 404 in another";
-    "J5" Doc "Docker, GET Manifest" invalid_references_have_a_code "a manifest asked by an invalid tag is 400 TAG_INVALID";
+    "J5" Doc "Docker, GET Manifest" invalid_references_have_a_code "a manifest asked by an invalid tag is 400 TAG_INVALID, or not found";
     "J6" Good "curl sends Accept: */*" any_type_may_be_accepted "a client that accepts anything gets the manifest";
     "J6" Good "RFC 9110, 12.5.1" accept_may_be_left_out "a client that sends no Accept gets the manifest";
     "J7" Good "RFC 9110, 12.5.1" accept_may_be_a_list_with_weights "Accept may be a list, with weights, in several fields";
@@ -130,7 +130,8 @@ async fn manifests_belong_to_their_repository(lab: &Lab) -> Verdict {
 async fn invalid_references_have_a_code(lab: &Lab) -> Verdict {
     lab.push_image("v1").await?;
     let answer = lab.pull(".v1").await?;
-    answer.refused(&[400], &["TAG_INVALID", "NAME_INVALID", "MANIFEST_INVALID"], "it is no tag")?;
+    let codes = ["TAG_INVALID", "NAME_INVALID", "MANIFEST_INVALID", "MANIFEST_UNKNOWN", "NAME_UNKNOWN"];
+    answer.refused(&[400, 404], &codes, "it is no tag")?;
     Ok(())
 }
 
