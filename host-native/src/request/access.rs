@@ -27,7 +27,7 @@ use axum::http::{HeaderValue, header};
 use axum::response::Response;
 use bytes::Bytes;
 use http_body::{Body as _, Frame, SizeHint};
-use orlop_core::{Asked, Summary, http};
+use orlop_core::{Asked, BaseUrl, Summary, http};
 use tokio::sync::OwnedSemaphorePermit;
 
 use crate::observe::Observer;
@@ -71,16 +71,18 @@ pub(crate) struct Taken {
 impl AccessLine {
     pub(crate) fn begin(request: &Request, peer: &Peer, live: &Live, observer: Arc<Observer>) -> Self {
         let (headers, address) = (request.headers(), peer.address.ip());
+        let by_proxy = live.proxies.trusts(address);
+        let base = live.locations.base(request, by_proxy, peer.encrypted);
         observer.metrics.running.inc();
         Self {
             id: live.proxies.id(address, headers),
             client: live.proxies.client(address, headers),
-            asked: Arc::new(described(request).into()),
+            asked: Arc::new(described(request, base).into()),
             began: Instant::now(),
             method: request.method().clone(),
             agent: headers.get(header::USER_AGENT).cloned(),
             caller: String::new(),
-            trace: Trace::begin(observer.tracer.as_ref(), headers, live.proxies.trusts(address)),
+            trace: Trace::begin(observer.tracer.as_ref(), headers, by_proxy),
             observer,
             status: GONE,
             sent: 0,
@@ -209,7 +211,7 @@ impl Drop for AccessLine {
 }
 
 /// A request as the core takes it.
-fn described(request: &Request) -> http::Request {
+fn described(request: &Request, base: Option<BaseUrl>) -> http::Request {
     let read = request.headers().iter().filter_map(|(name, value)| {
         // Compared, which is faster than to hash each name in order to look it up.
         let name = http::HEADERS_READ.into_iter().find(|read| *read == name.as_str())?;
@@ -222,6 +224,6 @@ fn described(request: &Request) -> http::Request {
         target: request.uri().path_and_query().map_or_else(String::new, |target| target.as_str().into()),
         headers: read.collect(),
         length: request.body().size_hint().exact(),
-        base: None,
+        base,
     }
 }

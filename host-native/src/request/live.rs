@@ -8,6 +8,7 @@ use orlop_core::caller::Right;
 use crate::auth::identity::{Identities, Identity};
 use crate::auth::rules::Rules;
 use crate::observe::webhooks::{Subscriptions, Webhook};
+use crate::request::base::Locations;
 use crate::request::cors::Cors;
 use crate::request::proxies::Proxies;
 use crate::request::shares::Shares;
@@ -23,6 +24,7 @@ pub struct Live {
     pub(crate) webhooks: Vec<Arc<Webhook>>,
     pub(crate) read_only: bool,
     pub(crate) cors: Cors,
+    pub(crate) locations: Locations,
 }
 
 /// The settings in force.
@@ -51,6 +53,7 @@ impl Live {
             webhooks: Webhook::all(&settings.watch.webhook)?,
             read_only: settings.shares.read_only,
             cors: Cors(settings.reach.cors.clone()),
+            locations: Locations { form: settings.reach.location(), external: settings.reach.external_url.clone() },
         };
         Ok((live, odd))
     }
@@ -66,6 +69,7 @@ impl Live {
             webhooks: Vec::new(),
             read_only: false,
             cors: Cors::default(),
+            locations: Locations::default(),
         }
     }
 

@@ -4,6 +4,7 @@
 mod access;
 mod admit;
 pub(crate) mod answer;
+mod base;
 pub(crate) mod cors;
 pub(crate) mod crowd;
 pub mod live;

@@ -11,6 +11,8 @@ use crate::storage::Outbox;
 pub(crate) struct Peer {
     /// Where it is.
     pub(crate) address: SocketAddr,
+    /// Whether it speaks TLS.
+    pub(crate) encrypted: bool,
     /// The names in its certificate, if it showed one.
     pub(crate) certificate: Arc<[String]>,
     /// Where the connection takes files to send, if it can do that.
@@ -33,6 +35,6 @@ impl Peer {
 
     /// A peer of which nothing is known.
     pub(crate) fn plain(address: SocketAddr) -> Self {
-        Self { address, certificate: Arc::new([]), outbox: None, activity: None }
+        Self { address, encrypted: false, certificate: Arc::new([]), outbox: None, activity: None }
     }
 }

@@ -209,7 +209,7 @@ async fn serve_one(server: &Server, stream: TcpStream, peer: Peer, acceptor: Opt
     let (_, session) = encrypted.get_ref();
     let certificate = session.peer_certificates().and_then(|chain| chain.first()).map(tls::names);
     let http2 = session.alpn_protocol() == Some(b"h2");
-    let peer = Peer { certificate: certificate.unwrap_or_default().into(), ..peer };
+    let peer = Peer { encrypted: true, certificate: certificate.unwrap_or_default().into(), ..peer };
     server.connections.serve(encrypted, peer, http2).await;
 }
 

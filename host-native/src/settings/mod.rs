@@ -27,8 +27,8 @@ pub use self::access::Auth;
 pub use self::bounds::Bounds;
 pub use self::limits::Limits;
 pub use self::policy::Policy;
-pub(crate) use self::reach::Origin;
 pub use self::reach::Reach;
+pub(crate) use self::reach::{Location, Origin};
 pub(crate) use self::rule::table;
 pub use self::rule::{Action, GroupSetting, RuleSetting};
 pub(crate) use self::shares::Each;
@@ -133,6 +133,7 @@ impl Settings {
     pub fn config(&self) -> Config {
         Config {
             quotas: self.shares.quota.iter().map(QuotaSetting::quota).collect(),
+            external_url: self.reach.base(),
             listeners: self.watch.webhook.iter().map(WebhookSetting::listener).collect(),
             ..self.policy.config()
         }

@@ -2,17 +2,57 @@
 
 use std::str::FromStr;
 
-use clap::Args;
+use clap::{Args, ValueEnum};
+use orlop_core::BaseUrl;
 
 /// Where clients find the registry. All of it can be changed while the server runs.
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "How clients reach the registry")]
 pub struct Reach {
+    /// Where clients find the registry, such as https://registry.example.com, if `Location` is to say so
+    #[arg(long, env = "ORLOP_EXTERNAL_URL", value_name = "URL", value_parser = external_url)]
+    pub(crate) external_url: Option<BaseUrl>,
+
+    /// How `Location` is written; absolute if external-url is set, else relative
+    ///
+    /// Ollama and Charliecloud need it absolute. Without external-url it is made of Host and, of trusted proxies alone,
+    /// X-Forwarded-Proto, X-Forwarded-Host and X-Forwarded-Prefix.
+    #[arg(long, env = "ORLOP_LOCATION", value_name = "FORM")]
+    location: Option<Location>,
+
     /// Web pages that may use the registry, such as https://ui.example.com; * is all, without logins (repeatable)
     ///
     /// Browsers let a page of another origin read answers only where the registry says so (CORS). None may if not given.
     #[arg(long, env = "ORLOP_CORS", value_name = "ORIGIN", value_delimiter = ',')]
     pub(crate) cors: Vec<Origin>,
+}
+
+/// How `Location` is written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Location {
+    /// As a path, which works behind every proxy.
+    #[default]
+    Relative,
+    /// As a URL with the host.
+    Absolute,
+}
+
+impl Reach {
+    /// How `Location` is written.
+    pub(crate) fn location(&self) -> Location {
+        let usual = if self.external_url.is_some() { Location::Absolute } else { Location::Relative };
+        self.location.unwrap_or(usual)
+    }
+
+    /// What every `Location` begins with, if that is the same for all.
+    pub(crate) fn base(&self) -> Option<BaseUrl> {
+        self.external_url.clone().filter(|_| self.location() == Location::Absolute)
+    }
+}
+
+fn external_url(text: &str) -> Result<BaseUrl, String> {
+    let url = text.parse().ok().filter(|_| text.starts_with("http://") || text.starts_with("https://"));
+    url.ok_or_else(|| "write it like https://registry.example.com or https://example.com/registry".into())
 }
 
 /// Where a web page comes from.

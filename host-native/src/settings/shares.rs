@@ -42,7 +42,9 @@ pub struct Shares {
     )]
     pub read_only: bool,
 
-    /// Proxies whose word is taken for where a request comes from (X-Forwarded-For, X-Request-Id) (repeatable)
+    /// Proxies whose word is taken for where a request comes from and went to (repeatable)
+    ///
+    /// X-Forwarded-For, X-Forwarded-Proto, X-Forwarded-Host, X-Forwarded-Prefix, X-Request-Id, traceparent.
     #[arg(long, env = "ORLOP_TRUSTED_PROXY", value_name = "ADDRESS", value_delimiter = ',', value_parser = network)]
     pub trusted_proxy: Vec<IpNet>,
 }

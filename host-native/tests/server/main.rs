@@ -10,6 +10,7 @@ mod body;
 mod crowding;
 mod files;
 mod limits;
+mod locations;
 mod logs;
 mod pages;
 mod process;
