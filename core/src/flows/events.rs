@@ -39,6 +39,7 @@ impl Call {
             media_type: record.map(|record| record.media_type.clone()),
             size: record.map(|record| record.size),
             by: self.caller.name.clone(),
+            request: self.caller.request.clone(),
         };
         listeners.for_each(|listener| batch.put(keys::event(&listener.name, &self.ambient), &event));
     }

@@ -62,7 +62,8 @@ pub(crate) async fn admit(
         refused(busy(told, wait))
     })?;
     let client = Client::of(&name, client);
-    Ok(Admitted { caller: Caller { name, rights, blob_limit: entered.upload }, client, slots: entered.slots })
+    let caller = Caller { name, rights, blob_limit: entered.upload, request: None };
+    Ok(Admitted { caller, client, slots: entered.slots })
 }
 
 fn changes(access: &Access) -> bool {

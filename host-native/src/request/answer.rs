@@ -11,13 +11,16 @@ use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::Request;
+use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::response::Response;
 use orlop_core::error::Code;
+use orlop_core::event::Source;
 use orlop_core::{Asked, Caller, Registry, http};
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 use tokio_util::task::TaskTracker;
+use uuid::Uuid;
 
 use crate::observe::Observer;
 use crate::request::access::{AccessLine, Taken};
@@ -48,6 +51,8 @@ pub(crate) struct Service {
     pub(crate) body_idle: Duration,
     /// The calls under way. They outlive their connections: a client that goes away ends its body, not the call.
     pub(crate) calls: TaskTracker,
+    /// What tells this server from others.
+    pub(crate) instance: Uuid,
 }
 
 /// How long a request waits until there is room to work on it.
@@ -65,6 +70,7 @@ impl Service {
             memory: Memory::new(),
             body_idle: limits.body_idle,
             calls: TaskTracker::new(),
+            instance: Uuid::new_v4(),
         }
     }
 
@@ -193,17 +199,43 @@ async fn call(
         return Answered { response: with_body(answer, None), body, caller: String::new() };
     }
     let admitted = admit(&live, &head.headers, &from.peer, from.client, &asked, &service.observer).await;
-    let Admitted { caller, client, slots } = match admitted {
+    let Admitted { mut caller, client, slots } = match admitted {
         Ok(admitted) => admitted,
         Err(Refused { response, caller }) => return Answered { response: with_body(response, None), body, caller },
     };
     let name = caller.name.clone();
     taken.slots = slots;
+    if !live.webhooks.is_empty() {
+        caller.request = Some(source(&live, &head, &from, &asked, service.instance));
+    }
     let response = match service.enter(&live, &client, taken).await {
         Some(()) => make_bounded(&service, &live.registry, &client, caller.into(), asked, &mut body, from).await,
         None => with_body(busy("the registry is busy; retry later", PATIENCE), None),
     };
     Answered { response, body, caller: name }
+}
+
+/// The most that events keep of a field of a request, in bytes.
+const TOLD: usize = 256;
+
+/// What events say of a request.
+fn source(live: &Live, head: &Parts, from: &Origin, asked: &Asked, instance: Uuid) -> Source {
+    let field = |name: HeaderName| {
+        let value = head.headers.get(name).map_or("".into(), |value| String::from_utf8_lossy(value.as_bytes()));
+        value.char_indices().take_while(|(at, c)| at + c.len_utf8() <= TOLD).map(|(_, c)| c).collect::<String>()
+    };
+    let host = head.uri.authority().map_or_else(|| field(header::HOST), |authority| authority.as_str().into());
+    let base = live.locations.external.as_ref().or(asked.request.base.as_ref()).map(ToString::to_string);
+    let base = base.filter(|base| !base.starts_with('/'));
+    let scheme = if from.peer.encrypted { "https" } else { "http" };
+    Source {
+        address: from.client.to_string(),
+        method: head.method.to_string(),
+        base: base.unwrap_or_else(|| format!("{scheme}://{host}")),
+        host,
+        agent: field(header::USER_AGENT),
+        instance,
+    }
 }
 
 /// Makes the call. An answer that stands in memory is made when there is memory for it.
