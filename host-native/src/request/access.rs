@@ -95,13 +95,17 @@ impl AccessLine {
         self.caller = caller;
     }
 
+    /// What it is answered with, whether or not its client is still there to read it.
+    pub(crate) fn answered(&mut self, response: &Response) {
+        self.status = response.status().as_u16();
+        self.audit(&self.asked.summary());
+    }
+
     /// The same response, which names the request, and writes the line when its body has ended.
     pub(crate) fn write(mut self, mut response: Response, taken: Taken) -> Response {
-        self.status = response.status().as_u16();
         if let Ok(id) = HeaderValue::from_str(&self.id) {
             response.headers_mut().insert("x-request-id", id);
         }
-        self.audit(&self.asked.summary());
         // RFC 9110, 9.3.2: the answer to HEAD has no body, whatever its fields say of one.
         self.whole = self.method == axum::http::Method::HEAD;
         let body = if self.whole { Body::empty() } else { std::mem::take(response.body_mut()) };

@@ -76,12 +76,9 @@ impl Service {
 
     /// Room to work on a request that may be made. Who asks is known by now: whoever is not known takes it from the share
     /// of its address, so that one address cannot take all there is. Our proxies have no share, for they are many.
-    async fn enter(&self, live: &Live, client: &Client, taken: &mut Taken) -> Option<()> {
-        match client {
-            Client::Network(address) if !live.proxies.trusts(*address) => {
-                taken.slots.push(self.strangers.enter_within(client, 1, shares::PATIENCE).await?);
-            }
-            _ => {}
+    async fn enter(&self, live: &Live, client: &Client, address: IpAddr, taken: &mut Taken) -> Option<()> {
+        if matches!(client, Client::Network(_)) && !live.proxies.trusts(address) {
+            taken.slots.push(self.strangers.enter_within(client, 1, shares::PATIENCE).await?);
         }
         taken.permit = Some(match self.room.clone().try_acquire_owned() {
             Ok(permit) => permit,
@@ -94,22 +91,40 @@ impl Service {
 /// Answers a request.
 pub(crate) async fn answer(service: Arc<Service>, peer: Peer, request: Request) -> Response {
     let live = service.current.get();
-    let line = AccessLine::begin(&request, &peer, &live, service.observer.clone());
+    let mut line = AccessLine::begin(&request, &peer, &live, service.observer.clone());
     let taken = Taken { _busy: peer.begin(), ..Taken::default() };
     if let Some(response) = live.cors.preflight(request.method(), request.headers()) {
+        line.answered(&response);
         return line.write(response, taken);
     }
     let is_read = matches!(*request.method(), Method::GET | Method::HEAD);
     let answering = answer_in(service.clone(), live, peer, line, taken, request);
     if is_read {
-        return answering.await;
+        return answering.await.write();
     }
     // A task of its own, so that a call that changes something goes on when the client goes away, with what it takes and
     // what is written of it.
-    service.calls.spawn(answering).await.unwrap_or_else(|error| {
-        tracing::error!("a request ended without an answer: {error}");
-        refusal(500, Code::Unknown, "an internal error, see the log")
-    })
+    service.calls.spawn(answering).await.map_or_else(
+        |error| {
+            tracing::error!("a request ended without an answer: {error}");
+            refusal(500, Code::Unknown, "an internal error, see the log")
+        },
+        Logged::write,
+    )
+}
+
+/// An answer that is in the audit log, and in the access log when it was sent or is dropped.
+struct Logged {
+    response: Response,
+    line: AccessLine,
+    taken: Taken,
+}
+
+impl Logged {
+    /// The response that the client gets.
+    fn write(self) -> Response {
+        self.line.write(self.response, self.taken)
+    }
 }
 
 /// Answers a request by the settings that are in force when it begins.
@@ -120,7 +135,7 @@ async fn answer_in(
     mut line: AccessLine,
     mut taken: Taken,
     request: Request,
-) -> Response {
+) -> Logged {
     let expects = request.headers().contains_key(header::EXPECT);
     let said = live.cors.says(request.headers());
     let from = Origin { peer, client: line.client, id: line.id.clone() };
@@ -143,13 +158,15 @@ async fn answer_in(
         }
     };
     said.to(&mut response);
-    line.write(response, taken)
+    line.answered(&response);
+    Logged { response, line, taken }
 }
 
 /// Refuses a request that is wrong as HTTP, whatever it asks for (RFC 9112, section 3.2).
 pub(crate) fn refuse(service: &Service, peer: &Peer, request: &Request, told: &str) -> Response {
-    let line = AccessLine::begin(request, peer, &service.current.get(), service.observer.clone());
+    let mut line = AccessLine::begin(request, peer, &service.current.get(), service.observer.clone());
     let refused = with(refusal(400, Code::Unsupported, told), header::CONNECTION, "close");
+    line.answered(&refused);
     line.write(refused, Taken::default())
 }
 
@@ -208,7 +225,7 @@ async fn call(
     if !live.webhooks.is_empty() {
         caller.request = Some(source(&live, &head, &from, &asked, service.instance));
     }
-    let response = match service.enter(&live, &client, taken).await {
+    let response = match service.enter(&live, &client, from.client, taken).await {
         Some(()) => make_bounded(&service, &live.registry, &client, caller.into(), asked, &mut body, from).await,
         None => with_body(busy("the registry is busy; retry later", PATIENCE), None),
     };
@@ -359,6 +376,7 @@ mod tests {
     use http_body::Frame;
     use orlop_core::Config;
     use tempfile::TempDir;
+    use tokio::sync::oneshot;
 
     use super::*;
     use crate::settings::Options;
@@ -377,6 +395,51 @@ mod tests {
         }
     }
 
+    /// A body whose end comes late.
+    struct Late(oneshot::Receiver<()>);
+
+    impl http_body::Body for Late {
+        type Data = Bytes;
+        type Error = std::io::Error;
+
+        fn poll_frame(
+            mut self: Pin<&mut Self>,
+            context: &mut std::task::Context<'_>,
+        ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+            Pin::new(&mut self.0).poll(context).map(|_| None)
+        }
+    }
+
+    /// A server for one request at once.
+    fn service(directory: &TempDir) -> Arc<Service> {
+        let host = Arc::new(Host::open(directory.path(), &Options::default()).unwrap());
+        let observer = Arc::new(Observer::new(&host, None));
+        let current = Current::new(Live::open(Registry::new(Config::default())));
+        let limits =
+            Limits { requests: 1, client_requests: 1, body_idle: Duration::from_secs(10), ..Limits::default() };
+        Arc::new(Service::new(host, current, observer, &limits))
+    }
+
+    #[tokio::test]
+    async fn a_change_whose_client_is_gone_keeps_its_permit_and_its_counts_to_its_end() {
+        let directory = TempDir::new().unwrap();
+        let service = service(&directory);
+        let (end, late) = oneshot::channel();
+        let request = Request::put("/v2/a/manifests/v1").body(Body::new(Late(late))).unwrap();
+        let answering = answer(service.clone(), Peer::nobody(), request);
+        assert!(timeout(Duration::from_millis(100), answering).await.is_err(), "its client is gone");
+        let metrics = || service.observer.metrics.text();
+        assert!(metrics().contains("\norlop_requests_running 1\n"), "{}", metrics());
+        assert_eq!(service.room.available_permits(), 0);
+        end.send(()).unwrap();
+        service.calls.close();
+        service.calls.wait().await;
+        let told = metrics();
+        assert!(told.contains("\norlop_requests_running 0\n"), "{told}");
+        assert!(told.contains("orlop_requests_total{operation=\"push-manifest\",status=\"400\"} 1\n"), "{told}");
+        assert_eq!(service.room.available_permits(), 1);
+    }
+
     #[test]
     fn a_field_has_its_name_whether_it_is_usual_or_not() {
         for name in ["Content-Type", "ETag", "Retry-After", "Some-Field"] {
@@ -387,11 +450,7 @@ mod tests {
     #[tokio::test]
     async fn a_panic_in_a_call_is_answered_and_ends_nothing_else() {
         let directory = TempDir::new().unwrap();
-        let host = Arc::new(Host::open(directory.path(), &Options::default()).unwrap());
-        let observer = Arc::new(Observer::new(&host, None));
-        let current = Current::new(Live::open(Registry::new(Config::default())));
-        let limits = Limits { requests: 1, client_requests: 1, ..Limits::default() };
-        let service = Arc::new(Service::new(host, current, observer, &limits));
+        let service = service(&directory);
         let digest = orlop_core::digest::Algorithm::Sha256.digest(b"");
         let ask = async |method: &str, target: &str, body: Body| {
             let request = Request::builder().method(method).uri(target).body(body).unwrap();
