@@ -1,6 +1,6 @@
 // Builds everything that browsers and Node run, beside this file:
 //
-//   node build.mjs [--page | --suite] [--workspace DIRECTORY]
+//   node build.mjs [--page | --suite]
 //
 //   cargo build       the two wasm modules, profile `wasm`
 //   bindgen           the JavaScript and types beside them, at the version of Cargo.lock
@@ -8,9 +8,9 @@
 //   tsc               the npm package, in dist/
 //   vite build        the page, in page-dist/, each file beside its gzip
 //
-// The packages must be installed (`npm ci`). `--page` leaves the package out, `--suite` builds only the module of the
-// tests under Node. `--workspace` says where the crates are, if not above this directory. CARGO_TARGET_DIR says where
-// cargo works; without it, in the workspace's own `target`.
+// The packages must be installed (`npm ci`): `cargo page` does both. `--page` leaves the package out, `--suite` builds
+// only the module of the tests under Node. CARGO_TARGET_DIR says where cargo works; without it, in the workspace's own
+// `target`.
 
 import { execFileSync } from 'node:child_process';
 import {
@@ -30,8 +30,7 @@ import { gzipSync } from 'node:zlib';
 
 const here = dirname(fileURLToPath(import.meta.url));
 const flag = (name) => process.argv.includes(name);
-const option = (name, standard) => (flag(name) ? process.argv[process.argv.indexOf(name) + 1] : standard);
-const workspace = resolve(option('--workspace', join(here, '..')));
+const workspace = resolve(here, '..');
 const target = resolve(process.env.CARGO_TARGET_DIR ?? join(workspace, 'target'));
 const cargo = process.env.CARGO ?? 'cargo';
 
@@ -55,11 +54,10 @@ function module(name, features, directory, optimise) {
   run(cargo, ['build', '--target-dir', target, ...wasm, ...features], { cwd: workspace });
   const built = join(target, 'wasm32-unknown-unknown', 'wasm', `${name.replaceAll('-', '_')}.wasm`);
   mkdirSync(directory, { recursive: true });
-  run(
-    cargo,
-    ['run', '--quiet', '--locked', '--target-dir', target, '--package', 'orlop-wasm-bindgen', '--', built, directory],
-    { cwd: workspace },
-  );
+  // With the features that the whole workspace has together, as `cargo test --workspace` has built its dependencies.
+  const bindgen = ['--workspace', '--bin', 'orlop-wasm-bindgen', '--locked'];
+  run(cargo, ['build', '--quiet', '--target-dir', target, ...bindgen], { cwd: workspace });
+  run(join(target, 'debug', 'orlop-wasm-bindgen'), [built, directory]);
   const file = join(directory, `${name.replaceAll('-', '_')}_bg.wasm`);
   if (optimise) {
     const features = ['--enable-bulk-memory', '--enable-nontrapping-float-to-int', '--enable-sign-ext'];
@@ -110,9 +108,12 @@ if (!flag('--page')) {
 }
 
 const page = join(here, 'page-dist');
-run(process.execPath, [binary('vite'), 'build', '--outDir', page, '--emptyOutDir']);
+// Not by vite, which would take the .gitignore too.
+for (const name of existsSync(page) ? readdirSync(page) : [])
+  if (name !== '.gitignore') rmSync(join(page, name), { recursive: true });
+run(process.execPath, [binary('vite'), 'build', '--outDir', page, '--no-emptyOutDir']);
 for (const entry of readdirSync(page, { recursive: true, withFileTypes: true })) {
   const file = join(entry.parentPath, entry.name);
-  if (entry.isFile() && statSync(file).size > 1024)
+  if (entry.isFile() && entry.name !== '.gitignore' && statSync(file).size > 1024)
     writeFileSync(`${file}.gz`, gzipSync(readFileSync(file), { level: 9 }));
 }

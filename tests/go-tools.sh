@@ -75,6 +75,3 @@ go_build() {
   fi
   nice go "${command[@]}" -o built "$package"
 }
-
-# refused NAME: whether the proxy would not give it. Then it cannot be had on this machine, however often it is asked.
-refused() { grep -qs '403 Forbidden' "$bin/$1.failure"; }

@@ -28,9 +28,25 @@ pub(crate) const LIST_IMAGES: usize = 64;
 /// How many tags a delete takes away with one commit. Others need not wait for the rest.
 pub(crate) const TAGS_A_COMMIT: usize = 256;
 
-/// How many chunks an upload may have; each is a file and a record until it is finished. At 1 MiB a chunk, the
+/// How many chunks an upload may have; each is an object and two records until it is finished. At 1 MiB a chunk, the
 /// smallest that clients send, it is a blob of 64 GiB.
-pub(crate) const UPLOAD_PARTS: u32 = 65_536;
+pub(crate) const UPLOAD_CHUNKS: u32 = 65_536;
+
+/// An object of this many bytes is not worth copying to have one less.
+pub(crate) const LARGE_OBJECT: u64 = 4 << 20;
+
+/// How many bytes are joined at most, where that makes few enough objects.
+pub(crate) const JOINED_OBJECT: u64 = 64 << 20;
+
+/// How many objects a blob has about at most, whatever its size: their places are read with each request for it.
+pub(crate) const MANY_OBJECTS: u64 = 4096;
+
+/// How many objects one `Erase` removes at most.
+pub(crate) const ERASE_BATCH: usize = 1000;
+
+/// How long it is remembered that an upload was finished: a client that did not get the answer asks again within
+/// minutes.
+pub(crate) const FINISHED_LIFETIME: Duration = Duration::from_secs(24 * 3600);
 
 /// How many repositories a page of the catalog has when the client names no number, and at most:
 /// more come with a `Link` (SPEC O2).
@@ -58,6 +74,12 @@ pub(crate) const ATTEMPTS: usize = 256;
 
 /// How many events are told at once.
 pub(crate) const EVENTS_PAGE: usize = 100;
+
+/// How many events one listener's queue holds, some hundred bytes each; what happens while it is full is not told.
+pub(crate) const EVENTS_QUEUED: u64 = 10_000;
+
+/// How long an event is kept for a listener that does not take it.
+pub const EVENT_LIFETIME: Duration = Duration::from_secs(3 * 24 * 3600);
 
 /// What an operator decides. [`Default`] is what most want.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -90,8 +112,15 @@ pub struct Config {
     pub quotas: Vec<Quota>,
     /// Who wants to know what happens.
     pub listeners: Vec<Listener>,
-    /// Longer than any call can live. Bytes that no record names and that are older than this belong to nobody.
+    /// Longer than any call can live. Objects that no record names and that are older than this are garbage.
     pub call_lifetime: Duration,
+    /// The largest body that is kept among the records, in bytes, when it is the first of its upload. It saves a file,
+    /// its directory and a wait for the disk; half of the layers that registries serve and nearly every image
+    /// configuration are smaller than the default.
+    pub small_object: usize,
+    /// How many objects a blob has before small ones are joined. To send one costs as much as to send 20 KiB, and its
+    /// place in the record has 70 bytes.
+    pub blob_objects: usize,
 }
 
 impl Default for Config {
@@ -111,6 +140,8 @@ impl Default for Config {
             quotas: Vec::new(),
             listeners: Vec::new(),
             call_lifetime: 24 * HOUR,
+            small_object: 16 << 10,
+            blob_objects: 256,
         }
     }
 }

@@ -5,25 +5,26 @@
 //!
 //! What every host promises:
 //!
-//! * Parts and contents are **write-once**: an id is written by one call and never again.
+//! * Objects are **write-once**: an id is written by one call and never again.
 //! * [`Commit`] is **atomic and isolated**: its expectations hold at the moment its changes appear, all
 //!   together or not at all. [`Get`] reads one snapshot.
 //! * What an outcome acknowledges is **durable** (it survives a power cut), but for a commit that asked
-//!   for [`Durability::Eventual`], and for [`Erase`]: what comes back is a stray, which the sweep finds.
-//!   Durability keeps order: when a commit is durable, so is every earlier one.
+//!   for [`Durability::Eventual`], and for [`Erase`]: an object that comes back is an orphan, which garbage
+//!   collection finds. Durability keeps order: when a commit is durable, so is every earlier one.
 //! * An effect answered with a [`Fault`] may have happened or not.
+//! * A commit comes **in time**, by the [stall rule](crate::stall).
 
 use alloc::{string::String, vec::Vec};
 use core::fmt::{self, Debug};
 use core::time::Duration;
 
 use bytes::Bytes;
-use uuid::Uuid;
 
-use crate::digest::Digest;
+use crate::ambient::Timestamp;
 use crate::keys::{Key, Prefix};
 use crate::meter::Meter;
-use crate::step::{Ask, Flow, Reply};
+use crate::object::ObjectId;
+use crate::step::{Ask, Flow, Reply, Rest};
 
 /// A typed question of the core to its host.
 pub trait Effect: Clone + Debug + Send + 'static + question::Askable {
@@ -31,9 +32,10 @@ pub trait Effect: Clone + Debug + Send + 'static + question::Askable {
     type Outcome: Clone + Debug + Send + 'static;
 }
 
-/// Declares every effect once: its struct, its variant of [`Step`], and how one becomes the other.
+/// Declares every effect once: its struct, its variant of [`Step`], and how one becomes the other. What else has to
+/// name every effect takes the list from [`for_each_effect`](crate::for_each_effect).
 macro_rules! effects {
-    ($( $(#[$meta:meta])* $name:ident { $( $(#[$field_meta:meta])* $field:ident : $type:ty ),* $(,)? } -> $outcome:ty; )*) => {
+    ($dollar:tt $( $(#[$meta:meta])* $name:ident { $( $(#[$field_meta:meta])* $field:ident : $type:ty ),* $(,)? } -> $outcome:ty; )*) => {
         $(
             $(#[$meta])*
             #[allow(missing_docs, reason = "the line above says what the fields are")]
@@ -56,26 +58,59 @@ macro_rules! effects {
             $( #[doc = concat!("The core asks for [`", stringify!($name), "`].")] $name(Ask<$name, R>), )*
             /// The call is over, with this result.
             Respond(R),
+            /// The result is here, and nobody waits for the rest: what the call cleans up and tells of.
+            Answered(R, Rest),
         }
 
         impl<R> Step<R> {
-            /// The name of the effect asked for, or `Respond`.
+            /// The name of the effect asked for, or `Respond`, or `Answered`.
             pub fn name(&self) -> &'static str {
-                match self { $( Self::$name(_) => stringify!($name), )* Self::Respond(_) => "Respond" }
+                match self {
+                    $( Self::$name(_) => stringify!($name), )*
+                    Self::Respond(_) => "Respond",
+                    Self::Answered(..) => "Answered",
+                }
             }
 
             /// What is asked, as text for transcripts and debuggers.
             pub fn describe(&self) -> String where R: Debug {
                 match self {
                     $( Self::$name(ask) => alloc::format!("{:?}", ask.effect), )*
-                    Self::Respond(result) => alloc::format!("{result:?}"),
+                    Self::Respond(result) | Self::Answered(result, _) => alloc::format!("{result:?}"),
                 }
             }
 
             /// Answers whatever is asked with a fault; a finished call stays finished.
             pub fn fail(self, fault: Fault) -> Step<R> {
-                match self { $( Self::$name(ask) => ask.answer(Err(fault)), )* done @ Self::Respond(_) => done }
+                match self {
+                    $( Self::$name(ask) => ask.answer(Err(fault)), )*
+                    over @ (Self::Respond(_) | Self::Answered(..)) => over,
+                }
             }
+
+            /// The same call with another result: what `change` makes of its own.
+            pub fn map<S>(self, change: impl FnOnce(R) -> S + Send + 'static) -> Step<S> where R: 'static {
+                match self {
+                    $( Self::$name(ask) => Step::$name(ask.map(change)), )*
+                    Self::Respond(result) => Step::Respond(change(result)),
+                    Self::Answered(result, rest) => Step::Answered(change(result), rest),
+                }
+            }
+        }
+
+        /// Calls a macro with the list of all effects and the names of their fields: `Erase { objects } …`. So a host
+        /// or a test that handles each of them repeats none.
+        ///
+        /// ```
+        /// macro_rules! names {
+        ///     ($( $name:ident { $( $field:ident )* } )*) => { [$( (stringify!($name), vec![$( stringify!($field) ),*]) ),*] };
+        /// }
+        /// let effects = orlop_core::for_each_effect!(names);
+        /// assert!(effects.contains(&("Join", vec!["from", "into"])));
+        /// ```
+        #[macro_export]
+        macro_rules! for_each_effect {
+            ($dollar call:ident) => { $dollar call! { $( $name { $( $field )* } )* } };
         }
 
         /// Kept out of the public names: how a typed question travels from the flow to [`Step`].
@@ -94,27 +129,32 @@ macro_rules! effects {
     };
 }
 
-effects! {
+effects! { $
     // ── the body of the request ──────────────────────────────────────────────────────────────────────────
     /// Reads the body into memory, `limit` bytes at most (manifests).
     Collect { limit: u64 } -> Collected;
-    /// Streams the body into the new part `part`, showing every byte to `meter` first. Stops at the first
-    /// byte past the meter's limit. A body of no bytes makes no part.
-    Receive { part: PartId, meter: Meter } -> Received;
+    /// Streams the body into the new object `object`, showing every byte to `meter` first. Stops at the first byte
+    /// past the meter's limit. A body of no bytes makes no object. Nor does one of at most `keep` bytes: these come
+    /// back with the outcome.
+    ///
+    /// When the body has not ended after `pause`, the outcome says so ([`BodyEnd::Later`]): the object stays open,
+    /// and the next `Receive` of the call names it again and goes on with it. A call that ends or erases the object
+    /// instead has abandoned it.
+    Receive { object: ObjectId, meter: Meter, keep: usize, pause: Duration } -> Received;
 
-    // ── bytes at rest: write-once, named by ids the core makes ───────────────────────────────────────────
-    /// Makes `content` out of `parts`, in order, atomically: it is there whole or not at all. The parts stay.
-    /// One part is a rename-like act, no byte is copied; no parts make an empty content.
-    Assemble { parts: Vec<PartId>, content: ContentId } -> ();
-    /// Reads a small content whole. `None` when it is not there or larger than `limit` bytes.
-    Load { content: ContentId, limit: u64 } -> Option<Bytes>;
-    /// Reads a content past `meter`, which comes back; `None` when the content is not there.
-    Measure { content: ContentId, meter: Meter } -> Option<Meter>;
-    /// Removes a part or content. Removing what is not there is fine.
-    Erase { target: Object } -> ();
-    /// Lists the objects after `after` in the order of [`Object`], `limit` at most, none only at the end. For the
-    /// sweep alone.
-    Inventory { after: Option<Object>, limit: usize } -> Vec<Stored>;
+    // ── objects: write-once bytes at rest, named by ids the core makes ────────────────────────────────────
+    /// Joins objects into the new object `into`, in order; they stay. `false` when one of them is not there.
+    Join { from: Vec<ObjectId>, into: ObjectId } -> bool;
+    /// Reads objects whole, one behind the other. `None` when one is not there, or when they have more than `limit`
+    /// bytes together.
+    Load { objects: Vec<ObjectId>, limit: u64 } -> Option<Bytes>;
+    /// Reads objects past `meter`, one behind the other, and gives it back; `None` when one is not there.
+    Measure { objects: Vec<ObjectId>, meter: Meter } -> Option<Meter>;
+    /// Removes objects. Removing an object that does not exist is fine.
+    Erase { objects: Vec<ObjectId> } -> ();
+    /// Lists the objects after `after` in the order of [`ObjectId`], `limit` at most, none only at the end. For
+    /// garbage collection alone.
+    Inventory { after: Option<ObjectId>, limit: usize } -> Vec<Stored>;
 
     // ── records: one ordered map from key to value, transactional ────────────────────────────────────────
     /// Looks up keys in one snapshot; the answer has one entry a key, in their order.
@@ -122,8 +162,13 @@ effects! {
     /// Lists entries under `prefix`, after the key `after`, in byte order of the keys: at most `limit`, and
     /// fewer when their values grow past `bytes` (but never none when there is one).
     Scan { prefix: Prefix, after: Option<Key>, limit: usize, bytes: usize } -> Vec<(Key, Value)>;
-    /// Changes records if every expectation holds, all or nothing: first the deletes, then the puts.
-    Commit { expect: Vec<Expect>, put: Vec<(Key, Value)>, delete: Vec<Key>, durability: Durability } -> Committed;
+    /// Changes records if every expectation holds, all or nothing: first the deletes, then the puts, then the
+    /// additions to [counters](crate::record::count). A commit that `reclaims` frees space: a host makes it even
+    /// when the disk is too full for others.
+    Commit {
+        expect: Vec<Expect>, put: Vec<(Key, Value)>, add: Vec<(Key, i64)>, delete: Vec<Key>,
+        durability: Durability, reclaims: bool,
+    } -> Committed;
 }
 
 /// The raw bytes of a record.
@@ -142,13 +187,18 @@ pub enum Collected {
     NoRoom,
 }
 
-/// What became of a body that was to be received into a part. What the meter counted is durable.
+/// What became of a body that was to be received. What the meter counted is durable, unless it came back as bytes
+/// or is still to go on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Received {
-    /// The meter, advanced by every byte that is in the part.
+    /// The meter, advanced by every byte that was received.
     pub meter: Meter,
     /// How the body ended.
     pub end: BodyEnd,
+    /// The bytes, if there were some and no more than were to be kept: then there is no object.
+    pub kept: Option<Bytes>,
+    /// When that was, by the host's clock.
+    pub at: Timestamp,
 }
 
 /// How a streamed body ended.
@@ -160,43 +210,18 @@ pub enum BodyEnd {
     TooLarge,
     /// Early: the client went away, stalled or broke the framing.
     Cut,
-}
-
-/// A write-once run of bytes that belongs to an upload: one request body.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct PartId {
-    /// The upload session it was sent to; for an upload of a single request, the nonce of that call.
-    pub upload: Uuid,
-    /// The nonce of the call that received it.
-    pub nonce: Uuid,
-}
-
-/// A write-once content: the bytes of a blob. The digest is what its maker claims; a blob record vouches for it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct ContentId {
-    /// The digest the bytes are meant to have; it leads the name so that a directory of them can be read by a person.
-    pub digest: Digest,
-    /// The nonce of the call that made it, so that no two calls ever write under one name.
-    pub nonce: Uuid,
-}
-
-/// Bytes at rest. The order is that of [`Inventory`]: parts before contents.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Object {
-    /// A part of an upload.
-    Part(PartId),
-    /// The content of a blob.
-    Content(ContentId),
+    /// Not yet: the pause is over, and more may come.
+    Later,
 }
 
 /// An entry of the [`Inventory`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Stored {
     /// What is stored.
-    pub object: Object,
+    pub object: ObjectId,
     /// Its size in bytes.
     pub size: u64,
-    /// How long ago it was last written to, or came to be under this name, whichever is later.
+    /// How long ago it was last written to.
     pub age: Duration,
 }
 
@@ -236,6 +261,8 @@ pub enum Durability {
 pub enum Fault {
     /// There is no space left.
     Full(String),
+    /// It is out of reach for the moment: the same may well succeed in a few seconds.
+    Unavailable(String),
     /// Anything else.
     Failed(String),
 }
@@ -244,21 +271,10 @@ impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Full(reason) => write!(f, "no space left: {reason}"),
+            Self::Unavailable(reason) => write!(f, "unavailable: {reason}"),
             Self::Failed(reason) => f.write_str(reason),
         }
     }
 }
 
 impl core::error::Error for Fault {}
-
-impl fmt::Display for PartId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}.{}", self.upload, self.nonce)
-    }
-}
-
-impl fmt::Display for ContentId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{}", self.digest, self.nonce)
-    }
-}

@@ -8,11 +8,12 @@ use alloc::{format, vec};
 
 use serde_json::{Value as Json, json};
 
-use crate::config::{MISSING_LISTED, UPLOAD_PARTS};
+use crate::config::{MISSING_LISTED, UPLOAD_CHUNKS};
 use crate::digest::{Digest, DigestError};
 use crate::effect::Fault;
 use crate::http::Response;
 use crate::name::{InvalidRepository, InvalidTag, Repository};
+use crate::record::Damaged;
 
 macro_rules! codes {
     ($( $(#[$meta:meta])* $name:ident $wire:literal $message:literal, )*) => {
@@ -131,6 +132,8 @@ pub enum Error {
     // ── the registry is at fault ─────────────────────────────────────────────────────────────────────────
     /// The storage failed.
     Storage(Fault),
+    /// A record does not read.
+    Damaged(Damaged),
     /// Other calls got in the way each time.
     Contention,
 }
@@ -162,8 +165,8 @@ impl Error {
             Self::BlobTooLarge(_) | Self::TooManyChunks => (413, Code::SizeInvalid),
             Self::Busy => (429, Code::TooManyRequests),
             Self::Storage(Fault::Full(_)) => (507, Code::Unknown),
-            Self::Storage(Fault::Failed(_)) => (500, Code::Unknown),
-            Self::Contention => (503, Code::Unavailable),
+            Self::Storage(Fault::Failed(_)) | Self::Damaged(_) => (500, Code::Unknown),
+            Self::Storage(Fault::Unavailable(_)) | Self::Contention => (503, Code::Unavailable),
         }
     }
 
@@ -187,13 +190,14 @@ impl Error {
             Self::Size(reason) => (*reason).into(),
             Self::ManifestTooLarge(limit) => format!("a manifest has at most {limit} bytes here"),
             Self::BlobTooLarge(limit) => format!("a blob has at most {limit} bytes here"),
-            Self::TooManyChunks => format!("an upload has at most {UPLOAD_PARTS} chunks here; send larger ones"),
+            Self::TooManyChunks => format!("an upload has at most {UPLOAD_CHUNKS} chunks here; send larger ones"),
             Self::ChunkOutOfPlace(_) => "the chunk does not begin where the upload stands; ask for its status".into(),
             Self::RangeUnsatisfiable(size) => format!("the content has {size} bytes, and none of them was asked for"),
             Self::Denied(reason) | Self::Precondition(reason) => reason.clone(),
             Self::Busy => "the registry is busy; come again".into(),
             Self::Storage(Fault::Full(_)) => "the storage of the registry is full".into(),
-            Self::Storage(Fault::Failed(_)) => "the storage of the registry failed".into(),
+            Self::Storage(Fault::Unavailable(_)) => "the storage of the registry is unavailable; retry later".into(),
+            Self::Storage(Fault::Failed(_)) | Self::Damaged(_) => "the storage of the registry failed".into(),
             Self::Contention => "too many others are changing the same thing; come again".into(),
             Self::DigestMismatch { .. }
             | Self::RepositoryUnknown(_)
@@ -258,7 +262,12 @@ impl From<Error> for Response {
             // SPEC C9.
             Error::RangeUnsatisfiable(size) => response.with("Content-Range", format!("bytes */{size}")),
             Error::Busy | Error::Contention => response.with("Retry-After", "1"),
-            Error::Storage(fault) => Self { fault: Some(fault), ..response },
+            Error::Storage(fault) => {
+                let retry = matches!(fault, Fault::Unavailable(_));
+                let response = if retry { response.with("Retry-After", "1") } else { response };
+                Self { fault: Some(fault), ..response }
+            }
+            Error::Damaged(damaged) => Self { fault: Some(damaged.into()), ..response },
             _ => response,
         }
     }
@@ -267,6 +276,18 @@ impl From<Error> for Response {
 impl From<Fault> for Error {
     fn from(fault: Fault) -> Self {
         Self::Storage(fault)
+    }
+}
+
+impl From<Damaged> for Error {
+    fn from(damaged: Damaged) -> Self {
+        Self::Damaged(damaged)
+    }
+}
+
+impl From<Damaged> for Fault {
+    fn from(damaged: Damaged) -> Self {
+        Self::Failed(damaged.to_string())
     }
 }
 

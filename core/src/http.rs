@@ -7,7 +7,7 @@ use core::ops::Range;
 use bytes::Bytes;
 
 use crate::base_url::BaseUrl;
-use crate::effect::ContentId;
+use crate::object::ObjectId;
 
 /// A request as it came in, without its body: that is asked for by effects.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -144,23 +144,18 @@ pub enum Body {
     Empty,
     /// Bytes in memory.
     Bytes(Bytes),
-    /// Pieces of a content, which the host streams by itself. When the content is gone (deleted and swept
-    /// since the core looked), nothing has been sent yet: the host makes the same call again.
-    Content {
-        /// The content to read from.
-        content: ContentId,
-        /// What to send, one after the other.
-        pieces: Vec<Piece>,
-    },
+    /// Pieces of objects, which the host streams by itself. When an object is gone (the blob was deleted and garbage
+    /// collection ran since the core looked) and nothing has been sent yet, the host makes the same call again.
+    Pieces(Vec<Piece>),
 }
 
 /// A piece of a streamed body.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Piece {
-    /// These bytes (what stands between the parts of a multipart answer).
+    /// These bytes: a small object, or what stands between the parts of a multipart answer.
     Bytes(Bytes),
-    /// This range of the content, within its size.
-    Slice(Range<u64>),
+    /// These bytes of an object, within its size.
+    Slice(ObjectId, Range<u64>),
 }
 
 impl Response {

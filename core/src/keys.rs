@@ -16,7 +16,12 @@
 //! | `blob/<digest>` | [`BlobRecord`](crate::record::BlobRecord) | where the bytes of the blob are |
 //! | `upload/<id>` | [`UploadRecord`](crate::record::UploadRecord) | an upload session |
 //! | `event/<listener>/<time>-<nonce>` | [`Event`](crate::event::Event) | what a listener has not been told yet |
-//! | `part/<id>/<nonce>` | [`PartRecord`](crate::record::PartRecord) | bytes that the session has received |
+//! | `queue/<listener>` | counter | how many events that are |
+//! | `chunk/<id>/<offset>` | [`Extent`](crate::record::Extent) | bytes that the session has received, and where in it they begin |
+//! | `finished/<id>` | [`FinishedRecord`](crate::record::FinishedRecord) | the session has become a blob |
+//! | `object/<object>` | [`Owner`](crate::record::Owner) | what the object belongs to: a session or a blob |
+//! | `bytes/<object>` | raw bytes | an object that is so small that its bytes lie among the records |
+//! | `usage/<repository>` | counter | the bytes of its blobs, manifests and open uploads |
 //!
 //! A repository name holds neither `:` nor `@`, a tag and a digest no `/`: every key reads in one way, and no
 //! prefix of one repository is a prefix of another's.
@@ -28,8 +33,8 @@ use uuid::Uuid;
 
 use crate::ambient::Ambient;
 use crate::digest::Digest;
-use crate::effect::PartId;
 use crate::name::{Repository, Tag};
+use crate::object::ObjectId;
 
 /// The key of a record.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -172,6 +177,11 @@ pub(crate) fn users(repository: &Repository, target: &Digest) -> Prefix {
     Prefix(text(format_args!("use/{repository}@{target}/")))
 }
 
+/// What all manifests of a repository need.
+pub(crate) fn uses(repository: &Repository) -> Prefix {
+    Prefix(text(format_args!("use/{repository}@")))
+}
+
 pub(crate) fn blob(blob: &Digest) -> Key {
     Key(text(format_args!("blob/{blob}")))
 }
@@ -193,16 +203,56 @@ pub(crate) fn events(listener: &str) -> Prefix {
     Prefix(text(format_args!("event/{listener}/")))
 }
 
+pub(crate) fn all_events() -> Prefix {
+    Prefix("event/".into())
+}
+
+pub(crate) fn queue(listener: &str) -> Key {
+    Key(text(format_args!("queue/{listener}")))
+}
+
+/// The counter of the queue in which an event is.
+pub(crate) fn queue_of(event: &Key) -> Key {
+    queue(listener_of(event))
+}
+
+/// The listener for whom an event is.
+pub(crate) fn listener_of(event: &Key) -> &str {
+    let rest = event.0.strip_prefix("event/").unwrap_or_default();
+    rest.split_once('/').map_or(rest, |(listener, _)| listener)
+}
+
 pub(crate) fn uploads() -> Prefix {
     Prefix("upload/".into())
 }
 
-pub(crate) fn part(part: &PartId) -> Key {
-    Key(text(format_args!("part/{}/{}", part.upload, part.nonce)))
+/// In the order of their bytes: the offset has 20 digits, as many as any has.
+pub(crate) fn chunk(upload: &Uuid, offset: u64) -> Key {
+    Key(text(format_args!("chunk/{upload}/{offset:020}")))
 }
 
-pub(crate) fn parts(upload: &Uuid) -> Prefix {
-    Prefix(text(format_args!("part/{upload}/")))
+pub(crate) fn chunks(upload: &Uuid) -> Prefix {
+    Prefix(text(format_args!("chunk/{upload}/")))
+}
+
+pub(crate) fn finished(upload: &Uuid) -> Key {
+    Key(text(format_args!("finished/{upload}")))
+}
+
+pub(crate) fn all_finished() -> Prefix {
+    Prefix("finished/".into())
+}
+
+pub(crate) fn object(object: &ObjectId) -> Key {
+    Key(text(format_args!("object/{object}")))
+}
+
+pub(crate) fn bytes(object: &ObjectId) -> Key {
+    Key(text(format_args!("bytes/{object}")))
+}
+
+pub(crate) fn usage(repository: &Repository) -> Key {
+    Key(text(format_args!("usage/{repository}")))
 }
 
 impl fmt::Debug for Key {

@@ -11,7 +11,7 @@
 //! ```
 //! use orlop_core::effect::{BodyEnd, Committed, Durability, Received};
 //! use orlop_core::memory::{Memory, request};
-//! use orlop_core::{Config, Registry, Step};
+//! use orlop_core::{Config, Registry, Step, Timestamp};
 //!
 //! let registry = Registry::new(Config::default());
 //! let mut memory = Memory::new(); // the reference host; here it only lends us a clock and random numbers
@@ -21,29 +21,23 @@
 //! let post = request("POST", format!("/v2/greetings/blobs/uploads/?digest={digest}"));
 //! let step = registry.call(post, memory.ambient());
 //!
-//! // The core wants the body streamed into a part, past a meter that counts and hashes.
+//! // The core wants the body streamed into an object, past a meter that counts and hashes. Bytes as few as these
+//! // come back instead: they will be a record.
 //! let Step::Receive(ask) = step else { panic!() };
 //! let mut meter = ask.effect.meter.clone();
 //! meter.update(b"hello");
-//! let step = ask.answer(Ok(Received { meter, end: BodyEnd::Whole }));
+//! let received = Received { meter, end: BodyEnd::Whole, kept: Some("hello".into()), at: Timestamp(0) };
+//! let step = ask.answer(Ok(received));
 //!
-//! // The digest is right. Is the blob known, and the repository?
+//! // The digest is right. Is the blob known, does the repository hold it, does the repository exist?
 //! let Step::Get(ask) = step else { panic!() };
 //! assert_eq!(ask.effect.keys[0].as_str(), format!("blob/{digest}"));
-//! let step = ask.answer(Ok(vec![None, None]));
-//!
-//! // It is not: the part becomes a content, at rest before a record points to it.
-//! let Step::Assemble(ask) = step else { panic!() };
-//! let step = ask.answer(Ok(()));
+//! let step = ask.answer(Ok(vec![None, None, None]));
 //!
 //! // One conditional commit makes it a blob of the repository, durably.
 //! let Step::Commit(ask) = step else { panic!() };
 //! assert_eq!(ask.effect.durability, Durability::Durable);
-//! let step = ask.answer(Ok(Committed::Done));
-//!
-//! // The part is of no more use.
-//! let Step::Erase(ask) = step else { panic!() };
-//! let Step::Respond(response) = ask.answer(Ok(())) else { panic!() };
+//! let Step::Respond(response) = ask.answer(Ok(Committed::Done)) else { panic!() };
 //! assert_eq!(response.status, 201);
 //! assert_eq!(response.header("Location"), Some(format!("/v2/greetings/blobs/{digest}").as_str()));
 //! ```
@@ -73,17 +67,20 @@ pub mod error;
 pub mod event;
 mod flows;
 pub mod http;
+pub mod judge;
 pub mod keys;
 mod manifest;
 pub mod media;
 pub mod memory;
 pub mod meter;
 pub mod name;
+pub mod object;
 pub mod operation;
 pub mod pattern;
 mod range;
 pub mod record;
 pub mod registry;
+pub mod stall;
 pub mod step;
 pub mod target;
 

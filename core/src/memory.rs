@@ -10,13 +10,16 @@ use core::time::Duration;
 use bytes::Bytes;
 
 use crate::ambient::{Ambient, Timestamp};
+use crate::config::Config;
 use crate::effect::{
-    Assemble, BodyEnd, Collected, Commit, Committed, Expect, Fault, Get, Inventory, Object, Receive, Received, Scan,
-    Step, Stored, Value,
+    BodyEnd, Collected, Commit, Committed, Fault, Get, Inventory, Join, Receive, Received, Scan, Step, Stored, Value,
 };
 use crate::http::{Body, Piece, Request, Response};
+use crate::judge::Snapshot;
 use crate::keys::{Key, Prefix};
+use crate::object::ObjectId;
 use crate::registry::Registry;
+use crate::stall::Stall;
 
 /// Records and bytes in memory, and a clock that stands still until it is told otherwise.
 #[derive(Clone, Debug, Default)]
@@ -24,9 +27,11 @@ pub struct Memory {
     /// The records.
     pub records: BTreeMap<Key, Value>,
     /// The bytes at rest, and since when they are there.
-    pub objects: BTreeMap<Object, (Bytes, Timestamp)>,
+    pub objects: BTreeMap<ObjectId, (Bytes, Timestamp)>,
     /// The time.
     pub now: Timestamp,
+    /// How much time passes with each effect: none, unless a test wants it.
+    pub tick: Duration,
     calls: u64,
 }
 
@@ -37,11 +42,13 @@ pub struct RequestBody {
     pub bytes: Bytes,
     /// Whether the connection breaks after them.
     pub cut: bool,
+    /// Whether it comes in two halves, so far apart that the [pause](Receive) is over between them.
+    pub slow: bool,
 }
 
 impl<T: Into<Bytes>> From<T> for RequestBody {
     fn from(bytes: T) -> Self {
-        Self { bytes: bytes.into(), cut: false }
+        Self { bytes: bytes.into(), ..Self::default() }
     }
 }
 
@@ -73,13 +80,38 @@ impl Memory {
         self.fill(response)
     }
 
-    /// Runs a call to its end.
-    pub fn run<R>(&mut self, mut step: Step<R>, body: &RequestBody) -> R {
+    /// Runs a call to its end, and what it leaves for after its answer. It keeps the [stall rule](crate::stall) for the
+    /// usual lifetime of calls.
+    pub fn run<R>(&mut self, step: Step<R>, body: &RequestBody) -> R {
+        self.run_within(Config::default().call_lifetime, step, body)
+    }
+
+    /// The same for another lifetime of calls.
+    pub fn run_within<R>(&mut self, call_lifetime: Duration, mut step: Step<R>, body: &RequestBody) -> R {
+        let mut stall = Stall::new(call_lifetime);
+        let clock = |memory: &Self| Duration::from_millis(memory.now.0);
         loop {
-            match step {
+            step = match step {
                 Step::Respond(result) => return result,
-                asked => step = self.perform(asked, body),
-            }
+                Step::Answered(result, rest) => {
+                    self.run_within(call_lifetime, rest.begin(), &RequestBody::default());
+                    return result;
+                }
+                Step::Commit(ask) => match stall.check(clock(self)) {
+                    Ok(()) => self.perform(Step::Commit(ask), body),
+                    Err(fault) => ask.answer(Err(fault)),
+                },
+                makes @ (Step::Receive(_) | Step::Join(_)) => {
+                    let objects = self.objects.len();
+                    let next = self.perform(makes, body);
+                    if self.objects.len() > objects {
+                        stall.made(clock(self));
+                    }
+                    next
+                }
+                asks => self.perform(asks, body),
+            };
+            self.advance(self.tick);
         }
     }
 
@@ -98,26 +130,25 @@ impl Memory {
                 let received = self.receive(ask.effect.clone(), body);
                 ask.answer(Ok(received))
             }
-            Step::Assemble(ask) => {
-                let outcome = self.assemble(&ask.effect);
-                ask.answer(outcome)
+            Step::Join(ask) => {
+                let joined = self.join(&ask.effect);
+                ask.answer(Ok(joined))
             }
             Step::Load(ask) => {
-                let found = self.objects.get(&Object::Content(ask.effect.content)).map(|(bytes, _)| bytes.clone());
                 let limit = ask.effect.limit;
-                ask.answer(Ok(found.filter(|bytes| bytes.len() as u64 <= limit)))
+                let loaded = self.concatenated(&ask.effect.objects).filter(|bytes| bytes.len() as u64 <= limit);
+                ask.answer(Ok(loaded))
             }
             Step::Measure(ask) => {
                 let mut meter = ask.effect.meter.clone();
-                let found = self.objects.get(&Object::Content(ask.effect.content));
-                let measured = found.map(|(bytes, _)| {
-                    meter.update(bytes);
+                let measured = self.concatenated(&ask.effect.objects).map(|bytes| {
+                    meter.update(&bytes);
                     meter
                 });
                 ask.answer(Ok(measured))
             }
             Step::Erase(ask) => {
-                self.objects.remove(&ask.effect.target);
+                ask.effect.objects.iter().for_each(|object| drop(self.objects.remove(object)));
                 ask.answer(Ok(()))
             }
             Step::Inventory(ask) => {
@@ -134,52 +165,67 @@ impl Memory {
             }
             Step::Commit(ask) => {
                 let committed = self.commit(&ask.effect);
-                ask.answer(Ok(committed))
+                ask.answer(committed)
             }
-            done @ Step::Respond(_) => done,
+            over @ (Step::Respond(_) | Step::Answered(..)) => over,
         }
     }
 
-    /// Puts the bytes of a streamed body into the response; one whose content is gone becomes a 500.
+    /// Puts the bytes of a streamed body into the response; one of whose objects is gone becomes a 500.
     pub fn fill(&self, response: Response) -> Response {
-        let Body::Content { content, pieces } = &response.body else { return response };
-        let Some((stored, _)) = self.objects.get(&Object::Content(*content)) else {
-            return Response { body: Body::Empty, status: 500, ..response };
-        };
+        let Body::Pieces(pieces) = &response.body else { return response };
         let mut bytes = Vec::new();
         for piece in pieces {
             match piece {
                 Piece::Bytes(piece) => bytes.extend_from_slice(piece),
-                // The core asks for nothing beyond the size it was told; an index of our own is in bounds.
-                Piece::Slice(range) => bytes.extend_from_slice(&stored[range.start as usize..range.end as usize]),
+                Piece::Slice(object, range) => match self.objects.get(object) {
+                    // The core asks for nothing beyond the size it was told; an index of our own is in bounds.
+                    Some((stored, _)) => bytes.extend_from_slice(&stored[range.start as usize..range.end as usize]),
+                    None => return Response { body: Body::Empty, status: 500, ..response },
+                },
             }
         }
         Response { body: Body::Bytes(bytes.into()), ..response }
     }
 
-    fn receive(&mut self, Receive { part, mut meter }: Receive, body: &RequestBody) -> Received {
+    fn receive(&mut self, Receive { object, mut meter, keep, .. }: Receive, body: &RequestBody) -> Received {
+        // What an earlier question has received of the same body.
+        let before = self.objects.get(&object).map(|(bytes, _)| bytes.clone()).unwrap_or_default();
+        let rest = body.bytes.slice(before.len()..);
+        let later = body.slow && before.is_empty() && rest.len() > 1;
+        let coming = if later { rest.slice(..rest.len() / 2) } else { rest };
         let room = usize::try_from(meter.room()).unwrap_or(usize::MAX);
-        let kept = body.bytes.slice(..body.bytes.len().min(room));
+        let kept = coming.slice(..coming.len().min(room));
         let end = match body {
-            _ if kept.len() < body.bytes.len() => BodyEnd::TooLarge,
+            _ if kept.len() < coming.len() => BodyEnd::TooLarge,
+            _ if later => BodyEnd::Later,
             RequestBody { cut: true, .. } => BodyEnd::Cut,
             _ => BodyEnd::Whole,
         };
         meter.update(&kept);
-        if !kept.is_empty() {
-            self.objects.insert(Object::Part(part), (kept, self.now));
+        let at = self.now;
+        if end != BodyEnd::Later && before.is_empty() && kept.len() <= keep {
+            return Received { meter, end, kept: Some(kept).filter(|kept| !kept.is_empty()), at };
         }
-        Received { meter, end }
+        if !kept.is_empty() {
+            self.objects.insert(object, ([before, kept].concat().into(), at));
+        }
+        Received { meter, end, kept: None, at }
     }
 
-    fn assemble(&mut self, Assemble { parts, content }: &Assemble) -> Result<(), Fault> {
+    fn join(&mut self, Join { from, into }: &Join) -> bool {
+        let Some(bytes) = self.concatenated(from) else { return false };
+        self.objects.insert(*into, (bytes, self.now));
+        true
+    }
+
+    /// The bytes of objects, one behind the other; `None` when one is not there.
+    fn concatenated(&self, objects: &[ObjectId]) -> Option<Bytes> {
         let mut bytes = Vec::new();
-        for part in parts {
-            let lost = || Fault::Failed(alloc::format!("the part {part} is not there"));
-            bytes.extend_from_slice(&self.objects.get(&Object::Part(*part)).ok_or_else(lost)?.0);
+        for object in objects {
+            bytes.extend_from_slice(&self.objects.get(object)?.0);
         }
-        self.objects.insert(Object::Content(*content), (bytes.into(), self.now));
-        Ok(())
+        Some(bytes.into())
     }
 
     fn inventory(&self, Inventory { after, limit }: &Inventory) -> Vec<Stored> {
@@ -220,19 +266,27 @@ impl Memory {
         self.records.range((start, Bound::Unbounded)).take_while(|(key, _)| key.as_str().starts_with(prefix.as_str()))
     }
 
-    fn commit(&mut self, Commit { expect, put, delete, .. }: &Commit) -> Committed {
-        let holds = |expectation: &Expect| match expectation {
-            Expect::Absent(key) => !self.records.contains_key(key),
-            Expect::Present(key) => self.records.contains_key(key),
-            Expect::Exactly(key, value) => self.records.get(key) == Some(value),
-            Expect::NoneUnder(prefix) => self.under(prefix, None).next().is_none(),
-        };
-        if !expect.iter().all(holds) {
-            return Committed::Conflict;
+    fn commit(&mut self, commit: &Commit) -> Result<Committed, Fault> {
+        if !commit.holds(&*self)? {
+            return Ok(Committed::Conflict);
         }
-        delete.iter().for_each(|key| drop(self.records.remove(key)));
-        put.iter().for_each(|(key, value)| drop(self.records.insert(key.clone(), value.clone())));
-        Committed::Done
+        for (key, value) in commit.changes(&*self)? {
+            match value {
+                Some(value) => drop(self.records.insert(key, value)),
+                None => drop(self.records.remove(&key)),
+            }
+        }
+        Ok(Committed::Done)
+    }
+}
+
+impl Snapshot for Memory {
+    fn value(&self, key: &Key) -> Result<Option<Value>, Fault> {
+        Ok(self.records.get(key).cloned())
+    }
+
+    fn any_under(&self, prefix: &Prefix) -> Result<bool, Fault> {
+        Ok(self.under(prefix, None).next().is_some())
     }
 }
 

@@ -14,6 +14,10 @@ use sha2::{Digest as _, Sha256, Sha512};
 
 use crate::digest::{Algorithm, Digest};
 
+/// Which form the state of a hash has in a record. The library that hashes promises nothing about it: a version of it
+/// with another form is another number here, and states of this one are refused.
+const FORM: &str = "1";
+
 /// Counts and hashes bytes.
 #[derive(Clone)]
 pub struct Meter {
@@ -33,7 +37,7 @@ enum Hash {
 pub struct MeterState {
     /// How many bytes it has seen.
     pub count: u64,
-    /// The algorithm and the state of the hash, in hex.
+    /// The algorithm, the version of the form, and the state of the hash in hex.
     hash: String,
 }
 
@@ -93,7 +97,7 @@ impl Meter {
             Hash::Sha256(hash) => hex::encode(hash.serialize()),
             Hash::Sha512(hash) => hex::encode(hash.serialize()),
         };
-        MeterState { count: self.count, hash: alloc::format!("{}:{state}", self.algorithm().name()) }
+        MeterState { count: self.count, hash: alloc::format!("{}:{FORM}:{state}", self.algorithm().name()) }
     }
 }
 
@@ -101,6 +105,7 @@ impl MeterState {
     /// The meter as it was saved, without a limit; `None` when the state is damaged.
     pub fn resume(&self) -> Option<Meter> {
         let (algorithm, state) = self.hash.split_once(':')?;
+        let state = state.strip_prefix(FORM)?.strip_prefix(':')?;
         let state: Vec<u8> = hex::decode(state).ok()?;
         let hash = match Algorithm::named(algorithm)? {
             Algorithm::Sha256 => Hash::Sha256(Sha256::deserialize(state.as_slice().try_into().ok()?).ok()?),
@@ -151,7 +156,9 @@ mod tests {
     #[test]
     fn a_damaged_state_is_refused() {
         let good = Meter::new(Algorithm::Sha256).save();
-        for hash in ["", "sha256", "sha256:", "sha256:00", "md5:00", "sha256:zz"] {
+        let other_form = good.hash.replace(":1:", ":2:");
+        let of_no_form = good.hash.replace(":1:", ":");
+        for hash in ["", "sha256", "sha256:", "sha256:1:00", "md5:1:00", "sha256:1:zz", &other_form, &of_no_form] {
             assert!(MeterState { hash: hash.into(), ..good.clone() }.resume().is_none(), "{hash}");
         }
     }

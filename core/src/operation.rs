@@ -142,7 +142,7 @@ operations! {
         log: "push-blob", [name], [digest.to_string()],
         needs: [push(name)],
         changes: true,
-        flow: |call, asked| call.start_upload(name, &asked.request, &asked.query).await,
+        flow: |call, asked| call.post_blob(name, digest, &asked.request).await,
     }
     /// `POST /v2/<name>/blobs/uploads/?mount=<digest>&from=<name>` (OCI end-11)
     MountBlob(name: Repository, digest: Digest, from: Option<Repository>) {
@@ -150,7 +150,7 @@ operations! {
         log: "mount-blob", [name], [digest.to_string()],
         needs: [push(name), from.as_ref().map_or(Access::Anywhere, pull)],
         changes: true,
-        flow: |call, asked| call.start_upload(name, &asked.request, &asked.query).await,
+        flow: |call, asked| call.mount_blob(name, digest, from.as_ref(), &asked.query).await,
     }
     /// `POST /v2/<name>/blobs/uploads/` (OCI end-4a)
     StartUpload(name: Repository) {
@@ -158,7 +158,7 @@ operations! {
         log: "start-upload", [name], [],
         needs: [push(name)],
         changes: false,
-        flow: |call, asked| call.start_upload(name, &asked.request, &asked.query).await,
+        flow: |call, asked| call.start_upload(name, &asked.query).await,
     }
     /// `GET`, `HEAD /v2/<name>/blobs/uploads/<id>` (OCI end-13). Whoever may push may look after, and cancel, what it
     /// pushes (SPEC I3).
@@ -183,7 +183,7 @@ operations! {
         log: "push-blob", [name], [digest.to_string()],
         needs: [push(name)],
         changes: true,
-        flow: |call, asked| call.finish_upload(name, *id, &asked.request, &asked.query).await,
+        flow: |call, asked| call.finish_upload(name, *id, digest, &asked.request).await,
     }
     /// `DELETE /v2/<name>/blobs/uploads/<id>` (OCI end-14)
     CancelUpload(name: Repository, id: Uuid) {

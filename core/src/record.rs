@@ -2,6 +2,7 @@
 
 use alloc::string::String;
 use alloc::vec::Vec;
+use core::fmt;
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -14,6 +15,7 @@ use crate::keys::Key;
 use crate::manifest::Platform;
 use crate::meter::MeterState;
 use crate::name::Repository;
+use crate::object::ObjectId;
 
 /// A repository exists.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -92,13 +94,35 @@ pub struct LinkRecord {
     pub by: Uuid,
 }
 
-/// The bytes of a blob.
+/// Where the bytes of a blob are.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BlobRecord {
     /// Its size in bytes.
     pub size: u64,
-    /// The content that holds them is the one of this call, under the digest of the blob.
-    pub content: Uuid,
+    /// The objects it is made of, in order. An empty blob has none.
+    pub extents: Vec<Extent>,
+}
+
+/// An object as a piece of a blob or of an upload.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Extent {
+    /// Which object.
+    pub object: ObjectId,
+    /// All its bytes: how many there are, at least 1.
+    pub size: u64,
+    /// The bytes are a record. Only the first extent can be such.
+    #[serde(default, skip_serializing_if = "core::ops::Not::not")]
+    pub small: bool,
+}
+
+/// What an object belongs to. It is there as long as the object is of use, and goes by the commit that ends that.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Owner {
+    /// An upload session that is open.
+    Upload(Uuid),
+    /// A blob.
+    Blob(Digest),
 }
 
 /// An upload session.
@@ -110,10 +134,10 @@ pub struct UploadRecord {
     pub meter: MeterState,
     /// When it was opened.
     pub started: Timestamp,
-    /// When the last chunk came.
+    /// When its last request ended, or was known to be still receiving.
     pub touched: Timestamp,
-    /// How many parts it has.
-    pub parts: u32,
+    /// How many chunks it has.
+    pub chunks: u32,
 }
 
 impl UploadRecord {
@@ -123,11 +147,37 @@ impl UploadRecord {
     }
 }
 
-/// A part of an upload session.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct PartRecord {
-    /// Where in the upload it begins, in bytes.
-    pub offset: u64,
+/// An upload session that has become a blob. It is remembered for a while, so that a client that did not get the
+/// answer may ask again.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FinishedRecord {
+    /// The repository it belonged to.
+    pub repository: Repository,
+    /// The blob.
+    pub digest: Digest,
+    /// When it was finished.
+    pub finished: Timestamp,
+}
+
+/// The number that a counter stands at; one without a record stands at 0. A counter is a decimal number.
+///
+/// # Errors
+///
+/// When it is no number.
+pub fn count(key: &Key, value: Option<&Value>) -> Result<u64, Fault> {
+    let Some(value) = value else { return Ok(0) };
+    let number = core::str::from_utf8(value).ok().and_then(|text| text.parse().ok());
+    number.ok_or_else(|| Fault::Failed(alloc::format!("the counter {key:?} is damaged: {value:?}")))
+}
+
+/// The record of a counter to which `more` was added: it does not go below 0, where it has no record.
+///
+/// # Errors
+///
+/// When it is no number.
+pub fn added(key: &Key, value: Option<&Value>, more: i64) -> Result<Option<Value>, Fault> {
+    let sum = count(key, value)?.saturating_add_signed(more);
+    Ok((sum > 0).then(|| alloc::format!("{sum}").into()))
 }
 
 /// A record as the bytes that are stored.
@@ -136,8 +186,23 @@ pub(crate) fn encode<T: Serialize>(record: &T) -> Value {
     Value::from(serde_json::to_vec(record).unwrap_or_default())
 }
 
-/// A record out of the bytes that were stored; bytes that do not read are a fault of the storage.
-pub(crate) fn decode<T: DeserializeOwned>(key: &Key, value: &Value) -> Result<T, Fault> {
-    serde_json::from_slice(value)
-        .map_err(|error| Fault::Failed(alloc::format!("the record {key:?} is damaged: {error}")))
+/// A record that does not read: the storage has lost or changed its bytes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Damaged {
+    /// Under which key it is.
+    pub key: Key,
+    /// What is wrong with it.
+    pub reason: String,
+}
+
+impl fmt::Display for Damaged {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the record {:?} is damaged: {}", self.key, self.reason)
+    }
+}
+
+/// A record out of the bytes that were stored.
+pub(crate) fn decode<T: DeserializeOwned>(key: &Key, value: &Value) -> Result<T, Damaged> {
+    let damaged = |error: serde_json::Error| Damaged { key: key.clone(), reason: alloc::format!("{error}") };
+    serde_json::from_slice(value).map_err(damaged)
 }

@@ -51,10 +51,16 @@ impl Registry {
         })
     }
 
-    /// Begins a sweep: garbage collection, a call like any other.
+    /// Begins a garbage collection, a call like any other.
     pub fn sweep(&self, ambient: Ambient) -> Step<Report> {
         let call = self.own(ambient);
-        start(|io| async move { call(io).sweep().await })
+        start(|io| async move { call(io).sweep(false).await })
+    }
+
+    /// Begins to find out what a garbage collection would remove now, and why. It changes nothing.
+    pub fn sweep_dry_run(&self, ambient: Ambient) -> Step<Report> {
+        let call = self.own(ambient);
+        start(|io| async move { call(io).sweep(true).await })
     }
 
     /// Begins to count everything.

@@ -119,7 +119,7 @@ test('a full storage says so, and keeps nothing half-way', async () => {
   expect(told).toContain('Nothing of the archive was kept');
   await tab.page.screenshot({ path: `${SHOTS}/images-full.png` });
   await go(tab.page, '#/store');
-  await tab.page.getByRole('button', { name: 'Look again' }).click();
+  await tab.page.getByRole('button', { name: 'Refresh' }).click();
   expect(await tab.page.locator('.tree .kind', { hasText: 'tag' }).count()).toBe(0);
   await tab.context.close();
 });
@@ -128,7 +128,7 @@ test('without WebAssembly the page says what to do', async () => {
   const without = await launch('--js-flags=--jitless');
   const page = await without.newPage();
   await page.goto(site.url);
-  await page.getByText('The registry in this tab is not there').waitFor();
+  await page.getByText('The registry in this tab could not be opened').waitFor();
   await page.getByText('Use a browser that has WebAssembly').waitFor();
   await expectAccessible(page, 'without WebAssembly');
   await page.screenshot({ path: `${SHOTS}/without-wasm.png` });

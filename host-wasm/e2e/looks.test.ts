@@ -31,10 +31,10 @@ test.each([
     viewport: { width, height: 900 },
   });
   await go(page, '#/scenarios/platforms');
-  await page.getByRole('button', { name: 'Do all that follow' }).click();
+  await page.getByRole('button', { name: 'Do all steps' }).click();
   await page.locator('.note[role=status]').waitFor();
   await go(page, '#/effects');
-  await page.locator('.card', { hasText: 'Two pushes to one tag' }).getByRole('button', { name: 'Begin' }).click();
+  await page.locator('.card', { hasText: 'Two pushes to one tag' }).getByRole('button', { name: 'Start' }).click();
   await page.locator('.column').nth(1).waitFor();
   for (const run of await page.getByRole('button', { name: 'Run' }).all()) await run.click();
   await go(page, '#/requests');

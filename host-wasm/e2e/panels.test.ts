@@ -37,7 +37,7 @@ const clipboard = () => tab.page.evaluate(() => navigator.clipboard.readText());
 /** Runs a tour to its end. */
 async function take(id: string): Promise<void> {
   await go(tab.page, `#/scenarios/${id}`);
-  await button('Do all that follow').click();
+  await button('Do all steps').click();
   await tab.page.locator('.note[role=status]').waitFor();
 }
 
@@ -57,7 +57,7 @@ test.each(['push-pull', 'chunks', 'out-of-order', 'mount', 'platforms', 'referre
 test('a scenario goes step by step, and a step can be seen in its effects', async () => {
   await go(tab.page, '#/scenarios');
   await expectAccessible(tab.page, 'scenarios');
-  await tab.page.getByRole('link', { name: /Begin.*Push and pull an image/ }).click();
+  await tab.page.getByRole('link', { name: /Start.*Push and pull an image/ }).click();
   await button('Do this step').click();
   await tab.page.getByText('1 of 7').waitFor();
   await button('See its effects').click();
@@ -155,7 +155,7 @@ test('an upload of which only half arrives is kept', async () => {
 test('one of two chunks loses the race by a conflict', async () => {
   const { page } = tab;
   await go(page, '#/effects');
-  await page.locator('.card', { hasText: 'Two chunks for one place' }).getByRole('button', { name: 'Begin' }).click();
+  await page.locator('.card', { hasText: 'Two chunks for one place' }).getByRole('button', { name: 'Start' }).click();
   await page.locator('.column').nth(1).waitFor();
   const columns = [page.locator('.column').nth(0), page.locator('.column').nth(1)];
   for (const column of columns) {
@@ -168,7 +168,7 @@ test('one of two chunks loses the race by a conflict', async () => {
   await columns[1]!.getByRole('button', { name: 'Run' }).click();
   await columns[1]!.getByText('202').first().waitFor();
   await columns[0]!.getByRole('button', { name: 'Step' }).click();
-  await columns[0]!.getByText('Conflict: something is no longer so').waitFor();
+  await columns[0]!.getByText('Conflict: an expectation no longer holds').waitFor();
   await columns[0]!.getByRole('button', { name: 'Run' }).click();
   await columns[0]!.getByText('416').first().waitFor();
   await expectAccessible(page, 'effects');
@@ -178,7 +178,7 @@ test('one of two chunks loses the race by a conflict', async () => {
 test('a call is crashed, failed and stepped by the keyboard', async () => {
   const { page } = tab;
   await go(page, '#/effects');
-  const begin = page.locator('.card', { hasText: 'Push a blob, alone' }).getByRole('button', { name: 'Begin' });
+  const begin = page.locator('.card', { hasText: 'Push a single blob' }).getByRole('button', { name: 'Start' });
   for (let i = 1; i <= 3; i++) {
     await begin.click();
     await page
@@ -205,7 +205,7 @@ test('a call is crashed, failed and stepped by the keyboard', async () => {
   await expectAccessible(page, 'crash and fault');
   await shot('effects-crash-and-fault');
   await go(page, '#/store');
-  await page.getByText('Bytes that no record names').waitFor();
+  await page.getByText('Orphans: bytes without a record').waitFor();
   await shot('store-stray');
 });
 
@@ -224,9 +224,9 @@ test('the store shows images, what changed, what nothing names, and what a sweep
   await page.getByText('201').first().waitFor();
   await go(page, '#/store');
   await page.getByText('no manifest uses it').waitFor();
-  await button('Sweep').click();
-  await page.getByText('no manifest of the repository has used it for a day').waitFor();
-  await page.getByText('no record names them').first().waitFor();
+  await button('Collect garbage').click();
+  await page.getByText('no manifest in the repository has used it for a day').waitFor();
+  await page.getByText('no record refers to them').first().waitFor();
   await expectAccessible(page, 'sweep');
   await shot('store-swept');
   await button('Reset…').click();
@@ -277,7 +277,7 @@ test('all checks and histories hold for the registry in the tab', async () => {
   await page.getByRole('progressbar').waitFor();
   await shot('conformance-running');
   await page.locator('.note[role=status]').waitFor({ timeout: 100_000 });
-  expect(await page.locator('.note[role=status]').textContent()).toContain('does all that counts');
+  expect(await page.locator('.note[role=status]').textContent()).toContain('All checks that count passed');
   await expectAccessible(page, 'conformance');
   await shot('conformance-holds');
 });
@@ -299,7 +299,7 @@ test.each([
   expect(await page.getByLabel('Plant a bug').inputValue()).toBe(bug);
   await button('Run').click();
   await page.locator('.note[role=status]').waitFor({ timeout: 100_000 });
-  expect(await page.locator('.note[role=status]').textContent()).toContain('does not do all that it must');
+  expect(await page.locator('.note[role=status]').textContent()).toContain('The registry failed');
 });
 
 test('a history that failed is replayed effect by effect', async () => {

@@ -10,9 +10,6 @@ export interface Meter {
   room: number | null;
 }
 
-/** Bytes at rest. */
-export type StoredObject = { part: string } | { content: string };
-
 /** What must be true of the records for a commit to happen. */
 export interface Expectation {
   kind: 'absent' | 'present' | 'exactly' | 'none-under';
@@ -20,18 +17,29 @@ export interface Expectation {
   value?: Shown;
 }
 
-/** An effect. `altered` says that a planted bug has changed it. */
+/**
+ * An effect, with its fields as `core/src/effect.rs` names them. Times are in milliseconds; `null` for a number is no
+ * bound. `altered` says that a planted bug has changed it.
+ */
 export type Effect = { altered?: true } & (
-  | { effect: 'Collect'; limit: number }
-  | { effect: 'Receive'; part: string; meter: Meter }
-  | { effect: 'Assemble'; parts: string[]; content: string }
-  | { effect: 'Load'; content: string; limit: number }
-  | { effect: 'Measure'; content: string; meter: Meter }
-  | { effect: 'Erase'; target: StoredObject }
-  | { effect: 'Inventory'; after: StoredObject | null; limit: number }
+  | { effect: 'Collect'; limit: number | null }
+  | { effect: 'Receive'; object: string; meter: Meter; keep: number; pause: number | null }
+  | { effect: 'Join'; from: string[]; into: string }
+  | { effect: 'Load'; objects: string[]; limit: number | null }
+  | { effect: 'Measure'; objects: string[]; meter: Meter }
+  | { effect: 'Erase'; objects: string[] }
+  | { effect: 'Inventory'; after: string | null; limit: number }
   | { effect: 'Get'; keys: string[] }
-  | { effect: 'Scan'; prefix: string; after: string | null; limit: number }
-  | { effect: 'Commit'; expect: Expectation[]; put: [string, Shown][]; delete: string[]; durable: boolean }
+  | { effect: 'Scan'; prefix: string; after: string | null; limit: number; bytes: number | null }
+  | {
+      effect: 'Commit';
+      expect: Expectation[];
+      put: [string, Shown][];
+      add: [string, number][];
+      delete: string[];
+      durability: 'durable' | 'eventual';
+      reclaims: boolean;
+    }
   | { effect: 'Respond' }
   | { effect: 'Over' }
 );
@@ -45,10 +53,12 @@ export type Outcome =
   | 'Conflict'
   | null
   | Shown
-  | { end: 'whole' | 'too-large' | 'cut' | 'no-room'; body?: Shown; meter?: Meter; digest?: string }
+  | boolean
+  | { end: 'whole' | 'too-large' | 'cut' | 'no-room'; body?: Shown }
+  | { end: 'whole' | 'too-large' | 'cut' | 'later'; meter: Meter; digest: string; kept: Shown; at: number }
   | Shown[]
   | [string, Shown][]
-  | { object: StoredObject; size: number; ageMs: number }[]
+  | { object: string; size: number; ageMs: number }[]
   | Meter
   | { fault: string };
 

@@ -57,10 +57,14 @@ export async function importArchive(send: Send, archive: Archive, options: Impor
   const contents = await contentsOf(archive, options);
   const pushed = new Pusher(send, contents, options.progress ?? (() => {}));
   try {
+    // The tags last: until everything is there, no tag changes.
     for (const plan of contents.plans) await pushed.image(plan);
+    for (const plan of contents.plans) await pushed.tag(plan);
   } catch (error) {
-    await pushed.takeBack();
-    throw error;
+    const left = await pushed.takeBack();
+    const kept =
+      left.length > 0 ? `This could not be taken back: ${left.join(', ')}` : 'Nothing of the archive was kept';
+    throw new Error(`${reason(error)}. ${kept}.`, { cause: error });
   }
   const images = contents.plans.map(({ repository, tag, root }) => ({ repository, tag, digest: root }));
   return { images, notes: contents.notes, bytes: pushed.sent };
@@ -223,10 +227,17 @@ async function jsonOf(blob: Blob, name: string): Promise<unknown> {
   }
 }
 
-/** Pushes images, and keeps in mind what was not there before. */
+/** What takes a push back: a request, and what it is about. */
+interface Undo {
+  what: string;
+  request: RegistryRequest;
+}
+
+/** Pushes images, and keeps in mind what was there before. */
 class Pusher {
   sent = 0;
-  private readonly made: string[] = [];
+  /** Each is laid down before what it takes back: a push that seems to have failed may have happened. */
+  private readonly undo: Undo[] = [];
   private readonly done = new Set<string>();
   private readonly total: number;
 
@@ -244,29 +255,41 @@ class Pusher {
     this.total = [...needed].reduce((sum, digest) => sum + (contents.blobs.get(digest)?.size ?? 0), 0);
   }
 
-  async image({ repository, tag, root }: Plan): Promise<void> {
-    await this.manifest(repository, root, tag);
+  /** Pushes an image by its digest. */
+  async image({ repository, root }: Plan): Promise<void> {
+    await this.manifest(repository, root);
+  }
+
+  /** Gives an image its tag. */
+  async tag({ repository, tag, root }: Plan): Promise<void> {
+    const target = `/v2/${repository}/manifests/${tag}`;
+    const what = `the tag ${repository}:${tag}`;
+    const before = await this.present(what, { method: 'GET', target, headers: { Accept: '*/*' } });
+    if (before) {
+      const headers = { 'Content-Type': before.header('Content-Type')! };
+      this.undo.push({ what, request: { method: 'PUT', target, headers, body: await before.bytes() } });
+    } else {
+      this.undo.push({ what, request: { method: 'DELETE', target } });
+    }
+    const { bytes, mediaType } = this.contents.manifests.get(root)!;
+    const headers = { 'Content-Type': mediaType };
+    await this.must(201, `push ${what}`, { method: 'PUT', target, headers, body: bytes });
   }
 
   /** Pushes a manifest after all that it needs. */
-  private async manifest(repository: string, digest: string, tag?: string): Promise<void> {
+  private async manifest(repository: string, digest: string): Promise<void> {
     const { bytes, mediaType, document } = this.contents.manifests.get(digest)!;
     for (const child of document.manifests ?? []) await this.manifest(repository, child.digest);
     for (const needed of [document.config, ...(document.layers ?? [])]) {
       if (needed) await this.blob(repository, needed.digest);
     }
-    const path = `/v2/${repository}/manifests/`;
-    const before = await this.send({ method: 'HEAD', target: `${path}${tag ?? digest}`, headers: { Accept: '*/*' } });
-    const known = await this.send({ method: 'HEAD', target: `${path}${digest}` });
+    const target = `/v2/${repository}/manifests/${digest}`;
+    const what = `the manifest ${digest}`;
+    if (!(await this.present(what, { method: 'HEAD', target }))) {
+      this.undo.push({ what, request: { method: 'DELETE', target } });
+    }
     const headers = { 'Content-Type': mediaType };
-    await this.must(201, `push the manifest ${digest}`, {
-      method: 'PUT',
-      target: `${path}${tag ?? digest}`,
-      headers,
-      body: bytes,
-    });
-    if (known.status === 404) this.made.push(`${path}${digest}`);
-    else if (before.status === 404 && tag) this.made.push(`${path}${tag}`);
+    await this.must(201, `push ${what}`, { method: 'PUT', target, headers, body: bytes });
   }
 
   private async blob(repository: string, digest: string): Promise<void> {
@@ -274,34 +297,60 @@ class Pusher {
     if (this.done.has(target)) return;
     const blob = this.contents.blobs.get(digest)!;
     this.progress(`${repository}: ${digest.slice(0, 19)}…`, this.sent, this.total);
-    if ((await this.send({ method: 'HEAD', target })).status === 404) {
+    const what = `the blob ${digest}`;
+    if (!(await this.present(what, { method: 'HEAD', target }))) {
       const headers = { 'Content-Type': 'application/octet-stream' };
+      this.undo.push({ what, request: { method: 'DELETE', target } });
       const post = `/v2/${repository}/blobs/uploads/?digest=${digest}`;
-      await this.must(201, `push the blob ${digest}`, { method: 'POST', target: post, headers, body: blob });
-      this.made.push(target);
+      await this.must(201, `push ${what}`, { method: 'POST', target: post, headers, body: blob });
     }
     this.done.add(target);
     this.sent += blob.size;
     this.progress(`${repository}: ${digest.slice(0, 19)}…`, this.sent, this.total);
   }
 
-  private async must(status: number, what: string, request: RegistryRequest): Promise<void> {
+  /** What the registry has already; nothing when it does not have it. */
+  private async present(what: string, request: RegistryRequest): Promise<RegistryResponse | undefined> {
     const response = await this.send(request);
-    if (response.status === status) return;
-    let why = `status ${response.status}`;
-    try {
-      const { errors } = (await response.json()) as { errors: { code: string; message: string }[] };
-      why = errors.map(({ code, message }) => `${message} (${code})`).join('; ');
-    } catch {
-      // An answer without a reason has its status.
-    }
-    throw new Error(`The registry refused to ${what}: ${why}. Nothing of the archive was kept.`);
+    if (response.status === 404) return undefined;
+    if (response.status !== 200) throw await refusal(`look for ${what}`, response);
+    return response;
   }
 
-  /** Takes back what was pushed, the last first. */
-  async takeBack(): Promise<void> {
-    for (const target of this.made.reverse()) await this.send({ method: 'DELETE', target }).catch(() => {});
+  private async must(status: number, what: string, request: RegistryRequest): Promise<void> {
+    const response = await this.send(request);
+    if (response.status !== status) throw await refusal(what, response);
   }
+
+  /** Takes back what was pushed, the last first. Gives what could not be. */
+  async takeBack(): Promise<string[]> {
+    const left: string[] = [];
+    for (const { what, request } of this.undo.reverse()) {
+      const undone = await this.send(request).then(
+        ({ status }) => status < 300 || status === 404,
+        () => false,
+      );
+      if (undone) continue;
+      // What was refused is not there, although deleting it has failed.
+      const { target } = request;
+      const gone =
+        request.method === 'DELETE' && this.send({ method: 'HEAD', target }).then(({ status }) => status === 404);
+      if (!(await Promise.resolve(gone).catch(() => false))) left.push(what);
+    }
+    return left;
+  }
+}
+
+/** The error for an answer that is not as it should be. */
+async function refusal(what: string, response: RegistryResponse): Promise<Error> {
+  let why = `status ${response.status}`;
+  try {
+    const { errors } = (await response.json()) as { errors: { code: string; message: string }[] };
+    why = errors.map(({ code, message }) => `${message} (${code})`).join('; ');
+  } catch {
+    // An answer without a reason has its status.
+  }
+  return new Error(`The registry refused to ${what}: ${why}`);
 }
 
 function reason(error: unknown): string {

@@ -1,8 +1,14 @@
-import { ObjectIndex, StorageBusy, StorageFull } from './storage.js';
+import { ObjectIndex, StorageBusy, StorageFormat, StorageFull } from './storage.js';
 import type { ObjectWriter, RecordChanges, Storage } from './storage.js';
 
 /** How many bytes are kept as one entry: few enough to hold, enough to spread the cost of an entry. */
 const CHUNK = 1 << 20;
+
+/**
+ * The version of the database: that of the records and of the way in which objects are stored. A database of another
+ * version is refused.
+ */
+const FORMAT = 2;
 
 interface Chunk {
   size: number;
@@ -29,15 +35,29 @@ export class IndexedDbStorage implements Storage {
 
   constructor(private readonly name = 'orlop') {}
 
+  /** Deletes what such a storage has kept, whatever its format. Throws `StorageBusy` while it is open. */
+  static async delete(name = 'orlop'): Promise<void> {
+    const unlock = await lock(name);
+    try {
+      await new Promise<void>((resolve, reject) => {
+        const deleting = indexedDB.deleteDatabase(name);
+        deleting.onsuccess = () => resolve();
+        deleting.onerror = () => reject(told(deleting.error));
+        deleting.onblocked = () => reject(new StorageBusy('another tab or worker has this registry open'));
+      });
+    } finally {
+      unlock();
+    }
+  }
+
   async open(): Promise<[string, Uint8Array][]> {
-    await this.lock();
-    const opening = indexedDB.open(this.name, 1);
-    opening.onupgradeneeded = () => {
-      opening.result.createObjectStore('records');
-      opening.result.createObjectStore('objects');
-      opening.result.createObjectStore('chunks', { autoIncrement: true });
-    };
-    this.database = await request(opening);
+    this.unlock = await lock(this.name);
+    try {
+      this.database = await database(this.name);
+    } catch (error) {
+      this.unlock();
+      throw error;
+    }
     const reading = this.database.transaction(['records', 'objects', 'chunks']);
     const all = (name: string) => {
       const store = reading.objectStore(name);
@@ -61,8 +81,10 @@ export class IndexedDbStorage implements Storage {
 
   commit(changes: RecordChanges): Promise<void> {
     return this.change(['records'], changes.durable ? 'strict' : 'relaxed', ([records]) => {
-      for (const key of changes.delete) records!.delete(key);
-      for (const [key, value] of changes.put) records!.put(value, key);
+      for (const [key, value] of changes.records) {
+        if (value) records!.put(value, key);
+        else records!.delete(key);
+      }
     });
   }
 
@@ -99,13 +121,22 @@ export class IndexedDbStorage implements Storage {
         if (filled > 0) await flush();
         pending = new Uint8Array();
         await this.put(name, { since, chunks });
+        this.index.add(name, chunks, since);
       },
       abort,
     };
   }
 
-  async assemble(name: string, parts: string[], since: number): Promise<void> {
-    await this.put(name, { since, chunks: this.index.chunksOf(parts) });
+  async join(name: string, from: string[], since: number): Promise<void> {
+    const chunks = this.index.chunksOf(from);
+    // In the index first: so whoever removes the others meanwhile leaves the chunks.
+    this.index.add(name, chunks, since);
+    try {
+      await this.put(name, { since, chunks });
+    } catch (error) {
+      this.index.remove(name);
+      throw error;
+    }
   }
 
   info(name: string) {
@@ -121,10 +152,10 @@ export class IndexedDbStorage implements Storage {
     }
   }
 
-  async remove(name: string): Promise<void> {
-    const unused = this.index.remove(name);
+  async remove(names: string[]): Promise<void> {
+    const unused = names.flatMap((name) => this.index.remove(name));
     await this.change(['objects', 'chunks'], 'relaxed', ([objects, chunks]) => {
-      objects!.delete(name);
+      for (const name of names) objects!.delete(name);
       for (const chunk of unused) chunks!.delete(chunk.id);
     });
   }
@@ -148,9 +179,8 @@ export class IndexedDbStorage implements Storage {
     return this.database;
   }
 
-  private async put(name: string, entry: Entry): Promise<void> {
-    await this.change(['objects'], 'strict', ([objects]) => objects!.put(entry, name));
-    this.index.add(name, entry.chunks, entry.since);
+  private put(name: string, entry: Entry): Promise<void> {
+    return this.change(['objects'], 'strict', ([objects]) => objects!.put(entry, name));
   }
 
   /** One transaction: it is done when this is, or nothing of it has happened. */
@@ -166,20 +196,50 @@ export class IndexedDbStorage implements Storage {
       act(names.map((name) => transaction.objectStore(name)));
     });
   }
+}
 
-  /** Keeps others out, where the platform has locks. */
-  private async lock(): Promise<void> {
-    const locks = globalThis.navigator?.locks;
-    if (!locks) return;
-    await new Promise<void>((resolve, reject) => {
-      const held = locks.request(`orlop:${this.name}`, { ifAvailable: true }, (lock) => {
-        if (!lock) return reject(new StorageBusy('another tab or worker has this registry open'));
-        resolve();
-        return new Promise<void>((release) => (this.unlock = release));
-      });
-      held.catch(reject);
+/** Keeps others out, where the platform has locks. Gives what lets them in again. */
+async function lock(name: string): Promise<() => void> {
+  const locks = globalThis.navigator?.locks;
+  if (!locks) return () => {};
+  return new Promise((resolve, reject) => {
+    const held = locks.request(`orlop:${name}`, { ifAvailable: true }, (lock) => {
+      if (!lock) return reject(new StorageBusy('another tab or worker has this registry open'));
+      return new Promise<void>((release) => resolve(release));
     });
-  }
+    held.catch(reject);
+  });
+}
+
+/** Opens the database; one that is not there is made. */
+function database(name: string): Promise<IDBDatabase> {
+  return new Promise((resolve, reject) => {
+    const opening = indexedDB.open(name, FORMAT);
+    const refuse = (found: number | string) =>
+      reject(
+        new StorageFormat(
+          `the registry in the database ${name} has format ${found}, and this version reads format ${FORMAT}: ` +
+            `use the version that wrote it, or delete it with IndexedDbStorage.delete(${JSON.stringify(name)})`,
+        ),
+      );
+    opening.onupgradeneeded = ({ oldVersion }) => {
+      if (oldVersion > 0) {
+        refuse(oldVersion);
+        opening.transaction!.abort();
+        return;
+      }
+      opening.result.createObjectStore('records');
+      opening.result.createObjectStore('objects');
+      opening.result.createObjectStore('chunks', { autoIncrement: true });
+    };
+    opening.onsuccess = () => resolve(opening.result);
+    opening.onblocked = () => reject(new StorageBusy('another tab or worker has this registry open'));
+    opening.onerror = async () => {
+      if (opening.error?.name !== 'VersionError') return reject(told(opening.error));
+      const known = await indexedDB.databases().catch(() => []);
+      refuse(known.find((one) => one.name === name)?.version ?? 'another');
+    };
+  });
 }
 
 function request<T>(asked: IDBRequest<T>): Promise<T> {

@@ -33,8 +33,8 @@ export class MemoryStorage implements Storage {
     };
   }
 
-  assemble(name: string, parts: string[], since: number): void {
-    this.index.add(name, this.index.chunksOf(parts), since);
+  join(name: string, from: string[], since: number): void {
+    this.index.add(name, this.index.chunksOf(from), since);
   }
 
   info(name: string) {
@@ -45,8 +45,8 @@ export class MemoryStorage implements Storage {
     for (const [chunk, from, to] of this.index.within(name, start, end)) yield chunk.bytes.subarray(from, to);
   }
 
-  remove(name: string): void {
-    this.free(this.index.remove(name));
+  remove(names: string[]): void {
+    for (const name of names) this.free(this.index.remove(name));
   }
 
   list() {

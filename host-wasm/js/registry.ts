@@ -12,7 +12,7 @@ import { RegistryResponse, lengthOf } from './request.js';
 import type { Body, RegistryRequest } from './request.js';
 import type { Storage, StoredInfo } from './storage.js';
 
-/** How often a call is made again because the content it found was swept before it was read. */
+/** How often a call is made again because an object that it found was swept before it was read. */
 const ATTEMPTS = 4;
 
 /** What can be decided. What is left out is as `orlop serve` has it. */
@@ -38,7 +38,7 @@ export interface RegistryOptions {
   uploadLifetimeMs?: number;
   blobGraceMs?: number;
   untaggedLifetimeMs?: number;
-  /** Longer than any call can live: bytes that are older, and that no record names, belong to nobody. */
+  /** Longer than any call can live: bytes that are older, and that no record names, are garbage. */
   callLifetimeMs?: number;
   /** A bug to plant, by the name that `bugs()` gives. */
   bug?: string;
@@ -52,8 +52,10 @@ export interface SweepReport {
   links_removed: number;
   blobs_removed: number;
   repositories_removed: number;
-  strays_removed: number;
+  events_removed: number;
+  orphans_removed: number;
   bytes_freed: number;
+  records_damaged: number;
   fault: string | null;
   [more: string]: unknown;
 }
@@ -68,6 +70,8 @@ export interface RecordsChanged {
 export class Registry {
   private readonly listeners = new Set<(changes: RecordsChanged) => void>();
   private last: Promise<unknown> = Promise.resolve();
+  /** What calls do behind their answers. */
+  private readonly rests = new Set<Promise<void>>();
   private readonly host: Host;
   private readonly random: () => Uint8Array;
 
@@ -99,19 +103,24 @@ export class Registry {
     return new Registry(engine, storage, { ...(now && { now }), ...(random && { random }) });
   }
 
-  /** Sends a request and waits for its response. */
+  /** Sends a request and waits for its response. Clean-up may follow it: see `idle`. */
   async send(request: RegistryRequest, body: Body = request.body): Promise<RegistryResponse> {
     for (let attempt = 1; ; attempt++) {
       const call = this.begin(request, body);
       try {
-        if (!call.lookUp()) await call.run();
+        if (!call.lookUp()) await call.answer();
         const response = call.response();
-        // A content may have been deleted and swept since: then the call is made again.
+        // A blob may have been deleted and swept since: then the call is made again.
         if (attempt === ATTEMPTS || this.isWhole(response)) return response;
       } finally {
-        call.free();
+        this.finish(call);
       }
     }
+  }
+
+  /** Waits until no call that was sent has anything left to do behind its answer. */
+  async idle(): Promise<void> {
+    while (this.rests.size > 0) await Promise.all(this.rests);
   }
 
   /** Begins a call, which then stands at its first effect. */
@@ -183,8 +192,9 @@ export class Registry {
     this.host.changed?.({ put: [], delete: [] });
   }
 
-  /** Closes the registry; what its storage keeps is there for the next one. */
-  close(): void {
+  /** Closes the registry when it is idle; what its storage keeps is there for the next one. */
+  async close(): Promise<void> {
+    await this.idle();
     this.storage.close();
     this.engine.free();
   }
@@ -201,6 +211,16 @@ export class Registry {
   }
 
   private isWhole(response: RegistryResponse): boolean {
-    return response.content === undefined || this.storage.info(response.content) !== undefined;
+    return response.objects.every((object) => this.storage.info(object) !== undefined);
+  }
+
+  /** Lets go of a call that was answered, as soon as it has ended. */
+  private finish(call: Call): void {
+    if (call.ended) return call.free();
+    const rest = call.run().finally(() => {
+      call.free();
+      this.rests.delete(rest);
+    });
+    this.rests.add(rest);
   }
 }

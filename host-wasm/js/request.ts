@@ -17,7 +17,7 @@ export interface RegistryRequest {
 }
 
 /** A piece of a body: bytes, or a range of a stored object. */
-export type Piece = Uint8Array | [start: number, end: number];
+export type Piece = Uint8Array | [object: string, start: number, end: number];
 
 /** A response. Its body is read once or several times, as a whole or as a stream. */
 export class RegistryResponse {
@@ -29,8 +29,8 @@ export class RegistryResponse {
     readonly inMemory: Uint8Array | undefined,
     /** Why the storage failed, if it did; clients are not told. */
     readonly fault?: string,
-    /** The stored object that the body is read from, if it is streamed. */
-    readonly content?: string,
+    /** The stored objects that the body is read from, if it is streamed. */
+    readonly objects: string[] = [],
   ) {}
 
   /** The first header field of that name. */
@@ -93,11 +93,39 @@ export function lengthOf(body: Body): number | undefined {
 /** How a body that is read ends. */
 export type BodyEnd = 'whole' | 'cut';
 
+/** The longest time that a timer can be set to, in milliseconds. */
+const LONGEST = 2 ** 31 - 1;
+
+/** A time after which a body that is still coming is to be looked at. It must be ended. */
+export class Pause {
+  isOver = false;
+  readonly over: Promise<undefined>;
+  private timer: ReturnType<typeof setTimeout> | undefined;
+
+  /** `ms` in milliseconds; `null` if it is never over. */
+  constructor(ms: number | null) {
+    this.over = new Promise((resolve) => {
+      if (ms === null) return;
+      const end = () => {
+        this.isOver = true;
+        resolve(undefined);
+      };
+      this.timer = setTimeout(end, Math.min(ms, LONGEST));
+    });
+  }
+
+  end(): void {
+    clearTimeout(this.timer);
+  }
+}
+
 /** Reads a body piece by piece. */
 export class BodyReader {
   private stream: ReadableStreamDefaultReader<Uint8Array> | undefined;
   private whole: Uint8Array | undefined;
   private left: number;
+  /** What has been asked of the stream and has not come yet. */
+  private coming: Promise<ReadableStreamReadResult<Uint8Array>> | undefined;
   end: BodyEnd | undefined;
 
   constructor(body: Body, cutAfter: number | undefined) {
@@ -109,14 +137,17 @@ export class BodyReader {
     else this.whole = body instanceof ArrayBuffer ? new Uint8Array(body) : body;
   }
 
-  /** The next piece; nothing at the end, which `end` then tells. */
-  async next(): Promise<Uint8Array | undefined> {
+  /** The next piece; nothing at the end, which `end` then tells, and nothing when the pause is over before it comes. */
+  async next(pause?: Pause): Promise<Uint8Array | undefined> {
     if (this.end) return undefined;
     if (this.left <= 0) return this.ends('cut');
     let piece: Uint8Array | undefined;
     if (this.stream) {
       try {
-        const read = await this.stream.read();
+        this.coming ??= this.stream.read();
+        const read = await (pause ? Promise.race([this.coming, pause.over]) : this.coming);
+        if (!read) return undefined;
+        this.coming = undefined;
         piece = read.done ? undefined : read.value;
       } catch {
         return this.ends('cut');

@@ -5,12 +5,22 @@ export class StorageFull extends Error {
   override name = 'StorageFull';
 }
 
-/** Somebody else has the storage open. */
+/** The storage is out of reach for the moment: the same may well succeed in a few seconds. Clients get a 503. */
+export class StorageUnavailable extends Error {
+  override name = 'StorageUnavailable';
+}
+
+/** Another page or worker has the storage open. */
 export class StorageBusy extends Error {
   override name = 'StorageBusy';
 }
 
-/** An object at rest: a part of an upload, or the content of a blob. */
+/** What is stored was written by another version of this package, in a format that this one does not read. */
+export class StorageFormat extends Error {
+  override name = 'StorageFormat';
+}
+
+/** An object at rest: bytes of a blob or of an upload. It is written once. */
 export interface StoredInfo {
   /** What it is called. */
   name: string;
@@ -20,10 +30,10 @@ export interface StoredInfo {
   since: number;
 }
 
-/** Changes of records: all of them happen, or none. Deletes come first. */
+/** Changes of records: all of them happen, or none. */
 export interface RecordChanges {
-  put: [key: string, value: Uint8Array][];
-  delete: string[];
+  /** In the order in which they are made: a key and its new value, or no value to remove the record. */
+  records: [key: string, value: Uint8Array | undefined][];
   /** Whether they must outlive a power cut once the promise is kept. */
   durable: boolean;
 }
@@ -36,19 +46,21 @@ export interface ObjectWriter {
 }
 
 /**
- * Keeps records and objects. Methods may throw `StorageFull`. What can be done at once is done at once: no promise.
+ * Keeps records and objects. Methods may throw `StorageFull` and
+ * `StorageUnavailable`. What can be done at once is done at once: no promise.
  */
 export interface Storage {
   /** Opens it and gives the records. */
   open(): Promise<Iterable<[string, Uint8Array]>>;
   commit(changes: RecordChanges): void | Promise<void>;
   writer(name: string): ObjectWriter;
-  /** Makes an object out of others, in order; no byte is copied. Throws when one is not there. */
-  assemble(name: string, parts: string[], since: number): void | Promise<void>;
+  /** Makes an object out of others, in order; they stay. Throws when one is not there. */
+  join(name: string, from: string[], since: number): void | Promise<void>;
   info(name: string): StoredInfo | undefined;
   /** The bytes from `start` up to `end`, in pieces. */
   read(name: string, start: number, end: number): AsyncIterable<Uint8Array>;
-  remove(name: string): void | Promise<void>;
+  /** Removes objects; those that are not there are passed by. */
+  remove(names: string[]): void | Promise<void>;
   list(): StoredInfo[];
   /** Forgets everything. */
   reset(): Promise<void>;

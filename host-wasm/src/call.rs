@@ -4,126 +4,111 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use js_sys::{Array, Uint8Array};
-use orlop_core::effect::{
-    BodyEnd, Collected, Commit, Committed, ContentId, Durability, Effect, Expect, Fault, Object, PartId, Received,
-    Step, Stored,
-};
+use orlop_core::effect::{BodyEnd, Collected, Committed, Durability, Fault, Received, Step, Stored, Value};
 use orlop_core::keys::Key;
 use orlop_core::meter::Meter;
+use orlop_core::object::InvalidObjectId;
 use orlop_core::registry::Report;
-use orlop_core::step::Ask;
-use orlop_core::{Body, Piece, Response};
+use orlop_core::stall::Stall;
+use orlop_core::{Body, Piece, Response, Timestamp};
 use serde_json::{Value as Json, json};
 use wasm_bindgen::JsValue;
 use wasm_bindgen::prelude::{JsError, wasm_bindgen};
 
 use crate::bug::Bug;
 use crate::engine::Engine;
-use crate::view::View;
+use crate::view::{View, view};
 
 /// A call and where it stands. `effect` names the effect that it asks for; each effect is answered by one method.
 #[wasm_bindgen]
 pub struct Call {
-    standing: Standing,
+    /// Nothing after a crash.
+    step: Option<Step<End>>,
+    /// What the call came to, as soon as that is known. Effects may follow: what it does behind its answer.
+    end: Option<End>,
     /// What `Receive` and `Measure` show the bytes to.
     meter: Option<Meter>,
+    stall: Stall,
     bug: Bug,
     altered: bool,
     /// What the last effect came to.
     outcome: Json,
 }
 
-/// The step of a call, by what it ends with.
-pub(crate) enum Standing {
-    Asking(Step<Response>),
-    Sweeping(Step<Report>),
+/// What a call comes to.
+#[derive(Debug)]
+pub(crate) enum End {
+    Response(Response),
+    Report(Report),
+    /// What was wrong in a case of the suite, if anything was.
     #[cfg(feature = "suite")]
-    Checking(Step<Result<(), String>>),
-    /// It was crashed, or its end was taken.
-    Over,
-}
-
-/// Looks at the step, whatever it ends with.
-macro_rules! step {
-    ($standing:expr, $step:ident => $look:expr, over => $over:expr) => {
-        match $standing {
-            Standing::Asking($step) => $look,
-            Standing::Sweeping($step) => $look,
-            #[cfg(feature = "suite")]
-            Standing::Checking($step) => $look,
-            Standing::Over => $over,
-        }
-    };
+    Checked(Result<(), String>),
+    /// It has done what it left for after its answer.
+    Rest,
 }
 
 /// Answers the effect `$effect`, which must be the one asked for.
 macro_rules! answer {
-    ($call:ident, $effect:ident, $ask:ident => $outcome:expr) => {{
-        let wrong = || panic!(concat!("the call does not ask for ", stringify!($effect)));
-        $call.standing = match std::mem::replace(&mut $call.standing, Standing::Over) {
-            Standing::Asking(Step::$effect($ask)) => Standing::Asking($call.tell($ask, $outcome)),
-            Standing::Sweeping(Step::$effect($ask)) => Standing::Sweeping($call.tell($ask, $outcome)),
-            #[cfg(feature = "suite")]
-            Standing::Checking(Step::$effect($ask)) => Standing::Checking($call.tell($ask, $outcome)),
-            _ => wrong(),
+    ($call:ident, $effect:ident, $outcome:expr) => {{
+        let Some(Step::$effect(ask)) = $call.step.take() else {
+            panic!(concat!("the call does not ask for ", stringify!($effect)))
         };
+        let outcome = $outcome;
+        $call.outcome = outcome.view();
+        $call.step = Some(ask.answer(Ok(outcome)));
         $call.arrive();
     }};
 }
 
 /// The effect asked for, which must be `$effect`.
 macro_rules! asked {
-    ($call:ident, $effect:ident, $asked:ident => $look:expr) => {
-        match &$call.standing {
-            Standing::Asking(Step::$effect(ask)) => {
-                let $asked = &ask.effect;
-                $look
-            }
-            Standing::Sweeping(Step::$effect(ask)) => {
-                let $asked = &ask.effect;
-                $look
-            }
-            #[cfg(feature = "suite")]
-            Standing::Checking(Step::$effect(ask)) => {
-                let $asked = &ask.effect;
-                $look
-            }
+    ($call:ident, $effect:ident) => {
+        match &$call.step {
+            Some(Step::$effect(ask)) => &ask.effect,
             _ => panic!(concat!("the call does not ask for ", stringify!($effect))),
         }
     };
 }
 
 impl Call {
-    pub(crate) fn new(standing: Standing, bug: Bug) -> Self {
-        let mut call = Self { standing, meter: None, bug, altered: false, outcome: Json::Null };
+    pub(crate) fn new(step: Step<End>, call_lifetime: Duration, bug: Bug) -> Self {
+        let stall = Stall::new(call_lifetime);
+        let mut call =
+            Self { step: Some(step), end: None, meter: None, stall, bug, altered: false, outcome: Json::Null };
         call.arrive();
         call
     }
 
-    /// Makes ready for the effect that is asked for now.
+    /// Keeps the result as soon as there is one, and makes ready for the effect that is asked for now.
     fn arrive(&mut self) {
         let bug = self.bug;
-        self.altered = step!(&mut self.standing, step => bug.alter(step), over => false);
-        self.meter = step!(&self.standing, step => match step {
-            Step::Receive(ask) => Some(ask.effect.meter.clone()),
-            Step::Measure(ask) => Some(ask.effect.meter.clone()),
-            _ => None,
-        }, over => None);
-        if let Standing::Asking(Step::Respond(response)) = &mut self.standing {
-            bug.answered(response);
+        let mut step = self.step.take();
+        while let Some(Step::Answered(end, rest)) = step {
+            self.ends(end);
+            step = Some(rest.begin().map(|()| End::Rest));
         }
+        if let Some(Step::Respond(end)) = step {
+            self.ends(end);
+            step = Some(Step::Respond(End::Rest));
+        }
+        self.altered = step.as_mut().is_some_and(|step| bug.alter(step));
+        self.meter = match &step {
+            Some(Step::Receive(ask)) => Some(ask.effect.meter.clone()),
+            Some(Step::Measure(ask)) => Some(ask.effect.meter.clone()),
+            _ => None,
+        };
+        self.step = step;
     }
 
-    fn tell<E: Effect, R>(&mut self, ask: Ask<E, R>, outcome: E::Outcome) -> Step<R>
-    where
-        E::Outcome: View,
-    {
-        self.outcome = outcome.view();
-        ask.answer(Ok(outcome))
+    fn ends(&mut self, mut end: End) {
+        if let End::Response(response) = &mut end {
+            self.bug.answered(response);
+        }
+        self.end.get_or_insert(end);
     }
 
-    fn commit_asked(&self) -> &Commit {
-        asked!(self, Commit, commit => commit)
+    fn name(&self) -> &'static str {
+        self.step.as_ref().map_or("Over", Step::name)
     }
 
     fn meter(&mut self) -> &mut Meter {
@@ -135,25 +120,12 @@ impl Call {
 impl Call {
     /// The name of the effect that is asked for, `Respond` at the end, `Over` after a crash.
     pub fn effect(&self) -> String {
-        step!(&self.standing, step => step.name(), over => "Over").to_owned()
+        self.name().to_owned()
     }
 
     /// The effect in detail, as JSON; an altered one says so.
     pub fn describe(&self) -> String {
-        let view = step!(&self.standing, step => match step {
-            Step::Collect(ask) => ask.effect.view(),
-            Step::Receive(ask) => ask.effect.view(),
-            Step::Assemble(ask) => ask.effect.view(),
-            Step::Load(ask) => ask.effect.view(),
-            Step::Measure(ask) => ask.effect.view(),
-            Step::Erase(ask) => ask.effect.view(),
-            Step::Inventory(ask) => ask.effect.view(),
-            Step::Get(ask) => ask.effect.view(),
-            Step::Scan(ask) => ask.effect.view(),
-            Step::Commit(ask) => ask.effect.view(),
-            Step::Respond(_) => json!({ "effect": "Respond" }),
-        }, over => json!({ "effect": "Over" }));
-        let mut view = view;
+        let mut view = self.step.as_ref().map_or_else(|| json!({ "effect": "Over" }), view);
         if self.altered {
             view["altered"] = true.into();
         }
@@ -171,17 +143,16 @@ impl Call {
     /// only one.
     pub fn look_up(&mut self, engine: &mut Engine, once: bool) {
         loop {
-            match step!(&self.standing, step => step.name(), over => "Over") {
+            match self.name() {
                 "Get" => {
-                    let keys = asked!(self, Get, get => get.keys.clone());
-                    let mut values: Vec<_> = keys.iter().map(|key| engine.map().get(key).cloned()).collect();
+                    let keys = asked!(self, Get).keys.clone();
+                    let mut values: Vec<_> = keys.iter().map(|key| engine.memory.records.get(key).cloned()).collect();
                     self.bug.got(&keys, &mut values);
-                    answer!(self, Get, ask => values);
+                    answer!(self, Get, values);
                 }
                 "Scan" => {
-                    let scan = asked!(self, Scan, scan => scan.clone());
-                    let entries = look(engine, scan);
-                    answer!(self, Scan, ask => entries);
+                    let entries = look(engine, asked!(self, Scan).clone());
+                    answer!(self, Scan, entries);
                 }
                 _ => return,
             }
@@ -191,58 +162,29 @@ impl Call {
         }
     }
 
-    /// Whether all that the commit expects holds.
-    pub fn holds(&self, engine: &Engine) -> bool {
-        let records = engine.map();
-        self.commit_asked().expect.iter().all(|expectation| match expectation {
-            Expect::Absent(key) => !records.contains_key(key),
-            Expect::Present(key) => records.contains_key(key),
-            Expect::Exactly(key, value) => records.get(key) == Some(value),
-            Expect::NoneUnder(prefix) => {
-                let first = records.range(Key::stored(prefix.as_str())..).next();
-                !first.is_some_and(|(key, _)| key.as_str().starts_with(prefix.as_str()))
-            }
-        })
-    }
-
-    /// What the commit changes: to be stored before it is done.
-    pub fn changes(&self) -> Changes {
-        let commit = self.commit_asked();
-        let (put, delete) = (Array::new(), Array::new());
-        for (key, value) in &commit.put {
-            put.push(&key.as_str().into());
-            put.push(&Uint8Array::from(&value[..]));
+    /// What the commit changes, to be stored before it is [applied](Changes::apply); nothing when something that it
+    /// expects is no longer so. `now` is in milliseconds, by the clock that [`made`](Self::made) was told.
+    ///
+    /// # Errors
+    ///
+    /// When the call was held up for so long that it may not commit any more, or a counter is damaged.
+    pub fn changes(&self, engine: &Engine, now: f64) -> Result<Option<Changes>, JsError> {
+        let commit = asked!(self, Commit);
+        self.stall.check(milliseconds(now))?;
+        if !commit.holds(&engine.memory)? {
+            return Ok(None);
         }
-        for key in &commit.delete {
-            delete.push(&key.as_str().into());
-        }
-        Changes { put, delete, durable: commit.durability == Durability::Durable }
-    }
-
-    /// Changes the records as the commit says, without an answer yet: first the deletes, then the puts.
-    pub fn apply(&self, engine: &mut Engine) {
-        let commit = self.commit_asked();
-        commit.delete.iter().for_each(|key| drop(engine.memory.records.remove(key)));
-        commit.put.iter().for_each(|(key, value)| drop(engine.memory.records.insert(key.clone(), value.clone())));
+        let changes = commit.changes(&engine.memory)?;
+        Ok(Some(Changes { changes, durable: commit.durability == Durability::Durable }))
     }
 
     /// Answers `Commit`: it is done, or met a conflict.
     pub fn committed(&mut self, done: bool) {
         let outcome = self.bug.committed(if done { Committed::Done } else { Committed::Conflict });
-        answer!(self, Commit, ask => outcome);
+        answer!(self, Commit, outcome);
     }
 
     // ── the body of the request ──────────────────────────────────────────────────────────────────────────
-
-    /// How many bytes `Collect` and `Load` take at most, and how many more `Receive` does; infinite if any number.
-    pub fn limit(&self) -> f64 {
-        let limit = step!(&self.standing, step => match step {
-            Step::Collect(ask) => ask.effect.limit,
-            Step::Load(ask) => ask.effect.limit,
-            _ => self.meter.as_ref().map_or(0, Meter::room),
-        }, over => 0);
-        if limit == u64::MAX { f64::INFINITY } else { limit as f64 }
-    }
 
     /// Answers `Collect`. `end` is `whole`, `too-large` or `cut`.
     pub fn collected(&mut self, bytes: Vec<u8>, end: &str) {
@@ -251,7 +193,7 @@ impl Call {
             "too-large" => Collected::TooLarge,
             _ => Collected::Cut,
         };
-        answer!(self, Collect, ask => outcome);
+        answer!(self, Collect, outcome);
     }
 
     /// Shows bytes to the meter of `Receive` or `Measure`, as many of them as it has room for: how many that were.
@@ -263,117 +205,104 @@ impl Call {
         taken.len()
     }
 
-    /// Answers `Receive`. `end` is `whole`, `too-large` or `cut`.
-    pub fn received(&mut self, end: &str) {
+    /// Answers `Receive`. `end` is `whole`, `too-large`, `cut` or `later`, `kept` the bytes if they make no object,
+    /// `at` the time in milliseconds since 1970.
+    pub fn received(&mut self, end: &str, kept: Option<Vec<u8>>, at: f64) {
         let end = match end {
             "whole" => BodyEnd::Whole,
             "too-large" => BodyEnd::TooLarge,
+            "later" => BodyEnd::Later,
             _ => BodyEnd::Cut,
         };
-        let outcome = Received { meter: self.meter().clone(), end };
-        answer!(self, Receive, ask => outcome);
+        let kept = kept.map(Bytes::from);
+        let outcome = Received { meter: self.meter().clone(), end, kept, at: Timestamp(at as u64) };
+        answer!(self, Receive, outcome);
     }
 
     // ── bytes at rest ────────────────────────────────────────────────────────────────────────────────────
 
-    /// The object that the effect is about: the part of `Receive`, the content of `Assemble`, `Load` and `Measure`,
-    /// the target of `Erase`, where an `Inventory` goes on. Names of parts begin with `part/`, of contents with
-    /// `content/`.
-    pub fn object(&self) -> Option<String> {
-        let object = step!(&self.standing, step => match step {
-            Step::Receive(ask) => Some(Object::Part(ask.effect.part)),
-            Step::Assemble(ask) => Some(Object::Content(ask.effect.content)),
-            Step::Load(ask) => Some(Object::Content(ask.effect.content)),
-            Step::Measure(ask) => Some(Object::Content(ask.effect.content)),
-            Step::Erase(ask) => Some(ask.effect.target),
-            Step::Inventory(ask) => ask.effect.after,
-            _ => None,
-        }, over => None);
-        object.map(|object| name(&object))
+    /// An object of the call is complete, `now` in milliseconds: from then on it must not be held up for too long.
+    pub fn made(&mut self, now: f64) {
+        self.stall.made(milliseconds(now));
     }
 
-    /// The parts that `Assemble` puts together.
-    pub fn parts(&self) -> Vec<String> {
-        asked!(self, Assemble, assemble => assemble.parts.iter().map(|part| name(&Object::Part(*part))).collect())
-    }
-
-    /// How many objects `Inventory` lists at most.
-    pub fn page(&self) -> usize {
-        asked!(self, Inventory, inventory => inventory.limit)
-    }
-
-    /// Answers `Assemble`.
-    pub fn assembled(&mut self) {
-        answer!(self, Assemble, ask => ());
+    /// Answers `Join`: it is done, or an object was not there.
+    pub fn joined(&mut self, done: bool) {
+        answer!(self, Join, done);
     }
 
     /// Answers `Erase`.
     pub fn erased(&mut self) {
-        answer!(self, Erase, ask => ());
+        answer!(self, Erase, ());
     }
 
     /// Answers `Load`.
     pub fn loaded(&mut self, bytes: Option<Vec<u8>>) {
-        answer!(self, Load, ask => bytes.map(Bytes::from));
+        answer!(self, Load, bytes.map(Bytes::from));
     }
 
-    /// Answers `Measure`: all bytes have been shown, or there is no such content.
+    /// Answers `Measure`: all bytes have been shown, or an object was not there.
     pub fn measured(&mut self, found: bool) {
         let meter = found.then(|| self.meter().clone());
-        answer!(self, Measure, ask => meter);
+        answer!(self, Measure, meter);
     }
 
-    /// Answers `Inventory`: names, sizes in bytes and ages in milliseconds.
+    /// Answers `Inventory` out of all objects: their names, sizes in bytes and ages in milliseconds.
     ///
     /// # Errors
     ///
     /// When a name is none of an object.
     pub fn listed(&mut self, names: Vec<String>, sizes: &[f64], ages: &[f64]) -> Result<(), JsError> {
-        let mut stored = Vec::new();
-        for ((text, size), age) in names.iter().zip(sizes).zip(ages) {
-            let object = named(text).ok_or_else(|| JsError::new(&format!("{text} is no name of an object")))?;
-            stored.push(Stored { object, size: *size as u64, age: Duration::from_millis(*age as u64) });
-        }
-        stored.sort_by_key(|stored| stored.object);
-        let limit = asked!(self, Inventory, inventory => inventory.limit);
-        stored.truncate(limit);
-        answer!(self, Inventory, ask => stored);
+        let inventory = asked!(self, Inventory);
+        let (after, limit) = (inventory.after, inventory.limit);
+        let all = names.iter().zip(sizes).zip(ages).map(|((name, size), age)| {
+            Ok(Stored { object: name.parse()?, size: *size as u64, age: milliseconds(*age) })
+        });
+        let mut page: Vec<Stored> = all.collect::<Result<_, InvalidObjectId>>()?;
+        page.retain(|stored| after.is_none_or(|after| stored.object > after));
+        page.sort_unstable_by_key(|stored| stored.object);
+        page.truncate(limit);
+        answer!(self, Inventory, page);
         Ok(())
     }
 
     // ── the end ──────────────────────────────────────────────────────────────────────────────────────────
 
-    /// Answers whatever is asked with a fault: no space left, or any other.
-    pub fn fail(&mut self, reason: &str, full: bool) {
-        let fault = if full { Fault::Full(reason.into()) } else { Fault::Failed(reason.into()) };
-        self.outcome = json!({ "fault": fault.to_string() });
-        self.standing = match std::mem::replace(&mut self.standing, Standing::Over) {
-            Standing::Asking(step) => Standing::Asking(step.fail(fault)),
-            Standing::Sweeping(step) => Standing::Sweeping(step.fail(fault)),
-            #[cfg(feature = "suite")]
-            Standing::Checking(step) => Standing::Checking(step.fail(fault)),
-            Standing::Over => Standing::Over,
+    /// Answers whatever is asked with a fault. `kind` is `full`, `unavailable` or `failed`.
+    pub fn fail(&mut self, reason: &str, kind: &str) {
+        let fault = match kind {
+            "full" => Fault::Full(reason.into()),
+            "unavailable" => Fault::Unavailable(reason.into()),
+            _ => Fault::Failed(reason.into()),
         };
+        self.outcome = json!({ "fault": fault.to_string() });
+        self.step = self.step.take().map(|step| step.fail(fault));
         self.arrive();
     }
 
-    /// Ends the call where it stands, as a crash does.
+    /// Ends the call where it stands, as a crash does. A response that was there is still there.
     pub fn crash(&mut self) {
-        self.standing = Standing::Over;
+        self.step = None;
+        self.arrive();
+    }
+
+    /// Whether the result is there. Effects may follow all the same.
+    pub fn answered(&self) -> bool {
+        self.end.is_some()
     }
 
     /// The response, once there is one.
     pub fn response(&self) -> Option<Answer> {
-        match &self.standing {
-            Standing::Asking(Step::Respond(response)) => Some(Answer { response: response.clone() }),
+        match &self.end {
+            Some(End::Response(response)) => Some(Answer { response: response.clone() }),
             _ => None,
         }
     }
 
     /// The report of a sweep, once there is one, as JSON.
     pub fn report(&self) -> Option<String> {
-        match &self.standing {
-            Standing::Sweeping(Step::Respond(report)) => serde_json::to_string(report).ok(),
+        match &self.end {
+            Some(End::Report(report)) => serde_json::to_string(report).ok(),
             _ => None,
         }
     }
@@ -381,8 +310,8 @@ impl Call {
     /// What was wrong in a case of the suite, nothing if all was well.
     #[cfg(feature = "suite")]
     pub fn wrong(&self) -> Option<String> {
-        match &self.standing {
-            Standing::Checking(Step::Respond(result)) => result.clone().err(),
+        match &self.end {
+            Some(End::Checked(result)) => result.clone().err(),
             _ => Some("the case has not ended".into()),
         }
     }
@@ -395,53 +324,38 @@ fn look(engine: &mut Engine, scan: orlop_core::effect::Scan) -> Vec<(Key, Bytes)
     engine.memory.run(question, &orlop_core::memory::RequestBody::default()).unwrap_or_default()
 }
 
-fn name(object: &Object) -> String {
-    match object {
-        Object::Part(part) => format!("part/{part}"),
-        Object::Content(content) => format!("content/{content}"),
-    }
-}
-
-fn named(text: &str) -> Option<Object> {
-    Some(match text.split_once('/')? {
-        ("part", part) => {
-            let (upload, nonce) = part.split_once('.')?;
-            Object::Part(PartId { upload: upload.parse().ok()?, nonce: nonce.parse().ok()? })
-        }
-        ("content", content) => {
-            let (digest, nonce) = content.split_once('/')?;
-            Object::Content(ContentId { digest: digest.parse().ok()?, nonce: nonce.parse().ok()? })
-        }
-        _ => return None,
-    })
+fn milliseconds(number: f64) -> Duration {
+    Duration::from_millis(number as u64)
 }
 
 /// What a commit changes.
 #[wasm_bindgen]
 pub struct Changes {
-    put: Array,
-    delete: Array,
+    changes: Vec<(Key, Option<Value>)>,
     durable: bool,
 }
 
 #[wasm_bindgen]
 impl Changes {
-    /// Keys and values in turns.
-    #[wasm_bindgen(getter)]
-    pub fn put(&self) -> Array {
-        self.put.clone()
+    /// In the order in which they are made: keys and their new values in turns, no value to remove the record.
+    pub fn list(&self) -> Array {
+        let list = Array::new();
+        for (key, value) in &self.changes {
+            list.push(&key.as_str().into());
+            list.push(&value.as_ref().map_or(JsValue::UNDEFINED, |value| Uint8Array::from(&value[..]).into()));
+        }
+        list
     }
 
-    /// Keys.
-    #[wasm_bindgen(getter)]
-    pub fn delete(&self) -> Array {
-        self.delete.clone()
-    }
-
-    /// Whether it must outlive a power cut once it is acknowledged.
+    /// Whether they must outlive a power cut once the commit is acknowledged.
     #[wasm_bindgen(getter)]
     pub fn durable(&self) -> bool {
         self.durable
+    }
+
+    /// Makes them in the records. Nothing else may have changed these since the changes were asked for.
+    pub fn apply(self, engine: &mut Engine) {
+        engine.apply(self.changes);
     }
 }
 
@@ -465,42 +379,29 @@ impl Answer {
         self.response.headers.iter().flat_map(|(name, value)| [(*name).to_owned(), value.clone()]).collect()
     }
 
-    /// The content that the body comes from, if it is streamed.
-    #[wasm_bindgen(getter)]
-    pub fn content(&self) -> Option<String> {
-        match &self.response.body {
-            Body::Content { content, .. } => Some(name(&Object::Content(*content))),
-            _ => None,
-        }
-    }
-
-    /// The body: bytes as they are, pieces of the content as `[start, end]`.
+    /// The body: bytes as they are, pieces of objects as `[name, start, end]`.
     #[wasm_bindgen(getter)]
     pub fn pieces(&self) -> Array {
-        let list = Array::new();
         match &self.response.body {
-            Body::Empty => {}
-            Body::Bytes(bytes) => {
-                list.push(&Uint8Array::from(&bytes[..]));
-            }
-            Body::Content { pieces, .. } => {
-                for piece in pieces {
-                    list.push(&match piece {
-                        Piece::Bytes(bytes) => Uint8Array::from(&bytes[..]).into(),
-                        Piece::Slice(range) => {
-                            let (start, end) = (JsValue::from(range.start as f64), JsValue::from(range.end as f64));
-                            Array::of2(&start, &end).into()
-                        }
-                    });
-                }
-            }
+            Body::Empty => Array::new(),
+            Body::Bytes(bytes) => Array::of1(&Uint8Array::from(&bytes[..])),
+            Body::Pieces(pieces) => pieces.iter().map(piece).collect(),
         }
-        list
     }
 
     /// Why the storage failed, if that is what the status tells.
     #[wasm_bindgen(getter)]
     pub fn fault(&self) -> Option<String> {
         self.response.fault.as_ref().map(ToString::to_string)
+    }
+}
+
+fn piece(piece: &Piece) -> JsValue {
+    match piece {
+        Piece::Bytes(bytes) => Uint8Array::from(&bytes[..]).into(),
+        Piece::Slice(object, range) => {
+            let (start, end) = (JsValue::from(range.start as f64), JsValue::from(range.end as f64));
+            Array::of3(&object.to_string().into(), &start, &end).into()
+        }
     }
 }

@@ -1,12 +1,10 @@
 //! The registry and its records.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
-use bytes::Bytes;
 use js_sys::{Array, Uint8Array};
 use orlop_core::config::Pattern;
-use orlop_core::effect::Value;
+use orlop_core::effect::{Step, Value};
 use orlop_core::keys::Key;
 use orlop_core::memory::Memory;
 use orlop_core::{Ambient, Config, Headers, Method, Registry, Request, Timestamp};
@@ -14,12 +12,14 @@ use serde::Deserialize;
 use wasm_bindgen::prelude::{JsError, wasm_bindgen};
 
 use crate::bug::Bug;
-use crate::call::{Call, Standing};
+use crate::call::{Call, End};
 
 /// A registry: the core, and the records of the reference host. Bytes at rest are with JavaScript.
 #[wasm_bindgen]
 pub struct Engine {
     registry: Registry,
+    call_lifetime: Duration,
+    /// Of the reference host, the records alone are used.
     pub(crate) memory: Memory,
     bug: Bug,
 }
@@ -90,7 +90,9 @@ impl Engine {
     pub fn new(options: &str) -> Result<Engine, JsError> {
         let options: Options = serde_json::from_str(options)?;
         let bug = Bug::named(&options.bug).ok_or_else(|| JsError::new("there is no bug of that name"))?;
-        Ok(Self { registry: Registry::new(options.config()), memory: Memory::new(), bug })
+        let config = options.config();
+        let call_lifetime = config.call_lifetime;
+        Ok(Self { registry: Registry::new(config), call_lifetime, memory: Memory::new(), bug })
     }
 
     /// Begins a call. `headers` are names and values in turns, `length` that of the body in bytes where it is known
@@ -119,12 +121,12 @@ impl Engine {
             length: length.map(|length| length as u64),
             base: None,
         };
-        Call::new(Standing::Asking(self.registry.call(request, ambient(now, random))), self.bug)
+        self.begin(self.registry.call(request, ambient(now, random)), End::Response)
     }
 
     /// Begins a sweep.
     pub fn sweep(&self, now: f64, random: &[u8]) -> Call {
-        Call::new(Standing::Sweeping(self.registry.sweep(ambient(now, random))), self.bug)
+        self.begin(self.registry.sweep(ambient(now, random)), End::Report)
     }
 
     /// Puts a record back that was stored before.
@@ -161,9 +163,19 @@ impl Engine {
 }
 
 impl Engine {
-    /// The records.
-    pub(crate) fn map(&self) -> &BTreeMap<Key, Bytes> {
-        &self.memory.records
+    /// A call that begins.
+    pub(crate) fn begin<R: 'static>(&self, step: Step<R>, end: fn(R) -> End) -> Call {
+        Call::new(step.map(end), self.call_lifetime, self.bug)
+    }
+
+    /// Changes records: each gets its new value, or goes.
+    pub(crate) fn apply(&mut self, changes: Vec<(Key, Option<Value>)>) {
+        for (key, value) in changes {
+            match value {
+                Some(value) => drop(self.memory.records.insert(key, value)),
+                None => drop(self.memory.records.remove(&key)),
+            }
+        }
     }
 }
 

@@ -1,7 +1,7 @@
 //! A container registry in a browser tab: the core, for JavaScript.
 //!
 //! This crate answers the effects that need no more than memory (records), counts and hashes what is streamed
-//! (bodies, contents), and leaves bytes at rest and everything asynchronous to the TypeScript beside it, in
+//! (bodies, objects), and leaves bytes at rest and everything asynchronous to the TypeScript beside it, in
 //! `host-wasm/js/`. That is what people use; the classes here are its engine.
 //!
 //! A [`Call`] stands at one effect at a time. `effect` says which, `describe` shows it, and for each effect there is

@@ -1,15 +1,16 @@
 //! The contract suite of the hosts, driven from JavaScript.
 
-use orlop_conformance::contract::{Case, suite};
+use orlop_conformance::contract::{Act, Case, stalled, suite};
 use wasm_bindgen::prelude::wasm_bindgen;
 
-use crate::bug::Bug;
-use crate::call::{Call, Standing};
+use crate::call::{Call, End};
+use crate::engine::Engine;
 
-/// Every case of the suite.
+/// Every case of the suite, and the call that is held up.
 #[wasm_bindgen]
 pub struct Suite {
     cases: Vec<Case>,
+    stalled: Act,
 }
 
 #[wasm_bindgen]
@@ -18,7 +19,7 @@ impl Suite {
     #[wasm_bindgen(constructor)]
     #[allow(clippy::new_without_default, reason = "JavaScript has no defaults")]
     pub fn new() -> Self {
-        Self { cases: suite() }
+        Self { cases: suite(), stalled: stalled() }
     }
 
     /// The facts that the cases show.
@@ -41,8 +42,22 @@ impl Suite {
         self.cases[case].acts[act].body.cut
     }
 
-    /// Begins an act.
-    pub fn begin(&self, case: usize, act: usize) -> Call {
-        Call::new(Standing::Checking(self.cases[case].acts[act].begin()), Bug::None)
+    /// Whether the body comes in two halves, so far apart that the pause of the act is over between them.
+    pub fn slow(&self, case: usize, act: usize) -> bool {
+        self.cases[case].acts[act].body.slow
+    }
+
+    /// Begins an act on the storage of `engine`.
+    pub fn begin(&self, engine: &Engine, case: usize, act: usize) -> Call {
+        engine.begin(self.cases[case].acts[act].begin(), End::Checked)
+    }
+    /// The body of the call that is held up.
+    pub fn stalled_body(&self) -> Vec<u8> {
+        self.stalled.body.bytes.to_vec()
+    }
+
+    /// Begins the call that is held up. The calls of `engine` must live no time at all, and its clock go on.
+    pub fn begin_stalled(&self, engine: &Engine) -> Call {
+        engine.begin(self.stalled.begin(), End::Checked)
     }
 }

@@ -1,11 +1,11 @@
 //! Effects and their outcomes as JSON, for people to look at. What is large is told by its size.
 
-use orlop_core::effect::{
-    Assemble, Collect, Collected, Commit, Committed, Durability, Erase, Expect, Get, Inventory, Load, Measure, Object,
-    Receive, Received, Scan, Stored, Value,
-};
-use orlop_core::keys::Key;
+use std::time::Duration;
+
+use orlop_core::effect::{self, BodyEnd, Collected, Committed, Durability, Expect, Received, Step, Stored, Value};
+use orlop_core::keys::{Key, Prefix};
 use orlop_core::meter::Meter;
+use orlop_core::object::ObjectId;
 use serde_json::{Value as Json, json};
 
 /// The longest value that is shown as text, in bytes.
@@ -16,72 +16,87 @@ pub(crate) trait View {
     fn view(&self) -> Json;
 }
 
-impl View for Collect {
+/// Shows every effect with its fields as the core names them.
+macro_rules! effects {
+    ($( $name:ident { $( $field:ident )* } )*) => {
+        $(
+            impl View for effect::$name {
+                fn view(&self) -> Json {
+                    json!({ "effect": stringify!($name), $( stringify!($field): self.$field.view() ),* })
+                }
+            }
+        )*
+
+        /// What is asked, or that nothing is.
+        pub(crate) fn view<R>(step: &Step<R>) -> Json {
+            match step {
+                $( Step::$name(ask) => ask.effect.view(), )*
+                Step::Respond(_) | Step::Answered(..) => json!({ "effect": step.name() }),
+            }
+        }
+    };
+}
+
+orlop_core::for_each_effect!(effects);
+
+/// A number of bytes, milliseconds or entries; one that JavaScript cannot count is no bound, and shown as `null`.
+fn number(number: impl TryInto<u64>) -> Json {
+    json!(number.try_into().ok().filter(|number| *number < 1 << 53))
+}
+
+impl View for u64 {
     fn view(&self) -> Json {
-        json!({ "effect": "Collect", "limit": self.limit })
+        number(*self)
     }
 }
 
-impl View for Receive {
+impl View for i64 {
     fn view(&self) -> Json {
-        json!({ "effect": "Receive", "part": self.part.to_string(), "meter": self.meter.view() })
+        json!(self)
     }
 }
 
-impl View for Assemble {
+impl View for usize {
     fn view(&self) -> Json {
-        let parts: Vec<String> = self.parts.iter().map(ToString::to_string).collect();
-        json!({ "effect": "Assemble", "parts": parts, "content": self.content.to_string() })
+        number(*self)
     }
 }
 
-impl View for Load {
+impl View for bool {
     fn view(&self) -> Json {
-        json!({ "effect": "Load", "content": self.content.to_string(), "limit": self.limit })
+        json!(self)
     }
 }
 
-impl View for Measure {
+impl View for Duration {
     fn view(&self) -> Json {
-        json!({ "effect": "Measure", "content": self.content.to_string(), "meter": self.meter.view() })
+        number(self.as_millis())
     }
 }
 
-impl View for Erase {
+impl View for ObjectId {
     fn view(&self) -> Json {
-        json!({ "effect": "Erase", "target": self.target.view() })
+        json!(self)
     }
 }
 
-impl View for Inventory {
+impl View for Key {
     fn view(&self) -> Json {
-        json!({ "effect": "Inventory", "after": self.after.map(|after| after.view()), "limit": self.limit })
+        json!(self.as_str())
     }
 }
 
-impl View for Get {
+impl View for Prefix {
     fn view(&self) -> Json {
-        let keys: Vec<&str> = self.keys.iter().map(Key::as_str).collect();
-        json!({ "effect": "Get", "keys": keys })
+        json!(self.as_str())
     }
 }
 
-impl View for Scan {
+impl View for Durability {
     fn view(&self) -> Json {
-        let after = self.after.as_ref().map(Key::as_str);
-        json!({ "effect": "Scan", "prefix": self.prefix.as_str(), "after": after, "limit": self.limit })
-    }
-}
-
-impl View for Commit {
-    fn view(&self) -> Json {
-        let put: Vec<Json> = self.put.iter().map(View::view).collect();
-        json!({
-            "effect": "Commit",
-            "expect": self.expect.iter().map(View::view).collect::<Vec<_>>(),
-            "put": put,
-            "delete": self.delete.iter().map(Key::as_str).collect::<Vec<_>>(),
-            "durable": self.durability == Durability::Durable,
+        json!(match self {
+            Self::Durable => "durable",
+            Self::Eventual => "eventual",
         })
     }
 }
@@ -97,19 +112,9 @@ impl View for Expect {
     }
 }
 
-impl View for Object {
-    fn view(&self) -> Json {
-        match self {
-            Self::Part(part) => json!({ "part": part.to_string() }),
-            Self::Content(content) => json!({ "content": content.to_string() }),
-        }
-    }
-}
-
 impl View for Meter {
     fn view(&self) -> Json {
-        let room = (self.room() < 1 << 53).then(|| self.room());
-        json!({ "algorithm": self.algorithm().name(), "count": self.count(), "room": room })
+        json!({ "algorithm": self.algorithm().name(), "count": self.count(), "room": number(self.room()) })
     }
 }
 
@@ -122,9 +127,9 @@ impl View for Value {
     }
 }
 
-impl View for (Key, Value) {
+impl<A: View, B: View> View for (A, B) {
     fn view(&self) -> Json {
-        json!([self.0.as_str(), self.1.view()])
+        json!([self.0.view(), self.1.view()])
     }
 }
 
@@ -141,13 +146,16 @@ impl View for Collected {
 
 impl View for Received {
     fn view(&self) -> Json {
-        use orlop_core::effect::BodyEnd;
         let end = match self.end {
             BodyEnd::Whole => "whole",
             BodyEnd::TooLarge => "too-large",
             BodyEnd::Cut => "cut",
+            BodyEnd::Later => "later",
         };
-        json!({ "end": end, "meter": self.meter.view(), "digest": self.meter.digest().to_string() })
+        let digest = self.meter.digest().to_string();
+        json!({
+            "end": end, "meter": self.meter.view(), "digest": digest, "kept": self.kept.view(), "at": self.at.0,
+        })
     }
 }
 
@@ -162,7 +170,7 @@ impl View for Committed {
 
 impl View for Stored {
     fn view(&self) -> Json {
-        json!({ "object": self.object.view(), "size": self.size, "ageMs": self.age.as_millis() as u64 })
+        json!({ "object": self.object.view(), "size": self.size, "ageMs": self.age.view() })
     }
 }
 

@@ -1,6 +1,7 @@
 /** Images in and out. */
 import { expect, test } from 'vitest';
-import { Registry } from '../js/index.js';
+import { Registry, importArchive } from '../js/index.js';
+import type { Send } from '../js/index.js';
 import { entriesOf } from '../js/tar.js';
 import { image, layout, push, sha256, tar } from './images.js';
 
@@ -75,13 +76,81 @@ test.each([
 });
 
 test('blobs that were pushed before a manifest was refused are taken back', async () => {
-  const broken = image();
-  // The registry looks into the document, the archive's reader only at what it needs.
-  const manifest = new TextEncoder().encode(
-    new TextDecoder().decode(broken.manifest).replace('"schemaVersion":2', '"schemaVersion":3'),
-  );
-  const archive = layout({ ...broken, manifest, digest: sha256(manifest) });
   const registry = await Registry.open();
-  await expect(registry.import(archive, { repository: 'app' })).rejects.toThrow('Nothing of the archive was kept');
+  await expect(registry.import(layout(refused()), { repository: 'app' })).rejects.toThrow(
+    'Nothing of the archive was kept',
+  );
   expect(registry.records('link/')).toEqual([]);
+});
+
+/** A layout of these images, tagged v1, v2 and so on. */
+function layoutOf(...images: Pick<ReturnType<typeof image>, 'manifest' | 'mediaType' | 'digest' | 'blobs'>[]): Blob {
+  const manifests = images.map(({ mediaType, digest, manifest }, i) => ({
+    mediaType,
+    digest,
+    size: manifest.length,
+    annotations: { 'org.opencontainers.image.ref.name': `v${i + 1}` },
+  }));
+  const blobs = images.flatMap(({ manifest, blobs }) => [manifest, ...blobs]);
+  return tar({
+    'index.json': JSON.stringify({ schemaVersion: 2, manifests }),
+    ...Object.fromEntries(blobs.map((bytes) => [`blobs/${sha256(bytes).replace(':', '/')}`, bytes])),
+  });
+}
+
+/** An image whose manifest the registry refuses: it looks into the document, the archive's reader only at what it needs. */
+function refused() {
+  const whole = image('arm64', 'refused');
+  const text = new TextDecoder().decode(whole.manifest).replace('"schemaVersion":2', '"schemaVersion":3');
+  return { ...whole, manifest: new TextEncoder().encode(text), digest: sha256(text) };
+}
+
+/** The manifests that were pushed: not those that the registry made itself. */
+const manifests = (registry: Registry) =>
+  registry.records('manifest/').flatMap(([key, value]) => {
+    const { maintained } = JSON.parse(new TextDecoder().decode(value)) as { maintained?: boolean };
+    return maintained ? [] : [key];
+  });
+
+const tagged = async (registry: Registry, tag: string) =>
+  (await registry.send({ method: 'HEAD', target: `/v2/app/manifests/${tag}` })).header('Docker-Content-Digest');
+
+test('an archive that is refused leaves the tags that were there as they were', async () => {
+  const registry = await Registry.open();
+  await push(registry, 'app', 'v1', image('amd64', 'old'));
+  const before = registry.records('tag/').map(([key]) => key);
+  await expect(registry.import(layoutOf(image('amd64', 'new'), refused()), { repository: 'app' })).rejects.toThrow(
+    'Nothing of the archive was kept',
+  );
+  expect(await tagged(registry, 'v1')).toBe(image('amd64', 'old').digest);
+  expect(registry.records('tag/').map(([key]) => key)).toEqual(before);
+  expect(manifests(registry)).toEqual([`manifest/app@${image('amd64', 'old').digest}`]);
+});
+
+test('tags that were moved before another failed are moved back', async () => {
+  const registry = await Registry.open();
+  await push(registry, 'app', 'v1', image('amd64', 'old'));
+  /** Moves the tag v2, and tells that it failed. */
+  const send: Send = async (request) => {
+    const response = await registry.send(request);
+    const moved = request.method === 'PUT' && request.target.endsWith('/manifests/v2');
+    return moved ? registry.send({ method: 'GET', target: '/v2/none/manifests/none' }) : response;
+  };
+  const archive = layoutOf(image('amd64', 'new'), image('arm64', 'new'));
+  await expect(importArchive(send, archive, { repository: 'app' })).rejects.toThrow('Nothing of the archive was kept');
+  expect(await tagged(registry, 'v1')).toBe(image('amd64', 'old').digest);
+  expect(await tagged(registry, 'v2')).toBeUndefined();
+  expect(manifests(registry)).toEqual([`manifest/app@${image('amd64', 'old').digest}`]);
+});
+
+test('what cannot be taken back is named, and nothing else', async () => {
+  const registry = await Registry.open({ allowDelete: false });
+  const [whole, broken] = [image('amd64', 'new'), refused()];
+  const importing = registry.import(layoutOf(whole, broken), { repository: 'app' });
+  const error = await importing.then(
+    () => '',
+    (error: unknown) => String(error),
+  );
+  const left = [...broken.blobs.toReversed().map(sha256), whole.digest, ...whole.blobs.toReversed().map(sha256)];
+  expect(error.split('taken back: ')[1]?.match(/sha256:[0-9a-f]{64}/g)).toEqual(left);
 });

@@ -13,24 +13,32 @@ const suite = new Suite();
 let databases = 0;
 
 /** A host on that storage, with what it has kept. */
-async function open(storage: Storage): Promise<Host> {
-  const engine = new Engine('{}');
+async function open(storage: Storage, options = {}, now = Date.now): Promise<Host> {
+  const engine = new Engine(JSON.stringify(options));
   for (const [key, value] of await storage.open()) engine.restore(key, value);
   let last: Promise<unknown> = Promise.resolve();
   const host = {
     engine,
     storage,
-    now: Date.now,
+    now,
     exclusively: <T>(act: () => Promise<T>) => (last = last.then(act)) as Promise<T>,
   };
   return host as unknown as Host;
 }
 
+/** How long a slow body waits in its middle: longer than the pauses of the suite. In milliseconds. */
+const SLOW = 100;
+
 /** The body as a connection brings it: in pieces, and with an error when it breaks. */
-function arriving(bytes: Uint8Array, cut: boolean): ReadableStream<Uint8Array> {
+function arriving(bytes: Uint8Array, cut: boolean, slow: boolean): ReadableStream<Uint8Array> {
   let at = 0;
+  let waits = slow;
   return new ReadableStream({
-    pull(controller) {
+    async pull(controller) {
+      if (waits && at >= bytes.length / 2) {
+        waits = false;
+        await new Promise((resolve) => setTimeout(resolve, SLOW));
+      }
       if (at < bytes.length) controller.enqueue(bytes.slice(at, (at += 2)));
       else if (cut) controller.error(new Error('the connection broke'));
       else controller.close();
@@ -39,8 +47,8 @@ function arriving(bytes: Uint8Array, cut: boolean): ReadableStream<Uint8Array> {
 }
 
 async function act(host: Host, number: number, which: number): Promise<string | undefined> {
-  const inner = suite.begin(number, which);
-  const body = arriving(suite.body(number, which), suite.cut(number, which));
+  const inner = suite.begin(host.engine as never, number, which);
+  const body = arriving(suite.body(number, which), suite.cut(number, which), suite.slow(number, which));
   await new Call(host, inner as never, body).run();
   return inner.wrong();
 }
@@ -65,6 +73,14 @@ describe.each(suite.names().map((name, number) => ({ name, number })))('$name', 
       host.storage.close();
     }
   });
+});
+
+test('a call that was held up after it had received its body commits nothing', async () => {
+  let clock = 0;
+  const host = await open(new MemoryStorage(), { callLifetimeMs: 0 }, () => ++clock);
+  const inner = suite.begin_stalled(host.engine as never);
+  await new Call(host, inner as never, suite.stalled_body()).run();
+  expect(inner.wrong()).toBeUndefined();
 });
 
 test('there are cases', () => expect(suite.names().length).toBeGreaterThan(20));

@@ -73,7 +73,7 @@ async function answered(question: Question): Promise<unknown> {
 
 /** Opens a registry in place of the last one, with what its storage has kept. */
 async function open(): Promise<void> {
-  registry.close();
+  await registry.close();
   const storage = opened.storage === 'IndexedDB' ? new IndexedDbStorage('history') : new MemoryStorage();
   const random = () => Buffer.from(ambient.random, 'base64');
   registry = await Registry.open({ ...opened.options, storage, random, now: () => ambient.now });
@@ -85,9 +85,11 @@ async function send({ method, target, headers, length, body, cut }: Request): Pr
   const request: RegistryRequest = { method, target, headers };
   const sent: Body = length === null ? streamed(arrived, cut) : Buffer.concat([arrived], length);
   if (length !== null && cut) request.cutAfter = arrived.length;
-  return ambient.failure
-    ? ending(registry.begin(request, sent), (call) => call.response())
-    : registry.send(request, sent);
+  if (ambient.failure) return ending(registry.begin(request, sent), (call) => call.response());
+  const response = await registry.send(request, sent);
+  // What follows the answer belongs to the call: the model knows nothing of a time in between.
+  await registry.idle();
+  return response;
 }
 
 /** Runs a call to its end, with the failure on its way. */

@@ -1,6 +1,6 @@
 /** Writes calls down as `tests/integration/transcripts.rs` does, so that both can be held against the same files. */
 import { Registry } from '../js/index.js';
-import type { Call, Effect, Meter, Outcome, Performed, RegistryRequest, Shown, StoredObject } from '../js/index.js';
+import type { Call, Effect, Meter, Outcome, Performed, Piece, RegistryRequest, Shown } from '../js/index.js';
 
 /** A request of a story. */
 export interface Told extends RegistryRequest {
@@ -61,13 +61,16 @@ export class Scribe {
     if (why) this.say(`# ${why}`);
     this.say(asked(request));
     const call = this.registry.begin(request);
-    for (;;) {
+    for (let told = false; ;) {
       const event = await meanwhile(call.standing);
       if (event) this.say(`  ~ ${event}`);
+      if (call.answered && !told) {
+        told = true;
+        this.say(answered(call));
+      }
       if (call.ended) break;
       await this.step(call);
     }
-    this.say(answered(call));
   }
 
   async sweep(): Promise<void> {
@@ -76,9 +79,10 @@ export class Scribe {
     while (!call.ended) await this.step(call);
     const r = call.report() as Record<string, number>;
     this.say(
-      `= ${r['uploads_expired']} uploads expired, ${r['lists_removed']} lists, ${r['manifests_removed']} manifests, ` +
-        `${r['links_removed']} links, ${r['blobs_removed']} blobs, ${r['repositories_removed']} repositories and ` +
-        `${r['strays_removed']} strays removed, ${r['bytes_freed']} bytes freed`,
+      `= ${r['uploads_expired']} uploads expired; ${r['lists_removed']} lists, ${r['manifests_removed']} manifests, ` +
+        `${r['links_removed']} links, ${r['blobs_removed']} blobs, ${r['repositories_removed']} repositories, ` +
+        `${r['events_removed']} events and ${r['orphans_removed']} orphaned objects removed; ` +
+        `${r['bytes_freed']} bytes freed`,
     );
   }
 
@@ -118,33 +122,29 @@ function asked({ method, target, headers = [], body = '', chunked, cutAfter }: T
 
 function answered(call: Call): string {
   const { inner } = call as unknown as {
-    inner: {
-      response(): { status: number; headers: string[]; content?: string; pieces: (Uint8Array | [number, number])[] };
-    };
+    inner: { response(): { status: number; headers: string[]; pieces: Piece[] } };
   };
-  const { status, headers, content, pieces } = inner.response();
+  const { status, headers, pieces } = inner.response();
   const lines = [`< ${status}`];
   for (let i = 0; i < headers.length; i += 2)
     if (!ALWAYS.includes(headers[i]!)) lines.push(`<   ${headers[i]}: ${headers[i + 1]}`);
-  if (content) {
-    const slices = pieces.map((piece) => `Slice(${(piece as [number, number]).join('..')})`);
-    lines.push(`<   ([${slices.join(', ')}] of content ${content.replace('content/', '')})`);
-  } else if (pieces.length > 0) {
-    lines.push(`<   ${new TextDecoder().decode(pieces[0] as Uint8Array)}`);
+  for (const piece of pieces) {
+    const text = piece instanceof Uint8Array ? new TextDecoder().decode(piece) : slice(...piece);
+    lines.push(`<   ${text}`);
   }
   return lines.join('\n');
 }
 
 const meter = ({ algorithm, count, room }: Meter) =>
   `Meter(${algorithm} after ${count} bytes${room === null ? '' : `, ${count + room} at most`})`;
-const object = (stored: StoredObject) => ('part' in stored ? `part ${stored.part}` : `content ${stored.content}`);
+const slice = (object: string, start: number, end: number) => `(${start}..${end} of object ${object})`;
 
 /** What is asked, one line for each thing that a commit expects or changes. */
 function question(effect: Effect): string {
   switch (effect.effect) {
     case 'Commit':
       return [
-        effect.durable ? 'Commit, durably' : 'Commit, eventually',
+        `Commit, ${effect.durability === 'durable' ? 'durably' : 'eventually'}${effect.reclaims ? ', to free space' : ''}`,
         ...effect.expect.map(
           ({ kind, key }) =>
             ({
@@ -155,6 +155,7 @@ function question(effect: Effect): string {
             })[kind],
         ),
         ...effect.put.map(([key, value]) => `put ${key} ${value as string}`),
+        ...effect.add.map(([key, more]) => `add ${more} to ${key}`),
         ...effect.delete.map((key) => `delete ${key}`),
       ].join('\n    ');
     case 'Get':
@@ -162,17 +163,17 @@ function question(effect: Effect): string {
     case 'Scan':
       return `Scan ${effect.prefix}…${effect.after === null ? '' : ` after ${effect.after}`}`;
     case 'Receive':
-      return `Receive into part ${effect.part}, past ${meter(effect.meter)}`;
-    case 'Assemble':
-      return `Assemble content ${effect.content} of [${effect.parts.join(', ')}]`;
+      return `Receive into object ${effect.object}, past ${meter(effect.meter)}`;
+    case 'Join':
+      return `Join objects ${effect.from.join(', ')} into ${effect.into}`;
     case 'Load':
-      return `Load content ${effect.content}`;
+      return `Load objects ${effect.objects.join(', ')}`;
     case 'Measure':
-      return `Measure content ${effect.content}, past ${meter(effect.meter)}`;
+      return `Measure objects ${effect.objects.join(', ')}, past ${meter(effect.meter)}`;
     case 'Erase':
-      return `Erase ${object(effect.target)}`;
+      return `Erase objects ${effect.objects.join(', ')}`;
     case 'Inventory':
-      return effect.after ? `Inventory after ${object(effect.after)}` : 'Inventory';
+      return effect.after === null ? 'Inventory' : `Inventory after ${effect.after}`;
     case 'Collect':
       return `Collect { limit: ${effect.limit} }`;
     default:
@@ -181,7 +182,7 @@ function question(effect: Effect): string {
 }
 
 const some = (value: string | null) => (value === null ? 'None' : `Some(${value})`);
-const ENDS: Record<string, string> = { whole: 'Whole', 'too-large': 'TooLarge', cut: 'Cut' };
+const ENDS: Record<string, string> = { whole: 'Whole', 'too-large': 'TooLarge', cut: 'Cut', later: 'Later' };
 
 /** What came of it; nothing if there is nothing to say. */
 function came({ effect, outcome }: Performed): string | undefined {
@@ -195,15 +196,18 @@ function came({ effect, outcome }: Performed): string | undefined {
       return body === undefined ? ENDS[end] : `Whole(${body})`;
     }
     case 'Receive': {
-      const { end, meter: after } = outcome as { end: string; meter: Meter };
-      return `Received { meter: ${meter(after)}, end: ${ENDS[end]} }`;
+      const { end, meter: after, kept, at } = outcome as Extract<Outcome, { at: number }>;
+      const bytes = some(kept as string | null);
+      return `Received { meter: ${meter(after)}, end: ${ENDS[end]}, kept: ${bytes}, at: Timestamp(${at}) }`;
     }
+    case 'Join':
+      return String(outcome);
     case 'Load':
       return some(outcome as string | null);
     case 'Measure':
       return outcome === null ? 'None' : `Some(${meter(outcome as Meter)})`;
     case 'Inventory':
-      return `[${(outcome as Extract<Outcome, { object: StoredObject; size: number; ageMs: number }[]>).map(listed).join(', ')}]`;
+      return `[${(outcome as Extract<Outcome, { object: string; size: number; ageMs: number }[]>).map(listed).join(', ')}]`;
     case 'Commit':
       return outcome as string;
     default:
@@ -211,11 +215,7 @@ function came({ effect, outcome }: Performed): string | undefined {
   }
 }
 
-function listed({ object: stored, size, ageMs }: { object: StoredObject; size: number; ageMs: number }): string {
-  const text = 'part' in stored ? stored.part.split('.') : stored.content.split('/');
-  const inner =
-    'part' in stored
-      ? `Part(PartId { upload: ${text[0]}, nonce: ${text[1]} })`
-      : `Content(ContentId { digest: ${text[0]}, nonce: ${text[1]} })`;
-  return `Stored { object: ${inner}, size: ${size}, age: ${ageMs / 1000}s }`;
+function listed({ object, size, ageMs }: { object: string; size: number; ageMs: number }): string {
+  const [nonce, index = '0'] = object.split('.');
+  return `Stored { object: ObjectId { nonce: ${nonce}, index: ${index} }, size: ${size}, age: ${ageMs / 1000}s }`;
 }

@@ -75,7 +75,7 @@ test('push of a blob in chunks', async () => {
   const session = scribe.session();
   await scribe.call(
     patch(session, 'hello', ['Content-Range', '0-4']),
-    'Each chunk is a part of its own. The record moves on by one durable commit.',
+    "Each chunk is an object of its own, a small one a record. One durable commit makes it the session's.",
   );
   await scribe.call(patch(session, ' world', ['Content-Range', '5-10']));
   await scribe.call(
@@ -85,7 +85,7 @@ test('push of a blob in chunks', async () => {
   await scribe.call(get(session), 'The status tells where to go on.');
   await scribe.call(
     { method: 'PUT', target: `${session}?digest=${sha256('hello world')}` },
-    'Bytes at rest, then the record that names them, then the rest goes.',
+    'One commit makes the chunks of the session the blob.',
   );
   await ends(scribe, 'push-chunks');
 });
@@ -121,10 +121,7 @@ test('a digest of another algorithm', async () => {
   const session = scribe.session();
   await scribe.quietly(patch(session, 'content'));
   const digest = `sha512:${createHash('sha512').update('content').digest('hex')}`;
-  await scribe.call(
-    { method: 'PUT', target: `${session}?digest=${digest}` },
-    'The bytes are read once more, from where they will stay.',
-  );
+  await scribe.call({ method: 'PUT', target: `${session}?digest=${digest}` }, 'The bytes are read once more.');
   await ends(scribe, 'push-late-sha512');
 });
 
@@ -157,7 +154,10 @@ test('pull of an image', async () => {
   await pushed(scribe, one, 'v1');
   await scribe.call(get('/v2/app/manifests/v1'));
   const layer = `/v2/app/blobs/${sha256('layer')}`;
-  await scribe.call(get(layer), 'The core has seen none of these bytes: the host streams them.');
+  await scribe.call(
+    get(layer),
+    'So small a blob is a record; the bytes of others the host streams, and the core sees none of them.',
+  );
   await scribe.call(get(layer, ['Range', 'bytes=1-2']));
   await scribe.call(
     get('/v2/app/manifests/v1', ['If-None-Match', `"${one.digest}"`]),
@@ -230,8 +230,8 @@ test('sweeps', async () => {
   await scribe.quietly(post('unused'));
   await scribe.quietly({ method: 'POST', target: UPLOADS });
   await scribe.quietly(patch(scribe.session(), 'hello'));
-  const crashed = scribe.registry.begin(post('stray'));
-  while (crashed.standing !== 'Assemble') await crashed.step();
+  const crashed = scribe.registry.begin(post('x'.repeat(20_000)));
+  while (crashed.standing !== 'Commit') await crashed.step();
   crashed.crash();
   scribe.advance(30 * 24 * 3600_000);
   await scribe.sweep();

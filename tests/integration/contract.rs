@@ -3,9 +3,9 @@
 use std::io;
 use std::time::Duration;
 
-use futures_util::stream;
+use futures_util::{StreamExt, stream};
 use orlop::Host;
-use orlop_conformance::contract::{Case, suite};
+use orlop_conformance::contract::{Case, stalled, suite};
 use orlop_core::memory::{Memory, RequestBody};
 
 #[test]
@@ -43,11 +43,37 @@ async fn the_native_host_keeps_the_contract_over_restarts() {
     }
 }
 
-/// The body as a connection brings it: in pieces, and with an error when it breaks.
+#[test]
+fn the_memory_host_commits_nothing_of_a_call_that_was_held_up() {
+    let mut memory = Memory { tick: Duration::from_millis(1), ..Memory::new() };
+    let act = stalled();
+    memory.run_within(Duration::ZERO, act.begin(), &act.body).expect("the stall rule is kept");
+}
+
+#[tokio::test]
+async fn the_native_host_commits_nothing_of_a_call_that_was_held_up() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    // No call is as fast as this asks, so every one was held up.
+    let options = orlop::Options { call_lifetime: Duration::ZERO, ..orlop::Options::default() };
+    let host = Host::open(directory.path(), &options).expect("an empty directory");
+    let act = stalled();
+    host.run(act.begin(), &mut arriving(&act.body)).await.expect("the stall rule is kept");
+}
+
+/// The body as a connection brings it: in pieces, with an error when it breaks, and with a pause in the middle when it
+/// is slow.
 fn arriving(body: &RequestBody) -> orlop::RequestBody {
     let mut frames: Vec<io::Result<_>> = body.bytes.chunks(2).map(|piece| Ok(piece.to_vec())).collect();
     if body.cut {
         frames.push(Err(io::ErrorKind::ConnectionReset.into()));
     }
-    orlop::RequestBody::new(axum::body::Body::from_stream(stream::iter(frames)), Duration::from_secs(60))
+    let pause = if body.slow { Duration::from_millis(200) } else { Duration::ZERO };
+    let middle = frames.len() / 2;
+    let frames = stream::iter(frames.into_iter().enumerate()).then(move |(number, frame)| async move {
+        if number == middle {
+            tokio::time::sleep(pause).await;
+        }
+        frame
+    });
+    orlop::RequestBody::new(axum::body::Body::from_stream(frames), Duration::from_secs(60))
 }

@@ -68,6 +68,16 @@ fn crowds() {
     all("crowds", WITHOUT_FAILURES, scenarios::crowds());
 }
 
+#[test]
+fn quotas() {
+    all("quotas", WITH_FAILURES, scenarios::quotas());
+}
+
+#[test]
+fn listeners() {
+    all("listeners", WITH_FAILURES, scenarios::listeners());
+}
+
 fn pairs(family: &str, pool: &Pool) {
     let extent = if in_full() { WITH_FAILURES } else { WITHOUT_FAILURES };
     let pairs = pool.choices(2).into_iter().filter(|pair| in_full() || !pool.is_large(pair));
@@ -164,7 +174,7 @@ fn endless_conflicts_end_each_call() {
                 effects += 1;
                 assert!(effects < 10_000, "{} goes on for ever", scenario.name);
                 step = match step {
-                    Step::Respond(response) => break response,
+                    Step::Respond(response) | Step::Answered(response, _) => break response,
                     Step::Commit(ask) => ask.answer(Ok(Committed::Conflict)),
                     asking => memory.perform(asking, body),
                 };

@@ -12,7 +12,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use broken::{BREAKAGES, Broken};
-use orlop_conformance::tester::exchange::AnyTarget;
+use orlop_conformance::tester::exchange::{AnyTarget, Exchange};
 use orlop_conformance::tester::http::{Http, Options};
 use orlop_conformance::tester::memory::InMemory;
 use orlop_conformance::tester::report;
@@ -30,6 +30,7 @@ fn settings(histories: usize, concurrent: usize) -> Settings {
         seed: 20_261_121,
         prefix: "orlop-conformance/test".into(),
         profile: Profile::Strict,
+        reuse: false,
     }
 }
 
@@ -200,4 +201,19 @@ fn nothing_is_left_where_deletes_are_allowed() {
     let http = Http::new(&native.address, &Options::default()).expect("an address");
     let again = test(Rc::new(http), &native.address, Settings { checks: Some("k1-".into()), ..settings(5, 3) });
     is_well(&again);
+}
+
+/// A run that uses repositories again finds the same, and leaves few: all of them empty.
+#[test]
+fn repositories_are_used_again_once_they_are_empty() {
+    let target = Rc::new(InMemory::default());
+    let findings = test(target.clone(), "memory", Settings { reuse: true, ..settings(60, 30) });
+    is_well(&findings);
+    let get = |target_path: &str| target.answer(&Exchange::new("GET", target_path));
+    let repositories = get("/v2/_catalog?n=1000").strings("repositories");
+    assert!(repositories.len() <= 60, "{} repositories: {repositories:?}", repositories.len());
+    for repository in repositories {
+        let tags = get(&format!("/v2/{repository}/tags/list")).strings("tags");
+        assert_eq!(tags, [""; 0], "{repository}");
+    }
 }

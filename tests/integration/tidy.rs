@@ -31,7 +31,7 @@ fn sources() -> Vec<Source> {
         for entry in fs::read_dir(&directory).expect("a directory can be read") {
             let path = entry.expect("an entry can be read").path();
             let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-            // In a second worktree it is a file.
+            // A directory, or in a worktree a file.
             if name == ".git" {
                 continue;
             }
@@ -378,7 +378,16 @@ fn every_dependency_is_used() {
         named.filter(|name| !name.is_empty() && !name.starts_with('#')).map(String::from).collect()
     };
     let workspace = manifest("Cargo.toml").expect("the workspace");
-    let members = ["core", "host-native", "host-wasm", "host-wasm/bindgen", "host-wasm/tester", "tests", "tests/bench"];
+    let members = [
+        "core",
+        "host-native",
+        "host-wasm",
+        "host-wasm/bindgen",
+        "host-wasm/command",
+        "host-wasm/tester",
+        "tests",
+        "tests/bench",
+    ];
     let mut unused = Vec::new();
     let mut wanted = BTreeSet::new();
     for member in members {
@@ -403,7 +412,8 @@ fn every_dependency_is_used() {
 #[test]
 fn the_files_that_documents_name_exist() {
     let tops = ["core/", "host-native/", "host-wasm/", "tests/", ".ci/"];
-    let documents = ["README.md", "ARCHITECTURE.md", "CHANGELOG.md", "tests/README.md"];
+    let documents =
+        ["README.md", "ARCHITECTURE.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md", "tests/README.md"];
     let mut missing = Vec::new();
     for document in documents {
         let Ok(text) = fs::read_to_string(root().join(document)) else { continue };

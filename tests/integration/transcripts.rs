@@ -13,9 +13,10 @@ use orlop_conformance::system::{
     Call, InMemory, System, blob, delete, get, manifest, patch, perform, post, put, uploads,
 };
 use orlop_core::config::Pattern;
-use orlop_core::effect::{Commit, Durability, Expect, Object, Scan, Step};
+use orlop_core::effect::{Commit, Durability, Expect, Scan, Step};
 use orlop_core::memory::RequestBody;
-use orlop_core::{Body, Config, Response};
+use orlop_core::object::ObjectId;
+use orlop_core::{Body, Config, Piece, Response};
 
 /// A registry whose calls are written down.
 struct Scribe {
@@ -41,15 +42,15 @@ fn push_of_a_blob_in_chunks() {
     scribe.call(post(uploads("app")), "Nothing has been sent yet: the session may be lost in a crash.");
     let session = scribe.session();
     let chunk = |range: &str, bytes: &'static str| patch(&session).header("Content-Range", range).body(bytes);
-    scribe.call(chunk("0-4", "hello"), "Each chunk is a part of its own. The record moves on by one durable commit.");
+    scribe.call(
+        chunk("0-4", "hello"),
+        "Each chunk is an object of its own, a small one a record. One durable commit makes it the session's.",
+    );
     scribe.call(chunk("5-10", " world"), "");
     scribe.call(chunk("5-10", " world"), "The same again: refused before a byte is read.");
     scribe.call(get(&session), "The status tells where to go on.");
     let digest = sha256("hello world");
-    scribe.call(
-        put(format!("{session}?digest={digest}")),
-        "Bytes at rest, then the record that names them, then the rest goes.",
-    );
+    scribe.call(put(format!("{session}?digest={digest}")), "One commit makes the chunks of the session the blob.");
     scribe.end("push-chunks");
 }
 
@@ -86,10 +87,7 @@ fn push_of_a_blob_under_an_unexpected_algorithm() {
     scribe.quietly(post(uploads("app")));
     let session = scribe.session();
     scribe.quietly(patch(&session).body("content"));
-    scribe.call(
-        put(format!("{session}?digest={}", sha512("content"))),
-        "The bytes are read once more, from where they will stay.",
-    );
+    scribe.call(put(format!("{session}?digest={}", sha512("content"))), "The bytes are read once more.");
     scribe.end("push-late-sha512");
 }
 
@@ -123,7 +121,10 @@ fn pull_of_an_image() {
     let mut scribe = Scribe::new("A client pulls: the tag, then the blobs that the manifest names.");
     let image = scribe.registry.push_image("app", "v1", AMD64, "layer");
     scribe.call(get(manifest("app", "v1")), "");
-    scribe.call(get(blob("app", sha256("layer"))), "The core has seen none of these bytes: the host streams them.");
+    scribe.call(
+        get(blob("app", sha256("layer"))),
+        "So small a blob is a record; the bytes of others the host streams, and the core sees none of them.",
+    );
     scribe.call(get(blob("app", sha256("layer"))).header("Range", "bytes=1-2"), "");
     let etag = format!("\"{}\"", image.digest());
     scribe.call(get(manifest("app", "v1")).header("If-None-Match", etag), "The client asks whether the tag has moved.");
@@ -197,8 +198,9 @@ fn sweeps() {
     scribe.registry.push_blob("app", "unused");
     let session = scribe.registry.open("app");
     scribe.registry.call(patch(&session).body("hello")).expect(202);
-    let crashed = post(format!("{}?digest={}", uploads("app"), sha256("stray"))).body("stray");
-    scribe.registry.begin(crashed).until("Assemble", &mut scribe.registry).crash();
+    let large = "x".repeat(20_000);
+    let crashed = post(format!("{}?digest={}", uploads("app"), sha256(&large))).body(large);
+    scribe.registry.begin(crashed).until("Commit", &mut scribe.registry).crash();
     scribe.registry.advance(Duration::from_secs(30 * 24 * 3600));
     scribe.sweep();
     scribe.end("sweep");
@@ -245,28 +247,41 @@ impl Scribe {
         self.say(&request(&call));
         let ambient = self.registry.memory.ambient();
         let mut step = self.registry.registry.call(call.request.clone(), ambient);
-        let response = loop {
+        let (response, rest) = loop {
             if let Some(event) = meanwhile(&mut self.registry, &step) {
                 self.say(&format!("  ~ {event}"));
             }
             step = match step {
-                Step::Respond(response) => break response,
+                Step::Respond(response) => break (response, None),
+                Step::Answered(response, rest) => break (response, Some(rest)),
                 step => self.step(step, &call.body),
             };
         };
         self.say(&self::response(&response));
+        if let Some(rest) = rest {
+            self.run(rest.begin());
+        }
+    }
+
+    /// Runs to the end what has no body, writing it down.
+    fn run<R: std::fmt::Debug>(&mut self, mut step: Step<R>) -> R {
+        loop {
+            step = match step {
+                Step::Respond(result) => return result,
+                Step::Answered(result, rest) => {
+                    self.run(rest.begin());
+                    return result;
+                }
+                step => self.step(step, &RequestBody::default()),
+            };
+        }
     }
 
     fn sweep(&mut self) {
         self.say("\nsweep");
         let ambient = self.registry.memory.ambient();
-        let mut step = self.registry.registry.sweep(ambient);
-        let report = loop {
-            step = match step {
-                Step::Respond(report) => break report,
-                step => self.step(step, &RequestBody::default()),
-            };
-        };
+        let step = self.registry.registry.sweep(ambient);
+        let report = self.run(step);
         self.say(&format!("= {report}"));
     }
 
@@ -334,8 +349,14 @@ fn response(response: &Response) -> String {
         Body::Bytes(bytes) => {
             write!(text, "\n<   {}", String::from_utf8_lossy(bytes)).expect("a string takes everything")
         }
-        Body::Content { content, pieces } => {
-            write!(text, "\n<   ({pieces:?} of content {content})").expect("a string takes everything");
+        Body::Pieces(pieces) => {
+            for piece in pieces {
+                let line = match piece {
+                    Piece::Bytes(bytes) => String::from_utf8_lossy(bytes).into_owned(),
+                    Piece::Slice(object, range) => format!("({range:?} of object {object})"),
+                };
+                write!(text, "\n<   {line}").expect("a string takes everything");
+            }
         }
     }
     text
@@ -351,27 +372,29 @@ fn question<R: std::fmt::Debug>(step: &Step<R>) -> String {
             let after = after.as_ref().map(|after| format!(" after {after:?}")).unwrap_or_default();
             format!("Scan {prefix:?}{after}")
         }
-        Step::Receive(ask) => format!("Receive into part {}, past {:?}", ask.effect.part, ask.effect.meter),
-        Step::Assemble(ask) => {
-            let parts: Vec<_> = ask.effect.parts.iter().map(ToString::to_string).collect();
-            format!("Assemble content {} of [{}]", ask.effect.content, parts.join(", "))
+        Step::Receive(ask) => format!("Receive into object {}, past {:?}", ask.effect.object, ask.effect.meter),
+        Step::Join(ask) => format!("Join objects {} into {}", names(&ask.effect.from), ask.effect.into),
+        Step::Load(ask) => format!("Load objects {}", names(&ask.effect.objects)),
+        Step::Measure(ask) => {
+            format!("Measure objects {}, past {:?}", names(&ask.effect.objects), ask.effect.meter)
         }
-        Step::Load(ask) => format!("Load content {}", ask.effect.content),
-        Step::Measure(ask) => format!("Measure content {}, past {:?}", ask.effect.content, ask.effect.meter),
-        Step::Erase(ask) => format!("Erase {}", object(&ask.effect.target)),
+        Step::Erase(ask) => format!("Erase objects {}", names(&ask.effect.objects)),
         Step::Inventory(ask) => match &ask.effect.after {
-            Some(after) => format!("Inventory after {}", object(after)),
+            Some(after) => format!("Inventory after {after}"),
             None => "Inventory".into(),
         },
         other => other.describe(),
     }
 }
 
-fn commit(Commit { expect, put, delete, durability }: &Commit) -> String {
+fn commit(Commit { expect, put, add, delete, durability, reclaims }: &Commit) -> String {
     let mut text = match durability {
         Durability::Durable => String::from("Commit, durably"),
         Durability::Eventual => String::from("Commit, eventually"),
     };
+    if *reclaims {
+        text.push_str(", to free space");
+    }
     let mut line = |line: String| write!(text, "\n    {line}").expect("a string takes everything");
     for expectation in expect {
         line(match expectation {
@@ -384,17 +407,17 @@ fn commit(Commit { expect, put, delete, durability }: &Commit) -> String {
     for (key, value) in put {
         line(format!("put {key:?} {}", String::from_utf8_lossy(value)));
     }
+    for (key, more) in add {
+        line(format!("add {more} to {key:?}"));
+    }
     for key in delete {
         line(format!("delete {key:?}"));
     }
     text
 }
 
-fn object(object: &Object) -> String {
-    match object {
-        Object::Part(part) => format!("part {part}"),
-        Object::Content(content) => format!("content {content}"),
-    }
+fn names(objects: &[ObjectId]) -> String {
+    objects.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
 }
 
 fn list<T: std::fmt::Debug>(items: &[T]) -> String {

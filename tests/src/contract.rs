@@ -11,12 +11,13 @@ use bytes::Bytes;
 use orlop_core::Step;
 use orlop_core::digest::Algorithm;
 use orlop_core::effect::{
-    Assemble, BodyEnd, Collect, Collected, Commit, Committed, ContentId, Durability, Erase, Expect, Get, Inventory,
-    Load, Measure, Object, PartId, Receive, Scan,
+    BodyEnd, Collect, Collected, Commit, Committed, Durability, Erase, Expect, Get, Inventory, Join, Load, Measure,
+    Receive, Scan,
 };
 use orlop_core::keys::{Key, Prefix};
 use orlop_core::memory::RequestBody;
 use orlop_core::meter::Meter;
+use orlop_core::object::ObjectId;
 use orlop_core::step::{Io, start};
 use uuid::Uuid;
 
@@ -85,13 +86,33 @@ fn none() -> RequestBody {
     RequestBody::default()
 }
 
-fn part(nonce: u128) -> PartId {
-    PartId { upload: Uuid::from_u128(7), nonce: Uuid::from_u128(nonce) }
+fn slow(bytes: &'static [u8]) -> RequestBody {
+    RequestBody { slow: true, ..body(bytes) }
 }
 
-/// A content that holds these bytes, by its name.
-fn content(bytes: &[u8], nonce: u128) -> ContentId {
-    ContentId { digest: Algorithm::Sha256.digest(bytes), nonce: Uuid::from_u128(nonce) }
+fn object(nonce: u128) -> ObjectId {
+    ObjectId::received_by(Uuid::from_u128(nonce))
+}
+
+/// Receives the whole body into an object, however few its bytes are.
+fn receive(nonce: u128) -> Receive {
+    Receive { object: object(nonce), meter: sha256(), keep: 0, pause: Duration::MAX }
+}
+
+fn load(objects: &[u128], limit: u64) -> Load {
+    Load { objects: objects.iter().copied().map(object).collect(), limit }
+}
+
+fn measure(objects: &[u128]) -> Measure {
+    Measure { objects: objects.iter().copied().map(object).collect(), meter: sha256() }
+}
+
+fn erase(objects: &[u128]) -> Erase {
+    Erase { objects: objects.iter().copied().map(object).collect() }
+}
+
+fn bytes(bytes: &'static [u8]) -> Bytes {
+    Bytes::from_static(bytes)
 }
 
 fn sha256() -> Meter {
@@ -110,7 +131,11 @@ fn key(text: &str) -> Key {
 
 fn put(puts: &[(&str, &str)]) -> Commit {
     let put = puts.iter().map(|(k, v)| (key(k), Bytes::copy_from_slice(v.as_bytes()))).collect();
-    Commit { expect: vec![], put, delete: vec![], durability: Durability::Durable }
+    Commit { expect: vec![], put, add: vec![], delete: vec![], durability: Durability::Durable, reclaims: false }
+}
+
+fn add(adds: &[(&str, i64)]) -> Commit {
+    Commit { add: adds.iter().map(|(k, more)| (key(k), *more)).collect(), ..put(&[]) }
 }
 
 fn scan(prefix: &str, after: Option<&str>, limit: usize, bytes: usize) -> Scan {
@@ -119,6 +144,23 @@ fn scan(prefix: &str, after: Option<&str>, limit: usize, bytes: usize) -> Scan {
 
 fn names(entries: &[(Key, Bytes)]) -> Vec<&str> {
     entries.iter().map(|(key, _)| key.as_str()).collect()
+}
+
+/// A call that was held up after it had received its body, for a host whose calls live no time at all and whose clock
+/// goes on: it commits nothing (the [stall rule](orlop_core::stall)).
+pub fn stalled() -> Act {
+    let flow: fn(Io) -> Checking = |io| {
+        Box::pin(async move {
+            expect_eq!(ask!(io, put(&[("before", "1")])), Committed::Done);
+            ask!(io, receive(1));
+            if io.ask(put(&[("after", "1")])).await.is_ok() {
+                return Err("a call that was held up has committed".into());
+            }
+            expect_eq!(ask!(io, Get { keys: vec![key("before"), key("after")] }), vec![Some(bytes(b"1")), None]);
+            Ok(())
+        })
+    };
+    Act { body: body(b"hello"), flow }
 }
 
 /// Every case.
@@ -144,119 +186,155 @@ fn bodies() -> Vec<Case> {
             expect_eq!(ask!(io, Collect { limit: 0 }), Collected::Whole(Bytes::new()));
         }),
         case!("a body is received past the meter", body(b"hello") => |io| {
-            let received = ask!(io, Receive { part: part(1), meter: measured(b"before ") });
-            expect_eq!(received.end, BodyEnd::Whole);
+            let received = ask!(io, Receive { meter: measured(b"before "), ..receive(1) });
+            expect_eq!((received.end, received.kept), (BodyEnd::Whole, None));
             expect_eq!(received.meter, measured(b"before hello"));
         }),
         case!("a body that ends at the limit of its meter is whole", body(b"hello") => |io| {
-            let received = ask!(io, Receive { part: part(1), meter: sha256().with_limit(5) });
+            let received = ask!(io, Receive { meter: sha256().with_limit(5), ..receive(1) });
             expect_eq!(received.end, BodyEnd::Whole);
             expect_eq!(received.meter.count(), 5);
         }),
         case!("nothing is kept past the limit of the meter",
             body(b"hello") => |io| {
-                let received = ask!(io, Receive { part: part(1), meter: sha256().with_limit(4) });
+                let received = ask!(io, Receive { meter: sha256().with_limit(4), ..receive(1) });
                 expect_eq!(received.end, BodyEnd::TooLarge);
                 expect_eq!(received.meter.digest(), measured(b"hell").digest());
             },
             none() => |io| {
-                ask!(io, Assemble { parts: vec![part(1)], content: content(b"hell", 1) });
-                expect_eq!(ask!(io, Load { content: content(b"hell", 1), limit: 9 }), Some(Bytes::from_static(b"hell")));
+                expect_eq!(ask!(io, load(&[1], 9)), Some(bytes(b"hell")));
             }
         ),
         case!("what came before a body broke off is kept",
             cut(b"hell") => |io| {
-                let received = ask!(io, Receive { part: part(1), meter: sha256() });
+                let received = ask!(io, receive(1));
                 expect_eq!(received.end, BodyEnd::Cut);
                 expect_eq!(received.meter, measured(b"hell"));
             },
             none() => |io| {
-                ask!(io, Assemble { parts: vec![part(1)], content: content(b"hell", 1) });
-                expect_eq!(ask!(io, Load { content: content(b"hell", 1), limit: 9 }), Some(Bytes::from_static(b"hell")));
+                expect_eq!(ask!(io, load(&[1], 9)), Some(bytes(b"hell")));
             }
         ),
-        case!("a body of no bytes makes no part", none() => |io| {
-            let received = ask!(io, Receive { part: part(1), meter: sha256() });
-            expect_eq!((received.end, received.meter.count()), (BodyEnd::Whole, 0));
+        case!("a body of no bytes makes no object", none() => |io| {
+            let received = ask!(io, Receive { keep: 9, ..receive(1) });
+            expect_eq!((received.end, received.meter.count(), received.kept), (BodyEnd::Whole, 0, None));
             expect_eq!(ask!(io, Inventory { after: None, limit: 9 }), vec![]);
         }),
+        case!("a body as small as is to be kept comes back and makes no object", body(b"hello") => |io| {
+            let received = ask!(io, Receive { keep: 5, ..receive(1) });
+            expect_eq!((received.end, received.kept), (BodyEnd::Whole, Some(bytes(b"hello"))));
+            expect_eq!(received.meter, measured(b"hello"));
+            expect_eq!(ask!(io, Inventory { after: None, limit: 9 }), vec![]);
+        }),
+        case!("a body larger than what is to be kept makes an object", body(b"hello") => |io| {
+            let received = ask!(io, Receive { keep: 4, ..receive(1) });
+            expect_eq!((received.end, received.kept), (BodyEnd::Whole, None));
+            expect_eq!(ask!(io, load(&[1], 9)), Some(bytes(b"hello")));
+        }),
+        case!("small bodies come back however they end",
+            cut(b"hell") => |io| {
+                let received = ask!(io, Receive { keep: 9, ..receive(1) });
+                expect_eq!((received.end, received.kept), (BodyEnd::Cut, Some(bytes(b"hell"))));
+            },
+            body(b"hello") => |io| {
+                let meter = sha256().with_limit(4);
+                let received = ask!(io, Receive { keep: 4, meter, ..receive(1) });
+                expect_eq!((received.end, received.kept), (BodyEnd::TooLarge, Some(bytes(b"hell"))));
+                expect_eq!(ask!(io, Inventory { after: None, limit: 9 }), vec![]);
+            }
+        ),
+        case!("a body that pauses goes on into the same object",
+            slow(b"hello world") => |io| {
+                let pause = Duration::from_millis(20);
+                let mut received = ask!(io, Receive { keep: 99, pause, ..receive(1) });
+                expect_eq!((received.end, &received.kept), (BodyEnd::Later, &None));
+                for _ in 0..1000 {
+                    if received.end != BodyEnd::Later {
+                        break;
+                    }
+                    received = ask!(io, Receive { meter: received.meter, pause, ..receive(1) });
+                }
+                expect_eq!((received.end, received.meter), (BodyEnd::Whole, measured(b"hello world")));
+            },
+            none() => |io| {
+                expect_eq!(ask!(io, load(&[1], 99)), Some(bytes(b"hello world")));
+            }
+        ),
+        case!("an object that was erased while its body paused is gone",
+            slow(b"hello world") => |io| {
+                let received = ask!(io, Receive { pause: Duration::from_millis(20), ..receive(1) });
+                expect_eq!(received.end, BodyEnd::Later);
+                ask!(io, erase(&[1]));
+            },
+            none() => |io| {
+                expect_eq!(ask!(io, Inventory { after: None, limit: 9 }), vec![]);
+            }
+        ),
     ]
 }
 
 fn bytes_at_rest() -> Vec<Case> {
     vec![
-        case!("parts become a content in order, and stay",
-            body(b"hello ") => |io| { ask!(io, Receive { part: part(2), meter: sha256() }); },
-            body(b"world") => |io| { ask!(io, Receive { part: part(1), meter: sha256() }); },
+        case!("objects are read one behind the other, in the order that is asked for",
+            body(b"hello ") => |io| { ask!(io, receive(2)); },
+            body(b"world") => |io| { ask!(io, receive(1)); },
             none() => |io| {
-                let whole = content(b"hello world", 9);
-                ask!(io, Assemble { parts: vec![part(2), part(1)], content: whole });
-                expect_eq!(ask!(io, Load { content: whole, limit: 11 }), Some(Bytes::from_static(b"hello world")));
-                let again = content(b"hello ", 10);
-                ask!(io, Assemble { parts: vec![part(2)], content: again });
-                expect_eq!(ask!(io, Load { content: again, limit: 11 }), Some(Bytes::from_static(b"hello ")));
+                expect_eq!(ask!(io, load(&[2, 1], 11)), Some(bytes(b"hello world")));
+                expect_eq!(ask!(io, load(&[1, 2, 1], 99)), Some(bytes(b"worldhello world")));
+                expect_eq!(ask!(io, measure(&[2, 1])), Some(measured(b"hello world")));
+                expect_eq!(ask!(io, load(&[], 0)), Some(Bytes::new()));
+                expect_eq!(ask!(io, measure(&[])), Some(sha256()));
             }
         ),
-        case!("a content outlives the parts it was made of",
-            body(b"hello") => |io| { ask!(io, Receive { part: part(1), meter: sha256() }); },
+        case!("objects are joined in order, and stay",
+            body(b"hello ") => |io| { ask!(io, receive(2)); },
+            body(b"world") => |io| { ask!(io, receive(1)); },
             none() => |io| {
-                let whole = content(b"hello", 1);
-                ask!(io, Assemble { parts: vec![part(1)], content: whole });
-                ask!(io, Erase { target: Object::Part(part(1)) });
-                expect_eq!(ask!(io, Load { content: whole, limit: 5 }), Some(Bytes::from_static(b"hello")));
+                let into = ObjectId { nonce: Uuid::from_u128(3), index: 1 };
+                expect_eq!(ask!(io, Join { from: vec![object(2), object(1)], into }), true);
+                expect_eq!(ask!(io, load(&[1], 9)), Some(bytes(b"world")));
+                ask!(io, erase(&[1, 2]));
+                expect_eq!(ask!(io, Load { objects: vec![into], limit: 99 }), Some(bytes(b"hello world")));
                 expect_eq!(ask!(io, Inventory { after: None, limit: 9 }).len(), 1);
             }
         ),
-        case!("no parts make an empty content", none() => |io| {
-            let empty = content(b"", 1);
-            ask!(io, Assemble { parts: vec![], content: empty });
-            expect_eq!(ask!(io, Load { content: empty, limit: 0 }), Some(Bytes::new()));
-            expect_eq!(ask!(io, Measure { content: empty, meter: sha256() }), Some(sha256()));
-        }),
-        case!("to assemble a part that is not there is a fault", none() => |io| {
-            if io.ask(Assemble { parts: vec![part(1)], content: content(b"x", 1) }).await.is_ok() {
-                return Err("it was assembled".into());
-            }
-            expect_eq!(ask!(io, Inventory { after: None, limit: 9 }), vec![]);
-        }),
-        case!("a content larger than the limit is not loaded, but measured",
-            body(b"hello") => |io| { ask!(io, Receive { part: part(1), meter: sha256() }); },
+        case!("an object that is not there is not joined, and nothing comes of it",
+            body(b"hello") => |io| { ask!(io, receive(1)); },
             none() => |io| {
-                let whole = content(b"hello", 1);
-                ask!(io, Assemble { parts: vec![part(1)], content: whole });
-                expect_eq!(ask!(io, Load { content: whole, limit: 4 }), None);
-                expect_eq!(ask!(io, Measure { content: whole, meter: sha256() }), Some(measured(b"hello")));
+                expect_eq!(ask!(io, Join { from: vec![object(1), object(2)], into: object(3) }), false);
+                expect_eq!(ask!(io, Inventory { after: None, limit: 9 }).len(), 1);
             }
         ),
-        case!("what is not there is neither loaded nor measured, and erased in peace", none() => |io| {
-            expect_eq!(ask!(io, Load { content: content(b"x", 1), limit: 9 }), None);
-            expect_eq!(ask!(io, Measure { content: content(b"x", 1), meter: sha256() }), None);
-            ask!(io, Erase { target: Object::Content(content(b"x", 1)) });
-            ask!(io, Erase { target: Object::Part(part(1)) });
-        }),
-        case!("two contents of one digest are two objects",
-            body(b"hello") => |io| { ask!(io, Receive { part: part(1), meter: sha256() }); },
+        case!("objects larger than the limit together are not loaded, but measured",
+            body(b"hello") => |io| { ask!(io, receive(1)); },
             none() => |io| {
-                ask!(io, Assemble { parts: vec![part(1)], content: content(b"hello", 1) });
-                ask!(io, Assemble { parts: vec![part(1)], content: content(b"hello", 2) });
-                ask!(io, Erase { target: Object::Content(content(b"hello", 1)) });
-                expect_eq!(ask!(io, Load { content: content(b"hello", 1), limit: 9 }), None);
-                expect_eq!(ask!(io, Load { content: content(b"hello", 2), limit: 9 }), Some(Bytes::from_static(b"hello")));
+                expect_eq!(ask!(io, load(&[1], 5)), Some(bytes(b"hello")));
+                expect_eq!(ask!(io, load(&[1], 4)), None);
+                expect_eq!(ask!(io, load(&[1, 1], 9)), None);
+                expect_eq!(ask!(io, measure(&[1])), Some(measured(b"hello")));
+            }
+        ),
+        case!("an object that is not there is neither loaded nor measured, and can be erased",
+            body(b"hello") => |io| { ask!(io, receive(1)); },
+            none() => |io| {
+                expect_eq!(ask!(io, load(&[1, 2], 9)), None);
+                expect_eq!(ask!(io, measure(&[1, 2])), None);
+                ask!(io, erase(&[2, 1, 3]));
+                expect_eq!(ask!(io, load(&[1], 9)), None);
+                expect_eq!(ask!(io, Inventory { after: None, limit: 9 }), vec![]);
+                ask!(io, erase(&[]));
             }
         ),
         case!("the inventory lists every object once, in order, a page at a time",
-            body(b"one") => |io| { ask!(io, Receive { part: part(1), meter: sha256() }); },
-            body(b"three") => |io| { ask!(io, Receive { part: part(2), meter: sha256() }); },
+            body(b"one") => |io| { ask!(io, receive(1)); },
+            body(b"three") => |io| { ask!(io, receive(2 << 120)); },
             none() => |io| {
-                let mut expected = vec![Object::Part(part(1)), Object::Part(part(2))];
-                for nonce in 1..=5 {
-                    let made = content(&[nonce as u8 % 3], nonce);
-                    ask!(io, Assemble { parts: vec![part(1)], content: made });
-                    expected.push(Object::Content(made));
+                let mut expected = vec![object(1), object(2 << 120)];
+                for (nonce, index) in [(1, 1), (1, 2), (1, 10), (5 << 120, 0), (255 << 120, 7), (2 << 120, 11)] {
+                    let into = ObjectId { nonce: Uuid::from_u128(nonce), index };
+                    expect_eq!(ask!(io, Join { from: vec![object(1)], into }), true);
+                    expected.push(into);
                 }
-                let sha512 = ContentId { digest: Algorithm::Sha512.digest(b""), nonce: Uuid::from_u128(1) };
-                ask!(io, Assemble { parts: vec![], content: sha512 });
-                expected.push(Object::Content(sha512));
                 expected.sort();
                 for limit in 1..=9 {
                     let (mut listed, mut after) = (Vec::new(), None);
@@ -326,6 +404,32 @@ fn records() -> Vec<Case> {
             expect_eq!(ask!(io, Get { keys: vec![key("a")] }), vec![Some(Bytes::from_static(b"2"))]);
             ask!(io, Commit { delete: vec![key("a")], ..put(&[]) });
             expect_eq!(ask!(io, Get { keys: vec![key("a")] }), vec![None]);
+        }),
+        case!("a counter is added to, from nothing, down to nothing and no further", none() => |io| {
+            let stands = |value: Option<&'static str>| vec![value.map(Bytes::from)];
+            let asked = || Get { keys: vec![key("count")] };
+            ask!(io, add(&[("count", 5)]));
+            expect_eq!(ask!(io, asked()), stands(Some("5")));
+            ask!(io, add(&[("count", -2)]));
+            expect_eq!(ask!(io, asked()), stands(Some("3")));
+            ask!(io, add(&[("count", -3)]));
+            expect_eq!(ask!(io, asked()), stands(None));
+            ask!(io, add(&[("count", -1)]));
+            expect_eq!(ask!(io, asked()), stands(None));
+            ask!(io, add(&[("count", i64::MAX)]));
+            ask!(io, add(&[("count", i64::MAX)]));
+            expect_eq!(ask!(io, asked()), stands(Some("18446744073709551614")));
+        }),
+        case!("a commit that conflicts adds nothing", none() => |io| {
+            let commit = Commit { expect: vec![Expect::Present(key("a"))], ..add(&[("count", 5)]) };
+            expect_eq!(ask!(io, commit), Committed::Conflict);
+            expect_eq!(ask!(io, Get { keys: vec![key("count")] }), vec![None]);
+        }),
+        case!("a commit that reclaims space is made like any other", none() => |io| {
+            ask!(io, put(&[("a", "1")]));
+            let commit = Commit { delete: vec![key("a")], reclaims: true, ..put(&[("b", "2")]) };
+            expect_eq!(ask!(io, commit), Committed::Done);
+            expect_eq!(ask!(io, Get { keys: vec![key("a"), key("b")] }), vec![None, Some(bytes(b"2"))]);
         }),
         case!("an eventual commit is seen at once", none() => |io| {
             let committed = ask!(io, Commit { durability: Durability::Eventual, ..put(&[("a", "1")]) });

@@ -224,7 +224,7 @@ fn sweep(scenario: &Scenario, store: &mut Store) -> Result<(), String> {
     let mut step = scenario.registry.sweep(store.memory.ambient());
     let report = loop {
         match step {
-            orlop_core::Step::Respond(report) => break report,
+            orlop_core::Step::Respond(report) | orlop_core::Step::Answered(report, _) => break report,
             _ if heard.outcomes > world::ENDLESS => return Err("it goes on for ever".into()),
             asking => step = store.perform(asking, &RequestBody::default(), Failure::None, &mut heard),
         }

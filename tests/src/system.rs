@@ -260,7 +260,7 @@ impl Answer {
         match &self.response.body {
             Body::Empty => &[],
             Body::Bytes(bytes) => bytes,
-            Body::Content { .. } => panic!("{}: the host has not sent the content", self.to),
+            Body::Pieces(_) => panic!("{}: the host has not sent the objects", self.to),
         }
     }
 
@@ -462,9 +462,9 @@ pub fn perform<R>(
                         None => ask.answer(outcome),
                     }
                 })*
-                done @ Step::Respond(_) => done,
+                over @ (Step::Respond(_) | Step::Answered(..)) => over,
             }
         };
     }
-    each_effect!(Collect Receive Assemble Load Measure Erase Inventory Get Scan Commit)
+    each_effect!(Collect Receive Join Load Measure Erase Inventory Get Scan Commit)
 }

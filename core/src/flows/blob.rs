@@ -2,21 +2,24 @@
 
 use alloc::format;
 use alloc::string::ToString;
-use alloc::vec;
 use alloc::vec::Vec;
 use core::ops::Range;
 
-use super::{Batch, Call};
+use bytes::Bytes;
+
+use super::batch::Batch;
+use super::{Call, upload};
 use crate::caller::Right;
 use crate::conditional::{self, Condition};
+use crate::config::ATTEMPTS;
 use crate::digest::Digest;
-use crate::effect::{Committed, ContentId, Durability, Expect, Fault};
+use crate::effect::{Committed, Durability, Expect, Fault, Load};
 use crate::error::Error;
 use crate::http::{Body, Method, Piece, Request, Response};
 use crate::keys;
 use crate::name::Repository;
 use crate::range::{self, Selection};
-use crate::record::{self, BlobRecord};
+use crate::record::{self, BlobRecord, Extent};
 
 /// Blobs never change: whoever has one may keep it (SPEC A7).
 const FOR_EVER: &str = "max-age=31536000, immutable";
@@ -27,53 +30,89 @@ impl Call {
     /// `GET` and `HEAD`: the bytes, or some of them. A repository shows only what was pushed or mounted into
     /// it (SPEC C4).
     pub(crate) async fn blob(&self, name: &Repository, digest: &Digest, request: &Request) -> Result<Response, Error> {
+        for _ in 0..ATTEMPTS {
+            let BlobRecord { size, extents } = self.blob_record(name, digest).await?;
+            let response = |status| {
+                Response::new(status)
+                    .with("Docker-Content-Digest", digest.to_string())
+                    .with("ETag", conditional::etag(digest))
+                    .with("Cache-Control", FOR_EVER)
+                    .with("Accept-Ranges", "bytes")
+            };
+            match conditional::evaluate(&request.headers, Some(digest)) {
+                Condition::Holds => {}
+                Condition::NotModified => return Ok(response(304)),
+                Condition::Fails(reason) => return Err(Error::Precondition(reason)),
+            }
+            let whole = || response(200).with("Content-Type", BLOB_TYPE).with("Content-Length", size.to_string());
+            if request.method == Method::Head {
+                return Ok(whole());
+            }
+            // RFC 9110, 14.2: Range is for GET alone; 13.1.5: If-Range makes it count only for these very bytes.
+            let range = request.headers.get("range").filter(|_| conditional::range_applies(&request.headers, digest));
+            let selection = range.map_or(Selection::Whole, |range| range::select(range, size));
+            if selection == Selection::Unsatisfiable {
+                return Err(Error::RangeUnsatisfiable(size));
+            }
+            // Deleted since, and garbage collection has run: then look again.
+            let Some(source) = self.source(&extents).await? else { continue };
+            return Ok(match selection {
+                Selection::Whole | Selection::Unsatisfiable => stream(whole(), source.pieces(0..size)),
+                Selection::Ranges(ranges) => match ranges.as_slice() {
+                    [range] => {
+                        let response = response(206)
+                            .with("Content-Type", BLOB_TYPE)
+                            .with("Content-Range", content_range(range, size))
+                            .with("Content-Length", (range.end - range.start).to_string());
+                        stream(response, source.pieces(range.clone()))
+                    }
+                    ranges => {
+                        let boundary = self.ambient.nonce.simple().to_string();
+                        let pieces = multipart(ranges, size, &source, &boundary);
+                        let length: u64 = pieces.iter().map(length).sum();
+                        let response = response(206)
+                            .with("Content-Type", format!("multipart/byteranges; boundary={boundary}"))
+                            .with("Content-Length", length.to_string());
+                        stream(response, pieces)
+                    }
+                },
+            });
+        }
+        Err(Error::Contention)
+    }
+
+    /// Where the bytes of a blob of the repository are.
+    async fn blob_record(&self, name: &Repository, digest: &Digest) -> Result<BlobRecord, Error> {
         let blob_key = keys::blob(digest);
         let [link, blob] = self.get([keys::link(name, digest), blob_key.clone()]).await?;
         if link.is_none() || !self.may(Right::Pull, name) {
             return Err(Error::BlobUnknown(*digest));
         }
         let blob = blob.ok_or_else(|| Fault::Failed(format!("{name} links {digest}, which has no record")))?;
-        let BlobRecord { size, content } = record::decode(&blob_key, &blob)?;
-        let content = ContentId { digest: *digest, nonce: content };
+        Ok(record::decode(&blob_key, &blob)?)
+    }
 
-        let response = |status| {
-            Response::new(status)
-                .with("Docker-Content-Digest", digest.to_string())
-                .with("ETag", conditional::etag(digest))
-                .with("Cache-Control", FOR_EVER)
-                .with("Accept-Ranges", "bytes")
+    /// The objects of a blob, ready to be cut to pieces; `None` when bytes that lay among the records are gone.
+    async fn source<'e>(&self, extents: &'e [Extent]) -> Result<Option<Source<'e>>, Error> {
+        let Some(small) = extents.first().filter(|extent| extent.small) else {
+            return Ok(Some(Source { extents, first: None }));
         };
-        match conditional::evaluate(&request.headers, Some(digest)) {
-            Condition::Holds => {}
-            Condition::NotModified => return Ok(response(304)),
-            Condition::Fails(reason) => return Err(Error::Precondition(reason)),
-        }
-        let whole = || response(200).with("Content-Type", BLOB_TYPE).with("Content-Length", size.to_string());
-        // RFC 9110, 14.2: Range is for GET alone; 13.1.5: If-Range makes it count only for these very bytes.
-        let range = request.headers.get("range").filter(|_| conditional::range_applies(&request.headers, digest));
-        let selection = range.map_or(Selection::Whole, |range| range::select(range, size));
-        match selection {
-            _ if request.method == Method::Head => Ok(whole()),
-            Selection::Whole => Ok(stream(whole(), content, vec![Piece::Slice(0..size)])),
-            Selection::Unsatisfiable => Err(Error::RangeUnsatisfiable(size)),
-            Selection::Ranges(ranges) => match ranges.as_slice() {
-                [range] => {
-                    let response = response(206)
-                        .with("Content-Type", BLOB_TYPE)
-                        .with("Content-Range", content_range(range, size))
-                        .with("Content-Length", (range.end - range.start).to_string());
-                    Ok(stream(response, content, vec![Piece::Slice(range.clone())]))
-                }
-                ranges => {
-                    let boundary = self.ambient.nonce.simple().to_string();
-                    let pieces = multipart(ranges, size, &boundary);
-                    let length: u64 = pieces.iter().map(length).sum();
-                    let response = response(206)
-                        .with("Content-Type", format!("multipart/byteranges; boundary={boundary}"))
-                        .with("Content-Length", length.to_string());
-                    Ok(stream(response, content, pieces))
-                }
-            },
+        let [bytes] = self.get([keys::bytes(&small.object)]).await?;
+        Ok(bytes.map(|bytes| Source { extents, first: Some(bytes) }))
+    }
+
+    /// A blob whole in memory, if it has at most `limit` bytes; `None` when it is larger or its bytes are gone.
+    pub(super) async fn load(&self, extents: &[Extent], limit: u64) -> Result<Option<Bytes>, Error> {
+        let Some(Source { extents, first }) = self.source(extents).await? else { return Ok(None) };
+        let objects = upload::objects(extents);
+        match first {
+            Some(first) if objects.is_empty() => Ok(Some(first)),
+            Some(first) => {
+                let limit = limit.saturating_sub(first.len() as u64);
+                let rest = self.ask(Load { objects, limit }).await?;
+                Ok(rest.map(|rest| [first.as_ref(), &rest].concat().into()))
+            }
+            None => self.ask(Load { objects, limit }).await,
         }
     }
 
@@ -81,14 +120,17 @@ impl Call {
     /// it (SPEC D5). The bytes go with the sweep, once nobody holds them.
     pub(crate) async fn delete_blob(&self, name: &Repository, digest: &Digest) -> Result<Response, Error> {
         self.may_delete()?;
-        let mut batch = Batch::default();
+        let blob_key = keys::blob(digest);
+        let [link, blob] = self.get([keys::link(name, digest), blob_key.clone()]).await?;
+        let (Some(_), Some(blob)) = (link, blob) else { return Err(Error::BlobUnknown(*digest)) };
+        let BlobRecord { size, .. } = record::decode(&blob_key, &blob)?;
+        let mut batch = Batch::reclaiming();
         // What a protected tag may need stays as long as anything needs it.
         let protected = self.caller.rights.protect_tags(name);
         if protected {
             batch.expect(Expect::NoneUnder(keys::users(name, digest)));
         }
-        batch.expect(Expect::Present(keys::link(name, digest)));
-        take_blob(&mut batch, name, digest);
+        take_blob(&mut batch, name, digest, size);
         match self.commit(batch, Durability::Durable).await? {
             Committed::Done => {
                 Ok(Response::new(202).with("Docker-Content-Digest", digest.to_string()).with("Content-Length", "0"))
@@ -101,15 +143,55 @@ impl Call {
     }
 }
 
-/// Takes a blob out of a repository.
-pub(super) fn take_blob(batch: &mut Batch, name: &Repository, digest: &Digest) {
+/// Takes a blob of `size` bytes, which is in the repository, out of it.
+pub(super) fn take_blob(batch: &mut Batch, name: &Repository, digest: &Digest, size: u64) {
+    batch.expect(Expect::Present(keys::link(name, digest)));
+    batch.take_usage(name, size);
     batch.delete(keys::link(name, digest));
     batch.delete(keys::holder(digest, name));
     batch.delete(keys::left(name, digest));
 }
 
-fn stream(response: Response, content: ContentId, pieces: Vec<Piece>) -> Response {
-    Response { body: Body::Content { content, pieces }, ..response }
+/// The objects of a blob.
+struct Source<'e> {
+    extents: &'e [Extent],
+    /// The bytes of the first, when they lay among the records.
+    first: Option<Bytes>,
+}
+
+impl Source<'_> {
+    /// These bytes of the blob, within its size.
+    fn pieces(&self, range: Range<u64>) -> Vec<Piece> {
+        let mut pieces = Vec::new();
+        let mut begin = 0;
+        for (number, extent) in self.extents.iter().enumerate() {
+            let here = begin..begin + extent.size;
+            begin = here.end;
+            let within = range.start.max(here.start)..range.end.min(here.end);
+            if within.is_empty() {
+                continue;
+            }
+            let within = within.start - here.start..within.end - here.start;
+            pieces.push(match &self.first {
+                // The bytes are as many as the extent says, and in memory; a damaged record gives fewer, not a panic.
+                Some(bytes) if number == 0 => {
+                    let end = bytes.len().min(within.end as usize);
+                    Piece::Bytes(bytes.slice(end.min(within.start as usize)..end))
+                }
+                _ => Piece::Slice(extent.object, within),
+            });
+        }
+        pieces
+    }
+}
+
+fn stream(response: Response, pieces: Vec<Piece>) -> Response {
+    let body = match pieces.as_slice() {
+        [] => Body::Empty,
+        [Piece::Bytes(bytes)] => Body::Bytes(bytes.clone()),
+        _ => Body::Pieces(pieces),
+    };
+    Response { body, ..response }
 }
 
 fn content_range(range: &Range<u64>, size: u64) -> alloc::string::String {
@@ -117,7 +199,7 @@ fn content_range(range: &Range<u64>, size: u64) -> alloc::string::String {
 }
 
 /// The ranges as `multipart/byteranges` (RFC 9110, 14.6).
-fn multipart(ranges: &[Range<u64>], size: u64, boundary: &str) -> Vec<Piece> {
+fn multipart(ranges: &[Range<u64>], size: u64, source: &Source<'_>, boundary: &str) -> Vec<Piece> {
     let mut pieces = Vec::with_capacity(2 * ranges.len() + 1);
     for range in ranges {
         let head = format!(
@@ -125,7 +207,7 @@ fn multipart(ranges: &[Range<u64>], size: u64, boundary: &str) -> Vec<Piece> {
             content_range(range, size)
         );
         pieces.push(Piece::Bytes(head.into()));
-        pieces.push(Piece::Slice(range.clone()));
+        pieces.extend(source.pieces(range.clone()));
     }
     pieces.push(Piece::Bytes(format!("\r\n--{boundary}--\r\n").into()));
     pieces
@@ -134,6 +216,6 @@ fn multipart(ranges: &[Range<u64>], size: u64, boundary: &str) -> Vec<Piece> {
 fn length(piece: &Piece) -> u64 {
     match piece {
         Piece::Bytes(bytes) => bytes.len() as u64,
-        Piece::Slice(range) => range.end - range.start,
+        Piece::Slice(_, range) => range.end - range.start,
     }
 }

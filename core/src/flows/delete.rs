@@ -4,8 +4,10 @@ use alloc::format;
 use alloc::string::ToString;
 use alloc::vec::Vec;
 
+use super::Call;
+use super::batch::{Batch, Found};
 use super::maintained::TagState;
-use super::{Batch, Call, Found};
+use super::pages::Pages;
 use crate::ambient::Timestamp;
 use crate::caller::Right;
 use crate::config::{ATTEMPTS, SCAN_BYTES, TAGS_A_COMMIT};
@@ -31,9 +33,9 @@ impl Call {
             if state.record.is_none() {
                 return Err(Error::ManifestUnknown(tag.to_string()));
             }
-            let mut batch = Batch::default();
+            let mut batch = Batch::reclaiming();
             self.change_tag(&mut batch, name, &state, None, None);
-            self.tell(&mut batch, Happening::Delete, name, None, event::names([tag]));
+            self.tell(&mut batch, Happening::Delete, name, None, event::names([tag])).await?;
             if self.commit(batch, Durability::Durable).await? == Committed::Done {
                 return Ok(accepted());
             }
@@ -54,7 +56,8 @@ impl Call {
             if self.caller.rights.protect_tags(name) {
                 also.expect = self.unprotected(name, digest).await?;
             }
-            self.tell(&mut also, Happening::Delete, name, Some((digest, Some(&found.record))), [].into());
+            let told = Some((digest, Some(&found.record)));
+            self.tell(&mut also, Happening::Delete, name, told, [].into()).await?;
             if self.remove_manifest(name, digest, &found, also, now).await? == Committed::Done {
                 return Ok(accepted());
             }
@@ -79,10 +82,11 @@ impl Call {
         unnamed: Timestamp,
     ) -> Result<Committed, Error> {
         loop {
-            let mut batch = Batch { expect: also.expect.clone(), ..Batch::default() };
+            let mut batch = Batch::reclaiming();
             batch.expect(found.unchanged());
             let more = self.take_tags(&mut batch, name, digest).await?;
             if more {
+                batch.expect.extend(also.expect.iter().cloned());
                 if self.commit(batch, Durability::Durable).await? == Committed::Conflict {
                     return Ok(Committed::Conflict);
                 }
@@ -94,8 +98,11 @@ impl Call {
                 return Ok(Committed::Conflict);
             }
             let manifest = payload.and_then(|bytes| Manifest::parse(&bytes, Some(&found.record.media_type)).ok());
-            let manifest = manifest.ok_or_else(|| Fault::Failed(format!("{payload_key:?} does not read")))?;
-            for (needed, how) in &manifest.needs {
+            let needs = match manifest {
+                Some(manifest) => manifest.needs.into_iter().collect(),
+                None => self.recorded_needs(name, digest).await?,
+            };
+            for (needed, how) in &needs {
                 let key = keys::left(name, needed);
                 let mut left = self.ambient.now;
                 if *how == Need::Child && unnamed < left {
@@ -113,9 +120,24 @@ impl Call {
             batch.delete(keys::left(name, digest));
             batch.delete(payload_key);
             batch.delete(found.key.clone());
-            batch.put.extend(also.put);
+            batch.take_usage(name, found.record.size);
+            batch.merge(also);
             return self.commit(batch, Durability::Durable).await;
         }
+    }
+
+    /// What a manifest needs by what the records say, for one whose payload is damaged or not to today's rules. It reads
+    /// what all manifests of the repository need.
+    async fn recorded_needs(&self, name: &Repository, digest: &Digest) -> Result<Vec<(Digest, Need)>, Error> {
+        let prefix = keys::uses(name);
+        let mut needs = Vec::new();
+        let mut pages = Pages::new(&prefix);
+        while let Some(page) = pages.next(self).await? {
+            let used = page.iter().filter_map(|(key, _)| prefix.rest(key).split_once('/'));
+            let used = used.filter(|(_, manifest)| manifest.parse() == Ok(*digest));
+            needs.extend(used.filter_map(|(needed, _)| Some((needed.parse().ok()?, Need::Blob))));
+        }
+        Ok(needs)
     }
 
     /// Takes a manifest from the tags that name it, as many as one commit does; `true` when there are more.

@@ -3,10 +3,11 @@
 use alloc::string::String;
 use alloc::vec::Vec;
 
-use super::{Batch, Call};
-use crate::config::EVENTS_PAGE;
+use super::Call;
+use super::batch::Batch;
+use crate::config::{ATTEMPTS, EVENTS_PAGE, EVENTS_QUEUED};
 use crate::digest::Digest;
-use crate::effect::{Durability, Scan};
+use crate::effect::{Committed, Durability, Expect, Get, Scan};
 use crate::error::Error;
 use crate::event::{Event, Happening};
 use crate::keys::{self, Key};
@@ -14,19 +15,19 @@ use crate::name::Repository;
 use crate::record::{self, ManifestRecord};
 
 impl Call {
-    /// Puts an event into `batch`, for each who wants it.
-    pub(super) fn tell(
+    /// Puts an event into `batch`, for each listener that wants it and whose queue has room.
+    pub(super) async fn tell(
         &self,
         batch: &mut Batch,
         happening: Happening,
         name: &Repository,
         manifest: Option<(&Digest, Option<&ManifestRecord>)>,
         tags: Vec<String>,
-    ) {
+    ) -> Result<(), Error> {
         let listeners = self.config.listeners.iter().filter(|listener| listener.wants(happening, name));
-        let mut listeners = listeners.peekable();
-        if listeners.peek().is_none() {
-            return;
+        let queues: Vec<Key> = listeners.clone().map(|listener| keys::queue(&listener.name)).collect();
+        if queues.is_empty() {
+            return Ok(());
         }
         let record = manifest.and_then(|(_, record)| record);
         let event = Event {
@@ -41,23 +42,30 @@ impl Call {
             by: self.caller.name.clone(),
             request: self.caller.request.clone(),
         };
-        listeners.for_each(|listener| batch.put(keys::event(&listener.name, &self.ambient), &event));
-    }
-
-    /// Tells that a manifest was read. Whoever pulls does not wait for a disk: a crash may lose this.
-    pub(super) async fn tell_pull(
-        &self,
-        name: &Repository,
-        digest: &Digest,
-        record: &ManifestRecord,
-        tags: Vec<String>,
-    ) -> Result<(), Error> {
-        let mut batch = Batch::default();
-        self.tell(&mut batch, Happening::Pull, name, Some((digest, Some(record))), tags);
-        if !batch.put.is_empty() {
-            self.commit(batch, Durability::Eventual).await?;
+        let lengths = self.ask(Get { keys: queues.clone() }).await?;
+        for ((listener, queue), length) in listeners.zip(queues).zip(lengths) {
+            if record::count(&queue, length.as_ref())? < EVENTS_QUEUED {
+                batch.put(keys::event(&listener.name, &self.ambient), &event);
+                batch.add(queue, 1);
+            }
         }
         Ok(())
+    }
+
+    /// Tells that a manifest was read, once the client has its answer: no pull waits for that, and none fails with it.
+    pub(super) fn tell_pull(&self, name: &Repository, digest: &Digest, record: &ManifestRecord, tags: Vec<String>) {
+        if !self.config.listeners.iter().any(|listener| listener.wants(Happening::Pull, name)) {
+            return;
+        }
+        let (call, name, digest, record) = (self.detached(), name.clone(), *digest, record.clone());
+        self.io.defer(move |io| async move {
+            let call = call(io);
+            let mut batch = Batch::default();
+            let told = call.tell(&mut batch, Happening::Pull, &name, Some((&digest, Some(&record))), tags).await;
+            if told.is_ok() && !batch.is_empty() {
+                let _ = call.commit(batch, Durability::Eventual).await;
+            }
+        });
     }
 
     /// The oldest events in a queue.
@@ -71,7 +79,19 @@ impl Call {
 
     /// Takes events out of their queues. When a crash brings them back, they are told again.
     pub(crate) async fn told(&self, events: Vec<Key>) -> Result<(), Error> {
-        self.commit(Batch { delete: events, ..Batch::default() }, Durability::Eventual).await?;
-        Ok(())
+        for _ in 0..ATTEMPTS {
+            let found = self.ask(Get { keys: events.clone() }).await?;
+            let mut batch = Batch::reclaiming();
+            for (event, _) in events.iter().zip(found).filter(|(_, value)| value.is_some()) {
+                // Each is counted off once, whoever else has told it.
+                batch.expect(Expect::Present(event.clone()));
+                batch.delete(event.clone());
+                batch.add(keys::queue_of(event), -1);
+            }
+            if batch.is_empty() || self.commit(batch, Durability::Eventual).await? == Committed::Done {
+                return Ok(());
+            }
+        }
+        Err(Error::Contention)
     }
 }

@@ -9,7 +9,8 @@ use alloc::collections::BTreeSet;
 use alloc::format;
 use alloc::vec::Vec;
 
-use super::{Batch, Call, Found};
+use super::Call;
+use super::batch::{Batch, Found};
 use crate::caller::Right;
 use crate::config::LIST_IMAGES;
 use crate::digest::{Algorithm, Digest};
@@ -219,7 +220,7 @@ impl Call {
         let Some(List { digest, media_type, payload }) = list(images) else { return Ok(None) };
         let key = keys::manifest(name, &digest);
         let known: Option<Found<ManifestRecord>> = self.find(key.clone()).await?;
-        batch.expect_unchanged(key.clone(), known.as_ref());
+        batch.expect_unchanged(key, known.as_ref());
         let record = ManifestRecord {
             media_type: media_type.as_str().into(),
             size: payload.len() as u64,
@@ -227,9 +228,9 @@ impl Call {
             pushed: self.ambient.now,
             by: self.ambient.nonce,
             // Someone may have pushed the very same list, or a tag have named it: then it is theirs.
-            maintained: !tag_names_it && known.is_none_or(|found| found.record.maintained),
+            maintained: !tag_names_it && known.as_ref().is_none_or(|found| found.record.maintained),
         };
-        batch.put(key, &record);
+        self.put_manifest_record(batch, name, &digest, &record, known.is_some());
         batch.put.push((keys::payload(name, &digest), payload));
         images.iter().for_each(|image| batch.mark(keys::used(name, &image.digest, &digest)));
         Ok(Some(digest))

@@ -94,7 +94,7 @@ impl Call {
             Condition::Fails(reason) => return Err(Error::Precondition(reason)),
         }
         if request.method == Method::Get {
-            self.tell_pull(name, digest, &record, event::names(tag)).await?;
+            self.tell_pull(name, digest, &record, event::names(tag));
         }
         let ManifestRecord { media_type, size, .. } = record;
         let response = response(200).with("Content-Type", media_type).with("Content-Length", size.to_string());

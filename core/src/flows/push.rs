@@ -5,12 +5,13 @@ use alloc::format;
 use alloc::string::ToString;
 use alloc::vec::Vec;
 
+use super::batch::Batch;
 use super::maintained::{Pushed, TagState};
-use super::{Batch, Call, referrers};
+use super::{Call, referrers};
 use crate::conditional::{self, Condition};
 use crate::config::{ATTEMPTS, IMAGE_CONFIG_LIMIT, TAG_PARAMETERS};
 use crate::digest::{Algorithm, Digest};
-use crate::effect::{Collect, Collected, Committed, ContentId, Durability, Expect, Get, Load, Value};
+use crate::effect::{Collect, Collected, Committed, Durability, Expect, Get, Value};
 use crate::error::Error;
 use crate::event::{self, Happening};
 use crate::http::{Request, Response};
@@ -85,7 +86,9 @@ impl Call {
             if push.platform.is_none() && !push.tags.is_empty() {
                 push.platform = self.platform(name, &push.manifest).await?;
             }
-            self.check_quota(name, Some(keys::manifest(name, &digest)), push.payload.len() as u64).await?;
+            if around.manifest.is_none() {
+                self.check_quota(name, push.payload.len() as u64, 0).await?;
+            }
             let mut batch = self.push_batch(&push, &around).await?;
             if let (Reference::Digest(_), true) = (reference, conditional::is_conditional(&request.headers)) {
                 // A tag is expected as it was read in any case.
@@ -172,9 +175,11 @@ impl Call {
         let key = keys::blob(&config.digest);
         let [link, blob] = self.get([keys::link(name, &config.digest), key.clone()]).await?;
         let (Some(_), Some(blob)) = (link, blob) else { return Ok(None) };
-        let BlobRecord { content, .. } = record::decode(&key, &blob)?;
-        let content = ContentId { digest: config.digest, nonce: content };
-        let bytes = self.ask(Load { content, limit: IMAGE_CONFIG_LIMIT }).await?;
+        let BlobRecord { size, extents } = record::decode(&key, &blob)?;
+        if size > IMAGE_CONFIG_LIMIT {
+            return Ok(None);
+        }
+        let bytes = self.load(&extents, IMAGE_CONFIG_LIMIT).await?;
         Ok(bytes.and_then(|bytes| Platform::of_config(&bytes)))
     }
 
@@ -192,9 +197,10 @@ impl Call {
             by: self.ambient.nonce,
             maintained: false,
         };
-        batch.put(keys::manifest(name, digest), &record);
+        self.put_manifest_record(&mut batch, name, digest, &record, around.manifest.is_some());
         batch.put.push((keys::payload(name, digest), payload.clone()));
-        self.tell(&mut batch, Happening::Push, name, Some((digest, Some(&record))), event::names(&push.tags));
+        let told = Some((digest, Some(&record)));
+        self.tell(&mut batch, Happening::Push, name, told, event::names(&push.tags)).await?;
         manifest.needs.keys().for_each(|needed| batch.mark(keys::used(name, needed, digest)));
         if let Some(subject) = &manifest.subject {
             batch.put.push(referrers::entry(name, subject, &manifest.referrer(*digest, size)));
@@ -205,6 +211,24 @@ impl Call {
             self.tag_pushed(&mut batch, name, tag, &pushed).await?;
         }
         Ok(batch)
+    }
+
+    /// The repository holds the manifest, from now on or, when it did, once more. Expects that it still does, or still
+    /// does not.
+    pub(super) fn put_manifest_record(
+        &self,
+        batch: &mut Batch,
+        name: &Repository,
+        digest: &Digest,
+        record: &ManifestRecord,
+        known: bool,
+    ) {
+        let key = keys::manifest(name, digest);
+        batch.expect_presence(key.clone(), known);
+        batch.put(key, record);
+        if !known {
+            batch.add_usage(name, record.size);
+        }
     }
 }
 

@@ -1,35 +1,50 @@
-//! The sweep: garbage collection as a call like any other, online.
+//! Garbage collection, a call like any other, online.
 //!
 //! It decides nothing upon what it has read: every record it removes goes by a commit that expects the reason to
-//! hold at that moment. Bytes are erased after the record that pointed to them, or when no record names them and
+//! hold at that moment. Objects are erased after the record that named them, or when no record names them and
 //! they are older than any call can live. So it needs no lock, and whatever runs beside it is safe.
+//!
+//! A record that does not read is counted, named and passed by: it ends no collection.
+//!
+//! A dry run finds out the same and changes nothing: what an earlier step would have removed, it takes for gone.
 
+use alloc::collections::BTreeSet;
+use alloc::format;
+use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
 use core::time::Duration;
 
 use serde::Serialize;
+use uuid::Uuid;
 
+use super::Call;
+use super::batch::{Batch, Found};
 use super::blob::take_blob;
-use super::upload::Session;
-use super::{Batch, Call, Found};
+use super::pages::Pages;
+use super::upload::{Session, forget_extent, objects};
 use crate::ambient::Timestamp;
-use crate::config::SCAN_PAGE;
+use crate::config::{EVENT_LIFETIME, FINISHED_LIFETIME, SCAN_PAGE};
 use crate::digest::Digest;
-use crate::effect::{Committed, ContentId, Durability, Expect, Inventory, Object, Stored, Value};
+use crate::effect::{Committed, Durability, Expect, Get, Inventory, Stored, Value};
 use crate::error::Error;
+use crate::event::Event;
 use crate::keys::{self, Key, Prefix};
 use crate::name::Repository;
-use crate::record::{BlobRecord, LeftRecord, LinkRecord, ManifestRecord, RepositoryRecord};
+use crate::object::ObjectId;
+use crate::record::{self, BlobRecord, FinishedRecord, LeftRecord, LinkRecord, ManifestRecord, RepositoryRecord};
 
-/// What a sweep did.
+/// How many damaged records, and how much garbage in a dry run, a report names one by one.
+const NAMED: usize = 10_000;
+
+/// What garbage collection did, or in a dry run would do.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Report {
     /// Upload sessions that had rested too long.
     pub uploads_expired: u64,
     /// Lists that the registry had made and that no tag names any more.
     pub lists_removed: u64,
-    /// Manifests that nothing named, where a policy says that they go.
+    /// Manifests that neither a tag nor an index named, where a policy says that they go.
     pub manifests_removed: u64,
     /// Blobs taken out of a repository in which no manifest needs them.
     pub links_removed: u64,
@@ -37,126 +52,304 @@ pub struct Report {
     pub blobs_removed: u64,
     /// Repositories that had become empty.
     pub repositories_removed: u64,
-    /// Parts and contents that no record named: what crashes left.
-    pub strays_removed: u64,
-    /// How many bytes were freed, those of expired uploads not counted.
+    /// Events that were too old, or of listeners that there are no more.
+    pub events_removed: u64,
+    /// Objects that no record named: what crashes left.
+    pub orphans_removed: u64,
+    /// How many bytes were freed.
     pub bytes_freed: u64,
-    /// Why the sweep ended early, if the storage failed.
-    pub fault: Option<alloc::string::String>,
+    /// Records that do not read. They stay as they are.
+    pub records_damaged: u64,
+    /// Their keys, some ten thousand at most.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub damaged: Vec<String>,
+    /// In a dry run, what would go, some ten thousand at most.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub garbage: Vec<Garbage>,
+    /// Why it ended early, if the storage failed.
+    pub fault: Option<String>,
+}
+
+/// Something that a dry run found to be garbage.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Garbage {
+    /// What it is: `upload <id>`, `manifest <repository>@<digest>`, `blob <repository>@<digest>`, `blob <digest>`,
+    /// `repository <name>` or `object <id>`.
+    pub what: String,
+    /// Why it is garbage.
+    pub why: &'static str,
+    /// How many bytes are freed with it.
+    pub bytes: u64,
 }
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "{} uploads expired, {} lists, {} manifests, {} links, {} blobs, {} repositories and {} strays removed, \
-             {} bytes freed",
+            "{} uploads expired; {} lists, {} manifests, {} links, {} blobs, {} repositories, {} events and {} orphaned \
+             objects removed; {} bytes freed",
             self.uploads_expired,
             self.lists_removed,
             self.manifests_removed,
             self.links_removed,
             self.blobs_removed,
             self.repositories_removed,
-            self.strays_removed,
+            self.events_removed,
+            self.orphans_removed,
             self.bytes_freed
         )?;
+        if self.records_damaged > 0 {
+            write!(f, "; {} damaged records passed by, the first is {}", self.records_damaged, self.damaged[0])?;
+        }
         self.fault.iter().try_for_each(|fault| write!(f, "; ended early: {fault}"))
     }
 }
 
 impl Call {
-    /// Sweeps everything once. What it finds to be in use again meanwhile stays.
-    pub(crate) async fn sweep(&self) -> Report {
-        let mut report = Report::default();
-        if let Err(error) = self.sweep_all(&mut report).await {
-            report.fault = Some(match error {
-                Error::Storage(fault) => alloc::format!("{fault}"),
-                other => alloc::format!("{other:?}"),
+    /// Collects all garbage once. What it finds to be in use again meanwhile stays.
+    pub(crate) async fn sweep(&self, dry_run: bool) -> Report {
+        let mut collection = Collection { call: self, dry_run, report: Report::default(), gone: Gone::default() };
+        if let Err(error) = collection.all().await {
+            collection.report.fault = Some(match error {
+                Error::Storage(fault) => format!("{fault}"),
+                other => format!("{other:?}"),
             });
         }
-        report
+        collection.report
     }
+}
 
+/// A collection under way.
+struct Collection<'c> {
+    call: &'c Call,
+    dry_run: bool,
+    report: Report,
+    gone: Gone,
+}
+
+/// What a dry run takes for gone.
+#[derive(Default)]
+struct Gone {
+    /// Manifests of the repository that is looked at.
+    manifests: BTreeSet<Digest>,
+    /// Blobs of the repository that is looked at.
+    links: BTreeSet<Digest>,
+    /// Which repositories hold a blob no more: `<digest>/<repository>`.
+    holders: BTreeSet<String>,
+}
+
+impl Collection<'_> {
     /// From the root to the leaves: what one step frees, the next can take.
-    async fn sweep_all(&self, report: &mut Report) -> Result<(), Error> {
-        self.sweep_uploads(report).await?;
+    async fn all(&mut self) -> Result<(), Error> {
+        self.uploads().await?;
+        self.finished().await?;
+        self.events().await?;
         let prefix = keys::repositories();
         let mut pages = Pages::new(&prefix);
-        while let Some(page) = pages.next(self).await? {
+        while let Some(page) = pages.next(self.call).await? {
             for name in page.iter().filter_map(|(key, _)| prefix.rest(key).parse().ok()) {
+                self.gone.manifests.clear();
+                self.gone.links.clear();
                 // An index that goes frees its children for the next round.
-                while self.sweep_manifests(&name, report).await? {}
-                self.sweep_links(&name, report).await?;
-                self.sweep_lefts(&name).await?;
-                self.sweep_repository(&name, report).await?;
+                while self.manifests(&name).await? {}
+                self.links(&name).await?;
+                self.lefts(&name).await?;
+                let repository = self.repository(&name).await;
+                self.pass_by_damage(repository)?;
             }
         }
-        self.sweep_blobs(report).await?;
-        self.sweep_strays(report).await
+        self.blobs().await?;
+        self.orphans().await
+    }
+
+    /// Counts a record that does not read, and goes on.
+    fn pass_by_damage<T>(&mut self, result: Result<T, Error>) -> Result<Option<T>, Error> {
+        match result {
+            Ok(value) => Ok(Some(value)),
+            Err(Error::Damaged(damaged)) => {
+                let name = damaged.key.as_str();
+                // The manifests of a repository may be gone through more than once.
+                if !self.report.damaged.iter().any(|known| known == name) {
+                    self.report.records_damaged += 1;
+                    if self.report.damaged.len() < NAMED {
+                        self.report.damaged.push(name.into());
+                    }
+                }
+                Ok(None)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// In a dry run, names what would go and does nothing; else makes the change. Whether it is gone now.
+    async fn remove(
+        &mut self,
+        batch: Batch,
+        durability: Durability,
+        garbage: impl FnOnce() -> Garbage,
+    ) -> Result<bool, Error> {
+        if self.dry_run {
+            self.name(garbage);
+            return Ok(true);
+        }
+        Ok(self.call.commit(batch, durability).await? == Committed::Done)
+    }
+
+    fn name(&mut self, garbage: impl FnOnce() -> Garbage) {
+        if self.dry_run && self.report.garbage.len() < NAMED {
+            self.report.garbage.push(garbage());
+        }
     }
 
     fn older(&self, than: Duration, since: Timestamp) -> bool {
-        self.ambient.now.since(since) > than
+        self.call.ambient.now.since(since) > than
     }
 
-    async fn sweep_uploads(&self, report: &mut Report) -> Result<(), Error> {
+    async fn uploads(&mut self) -> Result<(), Error> {
         let prefix = keys::uploads();
         let mut pages = Pages::new(&prefix);
-        while let Some(page) = pages.next(self).await? {
+        while let Some(page) = pages.next(self.call).await? {
             for (key, value) in page {
                 let Ok(id) = prefix.rest(&key).parse() else { continue };
-                let Some(session): Option<Session> = Found::read(key, Some(value))? else { continue };
-                if self.older(self.config.upload_lifetime, session.record.touched) {
-                    let parts = self.parts(id).await?;
-                    report.uploads_expired += u64::from(self.end_session(&session, &parts).await?);
-                }
+                let expired = self.upload(id, key, value).await;
+                self.pass_by_damage(expired)?;
             }
         }
         Ok(())
     }
 
-    /// Removes lists that tags have left behind and, by policy, manifests that nothing names. `true` when
-    /// something went.
-    async fn sweep_manifests(&self, name: &Repository, report: &mut Report) -> Result<bool, Error> {
+    async fn upload(&mut self, id: Uuid, key: Key, value: Value) -> Result<(), Error> {
+        let Some(session): Option<Session> = Found::read(key, Some(value))? else { return Ok(()) };
+        if !self.older(self.call.config.upload_lifetime, session.record.touched) {
+            return Ok(());
+        }
+        let extents = self.call.extents(id, &session).await?;
+        let bytes = session.record.offset();
+        if self.dry_run {
+            let why = "no request came for longer than the upload lifetime";
+            self.name(|| Garbage { what: format!("upload {id} to {}", session.record.repository), why, bytes });
+        } else {
+            if !self.call.end_session(id, &session, &extents).await? {
+                return Ok(());
+            }
+            self.call.erase(objects(&extents)).await;
+        }
+        self.report.uploads_expired += 1;
+        self.report.bytes_freed += bytes;
+        Ok(())
+    }
+
+    /// Forgets uploads that were finished long ago.
+    async fn finished(&mut self) -> Result<(), Error> {
+        let prefix = keys::all_finished();
+        let mut pages = Pages::new(&prefix);
+        while let Some(page) = pages.next(self.call).await? {
+            let mut batch = Batch::reclaiming();
+            for (key, value) in page {
+                let finished = record::decode::<FinishedRecord>(&key, &value).map_err(Error::from);
+                let Some(finished) = self.pass_by_damage(finished)? else { continue };
+                if self.older(FINISHED_LIFETIME, finished.finished) {
+                    batch.delete(key);
+                }
+            }
+            // Written once, and removed by nothing else: there is nothing to expect.
+            if !self.dry_run && !batch.is_empty() {
+                self.call.commit(batch, Durability::Eventual).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Removes events that were not taken for too long, and those of listeners that there are no more.
+    async fn events(&mut self) -> Result<(), Error> {
+        let prefix = keys::all_events();
+        let mut pages = Pages::new(&prefix);
+        while let Some(page) = pages.next(self.call).await? {
+            let mut old = Vec::new();
+            for (key, value) in page {
+                let event = record::decode::<Event>(&key, &value).map_err(Error::from);
+                let Some(event) = self.pass_by_damage(event)? else { continue };
+                let listener = keys::listener_of(&key);
+                let listens = self.call.config.listeners.iter().any(|known| known.name == listener);
+                if !listens || self.older(EVENT_LIFETIME, event.time) {
+                    old.push(key);
+                }
+            }
+            self.report.events_removed += old.len() as u64;
+            if !self.dry_run && !old.is_empty() {
+                self.call.told(old).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Removes lists that tags have left behind and, by policy, manifests that neither a tag nor an index names. `true`
+    /// when something went.
+    async fn manifests(&mut self, name: &Repository) -> Result<bool, Error> {
         let prefix = keys::manifests(name);
         let mut removed = false;
         let mut pages = Pages::new(&prefix);
-        while let Some(page) = pages.next(self).await? {
+        while let Some(page) = pages.next(self.call).await? {
             for (key, value) in page {
                 let Ok(digest) = prefix.rest(&key).parse::<Digest>() else { continue };
-                let Some(found): Option<Found<ManifestRecord>> = Found::read(key, Some(value))? else { continue };
-                let record = &found.record;
-                // A client that has just resolved a tag to a list comes for it in a moment.
-                let lifetime =
-                    if record.maintained { Some(self.config.blob_grace) } else { self.config.untagged_lifetime };
-                let Some(lifetime) = lifetime.filter(|lifetime| self.older(*lifetime, record.pushed)) else { continue };
-                let (tagged, users) = (keys::tagged_with(name, &digest), keys::users(name, &digest));
-                if !self.is_empty(&tagged).await? || !self.is_empty(&users).await? {
-                    continue;
-                }
-                let Some((left, unnamed)) = self.left_before(lifetime, name, &digest).await? else { continue };
-                let unnamed = unnamed.unwrap_or_default().max(record.pushed);
-                let mut reasons = Vec::from([left, Expect::NoneUnder(tagged), Expect::NoneUnder(users)]);
-                if let Some(subject) = &record.subject {
-                    // A signature or SBOM lives as long as what it is about.
-                    let subject = keys::manifest(name, subject);
-                    let [alive] = self.get([subject.clone()]).await?;
-                    if alive.is_some() {
-                        continue;
-                    }
-                    reasons.push(Expect::Absent(subject));
-                }
-                let also = Batch { expect: reasons, ..Batch::default() };
-                if self.remove_manifest(name, &digest, &found, also, unnamed).await? == Committed::Done {
-                    removed = true;
-                    let counter =
-                        if record.maintained { &mut report.lists_removed } else { &mut report.manifests_removed };
-                    *counter += 1;
-                    report.bytes_freed += record.size;
+                if !self.gone.manifests.contains(&digest) {
+                    let gone = self.manifest(name, &digest, key, value).await;
+                    removed |= self.pass_by_damage(gone)?.unwrap_or(false);
                 }
             }
         }
         Ok(removed)
+    }
+
+    async fn manifest(&mut self, name: &Repository, digest: &Digest, key: Key, value: Value) -> Result<bool, Error> {
+        let Some(found): Option<Found<ManifestRecord>> = Found::read(key, Some(value))? else { return Ok(false) };
+        let record = &found.record;
+        let (lifetime, why) = match record.maintained {
+            // A client that has just resolved a tag to a list comes for it in a moment.
+            true => (Some(self.call.config.blob_grace), "a list made by the registry that no tag names any more"),
+            false => (self.call.config.untagged_lifetime, "neither a tag nor an index names it"),
+        };
+        let Some(lifetime) = lifetime.filter(|lifetime| self.older(*lifetime, record.pushed)) else { return Ok(false) };
+        let (tagged, users) = (keys::tagged_with(name, digest), keys::users(name, digest));
+        if !self.call.is_empty(&tagged).await? || !self.is_unused(&users).await? {
+            return Ok(false);
+        }
+        let Some((left, unnamed)) = self.left_before(lifetime, name, digest).await? else { return Ok(false) };
+        let unnamed = unnamed.unwrap_or_default().max(record.pushed);
+        let mut also = Batch::reclaiming();
+        also.expect = Vec::from([left, Expect::NoneUnder(tagged), Expect::NoneUnder(users)]);
+        if let Some(subject) = record.subject {
+            // A signature or SBOM lives as long as what it is about.
+            let key = keys::manifest(name, &subject);
+            let [alive] = self.call.get([key.clone()]).await?;
+            if alive.is_some() && !self.gone.manifests.contains(&subject) {
+                return Ok(false);
+            }
+            also.expect(Expect::Absent(key));
+        }
+        if self.dry_run {
+            self.gone.manifests.insert(*digest);
+            let bytes = record.size;
+            self.name(|| Garbage { what: format!("manifest {name}@{digest}"), why, bytes });
+        } else if self.call.remove_manifest(name, digest, &found, also, unnamed).await? == Committed::Conflict {
+            return Ok(false);
+        }
+        let counter = match record.maintained {
+            true => &mut self.report.lists_removed,
+            false => &mut self.report.manifests_removed,
+        };
+        *counter += 1;
+        self.report.bytes_freed += record.size;
+        Ok(true)
+    }
+
+    /// Whether no manifest is under a prefix of `use/`.
+    async fn is_unused(&self, users: &Prefix) -> Result<bool, Error> {
+        if self.gone.manifests.is_empty() {
+            return self.call.is_empty(users).await;
+        }
+        let gone = |key: &Key| users.rest(key).parse().is_ok_and(|user| self.gone.manifests.contains(&user));
+        Ok(self.call.scan_all(users).await?.iter().all(|(key, _)| gone(key)))
     }
 
     /// That nothing has ceased to name this for longer than `lifetime`, as an expectation, and when something last
@@ -168,150 +361,181 @@ impl Call {
         digest: &Digest,
     ) -> Result<Option<(Expect, Option<Timestamp>)>, Error> {
         let key = keys::left(name, digest);
-        let found: Option<Found<LeftRecord>> = self.find(key.clone()).await?;
+        let found: Option<Found<LeftRecord>> = self.call.find(key.clone()).await?;
         let left = found.as_ref().map(|found| found.record.left);
         let unchanged = found.map_or(Expect::Absent(key), |found| found.unchanged());
         Ok(Some((unchanged, left)).filter(|_| left.is_none_or(|left| self.older(lifetime, left))))
     }
 
     /// Forgets when something was left that is not there any more.
-    async fn sweep_lefts(&self, name: &Repository) -> Result<(), Error> {
+    async fn lefts(&mut self, name: &Repository) -> Result<(), Error> {
+        if self.dry_run {
+            return Ok(());
+        }
         let prefix = keys::lefts(name);
         let mut pages = Pages::new(&prefix);
-        while let Some(page) = pages.next(self).await? {
+        while let Some(page) = pages.next(self.call).await? {
             for (key, value) in page {
                 let Ok(digest) = prefix.rest(&key).parse::<Digest>() else { continue };
                 let holders = [keys::manifest(name, &digest), keys::link(name, &digest)];
-                if self.get(holders.clone()).await? != [None, None] {
+                if self.call.get(holders.clone()).await? != [None, None] {
                     continue;
                 }
-                let mut batch = Batch::default();
+                let mut batch = Batch::reclaiming();
                 batch.expect(Expect::Exactly(key.clone(), value));
                 holders.into_iter().for_each(|holder| batch.expect(Expect::Absent(holder)));
                 batch.delete(key);
-                self.commit(batch, Durability::Eventual).await?;
+                self.call.commit(batch, Durability::Eventual).await?;
             }
         }
         Ok(())
     }
 
-    /// Takes blobs out of a repository that no manifest of it needs and that nobody has pushed or mounted lately.
-    async fn sweep_links(&self, name: &Repository, report: &mut Report) -> Result<(), Error> {
+    /// Takes blobs out of a repository that no manifest of it needs and that have not been pushed or mounted lately.
+    async fn links(&mut self, name: &Repository) -> Result<(), Error> {
         let prefix = keys::links(name);
         let mut pages = Pages::new(&prefix);
-        while let Some(page) = pages.next(self).await? {
+        while let Some(page) = pages.next(self.call).await? {
             for (key, value) in page {
                 let Ok(digest) = prefix.rest(&key).parse::<Digest>() else { continue };
-                let Some(link): Option<Found<LinkRecord>> = Found::read(key, Some(value))? else { continue };
-                let users = keys::users(name, &digest);
-                let grace = self.config.blob_grace;
-                if !self.older(grace, link.record.linked) || !self.is_empty(&users).await? {
-                    continue;
-                }
-                let Some((left, _)) = self.left_before(grace, name, &digest).await? else { continue };
-                let mut batch = Batch::default();
-                batch.expect(left);
-                batch.expect(link.unchanged());
-                batch.expect(Expect::NoneUnder(users));
-                take_blob(&mut batch, name, &digest);
-                let committed = self.commit(batch, Durability::Eventual).await?;
-                report.links_removed += u64::from(committed == Committed::Done);
+                let taken = self.linked(name, &digest, key, value).await;
+                self.pass_by_damage(taken)?;
             }
         }
         Ok(())
     }
 
-    async fn sweep_repository(&self, name: &Repository, report: &mut Report) -> Result<(), Error> {
-        let Some(found): Option<Found<RepositoryRecord>> = self.find(keys::repository(name)).await? else {
+    async fn linked(&mut self, name: &Repository, digest: &Digest, key: Key, value: Value) -> Result<(), Error> {
+        let Some(link): Option<Found<LinkRecord>> = Found::read(key, Some(value))? else { return Ok(()) };
+        let users = keys::users(name, digest);
+        let grace = self.call.config.blob_grace;
+        // What a dry run takes for gone would have left this blob only now.
+        if !self.older(grace, link.record.linked) || !self.call.is_empty(&users).await? {
+            return Ok(());
+        }
+        let Some((left, _)) = self.left_before(grace, name, digest).await? else { return Ok(()) };
+        let Some(blob): Option<Found<BlobRecord>> = self.call.find(keys::blob(digest)).await? else { return Ok(()) };
+        let mut batch = Batch::reclaiming();
+        batch.expect(left);
+        batch.expect(link.unchanged());
+        batch.expect(Expect::NoneUnder(users));
+        take_blob(&mut batch, name, digest, blob.record.size);
+        let why = "no manifest of the repository needs it";
+        let garbage = || Garbage { what: format!("blob {name}@{digest}"), why, bytes: 0 };
+        if self.remove(batch, Durability::Eventual, garbage).await? {
+            self.report.links_removed += 1;
+            if self.dry_run {
+                self.gone.links.insert(*digest);
+                self.gone.holders.insert(format!("{digest}/{name}"));
+            }
+        }
+        Ok(())
+    }
+
+    async fn repository(&mut self, name: &Repository) -> Result<(), Error> {
+        let Some(found): Option<Found<RepositoryRecord>> = self.call.find(keys::repository(name)).await? else {
             return Ok(());
         };
-        if !self.older(self.config.blob_grace, found.record.created) {
+        if !self.older(self.call.config.blob_grace, found.record.created) {
             return Ok(());
         }
         // No manifest, no tag: whatever is pushed to the repository expects its record, or puts it anew.
-        let mut batch = Batch::default();
+        let mut batch = Batch::reclaiming();
         batch.expect(found.unchanged());
-        for family in [keys::manifests(name), keys::links(name), keys::lefts(name)] {
-            if !self.is_empty(&family).await? {
-                return Ok(());
-            }
+        let (manifests, links, lefts) = (keys::manifests(name), keys::links(name), keys::lefts(name));
+        let empty = self.has_only(&manifests, &self.gone.manifests).await?
+            && self.has_only(&links, &self.gone.links).await?
+            && (self.dry_run || self.call.is_empty(&lefts).await?);
+        if !empty {
+            return Ok(());
+        }
+        for family in [manifests, links, lefts] {
             batch.expect(Expect::NoneUnder(family));
         }
         batch.delete(found.key.clone());
-        let committed = self.commit(batch, Durability::Eventual).await?;
-        report.repositories_removed += u64::from(committed == Committed::Done);
+        let garbage = || Garbage { what: format!("repository {name}"), why: "it is empty", bytes: 0 };
+        self.report.repositories_removed += u64::from(self.remove(batch, Durability::Eventual, garbage).await?);
         Ok(())
+    }
+
+    /// Whether all that is under a prefix is gone for this dry run.
+    async fn has_only(&self, prefix: &Prefix, gone: &BTreeSet<Digest>) -> Result<bool, Error> {
+        if gone.is_empty() {
+            return self.call.is_empty(prefix).await;
+        }
+        let mut pages = Pages::new(prefix);
+        while let Some(page) = pages.next(self.call).await? {
+            if !page.iter().all(|(key, _)| prefix.rest(key).parse().is_ok_and(|digest| gone.contains(&digest))) {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 
     /// Removes blobs that no repository holds: the record first, durably, then the bytes.
-    async fn sweep_blobs(&self, report: &mut Report) -> Result<(), Error> {
+    async fn blobs(&mut self) -> Result<(), Error> {
         let prefix = keys::blobs();
         let mut pages = Pages::new(&prefix);
-        while let Some(page) = pages.next(self).await? {
+        while let Some(page) = pages.next(self.call).await? {
             for (key, value) in page {
                 let Ok(digest) = prefix.rest(&key).parse::<Digest>() else { continue };
-                let holders = keys::holders(&digest);
-                if !self.is_empty(&holders).await? {
-                    continue;
-                }
-                let Some(blob): Option<Found<BlobRecord>> = Found::read(key, Some(value))? else { continue };
-                let mut batch = Batch::default();
-                batch.expect(blob.unchanged());
-                batch.expect(Expect::NoneUnder(holders));
-                batch.delete(blob.key.clone());
-                if self.commit(batch, Durability::Durable).await? == Committed::Done {
-                    report.blobs_removed += 1;
-                    report.bytes_freed += blob.record.size;
-                    self.erase([Object::Content(ContentId { digest, nonce: blob.record.content })]).await;
-                }
+                let removed = self.blob(&digest, key, value).await;
+                self.pass_by_damage(removed)?;
             }
         }
         Ok(())
     }
 
-    /// Erases what crashes left: bytes that no record names and that no living call can come to name.
-    async fn sweep_strays(&self, report: &mut Report) -> Result<(), Error> {
+    async fn blob(&mut self, digest: &Digest, key: Key, value: Value) -> Result<(), Error> {
+        let holders = keys::holders(digest);
+        let gone = |key: &Key| self.gone.holders.contains(&format!("{digest}/{}", holders.rest(key)));
+        let unheld = match self.gone.holders.is_empty() {
+            true => self.call.is_empty(&holders).await?,
+            false => self.call.scan_all(&holders).await?.iter().all(|(key, _)| gone(key)),
+        };
+        if !unheld {
+            return Ok(());
+        }
+        let Some(blob): Option<Found<BlobRecord>> = Found::read(key, Some(value))? else { return Ok(()) };
+        let BlobRecord { size, extents } = &blob.record;
+        let mut batch = Batch::reclaiming();
+        batch.expect(blob.unchanged());
+        batch.expect(Expect::NoneUnder(holders));
+        batch.delete(blob.key.clone());
+        extents.iter().for_each(|extent| forget_extent(&mut batch, extent));
+        let garbage = || Garbage { what: format!("blob {digest}"), why: "no repository holds it", bytes: *size };
+        if self.remove(batch, Durability::Durable, garbage).await? {
+            self.report.blobs_removed += 1;
+            self.report.bytes_freed += size;
+            if !self.dry_run {
+                self.call.erase(objects(extents)).await;
+            }
+        }
+        Ok(())
+    }
+
+    /// Erases what crashes left: objects that no record names and that no living call can come to name.
+    async fn orphans(&mut self) -> Result<(), Error> {
         let mut after = None;
         loop {
-            let stored = self.ask(Inventory { after, limit: SCAN_PAGE }).await?;
+            let stored = self.call.ask(Inventory { after, limit: SCAN_PAGE }).await?;
             let Some(last) = stored.last() else { return Ok(()) };
             after = Some(last.object);
-            for Stored { object, size, age } in stored {
-                if age > self.config.call_lifetime && !self.is_named(&object).await? {
-                    self.erase([object]).await;
-                    report.strays_removed += 1;
-                    report.bytes_freed += size;
-                }
+            let old = |stored: &&Stored| stored.age > self.call.config.call_lifetime;
+            let old: Vec<Stored> = stored.iter().filter(old).copied().collect();
+            let keys = old.iter().map(|stored| keys::object(&stored.object)).collect();
+            let named = self.call.ask(Get { keys }).await?;
+            let mut orphans: Vec<ObjectId> = Vec::new();
+            for (Stored { object, size, .. }, _) in old.iter().zip(named).filter(|(_, owner)| owner.is_none()) {
+                orphans.push(*object);
+                self.report.orphans_removed += 1;
+                self.report.bytes_freed += size;
+                let why = "no upload and no blob has it";
+                self.name(|| Garbage { what: format!("object {object}"), why, bytes: *size });
+            }
+            if !self.dry_run && !orphans.is_empty() {
+                self.call.erase(orphans).await;
             }
         }
-    }
-
-    /// Whether a record names these bytes.
-    async fn is_named(&self, object: &Object) -> Result<bool, Error> {
-        match object {
-            Object::Part(part) => Ok(self.get([keys::part(part)]).await? != [None]),
-            Object::Content(content) => {
-                let blob: Option<Found<BlobRecord>> = self.find(keys::blob(&content.digest)).await?;
-                Ok(blob.is_some_and(|blob| blob.record.content == content.nonce))
-            }
-        }
-    }
-}
-
-/// The entries under a prefix, a page at a time.
-struct Pages<'a> {
-    prefix: &'a Prefix,
-    after: Option<Key>,
-}
-
-impl<'a> Pages<'a> {
-    fn new(prefix: &'a Prefix) -> Self {
-        Self { prefix, after: None }
-    }
-
-    async fn next(&mut self, call: &Call) -> Result<Option<Vec<(Key, Value)>>, Error> {
-        let page = call.scan(self.prefix, self.after.take()).await?;
-        self.after = page.last().map(|(key, _)| key.clone());
-        Ok(Some(page).filter(|page| !page.is_empty()))
     }
 }

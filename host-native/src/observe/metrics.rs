@@ -149,7 +149,7 @@ impl Metrics {
             ("links", report.links_removed),
             ("blobs", report.blobs_removed),
             ("repositories", report.repositories_removed),
-            ("strays", report.strays_removed),
+            ("orphans", report.orphans_removed),
         ];
         for (kind, count) in kinds {
             self.swept.get_or_create(&[("kind", kind.into())]).inc_by(count);

@@ -36,7 +36,14 @@ mod tests {
         let hosts = directories.each_ref().map(open);
         let observers = hosts.each_ref().map(|host| Observer::new(host, None));
         let put = vec![(Key::stored("key"), bytes::Bytes::new())];
-        let commit = Commit { expect: vec![], put, delete: vec![], durability: Durability::Durable };
+        let commit = Commit {
+            expect: vec![],
+            put,
+            add: vec![],
+            delete: vec![],
+            durability: Durability::Durable,
+            reclaims: false,
+        };
         let call = orlop_core::step::start(|io| async move { io.ask(commit).await });
         assert_eq!(hosts[0].run(call, &mut RequestBody::empty()).await, Ok(Committed::Done));
         observers[0].metrics.running.inc();

@@ -16,6 +16,7 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header}
 use axum::response::Response;
 use orlop_core::error::Code;
 use orlop_core::event::Source;
+use orlop_core::step::Rest;
 use orlop_core::{Asked, Caller, Registry, http};
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
@@ -33,9 +34,12 @@ use crate::request::shares;
 use crate::settings::Limits;
 use crate::storage::{Host, Opened, Outbox, RequestBody, ambient};
 
-/// How often a call is made again because the content it found was gone when it was opened. Each time, somebody has
-/// deleted the blob and a sweep has run in between.
+/// How often a call is made again because an object it found was gone when it was opened. Each time, the blob was
+/// deleted and garbage collection ran in between.
 const ATTEMPTS: usize = 4;
+
+/// How many calls may be finishing at once what nobody waits for. Beyond that, the next answer waits for its own.
+const FINISHING: usize = 256;
 
 /// What all requests share.
 pub(crate) struct Service {
@@ -51,8 +55,10 @@ pub(crate) struct Service {
     pub(crate) body_idle: Duration,
     /// The calls under way. They outlive their connections: a client that goes away ends its body, not the call.
     pub(crate) calls: TaskTracker,
+    /// One permit for each call that may be finishing what nobody waits for.
+    finishing: Arc<Semaphore>,
     /// What tells this server from others.
-    pub(crate) instance: Uuid,
+    instance: Uuid,
 }
 
 /// How long a request waits until there is room to work on it.
@@ -70,6 +76,7 @@ impl Service {
             memory: Memory::new(),
             body_idle: limits.body_idle,
             calls: TaskTracker::new(),
+            finishing: Arc::new(Semaphore::new(FINISHING)),
             instance: Uuid::new_v4(),
         }
     }
@@ -85,6 +92,20 @@ impl Service {
             Err(_) => timeout(PATIENCE, self.room.clone().acquire_owned()).await.ok()?.ok()?,
         });
         Some(())
+    }
+
+    /// Does what a call has left for after its answer: behind it, unless too many others do that already.
+    async fn finish(&self, rest: Rest) {
+        match self.finishing.clone().try_acquire_owned() {
+            Ok(permit) => {
+                let host = self.host.clone();
+                self.calls.spawn(async move {
+                    host.finish(rest).await;
+                    drop(permit);
+                });
+            }
+            Err(_) => self.host.finish(rest).await,
+        }
     }
 }
 
@@ -289,7 +310,7 @@ async fn make_bounded(
     with(refusal(503, Code::Unavailable, told), header::RETRY_AFTER, "1")
 }
 
-/// Makes the call, and again if the content it answers with is gone.
+/// Makes the call, and again if an object it answers with is gone.
 async fn make(
     service: &Service,
     registry: &Registry,
@@ -304,33 +325,36 @@ async fn make(
     };
     for attempt in 1..=ATTEMPTS {
         let step = registry.call_of(caller.clone(), asked.clone(), ambient());
-        let response = service.host.run(step, body).await;
+        let (mut response, rest) = service.host.answer(step, body).await;
         if let Some(fault) = &response.fault {
             failed(fault);
         }
-        let content = match &response.body {
-            http::Body::Content { content, .. } => content,
+        if let Some(rest) = rest {
+            service.finish(rest).await;
+        }
+        let pieces = match &mut response.body {
+            http::Body::Pieces(pieces) => std::mem::take(pieces),
             _ => return with_body(response, None),
         };
-        match service.host.open_content(content).await {
+        match service.host.open_pieces(pieces).await {
             Ok(Some(opened)) => return with_body(response, Some((opened, from.peer.outbox))),
-            Ok(None) if attempt < ATTEMPTS => tracing::debug!("{content} was gone, the call is made again"),
-            Ok(None) => failed(&format_args!("{content} is not there")),
+            Ok(None) if attempt < ATTEMPTS => tracing::debug!("an object was gone, the call is made again"),
+            Ok(None) => failed(&"an object of the blob is missing"),
             Err(fault) => {
                 failed(&fault);
                 break;
             }
         }
     }
-    refusal(500, Code::Unknown, "the content cannot be read")
+    refusal(500, Code::Unknown, "the blob cannot be read")
 }
 
-/// A response of the core as one of axum; `opened` is the content it answers with, and the connection's outbox.
+/// A response of the core as one of axum; `opened` are the objects it answers with, and the connection's outbox.
 fn with_body(response: http::Response, opened: Option<(Opened, Option<Outbox>)>) -> Response {
     let body = match (response.body, opened) {
         (http::Body::Bytes(bytes), _) => Body::from(bytes),
-        (http::Body::Content { pieces, .. }, Some((content, outbox))) => content.into_body(pieces, outbox),
-        (http::Body::Empty | http::Body::Content { .. }, _) => Body::empty(),
+        (http::Body::Pieces(_), Some((content, outbox))) => content.into_body(outbox),
+        (http::Body::Empty | http::Body::Pieces(_), _) => Body::empty(),
     };
     let mut made = Response::new(body);
     // With room for what the host adds.

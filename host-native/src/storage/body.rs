@@ -26,6 +26,9 @@ pub(crate) const UNIT: usize = 1 << 10;
 /// How many bytes of a body that nobody wants are read all the same, so that the client gets to reading the answer.
 const DRAINED: u64 = 1 << 20;
 
+/// Longer than any connection lasts.
+const CENTURY: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
+
 /// How long such a body is read.
 const DRAINING: Duration = Duration::from_secs(3);
 
@@ -110,7 +113,7 @@ impl RequestBody {
         let mut whole = BytesMut::new();
         loop {
             let room = limit.saturating_sub(whole.len() as u64);
-            let (bytes, end) = self.gather(room, None).await;
+            let (bytes, end) = self.gather(room, None, Instant::now() + CENTURY).await;
             if !held.take(bytes.len()) {
                 return Collected::NoRoom;
             }
@@ -123,7 +126,7 @@ impl RequestBody {
                 }
                 Some(BodyEnd::TooLarge) => return Collected::TooLarge,
                 Some(BodyEnd::Cut) => return Collected::Cut,
-                None => whole.extend_from_slice(&bytes),
+                Some(BodyEnd::Later) | None => whole.extend_from_slice(&bytes),
             }
         }
     }
@@ -131,15 +134,16 @@ impl RequestBody {
     /// The next bytes, `room` at most, and how the body ended if it did. A body that has more than `room` bytes is too
     /// large; to know that, one byte more is waited for.
     ///
-    /// Nothing is waited for when it is `due`. Without that, the first byte is waited for, and then others for
-    /// [a while](GATHERING).
-    pub(crate) async fn gather(&mut self, room: u64, due: Option<Instant>) -> (Bytes, Option<BodyEnd>) {
+    /// Nothing is waited for when it is `due`. Without that, the first byte is waited for until the `pause`, and then
+    /// others for [a while](GATHERING).
+    pub(crate) async fn gather(&mut self, room: u64, due: Option<Instant>, pause: Instant) -> (Bytes, Option<BodyEnd>) {
         let mut gathered = BytesMut::new();
         let began = Instant::now();
         loop {
             let left = room - gathered.len() as u64;
             // Before the first byte nothing waits; after it, the bytes that came do.
             let patience = due.or_else(|| Some(began + GATHERING).filter(|_| !gathered.is_empty()));
+            let patience = Some(patience.map_or(pause, |patience| patience.min(pause)));
             let mut chunk = match self.next(patience).await {
                 Some(Ok(chunk)) => chunk,
                 Some(Err(end)) => return (gathered.freeze(), Some(end)),
@@ -209,7 +213,7 @@ impl RequestBody {
             self.last = Instant::now();
         }
         // A body in memory is never idle, and a century is longer than any connection.
-        let idle = self.last + self.idle.min(Duration::from_secs(100 * 365 * 24 * 3600));
+        let idle = self.last + self.idle.min(CENTURY);
         loop {
             let until = patience.map_or(idle, |patience| patience.min(idle));
             let frame = timeout_at(until, poll_fn(|context| Pin::new(&mut self.body).poll_frame(context))).await;

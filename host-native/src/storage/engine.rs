@@ -1,7 +1,7 @@
 //! The seam: what keeps records and objects, behind one closed list of engines.
 //!
-//! An engine has two narrow interfaces, *records* (`get`, `scan`, `commit`) and *objects* (`sink`, `load`, `measure`,
-//! `erase`, `inventory`, `open_content`), and what an administrator asks of it. Another engine is a folder beside
+//! An engine has two narrow interfaces, *records* (`get`, `scan`, `commit`) and *objects* (`sink`, `join`, `load`,
+//! `measure`, `erase`, `inventory`, `open`), and what an administrator asks of it. Another engine is a folder beside
 //! [`directory`](super::directory) and an arm in each `match` here; nothing above names an engine.
 
 use std::path::Path;
@@ -9,12 +9,11 @@ use std::path::Path;
 use axum::body::Body;
 use bytes::Bytes;
 use orlop_core::Fault;
-use orlop_core::effect::{
-    Assemble, Commit, Committed, ContentId, Erase, Get, Inventory, Load, Measure, PartId, Scan, Stored, Value,
-};
+use orlop_core::effect::{Commit, Committed, Erase, Get, Inventory, Join, Load, Measure, Scan, Stored, Value};
 use orlop_core::http::Piece;
 use orlop_core::keys::Key;
 use orlop_core::meter::Meter;
+use orlop_core::object::ObjectId;
 
 use crate::settings::Options;
 use crate::storage::directory::{self, Backup, Counters, Directory, OpenError, Outbox};
@@ -30,7 +29,7 @@ pub(super) enum Sink {
     Directory(directory::Sink),
 }
 
-/// A content that is open: it can be read to its end even if it is erased meanwhile.
+/// A streamed body whose objects are there.
 pub(crate) enum Opened {
     Directory(directory::Content),
 }
@@ -58,15 +57,15 @@ impl Storage {
         }
     }
 
-    pub(super) fn sink(&self, part: &PartId) -> Sink {
+    pub(super) fn sink(&self, object: &ObjectId) -> Sink {
         match self {
-            Self::Directory(directory) => Sink::Directory(directory.objects.sink(part)),
+            Self::Directory(directory) => Sink::Directory(directory.objects.sink(object)),
         }
     }
 
-    pub(super) async fn assemble(&self, effect: Assemble) -> Result<(), Fault> {
+    pub(super) async fn join(&self, effect: Join) -> Result<bool, Fault> {
         match self {
-            Self::Directory(directory) => directory.objects.assemble(effect).await,
+            Self::Directory(directory) => directory.objects.join(effect).await,
         }
     }
 
@@ -94,9 +93,10 @@ impl Storage {
         }
     }
 
-    pub(super) async fn open_content(&self, content: &ContentId) -> Result<Option<Opened>, Fault> {
+    /// Opens the objects of a body that is to be streamed; `None` when one is not there.
+    pub(super) async fn open_pieces(&self, pieces: Vec<Piece>) -> Result<Option<Opened>, Fault> {
         match self {
-            Self::Directory(directory) => Ok(directory.open_content(content).await?.map(Opened::Directory)),
+            Self::Directory(directory) => Ok(directory.open_pieces(pieces).await?.map(Opened::Directory)),
         }
     }
 
@@ -145,10 +145,10 @@ impl Sink {
 }
 
 impl Opened {
-    /// Pieces of it as the body of an answer. `outbox` is that of the connection, if it can send files.
-    pub(crate) fn into_body(self, pieces: Vec<Piece>, outbox: Option<Outbox>) -> Body {
+    /// It as the body of an answer. `outbox` is that of the connection, if it can send files.
+    pub(crate) fn into_body(self, outbox: Option<Outbox>) -> Body {
         match self {
-            Self::Directory(content) => Body::new(content.into_body(pieces, outbox)),
+            Self::Directory(content) => Body::new(content.into_body(outbox)),
         }
     }
 }

@@ -1,19 +1,22 @@
-//! Streaming a body into a part.
+//! Streaming a body into an object.
 //!
 //! What comes in is hashed at once, on the thread that has read it and whose caches have it. Only what may wait for the
 //! disk is done on another thread: it is given a batch, and while that is written the next one comes in. To hand
 //! something to another thread costs as much as to hash some KiB, so few bodies at once get large batches.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use bytes::Bytes;
 use orlop_core::Fault;
 use orlop_core::effect::{BodyEnd, Receive, Received};
 use orlop_core::meter::Meter;
+use orlop_core::object::ObjectId;
 use tokio::time::Instant;
 
+use crate::storage::ambient;
 use crate::storage::body::{GATHERING, RequestBody};
-use crate::storage::engine::Storage;
+use crate::storage::engine::{Sink, Storage};
 
 /// How many bytes a batch has at most.
 const BATCH: usize = 1 << 20;
@@ -22,11 +25,21 @@ const BATCH: usize = 1 << 20;
 /// their single pieces have.
 const TOGETHER: usize = 4 << 20;
 
+/// A pause that is longer than any connection lasts.
+const LONGEST_PAUSE: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
+
 /// How many bodies one host is receiving.
 #[derive(Default)]
 pub(super) struct Receiving(AtomicUsize);
 
-/// Streams `body` past the meter into the part. What was written is durable when this returns.
+/// An object whose body has paused: the next part of it goes into the same sink.
+pub(super) struct Open {
+    pub(super) object: ObjectId,
+    sink: Sink,
+}
+
+/// Streams `body` past the meter into the object. What was written is durable when this returns, unless the body has
+/// paused: then it stays in `open`.
 ///
 /// A body holds two batches in memory at most, the one that comes in and the one that is written, and no thread while
 /// nothing comes.
@@ -35,34 +48,69 @@ pub(super) async fn receive(
     receiving: &Receiving,
     effect: Receive,
     body: &mut RequestBody,
+    open: &mut Option<Open>,
 ) -> Result<Received, Fault> {
     let _counted = Counted::new(receiving);
-    let mut sink = storage.sink(&effect.part);
-    let mut meter = effect.meter;
-    let (mut batch, mut end) = receiving.gather(body, &mut meter).await;
+    let Receive { object, mut meter, keep, pause } = effect;
+    let pause = Instant::now() + pause.min(LONGEST_PAUSE);
+    let going_on = open.take().filter(|open| open.object == object);
+    let keep = if going_on.is_some() { 0 } else { keep };
+    let mut sink = going_on.map_or_else(|| storage.sink(&object), |open| open.sink);
+    let received = |meter, end, kept| Ok(Received { meter, end, kept, at: ambient().now });
+    let (mut batch, mut end) = receiving.gather(body, &mut meter, pause).await;
+    let length: usize = batch.iter().map(Bytes::len).sum();
+    if let Some(end) = end.filter(|end| *end != BodyEnd::Later && length <= keep) {
+        return received(meter, end, Some(joined(batch)).filter(|bytes| !bytes.is_empty()));
+    }
     loop {
-        if let Some(end) = end {
-            sink.seal(batch).await?;
-            return Ok(Received { meter, end });
+        match end {
+            Some(BodyEnd::Later) => {
+                sink.append(batch).await?;
+                *open = Some(Open { object, sink });
+                return received(meter, BodyEnd::Later, None);
+            }
+            Some(end) => {
+                sink.seal(batch).await?;
+                return received(meter, end, None);
+            }
+            None => {
+                let (written, next) = tokio::join!(sink.append(batch), receiving.gather(body, &mut meter, pause));
+                written?;
+                (batch, end) = next;
+            }
         }
-        let (written, next) = tokio::join!(sink.append(batch), receiving.gather(body, &mut meter));
-        written?;
-        (batch, end) = next;
+    }
+}
+
+/// The pieces as one, without a copy when they are one already.
+fn joined(mut batch: Vec<Bytes>) -> Bytes {
+    batch.retain(|piece| !piece.is_empty());
+    match batch.as_slice() {
+        [single] => single.clone(),
+        pieces => pieces.concat().into(),
     }
 }
 
 impl Receiving {
-    /// The next batch, past the meter, and how the body ended if it did.
-    async fn gather(&self, body: &mut RequestBody, meter: &mut Meter) -> (Vec<Bytes>, Option<BodyEnd>) {
+    /// The next batch, past the meter, and how the body ended if it did: [`BodyEnd::Later`] when it is time for a
+    /// `pause`.
+    async fn gather(&self, body: &mut RequestBody, meter: &mut Meter, pause: Instant) -> (Vec<Bytes>, Option<BodyEnd>) {
         let due = Instant::now() + GATHERING;
         let (mut batch, mut length) = (Vec::new(), 0);
         loop {
-            let (piece, end) = body.gather(meter.room(), Some(due).filter(|_| length > 0)).await;
+            let (piece, end) = body.gather(meter.room(), Some(due).filter(|_| length > 0), pause).await;
             meter.update(&piece);
             length += piece.len();
             batch.push(piece);
-            if end.is_some() || length >= self.share() || Instant::now() >= due {
+            if end.is_some() {
                 return (batch, end);
+            }
+            let now = Instant::now();
+            if now >= pause {
+                return (batch, Some(BodyEnd::Later));
+            }
+            if length >= self.share() || now >= due {
+                return (batch, None);
             }
             // Others have something to do too.
             tokio::task::yield_now().await;
@@ -99,7 +147,6 @@ mod tests {
 
     use axum::body::Body;
     use orlop_core::digest::Algorithm;
-    use orlop_core::effect::PartId;
     use tempfile::TempDir;
     use tokio::time::{Sleep, sleep};
     use uuid::Uuid;
@@ -140,13 +187,13 @@ mod tests {
     async fn what_came_is_written_even_if_nothing_follows() {
         let directory = TempDir::new().unwrap();
         let storage = open(&directory);
-        let part = PartId { upload: Uuid::nil(), nonce: Uuid::nil() };
-        let path = directory.path().join(format!("uploads/0/{}.{}", part.upload, part.nonce));
+        let object = ObjectId::received_by(Uuid::nil());
+        let path = directory.path().join(format!("objects/00/{object}"));
         let body = Slow { pieces: 0, pause: Box::pin(sleep(3 * GATHERING)) };
         let mut body = RequestBody::new(Body::new(body), 4 * GATHERING);
         let receiving = tokio::spawn(async move {
-            let effect = Receive { part, meter: Meter::new(Algorithm::Sha256) };
-            receive(&storage, &Receiving::default(), effect, &mut body).await
+            let effect = Receive { object, meter: Meter::new(Algorithm::Sha256), keep: 0, pause: Duration::MAX };
+            receive(&storage, &Receiving::default(), effect, &mut body, &mut None).await
         });
         sleep(2 * GATHERING).await;
         assert_eq!(std::fs::read(&path).unwrap().len(), PIECE.len());
@@ -161,12 +208,13 @@ mod tests {
         let storage = open(&directory);
         let bytes: Vec<u8> = (0..300_000_u32).map(|index| (index % 251) as u8).collect();
         let check = async |number, limit, mut body: RequestBody, kept: usize, end| {
-            let part = PartId { upload: Uuid::from_u128(number), nonce: Uuid::from_u128(number) };
+            let object = ObjectId::received_by(Uuid::from_u128(number));
             let meter = Meter::new(Algorithm::Sha256).with_limit(limit);
-            let received = receive(&storage, &Receiving::default(), Receive { part, meter }, &mut body).await.unwrap();
+            let effect = Receive { object, meter, keep: 0, pause: Duration::MAX };
+            let received = receive(&storage, &Receiving::default(), effect, &mut body, &mut None).await.unwrap();
             assert_eq!((received.meter.count(), received.end), (kept as u64, end), "check {number}");
             assert_eq!(received.meter.digest(), Algorithm::Sha256.digest(&bytes[..kept]));
-            let path = directory.path().join(format!("uploads/0/{}.{}", part.upload, part.nonce));
+            let path = directory.path().join(format!("objects/00/{object}"));
             assert_eq!(std::fs::read(path).unwrap_or_default(), bytes[..kept], "check {number}");
         };
         let whole = || RequestBody::from_bytes(bytes.clone());

@@ -5,15 +5,17 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
-use orlop_core::effect::ContentId;
-use orlop_core::step::Ask;
+use orlop_core::effect::BodyEnd;
+use orlop_core::http::Piece;
+use orlop_core::stall::Stall;
+use orlop_core::step::{Ask, Rest};
 use orlop_core::{Fault, Step};
 use tokio::sync::Semaphore;
 
 use crate::settings::Options;
 use crate::storage::body::{Held, RequestBody, UNIT};
 use crate::storage::engine::{Opened, Storage};
-use crate::storage::receive::{Receiving, receive};
+use crate::storage::receive::{Open, Receiving, receive};
 use crate::storage::{Backup, Counters, OpenError};
 
 /// How many bytes all bodies that are collected may take together: thousands of usual manifests, or 32 of the largest.
@@ -87,106 +89,84 @@ impl Host {
         self.storage.counters()
     }
 
-    /// Runs a call to its end. `body` is what the call may ask for.
-    pub async fn run<R: Send>(&self, mut step: Step<R>, body: &mut RequestBody) -> R {
-        let mut unnamed = Unnamed::new(self.call_lifetime);
+    /// Runs a call to its end, and what it leaves for after its answer. `body` is what the call may ask for.
+    pub async fn run<R: Send>(&self, step: Step<R>, body: &mut RequestBody) -> R {
+        let (result, rest) = self.answer(step, body).await;
+        if let Some(rest) = rest {
+            self.finish(rest).await;
+        }
+        result
+    }
+
+    /// Does what a call has left for after its answer. None of it asks for a body.
+    pub(crate) async fn finish(&self, rest: Rest) {
+        // What is left has nothing to leave in its turn.
+        let _ = self.answer(rest.begin(), &mut RequestBody::empty()).await;
+    }
+
+    /// Runs a call until it has its result, and gives what it leaves for afterwards.
+    pub(crate) async fn answer<R: Send>(&self, mut step: Step<R>, body: &mut RequestBody) -> (R, Option<Rest>) {
+        let clock = Clock::start();
+        let mut stall = Stall::new(self.call_lifetime);
         let mut held = Held::of(&self.collected);
+        let mut open: Option<Open> = None;
         loop {
             step = match step {
                 Step::Collect(Ask { effect, waiting }) => {
                     waiting.answer(Ok(body.collect(effect.limit, &mut held).await))
                 }
                 Step::Receive(Ask { effect, waiting }) => {
-                    let received = receive(&self.storage, &self.receiving, effect, body).await;
-                    unnamed.begin();
+                    let received = receive(&self.storage, &self.receiving, effect, body, &mut open).await;
+                    if received.as_ref().is_ok_and(|received| received.end != BodyEnd::Later && received.kept.is_none())
+                    {
+                        stall.made(clock.passed());
+                    }
                     waiting.answer(received)
                 }
-                Step::Assemble(Ask { effect, waiting }) => {
-                    let assembled = self.storage.assemble(effect).await;
-                    unnamed.begin();
-                    waiting.answer(assembled)
+                Step::Join(Ask { effect, waiting }) => {
+                    let joined = self.storage.join(effect).await;
+                    stall.made(clock.passed());
+                    waiting.answer(joined)
                 }
                 Step::Load(Ask { effect, waiting }) => waiting.answer(self.storage.load(effect).await),
                 Step::Measure(Ask { effect, waiting }) => waiting.answer(self.storage.measure(effect).await),
-                Step::Erase(Ask { effect, waiting }) => waiting.answer(self.storage.erase(effect).await),
+                Step::Erase(Ask { effect, waiting }) => {
+                    // An object that was still being received goes as it is dropped.
+                    open = open.filter(|open| !effect.objects.contains(&open.object));
+                    waiting.answer(self.storage.erase(effect).await)
+                }
                 Step::Inventory(Ask { effect, waiting }) => waiting.answer(self.storage.inventory(effect).await),
                 Step::Get(Ask { effect, waiting }) => waiting.answer(self.storage.get(effect).await),
                 Step::Scan(Ask { effect, waiting }) => waiting.answer(self.storage.scan(effect).await),
-                Step::Commit(Ask { effect, waiting }) => match unnamed.check() {
+                Step::Commit(Ask { effect, waiting }) => match stall.check(clock.passed()) {
                     Ok(()) => waiting.answer(self.storage.commit(effect).await),
                     Err(fault) => waiting.answer(Err(fault)),
                 },
-                Step::Respond(result) => return result,
+                Step::Respond(result) => return (result, None),
+                Step::Answered(result, rest) => return (result, Some(rest)),
             }
         }
     }
 
-    /// Opens a content to be streamed; `None` when it is not there.
-    pub(crate) async fn open_content(&self, content: &ContentId) -> Result<Option<Opened>, Fault> {
-        self.storage.open_content(content).await
+    /// Opens the objects of a body that is to be streamed; `None` when one is not there.
+    pub(crate) async fn open_pieces(&self, pieces: Vec<Piece>) -> Result<Option<Opened>, Fault> {
+        self.storage.open_pieces(pieces).await
     }
 }
 
-/// Since when a call has made bytes that no record names yet.
-///
-/// The sweep takes bytes that no record names for garbage once they are older than a call can live. A call that was
-/// held up for so long (a suspended machine, a disk that hung) might name bytes that are gone. So nothing is committed
-/// when more than half of that time has passed since the first of its bytes were there; the other half is for the
-/// commit itself.
-struct Unnamed {
-    since: Option<(Instant, SystemTime)>,
-    most: Duration,
+/// The clock of a call, for the [stall rule](Stall). One clock stands still while the machine sleeps, the other can be
+/// set back: the later of them is right.
+struct Clock {
+    instant: Instant,
+    time: SystemTime,
 }
 
-impl Unnamed {
-    fn new(call_lifetime: Duration) -> Self {
-        Self { since: None, most: call_lifetime / 2 }
+impl Clock {
+    fn start() -> Self {
+        Self { instant: Instant::now(), time: SystemTime::now() }
     }
 
-    fn begin(&mut self) {
-        self.since.get_or_insert_with(|| (Instant::now(), SystemTime::now()));
-    }
-
-    fn check(&self) -> Result<(), Fault> {
-        let Some((instant, time)) = self.since else { return Ok(()) };
-        // The one clock stands still while the machine sleeps, the other can be set back: the later of them is right.
-        let passed = instant.elapsed().max(time.elapsed().unwrap_or_default());
-        if passed <= self.most {
-            return Ok(());
-        }
-        Err(Fault::Failed(format!("a call was held up for {passed:?}: its bytes may be taken for abandoned")))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use orlop_core::effect::{Assemble, Commit, Committed, ContentId, Durability};
-    use orlop_core::keys::Key;
-    use tempfile::TempDir;
-    use uuid::Uuid;
-
-    use super::*;
-
-    #[tokio::test]
-    async fn a_call_that_was_held_up_names_no_bytes() {
-        let directory = TempDir::new().unwrap();
-        // No call is as fast as this asks, so every one was held up.
-        let options = Options { call_lifetime: Duration::ZERO, ..Options::default() };
-        let host = Host::open(directory.path(), &options).unwrap();
-        let content = ContentId { digest: orlop_core::digest::Algorithm::Sha256.digest(b""), nonce: Uuid::nil() };
-        let commit = |name: &str| {
-            let put = vec![(Key::stored(name), bytes::Bytes::new())];
-            Commit { expect: vec![], put, delete: vec![], durability: Durability::Durable }
-        };
-        let (first, second) = (commit("first"), commit("second"));
-        let call = orlop_core::step::start(|io| async move {
-            let before = io.ask(first).await;
-            io.ask(Assemble { parts: vec![], content }).await.unwrap();
-            (before, io.ask(second).await)
-        });
-        let (before, after) = host.run(call, &mut RequestBody::empty()).await;
-        assert_eq!(before, Ok(Committed::Done), "there were no bytes yet");
-        assert!(matches!(after, Err(Fault::Failed(_))), "{after:?}");
-        assert_eq!(host.count_records(), Ok(1));
+    fn passed(&self) -> Duration {
+        self.instant.elapsed().max(self.time.elapsed().unwrap_or_default())
     }
 }

@@ -6,7 +6,8 @@ import { Images } from './panels/images.js';
 import { Requests } from './panels/requests.js';
 import { Scenarios } from './panels/scenarios.js';
 import { Store } from './panels/store.js';
-import { PANELS, calls, failure, isServer, notice, ready, route, serverThere, target, theme } from './state.js';
+import { Asking } from './parts/ask.js';
+import { PANELS, SERVER, calls, failure, isServer, notice, ready, route, serverThere, target, theme } from './state.js';
 import type { PanelName, Target, Theme } from './state.js';
 
 const VIEWS: Record<PanelName, () => preact.JSX.Element> = {
@@ -41,7 +42,7 @@ export function App() {
           heading.current?.focus();
         }}
       >
-        Skip to the panel
+        Skip to the content
       </a>
       <header class="top">
         <a class="brand" href="#/requests">
@@ -75,7 +76,7 @@ export function App() {
             >
               <option value="tab">In this tab</option>
               <option value="server" disabled={!serverThere.value}>
-                This server{serverThere.value ? '' : ' (none)'}
+                {serverThere.value ? `Server ${SERVER}` : 'No server here'}
               </option>
             </select>
           </label>
@@ -106,6 +107,7 @@ export function App() {
           </p>
         )}
       </main>
+      <Asking />
       <div class="notices" aria-live="assertive">
         {notice.value && (
           <p class={notice.value.bad ? 'notice bad' : 'notice'}>
@@ -123,16 +125,16 @@ export function App() {
 /** The registry of the tab could not be opened. */
 function Broken({ why }: { why: string }) {
   const advice = /another tab or worker/.test(why)
-    ? 'Close the other tab, or go on there.'
+    ? 'Close the other tab, or use the page there.'
     : /WebAssembly|wasm/.test(why)
       ? 'Use a browser that has WebAssembly, and allow it for this site: hardened profiles and some extensions switch it off.'
       : 'Load the page again. If that does not help, the site data may be damaged: clear it in the settings of the browser.';
   return (
     <section class="note bad" role="alert">
-      <h2>The registry in this tab is not there</h2>
+      <h2>The registry in this tab could not be opened</h2>
       <p>{why}.</p>
       <p>
-        {advice} {serverThere.value && 'The server that this page came from works all the same.'}
+        {advice} {serverThere.value && 'The server that this page came from is not affected.'}
       </p>
       <button type="button" onClick={() => location.reload()}>
         Load again

@@ -1,4 +1,5 @@
 /** What the conformance panel and its worker say to each other. */
+import type { SignIn } from './server.js';
 
 export interface TesterSettings {
   seed: number;
@@ -8,12 +9,29 @@ export interface TesterSettings {
   concurrent: number;
   checks: string;
   profile: string;
+  /** Whether repositories are used again once they are empty. */
+  reuse: boolean;
 }
 
 export interface TesterStart {
   target: 'tab' | 'server';
   bug: string;
   settings: TesterSettings;
+  /** How to sign in at the server. */
+  signIn: SignIn;
+}
+
+/** Ends a run early. What it has pushed to a server is deleted all the same. */
+export interface TesterStop {
+  stop: true;
+}
+
+/** What a run has left on a server. */
+export interface Left {
+  /** Names of repositories that the catalog lists; none if the server does not list them. */
+  repositories: string[] | undefined;
+  /** What the server refused to delete. */
+  kept: { path: string; status: number }[];
 }
 
 /** Something that was said to a registry, so that it can be said again. */
@@ -60,4 +78,6 @@ export interface TesterReport {
 }
 
 export type TesterMessage =
-  { what: string; steps: number } | { report: TesterReport; said: Record<string, Said[]> } | { failed: string };
+  | { what: string; steps: number }
+  | { report: TesterReport; said: Record<string, Said[]>; left?: Left }
+  | { failed: string; left?: Left };

@@ -1,9 +1,12 @@
 /** The demonstration of a client from npm, which speaks to this origin by `fetch` as it would to any registry. */
 import { RegistryClientV2, parseRepo } from 'oci-registry-client';
+import { isServing } from './remote.js';
 import { digestOf } from './state.js';
 import { manifestOf } from './tours/image.js';
 
 export async function demonstrate(say: (line: string) => void): Promise<void> {
+  // Without the service worker the requests would go to a server.
+  if (!isServing()) throw new Error('the service worker does not answer for this tab: choose “Answer /v2/ here” again');
   const client = new RegistryClientV2({
     repo: parseRepo(`${location.host}/clients/demo`),
     scheme: location.protocol === 'https:' ? 'https' : 'http',

@@ -53,7 +53,7 @@ const session: Parameter = {
   from: 'session',
 };
 const n: Parameter = { name: 'n', about: 'How many results at most.', standard: '' };
-const last: Parameter = { name: 'last', about: 'Begin after this one.', standard: '' };
+const last: Parameter = { name: 'last', about: 'Start after this name.', standard: '' };
 const STREAM: [string, string] = ['Content-Type', 'application/octet-stream'];
 const ANY =
   'application/vnd.oci.image.index.v1+json, application/vnd.oci.image.manifest.v1+json, application/vnd.docker.distribution.manifest.list.v2+json, application/vnd.docker.distribution.manifest.v2+json';
@@ -66,7 +66,7 @@ export const ENDPOINTS: Endpoint[] = [
     method: 'GET',
     path: '/v2/',
     parameters: [],
-    about: 'Answers 200 when this is a registry and you may use it.',
+    about: 'Answers 200 if this is a registry and you have access.',
     spec: 'Determining Support',
   },
   {
@@ -82,7 +82,7 @@ export const ENDPOINTS: Endpoint[] = [
   },
   {
     id: 'manifest-head',
-    title: 'Is a manifest there?',
+    title: 'Check a manifest',
     group: 'Pull',
     method: 'HEAD',
     path: '/v2/{name}/manifests/{reference}',
@@ -103,7 +103,7 @@ export const ENDPOINTS: Endpoint[] = [
   },
   {
     id: 'blob-head',
-    title: 'Is a blob there?',
+    title: 'Check a blob',
     group: 'Pull',
     method: 'HEAD',
     path: '/v2/{name}/blobs/{digest}',
@@ -148,7 +148,7 @@ export const ENDPOINTS: Endpoint[] = [
   },
   {
     id: 'status',
-    title: 'Where does a session stand?',
+    title: 'Get the state of an upload',
     group: 'Push',
     method: 'GET',
     path: '/v2/{name}/blobs/uploads/{session}',
@@ -171,12 +171,12 @@ export const ENDPOINTS: Endpoint[] = [
   },
   {
     id: 'cancel',
-    title: 'Give up a session',
+    title: 'Cancel an upload',
     group: 'Push',
     method: 'DELETE',
     path: '/v2/{name}/blobs/uploads/{session}',
     parameters: [name, session],
-    about: 'Forgets the session and what it has received.',
+    about: 'Deletes the session and what it has received.',
     spec: 'Cancelling an upload (unreleased)',
   },
   {
@@ -239,7 +239,8 @@ export const ENDPOINTS: Endpoint[] = [
       { ...digest, about: 'The digest of the subject.', from: 'manifest' },
       { name: 'artifactType', about: 'Only referrers of this type.', standard: '' },
     ],
-    about: 'What refers to a manifest: signatures, bills of materials. Always an index, empty if there are none.',
+    about:
+      'Manifests that refer to another one: signatures, bills of materials. Always an index, empty if there are none.',
     spec: 'Listing Referrers',
   },
   {
@@ -260,7 +261,7 @@ export const ENDPOINTS: Endpoint[] = [
     method: 'DELETE',
     path: '/v2/{name}/manifests/{reference}',
     parameters: [name, reference],
-    about: 'With a tag, the tag goes; with a digest, the manifest and all its tags.',
+    about: 'With a tag, deletes the tag; with a digest, deletes the manifest and all its tags.',
     spec: 'Deleting Manifests',
   },
   {
@@ -270,7 +271,7 @@ export const ENDPOINTS: Endpoint[] = [
     method: 'DELETE',
     path: '/v2/{name}/blobs/{digest}',
     parameters: [name, digest],
-    about: 'Takes the blob out of the repository. Its bytes go with the next sweep.',
+    about: 'Removes the blob from the repository. Garbage collection frees its bytes later.',
     spec: 'Deleting Blobs',
   },
   {
@@ -281,7 +282,7 @@ export const ENDPOINTS: Endpoint[] = [
     path: '{path}',
     parameters: [{ name: 'path', about: 'Path and query, as they are sent.', standard: '/v2/' }],
     body: 'bytes',
-    about: 'Whatever you like: see how the registry refuses it.',
+    about: 'Any method and path, to see how the registry answers.',
     spec: 'Error Codes',
   },
 ];

@@ -45,36 +45,64 @@ export function registry(): Comlink.Remote<RegistryApi> {
 
 export { proxy } from 'comlink';
 
+/**
+ * The scope of the service worker: tabs whose address has this query, and no others. A service worker with the scope of
+ * the whole site would hide the registry of the server from every tab, and from every page beside this one.
+ */
+const SCOPE = new URL('./?v2=tab', document.baseURI);
+
 /** Whether a service worker can answer `/v2/` for this page. */
 export function canServe(): boolean {
   return 'serviceWorker' in navigator;
 }
 
 /** Whether one does. */
-export async function isServing(): Promise<boolean> {
-  return canServe() && (await navigator.serviceWorker.getRegistration()) !== undefined;
+export function isServing(): boolean {
+  return canServe() && navigator.serviceWorker.controller !== null;
 }
 
-/** Puts the service worker before `/v2/` of this origin. */
+/** Has `/v2/` of this tab answered by the service worker: loads the page again, at the address that it is for. */
 export async function startServing(): Promise<void> {
-  await navigator.serviceWorker.register(new URL('./sw.js', document.baseURI), { type: 'module' });
-  await navigator.serviceWorker.ready;
-  if (!navigator.serviceWorker.controller) {
-    await new Promise((resolve) =>
-      navigator.serviceWorker.addEventListener('controllerchange', resolve, { once: true }),
-    );
-  }
+  const script = new URL('./sw.js', document.baseURI);
+  const registration = await navigator.serviceWorker.register(script, { type: 'module', scope: SCOPE.href });
+  await new Promise<void>((resolve, reject) => {
+    const worker = registration.active ?? registration.waiting ?? registration.installing;
+    const look = () => {
+      if (worker?.state === 'activated') resolve();
+      else if (worker?.state === 'redundant') reject(new Error('the browser gave it up'));
+    };
+    worker?.addEventListener('statechange', look);
+    look();
+  });
+  moveTo(SCOPE);
 }
 
-/** Takes it away again. */
+/** Ends that. Other tabs that have it keep it until they are closed. */
 export async function stopServing(): Promise<void> {
-  const registration = await navigator.serviceWorker.getRegistration();
-  await registration?.unregister();
+  await (await navigator.serviceWorker.getRegistration(SCOPE.href))?.unregister();
+  moveTo(new URL('./', SCOPE));
+}
+
+/** Loads the page at another query, at the panel where it is. */
+function moveTo(place: URL): void {
+  const to = new URL(place);
+  to.hash = location.hash;
+  if (to.search === location.search) location.reload();
+  else location.replace(to);
+}
+
+/** Removes the service worker of earlier versions, which answered for every tab. */
+async function removeEarlier(): Promise<void> {
+  const [whole, script] = [new URL('./', SCOPE).href, new URL('./sw.js', SCOPE).href];
+  for (const registration of await navigator.serviceWorker.getRegistrations()) {
+    if (registration.scope === whole && registration.active?.scriptURL === script) await registration.unregister();
+  }
 }
 
 /** Passes on what the service worker asks: it has no way to a worker of a page but by the page. */
 export function relay(): void {
   if (!canServe()) return;
+  void removeEarlier();
   navigator.serviceWorker.addEventListener('message', (event: MessageEvent<{ fetch?: { body: unknown } }>) => {
     const port = event.ports[0];
     const { fetch } = event.data ?? {};

@@ -1,5 +1,5 @@
 /** What the worker does: one registry for the tab, one for replays, and the calls that are under way. */
-import { IndexedDbStorage, Registry } from '../../js/index.js';
+import { IndexedDbStorage, Registry, StorageFormat } from '../../js/index.js';
 import type { Archive, Call } from '../../js/index.js';
 import { SHOWN } from './wire.js';
 import type { CallState, RegistryApi, Which, WireOptions, WireRequest, WireResponse } from './wire.js';
@@ -35,9 +35,10 @@ export class Service implements RegistryApi {
     this.opening = before.then(async () => {
       try {
         if (this.main && this.options === asked) return undefined;
-        this.main?.close();
+        const before = this.main;
         this.main = undefined;
-        this.main = await Registry.open({ ...options, storage: new IndexedDbStorage() });
+        await before?.close();
+        this.main = await stored(options);
         this.main.onChange((change) => this.watching.forEach((told) => told(change)));
         this.options = asked;
         return undefined;
@@ -49,7 +50,7 @@ export class Service implements RegistryApi {
   }
 
   async openLab(options: WireOptions): Promise<void> {
-    this.lab?.close();
+    await this.lab?.close();
     this.lab = await Registry.open(options);
   }
 
@@ -78,7 +79,7 @@ export class Service implements RegistryApi {
 
   async beginSweep(now: number): Promise<CallState> {
     const call = this.registry('main').beginSweep(now);
-    return this.keep({ call, title: 'Sweep', sweep: true, began: performance.now() });
+    return this.keep({ call, title: 'Garbage collection', sweep: true, began: performance.now() });
   }
 
   async step(id: number): Promise<CallState> {
@@ -148,7 +149,7 @@ export class Service implements RegistryApi {
     };
     await round();
     const us = Math.min(await round(), await round(), await round());
-    registry.close();
+    await registry.close();
     return { us, rounds };
   }
 
@@ -173,7 +174,7 @@ export class Service implements RegistryApi {
   private async state(id: number): Promise<CallState> {
     const underWay = this.underWay(id);
     const { call, title, request, sweep, began } = underWay;
-    if (call.standing === 'Respond' && !sweep) {
+    if (call.answered && !sweep) {
       underWay.response ??= await wire(call.response(), performance.now() - began);
     }
     return {
@@ -183,8 +184,21 @@ export class Service implements RegistryApi {
       performed: [...call.performed],
       effect: call.effect,
       ...(underWay.response && { response: underWay.response }),
-      ...(sweep && call.standing === 'Respond' && { report: call.report() as Record<string, unknown> }),
+      ...(sweep && call.answered && { report: call.report() as Record<string, unknown> }),
     };
+  }
+}
+
+/** The registry that is kept in the browser. */
+async function stored(options: WireOptions): Promise<Registry> {
+  try {
+    return await Registry.open({ ...options, storage: new IndexedDbStorage() });
+  } catch (error) {
+    if (!(error instanceof StorageFormat)) throw error;
+    // What another version of the playground has left cannot be read, and is a demonstration.
+    console.warn(`${error.message}. The playground has deleted it, and begins anew.`);
+    await IndexedDbStorage.delete();
+    return Registry.open({ ...options, storage: new IndexedDbStorage() });
   }
 }
 

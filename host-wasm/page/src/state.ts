@@ -1,6 +1,9 @@
 /** What the page knows: one place for what several panels share. */
 import { computed, effect, signal } from '@preact/signals';
+import { forget, learnFrom } from './known.js';
 import { connect, proxy, registry, relay } from './remote.js';
+import { Server, isRegistry, problemOf } from './server.js';
+import type { SignIn } from './server.js';
 import type { CallState, Snapshot, WireOptions, WireRequest, WireResponse } from './wire.js';
 import { SHOWN } from './wire.js';
 
@@ -14,11 +17,11 @@ export type PanelName = 'requests' | 'effects' | 'store' | 'scenarios' | 'confor
 
 export const PANELS: { name: PanelName; title: string; about: string }[] = [
   { name: 'requests', title: 'Requests', about: 'Build a request, send it, read the answer.' },
-  { name: 'effects', title: 'Effects', about: 'See what a call does to the storage, one effect at a time.' },
+  { name: 'effects', title: 'Effects', about: 'See what a call does in the storage, one effect at a time.' },
   { name: 'store', title: 'Store', about: 'What the registry in this tab holds.' },
   { name: 'scenarios', title: 'Scenarios', about: 'Guided tours of the protocol, with a check at each step.' },
-  { name: 'conformance', title: 'Conformance', about: 'Does the registry do what the specifications say?' },
-  { name: 'images', title: 'Images', about: 'Put images in, get images out.' },
+  { name: 'conformance', title: 'Conformance', about: 'Test a registry against the specifications.' },
+  { name: 'images', title: 'Images', about: 'Push images from files, and download images.' },
   { name: 'clients', title: 'Clients', about: 'Real JavaScript clients against the registry in this tab.' },
 ];
 
@@ -45,6 +48,12 @@ export const theme = stored<Theme>('orlop-theme', 'auto', ['auto', 'light', 'dar
 export const target = stored<Target>('orlop-target', 'tab', ['tab', 'server']);
 /** Whether a registry answers at this origin: the server that the page came from. */
 export const serverThere = signal(false);
+/** The way to it, with the sign-in of the user. */
+export const server = signal(new Server());
+/** Whether it has refused a request until the user signs in. */
+export const signInNeeded = signal(false);
+/** What the page calls it. */
+export const SERVER = location.host;
 /** Why the registry of the tab is not there. */
 export const failure = signal<string | undefined>(undefined);
 export const ready = signal(false);
@@ -136,16 +145,50 @@ export function refresh(): Promise<void> {
   return refreshing;
 }
 
-/** Asks whether a registry answers where the page came from; without credentials, so that nobody is asked for any yet. */
+/**
+ * Asks whether a registry answers at this origin. First without credentials, so that the browser asks for none; where
+ * something before the registry lets nothing through without them, once more with what the browser has.
+ */
 async function probe(): Promise<void> {
-  try {
-    const response = await fetch('/v2/', { headers: { 'orlop-target': 'server' }, credentials: 'omit' });
-    serverThere.value = response.headers.get('Docker-Distribution-API-Version') === 'registry/2.0';
-  } catch {
-    serverThere.value = false;
+  for (const signIn of [{ how: 'none' }, { how: 'browser' }] satisfies SignIn[]) {
+    try {
+      const made = new Server(signIn);
+      const response = await made.fetch('/v2/');
+      if (!isRegistry(response)) continue;
+      server.value = made;
+      serverThere.value = true;
+      signInNeeded.value = response.status === 401;
+      return;
+    } catch {
+      // No answer at all.
+    }
   }
   // Nothing can be sent to a server that is not there.
-  if (!serverThere.value) target.value = 'tab';
+  target.value = 'tab';
+}
+
+/** Signs in at the server. Gives why it did not work, if it did not. */
+export async function signIn(given: SignIn): Promise<string | undefined> {
+  const made = new Server(given);
+  try {
+    const response = await made.fetch('/v2/');
+    // Where the server lets in everyone, a 401 is still the answer to a wrong password or token.
+    if (!response.ok) return await problemOf(response);
+  } catch (error) {
+    return reason(error);
+  }
+  forget();
+  server.value = made;
+  signInNeeded.value = false;
+  return undefined;
+}
+
+/** Forgets the sign-in. */
+export async function signOut(): Promise<void> {
+  forget();
+  server.value = new Server();
+  const response = await server.value.fetch('/v2/').catch(() => undefined);
+  signInNeeded.value = response?.status === 401;
 }
 
 /** Sends a request to the registry that the page drives. */
@@ -153,26 +196,25 @@ export function send(request: WireRequest): Promise<WireResponse> {
   return isServer.value ? sendToServer(request) : registry().send(request);
 }
 
-/** Sends a request to the server, past the service worker. */
+/** Sends a request to the server. */
 export async function sendToServer(request: WireRequest): Promise<WireResponse> {
   const began = performance.now();
   const hasBody = !['GET', 'HEAD'].includes(request.method);
   let body = hasBody && request.body != null ? (request.body as BodyInit) : null;
   // A browser cannot break a connection at a byte: it sends what would have arrived, and all is well.
   if (request.cutAfter !== undefined && body !== null) body = new Blob([body as BlobPart]).slice(0, request.cutAfter);
-  const response = await fetch(request.target, {
-    method: request.method,
-    headers: [...(request.headers ?? []), ['orlop-target', 'server']],
-    body,
-    cache: 'no-store',
-  });
+  const { method, target, headers = [] } = request;
+  const response = await server.value.fetch(target, { method, headers, body });
+  if (response.status === 401) signInNeeded.value = true;
   const blob = await response.blob();
-  return {
+  const answer: WireResponse = {
     status: response.status,
     headers: [...response.headers].map(([name, value]) => [title(name), value]),
     body: blob.size <= SHOWN ? new Uint8Array(await blob.arrayBuffer()) : blob,
     ms: performance.now() - began,
   };
+  learnFrom(request, answer);
+  return answer;
 }
 
 /** A header as it is usually written: browsers give names in small letters. */

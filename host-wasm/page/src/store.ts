@@ -23,7 +23,7 @@ export interface StoreView {
   repositories: Repository[];
   sessions: { id: string; repository: string; offset: number }[];
   /** Objects that no record names. */
-  strays: { name: string; size: number }[];
+  orphans: { name: string; size: number }[];
   bytes: number;
 }
 
@@ -104,15 +104,14 @@ export function read({ records, objects }: Snapshot): StoreView {
     repository: field<string>(value, 'repository') ?? '',
     offset: parse<{ meter: { count: number } }>(value)?.meter.count ?? 0,
   }));
-  const named = new Set<string>([
-    ...under('part/').map(([key]) => `part/${key.replace('/', '.')}`),
-    ...under('blob/').map(([digest, value]) => `content/${digest}/${field<string>(value, 'content')}`),
-  ]);
+  // The bytes of small objects lie among the records.
+  const small = under('bytes/').reduce((sum, [, bytes]) => sum + bytes.length, 0);
+  const named = new Set(under('object/').map(([name]) => name));
   return {
     repositories,
     sessions,
-    strays: objects.filter(({ name }) => !named.has(name)),
-    bytes: objects.reduce((sum, { size }) => sum + size, 0),
+    orphans: objects.filter(({ name }) => !named.has(name)),
+    bytes: objects.reduce((sum, { size }) => sum + size, 0) + small,
   };
 }
 

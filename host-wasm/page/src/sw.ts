@@ -1,8 +1,12 @@
-/** The service worker: answers `/v2/…` of this origin from the registry in the tab. */
+/**
+ * The service worker: answers `/v2/…` from the registry in the tab, for the tabs that asked for it. Its scope has a
+ * query (`?v2=tab`), so a browser gives it the requests of pages at that address only.
+ */
 
 declare const self: ServiceWorkerGlobalScope;
 
 interface ServiceWorkerGlobalScope {
+  registration: { scope: string };
   skipWaiting(): Promise<void>;
   clients: {
     claim(): Promise<void>;
@@ -27,6 +31,9 @@ interface ExtendableEvent {
 /** How long a page may take to answer. */
 const PATIENCE = 60_000;
 
+/** Whether this is registered for such tabs alone: an earlier version of the page registered it for all. */
+const ONE_TAB = new URL(self.registration.scope).search !== '';
+
 /** The header by which the page asks the server itself, past this worker. */
 const PAST = 'orlop-target';
 
@@ -35,7 +42,7 @@ self.addEventListener('activate', (event) => event.waitUntil(self.clients.claim(
 self.addEventListener('fetch', (event) => {
   const url = new URL(event.request.url);
   if (url.origin !== location.origin || !/^\/v2(\/|$)/.test(url.pathname)) return;
-  if (event.request.headers.has(PAST)) return;
+  if (event.request.headers.has(PAST) || !ONE_TAB) return;
   event.respondWith(answer(event.request, url, event.clientId));
 });
 

@@ -34,9 +34,11 @@ export function about(key: string): string {
     case 'platforms':
       return `the list of platforms of ${repository}:${target}`;
     case 'tagged':
-      return second ? `the note that tag ${second} names ${short(first)}` : `the tags that name ${short(first)}`;
+      return second
+        ? `the entry that tag ${second} points to ${short(first)}`
+        : `the tags that point to ${short(first)}`;
     case 'left':
-      return `since when nothing names ${short(target)}`;
+      return `since when ${short(target)} is unreferenced`;
     case 'manifest':
       return target ? `the manifest ${short(target)} in ${repository}` : `the manifests of ${repository}`;
     case 'payload':
@@ -47,22 +49,34 @@ export function about(key: string): string {
       return target ? `the blob ${short(target)} in ${repository}` : `the blobs of ${repository}`;
     case 'holder': {
       const [blob = '', ...holder] = rest.split('/');
-      return holder.join('/') ? `the note that ${holder.join('/')} holds ${short(blob)}` : `who holds ${short(blob)}`;
+      return holder.join('/')
+        ? `the entry that ${holder.join('/')} has ${short(blob)}`
+        : `the repositories that have ${short(blob)}`;
     }
     case 'use':
-      return second ? `the note that ${short(second)} needs ${short(first)}` : `what needs ${short(first)}`;
+      return second ? `the entry that ${short(second)} needs ${short(first)}` : `what needs ${short(first)}`;
     case 'blob':
       return rest ? `where the bytes of ${short(rest)} are` : 'all blobs';
     case 'upload':
       return rest ? `the upload session ${short(rest)}` : 'the upload sessions';
     case 'event':
       return `an event for ${rest.split('/')[0]}`;
-    case 'part': {
-      const [upload, part] = rest.split('/');
-      return part
-        ? `the part ${short(part)} of session ${short(upload ?? '')}`
-        : `the parts of session ${short(upload ?? '')}`;
+    case 'chunk': {
+      const [upload = '', offset] = rest.split('/');
+      return offset
+        ? `the chunk at byte ${Number(offset)} of session ${short(upload)}`
+        : `the chunks of session ${short(upload)}`;
     }
+    case 'finished':
+      return rest ? `what the upload session ${short(rest)} became` : 'the upload sessions that were finished';
+    case 'object':
+      return `what the object ${short(rest)} belongs to`;
+    case 'bytes':
+      return `the bytes of the small object ${short(rest)}`;
+    case 'queue':
+      return `how many events there are for ${rest}`;
+    case 'usage':
+      return `how many bytes ${rest} uses`;
     default:
       return key;
   }
@@ -72,6 +86,10 @@ function list(things: string[], most = 4): string {
   const shown = things.slice(0, most);
   const more = things.length - shown.length;
   return shown.join(', ') + (more > 0 ? ` and ${more} more` : '');
+}
+
+function objects(names: string[]): string {
+  return names.length === 1 ? `the object ${short(names[0]!)}` : `${names.length} objects`;
 }
 
 /** What an effect asks for. */
@@ -92,21 +110,19 @@ function unstuttered(text: string): string {
 function asked(effect: Effect): string {
   switch (effect.effect) {
     case 'Collect':
-      return `Read the body into memory, ${size(effect.limit)} at most.`;
+      return `Read the body into memory, ${size(effect.limit ?? Infinity)} at most.`;
     case 'Receive':
-      return `Stream the body into a new part, counting and hashing each byte (${effect.meter.algorithm}${effect.meter.count > 0 ? `, after ${size(effect.meter.count)}` : ''}).`;
-    case 'Assemble':
-      return effect.parts.length === 0
-        ? 'Make an empty content.'
-        : `Make ${effect.parts.length === 1 ? 'the part' : `${effect.parts.length} parts`} into the content ${short(effect.content)}. No byte is copied.`;
+      return `Stream the body into a new object, counting and hashing each byte (${effect.meter.algorithm}${effect.meter.count > 0 ? `, after ${size(effect.meter.count)}` : ''}).${effect.keep > 0 ? ` ${size(effect.keep)} or less make no object.` : ''}`;
+    case 'Join':
+      return `Join ${effect.from.length} objects into the new object ${short(effect.into)}.`;
     case 'Load':
-      return `Read the content ${short(effect.content)} whole.`;
+      return `Read ${objects(effect.objects)} whole.`;
     case 'Measure':
-      return `Read the content ${short(effect.content)} past a ${effect.meter.algorithm} hash.`;
+      return `Read ${objects(effect.objects)} past a ${effect.meter.algorithm} hash.`;
     case 'Erase':
-      return `Remove ${'part' in effect.target ? `the part ${short(effect.target.part)}` : `the content ${short(effect.target.content)}`}.`;
+      return `Remove ${objects(effect.objects)}.`;
     case 'Inventory':
-      return 'List what lies in the storage, and how old it is.';
+      return 'List all objects in the storage, with their ages.';
     case 'Get':
       return `Look up ${list(effect.keys.map(about))}.`;
     case 'Scan':
@@ -114,15 +130,16 @@ function asked(effect: Effect): string {
     case 'Commit': {
       const changes = [
         effect.put.length > 0 && `write ${effect.put.length} ${effect.put.length === 1 ? 'record' : 'records'}`,
+        effect.add.length > 0 && `count in ${effect.add.length}`,
         effect.delete.length > 0 && `delete ${effect.delete.length}`,
       ].filter(Boolean);
       const expects = effect.expect.length;
-      return `All at once: ${changes.join(', ') || 'change nothing'}${expects > 0 ? `, if ${expects} ${expects === 1 ? 'thing is' : 'things are'} still so` : ''}. ${effect.durable ? 'It must survive a power cut.' : 'It may be lost in a power cut.'}`;
+      return `In one transaction: ${changes.join(', ') || 'change nothing'}${expects > 0 ? `, if ${expects} ${expects === 1 ? 'expectation holds' : 'expectations hold'}` : ''}. ${effect.durability === 'durable' ? 'It must survive a power cut.' : 'It may be lost in a power cut.'}`;
     }
     case 'Respond':
       return 'The call is over.';
     case 'Over':
-      return 'The call crashed here. What was done stays done; nobody is answered.';
+      return 'The call crashed here. Completed effects stay; the client gets no answer.';
   }
 }
 
@@ -132,33 +149,37 @@ function told({ effect, outcome }: Performed): string {
     case 'Get': {
       const found = (outcome as unknown[]).filter((value) => value !== null).length;
       const all = effect.keys.length;
-      if (all === 1) return found ? 'It is there.' : 'It is not there.';
-      return found === 0
-        ? 'None of them is there.'
-        : found === all
-          ? 'All are there.'
-          : `${found} of ${all} are there.`;
+      if (all === 1) return found ? 'It exists.' : 'It does not exist.';
+      return found === 0 ? 'None of them exists.' : found === all ? 'All exist.' : `${found} of ${all} exist.`;
     }
     case 'Scan': {
       const count = (outcome as unknown[]).length;
       return count === 0 ? 'There are none.' : `There ${count === 1 ? 'is 1' : `are ${count}`}.`;
     }
     case 'Commit':
-      return outcome === 'Conflict' ? 'Conflict: something is no longer so. Nothing was changed.' : 'Done.';
+      return outcome === 'Conflict' ? 'Conflict: an expectation no longer holds. Nothing was changed.' : 'Done.';
     case 'Collect':
     case 'Receive': {
-      const { end, meter, digest } = outcome as { end: string; meter?: { count: number }; digest?: string };
+      const { end, meter, digest, kept } = outcome as {
+        end: string;
+        meter?: { count: number };
+        digest?: string;
+        kept?: unknown;
+      };
       const ends = {
         whole: 'The body is whole',
         'too-large': 'The body is too large',
         cut: 'The connection broke',
+        later: 'The body is still coming',
         'no-room': 'There is no memory for it now',
       }[end];
-      return `${ends}${meter ? `: ${size(meter.count)}${digest ? `, ${short(digest)}` : ''}` : ''}.`;
+      return `${ends}${meter ? `: ${size(meter.count)}${digest ? `, ${short(digest)}` : ''}` : ''}${kept ? '; it is so small that it goes into the records' : ''}.`;
     }
+    case 'Join':
+      return outcome === false ? 'One of them is not there.' : 'Done.';
     case 'Load':
     case 'Measure':
-      return outcome === null ? 'It is not there.' : 'It was read.';
+      return outcome === null ? 'It does not exist.' : 'It was read.';
     case 'Inventory':
       return `${(outcome as unknown[]).length} listed.`;
     default:
@@ -174,23 +195,23 @@ export function troubles(outcome: Outcome): boolean {
 /** What response headers are for. */
 export const HEADERS: Record<string, string> = {
   accept: 'The media types that the client understands, for manifests.',
-  allow: 'The methods that this endpoint takes.',
+  allow: 'The methods that this endpoint allows.',
   'content-length': 'How many bytes the body has.',
   'content-range': 'Which bytes of the whole these are.',
   'content-type': 'The media type of the body; for a manifest, the one it was pushed with.',
   'accept-ranges': 'The blob can be asked for in parts, by bytes.',
-  'docker-content-digest': 'The digest of the content: what it is called by what it is.',
+  'docker-content-digest': 'The digest of the content.',
   'docker-distribution-api-version': 'Says that this is a registry that speaks Docker’s API V2.',
   'docker-upload-uuid': 'The name of the upload session. Clients go by Location instead.',
-  etag: 'The digest once more, for If-None-Match.',
+  etag: 'The digest again, for If-None-Match.',
   link: 'Where the next page is (RFC 8288).',
-  location: 'Where the thing just made is, or where to go on with the upload. Never build this URL yourself.',
-  'oci-chunk-min-length': 'The smallest chunk that is taken, but for the last.',
+  location: 'The URL of what was created, or where the upload continues. Never build this URL yourself.',
+  'oci-chunk-min-length': 'The minimum size of a chunk, except the last one.',
   'oci-filters-applied': 'The filter of the request was honoured.',
   'oci-subject': 'The subject was understood: the referrers API lists this manifest.',
   'oci-tag': 'A tag that this push made.',
   range: 'How much of the upload has arrived: first and last byte. 0-0 for an empty session, too.',
-  'retry-after': 'Come again after so many seconds.',
-  'www-authenticate': 'How to say who you are.',
-  'x-content-type-options': 'The browser is not to guess at media types.',
+  'retry-after': 'How many seconds to wait before the next try.',
+  'www-authenticate': 'How to authenticate.',
+  'x-content-type-options': 'Tells the browser not to guess the media type.',
 };

@@ -15,7 +15,8 @@ use wasm_bindgen_futures::JsFuture;
 
 /// Tests a registry and tells, as JSON, what was found.
 ///
-/// `settings` is JSON: `{ "seed", "prefix", "histories", "operations", "concurrent", "checks", "profile" }`. `send` is
+/// `settings` is JSON: `{ "seed", "prefix", "histories", "operations", "concurrent", "checks", "profile",
+/// "reuse" }`. `send` is
 /// called with method, target, headers (names and values in turns), bytes, framing (`none`, `whole`, `chunked`, `cut`)
 /// and promises `{ status, headers, body }`. `tell` is called with what is done, and how many steps of it are to come;
 /// or with a step and -1.
@@ -45,6 +46,7 @@ fn read(given: &Json) -> Result<Settings, JsError> {
         seed,
         prefix: text("prefix").unwrap_or_else(|| format!("orlop-conformance/{seed:x}")),
         profile,
+        reuse: given["reuse"] == true,
     })
 }
 

@@ -191,9 +191,21 @@ impl Served for InProcess {
         let body = match response.body {
             Body::Empty => Bytes::new(),
             Body::Bytes(bytes) => bytes,
-            Body::Content { content, .. } => {
-                let loaded = self.ask(Load { content, limit: u64::MAX }).map_err(io::Error::other)?;
-                loaded.ok_or_else(|| io::Error::other(format!("the content {content} is gone")))?
+            Body::Pieces(pieces) => {
+                let mut bytes = Vec::new();
+                for piece in pieces {
+                    match piece {
+                        Piece::Bytes(piece) => bytes.extend_from_slice(&piece),
+                        // The requests of these tests have no ranges.
+                        Piece::Slice(object, _) => {
+                            let load = Load { objects: vec![object], limit: u64::MAX };
+                            let loaded = self.ask(load).map_err(io::Error::other)?;
+                            let gone = || io::Error::other(format!("the object {object} is gone"));
+                            bytes.extend_from_slice(&loaded.ok_or_else(gone)?);
+                        }
+                    }
+                }
+                bytes.into()
             }
         };
         if let Some(fault) = response.fault {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use orlop_conformance::system::{Call, Performs, perform};
-use orlop_core::effect::{Fault, Get, Inventory, Load, Object, Scan, Step};
+use orlop_core::effect::{Fault, Get, Inventory, Load, Scan, Step};
 use orlop_core::keys::{Key, Prefix};
 use orlop_core::memory::{Memory, RequestBody};
 use orlop_core::step::start;
@@ -106,10 +106,7 @@ impl Host for Native {
                 records.extend(page.into_iter().map(|(key, value)| (Key::as_str(&key).to_owned(), value)));
             }
             let stored = io.ask(Inventory { after: None, limit: usize::MAX }).await.expect("no fault");
-            let objects = stored.into_iter().map(|stored| match stored.object {
-                Object::Part(part) => (format!("part/{part}"), stored.size),
-                Object::Content(content) => (format!("content/{content}"), stored.size),
-            });
+            let objects = stored.into_iter().map(|stored| (stored.object.to_string(), stored.size));
             Ok(Everything { records, objects: objects.collect() })
         });
         self.performs.run(step, &RequestBody::default())
@@ -136,16 +133,22 @@ impl Storage {
         let body = match &response.body {
             Body::Empty => Bytes::new(),
             Body::Bytes(bytes) => bytes.clone(),
-            Body::Content { content, pieces } => {
-                let load = Load { content: *content, limit: u64::MAX };
-                let load = start(|io| async move { io.ask(load).await.expect("no fault") });
-                let stored: Option<Bytes> = self.run(load, &RequestBody::default());
-                let stored = stored.ok_or_else(|| format!("{content} is gone"))?;
-                let sent = pieces.iter().flat_map(|piece| match piece {
-                    Piece::Bytes(bytes) => bytes.clone(),
-                    Piece::Slice(range) => stored.slice(range.start as usize..range.end as usize),
-                });
-                sent.collect()
+            Body::Pieces(pieces) => {
+                let mut sent = Vec::new();
+                for piece in pieces {
+                    let (object, range) = match piece {
+                        Piece::Bytes(bytes) => {
+                            sent.extend_from_slice(bytes);
+                            continue;
+                        }
+                        Piece::Slice(object, range) => (object, range.start as usize..range.end as usize),
+                    };
+                    let load = Load { objects: vec![*object], limit: u64::MAX };
+                    let load = start(|io| async move { io.ask(load).await.expect("no fault") });
+                    let stored: Option<Bytes> = self.run(load, &RequestBody::default());
+                    sent.extend_from_slice(&stored.ok_or_else(|| format!("{object} is gone"))?[range]);
+                }
+                sent.into()
             }
         };
         Ok(Response { body: Body::Bytes(body), ..response })

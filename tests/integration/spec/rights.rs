@@ -37,7 +37,7 @@ fn call(registry: &mut InMemory, caller: &Arc<Caller>, call: &Call) -> Answer {
     let ambient = registry.memory.ambient();
     let step = registry.registry.call_of(caller.clone(), Arc::new(call.request.clone().into()), ambient);
     let response = registry.memory.run(step, &call.body);
-    assert!(response.status == 200 || !matches!(response.body, Body::Content { .. }));
+    assert!(response.status == 200 || !matches!(response.body, Body::Pieces(_)));
     Answer { to: call.to_string(), response }
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use orlop_conformance::image::{AMD64, ARM64, Manifest, OCI_INDEX, sha256, sha512};
 use orlop_conformance::system::{InMemory, System, blob, get, manifest, patch, post, put, referrers, uploads};
 use orlop_core::Config;
-use orlop_core::effect::{Object, PartId};
+use orlop_core::object::ObjectId;
 use orlop_core::registry::Report;
 
 use crate::{configured, registry};
@@ -325,7 +325,7 @@ fn strays_go_when_they_are_older_than_any_call() {
     assert_eq!(registry.sweep(), Report::default());
     registry.advance(Duration::from_millis(1));
     let report = registry.sweep();
-    assert_eq!((report.strays_removed, report.bytes_freed), (3, 5 + 7 + 7 + 4), "and a blob that nobody used");
+    assert_eq!((report.orphans_removed, report.bytes_freed), (3, 5 + 7 + 7 + 4), "and a blob that nobody used");
     assert_eq!(report.blobs_removed, 1);
     registry.get(blob("a", kept)).refused(404, "BLOB_UNKNOWN");
     registry.get(&session).expect(204).with("Range", "0-3");
@@ -336,11 +336,11 @@ fn strays_go_when_they_are_older_than_any_call() {
 fn only_bytes_that_no_record_names_are_strays() {
     let mut registry = registry();
     let image = registry.push_image("a", "v1", AMD64, "layer");
-    let foreign = PartId { upload: uuid::Uuid::from_u128(7), nonce: uuid::Uuid::from_u128(8) };
+    let foreign = ObjectId::received_by(uuid::Uuid::from_u128(7));
     let now = registry.memory.now;
-    registry.memory.objects.insert(Object::Part(foreign), ("stray".into(), now));
+    registry.memory.objects.insert(foreign, ("stray".into(), now));
     registry.advance(2 * DAY);
-    assert_eq!(registry.sweep(), Report { strays_removed: 1, bytes_freed: 5, ..Report::default() });
+    assert_eq!(registry.sweep(), Report { orphans_removed: 1, bytes_freed: 5, ..Report::default() });
     reachable(&mut registry, "a", "v1", &image);
 }
 

@@ -6,9 +6,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use orlop_core::digest::Digest;
-use orlop_core::effect::{ContentId, Object, PartId};
 use orlop_core::memory::Memory;
-use orlop_core::record::{BlobRecord, PartRecord, UploadRecord};
+use orlop_core::record::{BlobRecord, Extent, UploadRecord};
 use serde_json::Value as Json;
 
 /// The records by family: what stands behind the first slash, and the value.
@@ -38,7 +37,9 @@ pub(super) fn hold(memory: &Memory, deleted: &BTreeSet<String>) -> Check {
     records.tags()?;
     records.referrers()?;
     records.uploads()?;
-    records.repositories()
+    records.objects()?;
+    records.repositories()?;
+    records.counters()
 }
 
 /// What holds besides when all calls are over, every grace has passed and a sweep has been made.
@@ -75,15 +76,28 @@ impl<'a> Records<'a> {
     fn contents(&self) -> Check {
         for (name, value) in self.family("blob") {
             let digest: Digest = parse(name)?;
-            let BlobRecord { size, content } = json(name, value)?;
-            let content = Object::Content(ContentId { digest, nonce: content });
-            let Some((bytes, _)) = self.memory.objects.get(&content) else {
-                return Err(format!("the content of blob/{name} is not there"));
-            };
+            let BlobRecord { size, extents } = json(name, value)?;
+            let bytes = self.bytes(&format!("blob/{name}"), &extents)?;
             ensure!(bytes.len() as u64 == size, "blob/{name} has {} bytes and says {size}", bytes.len());
-            ensure!(digest.algorithm().digest(bytes) == digest, "the bytes of blob/{name} are others");
+            ensure!(digest.algorithm().digest(&bytes) == digest, "the bytes of blob/{name} are others");
         }
         Ok(())
+    }
+
+    /// The bytes of these extents, in order: each is there and has the size that it says.
+    fn bytes(&self, of: &str, extents: &[Extent]) -> Result<Vec<u8>, String> {
+        let mut bytes = Vec::new();
+        for (number, Extent { object, size, small }) in extents.iter().enumerate() {
+            ensure!(!small || number == 0, "{of} has a record for bytes that are not its first");
+            let found: Option<&[u8]> = match small {
+                true => self.families.get("bytes").and_then(|bytes| bytes.get(object.to_string().as_str())).copied(),
+                false => self.memory.objects.get(object).map(|(bytes, _)| bytes.as_ref()),
+            };
+            let Some(found) = found else { return Err(format!("the object {object} of {of} is not there")) };
+            ensure!(found.len() as u64 == *size && *size > 0, "{object} of {of} has {} bytes, not {size}", found.len());
+            bytes.extend_from_slice(found);
+        }
+        Ok(bytes)
     }
 
     /// Invariant 2, for blobs. That a repository holds a blob is said both ways round, and the blob is there.
@@ -179,38 +193,95 @@ impl<'a> Records<'a> {
         self.family_is("referrer", &referrers)
     }
 
-    /// Invariant 5. The parts of a session stand one behind the other without gap or overlap, and are what its
+    /// Invariant 5. The chunks of a session stand one behind the other without gap or overlap, and are what its
     /// meter has seen.
     fn uploads(&self) -> Check {
-        let mut sessions: BTreeMap<&str, BTreeMap<u64, &[u8]>> = BTreeMap::new();
-        for (name, value) in self.family("part") {
-            let (upload, nonce) = split(name, '/')?;
-            ensure!(self.has("upload", upload), "part/{name} has no session");
-            let PartRecord { offset } = json(name, value)?;
-            let part = PartId { upload: parse(upload)?, nonce: parse(nonce)? };
-            let Some((bytes, _)) = self.memory.objects.get(&Object::Part(part)) else {
-                return Err(format!("the bytes of part/{name} are not there"));
-            };
-            let rival = sessions.entry(upload).or_default().insert(offset, bytes);
-            ensure!(rival.is_none(), "two parts of {upload} stand at {offset}");
-        }
+        let mut sessions = self.chunks()?;
         for (name, value) in self.family("upload") {
             let record: UploadRecord = json(name, value)?;
-            let mut bytes = Vec::new();
-            for (offset, part) in sessions.remove(name).unwrap_or_default() {
-                ensure!(offset == bytes.len() as u64, "{name} has a part at {offset} and {} bytes before", bytes.len());
-                bytes.extend_from_slice(part);
+            let chunks = sessions.remove(name).unwrap_or_default();
+            ensure!(record.chunks as usize == chunks.len(), "{name} has {} chunks", chunks.len());
+            let mut offset = 0;
+            for (at, extent) in &chunks {
+                ensure!(*at == offset, "{name} has a chunk at {at} and {offset} bytes before");
+                offset += extent.size;
             }
-            ensure!(
-                record.offset() == bytes.len() as u64,
-                "{name} has {} bytes and says {}",
-                bytes.len(),
-                record.offset()
-            );
+            ensure!(record.offset() == offset, "{name} has {offset} bytes and says {}", record.offset());
+            let extents: Vec<Extent> = chunks.into_values().collect();
+            let bytes = self.bytes(&format!("upload/{name}"), &extents)?;
             let Some(meter) = record.meter.resume() else { return Err(format!("the meter of {name} is damaged")) };
             ensure!(meter.algorithm().digest(&bytes) == meter.digest(), "the meter of {name} saw other bytes");
         }
-        Ok(())
+        match sessions.keys().next() {
+            Some(upload) => Err(format!("chunk/{upload} has no session")),
+            None => Ok(()),
+        }
+    }
+
+    /// The chunks of each session by their offsets.
+    fn chunks(&self) -> Result<BTreeMap<&'a str, BTreeMap<u64, Extent>>, String> {
+        let mut sessions: BTreeMap<&str, BTreeMap<u64, Extent>> = BTreeMap::new();
+        for (name, value) in self.family("chunk") {
+            let (upload, offset) = split(name, '/')?;
+            sessions.entry(upload).or_default().insert(parse(offset)?, json(name, value)?);
+        }
+        Ok(sessions)
+    }
+
+    /// What each object belongs to, and each that is a record: said of exactly those that a session or a blob has.
+    fn objects(&self) -> Check {
+        let (mut owners, mut small) = (BTreeMap::new(), BTreeSet::new());
+        let mut own = |extent: &Extent, owner: String| match extent.small {
+            true => drop(small.insert(extent.object.to_string())),
+            false => drop(owners.insert(extent.object.to_string(), owner)),
+        };
+        for (upload, chunks) in self.chunks()? {
+            chunks.values().for_each(|extent| own(extent, format!("{{\"upload\":\"{upload}\"}}")));
+        }
+        for (digest, value) in self.family("blob") {
+            let record: BlobRecord = json(digest, value)?;
+            record.extents.iter().for_each(|extent| own(extent, format!("{{\"blob\":\"{digest}\"}}")));
+        }
+        self.family_is("object", &owners.keys().cloned().collect())?;
+        for (object, value) in self.family("object") {
+            ensure!(owners[object].as_bytes() == value, "object/{object} belongs to {}", owners[object]);
+        }
+        self.family_is("bytes", &small)
+    }
+
+    /// Each counter stands at what it counts.
+    fn counters(&self) -> Check {
+        let mut counters: BTreeMap<String, u64> = BTreeMap::new();
+        let mut count = |counter: String, more: u64| *counters.entry(counter).or_default() += more;
+        for (name, _) in self.family("link") {
+            let (repository, digest) = split(name, '@')?;
+            let blob = self.families.get("blob").and_then(|blobs| blobs.get(digest)).copied().unwrap_or_default();
+            count(format!("usage/{repository}"), json::<BlobRecord>(digest, blob)?.size);
+        }
+        for (name, value) in self.family("manifest") {
+            let size = json::<Json>(name, value)?["size"].as_u64().unwrap_or_default();
+            count(format!("usage/{}", split(name, '@')?.0), size);
+        }
+        for (name, value) in self.family("upload") {
+            let record: UploadRecord = json(name, value)?;
+            count(format!("usage/{}", record.repository), record.offset());
+        }
+        for (name, _) in self.family("event") {
+            count(format!("queue/{}", split(name, '/')?.0), 1);
+        }
+        counters.retain(|_, number| *number > 0);
+        let stand = |family: &'static str| {
+            self.family(family).map(move |(name, value)| (format!("{family}/{name}"), String::from_utf8_lossy(value)))
+        };
+        let standing: BTreeMap<String, _> = stand("usage").chain(stand("queue")).collect();
+        for (counter, number) in &counters {
+            let stands = standing.get(counter).map_or("nothing", |number| number.as_ref());
+            ensure!(stands == number.to_string(), "the counter {counter} stands at {stands}, not at {number}");
+        }
+        match standing.keys().find(|counter| !counters.contains_key(*counter)) {
+            Some(counter) => Err(format!("the counter {counter} counts nothing")),
+            None => Ok(()),
+        }
     }
 
     /// What is in a repository is in one that exists.
@@ -221,10 +292,10 @@ impl<'a> Records<'a> {
         Ok(())
     }
 
-    /// Invariant 6. Nothing is left that nothing leads to: no sessions, no bytes but the contents of blobs, no
+    /// Invariant 6. Nothing is left that nothing leads to: no sessions, no objects but those of blobs, no
     /// blobs that no manifest needs, no lists that no tag names, no traces of what is gone, no empty repositories.
     fn reachable(&self) -> Check {
-        for family in ["upload", "part"] {
+        for family in ["upload", "chunk", "finished", "event"] {
             if let Some((name, _)) = self.family(family).next() {
                 return Err(format!("{family}/{name} has outlived its time"));
             }
@@ -255,17 +326,8 @@ impl<'a> Records<'a> {
     }
 
     fn strays(&self) -> Check {
-        let mut named = BTreeSet::new();
-        for (name, value) in self.family("blob") {
-            let record: BlobRecord = json(name, value)?;
-            named.insert(Object::Content(ContentId { digest: parse(name)?, nonce: record.content }));
-        }
-        for (name, _) in self.family("part") {
-            let (upload, nonce) = split(name, '/')?;
-            named.insert(Object::Part(PartId { upload: parse(upload)?, nonce: parse(nonce)? }));
-        }
-        match self.memory.objects.keys().find(|object| !named.contains(object)) {
-            Some(stray) => Err(format!("{stray:?} belongs to nothing")),
+        match self.memory.objects.keys().find(|object| !self.has("object", &object.to_string())) {
+            Some(stray) => Err(format!("the object {stray} belongs to nothing")),
             None => Ok(()),
         }
     }

@@ -1,9 +1,11 @@
 //! Deliberately broken cores: wrappers between the core and its host that alter effects. If the explorer did not
 //! find each of them, it would not find the same mistake made by a person.
 
-use orlop_core::effect::{Assemble, Commit, Committed, ContentId, Durability, Erase, Expect, Fault, Object, PartId};
+use bytes::Bytes;
+use orlop_core::effect::{Commit, Committed, Durability, Erase, Expect, Fault, Join, Receive, Received};
 use orlop_core::keys::Key;
-use orlop_core::memory::{Memory, RequestBody};
+use orlop_core::memory::RequestBody;
+use orlop_core::object::ObjectId;
 
 use super::store::{Altered, Store};
 
@@ -19,9 +21,11 @@ pub enum Mutation {
     NotPutting(&'static str),
     /// Commits do not delete the keys that begin so.
     NotDeleting(&'static str),
-    /// A content is made only after the commit of the record that points to it.
-    CommitBeforeAssemble,
-    /// Contents and parts are erased before the commit that takes their record.
+    /// Commits do not add to the counters that begin so.
+    NotAdding(&'static str),
+    /// An object comes to be only after the commit of the record that names it.
+    CommitBeforeObject,
+    /// Objects are erased before the commit that takes their record.
     EraseBeforeCommit,
     /// A conflict is taken for success.
     ConflictAsDone,
@@ -29,10 +33,10 @@ pub enum Mutation {
     Eventual(&'static str),
     /// Commits that only remove promise less than they should.
     EventualRemovals,
-    /// Contents are never erased.
-    ContentsStay,
-    /// Parts are never erased.
-    PartsStay,
+    /// Objects are never erased.
+    ObjectsStay,
+    /// A body that comes slowly is said to have ended where it pauses.
+    PauseAsEnd,
 }
 
 /// A sort of commits.
@@ -59,6 +63,7 @@ pub const ALL: &[(Mutation, &str)] = &[
     (Mutation::NotExpecting(Sort::Push, Kind::Absent, "manifest/"), "second platform × push the list as one's own"),
     (Mutation::NotExpecting(Sort::Push, Kind::Absent, "blob/"), "push blob × push the same blob"),
     (Mutation::NotExpecting(Sort::Push, Kind::Present, "repo/"), "push blob again × sweep"),
+    (Mutation::NotExpecting(Sort::Push, Kind::Absent, "link/"), "push blob × mount it"),
     (Mutation::NotExpecting(Sort::Push, Kind::Present, "link/"), "push manifest × sweep"),
     (Mutation::NotExpecting(Sort::Push, Kind::Present, "manifest/"), "push an index of an untagged manifest × sweep"),
     (Mutation::NotExpecting(Sort::Push, Kind::Present, "holder/"), "mount from anywhere × delete × GET"),
@@ -85,7 +90,11 @@ pub const ALL: &[(Mutation, &str)] = &[
     (Mutation::NotPutting("left/"), "move tag × sweep"),
     (Mutation::NotPutting("link/"), "push blob × push the same blob"),
     (Mutation::NotPutting("manifest/"), "push manifest × push the same"),
-    (Mutation::NotPutting("part/"), "PATCH × PATCH"),
+    (Mutation::NotPutting("bytes/"), "PATCH × PATCH"),
+    (Mutation::NotPutting("chunk/"), "PATCH × PATCH"),
+    (Mutation::NotPutting("event/"), "push manifest × pull, with a listener"),
+    (Mutation::NotPutting("finished/"), "PUT × PUT"),
+    (Mutation::NotPutting("object/"), "PATCH × PATCH"),
     (Mutation::NotPutting("payload/"), "push manifest × push the same"),
     (Mutation::NotPutting("platforms/"), "push manifest × push the same"),
     (Mutation::NotPutting("referrer/"), "push referrer × delete its subject"),
@@ -99,7 +108,13 @@ pub const ALL: &[(Mutation, &str)] = &[
     (Mutation::NotDeleting("left/"), "one tag × two pushers"),
     (Mutation::NotDeleting("link/"), "push blob × push the same blob"),
     (Mutation::NotDeleting("manifest/"), "push manifest × push the same"),
-    (Mutation::NotDeleting("part/"), "PATCH × PATCH"),
+    (Mutation::NotDeleting("bytes/"), "PATCH × PATCH"),
+    (Mutation::NotDeleting("chunk/"), "PATCH × PATCH"),
+    (Mutation::NotDeleting("event/"), "push manifest × pull, with a listener"),
+    (Mutation::NotDeleting("finished/"), "PUT × PUT"),
+    (Mutation::NotDeleting("object/"), "PATCH × PATCH"),
+    (Mutation::NotAdding("queue/"), "push manifest × pull, with a listener"),
+    (Mutation::NotAdding("usage/"), "push blob × push the same blob"),
     (Mutation::NotDeleting("payload/"), "push manifest × push the same"),
     (Mutation::NotDeleting("platforms/"), "move tag × delete by tag"),
     (Mutation::NotDeleting("referrer/"), "delete referrer × push it again"),
@@ -111,13 +126,13 @@ pub const ALL: &[(Mutation, &str)] = &[
     (Mutation::Eventual("blob/"), "push blob × push the same blob"),
     (Mutation::Eventual("link/"), "push blob × push the same blob"),
     (Mutation::Eventual("manifest/"), "push manifest × push the same"),
-    (Mutation::Eventual("part/"), "PATCH × PATCH"),
+    (Mutation::Eventual("chunk/"), "PATCH × PATCH"),
     (Mutation::EventualRemovals, "push blob again × delete it"),
-    (Mutation::CommitBeforeAssemble, "push blob × push the same blob"),
+    (Mutation::CommitBeforeObject, "push blob × push the same blob"),
     (Mutation::EraseBeforeCommit, "push blob again × sweep"),
     (Mutation::ConflictAsDone, "push blob × push the same blob"),
-    (Mutation::ContentsStay, "push blob × push the same blob"),
-    (Mutation::PartsStay, "push blob × push the same blob"),
+    (Mutation::ObjectsStay, "push blob × push the same blob"),
+    (Mutation::PauseAsEnd, "slow PATCH × GET status"),
 ];
 
 /// A kind of expectation.
@@ -140,7 +155,8 @@ fn kind(expectation: &Expect) -> (Kind, &str) {
 }
 
 fn sort(commit: &Commit) -> Sort {
-    let puts = commit.put.iter().any(|(key, _)| !key.as_str().starts_with("left/"));
+    let puts =
+        commit.put.iter().any(|(key, _)| !key.as_str().starts_with("left/") && !key.as_str().starts_with("event/"));
     if puts { Sort::Push } else { Sort::Removal }
 }
 
@@ -156,20 +172,18 @@ impl Altered for Commit {
             }),
             Mutation::NotPutting(with) => self.put.retain(|(key, _)| !begins(key, with)),
             Mutation::NotDeleting(with) => self.delete.retain(|key| !begins(key, with)),
+            Mutation::NotAdding(with) => self.add.retain(|(key, _)| !begins(key, with)),
             Mutation::Eventual(with) if self.put.iter().any(|(key, _)| begins(key, with)) => {
                 self.durability = Durability::Eventual;
             }
             Mutation::EventualRemovals if sort(&self) == Sort::Removal => self.durability = Durability::Eventual,
             Mutation::EraseBeforeCommit => {
-                let pointed: Vec<_> = self.delete.iter().filter_map(|key| pointed_to(key, &store.memory)).collect();
-                for target in pointed {
-                    store.execute(Erase { target }, body)?;
-                }
+                let named = self.delete.iter().filter_map(|key| key.as_str().strip_prefix("object/")?.parse().ok());
+                store.execute(Erase { objects: named.collect() }, body)?;
             }
             _ => {}
         }
         let mut committed = store.commit(self)?;
-        store.due = !store.delayed.is_empty();
         if store.mutation == Mutation::ConflictAsDone {
             committed = Committed::Done;
         }
@@ -177,15 +191,28 @@ impl Altered for Commit {
     }
 }
 
-impl Altered for Assemble {
+impl Altered for Receive {
     const CHANGES: bool = true;
 
-    fn perform(self, store: &mut Store, body: &RequestBody) -> Result<(), Fault> {
-        if store.mutation == Mutation::CommitBeforeAssemble {
-            store.delayed.push(self);
-            return Ok(());
+    fn perform(self, store: &mut Store, body: &RequestBody) -> Result<Received, Fault> {
+        let object = self.object;
+        let mut received = store.execute(self, body)?;
+        if store.mutation == Mutation::PauseAsEnd && received.end == orlop_core::effect::BodyEnd::Later {
+            received.end = orlop_core::effect::BodyEnd::Whole;
         }
-        store.execute(self, body)
+        store.delay(object);
+        Ok(received)
+    }
+}
+
+impl Altered for Join {
+    const CHANGES: bool = true;
+
+    fn perform(self, store: &mut Store, body: &RequestBody) -> Result<bool, Fault> {
+        let into = self.into;
+        let joined = store.execute(self, body)?;
+        store.delay(into);
+        Ok(joined)
     }
 }
 
@@ -193,25 +220,9 @@ impl Altered for Erase {
     const CHANGES: bool = true;
 
     fn perform(self, store: &mut Store, body: &RequestBody) -> Result<(), Fault> {
-        match (store.mutation, self.target) {
-            (Mutation::ContentsStay, Object::Content(_)) | (Mutation::PartsStay, Object::Part(_)) => Ok(()),
-            _ => store.execute(self, body),
-        }
+        if store.mutation == Mutation::ObjectsStay { Ok(()) } else { store.execute(self, body) }
     }
 }
 
-/// The bytes that a record points to.
-fn pointed_to(key: &Key, memory: &Memory) -> Option<Object> {
-    let (family, rest) = key.as_str().split_once('/')?;
-    match family {
-        "part" => {
-            let (upload, nonce) = rest.split_once('/')?;
-            Some(Object::Part(PartId { upload: upload.parse().ok()?, nonce: nonce.parse().ok()? }))
-        }
-        "blob" => {
-            let record: orlop_core::record::BlobRecord = serde_json::from_slice(memory.records.get(key)?).ok()?;
-            Some(Object::Content(ContentId { digest: rest.parse().ok()?, nonce: record.content }))
-        }
-        _ => None,
-    }
-}
+/// An object that the mutation [`CommitBeforeObject`](Mutation::CommitBeforeObject) holds back.
+pub(super) type Delayed = (ObjectId, (Bytes, orlop_core::Timestamp));

@@ -17,8 +17,8 @@ pub(super) type Observation = BTreeMap<String, String>;
 pub(super) fn observe(registry: &Registry, memory: &Memory) -> Observation {
     let mut memory = memory.clone();
     let records: Vec<_> = memory.records.iter().map(|(key, value)| (key.clone(), value.clone())).collect();
-    let mut ask = |target: String, accept: Option<&str>| {
-        let mut request = request("GET", target);
+    let mut send = |method: &str, target: String, accept: Option<&str>| {
+        let mut request = request(method, target);
         accept.into_iter().for_each(|accept| request.headers.push("Accept", accept));
         memory.call(registry, &request, "")
     };
@@ -30,7 +30,7 @@ pub(super) fn observe(registry: &Registry, memory: &Memory) -> Observation {
             "repo" => {
                 let lists = [("/v2/_catalog".into(), "repositories"), (format!("/v2/{rest}/tags/list"), "tags")];
                 for (list, field) in lists {
-                    let answer = json(&ask(list, None));
+                    let answer = json(&send("GET", list, None));
                     for name in entries(&answer, field) {
                         note(format!("{} {field}: {name}", answer["name"]), String::new());
                     }
@@ -38,20 +38,20 @@ pub(super) fn observe(registry: &Registry, memory: &Memory) -> Observation {
             }
             "tag" => {
                 let target = format!("/v2/{}", rest.replacen(':', "/manifests/", 1));
-                note(format!("tag {rest}"), text(&ask(target.clone(), None)));
-                note(format!("list of {rest}"), text(&ask(target, Some(INDEX))));
+                note(format!("tag {rest}"), text(&send("GET", target.clone(), None)));
+                note(format!("list of {rest}"), text(&send("GET", target, Some(INDEX))));
             }
             "manifest" => {
                 let target = format!("/v2/{}", rest.replacen('@', "/manifests/", 1));
-                note(format!("manifest {rest}"), text(&ask(target, None)));
+                note(format!("manifest {rest}"), text(&send("GET", target, None)));
             }
             "link" => {
                 let target = format!("/v2/{}", rest.replacen('@', "/blobs/", 1));
-                note(format!("blob {rest}"), text(&ask(target, None)));
+                note(format!("blob {rest}"), text(&send("GET", target, None)));
             }
             "referrer" => {
                 let subject = rest.rsplit_once('/').map_or(rest, |(subject, _)| subject);
-                let answer = json(&ask(format!("/v2/{}", subject.replacen('@', "/referrers/", 1)), None));
+                let answer = json(&send("GET", format!("/v2/{}", subject.replacen('@', "/referrers/", 1)), None));
                 for entry in entries(&answer, "manifests") {
                     note(format!("referrer of {subject}: {entry}"), String::new());
                 }
@@ -59,7 +59,17 @@ pub(super) fn observe(registry: &Registry, memory: &Memory) -> Observation {
             "upload" => {
                 let record: Json = serde_json::from_slice(&value).unwrap_or_default();
                 let repository = record["repository"].as_str().unwrap_or_default();
-                note(format!("session {rest}"), text(&ask(format!("/v2/{repository}/blobs/uploads/{rest}"), None)));
+                note(
+                    format!("session {rest}"),
+                    text(&send("GET", format!("/v2/{repository}/blobs/uploads/{rest}"), None)),
+                );
+            }
+            "finished" => {
+                // SPEC H12: whoever asks again is told the same.
+                let record: Json = serde_json::from_slice(&value).unwrap_or_default();
+                let field = |name: &str| record[name].as_str().unwrap_or_default();
+                let target = format!("/v2/{}/blobs/uploads/{rest}?digest={}", field("repository"), field("digest"));
+                note(format!("finished session {rest}"), text(&send("PUT", target, None)));
             }
             _ => {}
         }

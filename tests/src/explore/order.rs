@@ -197,7 +197,7 @@ fn sweep(scenario: &Scenario, memory: &mut Memory, call: usize, mut commits: usi
     let mut step = scenario.registry.sweep(scenario.ambient(call));
     loop {
         step = match step {
-            Step::Respond(report) => {
+            Step::Respond(report) | Step::Answered(report, _) => {
                 assert_eq!(report.fault, None, "a sweep of a sound store");
                 return true;
             }

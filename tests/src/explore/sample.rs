@@ -135,6 +135,14 @@ pub fn patch(session: &str, offset: Option<usize>, bytes: &'static [u8]) -> Call
     }
 }
 
+/// The same call with a body that comes in two halves, with a long pause between them.
+pub fn slow(mut call: Call) -> Call {
+    if let Call::Request(_, body) = &mut call {
+        body.slow = true;
+    }
+    call
+}
+
 /// Ends a session with a last chunk.
 pub fn finish(session: &str, digest: &Digest, bytes: &'static [u8]) -> Call {
     send("PUT", format!("{session}?digest={digest}"), Bytes::from_static(bytes))

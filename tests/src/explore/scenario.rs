@@ -37,8 +37,10 @@ pub struct Scenario {
 pub const HOUR: Duration = Duration::from_secs(3600);
 
 impl Scenario {
-    /// A scenario on an empty store.
+    /// A scenario on an empty store. Bodies of up to four bytes are kept among the records, larger ones as objects, of
+    /// which three are joined.
     pub fn new(name: impl Into<String>, config: Config) -> Self {
+        let config = Config { small_object: 4, blob_objects: 2, ..config };
         let mut before = Memory::new();
         // A time of zero would hide what is compared with it.
         before.now = Timestamp(1_000_000);
@@ -139,10 +141,10 @@ impl Scenario {
     }
 }
 
-/// A response with the bytes that its client gets; `None` when the content went before it could be opened, so
+/// A response with the bytes that its client gets; `None` when an object went before it could be opened, so
 /// that the host makes the call again.
 pub(super) fn filled(store: &Memory, response: Response) -> Option<Response> {
-    let streamed = matches!(response.body, Body::Content { .. });
+    let streamed = matches!(response.body, Body::Pieces(_));
     let filled = store.fill(response);
     if streamed && filled.status == 500 { None } else { Some(filled) }
 }

@@ -2,16 +2,21 @@
 
 use bytes::Bytes;
 use orlop_core::Config;
-use orlop_core::config::Pattern;
+use orlop_core::config::{Pattern, Quota};
+use orlop_core::digest::Digest;
+use orlop_core::event::{Happening, Listener};
 use orlop_core::keys::Key;
 
 use super::sample::{
     artifact, ask, cancel, config, delete, delete_blob, digest, digest512, finish, get, get_blob, get_list, image,
-    index, mount, mount_from_anywhere, patch, push, push_blob,
+    index, mount, mount_from_anywhere, patch, push, push_blob, slow,
 };
 use super::scenario::{Call, HOUR, Scenario};
 
 const LAYER: &[u8] = b"layer";
+
+/// What the sessions of many chunks have.
+const MANY: &[u8] = b"12345678";
 
 fn new(name: &str) -> Scenario {
     Scenario::new(name, Config::default())
@@ -48,7 +53,7 @@ fn list_of_both() -> Bytes {
 
 /// Every scenario.
 pub fn all() -> Vec<Scenario> {
-    [blobs(), uploads(), manifests(), lists(), sweeps(), crowds()].concat()
+    [blobs(), uploads(), manifests(), lists(), sweeps(), crowds(), quotas(), listeners()].concat()
 }
 
 /// Blobs alone: pushed, mounted, deleted, swept.
@@ -63,6 +68,7 @@ pub fn blobs() -> Vec<Scenario> {
         pushed("delete blob × delete blob").at_once([delete_blob("a", LAYER), delete_blob("a", LAYER)]),
         old("push blob again × sweep").at_once([push_blob("a", LAYER), Call::Sweep]),
         deleted("push a deleted blob × sweep").at_once([push_blob("a", LAYER), Call::Sweep]),
+        pushed("push blob × mount it").at_once([push_blob("b", LAYER), mount("b", LAYER, "a")]),
         new("push blob × sweep").at_once([push_blob("a", LAYER), Call::Sweep]),
         pushed("mount × delete").at_once([mount("b", LAYER, "a"), delete_blob("a", LAYER)]),
         pushed("mount from anywhere × delete").at_once([mount_from_anywhere("b", LAYER), delete_blob("a", LAYER)]),
@@ -123,6 +129,12 @@ pub fn uploads() -> Vec<Scenario> {
         let (scenario, session) = open(name);
         scenario.later(HOUR * 24 * 8).at_once(calls(&session))
     };
+    // A first chunk among the records, and objects that are joined.
+    let many = |name: &str, calls: &dyn Fn(&str, &Digest) -> [Call; 2]| {
+        let scenario = new(name).given_session("a", &[b"12", b"34", b"567", b"8"]);
+        let session = scenario.session();
+        scenario.at_once(calls(&session, &digest(MANY)))
+    };
     vec![
         pair("PATCH × PATCH", &|s| [patch(s, Some(2), b"345"), patch(s, Some(2), b"34")]),
         pair("streamed PATCH × streamed PATCH", &|s| [patch(s, None, b"3"), patch(s, None, b"45")]),
@@ -135,6 +147,33 @@ pub fn uploads() -> Vec<Scenario> {
         pair("PUT × PUT of another digest", &|s| [finish(s, &whole, b"345"), finish(s, &digest(b"12"), b"")]),
         pair("PUT × cancel", &|s| [finish(s, &whole, b"345"), cancel(s)]),
         pair("PUT × push of the same blob", &|s| [finish(s, &whole, b"345"), push_blob("b", b"12345")]),
+        pair("PUT × repeated PUT", &|s| [finish(s, &whole, b"345"), finish(s, &whole, b"")]),
+        pair("slow PATCH × GET status", &|s| [slow(patch(s, Some(2), b"345")), ask("GET", s)]),
+        pair("slow PATCH × PATCH", &|s| [slow(patch(s, Some(2), b"345")), patch(s, Some(2), b"3")]),
+        pair("slow PATCH × cancel", &|s| [slow(patch(s, None, b"345")), cancel(s)]),
+        pair("slow PUT × slow PUT", &|s| [slow(finish(s, &whole, b"345")), slow(finish(s, &whole, b"345"))]),
+        expired("slow PATCH × sweep", &|s| [slow(patch(s, None, b"345")), Call::Sweep]),
+        many("PUT of many chunks × cancel", &|s, whole| [finish(s, whole, b""), cancel(s)]),
+        many("PUT of many chunks × PATCH", &|s, whole| [finish(s, whole, b""), patch(s, None, b"x")]),
+        many("PUT of many chunks × PUT", &|s, whole| [finish(s, whole, b""), finish(s, whole, b"")]),
+        many("PUT of many chunks × push of the same blob", &|s, _| {
+            [finish(s, &digest(MANY), b""), push_blob("b", MANY)]
+        }),
+        many("PUT of many chunks × sweep", &|s, whole| [finish(s, whole, b""), Call::Sweep]),
+        many("late sha512 of many chunks × cancel", &|s, _| [finish(s, &digest512(MANY), b""), cancel(s)]),
+        new("push small blob × push the same").at_once([push_blob("a", b"tiny"), push_blob("a", b"tiny")]),
+        new("push small blob × delete × GET").given(&push_blob("a", b"tiny")).at_once([
+            push_blob("a", b"tiny"),
+            delete_blob("a", b"tiny"),
+            get_blob("a", b"tiny"),
+        ]),
+        new("GET small blob × sweep")
+            .given(&push_blob("a", b"tiny"))
+            .later(HOUR * 25)
+            .at_once([get_blob("a", b"tiny"), Call::Sweep]),
+        new("push nothing × push nothing").at_once([push_blob("a", b""), push_blob("a", b"")]),
+        new("empty POST with a digest × sweep")
+            .at_once([ask("POST", format!("/v2/a/blobs/uploads/?digest={whole}")), Call::Sweep]),
         pair("late sha512 × PATCH", &|s| [finish(s, &whole512, b"345"), patch(s, None, b"3")]),
         pair("late sha512 × cancel", &|s| [finish(s, &whole512, b"345"), cancel(s)]),
         pair("late sha512 × PUT", &|s| [finish(s, &whole512, b"345"), finish(s, &whole, b"345")]),
@@ -274,5 +313,57 @@ pub fn sweeps() -> Vec<Scenario> {
             .later(day)
             .at_once([get("a", digest(&amd64)), Call::Sweep]),
         tidy("delete by tag × sweep").later(day).at_once([delete("a", "v1"), Call::Sweep]),
+    ]
+}
+
+/// Repositories that may not hold much.
+pub fn quotas() -> Vec<Scenario> {
+    let within = |name: &str, bytes: u64| {
+        let quota = Quota { repositories: vec![Pattern::new("**")], bytes };
+        Scenario::new(name, Config { quotas: vec![quota], ..Config::default() })
+    };
+    let open = |name: &str, bytes: u64, calls: &dyn Fn(&str) -> [Call; 2]| {
+        let scenario = within(name, bytes).given_session("a", &[b"12"]);
+        let session = scenario.session();
+        scenario.at_once(calls(&session))
+    };
+    let whole = digest(b"12345");
+    let (amd64, first) = (amd64(), digest(&amd64()));
+    vec![
+        within("a blob over the quota × sweep", 4).at_once([push_blob("a", LAYER), Call::Sweep]),
+        within("the last blob under the quota × delete it", 5)
+            .given(&push_blob("a", LAYER))
+            .at_once([push_blob("a", LAYER), delete_blob("a", LAYER)]),
+        open("PUT under the quota × cancel", 5, &|s| [finish(s, &whole, b"345"), cancel(s)]),
+        open("PATCH over the quota × PUT", 4, &|s| [patch(s, None, b"345"), finish(s, &digest(b"12"), b"")]),
+        open("PUT over the quota × PATCH", 3, &|s| [finish(s, &whole, b"345"), patch(s, None, b"3")]),
+        stocked(within("manifest under the quota × delete it", 1000))
+            .given(&push("a", "v1", &amd64))
+            .at_once([push("a", "v1", &amd64), delete("a", first)]),
+    ]
+}
+
+/// Listeners that are told what happens.
+pub fn listeners() -> Vec<Scenario> {
+    let listener = Listener {
+        name: "ci".into(),
+        happenings: vec![Happening::Push, Happening::Pull, Happening::Delete],
+        repositories: vec![Pattern::new("**")],
+    };
+    let config =
+        Config { listeners: vec![listener.clone(), Listener { name: "cd".into(), ..listener }], ..Config::default() };
+    let heard = |name: &str| stocked(Scenario::new(name, config.clone()));
+    let (amd64, arm64) = (amd64(), arm64());
+    vec![
+        heard("push manifest × pull, with a listener")
+            .given(&push("a", "v1", &amd64))
+            .at_once([push("a", "v1", &arm64), get("a", "v1")]),
+        heard("pull × delete by digest, with a listener")
+            .given(&push("a", "v1", &amd64))
+            .at_once([get("a", "v1"), delete("a", digest(&amd64))]),
+        heard("delete by tag × sweep of old events")
+            .given(&push("a", "v1", &amd64))
+            .later(HOUR * 24 * 4)
+            .at_once([delete("a", "v1"), Call::Sweep]),
     ]
 }

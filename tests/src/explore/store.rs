@@ -5,12 +5,13 @@ use std::fmt::Write as _;
 use std::hash::{DefaultHasher, Hash as _, Hasher};
 
 use orlop_core::Step;
-use orlop_core::effect::{Assemble, Commit, Committed, Durability, Effect, Fault, Value};
+use orlop_core::effect::{Commit, Committed, Durability, Effect, Fault, Value};
 use orlop_core::keys::Key;
 use orlop_core::memory::{Memory, RequestBody};
+use orlop_core::object::ObjectId;
 use orlop_core::step::{Ask, start};
 
-use super::mutation::Mutation;
+use super::mutation::{Delayed, Mutation};
 
 /// The records and bytes, and the records as a crash may find them again.
 #[derive(Clone, Debug)]
@@ -21,9 +22,9 @@ pub(super) struct Store {
     losable: Vec<BTreeMap<Key, Value>>,
     pub(super) mutation: Mutation,
     /// What the mutation holds back until after the next commit.
-    pub(super) delayed: Vec<Assemble>,
+    delayed: Vec<Delayed>,
     /// That commit has been.
-    pub(super) due: bool,
+    due: bool,
     /// The last fingerprint, as long as nothing has changed: hashing is what an exploration would spend its time on.
     fingerprint: Option<u64>,
 }
@@ -54,7 +55,7 @@ impl Store {
         match step {
             Step::Collect(ask) => self.answer(ask, body, failure, heard),
             Step::Receive(ask) => self.answer(ask, body, failure, heard),
-            Step::Assemble(ask) => self.answer(ask, body, failure, heard),
+            Step::Join(ask) => self.answer(ask, body, failure, heard),
             Step::Load(ask) => self.answer(ask, body, failure, heard),
             Step::Measure(ask) => self.answer(ask, body, failure, heard),
             Step::Erase(ask) => self.answer(ask, body, failure, heard),
@@ -62,7 +63,7 @@ impl Store {
             Step::Get(ask) => self.answer(ask, body, failure, heard),
             Step::Scan(ask) => self.answer(ask, body, failure, heard),
             Step::Commit(ask) => self.answer(ask, body, failure, heard),
-            done @ Step::Respond(_) => done,
+            over @ (Step::Respond(_) | Step::Answered(..)) => over,
         }
     }
 
@@ -74,10 +75,8 @@ impl Store {
         heard: &mut Heard,
     ) -> Step<R> {
         if std::mem::take(&mut self.due) {
-            for assemble in std::mem::take(&mut self.delayed) {
-                // What was held back may have become impossible; that is the mutation's affair.
-                let _ = self.execute(assemble, body);
-            }
+            self.memory.objects.extend(std::mem::take(&mut self.delayed));
+            self.fingerprint = None;
         }
         let outcome = match failure {
             Failure::WithoutDoing => Err(Fault::Failed("it is to fail here".into())),
@@ -102,9 +101,18 @@ impl Store {
         }
     }
 
+    /// Holds an object back that has just come to be, if the mutation says so.
+    pub(super) fn delay(&mut self, object: ObjectId) {
+        if self.mutation == Mutation::CommitBeforeObject {
+            self.delayed.extend(self.memory.objects.remove_entry(&object));
+            self.fingerprint = None;
+        }
+    }
+
     pub(super) fn commit(&mut self, commit: Commit) -> Result<Committed, Fault> {
         let before = (commit.durability == Durability::Eventual).then(|| self.memory.records.clone());
         let committed = self.execute(commit, &RequestBody::default())?;
+        self.due = !self.delayed.is_empty();
         match before {
             _ if committed == Committed::Conflict => {}
             Some(before) => self.losable.push(before),
@@ -165,7 +173,6 @@ macro_rules! unaltered {
 
 unaltered! {
     Collect changes false;
-    Receive changes true;
     Load changes false;
     Measure changes false;
     Inventory changes false;

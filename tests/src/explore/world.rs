@@ -3,6 +3,7 @@
 use std::hash::{DefaultHasher, Hash as _, Hasher};
 
 use orlop_core::memory::RequestBody;
+use orlop_core::step::Rest;
 use orlop_core::{Method, Report, Response, Step};
 
 use super::mutation::Mutation;
@@ -34,8 +35,10 @@ struct Flight {
 enum Stage {
     Asking(Step),
     Sweeping(Step<Report>),
-    /// The core has answered, the host is about to open the content.
-    Opening(Response),
+    /// The core has answered, the host is about to open the objects.
+    Opening(Response, Option<Rest>),
+    /// The client has its answer, and the call does what is left.
+    Resting(u16, String, Step<()>),
     Over(u16, String),
     Swept(Report),
     /// Never to be seen: the stage while it changes.
@@ -65,7 +68,7 @@ impl<'s> World<'s> {
             }
             options.push((call, Failure::WithoutDoing));
             // Whether a question was looked up before it failed makes no difference to anybody.
-            if matches!(asked, "Receive" | "Assemble" | "Erase" | "Commit") {
+            if matches!(asked, "Receive" | "Join" | "Erase" | "Commit") {
                 options.push((call, Failure::AfterDoing));
             }
         }
@@ -88,7 +91,7 @@ impl<'s> World<'s> {
     /// Lets one call go on by one effect.
     pub(super) fn step(&mut self, call: usize, failure: Failure) {
         self.tell(call, failure);
-        let over = (0..self.flights.len()).filter(|other| self.flights[*other].stage.asked().is_none());
+        let over = (0..self.flights.len()).filter(|other| self.flights[*other].stage.has_answered());
         let over = over.fold(0, |over, other| over | 1 << other);
         let flight = &mut self.flights[call];
         if flight.heard.outcomes == 0 {
@@ -106,16 +109,19 @@ impl<'s> World<'s> {
         flight.stage = match std::mem::replace(&mut flight.stage, Stage::Nowhere) {
             Stage::Asking(step) => Stage::of(self.store.perform(step, body, failure, &mut flight.heard)),
             Stage::Sweeping(step) => match self.store.perform(step, body, failure, &mut flight.heard) {
-                Step::Respond(report) => Stage::Swept(report),
+                Step::Respond(report) | Step::Answered(report, _) => Stage::Swept(report),
                 asking => Stage::Sweeping(asking),
             },
-            Stage::Opening(response) => {
+            Stage::Opening(response, rest) => {
                 let opened = filled(&self.store.memory, response);
                 flight.heard.take_down(&opened.is_some());
                 match opened {
-                    Some(response) => Stage::over(&response),
+                    Some(response) => Stage::over(&response, rest),
                     None => Stage::begin(self.scenario, call),
                 }
+            }
+            Stage::Resting(status, answer, step) => {
+                Stage::resting(status, answer, self.store.perform(step, &no_body, failure, &mut flight.heard))
             }
             over => over,
         };
@@ -151,8 +157,14 @@ impl<'s> World<'s> {
         let flights = self.flights.iter().zip(&self.scenario.calls);
         let answers = flights.map(|(flight, call)| match (&flight.stage, call) {
             // An upload session that has just been opened may be lost: nothing has been sent to it yet.
-            (Stage::Over(202, _), Call::Request(request, _)) if crashed && request.method == Method::Post => None,
-            (Stage::Over(status, answer), _) if *status < 500 => Some(answer.clone()),
+            (Stage::Over(202, _) | Stage::Resting(202, ..), Call::Request(request, _))
+                if crashed && request.method == Method::Post =>
+            {
+                None
+            }
+            (Stage::Over(status, answer) | Stage::Resting(status, answer, _), _) if *status < 500 => {
+                Some(answer.clone())
+            }
             _ => None,
         });
         answers.collect()
@@ -171,7 +183,7 @@ impl<'s> World<'s> {
     /// The call that failed although the storage never failed it. No client and no race may cause a 5xx.
     pub(super) fn failed_by_itself(&self) -> Option<String> {
         self.flights.iter().filter(|flight| !flight.failed).find_map(|flight| match &flight.stage {
-            Stage::Over(500.., answer) => Some(answer.clone()),
+            Stage::Over(500.., answer) | Stage::Resting(500.., answer, _) => Some(answer.clone()),
             Stage::Swept(Report { fault: Some(fault), .. }) => Some(fault.clone()),
             _ => None,
         })
@@ -182,6 +194,7 @@ impl<'s> World<'s> {
         let asked = match &self.flights[call].stage {
             Stage::Asking(step) => step.describe(),
             Stage::Sweeping(step) => step.describe(),
+            Stage::Resting(_, _, step) => step.describe(),
             _ => OPEN.into(),
         };
         let fails = match failure {
@@ -209,17 +222,35 @@ impl Stage {
     }
 
     fn of(step: Step) -> Self {
-        match step {
-            Step::Respond(response) if matches!(response.body, orlop_core::Body::Content { .. }) => {
-                Self::Opening(response)
-            }
-            Step::Respond(response) => Self::over(&response),
-            asking => Self::Asking(asking),
+        let (response, rest) = match step {
+            Step::Respond(response) => (response, None),
+            Step::Answered(response, rest) => (response, Some(rest)),
+            asking => return Self::Asking(asking),
+        };
+        match response.body {
+            orlop_core::Body::Pieces(_) => Self::Opening(response, rest),
+            _ => Self::over(&response, rest),
         }
     }
 
-    fn over(response: &Response) -> Self {
-        Self::Over(response.status, observation::text(response))
+    fn over(response: &Response, rest: Option<Rest>) -> Self {
+        let answer = observation::text(response);
+        match rest {
+            None => Self::Over(response.status, answer),
+            Some(rest) => Self::resting(response.status, answer, rest.begin()),
+        }
+    }
+
+    fn resting(status: u16, answer: String, step: Step<()>) -> Self {
+        match step {
+            Step::Respond(()) | Step::Answered((), _) => Self::Over(status, answer),
+            asking => Self::Resting(status, answer, asking),
+        }
+    }
+
+    /// Whether the client, if there is one, has its answer.
+    fn has_answered(&self) -> bool {
+        matches!(self, Self::Resting(..)) || self.asked().is_none()
     }
 
     /// The name of what is to be done next; `None` when the call has ended.
@@ -227,7 +258,8 @@ impl Stage {
         match self {
             Self::Asking(step) => Some(step.name()),
             Self::Sweeping(step) => Some(step.name()),
-            Self::Opening(_) => Some(OPEN),
+            Self::Opening(..) => Some(OPEN),
+            Self::Resting(_, _, step) => Some(step.name()),
             Self::Over(..) | Self::Swept(_) | Self::Nowhere => None,
         }
     }

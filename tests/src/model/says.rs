@@ -121,7 +121,7 @@ impl Says {
         let body = match &response.body {
             Body::Empty => &[][..],
             Body::Bytes(bytes) => bytes,
-            Body::Content { .. } => return Err("the host has not sent the content".into()),
+            Body::Pieces(_) => return Err("the host has not sent the objects".into()),
         };
         let length = response.header("Content-Length");
         match (self.status, method) {

@@ -60,6 +60,12 @@ pub struct Command {
     #[arg(long, value_name = "REPOSITORY")]
     prefix: Option<String>,
 
+    /// Use repositories again once they are empty, so that fewer empty ones are left
+    ///
+    /// Without it each check and history has repositories of its own: what one leaves behind disturbs no other.
+    #[arg(long)]
+    reuse: bool,
+
     /// What counts as a failure: auto, oci, oci-next, docker, strict
     ///
     /// auto: what OCI 1.1 demands, and what Docker's API describes if the registry says that it speaks it.
@@ -111,6 +117,7 @@ impl Command {
             seed,
             prefix: self.prefix.clone().unwrap_or_else(|| format!("orlop-conformance/{seed:x}")),
             profile: self.profile,
+            reuse: self.reuse,
         };
         if settings.prefix.parse::<orlop_core::name::Repository>().is_err() || settings.prefix.len() > 100 {
             return Err(format!("--prefix {} is no name of a repository, or too long to go on from", settings.prefix));

@@ -47,6 +47,10 @@ pub enum Outcome {
 pub async fn execute(run: &Run, name: &str, operations: &[Operation]) -> (Outcome, Lab) {
     let lab = Lab::new(run, name);
     let mut world = World::new(&lab);
+    if let Err(lost) = world.catch_up().await {
+        drop(world);
+        return (Outcome::Lost(0, lost), lab);
+    }
     let mut outcome = Outcome::Passed(operations.len());
     for (n, operation) in operations.iter().enumerate() {
         match world.perform(operation).await {

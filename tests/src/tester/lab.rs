@@ -53,14 +53,38 @@ pub struct Run {
     pub prefix: String,
     /// Where random content comes from.
     pub seed: u64,
+    /// Repositories that can be used again; none if each check has its own.
+    pub emptied: Option<Rc<Emptied>>,
+}
+
+/// Repositories that were used and are empty again. A registry shows the name of an empty repository for a while, so a
+/// run that uses them again leaves fewer.
+#[derive(Debug, Default)]
+pub struct Emptied {
+    free: RefCell<Vec<String>>,
+    named: Cell<usize>,
+}
+
+impl Emptied {
+    /// The name of one, or a new name.
+    fn take(&self) -> String {
+        self.free.borrow_mut().pop().unwrap_or_else(|| {
+            self.named.set(self.named.get() + 1);
+            format!("r{}", self.named.get())
+        })
+    }
 }
 
 /// The place one check works in.
 pub struct Lab {
     /// What all labs share.
     pub run: Run,
-    /// A repository that only this check uses.
+    /// A repository that only this check uses, as long as it does.
     pub repo: String,
+    /// What is done here, unlike anything else in the run.
+    name: String,
+    /// The last component of `repo`, if it can be used again.
+    place: Option<String>,
     /// Everything said so far.
     pub record: Record,
     made: RefCell<Made>,
@@ -70,8 +94,16 @@ pub struct Lab {
 impl Lab {
     /// A place of that name.
     pub fn new(run: &Run, name: &str) -> Self {
-        let repo = format!("{}/{name}", run.prefix);
-        Self { run: run.clone(), repo, record: Record::default(), made: RefCell::default(), words: Cell::new(0) }
+        let place = run.emptied.as_ref().map(|emptied| emptied.take());
+        Self {
+            run: run.clone(),
+            repo: format!("{}/{}", run.prefix, place.as_deref().unwrap_or(name)),
+            name: format!("{}/{name}", run.prefix),
+            place,
+            record: Record::default(),
+            made: RefCell::default(),
+            words: Cell::new(0),
+        }
     }
 
     /// The same place in a run that knows more.
@@ -93,7 +125,7 @@ impl Lab {
     /// Words that nothing else in any registry contains.
     pub fn word(&self) -> String {
         self.words.set(self.words.get() + 1);
-        format!("{} {:x} {}", self.repo, self.run.seed, self.words.get())
+        format!("{} {:x} {}", self.name, self.run.seed, self.words.get())
     }
 
     /// Sends a request as it is.
@@ -247,7 +279,8 @@ impl Lab {
         Ok(answer.strings("tags"))
     }
 
-    /// Deletes what was made here, as far as the registry deletes anything. What it answers is not judged.
+    /// Deletes what was made here, as far as the registry deletes anything. What it answers is not judged; but only a
+    /// repository of which all is gone is used again.
     pub async fn clean(&self) {
         let Made { mut manifests, mut blobs, sessions } = self.made.take();
         let can = self.can();
@@ -259,10 +292,15 @@ impl Lab {
         newest_first(&mut manifests);
         newest_first(&mut blobs);
         let wanted = [(can.delete_manifest, manifests), (can.delete_blob, blobs), (can.cancel, sessions)];
+        let mut empty = wanted.iter().all(|(offered, paths)| *offered || paths.is_empty());
         for path in wanted.into_iter().filter(|(offered, _)| *offered).flat_map(|(_, paths)| paths) {
-            if let Err(Unreachable::Gone(_)) = self.run.target.send_any(Exchange::new("DELETE", path)).await {
-                return;
+            match self.run.target.send_any(Exchange::new("DELETE", path)).await {
+                Err(Unreachable::Gone(_)) => return,
+                answer => empty &= answer.is_ok_and(|answer| answer.is_success() || answer.status == 404),
             }
+        }
+        if let (true, Some(emptied), Some(place)) = (empty, &self.run.emptied, &self.place) {
+            emptied.free.borrow_mut().push(place.clone());
         }
     }
 

@@ -44,7 +44,7 @@ impl InMemory {
             length,
             base: None,
         };
-        let body = RequestBody { bytes: Bytes::copy_from_slice(exchange.body.bytes()), cut };
+        let body = RequestBody { bytes: Bytes::copy_from_slice(exchange.body.bytes()), cut, slow: false };
         let response = self.memory.borrow_mut().call(&self.registry, &request, body);
         let headers = response.headers.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect();
         let bytes = match response.body {

@@ -88,6 +88,8 @@ pub struct Settings {
     pub prefix: String,
     /// What counts.
     pub profile: Profile,
+    /// Whether repositories that are empty again are used again, rather than one for each check.
+    pub reuse: bool,
 }
 
 /// How a check ended.
@@ -212,7 +214,8 @@ async fn everything(
 ) -> Result<(), Stop> {
     let settings = findings.settings.clone();
     let (prefix, seed) = (settings.prefix.clone(), settings.seed);
-    let mut run = Run { target, can: Rc::default(), prefix: prefix.clone(), seed };
+    let mut run =
+        Run { target, can: Rc::default(), prefix: prefix.clone(), seed, emptied: settings.reuse.then(Rc::default) };
     progress.begins("asking what the registry offers", 1);
     is_a_registry(&run, base).await?;
     *begun = true;
@@ -264,7 +267,8 @@ async fn is_a_registry(run: &Run, base: &str) -> Result<(), Stop> {
 
 /// A run that is repeated would find what the first has left.
 async fn is_unused(run: &Run) -> Result<(), Stop> {
-    let tags = format!("/v2/{}/probe/tags/list", run.prefix);
+    let first = if run.emptied.is_some() { "r1" } else { "probe" };
+    let tags = format!("/v2/{}/{first}/tags/list", run.prefix);
     let answer = run.target.send_any(Exchange::new("GET", tags)).await.map_err(Stop::Lost)?;
     if answer.strings("tags").is_empty() {
         return Ok(());

@@ -1,29 +1,23 @@
-//! Bytes at rest: parts and contents as plain files, each written once.
-//!
-//! | file | what |
-//! |---|---|
-//! | `uploads/a/<upload>.<nonce>` | a part; `a` is the first digit of `<upload>` |
-//! | `blobs/sha256/ab/<hex>/<nonce>` | a content; `ab` are the first two digits of `<hex>` |
-//! | `temporary/…` | a content that is being copied together; what a crash leaves is removed at start-up |
+//! Objects as plain files, each written once: `objects/ab/<name>`, where `ab` are the first two digits of the name.
 //!
 //! Everything here blocks, and runs where it may.
 
-mod assemble;
 mod inventory;
 mod layout;
-mod part;
+mod object;
 mod read;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bytes::Bytes;
 use orlop_core::Fault;
-use orlop_core::effect::{Assemble, ContentId, Erase, Inventory, Load, Measure, Object, PartId, Stored};
+use orlop_core::effect::{Erase, Inventory, Join, Load, Measure, Stored};
 use orlop_core::meter::Meter;
+use orlop_core::object::ObjectId;
 
 use self::layout::Layout;
-pub(crate) use self::part::PartFile;
+pub(crate) use self::object::ObjectFile;
 pub(crate) use self::read::Opened;
 use tokio::sync::{OwnedRwLockWriteGuard, RwLock, Semaphore};
 
@@ -33,7 +27,7 @@ use crate::storage::directory::fault;
 use crate::storage::directory::sink::Sink;
 use crate::storage::directory::space;
 
-/// How many contents are copied together or measured at once.
+/// How many calls copy or measure objects at once.
 const WHOLE: usize = 8;
 
 /// The files of one data directory.
@@ -41,16 +35,16 @@ const WHOLE: usize = 8;
 pub(crate) struct Files {
     layout: Arc<Layout>,
     keep_free: u64,
-    /// One permit for each content that may be copied or read as a whole at once: they keep a disk busy, and must not
-    /// take all the threads that others wait for.
+    /// One permit for each call that may copy objects or read them as a whole at once: that keeps a disk busy, and must
+    /// not take all the threads that others wait for.
     whole: Arc<Semaphore>,
-    /// Held by whoever erases, and by a backup against all of them.
+    /// Held by each call that erases, and by a backup against all of them.
     erasing: Arc<RwLock<()>>,
 }
 
 impl Files {
-    /// Makes the directories and removes what a crash left half copied. Once less than `keep_free` bytes are free
-    /// on the disk, no more parts and copies are written.
+    /// Makes the directories that are missing. Once less than `keep_free` bytes are free on the disk, no more objects
+    /// are written.
     pub(crate) fn open(directory: &Path, keep_free: u64, counters: &Counters) -> Result<Self, Fault> {
         Ok(Self {
             layout: Arc::new(Layout::prepare(directory, counters.clone())?),
@@ -60,42 +54,56 @@ impl Files {
         })
     }
 
-    /// Whether there is any content, or was before it was erased.
-    pub(crate) fn have_contents(&self) -> Result<bool, Fault> {
-        self.layout.has_contents()
+    /// Whether a data directory has the directory of objects.
+    pub(crate) fn exist(directory: &Path) -> Result<bool, Fault> {
+        Layout::exists(directory)
     }
 
-    /// A part that is to be written. There is no file before there is a byte.
-    pub(crate) fn part(&self, part: &PartId) -> PartFile {
-        PartFile::new(self.layout.clone(), part, self.keep_free)
+    /// Whether there is any object.
+    pub(crate) fn have_objects(&self) -> Result<bool, Fault> {
+        self.layout.has_objects()
+    }
+
+    /// An object that is to be written. There is no file before there is a byte.
+    pub(crate) fn object(&self, object: &ObjectId) -> ObjectFile {
+        ObjectFile::new(self.layout.clone(), object, self.keep_free)
     }
 
     /// The same, written on threads that may wait for the disk.
-    pub(crate) fn sink(&self, part: &PartId) -> Sink {
-        Sink::new(self.part(part))
+    pub(crate) fn sink(&self, object: &ObjectId) -> Sink {
+        Sink::new(self.object(object))
     }
 
-    pub(crate) async fn assemble(&self, effect: Assemble) -> Result<(), Fault> {
-        let files = self.clone();
-        let _permit = if effect.parts.len() > 1 { self.whole.acquire().await.ok() } else { None };
-        blocking::run(move || assemble::assemble(&files.layout, files.keep_free, &effect.parts, &effect.content)).await
+    pub(crate) async fn join(&self, effect: Join) -> Result<bool, Fault> {
+        let (paths, into) = (self.paths(&effect.from), self.object(&effect.into));
+        let _permit = self.whole.acquire().await.ok();
+        blocking::run(move || read::join(&paths, into)).await
     }
 
     pub(crate) async fn load(&self, effect: Load) -> Result<Option<Bytes>, Fault> {
-        let path = self.layout.content(&effect.content);
-        blocking::run(move || read::load(&path, effect.limit)).await
+        let paths = self.paths(&effect.objects);
+        blocking::run(move || read::load(&paths, effect.limit)).await
     }
 
     pub(crate) async fn measure(&self, effect: Measure) -> Result<Option<Meter>, Fault> {
-        let path = self.layout.content(&effect.content);
+        let paths = self.paths(&effect.objects);
         let _permit = self.whole.acquire().await.ok();
-        blocking::run(move || read::measure(&path, effect.meter)).await
+        blocking::run(move || read::measure(&paths, effect.meter)).await
     }
 
+    /// Removes objects. While a backup is made they stay, as orphans, and nothing waits for it.
+    ///
+    /// The directory is not made durable: a file that comes back after a power cut is an orphan too, which the next
+    /// garbage collection finds. So whoever waits for this is spared an fsync.
     pub(crate) async fn erase(&self, effect: Erase) -> Result<(), Fault> {
-        let _erasing = self.erasing.read().await;
-        let layout = self.layout.clone();
-        blocking::run(move || erase(&layout, &effect.target)).await
+        let paths = self.paths(&effect.objects);
+        let Ok(erasing) = self.erasing.clone().try_read_owned() else { return Ok(()) };
+        blocking::run(move || {
+            let erased = paths.iter().try_for_each(|path| erase(path));
+            drop(erasing);
+            erased
+        })
+        .await
     }
 
     pub(crate) async fn inventory(&self, effect: Inventory) -> Result<Vec<Stored>, Fault> {
@@ -103,7 +111,7 @@ impl Files {
         blocking::run(move || inventory::inventory(&layout, effect.after, effect.limit)).await
     }
 
-    /// Faults when there is no room for more parts.
+    /// Faults when there is no room for more objects.
     pub(crate) async fn room(&self) -> Result<(), Fault> {
         let files = self.clone();
         blocking::run(move || space::check(files.layout.root(), files.keep_free)).await
@@ -114,43 +122,31 @@ impl Files {
         self.erasing.clone().write_owned().await
     }
 
-    /// Where parts and contents are.
-    pub(crate) fn directories(&self) -> [&Path; 2] {
-        self.layout.directories()
+    /// Where the objects are.
+    pub(crate) fn root(&self) -> &Path {
+        self.layout.root()
     }
 
-    /// Opens a content to be streamed; `None` when it is not there.
-    pub(crate) async fn open_content(&self, content: &ContentId) -> Result<Option<Opened>, Fault> {
-        let path = self.layout.content(content);
-        // To hand this to another thread costs several times as much as it does.
-        if let Some(opened) = Opened::open_cached(&path) {
-            return Ok(Some(opened));
-        }
-        blocking::run(move || Opened::open(&path)).await
+    /// Opens an object to be streamed, if nothing of the disk has to be read for that.
+    pub(crate) fn open_cached(&self, object: &ObjectId) -> Option<Opened> {
+        Opened::open_cached(&self.layout.object(object))
+    }
+
+    /// Opens an object to be streamed; `None` when it is not there. It may wait for the disk.
+    pub(crate) fn open_now(&self, object: &ObjectId) -> Result<Option<Opened>, Fault> {
+        Opened::open(&self.layout.object(object))
+    }
+
+    fn paths(&self, objects: &[ObjectId]) -> Vec<PathBuf> {
+        objects.iter().map(|object| self.layout.object(object)).collect()
     }
 }
 
-/// Removes a part or a content.
-///
-/// The directory is not made durable: a file that comes back after a power cut is one that no record names, and the
-/// next sweep finds it again. So an erasing call, and whoever waits for it, is spared an fsync.
-fn erase(layout: &Layout, target: &Object) -> Result<(), Fault> {
-    let (path, directory) = match target {
-        Object::Part(part) => (layout.part(part), None),
-        Object::Content(content) => (layout.content(content), Some(layout.contents(&content.digest))),
-    };
-    match std::fs::remove_file(&path) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-            return Err(fault::at("remove", &path, &error));
-        }
-        _ => {}
+fn erase(path: &Path) -> Result<(), Fault> {
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(fault::at("remove", path, &error)),
+        _ => Ok(()),
     }
-    if let Some(directory) = directory {
-        // This refuses a directory with another content in it, which is what is wanted. Whoever is about to put
-        // one there makes the directory again.
-        let _ = std::fs::remove_dir(directory);
-    }
-    Ok(())
 }
 
 #[cfg(test)]

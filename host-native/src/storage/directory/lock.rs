@@ -1,14 +1,16 @@
 //! The data directory, which one process has at a time.
 
-use std::fs::{self, File, OpenOptions, TryLockError};
+use std::cmp::Ordering;
+use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{Read, Write};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::{error, fmt, io};
 
 use orlop_core::Fault;
 
 /// The name of the file that is locked. It stays: to remove it would let two processes lock two files of that name.
-const LOCK_FILE: &str = "orlop.lock";
+pub(super) const LOCK_FILE: &str = "orlop.lock";
 
 /// A data directory that this process has to itself until it drops this, or ends.
 pub(crate) struct DataDirectory {
@@ -23,8 +25,23 @@ pub enum OpenError {
     InUse(PathBuf),
     /// It cannot be made or written to.
     Directory(PathBuf, io::Error),
-    /// It has contents and no records: with new records, all of them would be garbage.
+    /// It has objects and no records: with new records, all of them would be garbage.
     RecordsMissing(PathBuf),
+    /// It has records, and the directory of the objects is gone.
+    ObjectsMissing(PathBuf),
+    /// It is of another version of Orlop.
+    Format {
+        /// The directory.
+        directory: PathBuf,
+        /// The format that it has.
+        found: u32,
+        /// The format that this version has.
+        ours: u32,
+    },
+    /// It is that of docker-registry or distribution.
+    Distribution(PathBuf),
+    /// It has something in it that is not Orlop's: the name of that.
+    Foreign(PathBuf, String),
     /// What is in it cannot be used.
     Storage(Fault),
 }
@@ -34,7 +51,8 @@ impl DataDirectory {
     pub(crate) fn lock(directory: &Path) -> Result<Self, OpenError> {
         let failed = |error| OpenError::Directory(directory.to_owned(), error);
         let missing = directory.ancestors().take_while(|above| !above.exists()).count();
-        fs::create_dir_all(directory).map_err(failed)?;
+        // What it holds may be private: who may read it is for the server to say.
+        DirBuilder::new().recursive(true).mode(0o700).create(directory).map_err(failed)?;
         // Each new name, and that of the directory also if another start has made it and was killed.
         directory.ancestors().skip(1).take(missing.max(1)).try_for_each(sync_above).map_err(failed)?;
         let path = directory.join(LOCK_FILE);
@@ -96,8 +114,39 @@ impl fmt::Display for OpenError {
             ),
             Self::RecordsMissing(directory) => write!(
                 f,
-                "the data directory {} has blobs but no records.redb, which says whose they are: restore that file too, or \
-                 begin in an empty directory",
+                "the data directory {} has objects but no records.redb, which says what they are: restore that file too, \
+                 or begin in an empty directory",
+                directory.display()
+            ),
+            Self::ObjectsMissing(directory) => write!(
+                f,
+                "the data directory {} has records but no directory `objects`, where the bytes of all blobs are: restore \
+                 that too, or begin in an empty directory",
+                directory.display()
+            ),
+            Self::Format { directory, found, ours } => {
+                let directory = directory.display();
+                write!(
+                    f,
+                    "the data directory {directory} has format {found}, and this version of Orlop reads format {ours}: "
+                )?;
+                match found.cmp(ours) {
+                    Ordering::Less => f.write_str(
+                        "start it with the version that wrote it, begin in an empty directory with this one, and copy the \
+                         images, for example by `skopeo sync`",
+                    ),
+                    _ => f.write_str("a newer version wrote it; start that one"),
+                }
+            }
+            Self::Distribution(directory) => write!(
+                f,
+                "the data directory {} is that of docker-registry or distribution, which Orlop does not read: give an empty \
+                 directory with --data, and copy the images, for example by `skopeo sync`",
+                directory.display()
+            ),
+            Self::Foreign(directory, name) => write!(
+                f,
+                "the directory {} is not a data directory of Orlop, it has `{name}` in it: give an empty one with --data",
                 directory.display()
             ),
             Self::Storage(fault) => write!(f, "the data directory cannot be opened: {fault}"),

@@ -5,6 +5,7 @@ mod blocking;
 mod counters;
 mod fault;
 mod files;
+mod format;
 mod lock;
 mod records;
 mod sendfile;
@@ -16,7 +17,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use orlop_core::Fault;
-use orlop_core::effect::ContentId;
+use orlop_core::http::Piece;
 
 pub use self::backup::Backup;
 use self::backup::back_up;
@@ -45,10 +46,16 @@ pub(super) struct Directory {
 impl Directory {
     /// Opens a data directory, which is made if there is none.
     pub(super) fn open(directory: &Path, options: &Options) -> Result<Self, OpenError> {
+        format::check(directory)?;
         let locked = DataDirectory::lock(directory)?;
+        let new = format::settle(directory)?;
+        let records_exist = Records::exist(directory)?;
+        if !new && records_exist && !Files::exist(directory)? {
+            return Err(OpenError::ObjectsMissing(directory.to_owned()));
+        }
         let counters = Counters::default();
         let objects = Files::open(directory, options.keep_free, &counters)?;
-        if !Records::exist(directory)? && objects.have_contents()? {
+        if !records_exist && objects.have_objects()? {
             return Err(OpenError::RecordsMissing(directory.to_owned()));
         }
         let records = Records::open(directory, options.cache, options.keep_free, &counters)?;
@@ -66,17 +73,17 @@ impl Directory {
         self.objects.room().await
     }
 
-    /// Makes a backup in the data directory, as of one moment. Calls that erase something wait meanwhile.
+    /// Makes a backup in the data directory, as of one moment. What would be erased meanwhile stays, for the next garbage
+    /// collection.
     pub(super) async fn back_up(&self) -> Result<Backup, Fault> {
         let kept = self.objects.keep_all().await;
         let (records, objects, directory) = (self.records.clone(), self.objects.clone(), self.locked.path().to_owned());
-        let made = blocking::run(move || back_up(&records, &directory, &objects.directories())).await;
+        let made = blocking::run(move || back_up(&records, &directory, objects.root())).await;
         drop(kept);
         made
     }
 
-    pub(super) async fn open_content(&self, content: &ContentId) -> Result<Option<Content>, Fault> {
-        let opened = self.objects.open_content(content).await?;
-        Ok(opened.map(|opened| Content::new(opened, self.buffers.clone())))
+    pub(super) async fn open_pieces(&self, pieces: Vec<Piece>) -> Result<Option<Content>, Fault> {
+        Content::open(&self.objects, &self.buffers, pieces).await
     }
 }

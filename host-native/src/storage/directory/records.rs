@@ -35,6 +35,9 @@ const AT_ONCE: usize = 64;
 /// How many records a backup copies in one transaction.
 const COPIED: usize = 20_000;
 
+/// How much memory a copy takes for its pages, in bytes.
+const COPY_CACHE: usize = 16 << 20;
+
 /// The records of one data directory.
 pub(crate) struct Records {
     database: Arc<Database>,
@@ -64,7 +67,7 @@ impl Records {
 
     /// Copies all records, as they are at this moment, into new ones in `directory`. How many there are.
     pub(crate) fn copy_to(&self, directory: &Path) -> Result<u64, Fault> {
-        let made = redb::Database::create(directory.join(RECORDS_FILE));
+        let made = redb::Database::builder().set_cache_size(COPY_CACHE).create(directory.join(RECORDS_FILE));
         let made = made.map_err(|error| fault::of_records("make a copy of", error))?;
         self.read(|table| {
             let mut entries = table.iter()?.peekable();

@@ -15,7 +15,7 @@
 //!   (it does not: it queues bytes as they are for a connection that [takes several slices](Connection) at once).
 //! * Stand-ins are made only for connections that can send them: a body that got no outbox (TLS, HTTP/2, tests) reads
 //!   its file.
-//! * A file never changes (contents are write-once). One that is shorter than it should be ends the connection.
+//! * A file never changes (objects are write-once). One that is shorter than it should be ends the connection.
 //!
 //! Where the kernel cannot send from a file system, the piece is read and written. Only pieces that are in memory come
 //! here ([`ContentBody`] sees to that), so that no thread of the runtime waits for a disk.
@@ -201,9 +201,8 @@ mod tests {
     use std::future::poll_fn;
 
     use http_body::Body as _;
-    use orlop_core::digest::Algorithm;
-    use orlop_core::effect::{Assemble, ContentId, PartId};
     use orlop_core::http;
+    use orlop_core::object::ObjectId;
     use rustix::net::sockopt::tcp_cork;
     use tempfile::TempDir;
     use tokio::io::AsyncReadExt;
@@ -217,21 +216,28 @@ mod tests {
 
     const CONTENT: &[u8] = b"what a content has";
 
-    async fn content(directory: &TempDir, bytes: &[u8]) -> Opened {
-        let files = Files::open(directory.path(), 0, &Counters::default()).unwrap();
-        let part = PartId { upload: Uuid::new_v4(), nonce: Uuid::nil() };
-        let mut file = files.part(&part);
+    /// A new object of these bytes.
+    fn stored(files: &Files, bytes: &[u8]) -> ObjectId {
+        let object = ObjectId::received_by(Uuid::new_v4());
+        let mut file = files.object(&object);
         file.append(&[bytes]).unwrap();
         file.seal().unwrap();
-        let content = ContentId { digest: Algorithm::Sha256.digest(bytes), nonce: Uuid::nil() };
-        files.assemble(Assemble { parts: vec![part], content }).await.unwrap();
-        files.open_content(&content).await.unwrap().unwrap()
+        object
+    }
+
+    fn files(directory: &TempDir) -> Files {
+        Files::open(directory.path(), 0, &Counters::default()).unwrap()
+    }
+
+    fn content(directory: &TempDir, bytes: &[u8]) -> Opened {
+        let files = files(directory);
+        files.open_now(&stored(&files, bytes)).unwrap().unwrap()
     }
 
     #[tokio::test]
     async fn a_packet_is_held_back_no_longer_than_more_of_the_body_follows() {
         let directory = TempDir::new().unwrap();
-        let content = Arc::new(content(&directory, CONTENT).await);
+        let content = Arc::new(content(&directory, CONTENT));
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let mut client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
         let (mut stream, _) = listener.accept().await.unwrap();
@@ -259,19 +265,21 @@ mod tests {
     async fn what_comes_last_of_a_body_is_never_held_back() {
         let directory = TempDir::new().unwrap();
         let bytes = vec![b'x'; 80_000];
-        let content = || content(&directory, &bytes);
+        let files = files(&directory);
+        let object = stored(&files, &bytes);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let _client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
         let (mut stream, _) = listener.accept().await.unwrap();
         let outbox = Outbox::default();
-        let (one, other) = (|| http::Piece::Slice(0..40_000), || http::Piece::Slice(40_000..80_000));
+        let (one, other) = (|| http::Piece::Slice(object, 0..40_000), || http::Piece::Slice(object, 40_000..80_000));
         let between = || http::Piece::Bytes(Bytes::from_static(b"between"));
         for (pieces, corked) in [
             (vec![one()], vec![false]),
             (vec![one(), other()], vec![true, false]),
             (vec![between(), one(), between(), other(), between()], vec![false, true, false, true, false]),
         ] {
-            let mut body = Content::new(content().await, Buffers::default()).into_body(pieces, Some(outbox.clone()));
+            let content = Content::open(&files, &Buffers::default(), pieces).await.unwrap().unwrap();
+            let mut body = content.into_body(Some(outbox.clone()));
             let mut found = Vec::new();
             while let Some(frame) = poll_fn(|context| Pin::new(&mut body).poll_frame(context)).await {
                 let bytes = frame.unwrap().into_data().unwrap();
@@ -287,7 +295,7 @@ mod tests {
     #[tokio::test]
     async fn a_stand_in_for_another_piece_than_the_next_is_refused() {
         let directory = TempDir::new().unwrap();
-        let content = Arc::new(content(&directory, CONTENT).await);
+        let content = Arc::new(content(&directory, CONTENT));
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let _client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
         let (mut stream, _) = listener.accept().await.unwrap();

@@ -1,44 +1,44 @@
-//! A part while it is written, for those who must not wait for the disk.
+//! An object while it is written, for those who must not wait for the disk.
 
 use bytes::Bytes;
 use orlop_core::Fault;
 
 use crate::storage::directory::blocking;
-use crate::storage::directory::files::PartFile;
+use crate::storage::directory::files::ObjectFile;
 
-/// A part that is being written, on threads that may wait. Dropped before it is [sealed](Self::seal), it is removed.
+/// An object that is being written, on threads that may wait. Dropped before it is [sealed](Self::seal), it is removed.
 pub(in crate::storage) struct Sink {
     /// Elsewhere while a batch is written, and gone once that has failed.
-    part: Option<PartFile>,
+    object: Option<ObjectFile>,
 }
 
 impl Sink {
-    pub(super) fn new(part: PartFile) -> Self {
-        Self { part: Some(part) }
+    pub(super) fn new(object: ObjectFile) -> Self {
+        Self { object: Some(object) }
     }
 
     /// Writes a batch.
     pub(in crate::storage) async fn append(&mut self, batch: Vec<Bytes>) -> Result<(), Fault> {
-        let mut part = self.take()?;
+        let mut object = self.take()?;
         let written = blocking::run(move || {
-            part.append(&batch)?;
-            Ok(part)
+            object.append(&batch)?;
+            Ok(object)
         });
-        self.part = Some(written.await?);
+        self.object = Some(written.await?);
         Ok(())
     }
 
     /// Writes the last batch, and makes all of it durable.
     pub(in crate::storage) async fn seal(mut self, last: Vec<Bytes>) -> Result<(), Fault> {
-        let mut part = self.take()?;
+        let mut object = self.take()?;
         blocking::run(move || {
-            part.append(&last)?;
-            part.seal()
+            object.append(&last)?;
+            object.seal()
         })
         .await
     }
 
-    fn take(&mut self) -> Result<PartFile, Fault> {
-        self.part.take().ok_or_else(|| Fault::Failed("a part is written on after that has failed".into()))
+    fn take(&mut self) -> Result<ObjectFile, Fault> {
+        self.object.take().ok_or_else(|| Fault::Failed("an object is written on after that has failed".into()))
     }
 }

@@ -1,13 +1,12 @@
 import { signal } from '@preact/signals';
-import { useEffect } from 'preact/hooks';
 import { canServe, isServing, startServing, stopServing } from '../remote.js';
-import { reason, tell } from '../state.js';
+import { reason, serverThere, tell } from '../state.js';
 
-const serving = signal(false);
+const serving = signal(isServing());
 const busy = signal(false);
 const lines = signal<{ text: string; bad?: boolean }[]>([]);
 
-/** What the demonstration does, as anybody would write it. */
+/** What the demonstration does, in short. */
 const CODE = `import { RegistryClientV2, parseRepo } from 'oci-registry-client';
 
 const client = new RegistryClientV2({
@@ -23,15 +22,14 @@ await client.getManifest({ ref: 'v1' });`;
 async function toggle(): Promise<void> {
   busy.value = true;
   try {
+    // Both load the page again.
     if (serving.value) await stopServing();
     else await startServing();
-    serving.value = await isServing();
   } catch (error) {
     tell(
       `The service worker could not be started: ${reason(error)}. Browsers allow them on https: and on localhost only.`,
       true,
     );
-  } finally {
     busy.value = false;
   }
 }
@@ -51,7 +49,6 @@ async function demonstrate(): Promise<void> {
 }
 
 export function Clients() {
-  useEffect(() => void isServing().then((is) => (serving.value = is)), []);
   if (!canServe()) {
     return (
       <p class="note bad">
@@ -64,8 +61,12 @@ export function Clients() {
       <section class="pane" aria-label="Service worker">
         <h2>Answer fetch('/v2/…')</h2>
         <p>
-          A service worker can answer every request below <code>/v2/</code> of this origin from the registry in this
-          tab. Any JavaScript client works against it unchanged; so does the console of your browser’s developer tools.
+          A service worker can answer the requests of this tab below <code>/v2/</code> from the registry in the browser.
+          Any JavaScript client works against it unchanged; so does the console of your browser’s developer tools.
+        </p>
+        <p>
+          It loads this page again at <code>?v2=tab</code>, and answers only pages at that address. In every other tab{' '}
+          <code>/v2/</code> stays what it is{serverThere.value ? ': the registry of this server' : ''}.
         </p>
         <p class="line">
           <button
@@ -86,12 +87,12 @@ export function Clients() {
         </p>
       </section>
       <section class="pane" aria-label="A real client">
-        <h2>A client that nobody here wrote</h2>
+        <h2>A client from npm</h2>
         <p>
           <a href="https://www.npmjs.com/package/oci-registry-client" rel="noreferrer" target="_blank">
             oci-registry-client
-          </a>{' '}
-          from npm pushes an image and pulls it again:
+          </a>
+          , which knows nothing of this page, pushes an image and pulls it again:
         </p>
         <pre tabIndex={0} aria-label="The code of the demonstration">
           {CODE}
@@ -104,7 +105,7 @@ export function Clients() {
         >
           Run it
         </button>
-        {!serving.value && <p class="hint">Let the service worker answer first.</p>}
+        {!serving.value && <p class="hint">Choose “Answer /v2/ here” first.</p>}
         <ol class="plain log" aria-live="polite" aria-label="What the client did">
           {lines.value.map(({ text, bad }, i) => (
             <li key={i} class={bad ? 'bad' : ''}>

@@ -1,8 +1,19 @@
 import { signal } from '@preact/signals';
 import { useEffect, useState } from 'preact/hooks';
-import type { CheckResult, FailedHistory, Said, TesterMessage, TesterReport, TesterSettings } from '../conformance.js';
+import type {
+  CheckResult,
+  FailedHistory,
+  Left,
+  Said,
+  TesterMessage,
+  TesterReport,
+  TesterSettings,
+  TesterStart,
+} from '../conformance.js';
+import { ask } from '../parts/ask.js';
+import { ServerBar } from '../parts/server.js';
 import { registry } from '../remote.js';
-import { calls, copy, go, keep, ready, reason, route, serverThere, tell } from '../state.js';
+import { SERVER, calls, copy, go, keep, ready, reason, route, server, serverThere, tell } from '../state.js';
 import type { WireRequest } from '../wire.js';
 
 interface Progress {
@@ -15,6 +26,10 @@ interface Progress {
 const progress = signal<Progress | undefined>(undefined);
 const report = signal<TesterReport | undefined>(undefined);
 const said = signal<Record<string, Said[]>>({});
+/** What the run has left on the server. */
+const left = signal<Left | undefined>(undefined);
+/** Whether the run was told to stop, and cleans up. */
+const stopping = signal(false);
 const bug = signal('');
 const where = signal<'tab' | 'server'>('tab');
 /** The bug that the report speaks of. */
@@ -29,22 +44,53 @@ const settings = signal<TesterSettings>({
   concurrent: 20,
   checks: '',
   profile: 'auto',
+  reuse: false,
 });
 
-function stop(): void {
+/** The worker is not needed any more. */
+function ended(): void {
   worker?.terminate();
   worker = undefined;
   progress.value = undefined;
+  stopping.value = false;
 }
 
-function begin(): void {
-  stop();
+/** Stops the run. On a server it deletes first what it has pushed. */
+function stop(): void {
+  if (where.value === 'tab' || !worker) return ended();
+  stopping.value = true;
+  worker.postMessage({ stop: true });
+}
+
+/** Asks whether the tester may push to the server. */
+function mayTest(prefix: string): Promise<boolean> {
+  return ask({
+    title: `Run the tester on ${SERVER}?`,
+    says: [
+      <>
+        It sends some thousands of requests, and pushes small blobs and manifests to some dozens of repositories below{' '}
+        <strong>{prefix}</strong>. It touches no other repository.
+      </>,
+      'At its end, or when you stop it, it deletes what it pushed. Keep this tab open until then.',
+      'The names of the empty repositories stay in the catalog until garbage collection removes them: with Orlop, a day later.',
+    ],
+    does: 'Push test data to the server',
+  });
+}
+
+async function begin(): Promise<void> {
+  ended();
+  const atServer = where.value === 'server';
+  // A server keeps the names of earlier runs: each run has a place of its own.
+  const prefix = atServer ? `orlop-conformance/${Date.now().toString(36)}` : '';
+  if (atServer && !(await mayTest(prefix))) return;
   report.value = undefined;
+  left.value = undefined;
   progress.value = { what: 'Loading the tester', detail: '', done: 0, total: 1 };
   tested = where.value === 'tab' ? bug.value : '';
   worker = new Worker(new URL('../tester.worker.ts', import.meta.url), { type: 'module', name: 'tester' });
   worker.addEventListener('error', (event) => {
-    stop();
+    ended();
     tell(
       `The tester could not start: ${event.message || 'its script could not be loaded'}. Load the page again.`,
       true,
@@ -52,10 +98,12 @@ function begin(): void {
   });
   worker.addEventListener('message', ({ data }: MessageEvent<TesterMessage>) => {
     if ('failed' in data) {
-      stop();
+      ended();
+      left.value = data.left;
       tell(`The run ended early: ${data.failed}`, true);
     } else if ('report' in data) {
-      stop();
+      ended();
+      left.value = data.left;
       report.value = data.report;
       said.value = data.said;
     } else if (data.steps >= 0) {
@@ -68,9 +116,13 @@ function begin(): void {
       };
     }
   });
-  // A server keeps what earlier runs have left: each has a place of its own.
-  const prefix = where.value === 'server' ? `orlop-conformance/${Date.now().toString(36)}` : '';
-  worker.postMessage({ target: where.value, bug: tested, settings: { ...settings.value, prefix } });
+  const start: TesterStart = {
+    target: where.value,
+    bug: tested,
+    settings: { ...settings.value, prefix, reuse: atServer },
+    signIn: server.value.signIn,
+  };
+  worker.postMessage(start);
 }
 
 export function Conformance() {
@@ -89,14 +141,16 @@ export function Conformance() {
   return (
     <>
       <p>
-        The checks and random histories of <code>orlop-conformance</code>, in this tab. Each check demands what the item
-        of the specification with its number says; each history is judged by the core itself.
+        The checks and random histories of <code>orlop-conformance</code>, in this tab. Each check holds the registry to
+        one item of the specification. A history is a random sequence of requests; its answers are compared with those
+        of Orlop’s own core.
       </p>
+      {where.value === 'server' && <ServerBar />}
       <form
         class="grid"
         onSubmit={(event) => {
           event.preventDefault();
-          begin();
+          void begin();
         }}
       >
         <div class="field">
@@ -108,7 +162,7 @@ export function Conformance() {
           >
             <option value="tab">A fresh one in this tab</option>
             <option value="server" disabled={!serverThere.value}>
-              This server{serverThere.value ? '' : ' (none is there)'}
+              {serverThere.value ? `Server ${SERVER}` : 'No server here'}
             </option>
           </select>
         </div>
@@ -137,7 +191,7 @@ export function Conformance() {
           />
         </div>
         <div class="field">
-          <label for="profile">What counts</label>
+          <label for="profile">Profile</label>
           <select id="profile" value={profile} onChange={(event) => put({ profile: event.currentTarget.value })}>
             {['auto', 'oci', 'oci-next', 'docker', 'strict'].map((one) => (
               <option key={one}>{one}</option>
@@ -159,8 +213,8 @@ export function Conformance() {
         <NumberField id="seed" label="Seed" value={seed} put={(value) => put({ seed: value })} />
         <div class="actions end">
           {progress.value ? (
-            <button type="button" class="danger" onClick={stop}>
-              Stop
+            <button type="button" class="danger" disabled={stopping.value} onClick={stop}>
+              {stopping.value ? 'Stopping…' : 'Stop'}
             </button>
           ) : (
             <button type="submit" class="primary">
@@ -200,8 +254,38 @@ export function Conformance() {
           </div>
         )}
       </div>
+      {left.value && <Leftovers left={left.value} />}
       {report.value && <Results report={report.value} />}
     </>
+  );
+}
+
+/** Says what a run has left on the server. */
+function Leftovers({ left: { repositories, kept } }: { left: Left }) {
+  return (
+    <div class={kept.length > 0 ? 'note bad' : 'note'} role={kept.length > 0 ? 'alert' : undefined}>
+      {kept.length > 0 ? (
+        <p>
+          The server refused to delete {kept.length === 1 ? 'one thing' : `${kept.length} things`} that the run pushed:{' '}
+          {kept.slice(0, 5).map(({ path, status }, i) => (
+            <span key={path}>
+              {i > 0 && ', '}
+              <code class="break">{path}</code> ({status || 'no answer'})
+            </span>
+          ))}
+          {kept.length > 5 && ` and ${kept.length - 5} more`}.
+        </p>
+      ) : (
+        <p>Everything that the run pushed to the server is deleted.</p>
+      )}
+      {repositories && repositories.length > 0 && (
+        <p>
+          {repositories.length === 1 ? 'One repository name' : `${repositories.length} repository names`} below{' '}
+          <code>{repositories[0]!.split('/').slice(0, 2).join('/')}</code>{' '}
+          {repositories.length === 1 ? 'stays' : 'stay'} in the catalog, until garbage collection removes them.
+        </p>
+      )}
+    </div>
   );
 }
 
@@ -232,9 +316,9 @@ function NumberField({
 }
 
 const RESULTS: Record<CheckResult['result'], string> = {
-  passed: 'holds',
-  failed: 'does not hold',
-  'not-offered': 'not offered',
+  passed: 'passed',
+  failed: 'failed',
+  'not-offered': 'not supported',
 };
 
 function Results({ report }: { report: TesterReport }) {
@@ -245,16 +329,15 @@ function Results({ report }: { report: TesterReport }) {
   return (
     <section aria-label="Results">
       <p class={report.passed ? 'note good' : 'note bad'} role="status">
-        {report.ended ??
-          (report.passed ? 'The registry does all that counts.' : 'The registry does not do all that it must.')}{' '}
-        {report.checks.length} checks: {count('passed')} hold, {count('failed')} do not, {count('not-offered')} could
-        not be done, as it does not offer what they are about. {report.histories.played} random histories of{' '}
-        {report.histories.operations} operations, {report.histories.failed || 'none'} failed; {report.concurrent.played}{' '}
-        concurrent ones, {ways(report.concurrent.failures.length)}.
+        {report.ended ?? (report.passed ? 'All checks that count passed.' : 'The registry failed.')} Of{' '}
+        {report.checks.length} checks, {count('passed')} passed, {count('failed')} failed, and {count('not-offered')}{' '}
+        could not be done, because the registry does not support what they test. Of {report.histories.played} random
+        histories with {report.histories.operations} operations, {report.histories.failed || 'none'} failed; of{' '}
+        {report.concurrent.played} concurrent histories, {ways(report.concurrent.failures.length)}.
       </p>
       {failures.length > 0 && (
         <>
-          <h2>Histories that failed, as short as they can be</h2>
+          <h2>Failed histories, shortened</h2>
           {failures.map((failure, i) => (
             <Failed key={i} failure={failure} replayable={i < report.histories.failures.length} />
           ))}
@@ -264,9 +347,9 @@ function Results({ report }: { report: TesterReport }) {
       <div class="tabs" role="group" aria-label="Which checks are shown">
         {[
           ['all', 'All'],
-          ['passed', 'Hold'],
-          ['failed', 'Do not hold'],
-          ['not-offered', 'Not offered'],
+          ['passed', 'Passed'],
+          ['failed', 'Failed'],
+          ['not-offered', 'Not supported'],
         ].map(([value, label]) => (
           <button
             type="button"
@@ -298,10 +381,10 @@ function Results({ report }: { report: TesterReport }) {
                   {check.fact}
                   {check.result === 'failed' && (
                     <details class="detail">
-                      <summary>Expected and came</summary>
-                      <p>Expected {check.expected}</p>
-                      <p>Came {check.came}</p>
-                      <pre tabIndex={0} aria-label="Commands that do it again">
+                      <summary>Expected and actual answer</summary>
+                      <p>Expected: {check.expected}</p>
+                      <p>Actual: {check.came}</p>
+                      <pre tabIndex={0} aria-label="Commands that reproduce it">
                         {check.curl}
                       </pre>
                     </details>
@@ -330,7 +413,7 @@ function Results({ report }: { report: TesterReport }) {
 }
 
 function ways(count: number): string {
-  return count === 0 ? 'none failed' : `which failed in ${count === 1 ? 'one way' : `${count} ways`}`;
+  return count === 0 ? 'none failed' : `some failed, in ${count === 1 ? 'one way' : `${count} ways`}`;
 }
 
 function Failed({ failure, replayable }: { failure: FailedHistory; replayable: boolean }) {
@@ -344,8 +427,8 @@ function Failed({ failure, replayable }: { failure: FailedHistory; replayable: b
           <li key={i}>{operation}</li>
         ))}
       </ol>
-      <p>Expected {failure.expected}</p>
-      <p>Came {failure.came}</p>
+      <p>Expected: {failure.expected}</p>
+      <p>Actual: {failure.came}</p>
       <div class="actions">
         {replayable && list && where.value === 'tab' && (
           <button type="button" onClick={() => void replay(list.slice(0, exchanges))}>
@@ -384,7 +467,7 @@ async function replay(list: Said[]): Promise<void> {
       if (location && one.location) places.push([one.location, location]);
     }
     go('#/effects');
-    tell('The history is replayed on a registry of its own, with the same bug. The last call is yours to step.');
+    tell('The history is replayed on a separate registry with the same bug. Step through the last call yourself.');
   } catch (error) {
     tell(`The history could not be replayed: ${reason(error)}`, true);
   }

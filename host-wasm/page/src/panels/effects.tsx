@@ -37,7 +37,7 @@ const RACES: Race[] = [
   {
     title: 'Two pushes to one tag',
     about:
-      'Both expect the tag as they saw it. Whoever commits second finds it moved, and looks again: no push is lost.',
+      'Both commits require the tag to be as they read it. The second one meets a conflict and reads again, so no push is lost.',
     prepare: async () => {
       const images = await Promise.all([
         manifestOf('amd64', 'from the first job'),
@@ -54,7 +54,7 @@ const RACES: Race[] = [
   },
   {
     title: 'Delete a blob while a manifest that needs it is pushed',
-    about: 'One of the two must give way: the manifest is refused, or the blob stays.',
+    about: 'Only one of the two can succeed: either the manifest is refused, or the blob stays.',
     prepare: async () => {
       const image = await manifestOf('amd64', 'wanted and unwanted');
       await pushAll((request) => quietly(request), 'race/blob', image);
@@ -70,8 +70,8 @@ const RACES: Race[] = [
     },
   },
   {
-    title: 'Push a blob, alone',
-    about: 'Crash it at any effect, then look into the store: what is left is at most bytes that nothing names.',
+    title: 'Push a single blob',
+    about: 'Crash it at any effect, then look into the store: at most, orphaned bytes are left.',
     prepare: async () => {
       const body = `pushed at ${new Date().toISOString()}`;
       return [{ method: 'POST', target: `/v2/race/alone/blobs/uploads/?digest=${await digestOf(body)}`, body }];
@@ -95,7 +95,9 @@ export function Effects() {
   return (
     <>
       {isServer.value && (
-        <p class="note">Calls to the server cannot be stepped. What is begun here goes to the registry in this tab.</p>
+        <p class="note">
+          Only the registry in this tab can be stepped, not a server. Calls that you start here go to the tab.
+        </p>
       )}
       <section class={calls.value.length > 0 ? 'starts compact' : 'starts'} aria-label="Begin calls">
         {RACES.map((race) => (
@@ -103,16 +105,16 @@ export function Effects() {
             <h2>{race.title}</h2>
             <p>{race.about}</p>
             <button type="button" disabled={busy} onClick={() => void begin(race)}>
-              Begin
+              Start
             </button>
           </article>
         ))}
         <article class="card own">
-          <h2>A sweep, or a request of your own</h2>
+          <h2>Garbage collection, or your own request</h2>
           <p>Garbage collection is a call like any other. Or build a request and choose “Step through”.</p>
           <div class="actions">
             <button type="button" onClick={() => void sweep()}>
-              Begin a sweep
+              Start<span class="hidden">: garbage collection</span>
             </button>
             <button type="button" class="quiet" onClick={() => go('#/requests')}>
               Build a request
@@ -144,7 +146,7 @@ export function Effects() {
           </div>
         </>
       ) : (
-        <p class="empty">No call is under way. Begin one above.</p>
+        <p class="empty">No call is running. Start one above.</p>
       )}
     </>
   );

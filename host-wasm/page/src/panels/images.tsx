@@ -1,9 +1,12 @@
 import { signal, useComputed } from '@preact/signals';
-import { useEffect, useState } from 'preact/hooks';
+import { useState } from 'preact/hooks';
 import { RegistryResponse, exportImages, importArchive, load } from '../../../js/index.js';
 import type { Archive, Imported, RegistryRequest } from '../../../js/index.js';
+import { ask } from '../parts/ask.js';
+import { Repositories, changes } from '../parts/repositories.js';
+import { ServerBar } from '../parts/server.js';
 import { proxy, registry } from '../remote.js';
-import { isServer, reason, send, snapshot, tell } from '../state.js';
+import { SERVER, isServer, reason, send, snapshot, tell } from '../state.js';
 import { size } from '../words.js';
 
 const repository = signal('');
@@ -92,6 +95,7 @@ async function drop(transfer: DataTransfer): Promise<void> {
 async function take(name: string, file: Archive): Promise<void> {
   wrong.value = undefined;
   result.value = undefined;
+  if (isServer.value && !(await mayPush(name))) return;
   work.value = { what: `Reading ${name}`, done: 0, total: file instanceof Blob ? file.size : 1 };
   const options = { repository: repository.value || nameOf(name), ...(tag.value && { tag: tag.value }) };
   try {
@@ -105,8 +109,22 @@ async function take(name: string, file: Archive): Promise<void> {
     wrong.value = reason(error);
   } finally {
     work.value = undefined;
-    void listImages();
+    changes.value++;
   }
+}
+
+/** Asks whether a file may be pushed to the server. */
+function mayPush(name: string): Promise<boolean> {
+  return ask({
+    title: `Push ${name} to ${SERVER}?`,
+    says: [
+      repository.value || tag.value
+        ? `Its image goes to ${repository.value || nameOf(name)}:${tag.value || 'the tag that the archive gives, or latest'}.`
+        : 'Its images go to the repositories and tags that the archive gives.',
+      'A tag that is there already names the new image afterwards.',
+    ],
+    does: 'Push it',
+  });
 }
 
 async function give(one: { repository: string; tag: string }): Promise<void> {
@@ -130,199 +148,183 @@ async function give(one: { repository: string; tag: string }): Promise<void> {
   }
 }
 
-/** The images of the server. */
-const atTheServer = signal<{ repository: string; tag: string }[]>([]);
-
-async function listImages(): Promise<void> {
-  if (!isServer.value) return;
-  try {
-    const names = async (target: string, field: string) =>
-      ((await (await atServer({ method: 'GET', target })).json()) as Record<string, string[]>)[field] ?? [];
-    const images: { repository: string; tag: string }[] = [];
-    for (const name of await names('/v2/_catalog?n=100', 'repositories')) {
-      for (const one of await names(`/v2/${name}/tags/list`, 'tags')) images.push({ repository: name, tag: one });
-    }
-    atTheServer.value = images;
-  } catch (error) {
-    wrong.value = `The server did not list its images: ${reason(error)}`;
-  }
-}
-
 export function Images() {
   const [over, setOver] = useState(false);
-  useEffect(() => void listImages(), [isServer.value]);
   const images = useComputed(() =>
-    isServer.value
-      ? atTheServer.value
-      : snapshot.value.records
-          .filter(([key]) => key.startsWith('tag/'))
-          .map(([key]) => {
-            const at = key.lastIndexOf(':');
-            return { repository: key.slice(4, at), tag: key.slice(at + 1) };
-          }),
+    snapshot.value.records
+      .filter(([key]) => key.startsWith('tag/'))
+      .map(([key]) => {
+        const at = key.lastIndexOf(':');
+        return { repository: key.slice(4, at), tag: key.slice(at + 1) };
+      }),
   );
   const busy = work.value !== undefined;
   return (
-    <div class="split">
-      <section class="pane" aria-label="Put an image in">
-        <h2>In</h2>
-        <div
-          class={`drop ${over ? 'over' : ''}`}
-          onDragOver={(event) => {
-            event.preventDefault();
-            setOver(true);
-          }}
-          onDragLeave={() => setOver(false)}
-          onDrop={(event) => {
-            event.preventDefault();
-            setOver(false);
-            if (event.dataTransfer && !busy)
-              void drop(event.dataTransfer).catch((error) => (wrong.value = reason(error)));
-          }}
-        >
-          <p>
-            Drop an OCI layout or the output of <code>docker save</code> here: a .tar, a .tar.gz, or the folder of a
-            layout.
-          </p>
-          <label class="button" for="archive">
-            Choose a file
-          </label>{' '}
-          <label class="button" for="folder">
-            Choose a folder
-          </label>
-          <input
-            id="archive"
-            class="hidden"
-            type="file"
-            disabled={busy}
-            onChange={(event) => {
-              const file = event.currentTarget.files?.[0];
-              if (file) void take(file.name, file);
-              event.currentTarget.value = '';
+    <>
+      {isServer.value && <ServerBar />}
+      <div class="split">
+        <section class="pane" aria-label="Push images">
+          <h2>Push</h2>
+          <div
+            class={`drop ${over ? 'over' : ''}`}
+            onDragOver={(event) => {
+              event.preventDefault();
+              setOver(true);
             }}
-          />
-          <input
-            id="folder"
-            class="hidden"
-            type="file"
-            ref={(input) => input?.setAttribute('webkitdirectory', '')}
-            disabled={busy}
-            onChange={(event) => {
-              const files = [...(event.currentTarget.files ?? [])];
-              if (files.length > 0) void take(files[0]!.webkitRelativePath.split('/')[0]!, contentsOf(files));
-              event.currentTarget.value = '';
+            onDragLeave={() => setOver(false)}
+            onDrop={(event) => {
+              event.preventDefault();
+              setOver(false);
+              if (event.dataTransfer && !busy)
+                void drop(event.dataTransfer).catch((error) => (wrong.value = reason(error)));
             }}
-          />
-        </div>
-        <div class="grid">
-          <div class="field">
-            <label for="repository">Repository</label>
+          >
+            <p>
+              Drop an OCI layout or the output of <code>docker save</code> here: a .tar, a .tar.gz, or the folder of a
+              layout.
+            </p>
+            <label class="button" for="archive">
+              Choose a file
+            </label>{' '}
+            <label class="button" for="folder">
+              Choose a folder
+            </label>
             <input
-              id="repository"
-              value={repository.value}
-              placeholder="as the archive says, else the file"
-              spellcheck={false}
-              onInput={(event) => (repository.value = event.currentTarget.value)}
+              id="archive"
+              class="hidden"
+              type="file"
+              disabled={busy}
+              onChange={(event) => {
+                const file = event.currentTarget.files?.[0];
+                if (file) void take(file.name, file);
+                event.currentTarget.value = '';
+              }}
+            />
+            <input
+              id="folder"
+              class="hidden"
+              type="file"
+              ref={(input) => input?.setAttribute('webkitdirectory', '')}
+              disabled={busy}
+              onChange={(event) => {
+                const files = [...(event.currentTarget.files ?? [])];
+                if (files.length > 0) void take(files[0]!.webkitRelativePath.split('/')[0]!, contentsOf(files));
+                event.currentTarget.value = '';
+              }}
             />
           </div>
-          <div class="field">
-            <label for="tag">Tag</label>
-            <input
-              id="tag"
-              value={tag.value}
-              placeholder="as the archive says, else latest"
-              spellcheck={false}
-              onInput={(event) => (tag.value = event.currentTarget.value)}
-            />
-          </div>
-        </div>
-        <div class="running" aria-live="polite">
-          {work.value && (
-            <div
-              class="progress"
-              role="progressbar"
-              aria-label={work.value.what}
-              aria-valuemin={0}
-              aria-valuemax={work.value.total}
-              aria-valuenow={work.value.done}
-            >
-              <progress max={work.value.total || 1} value={work.value.done} aria-hidden="true" />
-              <span>{work.value.what}</span>
-              <span class="muted">
-                {size(work.value.done)} of {size(work.value.total)}
-              </span>
+          <div class="grid">
+            <div class="field">
+              <label for="repository">Repository</label>
+              <input
+                id="repository"
+                value={repository.value}
+                placeholder="from the archive, or the file name"
+                spellcheck={false}
+                onInput={(event) => (repository.value = event.currentTarget.value)}
+              />
             </div>
-          )}
-        </div>
-        {wrong.value && (
-          <p class="note bad" role="alert">
-            {sentence(wrong.value)}
-          </p>
-        )}
-        {result.value && (
-          <div class="note good" role="status">
-            {result.value.images.map(({ repository, tag, digest }) => (
-              <p key={digest + tag}>
-                Pushed{' '}
-                <strong>
-                  {repository}:{tag}
-                </strong>
-                , {digest.slice(0, 19)}…
-              </p>
-            ))}
-            {result.value.notes.map((note, i) => (
-              <p key={i}>{note}.</p>
-            ))}
-            {!isServer.value && (
-              <p>
-                <a href="#/store">See it in the store</a>.
-              </p>
+            <div class="field">
+              <label for="tag">Tag</label>
+              <input
+                id="tag"
+                value={tag.value}
+                placeholder="from the archive, or latest"
+                spellcheck={false}
+                onInput={(event) => (tag.value = event.currentTarget.value)}
+              />
+            </div>
+          </div>
+          <div class="running" aria-live="polite">
+            {work.value && (
+              <div
+                class="progress"
+                role="progressbar"
+                aria-label={work.value.what}
+                aria-valuemin={0}
+                aria-valuemax={work.value.total}
+                aria-valuenow={work.value.done}
+              >
+                <progress max={work.value.total || 1} value={work.value.done} aria-hidden="true" />
+                <span>{work.value.what}</span>
+                <span class="muted">
+                  {size(work.value.done)} of {size(work.value.total)}
+                </span>
+              </div>
             )}
           </div>
-        )}
-      </section>
-      <section class="pane" aria-label="Get an image out">
-        <h2>Out</h2>
-        {images.value.length === 0 ? (
-          <p class="empty">There is no tagged image yet.</p>
-        ) : (
-          <table>
-            <thead>
-              <tr>
-                <th>Image</th>
-                <th>
-                  <span class="hidden">Download</span>
-                </th>
-              </tr>
-            </thead>
-            <tbody>
-              {images.value.map((one) => (
-                <tr key={`${one.repository}:${one.tag}`}>
-                  <td>
-                    <span class="break">
-                      {one.repository}:<strong>{one.tag}</strong>
-                    </span>
-                  </td>
-                  <td class="right">
-                    <button
-                      type="button"
-                      disabled={busy}
-                      aria-label={`Download ${one.repository}:${one.tag}`}
-                      onClick={() => void give(one)}
-                    >
-                      Download
-                    </button>
-                  </td>
-                </tr>
+          {wrong.value && (
+            <p class="note bad" role="alert">
+              {sentence(wrong.value)}
+            </p>
+          )}
+          {result.value && (
+            <div class="note good" role="status">
+              {result.value.images.map(({ repository, tag, digest }) => (
+                <p key={digest + tag}>
+                  Pushed{' '}
+                  <strong>
+                    {repository}:{tag}
+                  </strong>
+                  , {digest.slice(0, 19)}…
+                </p>
               ))}
-            </tbody>
-          </table>
-        )}
-        <p class="hint">
-          An image comes out as an OCI layout in a tar archive: <code>skopeo inspect oci-archive:FILE</code>,{' '}
-          <code>podman load -i FILE</code>.
-        </p>
-      </section>
-    </div>
+              {result.value.notes.map((note, i) => (
+                <p key={i}>{note}.</p>
+              ))}
+              {!isServer.value && (
+                <p>
+                  <a href="#/store">See it in the store</a>.
+                </p>
+              )}
+            </div>
+          )}
+        </section>
+        <section class="pane" aria-label="Download images">
+          <h2>Download</h2>
+          {isServer.value ? (
+            <Repositories busy={busy} give={(one) => void give(one)} />
+          ) : images.value.length === 0 ? (
+            <p class="empty">There is no tagged image yet.</p>
+          ) : (
+            <table>
+              <thead>
+                <tr>
+                  <th>Image</th>
+                  <th>
+                    <span class="hidden">Download</span>
+                  </th>
+                </tr>
+              </thead>
+              <tbody>
+                {images.value.map((one) => (
+                  <tr key={`${one.repository}:${one.tag}`}>
+                    <td>
+                      <span class="break">
+                        {one.repository}:<strong>{one.tag}</strong>
+                      </span>
+                    </td>
+                    <td class="right">
+                      <button
+                        type="button"
+                        disabled={busy}
+                        aria-label={`Download ${one.repository}:${one.tag}`}
+                        onClick={() => void give(one)}
+                      >
+                        Download
+                      </button>
+                    </td>
+                  </tr>
+                ))}
+              </tbody>
+            </table>
+          )}
+          <p class="hint">
+            An image is downloaded as an OCI layout in a tar archive: <code>skopeo inspect oci-archive:FILE</code>,{' '}
+            <code>podman load -i FILE</code>.
+          </p>
+        </section>
+      </div>
+    </>
   );
 }

@@ -1,11 +1,29 @@
 import { signal, useComputed } from '@preact/signals';
-import { useEffect, useMemo, useState } from 'preact/hooks';
+import { useEffect, useMemo, useRef, useState } from 'preact/hooks';
 import { Answer, Status } from '../parts/answer.js';
 import { Editor, jsonProblem } from '../parts/editor.js';
 import { ENDPOINTS, curlBody, curlOf, targetOf } from '../endpoints.js';
 import type { Endpoint, Parameter } from '../endpoints.js';
+import { known, learnRepositories, learnTags } from '../known.js';
+import { ask } from '../parts/ask.js';
+import { ServerBar } from '../parts/server.js';
 import { registry } from '../remote.js';
-import { copy, digestOf, go, isServer, keep, packed, reason, route, send, snapshot, tell, unpacked } from '../state.js';
+import {
+  SERVER,
+  copy,
+  digestOf,
+  go,
+  isServer,
+  keep,
+  packed,
+  reason,
+  route,
+  send,
+  server,
+  snapshot,
+  tell,
+  unpacked,
+} from '../state.js';
 import type { WireRequest, WireResponse } from '../wire.js';
 import { short, size } from '../words.js';
 import { TOURS } from '../tours/tours.js';
@@ -73,16 +91,19 @@ export function Requests() {
   }, [linked]);
   const endpoint = ENDPOINTS.find(({ id }) => id === draft.value.endpoint)!;
   return (
-    <div class="split">
-      <section class="pane" aria-label="The request">
-        <Builder endpoint={endpoint} />
-      </section>
-      <section class="pane" aria-label="The answer" aria-live="polite">
-        <h2>Answer</h2>
-        {answer.value ? <Answer response={answer.value} /> : <Welcome />}
-        <History />
-      </section>
-    </div>
+    <>
+      {isServer.value && <ServerBar />}
+      <div class="split">
+        <section class="pane" aria-label="The request">
+          <Builder endpoint={endpoint} />
+        </section>
+        <section class="pane" aria-label="The answer" aria-live="polite">
+          <h2>Answer</h2>
+          {answer.value ? <Answer response={answer.value} /> : <Welcome />}
+          <History />
+        </section>
+      </div>
+    </>
   );
 }
 
@@ -106,11 +127,12 @@ function Builder({ endpoint }: { endpoint: Endpoint }) {
   };
   const run = async () => {
     if (missing.length > 0) {
-      tell(`Give the ${missing.map(({ name }) => name).join(' and the ')} first.`, true);
+      tell(`Fill in the ${missing.map(({ name }) => name).join(' and the ')} first.`, true);
       return;
     }
-    sending.value = true;
     try {
+      if (isServer.value && !(await mayAct(method, target, body))) return;
+      sending.value = true;
       const response = await send(request);
       answer.value = response;
       past.value = [
@@ -119,7 +141,7 @@ function Builder({ endpoint }: { endpoint: Endpoint }) {
       ].slice(0, 50);
     } catch (error) {
       tell(
-        `There was no answer: ${reason(error)}. ${isServer.value ? 'Does the server still run?' : 'Load the page again.'}`,
+        `There was no answer: ${reason(error)}. ${isServer.value ? 'Check that the server is running.' : 'Load the page again.'}`,
         true,
       );
     } finally {
@@ -194,7 +216,7 @@ function Builder({ endpoint }: { endpoint: Endpoint }) {
       {!['GET', 'HEAD'].includes(method) && <BodyField kind={kind} text={text} digest={computed} />}
       <div class="actions">
         <button type="submit" class="primary" disabled={sending.value}>
-          {sending.value ? 'Sending…' : 'Send'}
+          {sending.value ? 'Sending…' : isServer.value ? 'Send to the server' : 'Send'}
         </button>
         <button
           type="button"
@@ -236,6 +258,70 @@ function Builder({ endpoint }: { endpoint: Endpoint }) {
   );
 }
 
+/** Asks before a request removes something from the server: a delete, or a push that moves a tag. */
+async function mayAct(method: string, target: string, body: WireRequest['body']): Promise<boolean> {
+  const path = decodeURIComponent(new URL(target, location.origin).pathname);
+  const [, repository = '', kind = '', name = ''] =
+    /^\/v2\/(.+)\/(manifests|blobs\/uploads|blobs)\/(.+)$/.exec(path) ?? [];
+  if (method === 'DELETE') return ask(deletion(repository, kind, name, target));
+  if (method !== 'PUT' || kind !== 'manifests' || name.includes(':')) return true;
+  const now = await send({ method: 'HEAD', target: path, headers: [['Accept', '*/*']] });
+  const names = now.headers.find(([given]) => given.toLowerCase() === 'docker-content-digest')?.[1];
+  const pushed = body instanceof Blob ? new Uint8Array(await body.arrayBuffer()) : typeof body === 'string' ? body : '';
+  if (now.status !== 200 || !names || names === (await digestOf(pushed))) return true;
+  return ask({
+    title: `Move the tag ${repository}:${name}?`,
+    says: [
+      <>
+        On <strong>{SERVER}</strong> it names <code>{names}</code> now, and would name the manifest that you push.
+      </>,
+      'Whoever pulls the tag gets the new image from then on.',
+    ],
+    does: `Move ${repository}:${name}`,
+    danger: true,
+  });
+}
+
+/** Asks about a delete, and says what it removes. */
+function deletion(repository: string, kind: string, name: string, target: string): Parameters<typeof ask>[0] {
+  const from = (
+    <>
+      It is deleted from <strong>{repository}</strong> on <strong>{SERVER}</strong>. This cannot be undone.
+    </>
+  );
+  const asked = (what: string, consequence: string) => ({
+    title: `Delete the ${what}?`,
+    says: [<code class="break">{name}</code>, from, consequence],
+    does: `Delete the ${what}`,
+    danger: true,
+  });
+  if (kind === 'blobs/uploads')
+    return asked('upload session', 'What it has received so far is lost, and its client has to start again.');
+  if (kind === 'blobs') return asked('blob', `Images in ${repository} that need it can no longer be pulled.`);
+  if (kind === 'manifests' && name.includes(':'))
+    return asked('manifest', `Every tag in ${repository} that names it is deleted too.`);
+  if (kind === 'manifests') {
+    const tag = `${repository}:${name}`;
+    return {
+      title: `Delete the tag ${tag}?`,
+      says: [from, 'The image stays until garbage collection removes it, and can be pulled by its digest until then.'],
+      does: `Delete ${tag}`,
+      danger: true,
+    };
+  }
+  return {
+    title: 'Send this DELETE?',
+    says: [
+      <code class="break">{target}</code>,
+      <>
+        It goes to <strong>{SERVER}</strong>, and cannot be undone.
+      </>,
+    ],
+    does: 'Send it',
+    danger: true,
+  };
+}
+
 /** The digest of the body, as it is being written. */
 function useBodyDigest(): string {
   const { kind, text } = draft.value;
@@ -267,7 +353,8 @@ function ParameterField({
   computed: string;
 }) {
   const { name, about, from } = parameter;
-  const known = useComputed(() => candidates(from, draft.value.values['name'] ?? ''));
+  const names = useComputed(() => candidates(from, draft.value.values['name'] ?? ''));
+  const learn = useLearning(from);
   const id = `parameter-${name}`;
   return (
     <div class="field">
@@ -279,14 +366,18 @@ function ParameterField({
         id={id}
         list={`${id}-known`}
         value={draft.value.values[name] ?? ''}
-        placeholder={from === 'body' ? computed : from === 'session' && known.value[0] ? 'choose one' : ''}
+        placeholder={from === 'body' ? computed : from === 'session' && names.value[0] ? 'choose one' : ''}
         autocomplete="off"
         spellcheck={false}
         aria-describedby={`${id}-about`}
-        onInput={(event) => change({ values: { ...draft.value.values, [name]: event.currentTarget.value } })}
+        onFocus={(event) => learn(event.currentTarget.value)}
+        onInput={(event) => {
+          change({ values: { ...draft.value.values, [name]: event.currentTarget.value } });
+          learn(event.currentTarget.value);
+        }}
       />
       <datalist id={`${id}-known`}>
-        {known.value.map((one) => (
+        {names.value.map((one) => (
           <option key={one} value={one} />
         ))}
       </datalist>
@@ -297,8 +388,50 @@ function ParameterField({
   );
 }
 
-/** Names of things in the store that a parameter may mean. */
+/** How long a field rests before the server is asked for names, in milliseconds. */
+const REST = 250;
+
+/** Asks the server for names that fit what is typed in a field. */
+function useLearning(from: Parameter['from']): (typed: string) => void {
+  const timer = useRef<ReturnType<typeof setTimeout>>(undefined);
+  useEffect(() => () => clearTimeout(timer.current), []);
+  return (typed) => {
+    clearTimeout(timer.current);
+    if (!isServer.value || (from !== 'repository' && from !== 'reference')) return;
+    timer.current = setTimeout(() => {
+      const repository = draft.value.values['name'] ?? '';
+      const learning =
+        from === 'repository'
+          ? learnRepositories(server.value, typed)
+          : repository
+            ? learnTags(server.value, repository, typed.includes(':') ? '' : typed)
+            : undefined;
+      // Without them there are no suggestions: what is wrong, the request itself will show.
+      learning?.catch(() => undefined);
+    }, REST);
+  };
+}
+
+/** Names that a parameter may mean: of what the server holds, or of what the tab holds. */
 function candidates(from: Parameter['from'], repository: string): string[] {
+  if (isServer.value) {
+    const { repositories, tags, manifests, blobs, sessions } = known.value;
+    const [tagged, named] = [tags[repository] ?? [], manifests[repository] ?? []];
+    switch (from) {
+      case 'repository':
+        return repositories;
+      case 'reference':
+        return [...tagged, ...named];
+      case 'manifest':
+        return named;
+      case 'blob':
+        return blobs[repository] ?? [];
+      case 'session':
+        return sessions;
+      default:
+        return [];
+    }
+  }
   const under = (prefix: string) =>
     snapshot.value.records
       .filter(([key]) => key.startsWith(prefix))
@@ -434,11 +567,11 @@ function BodyField({ kind, text, digest }: { kind: Draft['kind']; text: string; 
   );
 }
 
-/** What stands in the place of an answer that is not there yet. */
+/** What is shown before the first answer. */
 function Welcome() {
   return (
     <div class="welcome">
-      <p class="muted">Send a request, and its answer stands here.</p>
+      <p class="muted">Send a request, and its answer appears here.</p>
       <p>New to registries? These tours take two minutes each:</p>
       <ul class="plain">
         {TOURS.slice(0, 3).map(({ id, title }) => (
@@ -447,9 +580,11 @@ function Welcome() {
           </li>
         ))}
       </ul>
-      <p class="muted">
-        Everything happens in this tab: no request leaves it, and what you push is kept until you reset it.
-      </p>
+      {!isServer.value && (
+        <p class="muted">
+          Everything happens in this tab: no request leaves it, and what you push is kept until you reset it.
+        </p>
+      )}
     </div>
   );
 }
@@ -462,7 +597,7 @@ function History() {
       <ol>
         {past.value.map((one, i) => (
           <li key={past.value.length - i}>
-            <button type="button" class="quiet" onClick={() => take(one.draft)} title="Take this request up again">
+            <button type="button" class="quiet" onClick={() => take(one.draft)} title="Edit this request again">
               <span class="method">{one.method}</span> <span class="path">{short(one.target)}</span>{' '}
               <Status status={one.status} />
             </button>

@@ -1,8 +1,12 @@
 import { signal } from '@preact/signals';
-import { useEffect } from 'preact/hooks';
+import { useEffect, useRef } from 'preact/hooks';
 import { Answer } from '../parts/answer.js';
+import { listed } from '../lists.js';
+import { Made } from '../made.js';
+import { ask } from '../parts/ask.js';
+import { ServerBar } from '../parts/server.js';
 import { registry } from '../remote.js';
-import { copy, go, isServer, keep, reason, route, send, tell } from '../state.js';
+import { SERVER, copy, go, isServer, keep, reason, route, send, server, tell } from '../state.js';
 import { TOURS } from '../tours/tours.js';
 import type { Notes, Tour } from '../tours/steps.js';
 import type { WireRequest, WireResponse } from '../wire.js';
@@ -19,11 +23,17 @@ interface Done {
 const tour = signal<Tour | undefined>(undefined);
 const done = signal<Done[]>([]);
 const busy = signal(false);
+/** What the tour has made on the server. */
+const made = signal(new Made());
+/** Whether the user agreed that it pushes there. */
+let agreed = false;
 let notes: Notes = {};
 
 function begin(chosen: Tour | undefined): void {
   tour.value = chosen;
   done.value = [];
+  made.value = new Made();
+  agreed = false;
   notes = {};
 }
 
@@ -33,8 +43,14 @@ async function next(): Promise<boolean> {
   if (!step) return false;
   busy.value = true;
   try {
+    if (isServer.value && !agreed && !(agreed = await mayPush(tour.value!))) return false;
     const request = await step.request(notes);
     const answer = await send(request);
+    if (isServer.value) {
+      const header = (name: string) =>
+        answer.headers.find(([given]) => given.toLowerCase() === name.toLowerCase())?.[1];
+      made.value.note({ method: request.method, target: request.target, status: answer.status, header });
+    }
     const wrong = await Promise.resolve(step.check(answer, notes)).catch(reason);
     done.value = [...done.value, { request, answer, ...(wrong && { wrong }) }];
     return !wrong;
@@ -46,12 +62,80 @@ async function next(): Promise<boolean> {
   }
 }
 
+/** Asks whether a tour may push to the server, and says where to. */
+async function mayPush({ title, repositories }: Tour): Promise<boolean> {
+  if (repositories.length === 0) return true;
+  const used: string[] = [];
+  for (const repository of repositories) {
+    const tags = await listed(server.value, `/v2/${repository}/tags/list?n=5`, 'tags').catch(() => undefined);
+    if (tags && tags.names.length > 0) used.push(`${repository} (${tags.names.join(', ')})`);
+  }
+  return ask({
+    title: `Run this tour on ${SERVER}?`,
+    says: [
+      <>
+        “{title}” pushes small test images to <strong>{repositories.join(', ')}</strong>.
+      </>,
+      ...(used.length > 0
+        ? [
+            <span class="warn">
+              There are tags already: {used.join('; ')}. The tour moves those that have the same name.
+            </span>,
+          ]
+        : []),
+      'At its end you can delete what it pushed. The names of empty repositories stay in the catalog until garbage collection removes them.',
+    ],
+    does: 'Push to the server',
+  });
+}
+
+/** Deletes what the tour has pushed to the server. */
+async function cleanUp(): Promise<void> {
+  const { repositories } = made.value;
+  const names = [...repositories].join(', ');
+  const yes = await ask({
+    title: 'Delete what this tour pushed?',
+    says: [
+      <>
+        The tags, manifests and blobs that it pushed to <strong>{names}</strong> on <strong>{SERVER}</strong>, also
+        where the same content was there before.
+      </>,
+    ],
+    does: 'Delete them',
+    danger: true,
+  });
+  if (!yes) return;
+  busy.value = true;
+  try {
+    const kept = await made.value.clean(async (target) => (await send({ method: 'DELETE', target })).status);
+    if (kept.length > 0)
+      tell(`The server refused to delete ${kept.map(({ path, status }) => `${path} (${status})`).join(', ')}.`, true);
+    else tell(`Deleted. ${names} ${repositories.size === 1 ? 'is' : 'are'} empty now.`);
+    if (kept.length === 0) made.value = new Made();
+  } catch (error) {
+    tell(`Not everything was deleted: ${reason(error)}`, true);
+  } finally {
+    busy.value = false;
+  }
+}
+
 export function Scenarios() {
   const asked = route.value.rest[0];
   useEffect(() => {
     if (asked !== tour.value?.id) begin(TOURS.find(({ id }) => id === asked));
   }, [asked]);
-  return tour.value ? <Guided tour={tour.value} /> : <Choice />;
+  // A tour that began in the tab cannot go on at the server, nor the other way round.
+  const place = useRef(isServer.value);
+  useEffect(() => {
+    if (place.current !== isServer.value) begin(tour.value);
+    place.current = isServer.value;
+  }, [isServer.value]);
+  return (
+    <>
+      {isServer.value && <ServerBar />}
+      {tour.value ? <Guided tour={tour.value} /> : <Choice />}
+    </>
+  );
 }
 
 function Choice() {
@@ -63,7 +147,7 @@ function Choice() {
           <p>{about}</p>
           <p class="muted">{steps.length} steps</p>
           <a class="button" href={`#/scenarios/${id}`}>
-            Begin<span class="hidden">: {title}</span>
+            Start<span class="hidden">: {title}</span>
           </a>
         </article>
       ))}
@@ -98,6 +182,9 @@ function Guided({ tour }: { tour: Tour }) {
       </p>
       <h2>{tour.title}</h2>
       <p>{tour.about}</p>
+      {isServer.value && tour.repositories.length > 0 && (
+        <p class="muted">On the server it pushes to {tour.repositories.join(' and ')}. You are asked before it does.</p>
+      )}
       <div
         class="progress"
         role="progressbar"
@@ -122,13 +209,13 @@ function Guided({ tour }: { tour: Tour }) {
                     {step.title}
                     {was && (
                       <span class={was.wrong ? 'badge bad' : 'badge good'}>
-                        {was.wrong ? 'not as it should be' : 'as it should be'}
+                        {was.wrong ? 'unexpected' : 'as expected'}
                       </span>
                     )}
                   </h3>
                   <p>{step.about}</p>
                   <p class="muted">Expected: {step.expects}.</p>
-                  {was?.wrong && <p class="note bad">It is otherwise: {was.wrong}.</p>}
+                  {was?.wrong && <p class="note bad">Instead, {was.wrong}.</p>}
                   {was && (
                     <details open={i === at - 1}>
                       <summary>
@@ -150,7 +237,7 @@ function Guided({ tour }: { tour: Tour }) {
                           while (await next());
                         }}
                       >
-                        Do all that follow
+                        Do all steps
                       </button>
                       <button type="button" class="quiet" disabled={isServer.value} onClick={() => void stepThrough()}>
                         See its effects
@@ -169,8 +256,19 @@ function Guided({ tour }: { tour: Tour }) {
       </ol>
       {finished && (
         <p class={failed ? 'note bad' : 'note good'} role="status">
-          {failed ? 'Some answers were not as they should be.' : 'Every answer was as the specification says.'}{' '}
-          <a href="#/store">See what it left in the store</a>.
+          {failed ? 'Some answers were not as the specification says.' : 'Every answer was as the specification says.'}{' '}
+          {!isServer.value && (
+            <>
+              <a href="#/store">See the result in the store</a>.
+            </>
+          )}
+        </p>
+      )}
+      {isServer.value && made.value.size > 0 && (
+        <p class="actions">
+          <button type="button" class="danger" disabled={busy.value} onClick={() => void cleanUp()}>
+            Delete what this tour pushed
+          </button>
         </p>
       )}
     </>

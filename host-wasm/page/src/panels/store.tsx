@@ -19,11 +19,11 @@ const LATER: [string, number][] = [
 
 export function Store() {
   const store = useComputed(() => read(snapshot.value));
-  const { repositories, sessions, strays, bytes } = store.value;
+  const { repositories, sessions, orphans, bytes } = store.value;
   return (
     <>
       {isServer.value && (
-        <p class="note">This is the registry in the tab. What a server holds it shows to clients alone.</p>
+        <p class="note">This is the registry in the tab. The page cannot look into the storage of a server.</p>
       )}
       <p class="line">
         <span>
@@ -32,14 +32,14 @@ export function Store() {
         <span class="muted">{snapshot.value.records.length} records</span>
         <span class="muted">{size(bytes)} at rest</span>
         <button type="button" class="quiet" onClick={() => void refresh()}>
-          Look again
+          Refresh
         </button>
         <Reset />
       </p>
       <div class="split store">
         <section class="pane" aria-label="Records as a tree">
-          <h2>What is there</h2>
-          {repositories.length === 0 && sessions.length === 0 && strays.length === 0 ? (
+          <h2>Records</h2>
+          {repositories.length === 0 && sessions.length === 0 && orphans.length === 0 ? (
             <p class="empty">
               The registry is empty. <a href="#/scenarios/push-pull">Push an image</a>, or{' '}
               <a href="#/images">drop one here</a>.
@@ -65,14 +65,14 @@ export function Store() {
                   </details>
                 </li>
               )}
-              {strays.length > 0 && (
+              {orphans.length > 0 && (
                 <li>
                   <details open>
                     <summary>
-                      Bytes that no record names <span class="count">{strays.length}</span>
+                      Orphans: bytes without a record <span class="count">{orphans.length}</span>
                     </summary>
                     <ul>
-                      {strays.map(({ name, size: bytes }) => (
+                      {orphans.map(({ name, size: bytes }) => (
                         <li key={name} class="unreferenced">
                           <code>{short(name)}</code> {size(bytes)}
                         </li>
@@ -132,8 +132,8 @@ function RepositoryNode({ repository }: { repository: Repository }) {
                 <span class="kind">{manifest.kind}</span> <code>{short(manifest.digest)}</code>{' '}
                 <span class="muted">{size(manifest.size)}</span>
               </button>
-              {manifest.kept && <span class="badge">kept by the registry, for its tag</span>}
-              {!manifest.named && <span class="badge">nothing names it</span>}
+              {manifest.kept && <span class="badge">made by the registry for its tag</span>}
+              {!manifest.named && <span class="badge">unreferenced</span>}
             </li>
           ))}
           {blobs.map(({ digest, size: bytes, used }) => (
@@ -200,7 +200,7 @@ function GraphNode({ node }: { node: ImageNode }) {
         <code>{short(node.digest)}</code>{' '}
         <span class="muted">
           {size(node.size)}
-          {node.missing && ', not here'}
+          {node.missing && ', missing'}
         </span>
       </div>
       {node.children.length > 0 && (
@@ -214,24 +214,27 @@ function GraphNode({ node }: { node: ImageNode }) {
   );
 }
 
-/** What a sweep took, and why. */
+/** What garbage collection removed, and why. */
 interface Taken {
   what: string;
   why: string;
 }
 
 const REASONS: Record<string, string> = {
-  upload: 'nobody has gone on with the session for a week',
-  part: 'its session is over',
-  link: 'no manifest of the repository has used it for a day',
-  holder: 'it goes with the blob of the repository',
-  blob: 'no repository holds it any more',
-  manifest: 'nothing names it any more',
-  payload: 'it goes with its manifest',
-  repo: 'there is nothing left in it',
-  left: 'it goes with its manifest',
-  use: 'it goes with its manifest',
-  referrer: 'it goes with its manifest',
+  upload: 'the upload session expired after a week',
+  chunk: 'its upload session has ended',
+  finished: 'the session ended more than a day ago',
+  object: 'what it belonged to is gone',
+  bytes: 'what they belonged to is gone',
+  link: 'no manifest in the repository has used it for a day',
+  holder: 'it belongs to the blob in the repository',
+  blob: 'no repository has it any more',
+  manifest: 'nothing refers to it any more',
+  payload: 'its manifest is gone',
+  repo: 'it is empty',
+  left: 'its manifest is gone',
+  use: 'its manifest is gone',
+  referrer: 'its manifest is gone',
 };
 
 function Sweeping() {
@@ -252,25 +255,25 @@ function Sweeping() {
             gone.push({ what: about(key), why: REASONS[key.split('/')[0]!] ?? 'nothing needs it' });
         }
         if (effect.effect === 'Erase') {
-          const name = 'part' in effect.target ? effect.target.part : effect.target.content;
-          gone.push({ what: `the bytes of ${short(name)}`, why: 'no record names them' });
+          for (const object of effect.objects)
+            gone.push({ what: `the object ${short(object)}`, why: 'no record refers to it' });
         }
       }
       setTaken(gone);
       setReport(ended.report);
     } catch (error) {
-      tell(`The sweep ended early: ${reason(error)}`, true);
+      tell(`Garbage collection ended early: ${reason(error)}`, true);
     } finally {
       setBusy(false);
       void refresh();
     }
   };
   return (
-    <section class="sweep" aria-label="Sweep">
-      <h2>Sweep</h2>
-      <p>Gives back the space of what nothing names any more, once it has been so for long enough.</p>
+    <section class="sweep" aria-label="Garbage collection">
+      <h2>Garbage collection</h2>
+      <p>Frees the space of content that nothing refers to any more, after a grace period.</p>
       <div class="actions">
-        <label for="later">As if it were</label>
+        <label for="later">Time</label>
         <select id="later" value={later} onChange={(event) => setLater(Number(event.currentTarget.value))}>
           {LATER.map(([label, hours]) => (
             <option key={hours} value={hours}>
@@ -279,7 +282,7 @@ function Sweeping() {
           ))}
         </select>
         <button type="button" disabled={busy} onClick={() => void sweep()}>
-          {busy ? 'Sweeping…' : 'Sweep'}
+          {busy ? 'Collecting…' : 'Collect garbage'}
         </button>
         <button
           type="button"
@@ -300,7 +303,7 @@ function Sweeping() {
               <table>
                 <thead>
                   <tr>
-                    <th>What went</th>
+                    <th>Removed</th>
                     <th>Why</th>
                   </tr>
                 </thead>
@@ -331,7 +334,7 @@ function Reset() {
     );
   return (
     <span class="asking" role="group" aria-label="Reset the registry">
-      Forget everything?
+      Delete everything in this tab?
       <button
         type="button"
         class="danger"
@@ -341,7 +344,7 @@ function Reset() {
           chosen.value = undefined;
           changed.value = new Set();
           await refresh();
-          tell('The registry in this tab is empty now.');
+          tell('The registry in this tab is empty.');
         }}
       >
         Yes, reset

@@ -95,6 +95,7 @@ export function Column({ call }: { call: CallState }) {
             {call.effect.altered && <span class="badge bad">altered by the planted bug</span>}
           </p>
           {call.effect.effect !== 'Respond' && <p>{asks(call.effect)}</p>}
+          {call.response && !ended && <p class="muted">The client has its response by now: this is clean-up.</p>}
           {!ended && <Detail value={call.effect} />}
           {call.response && <Answer response={call.response} timed={false} />}
           {call.report && <Report report={call.report} />}

@@ -25,6 +25,8 @@ export interface Tour {
   id: string;
   title: string;
   about: string;
+  /** The repositories that it pushes to. */
+  repositories: string[];
   steps: Step[];
 }
 

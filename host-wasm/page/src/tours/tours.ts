@@ -31,14 +31,15 @@ export const TOURS: Tour[] = [
     id: 'push-pull',
     title: 'Push and pull an image',
     about:
-      'What `docker push` and `docker pull` say to a registry: blobs first, then the manifest that names them; and back.',
+      'The requests of `docker push` and `docker pull`: the blobs first, then the manifest that names them, then the way back.',
+    repositories: ['tour/image'],
     steps: [
       {
         title: 'Is this a registry?',
         about: 'Every client asks this first.',
         spec: {
           section: 'Determining Support',
-          says: 'GET /v2/ is answered 200 by a registry that implements the specification, or 401 if it wants to know who is asking.',
+          says: 'GET /v2/ is answered 200 by a registry that implements the specification, or 401 if it requires authentication.',
         },
         request: () => ({ method: 'GET', target: '/v2/' }),
         check: (answer) => status(answer, 200),
@@ -46,7 +47,7 @@ export const TOURS: Tour[] = [
       },
       {
         title: 'Is the layer there already?',
-        about: 'A client asks before it uploads: most layers are there.',
+        about: 'A client checks before it uploads, because most layers are already there.',
         spec: {
           section: 'Checking if content exists in the registry',
           says: 'HEAD answers 200 with the size if the blob is there, else 404.',
@@ -76,7 +77,7 @@ export const TOURS: Tour[] = [
       ),
       {
         title: 'Pull the manifest by its tag',
-        about: 'The way back begins with the tag.',
+        about: 'A pull begins with the tag.',
         spec: {
           section: 'Pulling manifests',
           says: 'The answer has the manifest as it was pushed, and Docker-Content-Digest should say its digest.',
@@ -95,8 +96,8 @@ export const TOURS: Tour[] = [
       },
       {
         title: 'Pull the layer',
-        about: 'And then each blob that the manifest names.',
-        spec: { section: 'Pulling blobs', says: 'A GET by digest must answer the blob whose digest that is.' },
+        about: 'Then the client pulls each blob that the manifest names.',
+        spec: { section: 'Pulling blobs', says: 'A GET by digest must return the blob that has this digest.' },
         request: async () => ({ method: 'GET', target: `/v2/tour/image/blobs/${(await pulled()).layers[0]!.digest}` }),
         check: async (answer) =>
           status(answer, 200) ?? ((await textOf(answer)) === 'the only layer' ? undefined : 'these are other bytes'),
@@ -109,6 +110,7 @@ export const TOURS: Tour[] = [
     title: 'A chunked upload, cut off and resumed',
     about:
       'The connection breaks in the middle of a chunk. What arrived is kept; the client asks how much that is and goes on.',
+    repositories: ['tour/chunks'],
     steps: [
       opens('tour/chunks', 'A session is a place where bytes gather until they are whole.'),
       sends('0-4', 'hello', 'Send the first chunk', 'Five bytes, from 0 to 4.', 202),
@@ -129,6 +131,7 @@ export const TOURS: Tour[] = [
     id: 'out-of-order',
     title: 'A chunk out of order',
     about: 'Chunks may not leave a gap or overlap. One that does is refused and changes nothing.',
+    repositories: ['tour/order'],
     steps: [
       opens('tour/order', 'An empty session.'),
       sends('0-4', 'hello', 'Send bytes 0 to 4', 'All is well so far.', 202),
@@ -144,7 +147,7 @@ export const TOURS: Tour[] = [
         '0-4',
         'HELLO',
         'Send bytes 0 to 4 once more',
-        'Each byte is won by exactly one chunk: this place is taken.',
+        'These bytes have arrived already, so the chunk is refused.',
         416,
       ),
       sends('5-10', ' world', 'Send bytes 5 to 10', 'The right ones.', 202),
@@ -154,7 +157,8 @@ export const TOURS: Tour[] = [
   {
     id: 'mount',
     title: 'Mount a blob from another repository',
-    about: 'A base layer that the registry has already need not be uploaded again.',
+    about: 'A layer that the registry already has does not need to be uploaded again.',
+    repositories: ['tour/base', 'tour/mounted'],
     steps: [
       pushes(
         'tour/base',
@@ -163,7 +167,7 @@ export const TOURS: Tour[] = [
         'It belongs to the repository tour/base.',
       ),
       {
-        title: 'It is not to be had elsewhere',
+        title: 'Other repositories do not have it',
         about: 'A repository shows only what was pushed or mounted into it.',
         spec: { section: 'Pulling blobs', says: 'A blob that is not in the repository is answered 404.' },
         request: async () => ({ method: 'GET', target: `/v2/tour/never/blobs/${(await pulled()).layers[0]!.digest}` }),
@@ -172,7 +176,7 @@ export const TOURS: Tour[] = [
       },
       {
         title: 'Mount it',
-        about: 'No byte moves: one record more.',
+        about: 'No bytes are copied: the registry only writes a record.',
         spec: {
           section: 'Mounting a blob from another repository',
           says: 'If the mount succeeds the answer is 201, with the place of the blob in its new repository.',
@@ -196,8 +200,8 @@ export const TOURS: Tour[] = [
         expects: '200 OK',
       },
       {
-        title: 'Mount what is nowhere',
-        about: 'The registry cannot; so it opens a session for an upload.',
+        title: 'Mount a blob that does not exist',
+        about: 'The registry cannot mount it, so it opens an upload session instead.',
         spec: {
           section: 'Mounting a blob from another repository',
           says: 'If the blob cannot be mounted, the registry should answer 202 with a session.',
@@ -216,6 +220,7 @@ export const TOURS: Tour[] = [
     title: 'An image for several platforms, put together by the registry',
     about:
       'Two build jobs push amd64 and arm64 to one tag. In repositories below multi/ the tag becomes the list of both. (A server does so with `--assemble`.)',
+    repositories: ['multi/app'],
     steps: [
       pushes(
         'multi/app',
@@ -277,7 +282,8 @@ export const TOURS: Tour[] = [
     id: 'referrers',
     title: 'Referrers: a signature and a bill of materials',
     about:
-      'Manifests can refer to another one, their subject. The registry lists them without anybody having to know their names.',
+      'Manifests can refer to another one, their subject. The registry lists them, so clients need not know their names.',
+    repositories: ['tour/signed'],
     steps: [
       pushes('tour/signed', async () => (await signed()).layers[0]!, 'Push a layer', 'The image that is to be signed.'),
       pushes('tour/signed', async () => (await signed()).config, 'Push its configuration', 'As always.'),
@@ -332,7 +338,7 @@ export const TOURS: Tour[] = [
       },
       {
         title: 'Only the signatures',
-        about: 'By artifact type.',
+        about: 'The list can be filtered by artifact type.',
         spec: { section: 'Listing Referrers', says: 'If the registry filters, it must say so in OCI-Filters-Applied.' },
         request: async () => ({
           method: 'GET',
@@ -348,8 +354,9 @@ export const TOURS: Tour[] = [
   },
   {
     id: 'delete',
-    title: 'Delete, and sweep',
-    about: 'Deleting takes names away. The bytes go when nothing names them any more, with the sweep.',
+    title: 'Delete, and collect garbage',
+    about: 'A delete removes names. Garbage collection removes the bytes later, when nothing refers to them.',
+    repositories: ['tour/gone'],
     steps: [
       pushes('tour/gone', async () => (await removed()).layers[0]!, 'Push a layer', 'Something to delete.'),
       pushes('tour/gone', async () => (await removed()).config, 'Push its configuration', ''),
@@ -372,7 +379,7 @@ export const TOURS: Tour[] = [
       },
       {
         title: 'Delete the manifest',
-        about: 'Now it goes, and with it any tag that names it.',
+        about: 'The manifest is deleted together with every tag that names it.',
         spec: { section: 'Deleting Manifests', says: 'DELETE with a digest deletes the manifest and answers 202.' },
         request: async () => ({ method: 'DELETE', target: `/v2/tour/gone/manifests/${(await removed()).digest}` }),
         check: (answer) => status(answer, 202),
@@ -381,16 +388,16 @@ export const TOURS: Tour[] = [
       {
         title: 'It is gone',
         about:
-          'Its blobs are not yet: another manifest could need them. Open the Store to see them marked, and sweep there “as if 2 days had gone by”.',
+          'Its blobs are still there, because another manifest could need them. The Store panel marks them, and garbage collection there can run as if two days had passed.',
         spec: { section: 'Deleting Manifests', says: 'A GET of what was deleted is answered 404.' },
         request: async () => ({ method: 'GET', target: `/v2/tour/gone/manifests/${(await removed()).digest}` }),
         check: async (answer) => status(answer, 404) ?? code(answer, 'MANIFEST_UNKNOWN'),
         expects: '404 Not Found, MANIFEST_UNKNOWN',
       },
       {
-        title: 'Sweep, and look for the layer',
-        about: 'The registry in this tab is swept as if two days had gone by. Then nothing is left.',
-        spec: { section: 'Content Management', says: 'How and when bytes are given back is the registry’s affair.' },
+        title: 'Collect garbage, and look for the layer',
+        about: 'Garbage collection runs in this tab as if two days had passed. Then nothing is left.',
+        spec: { section: 'Content Management', says: 'The registry decides how and when it frees the space.' },
         request: async () => {
           if (!isServer.value) {
             const { id } = await registry().beginSweep(Date.now() + 48 * 3600_000);
@@ -400,19 +407,20 @@ export const TOURS: Tour[] = [
           return { method: 'HEAD', target: `/v2/tour/gone/blobs/${(await removed()).layers[0]!.digest}` };
         },
         check: (answer) => status(answer, ...(isServer.value ? [200, 404] : [404])),
-        expects: '404 Not Found; a server waits for a day before it takes them',
+        expects: '404 Not Found; a server keeps them for a day first',
       },
     ],
   },
   {
     id: 'errors',
     title: 'Error codes',
-    about: 'Every refusal has a status for programs, a code for clients and a sentence for people.',
+    about: 'Every error has an HTTP status, a code for clients, and a message for people.',
+    repositories: [],
     steps: [
       ...(
         [
           [
-            'A name that cannot be',
+            'An invalid name',
             'GET',
             '/v2/UPPER/tags/list',
             400,
@@ -420,16 +428,16 @@ export const TOURS: Tour[] = [
             'Repository names have no capital letters.',
           ],
           [
-            'A repository that is not there',
+            'An unknown repository',
             'GET',
             '/v2/tour/nowhere/tags/list',
             404,
             'NAME_UNKNOWN',
-            'The name is well formed, but nobody has pushed to it.',
+            'The name is valid, but nothing was ever pushed to it.',
           ],
-          ['A manifest that is not there', 'GET', '/v2/tour/nowhere/manifests/v1', 404, 'MANIFEST_UNKNOWN', ''],
+          ['An unknown manifest', 'GET', '/v2/tour/nowhere/manifests/v1', 404, 'MANIFEST_UNKNOWN', ''],
           [
-            'A digest that cannot be',
+            'An invalid digest',
             'GET',
             '/v2/tour/nowhere/blobs/sha256:short',
             400,
@@ -437,22 +445,22 @@ export const TOURS: Tour[] = [
             'A SHA-256 digest has 64 digits.',
           ],
           [
-            'A session that is not there',
+            'An unknown upload session',
             'GET',
             '/v2/tour/nowhere/blobs/uploads/00000000-0000-4000-8000-000000000000',
             404,
             'BLOB_UPLOAD_UNKNOWN',
-            'Perhaps it was given up, or swept after a week.',
+            'It may have been cancelled, or expired after a week.',
           ],
-          ['A page of minus one', 'GET', '/v2/tour/nowhere/tags/list?n=-1', 400, 'PAGINATION_NUMBER_INVALID', ''],
-          ['An endpoint that is not there', 'GET', '/v2/tour/', 404, 'UNSUPPORTED', ''],
+          ['A page size of minus one', 'GET', '/v2/tour/nowhere/tags/list?n=-1', 400, 'PAGINATION_NUMBER_INVALID', ''],
+          ['An unknown endpoint', 'GET', '/v2/tour/', 404, 'UNSUPPORTED', ''],
           [
-            'A method that it does not take',
+            'A method that is not allowed',
             'POST',
             '/v2/tour/nowhere/tags/list',
             405,
             'UNSUPPORTED',
-            'Allow says which it takes.',
+            'The Allow header lists those that are.',
           ],
         ] as [string, string, string, number, string, string][]
       ).map(([title, method, target, wanted, wantedCode, about]): Step => ({
@@ -483,8 +491,8 @@ export const TOURS: Tour[] = [
         expects: '400, MANIFEST_BLOB_UNKNOWN for the configuration and for the layer',
       },
       {
-        title: 'Bytes that are not what they are said to be',
-        about: 'The digest of “hello” is another. Nothing is stored.',
+        title: 'Bytes with another digest',
+        about: 'The digest does not match “hello”. Nothing is stored.',
         spec: {
           section: 'Error Codes',
           says: 'DIGEST_INVALID: the provided digest did not match the uploaded content.',

@@ -1,83 +1,52 @@
-//! Where everything lies in a data directory, and how a name is read back.
+//! Where the objects lie in a data directory, and how a name is read back.
 
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 
 use orlop_core::Fault;
-use orlop_core::digest::{Algorithm, Digest};
-use orlop_core::effect::{ContentId, PartId};
-use uuid::Uuid;
+use orlop_core::object::ObjectId;
 
 use crate::storage::directory::counters::Counters;
 use crate::storage::directory::fault;
 
-/// The directories of parts, contents and copies under way.
+/// The directory of all objects, in a data directory.
+const OBJECTS: &str = "objects";
+
+/// The directories of objects.
 pub(super) struct Layout {
-    uploads: PathBuf,
-    blobs: PathBuf,
-    temporary: PathBuf,
+    objects: PathBuf,
     counters: Counters,
 }
 
 impl Layout {
-    /// Makes the directories, and empties the one of copies under way. Their names in the data directory are for the
-    /// caller to make durable.
+    /// Makes the directories that are missing. Their name in the data directory is for the caller to make durable.
     pub(super) fn prepare(directory: &Path, counters: Counters) -> Result<Self, Fault> {
-        let layout = Self {
-            uploads: directory.join("uploads"),
-            blobs: directory.join("blobs"),
-            temporary: directory.join("temporary"),
-            counters,
-        };
-        match fs::remove_dir_all(&layout.temporary) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                return Err(fault::at("empty", &layout.temporary, &error));
-            }
-            _ => {}
-        }
-        let algorithms = Algorithm::ALL.map(|algorithm| layout.algorithm(algorithm));
-        for made in [&layout.uploads, &layout.temporary, &layout.blobs].into_iter().chain(&algorithms) {
-            fs::create_dir_all(made).map_err(|error| fault::at("make", made, &error))?;
-        }
-        for digit in DIGITS {
-            let made = layout.parts(digit);
+        let layout = Self { objects: directory.join(OBJECTS), counters };
+        for digits in all_digits() {
+            let made = layout.directory(&digits);
             fs::create_dir_all(&made).map_err(|error| fault::at("make", &made, &error))?;
         }
-        layout.sync(&layout.uploads)?;
-        layout.sync(&layout.blobs)?;
+        layout.sync(&layout.objects)?;
         Ok(layout)
     }
 
-    /// Where parts and contents are.
-    pub(super) fn directories(&self) -> [&Path; 2] {
-        [&self.uploads, &self.blobs]
+    /// Whether there is a directory of objects in a data directory.
+    pub(super) fn exists(directory: &Path) -> Result<bool, Fault> {
+        let objects = directory.join(OBJECTS);
+        objects.try_exists().map_err(|error| fault::at("look for", &objects, &error))
     }
 
-    /// A directory on the disk where all of it is.
+    /// The directory of all objects.
     pub(super) fn root(&self) -> &Path {
-        &self.blobs
+        &self.objects
     }
 
-    /// The directory of all parts whose upload begins with this digit: `uploads/a`.
-    pub(super) fn parts(&self, digit: &str) -> PathBuf {
-        self.uploads.join(digit)
-    }
-
-    pub(super) fn part(&self, part: &PartId) -> PathBuf {
-        let name = format!("{}.{}", part.upload, part.nonce);
-        self.parts(&name[..1]).join(name)
-    }
-
-    /// The directory of all contents of an algorithm: `blobs/sha256`.
-    pub(super) fn algorithm(&self, algorithm: Algorithm) -> PathBuf {
-        self.blobs.join(algorithm.name())
-    }
-
-    /// Whether anybody has made a directory for a content.
-    pub(super) fn has_contents(&self) -> Result<bool, Fault> {
-        for algorithm in Algorithm::ALL.map(|algorithm| self.algorithm(algorithm)) {
-            let mut listed = fs::read_dir(&algorithm).map_err(|error| fault::at("list", &algorithm, &error))?;
+    /// Whether there is any object.
+    pub(super) fn has_objects(&self) -> Result<bool, Fault> {
+        for digits in all_digits() {
+            let directory = self.directory(&digits);
+            let mut listed = fs::read_dir(&directory).map_err(|error| fault::at("list", &directory, &error))?;
             if listed.next().is_some() {
                 return Ok(true);
             }
@@ -85,52 +54,33 @@ impl Layout {
         Ok(false)
     }
 
-    /// The directory of the contents of one digest: `blobs/sha256/ab/<hex>`.
-    pub(super) fn contents(&self, digest: &Digest) -> PathBuf {
-        let hex = digest.encoded();
-        self.algorithm(digest.algorithm()).join(&hex[..2]).join(hex)
+    /// The directory of the objects whose names begin with these two digits: `objects/ab`.
+    pub(super) fn directory(&self, digits: &str) -> PathBuf {
+        self.objects.join(digits)
     }
 
-    pub(super) fn content(&self, content: &ContentId) -> PathBuf {
-        self.contents(&content.digest).join(content.nonce.to_string())
-    }
-
-    /// Where a content is copied together before it gets its name.
-    pub(super) fn temporary(&self, content: &ContentId) -> PathBuf {
-        // A call makes one content at a time, but may be asked again for the same: a fresh name never collides.
-        self.temporary.join(format!("{}.{}", content.nonce, Uuid::new_v4()))
+    /// The file of an object: `objects/ab/<name>`.
+    pub(super) fn object(&self, object: &ObjectId) -> PathBuf {
+        let name = object.to_string();
+        self.directory(&name[..2]).join(name)
     }
 
     /// Makes the names in a directory durable.
     pub(super) fn sync(&self, directory: &Path) -> Result<(), Fault> {
-        self.count_fsync();
+        self.counters.fsyncs.inc();
         File::open(directory)
             .and_then(|opened| opened.sync_all())
             .map_err(|error| fault::at("make durable", directory, &error))
     }
 
-    /// Something is about to be made durable.
-    pub(super) fn count_fsync(&self) {
+    /// Makes the bytes of a file durable.
+    pub(super) fn sync_data(&self, file: &File) -> io::Result<()> {
         self.counters.fsyncs.inc();
+        file.sync_data()
     }
 }
 
-/// The digits that a name can begin with, in their order. Directories of them stay small enough to list.
-pub(super) const DIGITS: [&str; 16] = ["0", "1", "2", "3", "4", "5", "6", "7", "8", "9", "a", "b", "c", "d", "e", "f"];
-
-/// The part of that file name, if it is one.
-pub(super) fn part_named(name: &str) -> Option<PartId> {
-    let (upload, nonce) = name.split_once('.')?;
-    Some(PartId { upload: uuid_named(upload)?, nonce: uuid_named(nonce)? })
-}
-
-/// The UUID of that text. Only the form that we write is one, so that each object has one name.
-pub(super) fn uuid_named(text: &str) -> Option<Uuid> {
-    let uuid = Uuid::try_parse(text).ok()?;
-    (uuid.to_string() == text).then_some(uuid)
-}
-
-/// The digest of which `name` is the directory.
-pub(super) fn digest_named(algorithm: Algorithm, name: &str) -> Option<Digest> {
-    format!("{}:{name}", algorithm.name()).parse().ok()
+/// What a name can begin with, in order: directories of a 256th of all objects stay small enough to list.
+pub(super) fn all_digits() -> impl Iterator<Item = String> {
+    (0..=u8::MAX).map(|byte| format!("{byte:02x}"))
 }

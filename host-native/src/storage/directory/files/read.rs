@@ -1,4 +1,4 @@
-//! Reading contents: whole, past a meter, or opened to be streamed.
+//! Reading objects: whole, past a meter, into another one, or opened to be streamed.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -10,6 +10,7 @@ use bytes::Bytes;
 use orlop_core::Fault;
 use orlop_core::meter::Meter;
 
+use super::object::ObjectFile;
 use crate::storage::directory::fault;
 
 /// How many bytes are read at once past a meter.
@@ -28,36 +29,51 @@ fn open(path: &Path) -> Result<Option<File>, Fault> {
     }
 }
 
-/// Reads a content whole; `None` when it is not there or longer than `limit`.
-pub(super) fn load(path: &Path, limit: u64) -> Result<Option<Bytes>, Fault> {
-    let Some(file) = open(path)? else { return Ok(None) };
-    let failed = |error| fault::at("read", path, &error);
-    let size = file.metadata().map_err(failed)?.len();
-    if size > limit {
-        return Ok(None);
+/// Reads objects whole, one behind the other; `None` when one is not there or they have more than `limit` bytes.
+pub(super) fn load(paths: &[PathBuf], limit: u64) -> Result<Option<Bytes>, Fault> {
+    let mut bytes = Vec::new();
+    for path in paths {
+        let Some(file) = open(path)? else { return Ok(None) };
+        let failed = |error| fault::at("read", path, &error);
+        let size = file.metadata().map_err(failed)?.len();
+        if size > limit.saturating_sub(bytes.len() as u64) {
+            return Ok(None);
+        }
+        bytes.reserve_exact(usize::try_from(size).unwrap_or_default());
+        file.take(size).read_to_end(&mut bytes).map_err(failed)?;
     }
-    let mut bytes = Vec::with_capacity(usize::try_from(size).unwrap_or_default());
-    file.take(size).read_to_end(&mut bytes).map_err(failed)?;
     Ok(Some(bytes.into()))
 }
 
-/// Reads a content past a meter; `None` when it is not there.
-pub(super) fn measure(path: &Path, mut meter: Meter) -> Result<Option<Meter>, Fault> {
-    let Some(mut file) = open(path)? else { return Ok(None) };
+/// Reads objects past a meter, one behind the other; `None` when one is not there.
+pub(super) fn measure(paths: &[PathBuf], mut meter: Meter) -> Result<Option<Meter>, Fault> {
     let mut buffer = vec![0; MEASURE_PIECE];
-    while meter.room() > 0 {
-        let most = usize::try_from(meter.room()).unwrap_or(usize::MAX).min(buffer.len());
-        match file.read(&mut buffer[..most]) {
-            Ok(0) => break,
-            Ok(read) => meter.update(&buffer[..read]),
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(fault::at("read", path, &error)),
+    for path in paths {
+        let Some(mut file) = open(path)? else { return Ok(None) };
+        while meter.room() > 0 {
+            let most = usize::try_from(meter.room()).unwrap_or(usize::MAX).min(buffer.len());
+            match file.read(&mut buffer[..most]) {
+                Ok(0) => break,
+                Ok(read) => meter.update(&buffer[..read]),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(fault::at("read", path, &error)),
+            }
         }
     }
     Ok(Some(meter))
 }
 
-/// A content that is open: it can be read to its end even if it is erased meanwhile.
+/// Copies objects, one behind the other, into a new one; `false` when one is not there.
+pub(super) fn join(paths: &[PathBuf], mut into: ObjectFile) -> Result<bool, Fault> {
+    for path in paths {
+        let Some(from) = open(path)? else { return Ok(false) };
+        into.append_file(&from, path)?;
+    }
+    into.seal()?;
+    Ok(true)
+}
+
+/// An object that is open: it can be read to its end even if it is erased meanwhile.
 pub(crate) struct Opened {
     file: File,
     path: PathBuf,

@@ -8,30 +8,26 @@ use uuid::Uuid;
 use super::*;
 
 fn open(directory: &TempDir) -> Files {
-    Files::open(directory.path(), 0, &Counters::default()).expect("the files open")
+    Files::open(directory.path(), 0, &Counters::default()).unwrap()
 }
 
-fn part(upload: u128, nonce: u128) -> PartId {
-    PartId { upload: Uuid::from_u128(upload), nonce: Uuid::from_u128(nonce) }
+fn object(nonce: u128, index: u32) -> ObjectId {
+    ObjectId { nonce: Uuid::from_u128(nonce), index }
 }
 
-fn content(algorithm: Algorithm, bytes: &[u8], nonce: u128) -> ContentId {
-    ContentId { digest: algorithm.digest(bytes), nonce: Uuid::from_u128(nonce) }
-}
-
-fn write(files: &Files, part: PartId, bytes: &[u8]) {
-    let mut file = files.part(&part);
+fn write(files: &Files, object: ObjectId, bytes: &[u8]) {
+    let mut file = files.object(&object);
     file.append(&[bytes]).unwrap();
     file.seal().unwrap();
 }
 
-async fn read(files: &Files, content: ContentId) -> Option<Bytes> {
-    files.load(Load { content, limit: 1 << 20 }).await.unwrap()
+async fn read(files: &Files, objects: &[ObjectId]) -> Option<Bytes> {
+    files.load(Load { objects: objects.to_vec(), limit: 1 << 20 }).await.unwrap()
 }
 
 /// Everything, by pages of `limit`.
-async fn all(files: &Files, limit: usize) -> Vec<Object> {
-    let mut found: Vec<Object> = Vec::new();
+async fn all(files: &Files, limit: usize) -> Vec<ObjectId> {
+    let mut found: Vec<ObjectId> = Vec::new();
     loop {
         let page = files.inventory(Inventory { after: found.last().copied(), limit }).await.unwrap();
         assert!(page.len() <= limit);
@@ -43,71 +39,51 @@ async fn all(files: &Files, limit: usize) -> Vec<Object> {
 }
 
 #[tokio::test]
-async fn a_content_is_its_parts_in_order() {
+async fn a_joined_object_is_its_parts_in_order() {
     let directory = TempDir::new().unwrap();
     let files = open(&directory);
-    let parts = [part(1, 1), part(1, 2), part(1, 3)];
+    let parts = [object(1, 0), object(2, 0), object(3, 0)];
     write(&files, parts[0], b"a");
     write(&files, parts[1], b"bc");
     write(&files, parts[2], b"def");
-    for (count, expected) in ["", "a", "abc", "abcdef"].into_iter().enumerate() {
-        let content = content(Algorithm::Sha256, expected.as_bytes(), 7);
-        let effect = Assemble { parts: parts[..count].into(), content };
-        files.assemble(effect.clone()).await.unwrap();
-        assert_eq!(read(&files, content).await.unwrap(), expected);
-        // The same again is the same.
-        files.assemble(effect).await.unwrap();
-        assert_eq!(read(&files, content).await.unwrap(), expected);
+    for (count, expected) in [(1, "a"), (2, "abc"), (3, "abcdef")] {
+        let into = object(9, count);
+        let from = parts[..count as usize].to_vec();
+        assert!(files.join(Join { from, into }).await.unwrap());
+        assert_eq!(read(&files, &[into]).await.unwrap(), expected);
     }
-    assert_eq!(fs::read_dir(directory.path().join("temporary")).unwrap().count(), 0);
-    // The parts stay.
-    assert_eq!(all(&files, 3).await[..3], parts.map(Object::Part));
+    assert_eq!(all(&files, 3).await[..3], parts, "they stay");
 }
 
 #[tokio::test]
-async fn a_content_is_there_whole_or_not_at_all() {
+async fn an_object_is_joined_whole_or_not_at_all() {
     let directory = TempDir::new().unwrap();
     let files = open(&directory);
-    write(&files, part(1, 1), b"a");
-    for parts in [vec![part(1, 2)], vec![part(1, 1), part(1, 2)]] {
-        let content = content(Algorithm::Sha256, b"?", 1);
-        assert!(matches!(files.assemble(Assemble { parts, content }).await, Err(Fault::Failed(_))));
-        assert_eq!(read(&files, content).await, None);
-    }
-    assert_eq!(fs::read_dir(directory.path().join("temporary")).unwrap().count(), 0);
+    write(&files, object(1, 0), b"a");
+    assert!(!files.join(Join { from: vec![object(1, 0), object(2, 0)], into: object(9, 1) }).await.unwrap());
+    assert_eq!(all(&files, 10).await, [object(1, 0)]);
 }
 
 #[tokio::test]
-async fn an_erased_content_is_gone_with_its_directory_and_may_be_erased_again() {
+async fn an_erased_object_is_gone_and_may_be_erased_again() {
     let directory = TempDir::new().unwrap();
     let files = open(&directory);
-    let content = content(Algorithm::Sha512, b"", 1);
-    files.assemble(Assemble { parts: vec![], content }).await.unwrap();
+    write(&files, object(1, 0), b"x");
     for _ in 0..2 {
-        files.erase(Erase { target: Object::Content(content) }).await.unwrap();
-        assert!(!files.layout.contents(&content.digest).exists());
+        files.erase(Erase { objects: vec![object(1, 0), object(2, 0)] }).await.unwrap();
+        assert!(all(&files, 10).await.is_empty());
     }
-    files.erase(Erase { target: Object::Part(part(1, 1)) }).await.unwrap();
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn contents_of_one_digest_are_made_while_others_are_erased() {
+#[tokio::test]
+async fn nothing_is_erased_and_nothing_waits_while_everything_is_kept() {
     let directory = TempDir::new().unwrap();
     let files = open(&directory);
-    write(&files, part(1, 1), b"x");
-    let mut running = tokio::task::JoinSet::new();
-    for task in 0..8 {
-        let files = files.clone();
-        running.spawn(async move {
-            for turn in 0..50 {
-                let content = content(Algorithm::Sha256, b"x", task * 1000 + turn);
-                files.assemble(Assemble { parts: vec![part(1, 1)], content }).await.unwrap();
-                assert_eq!(read(&files, content).await.unwrap(), "x");
-                files.erase(Erase { target: Object::Content(content) }).await.unwrap();
-            }
-        });
-    }
-    running.join_all().await;
+    write(&files, object(1, 0), b"x");
+    let kept = files.keep_all().await;
+    files.erase(Erase { objects: vec![object(1, 0)] }).await.unwrap();
+    drop(kept);
+    assert_eq!(all(&files, 10).await, [object(1, 0)]);
 }
 
 #[tokio::test]
@@ -115,99 +91,82 @@ async fn the_inventory_lists_everything_once_and_in_order() {
     let directory = TempDir::new().unwrap();
     let files = open(&directory);
     let mut expected = Vec::new();
-    for number in 0..40 {
-        let part = part((number % 7) << 125, 1000 - number);
-        write(&files, part, b"x");
-        expected.push(Object::Part(part));
-        for algorithm in Algorithm::ALL {
-            let content = content(algorithm, &[(number / 2) as u8], number);
-            files.assemble(Assemble { parts: vec![], content }).await.unwrap();
-            expected.push(Object::Content(content));
-        }
+    for number in 0..40_u32 {
+        let object = object((u128::from(number) % 7) << 125, 1000 - number);
+        write(&files, object, b"x");
+        expected.push(object);
     }
     expected.sort();
     // What is none of ours is no object, wherever it lies.
-    let hex = Algorithm::Sha256.digest(&[0]).encoded();
-    for stray in [
-        "uploads/README".into(),
-        format!("uploads/{}.{}", Uuid::nil(), Uuid::nil()),
-        format!("uploads/0/{}", Uuid::nil()),
-        format!("uploads/1/{}.{}", Uuid::nil(), Uuid::nil()),
-        format!("uploads/0/{}.{}.tmp", Uuid::nil(), Uuid::nil()),
-        "blobs/note".into(),
-        "blobs/sha256/note".into(),
-        format!("blobs/sha256/{}/note", &hex[..2]),
-        format!("blobs/sha256/{}/{hex}/note", &hex[..2]),
+    let nil = Uuid::nil();
+    for other in [
+        "objects/README".into(),
+        format!("objects/{nil}"),
+        format!("objects/01/{nil}"),
+        format!("objects/00/{nil}.tmp"),
+        format!("objects/00/{nil}.0"),
+        "objects/00/note".into(),
     ] {
-        fs::write(directory.path().join(stray), "x").unwrap();
+        fs::write(directory.path().join(other), "x").unwrap();
     }
-    fs::create_dir_all(directory.path().join(format!("blobs/sha256/00/{}", "00".repeat(32)))).unwrap();
+    fs::create_dir(directory.path().join(format!("objects/00/{nil}"))).unwrap();
     for limit in [1, 2, 7, 1000] {
         assert_eq!(all(&files, limit).await, expected, "in pages of {limit}");
     }
 }
 
 #[tokio::test]
-async fn a_content_linked_to_an_old_part_is_young() {
+async fn an_old_object_stays_old_when_it_is_linked() {
     let directory = TempDir::new().unwrap();
     let files = open(&directory);
-    let part = part(1, 1);
-    write(&files, part, b"abc");
+    write(&files, object(1, 0), b"abc");
     let day = Duration::from_secs(24 * 3600);
-    let old = fs::File::options().write(true).open(files.layout.part(&part)).unwrap();
+    let path = files.layout.object(&object(1, 0));
+    let old = fs::File::options().write(true).open(&path).unwrap();
     old.set_modified(SystemTime::now() - day).unwrap();
-    let content = content(Algorithm::Sha256, b"abc", 1);
-    files.assemble(Assemble { parts: vec![part], content }).await.unwrap();
+    // As a backup does it.
+    fs::hard_link(&path, directory.path().join("link")).unwrap();
     let listed = files.inventory(Inventory { after: None, limit: 10 }).await.unwrap();
-    assert_eq!(listed.len(), 2);
-    for stored in listed {
-        assert!(stored.age < day / 2, "{stored:?}");
-        assert_eq!(stored.size, 3);
-    }
+    assert_eq!(listed.len(), 1);
+    assert!(listed[0].age > day / 2, "{listed:?}");
+    assert_eq!(listed[0].size, 3);
 }
 
 #[tokio::test]
-async fn opening_removes_what_a_crash_left_half_copied() {
-    let directory = TempDir::new().unwrap();
-    drop(open(&directory));
-    let left = directory.path().join("temporary").join("half");
-    fs::write(&left, "x").unwrap();
-    open(&directory);
-    assert!(!left.exists());
-}
-
-#[tokio::test]
-async fn a_part_that_is_not_sealed_is_removed_and_one_without_bytes_is_none() {
+async fn an_object_that_is_not_sealed_is_removed_and_one_without_bytes_is_none() {
     let directory = TempDir::new().unwrap();
     let files = open(&directory);
-    let mut file = files.part(&part(1, 1));
+    let mut file = files.object(&object(1, 0));
     file.append(&[b"x"]).unwrap();
     drop(file);
-    write(&files, part(1, 2), b"");
+    write(&files, object(2, 0), b"");
     assert!(all(&files, 10).await.is_empty());
 }
 
 #[tokio::test]
-async fn no_part_is_written_into_the_space_that_is_kept_free() {
+async fn no_object_is_written_into_the_space_that_is_kept_free() {
     let directory = TempDir::new().unwrap();
+    write(&open(&directory), object(1, 0), b"x");
     let files = Files::open(directory.path(), u64::MAX, &Counters::default()).unwrap();
-    assert!(matches!(files.part(&part(1, 1)).append(&[b"x"]), Err(Fault::Full(_))));
-    assert!(all(&files, 10).await.is_empty());
+    assert!(matches!(files.object(&object(2, 0)).append(&[b"x"]), Err(Fault::Full(_))));
+    let join = Join { from: vec![object(1, 0)], into: object(3, 1) };
+    assert!(matches!(files.join(join).await, Err(Fault::Full(_))));
+    assert_eq!(all(&files, 10).await, [object(1, 0)]);
 }
 
 #[tokio::test]
-async fn a_content_is_measured_and_loaded_within_limits() {
+async fn objects_are_measured_and_loaded_within_limits() {
     let directory = TempDir::new().unwrap();
     let files = open(&directory);
-    write(&files, part(1, 1), b"abc");
-    let there = content(Algorithm::Sha256, b"abc", 1);
-    files.assemble(Assemble { parts: vec![part(1, 1)], content: there }).await.unwrap();
+    write(&files, object(1, 0), b"abc");
+    write(&files, object(2, 0), b"def");
+    let both = vec![object(1, 0), object(2, 0)];
     let meter = Meter::new(Algorithm::Sha512);
-    let measured = files.measure(Measure { content: there, meter: meter.clone() }).await.unwrap().unwrap();
-    assert_eq!(measured.digest(), Algorithm::Sha512.digest(b"abc"));
-    assert_eq!(files.load(Load { content: there, limit: 3 }).await.unwrap().unwrap(), "abc");
-    assert_eq!(files.load(Load { content: there, limit: 2 }).await.unwrap(), None);
-    let gone = content(Algorithm::Sha256, b"abc", 2);
-    assert_eq!(files.measure(Measure { content: gone, meter }).await.unwrap(), None);
-    assert_eq!(files.load(Load { content: gone, limit: 3 }).await.unwrap(), None);
+    let measured = files.measure(Measure { objects: both.clone(), meter: meter.clone() }).await.unwrap().unwrap();
+    assert_eq!(measured.digest(), Algorithm::Sha512.digest(b"abcdef"));
+    assert_eq!(files.load(Load { objects: both.clone(), limit: 6 }).await.unwrap().unwrap(), "abcdef");
+    assert_eq!(files.load(Load { objects: both, limit: 5 }).await.unwrap(), None);
+    let gone = vec![object(1, 0), object(3, 0)];
+    assert_eq!(files.measure(Measure { objects: gone.clone(), meter }).await.unwrap(), None);
+    assert_eq!(files.load(Load { objects: gone, limit: 9 }).await.unwrap(), None);
 }

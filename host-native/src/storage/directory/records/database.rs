@@ -93,11 +93,11 @@ impl Database {
 
     /// Closes the database and opens it again: after an I/O error redb refuses everything else.
     pub(super) fn reopen(&self) -> Result<(), Fault> {
-        let mut open = self.open.write().unwrap_or_else(PoisonError::into_inner);
-        // The old one holds the lock on the file until it is dropped, and a snapshot holds the old one.
-        self.changed();
-        *open = None;
-        *open = Some(self::open(&self.path, self.cache)?);
+        self.close();
+        *self.refusing.lock().unwrap_or_else(PoisonError::into_inner) = Some(opening());
+        // It may take long, and meanwhile whoever comes is told so at once.
+        let opened = self::open(&self.path, self.cache)?;
+        *self.open.write().unwrap_or_else(PoisonError::into_inner) = Some(opened);
         *self.refusing.lock().unwrap_or_else(PoisonError::into_inner) = None;
         Ok(())
     }
@@ -108,11 +108,17 @@ impl Database {
         self.read(|table| Ok(table.len()?)).is_ok()
     }
 
+    /// Closes it. The old one holds the lock on the file until it is dropped, and a snapshot holds the old one.
     pub(super) fn close(&self) {
         let mut open = self.open.write().unwrap_or_else(PoisonError::into_inner);
         self.changed();
         *open = None;
     }
+}
+
+/// What is told of the records while they are opened again.
+fn opening() -> Fault {
+    Fault::Unavailable("the records are opened again after an I/O error".into())
 }
 
 fn open(path: &Path, cache: usize) -> Result<redb::Database, Fault> {

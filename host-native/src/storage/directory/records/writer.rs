@@ -1,13 +1,16 @@
 //! The one thread that changes records: it takes all commits that wait, applies them one by one inside one
 //! transaction, and makes them durable with one fsync.
 
+use std::cell::RefCell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
 use orlop_core::Fault;
-use orlop_core::effect::{Commit, Committed, Durability, Expect};
+use orlop_core::effect::{Commit, Committed, Durability, Value};
+use orlop_core::judge::Snapshot;
+use orlop_core::keys::{Key, Prefix};
 use redb::{ReadableTable, Table};
 use tokio::sync::oneshot;
 
@@ -124,18 +127,18 @@ impl Writer {
             let mut changed = false;
             let mut outcomes = Vec::with_capacity(commits.len());
             for commit in commits {
-                // Only what takes away may use the last of the space: it is how space comes back. A delete may put
-                // a few records too, but fewer than it takes.
+                // Only what takes away may use the last of the space: it is how space comes back.
                 match &room {
-                    Err(fault) if commit.put.len() >= commit.delete.len() => outcomes.push(Err(fault.clone())),
+                    Err(fault) if !commit.reclaims => outcomes.push(Err(fault.clone())),
                     _ => {
                         let outcome = change(table, commit)?;
-                        changed |= outcome == Committed::Done;
+                        changed |= outcome == Ok(Committed::Done);
                         match outcome {
-                            Committed::Done => self.counters.commits.inc(),
-                            Committed::Conflict => self.counters.conflicts.inc(),
-                        };
-                        outcomes.push(Ok(outcome));
+                            Ok(Committed::Done) => drop(self.counters.commits.inc()),
+                            Ok(Committed::Conflict) => drop(self.counters.conflicts.inc()),
+                            Err(_) => {}
+                        }
+                        outcomes.push(outcome);
                     }
                 }
             }
@@ -211,31 +214,61 @@ impl Writer {
 }
 
 /// Applies one commit: first all its expectations, then all its changes, so it is made whole or not at all.
-fn change(table: &mut Table<'_, &'static [u8], &'static [u8]>, commit: &Commit) -> Result<Committed, redb::Error> {
-    for expect in &commit.expect {
-        if !holds(table, expect)? {
-            return Ok(Committed::Conflict);
+fn change(table: &mut Table<'_, &'static [u8], &'static [u8]>, commit: &Commit) -> Result<Outcome, redb::Error> {
+    // Whether a record is damaged or the storage fails is not the same to the commits of the others.
+    let judged = {
+        let records = Current { table, failed: RefCell::new(None) };
+        let judged = commit.holds(&records).and_then(|holds| holds.then(|| commit.changes(&records)).transpose());
+        if let Some(error) = records.failed.into_inner() {
+            return Err(error);
+        }
+        judged
+    };
+    let changes = match judged {
+        Ok(Some(changes)) => changes,
+        Ok(None) => return Ok(Ok(Committed::Conflict)),
+        Err(fault) => return Ok(Err(fault)),
+    };
+    for (key, value) in changes {
+        match value {
+            Some(value) => drop(table.insert(key.as_str().as_bytes(), value.as_ref())?),
+            None => drop(table.remove(key.as_str().as_bytes())?),
         }
     }
-    for key in &commit.delete {
-        table.remove(key.as_str().as_bytes())?;
-    }
-    for (key, value) in &commit.put {
-        table.insert(key.as_str().as_bytes(), value.as_ref())?;
-    }
-    Ok(Committed::Done)
+    Ok(Ok(Committed::Done))
 }
 
-fn holds(table: &Table<'_, &'static [u8], &'static [u8]>, expect: &Expect) -> Result<bool, redb::Error> {
-    Ok(match expect {
-        Expect::Absent(key) => table.get(key.as_str().as_bytes())?.is_none(),
-        Expect::Present(key) => table.get(key.as_str().as_bytes())?.is_some(),
-        Expect::Exactly(key, value) => {
-            table.get(key.as_str().as_bytes())?.is_some_and(|found| found.value() == value.as_ref())
+/// The records as the transaction has them.
+struct Current<'t, 'a> {
+    table: &'t Table<'a, &'static [u8], &'static [u8]>,
+    /// The error for which a fault stands.
+    failed: RefCell<Option<redb::Error>>,
+}
+
+impl Current<'_, '_> {
+    fn ask<T>(&self, answer: Result<T, impl Into<redb::Error>>) -> Result<T, Fault> {
+        answer.map_err(|error| {
+            *self.failed.borrow_mut() = Some(error.into());
+            Fault::Failed("the records cannot be read".into())
+        })
+    }
+}
+
+impl Snapshot for Current<'_, '_> {
+    fn value(&self, key: &Key) -> Result<Option<Value>, Fault> {
+        let found = self.ask(self.table.get(key.as_str().as_bytes()))?;
+        Ok(found.map(|value| Value::copy_from_slice(value.value())))
+    }
+
+    fn has(&self, key: &Key) -> Result<bool, Fault> {
+        Ok(self.ask(self.table.get(key.as_str().as_bytes()))?.is_some())
+    }
+
+    fn any_under(&self, prefix: &Prefix) -> Result<bool, Fault> {
+        let prefix = prefix.as_str().as_bytes();
+        match self.ask(self.table.range::<&[u8]>(prefix..))?.next() {
+            Some(entry) => Ok(self.ask(entry)?.0.value().starts_with(prefix)),
+            None => Ok(false),
         }
-        Expect::NoneUnder(prefix) => match table.range::<&[u8]>(prefix.as_str().as_bytes()..)?.next() {
-            Some(entry) => !entry?.0.value().starts_with(prefix.as_str().as_bytes()),
-            None => true,
-        },
-    })
+    }
 }

@@ -1,12 +1,12 @@
-//! A part while it is written.
+//! An object while it is written.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, IoSlice, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use orlop_core::Fault;
-use orlop_core::effect::PartId;
+use orlop_core::object::ObjectId;
 
 use super::layout::Layout;
 use crate::storage::directory::blocking;
@@ -20,8 +20,8 @@ const WRITE_BACK: u64 = 32 << 20;
 /// After how many bytes it is looked again whether there is space.
 const LOOK_AGAIN: u64 = 8 << 20;
 
-/// A part that is being written. Dropped before it is [sealed](Self::seal), it is removed.
-pub(crate) struct PartFile {
+/// An object that is being written. Dropped before it is [sealed](Self::seal), it is removed.
+pub(crate) struct ObjectFile {
     layout: Arc<Layout>,
     path: PathBuf,
     keep_free: u64,
@@ -33,10 +33,10 @@ pub(crate) struct PartFile {
     write_back: Arc<Mutex<Result<(), Fault>>>,
 }
 
-impl PartFile {
-    pub(super) fn new(layout: Arc<Layout>, part: &PartId, keep_free: u64) -> Self {
+impl ObjectFile {
+    pub(super) fn new(layout: Arc<Layout>, object: &ObjectId, keep_free: u64) -> Self {
         Self {
-            path: layout.part(part),
+            path: layout.object(object),
             layout,
             keep_free,
             file: None,
@@ -54,29 +54,43 @@ impl PartFile {
         if length == 0 {
             return Ok(());
         }
-        if self.file.is_none() || self.written - self.looked_at >= LOOK_AGAIN {
-            self.looked_at = self.written;
-            space::check(self.path.parent().unwrap_or(&self.path), self.keep_free)?;
-        }
-        let file = match &self.file {
-            Some(file) => file.clone(),
-            None => self.create()?,
-        };
+        let file = self.ready()?;
         write_all(&file, &mut slices).map_err(|error| fault::at("write", &self.path, &error))?;
         self.written += length as u64;
         self.begin_write_back(&file);
         Ok(())
     }
 
-    /// Makes the part durable, its bytes before its name. A part without bytes is none.
+    /// Writes all bytes of another file, which is at `path`, next. On Linux the kernel copies them, or shares the blocks
+    /// where the file system can.
+    pub(super) fn append_file(&mut self, mut from: &File, path: &Path) -> Result<(), Fault> {
+        let mut file: &File = &*self.ready()?;
+        let copied = io::copy(&mut from, &mut file);
+        let copied = copied.map_err(|error| fault::at(&format!("copy {} to", path.display()), &self.path, &error))?;
+        self.written += copied;
+        Ok(())
+    }
+
+    /// The file, which is made if need be; and looks now and then whether there is space.
+    fn ready(&mut self) -> Result<Arc<File>, Fault> {
+        if self.file.is_none() || self.written - self.looked_at >= LOOK_AGAIN {
+            self.looked_at = self.written;
+            space::check(self.path.parent().unwrap_or(&self.path), self.keep_free)?;
+        }
+        match &self.file {
+            Some(file) => Ok(file.clone()),
+            None => self.create(),
+        }
+    }
+
+    /// Makes the object durable, its bytes before its name. Without bytes there is none.
     pub(crate) fn seal(mut self) -> Result<(), Fault> {
         let Some(file) = &self.file else { return Ok(()) };
         // The kernel tells an error of an open file once. When the write-back was told, it would be lost here.
         let write_back = self.write_back.lock().unwrap_or_else(PoisonError::into_inner);
         write_back.clone()?;
         // Nor may a write-back begin now and be told what this should be.
-        self.layout.count_fsync();
-        file.sync_data().map_err(|error| fault::at("make durable", &self.path, &error))?;
+        self.layout.sync_data(file).map_err(|error| fault::at("make durable", &self.path, &error))?;
         drop(write_back);
         self.layout.sync(self.path.parent().unwrap_or(&self.path))?;
         self.file = None;
@@ -97,11 +111,11 @@ impl PartFile {
         }
         self.handed_over = self.written;
         let (file, path, outcome) = (file.clone(), self.path.clone(), self.write_back.clone());
-        self.layout.count_fsync();
+        let layout = self.layout.clone();
         // Its end is not awaited: the seal takes the lock.
         drop(blocking::begin(move || {
             let mut outcome = outcome.lock().unwrap_or_else(PoisonError::into_inner);
-            if let Err(error) = file.sync_data() {
+            if let Err(error) = layout.sync_data(&file) {
                 *outcome = Err(fault::at("make durable", &path, &error));
             }
             Ok(())
@@ -121,10 +135,10 @@ fn write_all(mut file: &File, mut slices: &mut [IoSlice<'_>]) -> io::Result<()> 
     Ok(())
 }
 
-impl Drop for PartFile {
+impl Drop for ObjectFile {
     fn drop(&mut self) {
         if self.file.is_some() {
-            // If this fails too, the sweep finds the part.
+            // If this fails too, garbage collection finds the object.
             let _ = fs::remove_file(&self.path);
         }
     }

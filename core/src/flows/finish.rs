@@ -1,0 +1,277 @@
+//! The end of an upload: its bytes become a blob of the repository (OCI end-4b, end-6; SPEC E7–E9, H).
+
+use alloc::collections::BTreeSet;
+use alloc::format;
+use alloc::string::ToString;
+use alloc::vec::Vec;
+
+use uuid::Uuid;
+
+use super::batch::{Batch, Found};
+use super::join::Joined;
+use super::upload::{Body, Chunk, Session, forget_extent, forget_session, mismatch, objects};
+use super::{Call, blob_location};
+use crate::ambient::Ambient;
+use crate::config::ATTEMPTS;
+use crate::digest::Digest;
+use crate::effect::{BodyEnd, Committed, Durability, Measure};
+use crate::error::Error;
+use crate::http::{Request, Response};
+use crate::keys;
+use crate::meter::Meter;
+use crate::name::Repository;
+use crate::record::{BlobRecord, Extent, FinishedRecord, LinkRecord, Owner};
+
+/// Bytes at rest that are to become a blob, and what is known of them.
+struct Upload {
+    /// What the session had received before this request.
+    stored: Vec<Extent>,
+    /// What came with this request.
+    chunk: Option<Chunk>,
+    meter: Meter,
+    /// The session that they came by, to be ended by the commit that makes them a blob.
+    session: Option<(Uuid, Session)>,
+}
+
+impl Upload {
+    /// All the bytes, in order.
+    fn extents(&self) -> Vec<Extent> {
+        self.stored.iter().chain(self.chunk.as_ref().map(|chunk| &chunk.extent)).copied().collect()
+    }
+
+    /// How many of the bytes the repository's usage counts already.
+    fn counted(&self) -> u64 {
+        self.session.as_ref().map_or(0, |(_, session)| session.record.offset())
+    }
+}
+
+impl Call {
+    /// The whole blob in one request (OCI end-4b; SPEC E7–E9).
+    pub(crate) async fn post_blob(
+        &self,
+        name: &Repository,
+        digest: &Digest,
+        request: &Request,
+    ) -> Result<Response, Error> {
+        let limit = self.blob_limit();
+        if request.length.is_some_and(|length| length > limit) {
+            return Err(Error::BlobTooLarge(limit));
+        }
+        self.check_quota(name, request.length.unwrap_or(1), 0).await?;
+        let meter = Meter::new(digest.algorithm()).with_limit(limit);
+        let (end, Body { meter, chunk, .. }) = self.receive(meter, None).await?;
+        let wrong = mismatch(&meter, digest);
+        let refused = match end {
+            BodyEnd::TooLarge => Some(Error::BlobTooLarge(limit)),
+            BodyEnd::Cut => Some(Error::Size("the body ended early")),
+            // A client that announces the digest of what it is about to send (SPEC E16).
+            BodyEnd::Whole | BodyEnd::Later if chunk.is_none() && wrong.is_some() => {
+                return self.open_session(name, digest.algorithm()).await;
+            }
+            BodyEnd::Whole | BodyEnd::Later => wrong,
+        };
+        if let Some(error) = refused {
+            self.discard(chunk.as_ref());
+            return Err(error);
+        }
+        self.publish(name, digest, Upload { stored: Vec::new(), chunk, meter, session: None }).await
+    }
+
+    /// `PUT`: the last chunk, if any, and the digest that the whole must have (SPEC H).
+    pub(crate) async fn finish_upload(
+        &self,
+        name: &Repository,
+        id: Uuid,
+        digest: &Digest,
+        request: &Request,
+    ) -> Result<Response, Error> {
+        match self.finish_session(name, id, digest, request).await {
+            // It may have been finished before, or while this request was under way.
+            Err(Error::UploadUnknown) => self.finished_before(name, id, digest).await,
+            finished => finished,
+        }
+    }
+
+    async fn finish_session(
+        &self,
+        name: &Repository,
+        id: Uuid,
+        digest: &Digest,
+        request: &Request,
+    ) -> Result<Response, Error> {
+        let mut session = self.session(name, id).await?;
+        let Body { meter, cut, chunk, .. } = self.receive_chunk(id, &mut session, request).await?;
+        if cut {
+            // The client meant to end the upload and may do so again: nothing has happened.
+            self.discard(chunk.as_ref());
+            return Err(Error::Size("the body ended early"));
+        }
+        let stored = self.extents(id, &session).await?;
+        let error = mismatch(&meter, digest);
+        let upload = Upload { stored, chunk, meter, session: Some((id, session)) };
+        match error {
+            Some(error) => Err(self.abandon(name, &upload, error).await?),
+            None => self.publish(name, digest, upload).await,
+        }
+    }
+
+    /// The answer for a session that is not open: the same as before, if it has become this very blob (SPEC H12).
+    async fn finished_before(&self, name: &Repository, id: Uuid, digest: &Digest) -> Result<Response, Error> {
+        let key = keys::finished(&id);
+        let [finished, link] = self.get([key.clone(), keys::link(name, digest)]).await?;
+        let finished: Option<Found<FinishedRecord>> = Found::read(key, finished)?;
+        let same = finished.is_some_and(|found| found.record.repository == *name && found.record.digest == *digest);
+        if same && link.is_some() { Ok(created(name, digest)) } else { Err(Error::UploadUnknown) }
+    }
+
+    /// Makes the bytes a blob of the repository.
+    ///
+    /// The bytes are at rest before the one commit that moves them from the session into the blob. A crash before it
+    /// leaves the session as it was, and at most objects that no record names: what came with this request, and what
+    /// was joined. One after it leaves objects that were joined, or that another blob made superfluous.
+    async fn publish(&self, name: &Repository, digest: &Digest, upload: Upload) -> Result<Response, Error> {
+        if upload.meter.algorithm() != digest.algorithm() {
+            // The client did not say that it would be this algorithm: read the bytes again (SPEC E4, B7).
+            let Some(measured) = self.measure(&upload, digest).await? else {
+                return Err(self.lost(name, &upload).await);
+            };
+            if let Some(error) = mismatch(&measured, digest) {
+                return Err(self.abandon(name, &upload, error).await?);
+            }
+        }
+        let size = upload.meter.count();
+        let (blob_key, link_key) = (keys::blob(digest), keys::link(name, digest));
+        let mut joined: Option<Joined> = None;
+        for _ in 0..ATTEMPTS {
+            let keys = [blob_key.clone(), link_key.clone(), keys::repository(name)];
+            let [blob, link, repository] = self.get(keys).await?;
+            if link.is_none() {
+                match self.check_quota(name, size, upload.counted()).await {
+                    Err(denied @ Error::Denied(_)) => {
+                        self.erase_later(joined.into_iter().flat_map(|joined| joined.made));
+                        return Err(self.abandon(name, &upload, denied).await?);
+                    }
+                    checked => checked?,
+                }
+            }
+            let known: Option<Found<BlobRecord>> = Found::read(blob_key.clone(), blob)?;
+            let mut batch = Batch::default();
+            batch.expect_unchanged(blob_key.clone(), known.as_ref());
+            // Which objects the blob is made of from now on: none of these when it exists, and its bytes are shared
+            // (SPEC H9).
+            let mut taken = BTreeSet::new();
+            if known.is_none() {
+                if joined.is_none() {
+                    joined = self.join(&upload.extents()).await?;
+                }
+                let Some(Joined { extents, .. }) = &joined else { return Err(self.lost(name, &upload).await) };
+                batch.put(blob_key.clone(), &BlobRecord { size, extents: extents.clone() });
+                taken = extents.iter().map(|extent| extent.object).collect();
+                let owner = Owner::Blob(*digest);
+                let chunk = upload.chunk.as_ref().filter(|chunk| taken.contains(&chunk.extent.object));
+                chunk.iter().for_each(|chunk| chunk.put(&mut batch, &owner));
+                let at_rest = |extent: &&Extent| chunk.is_none_or(|chunk| chunk.extent.object != extent.object);
+                for object in objects(extents.iter().filter(at_rest)) {
+                    batch.put(keys::object(&object), &owner);
+                }
+            }
+            let superfluous: Vec<Extent> =
+                upload.extents().into_iter().filter(|extent| !taken.contains(&extent.object)).collect();
+            let stored = upload.stored.iter().filter(|extent| !taken.contains(&extent.object));
+            stored.for_each(|extent| forget_extent(&mut batch, extent));
+            if let Some((id, session)) = &upload.session {
+                forget_session(&mut batch, *id, session, &upload.stored);
+                let finished = FinishedRecord { repository: name.clone(), digest: *digest, finished: self.ambient.now };
+                batch.put(keys::finished(id), &finished);
+            }
+            self.link(&mut batch, name, digest, size, link.is_some());
+            batch.keep_repository(name, repository.as_ref(), &self.ambient);
+            let committed = self.commit(batch, Durability::Durable).await?;
+            if committed == Committed::Done {
+                self.erase_later(objects(&superfluous));
+                if known.is_some() {
+                    self.erase_later(joined.into_iter().flat_map(|joined| joined.made));
+                }
+                return Ok(created(name, digest));
+            }
+            if let Some((id, session)) = &upload.session {
+                let [now] = self.get([session.key.clone()]).await?;
+                if now.as_ref() != Some(&session.value) {
+                    // The session went on or ended without this request: what it brought goes, nothing else.
+                    self.erase_later(joined.into_iter().flat_map(|joined| joined.made));
+                    self.discard(upload.chunk.as_ref());
+                    return Err(self.out_of_place(name, *id).await);
+                }
+            }
+        }
+        Err(Error::Contention)
+    }
+
+    /// Reads all bytes past a meter for the digest. `None` when some are gone.
+    async fn measure(&self, upload: &Upload, digest: &Digest) -> Result<Option<Meter>, Error> {
+        let mut meter = Meter::new(digest.algorithm());
+        let extents = upload.extents();
+        if let Some(first) = extents.first().filter(|extent| extent.small) {
+            let bytes = match upload.chunk.as_ref().and_then(Chunk::bytes) {
+                Some(bytes) => Some(bytes.clone()),
+                None => {
+                    let [bytes] = self.get([keys::bytes(&first.object)]).await?;
+                    bytes
+                }
+            };
+            let Some(bytes) = bytes else { return Ok(None) };
+            meter.update(&bytes);
+        }
+        let objects = objects(&extents);
+        if objects.is_empty() {
+            return Ok(Some(meter));
+        }
+        self.ask(Measure { objects, meter }).await
+    }
+
+    /// Why bytes that were received are gone: the session ended meanwhile, and whoever ended it erased them. If it did
+    /// not, the storage has lost them.
+    async fn lost(&self, name: &Repository, upload: &Upload) -> Error {
+        self.discard(upload.chunk.as_ref());
+        let fault = || crate::Fault::Failed(format!("bytes of an upload to {name} are gone"));
+        let Some((id, session)) = &upload.session else { return fault().into() };
+        match self.get([session.key.clone()]).await {
+            Ok([now]) if now.as_ref() == Some(&session.value) => fault().into(),
+            Ok(_) => self.out_of_place(name, *id).await,
+            Err(error) => error,
+        }
+    }
+
+    /// Gives up an upload whose bytes are wrong (SPEC H3), and says what to answer: that, unless its session went
+    /// on or ended meanwhile, so that its bytes are others. Then only what came with this request goes.
+    async fn abandon(&self, name: &Repository, upload: &Upload, wrong: Error) -> Result<Error, Error> {
+        self.discard(upload.chunk.as_ref());
+        let Some((id, session)) = &upload.session else { return Ok(wrong) };
+        if self.end_session(*id, session, &upload.stored).await? {
+            self.erase_later(objects(&upload.stored));
+            return Ok(wrong);
+        }
+        Ok(self.out_of_place(name, *id).await)
+    }
+
+    /// The repository holds the blob, from now on or, when it was `linked`, once more. Expects that it still is, or is
+    /// still not.
+    pub(super) fn link(&self, batch: &mut Batch, name: &Repository, digest: &Digest, size: u64, linked: bool) {
+        let Ambient { now, nonce } = self.ambient;
+        let key = keys::link(name, digest);
+        batch.expect_presence(key.clone(), linked);
+        batch.put(key, &LinkRecord { linked: now, by: nonce });
+        batch.mark(keys::holder(digest, name));
+        if !linked {
+            batch.add_usage(name, size);
+        }
+    }
+}
+
+/// The answer to a blob that is now here (SPEC H1, H2).
+pub(super) fn created(name: &Repository, digest: &Digest) -> Response {
+    Response::new(201)
+        .with("Location", blob_location(name, digest))
+        .with("Docker-Content-Digest", digest.to_string())
+        .with("Content-Length", "0")
+}

@@ -1,0 +1,49 @@
+//! Going through the entries under a prefix, a page at a time.
+
+use alloc::vec::Vec;
+
+use super::Call;
+use crate::config::{SCAN_BYTES, SCAN_PAGE};
+use crate::effect::{Scan, Value};
+use crate::error::Error;
+use crate::keys::{Key, Prefix};
+
+/// The entries under a prefix, a page at a time.
+pub(super) struct Pages<'a> {
+    prefix: &'a Prefix,
+    after: Option<Key>,
+}
+
+impl<'a> Pages<'a> {
+    pub(super) fn new(prefix: &'a Prefix) -> Self {
+        Self { prefix, after: None }
+    }
+
+    pub(super) async fn next(&mut self, call: &Call) -> Result<Option<Vec<(Key, Value)>>, Error> {
+        let page = call.scan(self.prefix, self.after.take()).await?;
+        self.after = page.last().map(|(key, _)| key.clone());
+        Ok(Some(page).filter(|page| !page.is_empty()))
+    }
+}
+
+impl Call {
+    /// The first entries under a prefix.
+    pub(super) async fn scan(&self, prefix: &Prefix, after: Option<Key>) -> Result<Vec<(Key, Value)>, Error> {
+        self.ask(Scan { prefix: prefix.clone(), after, limit: SCAN_PAGE, bytes: SCAN_BYTES }).await
+    }
+
+    /// Every entry under a prefix. For what one session or one manifest has: it is bounded.
+    pub(super) async fn scan_all(&self, prefix: &Prefix) -> Result<Vec<(Key, Value)>, Error> {
+        let mut entries = Vec::new();
+        let mut pages = Pages::new(prefix);
+        while let Some(page) = pages.next(self).await? {
+            entries.extend(page);
+        }
+        Ok(entries)
+    }
+
+    /// Whether nothing is under a prefix. What is decided upon it must expect it again.
+    pub(super) async fn is_empty(&self, prefix: &Prefix) -> Result<bool, Error> {
+        Ok(self.ask(Scan { prefix: prefix.clone(), after: None, limit: 1, bytes: 0 }).await?.is_empty())
+    }
+}

@@ -1,0 +1,70 @@
+//! What a commit comes to, given the records as they are: judged here once, for every host.
+
+use alloc::vec::Vec;
+
+use crate::effect::{Commit, Expect, Fault, Value};
+use crate::keys::{Key, Prefix};
+use crate::record;
+
+/// The records at one moment, which lasts until the commit that is judged has been made.
+pub trait Snapshot {
+    /// The record under a key.
+    ///
+    /// # Errors
+    ///
+    /// When the storage fails.
+    fn value(&self, key: &Key) -> Result<Option<Value>, Fault>;
+
+    /// Whether a key begins with the prefix.
+    ///
+    /// # Errors
+    ///
+    /// When the storage fails.
+    fn any_under(&self, prefix: &Prefix) -> Result<bool, Fault>;
+
+    /// Whether there is a record under a key.
+    ///
+    /// # Errors
+    ///
+    /// When the storage fails.
+    fn has(&self, key: &Key) -> Result<bool, Fault> {
+        Ok(self.value(key)?.is_some())
+    }
+}
+
+impl Commit {
+    /// Whether every expectation holds.
+    ///
+    /// # Errors
+    ///
+    /// When the storage fails.
+    pub fn holds(&self, records: &impl Snapshot) -> Result<bool, Fault> {
+        for expectation in &self.expect {
+            let holds = match expectation {
+                Expect::Absent(key) => !records.has(key)?,
+                Expect::Present(key) => records.has(key)?,
+                Expect::Exactly(key, value) => records.value(key)?.as_ref() == Some(value),
+                Expect::NoneUnder(prefix) => !records.any_under(prefix)?,
+            };
+            if !holds {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// The changes, in the order in which they are to be made: each a key and its new value, or none to remove it.
+    ///
+    /// # Errors
+    ///
+    /// When the storage fails, or a counter is damaged.
+    pub fn changes(&self, records: &impl Snapshot) -> Result<Vec<(Key, Option<Value>)>, Fault> {
+        let mut changes = Vec::with_capacity(self.delete.len() + self.put.len() + self.add.len());
+        changes.extend(self.delete.iter().map(|key| (key.clone(), None)));
+        changes.extend(self.put.iter().map(|(key, value)| (key.clone(), Some(value.clone()))));
+        for (key, more) in &self.add {
+            changes.push((key.clone(), record::added(key, records.value(key)?.as_ref(), *more)?));
+        }
+        Ok(changes)
+    }
+}

@@ -1,0 +1,77 @@
+/** `orlop serve` for tests: started on a port of its own, stopped at the end. */
+import { execFileSync, spawn } from 'node:child_process';
+import type { ChildProcess } from 'node:child_process';
+import { createHash } from 'node:crypto';
+import { mkdtempSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { createInterface } from 'node:readline';
+import { fileURLToPath } from 'node:url';
+
+const ORLOP = process.env['ORLOP'] ?? fileURLToPath(new URL('../../target/release/orlop', import.meta.url));
+/** Where the servers have their data. */
+export const directory = mkdtempSync(join(tmpdir(), 'orlop-served-'));
+const started: ChildProcess[] = [];
+
+/** Starts a server with a data directory of that name: where it listens. */
+export async function serve(name: string, ...flags: string[]): Promise<string> {
+  const data = ['--data', join(directory, name), ...(flags.includes('--addr') ? [] : ['--addr', '127.0.0.1:0'])];
+  const server = spawn(ORLOP, ['serve', ...data, ...flags], { stdio: ['ignore', 'ignore', 'pipe'] });
+  started.push(server);
+  const said: string[] = [];
+  for await (const line of createInterface(server.stderr!)) {
+    said.push(line);
+    const listening = /listening on (http:\/\/\S+)/.exec(line);
+    if (listening) {
+      server.stderr!.resume();
+      return `${listening[1]}/`;
+    }
+  }
+  throw new Error(`${ORLOP} ended before it listened: ${said.join('\n')}`);
+}
+
+/** Stops them all. */
+export function stopServers(): void {
+  for (const server of started) server.kill();
+}
+
+/** Writes a password file with one user. */
+export function passwords(name: string, user: string, password: string): string {
+  const file = join(directory, name);
+  execFileSync(ORLOP, ['user', 'add', '--auth-htpasswd', file, user], { input: `${password}\n` });
+  return file;
+}
+
+/** Sends a request to a server, as any client would. */
+export async function request(url: string, method: string, path: string, body?: string, type?: string) {
+  const headers = type ? { 'Content-Type': type } : undefined;
+  const response = await fetch(new URL(path, url), { method, ...(body && { body }), ...(headers && { headers }) });
+  return { status: response.status, text: await response.text() };
+}
+
+const MANIFEST = 'application/vnd.oci.image.manifest.v1+json';
+const digest = (text: string) => `sha256:${createHash('sha256').update(text).digest('hex')}`;
+
+/** Pushes an image without layers. */
+export async function push(url: string, repository: string, ...tags: string[]): Promise<string> {
+  const config = '{}';
+  await request(url, 'POST', `/v2/${repository}/blobs/uploads/?digest=${digest(config)}`, config);
+  const manifest = JSON.stringify({
+    schemaVersion: 2,
+    mediaType: MANIFEST,
+    config: { mediaType: 'application/vnd.oci.empty.v1+json', digest: digest(config), size: 2 },
+    layers: [],
+    annotations: { for: repository },
+  });
+  for (const tag of tags) {
+    const put = await request(url, 'PUT', `/v2/${repository}/manifests/${tag}`, manifest, MANIFEST);
+    if (put.status !== 201) throw new Error(`${put.status}: ${put.text}`);
+  }
+  return digest(manifest);
+}
+
+/** What a list of the server says. */
+export async function list(url: string, path: string, field: string): Promise<string[]> {
+  const { status, text } = await request(url, 'GET', path);
+  return status === 404 ? [] : ((JSON.parse(text) as Record<string, string[]>)[field] ?? []);
+}
