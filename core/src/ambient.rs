@@ -19,6 +19,12 @@ pub struct Ambient {
 pub struct Timestamp(pub u64);
 
 impl Timestamp {
+    /// The time that much later.
+    #[must_use]
+    pub fn after(self, time: core::time::Duration) -> Self {
+        Self(self.0.saturating_add(u64::try_from(time.as_millis()).unwrap_or(u64::MAX)))
+    }
+
     /// How long ago `earlier` was; nothing when the clock went back.
     pub fn since(self, earlier: Self) -> core::time::Duration {
         core::time::Duration::from_millis(self.0.saturating_sub(earlier.0))

@@ -20,7 +20,6 @@ use core::time::Duration;
 
 use bytes::Bytes;
 
-use crate::ambient::Timestamp;
 use crate::keys::{Key, Prefix};
 use crate::meter::Meter;
 use crate::object::ObjectId;
@@ -197,8 +196,8 @@ pub struct Received {
     pub end: BodyEnd,
     /// The bytes, if there were some and no more than were to be kept: then there is no object.
     pub kept: Option<Bytes>,
-    /// When that was, by the host's clock.
-    pub at: Timestamp,
+    /// How long it took since it was asked for.
+    pub took: Duration,
 }
 
 /// How a streamed body ended.

@@ -11,7 +11,8 @@
 //! ```
 //! use orlop_core::effect::{BodyEnd, Committed, Durability, Received};
 //! use orlop_core::memory::{Memory, request};
-//! use orlop_core::{Config, Registry, Step, Timestamp};
+//! use orlop_core::{Config, Registry, Step};
+//! use std::time::Duration;
 //!
 //! let registry = Registry::new(Config::default());
 //! let mut memory = Memory::new(); // the reference host; here it only lends us a clock and random numbers
@@ -26,7 +27,7 @@
 //! let Step::Receive(ask) = step else { panic!() };
 //! let mut meter = ask.effect.meter.clone();
 //! meter.update(b"hello");
-//! let received = Received { meter, end: BodyEnd::Whole, kept: Some("hello".into()), at: Timestamp(0) };
+//! let received = Received { meter, end: BodyEnd::Whole, kept: Some("hello".into()), took: Duration::ZERO };
 //! let step = ask.answer(Ok(received));
 //!
 //! // The digest is right. Is the blob known, does the repository hold it, does the repository exist?

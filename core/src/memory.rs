@@ -188,7 +188,7 @@ impl Memory {
         Response { body: Body::Bytes(bytes.into()), ..response }
     }
 
-    fn receive(&mut self, Receive { object, mut meter, keep, .. }: Receive, body: &RequestBody) -> Received {
+    fn receive(&mut self, Receive { object, mut meter, keep, pause }: Receive, body: &RequestBody) -> Received {
         // What an earlier question has received of the same body.
         let before = self.objects.get(&object).map(|(bytes, _)| bytes.clone()).unwrap_or_default();
         let rest = body.bytes.slice(before.len()..);
@@ -203,14 +203,14 @@ impl Memory {
             _ => BodyEnd::Whole,
         };
         meter.update(&kept);
-        let at = self.now;
+        let took = if later { pause } else { Duration::ZERO };
         if end != BodyEnd::Later && before.is_empty() && kept.len() <= keep {
-            return Received { meter, end, kept: Some(kept).filter(|kept| !kept.is_empty()), at };
+            return Received { meter, end, kept: Some(kept).filter(|kept| !kept.is_empty()), took };
         }
         if !kept.is_empty() {
-            self.objects.insert(object, ([before, kept].concat().into(), at));
+            self.objects.insert(object, ([before, kept].concat().into(), self.now));
         }
-        Received { meter, end, kept: None, at }
+        Received { meter, end, kept: None, took }
     }
 
     fn join(&mut self, Join { from, into }: &Join) -> bool {

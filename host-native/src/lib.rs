@@ -7,7 +7,7 @@
 //!
 //! | room | what it does |
 //! |---|---|
-//! | [`command`] | what each verb does: serving, sweeping, backups, users; flags, environment and file read into settings |
+//! | [`command`] | what each verb does: serving, garbage collection, backups, users; flags, environment and file read into settings |
 //! | [`server`] | listens, speaks HTTP/1.1 and HTTP/2, encrypts, is patient, stops without cutting off; what is where |
 //! | [`request`] | one request to the last byte of its answer, the access and the audit log, what each client may take |
 //! | [`observe`] | what is told: Prometheus, OpenTelemetry, the log, webhooks, the address for administrators |

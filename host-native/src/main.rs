@@ -3,7 +3,7 @@
 use std::error::Error;
 use std::process::ExitCode;
 
-use orlop::command::cli::{AccessCommand, Command, ConfigCommand, UserCommand};
+use orlop::command::cli::{AccessCommand, Command, ConfigCommand};
 use orlop::command::config::{CommandLine, ConfigError, Loaded};
 use orlop::command::{administer, process, start};
 
@@ -33,25 +33,24 @@ fn told(reason: &str) -> ExitCode {
 }
 
 fn run(loaded: Loaded, line: CommandLine) -> Result<(), Box<dyn Error>> {
-    let Loaded { cli, effective, file } = loaded;
+    let Loaded { cli, effective, file, warnings } = loaded;
+    // These three say it themselves, in their log or with what else they found.
+    let tells = matches!(&cli.command, Command::Serve(_) | Command::Reload(_));
+    let tells =
+        tells || matches!(&cli.command, Command::Config(config) if matches!(config.command, ConfigCommand::Check(_)));
+    warnings.iter().filter(|_| !tells).for_each(|warning| eprintln!("orlop: warning: {warning}"));
     match cli.command {
-        Command::Serve(settings) => process::runtime()?.block_on(start::serve(&settings, line)),
-        Command::Sweep(arguments) => process::runtime()?.block_on(start::sweep(&arguments)),
+        Command::Serve(settings) => process::runtime()?.block_on(start::serve(&settings, line, effective, &warnings)),
+        Command::Gc(arguments) => start::collect(&arguments, &effective),
         Command::Backup(backup) => administer::back_up(&backup),
         Command::Config(configure) => match configure.command {
-            ConfigCommand::Check(settings) => administer::check(&settings, file.as_deref()),
+            ConfigCommand::Check(settings) => administer::check(&settings, &effective, file.as_deref(), &warnings),
             ConfigCommand::Show(_) => administer::show(&effective),
         },
-        Command::User(user) => match user.command {
-            UserCommand::Add(named) => administer::user(&named, orlop::auth::identity::users::add),
-            UserCommand::Passwd(named) => administer::user(&named, orlop::auth::identity::users::passwd),
-            UserCommand::Remove(named) => {
-                administer::user(&named, |path, name, _| orlop::auth::identity::users::remove(path, name))
-            }
-        },
+        Command::User(user) => administer::user(&user.command),
         Command::Access(access) => match access.command {
-            AccessCommand::Explain(explain) => administer::explain(&explain),
+            AccessCommand::Explain(explain) => administer::explain(&explain, &effective),
         },
-        Command::Reload(settings) => administer::reload(&settings, file.as_deref()),
+        Command::Reload(settings) => administer::reload(&settings, &effective, file.as_deref(), &warnings),
     }
 }

@@ -255,6 +255,7 @@ export class Call {
     const { inner, body } = this;
     const { storage, now } = this.host;
     const pause = new Pause(pauseMs);
+    const began = now();
     const held: Uint8Array[] = [];
     let size = 0;
     let end: string | undefined;
@@ -286,7 +287,7 @@ export class Call {
         inner.made(at);
       }
       const kept = held.length > 0 ? joined(held) : undefined;
-      return () => inner.received(end!, kept, at);
+      return () => inner.received(end!, kept, at - began);
     } catch (error) {
       await this.abandon().catch(() => {});
       throw error;

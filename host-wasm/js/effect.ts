@@ -55,7 +55,7 @@ export type Outcome =
   | Shown
   | boolean
   | { end: 'whole' | 'too-large' | 'cut' | 'no-room'; body?: Shown }
-  | { end: 'whole' | 'too-large' | 'cut' | 'later'; meter: Meter; digest: string; kept: Shown; at: number }
+  | { end: 'whole' | 'too-large' | 'cut' | 'later'; meter: Meter; digest: string; kept: Shown; took: number }
   | Shown[]
   | [string, Shown][]
   | { object: string; size: number; ageMs: number }[]

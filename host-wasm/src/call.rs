@@ -10,7 +10,7 @@ use orlop_core::meter::Meter;
 use orlop_core::object::InvalidObjectId;
 use orlop_core::registry::Report;
 use orlop_core::stall::Stall;
-use orlop_core::{Body, Piece, Response, Timestamp};
+use orlop_core::{Body, Piece, Response};
 use serde_json::{Value as Json, json};
 use wasm_bindgen::JsValue;
 use wasm_bindgen::prelude::{JsError, wasm_bindgen};
@@ -206,8 +206,8 @@ impl Call {
     }
 
     /// Answers `Receive`. `end` is `whole`, `too-large`, `cut` or `later`, `kept` the bytes if they make no object,
-    /// `at` the time in milliseconds since 1970.
-    pub fn received(&mut self, end: &str, kept: Option<Vec<u8>>, at: f64) {
+    /// `took` how long it took, in milliseconds.
+    pub fn received(&mut self, end: &str, kept: Option<Vec<u8>>, took: f64) {
         let end = match end {
             "whole" => BodyEnd::Whole,
             "too-large" => BodyEnd::TooLarge,
@@ -215,7 +215,7 @@ impl Call {
             _ => BodyEnd::Cut,
         };
         let kept = kept.map(Bytes::from);
-        let outcome = Received { meter: self.meter().clone(), end, kept, at: Timestamp(at as u64) };
+        let outcome = Received { meter: self.meter().clone(), end, kept, took: Duration::from_millis(took as u64) };
         answer!(self, Receive, outcome);
     }
 

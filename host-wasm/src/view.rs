@@ -154,7 +154,7 @@ impl View for Received {
         };
         let digest = self.meter.digest().to_string();
         json!({
-            "end": end, "meter": self.meter.view(), "digest": digest, "kept": self.kept.view(), "at": self.at.0,
+            "end": end, "meter": self.meter.view(), "digest": digest, "kept": self.kept.view(), "took": self.took.as_millis() as u64,
         })
     }
 }

@@ -196,9 +196,9 @@ function came({ effect, outcome }: Performed): string | undefined {
       return body === undefined ? ENDS[end] : `Whole(${body})`;
     }
     case 'Receive': {
-      const { end, meter: after, kept, at } = outcome as Extract<Outcome, { at: number }>;
+      const { end, meter: after, kept, took } = outcome as Extract<Outcome, { took: number }>;
       const bytes = some(kept as string | null);
-      return `Received { meter: ${meter(after)}, end: ${ENDS[end]}, kept: ${bytes}, at: Timestamp(${at}) }`;
+      return `Received { meter: ${meter(after)}, end: ${ENDS[end]}, kept: ${bytes}, took: ${took}ns }`;
     }
     case 'Join':
       return String(outcome);

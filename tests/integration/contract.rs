@@ -45,7 +45,8 @@ async fn the_native_host_keeps_the_contract_over_restarts() {
 
 #[test]
 fn the_memory_host_commits_nothing_of_a_call_that_was_held_up() {
-    let mut memory = Memory { tick: Duration::from_millis(1), ..Memory::new() };
+    let mut memory = Memory::new();
+    memory.tick = Duration::from_millis(1);
     let act = stalled();
     memory.run_within(Duration::ZERO, act.begin(), &act.body).expect("the stall rule is kept");
 }

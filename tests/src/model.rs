@@ -34,6 +34,8 @@ pub struct Model {
     now: Duration,
     repositories: BTreeMap<String, Repository>,
     sessions: BTreeMap<String, Session>,
+    /// Sessions that have become blobs (SPEC H7).
+    finished: BTreeMap<String, Finished>,
 }
 
 /// What a repository holds.
@@ -60,13 +62,26 @@ struct Session {
     touched: Duration,
 }
 
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Finished {
+    repository: String,
+    digest: String,
+    at: Duration,
+}
+
 /// Why something cannot be done. Where several things are wrong, the specification does not say which is told.
 type Refusals = Vec<Says>;
 
 impl Model {
     /// An empty registry.
     pub fn new(config: Config) -> Self {
-        Self { config, now: Duration::ZERO, repositories: BTreeMap::new(), sessions: BTreeMap::new() }
+        Self {
+            config,
+            now: Duration::ZERO,
+            repositories: BTreeMap::new(),
+            sessions: BTreeMap::new(),
+            finished: BTreeMap::new(),
+        }
     }
 
     /// Lets time pass.

@@ -390,7 +390,12 @@ pub struct Running {
 }
 
 impl Running {
-    /// The name of the effect it stands before, or `Respond`.
+    /// Whether the client has its answer.
+    pub fn is_over(&self) -> bool {
+        matches!(self.step, Step::Respond(_) | Step::Answered(..))
+    }
+
+    /// The name of the effect it stands before, or `Respond` or `Answered`.
     pub fn before(&self) -> &'static str {
         self.step.name()
     }
@@ -404,7 +409,7 @@ impl Running {
     #[track_caller]
     pub fn until(mut self, effect: &str, system: &mut InMemory) -> Self {
         while self.before() != effect {
-            assert_ne!(self.before(), "Respond", "{} never asks for {effect}", self.call);
+            assert!(!self.is_over(), "{} never asks for {effect}", self.call);
             self = self.step(system);
         }
         self

@@ -134,7 +134,8 @@ impl Batch {
 
 impl Call {
     pub(super) async fn commit(&self, batch: Batch, durability: Durability) -> Result<Committed, Error> {
-        let Batch { expect, put, add, delete, reclaims } = batch;
+        let Batch { expect, put, mut add, delete, reclaims } = batch;
+        add.retain(|(_, more)| *more != 0);
         self.ask(Commit { expect, put, add, delete, durability, reclaims }).await
     }
 }

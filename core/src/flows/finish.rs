@@ -115,7 +115,7 @@ impl Call {
         }
     }
 
-    /// The answer for a session that is not open: the same as before, if it has become this very blob (SPEC H12).
+    /// The answer for a session that is not open: the same as before, if it has become this very blob (SPEC H7).
     async fn finished_before(&self, name: &Repository, id: Uuid, digest: &Digest) -> Result<Response, Error> {
         let key = keys::finished(&id);
         let [finished, link] = self.get([key.clone(), keys::link(name, digest)]).await?;

@@ -220,6 +220,7 @@ impl Call {
     ) -> Result<(BodyEnd, Body), Error> {
         let before = meter.count();
         let object = ObjectId::received_by(self.ambient.nonce);
+        let mut at = self.ambient.now;
         let pause = match session {
             Some(_) => self.config.upload_lifetime / 4,
             None => core::time::Duration::MAX,
@@ -227,7 +228,7 @@ impl Call {
         // Only the first bytes of a blob can be a record.
         let mut keep = if before == 0 { self.config.small_object } else { 0 };
         loop {
-            let Received { meter: after, end, kept, at } =
+            let Received { meter: after, end, kept, took } =
                 match self.io.ask(Receive { object, meter, keep, pause }).await {
                     Ok(received) => received,
                     Err(fault) => {
@@ -235,6 +236,7 @@ impl Call {
                         return Err(fault.into());
                     }
                 };
+            at = at.after(took);
             if end == BodyEnd::Later {
                 if let Some((id, session)) = &mut session
                     && let Err(error) = self.touch(*id, session, at).await

@@ -2,16 +2,22 @@
 
 mod basic;
 mod challenge;
+mod hashing;
 mod htpasswd;
+mod jwt;
 mod keys;
 mod passwords;
+mod scope;
 mod session;
 mod token;
+mod tries;
 pub mod users;
 
 use std::fmt;
 use std::net::IpAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, header};
@@ -22,8 +28,10 @@ use self::passwords::Passwords;
 use self::session::Sessions;
 use self::token::Tokens;
 use crate::auth::problem::Problem;
-use crate::auth::refusal::unauthorized;
 use crate::settings::Auth;
+
+/// What the names of those begin with who showed a certificate. A name in a password file has no colon.
+const CERTIFICATE: &str = "certificate:";
 
 /// Somebody.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -51,9 +59,14 @@ impl Identity {
         Self { certificate: names.into(), ..self }
     }
 
-    /// Whoever has a token of ours, be it nobody's.
-    fn in_session(user: Option<String>) -> Self {
-        Self { user, in_session: true, ..Self::default() }
+    /// Whoever has a token of ours, be it nobody's, and what that was asked for.
+    fn in_session(user: Option<String>, asked: Vec<Rule>) -> Self {
+        Self { user, granted: Some(asked.into()), in_session: true, ..Self::default() }
+    }
+
+    /// Whether it has a token of ours: what that grants, it grants as far as the rules allow it.
+    pub(crate) fn is_in_session(&self) -> bool {
+        self.in_session
     }
 
     /// Whether it was asked who it is and has answered, be it that it is nobody.
@@ -87,9 +100,10 @@ impl Identity {
         self.granted.as_deref()
     }
 
-    /// The name under which it is logged and limited; empty for nobody.
-    pub fn name(&self) -> &str {
-        self.user_name().or(self.certificate.first().map(String::as_str)).unwrap_or_default()
+    /// The name under which it is logged and limited: that of a user, `certificate:NAME`, or empty for nobody. No user has
+    /// a name like that of a certificate.
+    pub fn name(&self) -> String {
+        if self.is_anonymous() { String::new() } else { self.to_string() }
     }
 }
 
@@ -97,7 +111,7 @@ impl fmt::Display for Identity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match (&self.user, self.certificate.first()) {
             (Some(user), _) => f.write_str(user),
-            (None, Some(name)) => write!(f, "certificate:{name}"),
+            (None, Some(name)) => write!(f, "{CERTIFICATE}{name}"),
             (None, None) => f.write_str("anonymous"),
         }
     }
@@ -118,9 +132,21 @@ impl Identities {
     ///
     /// When a file cannot be read, or the settings for tokens are not whole.
     pub(crate) fn new(settings: &Auth) -> Result<Self, String> {
-        let passwords = settings.htpasswd.as_deref().map(Passwords::open).transpose()?;
-        let tokens = Tokens::of(settings)?;
-        let sessions = settings.token_url.as_deref().map(Sessions::new).transpose()?;
+        Self::nobody().again(settings)
+    }
+
+    /// As other settings have it. Passwords that are remembered, wrong ones that were counted, and tokens that were given
+    /// out stay what they are.
+    ///
+    /// # Errors
+    ///
+    /// As for new ones.
+    pub(crate) fn again(&self, settings: &Auth) -> Result<Self, String> {
+        let open = |path: &PathBuf| Passwords::open(path, self.passwords.as_ref());
+        let passwords = settings.htpasswd.as_ref().map(open).transpose()?;
+        let tokens = Tokens::of(settings, self.tokens.as_ref())?;
+        let begin = |url: &String| Sessions::new(url, self.sessions.as_ref());
+        let sessions = settings.token_url.as_ref().map(begin).transpose()?;
         if sessions.is_some() && (passwords.is_none() || tokens.is_some()) {
             return Err("auth-token-url needs auth-htpasswd, and no other token server".into());
         }
@@ -150,8 +176,43 @@ impl Identities {
 
     /// Who sent a request with these fields from that address.
     pub(crate) async fn identify(&self, headers: &HeaderMap, from: IpAddr) -> Result<Identity, Problem> {
+        match self.credentials(headers)? {
+            None => Ok(Identity::anonymous()),
+            Some(Credentials::Basic(pair)) => self.check_password(pair, from).await,
+            Some(Credentials::Bearer(token)) => match (&self.tokens, &self.sessions) {
+                (Some(tokens), _) => tokens.check(token),
+                (None, Some(sessions)) => sessions.check(token, |user| self.passwords.as_ref()?.line(user)),
+                (None, None) => Err(Problem::Wrong),
+            },
+        }
+    }
+
+    /// Whether a request is for a token of ours.
+    pub(crate) fn is_for_a_token(&self, head: &Parts) -> bool {
+        self.sessions.as_ref().is_some_and(|sessions| sessions.is_asked(head))
+    }
+
+    /// Who asks for a token: a user with a password, or nobody. A token is not to be had for a token, or it would never
+    /// end.
+    pub(crate) async fn log_in(&self, headers: &HeaderMap, from: IpAddr) -> Result<Identity, Problem> {
+        match self.credentials(headers)? {
+            None => Ok(Identity::anonymous()),
+            Some(Credentials::Basic(pair)) => self.check_password(pair, from).await,
+            Some(Credentials::Bearer(_)) => Err(Problem::Wrong),
+        }
+    }
+
+    /// The answer to a request for a token, which `identity` sent.
+    pub(crate) fn token(&self, head: &Parts, identity: &Identity) -> Option<Response> {
+        let user = identity.user_name().unwrap_or_default();
+        let line = self.passwords.as_ref().and_then(|passwords| passwords.line(user)).unwrap_or_default();
+        Some(self.sessions.as_ref()?.answer(head, user, &line))
+    }
+
+    /// What a request brings to say who sent it.
+    fn credentials<'h>(&self, headers: &'h HeaderMap) -> Result<Option<Credentials<'h>>, Problem> {
         let mut fields = headers.get_all(header::AUTHORIZATION).into_iter();
-        let (Some(field), true) = (fields.next(), self.can_ask()) else { return Ok(Identity::anonymous()) };
+        let (Some(field), true) = (fields.next(), self.can_ask()) else { return Ok(None) };
         let text = field.to_str().map_err(|_| Problem::Malformed)?;
         let (scheme, rest) = text.split_once(' ').ok_or(Problem::Malformed)?;
         if fields.next().is_some() {
@@ -160,33 +221,30 @@ impl Identities {
         if scheme.eq_ignore_ascii_case("basic") {
             let (name, password) = basic::parse(rest).ok_or(Problem::Malformed)?;
             // Some clients answer a challenge also when they have nothing to say.
-            if name.is_empty() && password.is_empty() {
-                return Ok(Identity::anonymous());
-            }
-            let passwords = self.passwords.as_ref().ok_or(Problem::Wrong)?;
-            return passwords.check(&name, &password, from).await.map(|()| Identity::user(name));
+            let empty = name.is_empty() && password.is_empty();
+            return Ok((!empty).then_some(Credentials::Basic((name, password))));
         }
         if scheme.eq_ignore_ascii_case("bearer") {
-            return match (&self.tokens, &self.sessions) {
-                (Some(tokens), _) => tokens.check(rest.trim()),
-                (None, Some(sessions)) => {
-                    let line = |user: &str| self.passwords.as_ref()?.line(user);
-                    sessions.check(rest.trim(), line).map(Identity::in_session)
-                }
-                (None, None) => Err(Problem::Wrong),
-            };
+            return Ok(Some(Credentials::Bearer(rest.trim())));
         }
         Err(Problem::Malformed)
     }
 
-    /// The answer to a request for a token of ours, if it is one.
-    pub(crate) async fn session(&self, head: &Parts, from: IpAddr) -> Option<Response> {
-        let sessions = self.sessions.as_ref().filter(|sessions| sessions.is_asked(head))?;
-        let user = match self.identify(&head.headers, from).await {
-            Ok(identity) => identity.name().to_owned(),
-            Err(problem) => return Some(unauthorized(vec![self.basic()], Some(problem))),
-        };
-        let line = self.passwords.as_ref().and_then(|passwords| passwords.line(&user)).unwrap_or_default();
-        Some(sessions.answer(head, &user, &line))
+    async fn check_password(&self, (name, password): (String, String), from: IpAddr) -> Result<Identity, Problem> {
+        let passwords = self.passwords.as_ref().ok_or(Problem::Wrong)?;
+        passwords.check(&name, &password, from).await.map(|()| Identity::user(name))
     }
+}
+
+/// What a request brings to say who sent it.
+enum Credentials<'h> {
+    /// A name and a password.
+    Basic((String, String)),
+    /// A token.
+    Bearer(&'h str),
+}
+
+/// Seconds since 1970.
+fn seconds() -> u64 {
+    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs()
 }

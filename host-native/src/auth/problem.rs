@@ -13,6 +13,8 @@ pub(crate) enum Problem {
     Scope,
     /// Too many tries.
     TooMany,
+    /// Too many others are being asked for their passwords.
+    Busy,
 }
 
 impl Problem {
@@ -24,13 +26,23 @@ impl Problem {
             Self::Expired => "the token is not valid any more",
             Self::Scope => "the token does not allow this",
             Self::TooMany => "too many tries to log in; wait a minute",
+            Self::Busy => "too many passwords are being checked; come again",
+        }
+    }
+
+    /// After how many seconds the client may try again, if it is told to wait and not to log in otherwise.
+    pub(crate) fn wait(self) -> Option<u8> {
+        match self {
+            Self::TooMany => Some(60),
+            Self::Busy => Some(5),
+            _ => None,
         }
     }
 
     /// The error of RFC 6750, section 3.1.
     pub(crate) fn error(self) -> &'static str {
         match self {
-            Self::Malformed | Self::TooMany => "invalid_request",
+            Self::Malformed | Self::TooMany | Self::Busy => "invalid_request",
             Self::Wrong | Self::Expired => "invalid_token",
             Self::Scope => "insufficient_scope",
         }

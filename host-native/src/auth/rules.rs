@@ -32,7 +32,10 @@ impl Rules {
             if let Who::Group(name) = who
                 && !groups.iter().any(|group| group.name == *name)
             {
-                return Err(format!("rule {} names the group `{name}`, which there is not", place + 1));
+                return Err(format!(
+                    "rule {} names the group `{name}`, which does not exist: add a [[group]]",
+                    place + 1
+                ));
             }
         }
         let made = if rules.is_empty() {
@@ -46,11 +49,15 @@ impl Rules {
 
     /// The rights of somebody.
     pub fn rights(&self, identity: &Identity) -> Rights {
-        let rights = Rights::of(self.of(identity).map(|(_, rule)| rule.clone()));
-        match identity.granted() {
-            Some(granted) => rights.granted(granted.iter().cloned().map(Arc::new)),
-            None => rights,
+        let rules = self.of(identity).map(|(_, rule)| rule.clone());
+        let Some(granted) = identity.granted() else { return Rights::of(rules) };
+        let granted = granted.iter().cloned().map(Arc::new);
+        if identity.is_in_session() {
+            // What no rule speaks of, none of them allows, and a token of ours does not either.
+            let nothing = Rule { allow: false, ..RuleSetting::everything().rule() };
+            return Rights::of(rules.chain([Arc::new(nothing)])).granted(granted);
         }
+        Rights::of(rules).granted(granted)
     }
 
     /// The rules that speak of somebody, and their places.

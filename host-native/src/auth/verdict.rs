@@ -14,22 +14,23 @@ pub(crate) enum Verdict {
     Made,
     /// Its sender is to say who it is, or to show a better token.
     Unknown(Option<Problem>),
-    /// Its sender may not do that.
-    Denied,
+    /// Its sender lacks that right.
+    Denied(Right),
 }
 
 /// Decides upon the request alone, never upon what the registry holds: so the answer tells nothing of that.
 pub(crate) fn verdict(access: &[Access], identity: &Identity, rights: &Rights, can_ask: bool) -> Verdict {
     let token = identity.granted().is_some();
-    let known = token || !identity.is_anonymous();
+    // A token of ours may be nobody's.
+    let known = token && !identity.is_in_session() || !identity.is_anonymous();
     // A mount needs more than the first; the core begins an upload instead where that is not allowed (SPEC E14).
-    let (allowed, by_rule, reads) = match access.first() {
-        None => (identity.has_answered() || !can_ask, false, false),
-        Some(Access::Catalog) => (rights.may_somewhere(Right::List), false, true),
-        Some(Access::Anywhere) => (true, false, false),
+    let (allowed, by_rule, right) = match access.first() {
+        None => (identity.has_answered() || !can_ask, false, None),
+        Some(Access::Catalog) => (rights.may_somewhere(Right::List), false, Some(Right::List)),
+        Some(Access::Anywhere) => (true, false, None),
         Some(Access::DeleteTag(name, tag)) => {
             let decision = rights.decide(Right::Delete, name, Some(tag));
-            (decision.allowed, decision.rule.is_some(), false)
+            (decision.allowed, decision.rule.is_some(), Some(Right::Delete))
         }
         Some(Access::Repository(name, action)) => {
             let right = match action {
@@ -38,16 +39,16 @@ pub(crate) fn verdict(access: &[Access], identity: &Identity, rights: &Rights, c
                 Action::Delete => Right::Delete,
             };
             let decision = rights.decide(right, name, None);
-            (decision.allowed, decision.rule.is_some(), *action == Action::Pull)
+            (decision.allowed, decision.rule.is_some(), Some(right))
         }
     };
-    match allowed {
-        true => Verdict::Made,
+    match (allowed, right) {
+        (true, _) => Verdict::Made,
         // Another token may allow it, unless a rule of ours is against it.
-        false if token && !by_rule => Verdict::Unknown(Some(Problem::Scope)),
-        false if !known && can_ask => Verdict::Unknown(None),
-        // What may not be read is made to look as if it were not there.
-        false if reads => Verdict::Made,
-        false => Verdict::Denied,
+        (false, _) if token && !by_rule => Verdict::Unknown(Some(Problem::Scope)),
+        (false, _) if !known && can_ask => Verdict::Unknown(None),
+        // Repositories that a client may not read return 404, like those that do not exist.
+        (false, None | Some(Right::List | Right::Pull)) => Verdict::Made,
+        (false, Some(right)) => Verdict::Denied(right),
     }
 }

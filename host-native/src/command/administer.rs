@@ -3,17 +3,14 @@
 use std::error::Error;
 use std::path::Path;
 
-use rustix::process::{Pid, Signal, kill_process};
-
-use crate::auth::identity::{Identities, Identity};
+use crate::auth::identity::{Identities, Identity, users};
 use crate::auth::rules::{Rules, explain as explain_rules};
-use crate::command::cli::{Backup, Explain, Named};
-use crate::command::config::Effective;
-use crate::command::control;
-use crate::request::live::Live;
-use crate::server::tls::Tls;
-use crate::settings::Settings;
-use crate::storage;
+use crate::command::check;
+use crate::command::cli::{Backup, Explain, UserCommand};
+use crate::command::config::{Effective, with_places};
+use crate::command::control::{self, Request};
+use crate::server::tls;
+use crate::settings::{Auth, Settings};
 
 type Done = Result<(), Box<dyn Error>>;
 
@@ -22,22 +19,16 @@ type Done = Result<(), Box<dyn Error>>;
 /// # Errors
 ///
 /// With what is wrong.
-pub fn check(settings: &Settings, file: Option<&Path>) -> Done {
-    for odd in sound(settings)? {
-        println!("warning: {odd}");
+pub fn check(settings: &Settings, effective: &[Effective], file: Option<&Path>, warnings: &[String]) -> Done {
+    let checked = check::check(settings, None).map_err(|reason| with_places(&reason, effective))?;
+    for warning in warnings.iter().chain(&checked.warnings).chain(&tls::ends_soon(&settings.tls)) {
+        println!("warning: {warning}");
     }
     match file {
         Some(file) => println!("{} is in order", file.display()),
         None => println!("the settings are in order; there is no configuration file"),
     }
     Ok(())
-}
-
-/// What is odd about settings that are in order.
-fn sound(settings: &Settings) -> Result<Vec<String>, Box<dyn Error>> {
-    let (_, odd) = Live::new(settings)?;
-    Tls::open(&settings.tls)?;
-    Ok(odd)
 }
 
 /// `orlop config show`
@@ -55,10 +46,21 @@ pub fn show(effective: &[Effective]) -> Done {
 /// # Errors
 ///
 /// When there is no password file, or what is asked cannot be done.
-pub fn user(named: &Named, change: impl Fn(&Path, &str, bool) -> Result<(), String>) -> Done {
-    let path = named.auth.htpasswd.as_deref();
-    let path = path.ok_or("which password file? Set auth-htpasswd, in the configuration file or as a flag")?;
-    Ok(change(path, &named.name, named.bcrypt)?)
+pub fn user(asked: &UserCommand) -> Done {
+    match asked {
+        UserCommand::Add(named) => users::add(password_file(&named.auth)?, &named.name, named.bcrypt)?,
+        UserCommand::Passwd(named) => users::passwd(password_file(&named.auth)?, &named.name, named.bcrypt)?,
+        UserCommand::Remove(removed) => users::remove(password_file(&removed.auth)?, &removed.name)?,
+        UserCommand::List(listed) => {
+            users::list(password_file(&listed.auth)?)?.iter().for_each(|name| println!("{name}"));
+        }
+    }
+    Ok(())
+}
+
+fn password_file(auth: &Auth) -> Result<&Path, String> {
+    let path = auth.htpasswd.as_deref();
+    path.ok_or_else(|| "no password file is set: set auth-htpasswd, in the configuration file or as a flag".into())
 }
 
 /// `orlop access explain`
@@ -66,7 +68,7 @@ pub fn user(named: &Named, change: impl Fn(&Path, &str, bool) -> Result<(), Stri
 /// # Errors
 ///
 /// When the settings are wrong, or there can be no such repository or tag.
-pub fn explain(asked: &Explain) -> Done {
+pub fn explain(asked: &Explain, effective: &[Effective]) -> Done {
     let identities = Identities::new(&asked.auth)?;
     let can_be_known = identities.can_ask() || asked.tls.client_ca.is_some();
     let rules = Rules::new(&asked.auth.rules, &asked.auth.groups, can_be_known)?;
@@ -78,9 +80,13 @@ pub fn explain(asked: &Explain) -> Done {
     if identity.user_name().is_some_and(|user| !identities.may_be(user)) {
         println!("there is no user {identity}; if there were:");
     }
-    let name = asked.repository.parse().map_err(|_| format!("no repository is called `{}`", asked.repository))?;
-    let tag = asked.tag.as_ref().map(|tag| tag.parse().map_err(|_| format!("no tag is called `{tag}`"))).transpose()?;
-    print!("{}", explain_rules(&rules, &identity, asked.action, &name, tag.as_ref()));
+    let name = asked.repository.parse().map_err(|_| format!("`{}` is not a repository name", asked.repository))?;
+    let tag =
+        asked.tag.as_ref().map(|tag| tag.parse().map_err(|_| format!("`{tag}` is not a tag name"))).transpose()?;
+    let written = effective.iter().find(|setting| setting.key == "rule");
+    let written =
+        |place| written.and_then(|rules| rules.place(place)).map(|(origin, text)| format!("{origin}: {text}"));
+    print!("{}", explain_rules(&rules, &identity, asked.action, &name, tag.as_ref(), &written));
     Ok(())
 }
 
@@ -88,23 +94,19 @@ pub fn explain(asked: &Explain) -> Done {
 ///
 /// # Errors
 ///
-/// When no server has the data directory, or it cannot.
+/// When no server has the data directory open, or the backup fails.
 pub fn back_up(backup: &Backup) -> Done {
-    println!("{}", control::ask(&backup.storage.data, "backup")?);
+    println!("{}", control::ask(&backup.data.directory, Request::Backup)?);
     Ok(())
 }
 
-/// `orlop reload`: checks the settings, and tells the server that has the data directory.
+/// `orlop reload`: checks the settings, and has the server that has the data directory open read them again.
 ///
 /// # Errors
 ///
-/// When the settings are wrong, or no server runs there.
-pub fn reload(settings: &Settings, file: Option<&Path>) -> Done {
-    check(settings, file)?;
-    let data = &settings.storage.data;
-    let server = storage::holder(data).and_then(|pid| i32::try_from(pid).ok()).and_then(Pid::from_raw);
-    let server =
-        server.ok_or_else(|| format!("no server has {} open: name the data directory with --data", data.display()))?;
-    kill_process(server, Signal::HUP).map_err(|error| format!("the server cannot be told: {error}"))?;
+/// When the settings are wrong, here or for the server, or no server runs there.
+pub fn reload(settings: &Settings, effective: &[Effective], file: Option<&Path>, warnings: &[String]) -> Done {
+    check(settings, effective, file, warnings)?;
+    println!("{}", control::ask(&settings.storage.data.directory, Request::Reload)?);
     Ok(())
 }

@@ -7,79 +7,89 @@ use clap::{Args, Parser, Subcommand};
 use orlop_core::Config;
 
 pub use self::access::{Access, AccessCommand, Explain};
-pub use self::users::{Named, User, UserCommand};
-use crate::settings::{File, Options, Policy, Settings, Storage};
+pub use self::users::{Listed, Named, Removed, User, UserCommand};
+use crate::settings::{Data, File, Options, Policy, Settings, Storage};
 
-/// A container registry: docker, podman, containerd, skopeo, crane, oras and helm push to it and pull from it.
+/// A container registry for docker, podman, containerd, skopeo, crane, oras, helm and other OCI clients.
 #[derive(Debug, Parser)]
 #[command(name = "orlop", version, propagate_version = true, max_term_width = 110)]
 pub struct Cli {
-    /// What to do.
+    /// The command to run.
     #[command(subcommand)]
     pub command: Command,
 }
 
-/// What to do.
+/// The command to run.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Serve a registry
+    /// Run the server
     ///
-    /// Sizes are bytes, or have a unit: 64MiB, 10GB. Times have a unit: 90s, 6h, 7d. Each flag can be given as an
-    /// environment variable or in a TOML file instead: a flag wins over the environment, and that over the file.
+    /// Sizes are bytes or have a unit: 64MiB, 10GB. Times have a unit: 90s, 6h, 7d. Each setting can be given as a flag,
+    /// as an environment variable or in a TOML file: a flag wins over the environment, the environment over the file.
     Serve(Box<Settings>),
-    /// Give back the space of what is no longer needed, once, in a data directory that no server has open
-    Sweep(Sweep),
-    /// Make a backup of the registry that a server serves, in its data directory: copy it elsewhere from there
+    /// Collect garbage: remove abandoned uploads, unused blobs, and untagged manifests that are too old
     ///
-    /// It is a data directory of its own, as of one moment, and takes the place of the backup before. To restore,
-    /// put it where a data directory is to be. It shares its blobs with the registry: those that are deleted keep
-    /// their space until the next backup, or until it is removed.
+    /// A server that has the data directory open collects its garbage by its own settings, while it goes on serving.
+    /// Without a server, the command collects it itself, by the settings given here.
+    #[command(visible_alias = "sweep")]
+    Gc(Gc),
+    /// Make a backup of a running registry, in its data directory
+    ///
+    /// The backup is a data directory, DIRECTORY/backup, with the state of one moment. It replaces the backup before it.
+    /// Copy it to another machine from there; to restore, put it in the place of the data directory. It shares its
+    /// blobs with the registry: blobs that are deleted keep their space until the next backup, or until the backup is
+    /// removed. Without a running server, copy the data directory itself.
     Backup(Backup),
-    /// Look at the settings that a server would have
+    /// Check or print the settings
     Config(Configure),
-    /// Add, change and remove users of the password file
+    /// Manage the users of the password file
     User(User),
-    /// See what somebody may do, and why
+    /// Explain what a user may do
     Access(Access),
-    /// Tell the running server to read its settings again: users, rules, certificates, limits, what to log
+    /// Make the running server read its settings again: users, rules, limits, webhooks, what to log
     ///
-    /// No connection is dropped. Settings that are wrong are refused here, and the server goes on with those it has.
+    /// No connection is dropped. If a setting is wrong, the server keeps all settings that it has. Settings that need a
+    /// restart, such as addresses, are named.
     Reload(Box<Settings>),
 }
 
-/// Look at the settings.
+/// Check or print the settings.
 #[derive(Debug, Args)]
 pub struct Configure {
-    /// What to do.
+    /// The command to run.
     #[command(subcommand)]
     pub command: ConfigCommand,
 }
 
-/// What to do with the settings.
+/// Check or print the settings.
 #[derive(Debug, Subcommand)]
 pub enum ConfigCommand {
-    /// Check the settings, and the files they name
+    /// Check the settings and the files they name, as `orlop serve` does before it starts
     Check(Box<Settings>),
-    /// Print every setting as it is, and where it comes from
+    /// Print every setting, its value, and where it was set
     Show(Box<Settings>),
 }
 
-/// Sweep once.
+/// Collect garbage once.
 #[derive(Debug, Args)]
-pub struct Sweep {
+pub struct Gc {
+    /// Remove nothing; print what would be removed, why, and how much space it takes
+    #[arg(long)]
+    pub dry_run: bool,
+
+    /// Print the report as JSON
+    #[arg(long)]
+    pub json: bool,
+
     #[command(flatten)]
     file: File,
 
-    /// What the storage is, and what is told of it.
+    /// Where everything is kept, and what is logged.
     #[command(flatten)]
     pub storage: Storage,
 
     #[command(flatten)]
     policy: Policy,
-
-    /// Print the report as JSON
-    #[arg(long)]
-    pub json: bool,
 }
 
 /// Back up.
@@ -88,12 +98,12 @@ pub struct Backup {
     #[command(flatten)]
     file: File,
 
-    /// What the storage is, and what is told of it.
+    /// The data directory.
     #[command(flatten)]
-    pub storage: Storage,
+    pub data: Data,
 }
 
-impl Sweep {
+impl Gc {
     /// How the registry is to behave.
     pub fn config(&self) -> Config {
         self.policy.config()
@@ -102,5 +112,51 @@ impl Sweep {
     /// How the storage is to be opened.
     pub fn options(&self) -> Options {
         self.storage.options(&self.policy)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    fn leaves(command: &clap::Command, found: &mut Vec<clap::Command>) {
+        match command.get_subcommands().next() {
+            None => found.push(command.clone()),
+            Some(_) => command.get_subcommands().for_each(|command| leaves(command, found)),
+        }
+    }
+
+    /// A heading goes on until the next one, also over what only stands behind it.
+    #[test]
+    fn each_heading_of_the_help_lists_its_own_settings_and_nothing_else() {
+        let mut found = Vec::new();
+        leaves(&Cli::command(), &mut found);
+        assert!(found.len() >= 10);
+        let settings = Settings::command();
+        for command in found {
+            for argument in command.get_arguments() {
+                let setting = settings.get_arguments().find(|setting| setting.get_id() == argument.get_id());
+                let expected = setting.and_then(clap::Arg::get_help_heading);
+                assert_eq!(argument.get_help_heading(), expected, "{} {argument}", command.get_name());
+            }
+        }
+        let headed = |id: &str| settings.get_arguments().find(|s| s.get_id() == id).and_then(|s| s.get_help_heading());
+        for (id, heading) in [
+            ("config", None),
+            ("addr", Some("Service")),
+            ("no_playground", Some("Service")),
+            ("data", Some("Storage")),
+            ("gc_interval", Some("Content")),
+            ("untagged_lifetime", Some("Content")),
+            ("max_requests", Some("Connections and requests")),
+            ("rule", Some("Access control")),
+            ("plain_addr", Some("TLS")),
+            ("quota", Some("Limits for each client")),
+            ("webhook", Some("Monitoring")),
+        ] {
+            assert_eq!(headed(id), heading, "{id}");
+        }
     }
 }

@@ -1,18 +1,24 @@
-//! The socket in the data directory by which an administrator on this machine talks to the server: a line, and a line back.
+//! The socket in the data directory by which commands on this machine talk to the server: a line, and an answer.
 
-use std::io::{BufRead, BufReader, Write};
+use std::io::{self, Read, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream as Stream;
 use std::path::Path;
+use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
-use std::{fs, io};
+use std::{fmt, fs};
 
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::Mutex;
 use tokio::time::timeout;
 
+use crate::command::check::data_directory;
+use crate::command::gc::{self, Collection};
+use crate::command::reload::Reloading;
+use crate::observe::Observer;
+use crate::request::live::Current;
 use crate::storage::Host;
 
 /// The name of the socket in a data directory.
@@ -21,17 +27,72 @@ const SOCKET: &str = "orlop.sock";
 /// The longest line.
 const LONGEST: u64 = 1 << 10;
 
-/// How long whoever asks may take to ask, and to read the answer.
+/// How long a command may take to say what it wants, and to read its answer. Each is one line.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// Listens in a data directory, for whoever the server runs as, and for root.
+/// What a command asks of a server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Request {
+    /// Make a backup.
+    Backup,
+    /// Collect garbage, or find out what there is.
+    Gc(Collection),
+    /// Read the settings again.
+    Reload,
+}
+
+impl fmt::Display for Request {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Backup => "backup",
+            Self::Gc(Collection { dry_run: false, json: false }) => "gc",
+            Self::Gc(Collection { dry_run: false, json: true }) => "gc json",
+            Self::Gc(Collection { dry_run: true, json: false }) => "gc dry-run",
+            Self::Gc(Collection { dry_run: true, json: true }) => "gc dry-run json",
+            Self::Reload => "reload",
+        })
+    }
+}
+
+impl Request {
+    fn all() -> impl Iterator<Item = Self> {
+        let collections = [(false, false), (false, true), (true, false), (true, true)];
+        let collections = collections.map(|(dry_run, json)| Self::Gc(Collection { dry_run, json }));
+        [Self::Backup, Self::Reload].into_iter().chain(collections)
+    }
+}
+
+impl FromStr for Request {
+    type Err = String;
+
+    fn from_str(line: &str) -> Result<Self, String> {
+        let found = Self::all().find(|request| request.to_string() == line);
+        found.ok_or_else(|| format!("the server does not know the command `{line}`: it is of another version"))
+    }
+}
+
+/// What a server answers by.
+pub struct Control {
+    /// The storage.
+    pub host: Arc<Host>,
+    /// The settings in force.
+    pub current: Current,
+    /// The metrics.
+    pub observer: Arc<Observer>,
+    /// Where other settings come from.
+    pub reloading: Arc<Reloading>,
+    /// One backup or collection at a time: a second one would do the same.
+    pub one: Mutex<()>,
+}
+
+/// Listens in a data directory, for the user of the server and for root.
 ///
 /// # Errors
 ///
 /// When there can be no socket.
 pub fn listen(directory: &Path) -> io::Result<UnixListener> {
     let path = directory.join(SOCKET);
-    // Nobody else has the directory, so whoever made this one is gone.
+    // This process has the lock of the directory, so the one that made this socket is gone.
     match fs::remove_file(&path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         _ => {}
@@ -41,65 +102,114 @@ pub fn listen(directory: &Path) -> io::Result<UnixListener> {
     Ok(listener)
 }
 
-/// Does as it is told, for ever.
-pub async fn serve(listener: UnixListener, host: Arc<Host>) {
-    // One thing is done at a time, however many ask.
-    let doing = Arc::new(Mutex::new(()));
+/// Does what commands ask, for ever. Each has a task of its own: one that says nothing keeps no other waiting.
+pub async fn serve(listener: UnixListener, control: Arc<Control>) {
     loop {
         match listener.accept().await {
             Ok((stream, _)) => {
-                let (host, doing) = (host.clone(), doing.clone());
-                // Whoever asks nothing, or does not read what it is told, keeps no other waiting.
+                let control = control.clone();
                 tokio::spawn(async move {
-                    if let Err(error) = answer(stream, &host, &doing).await {
-                        tracing::warn!("a request by the control socket got no answer: {error}");
+                    if let Err(error) = answer(stream, &control).await {
+                        tracing::warn!("a command on the control socket got no answer: {error}");
                     }
                 });
             }
             Err(error) => {
-                tracing::warn!("no connection to the control socket can be accepted: {error}");
+                tracing::warn!("the control socket accepts no commands: {error}");
                 tokio::time::sleep(Duration::from_secs(1)).await;
             }
         }
     }
 }
 
-async fn answer(mut stream: UnixStream, host: &Host, doing: &Mutex<()>) -> io::Result<()> {
+async fn answer(mut stream: UnixStream, control: &Control) -> io::Result<()> {
     let (reading, mut writing) = stream.split();
     let mut line = String::new();
-    timeout(PATIENCE, tokio::io::BufReader::new(reading.take(LONGEST)).read_line(&mut line)).await??;
-    let told = match line.trim() {
-        "backup" => {
-            let _one = doing.lock().await;
-            match host.back_up().await {
-                Ok(backup) => {
-                    tracing::info!("backed up: {} records, {} files", backup.records, backup.files);
-                    format!("ok {} records and {} files in {}", backup.records, backup.files, backup.path.display())
-                }
-                Err(fault) => format!("error {fault}"),
-            }
-        }
-        other => format!("error there is no `{other}`"),
+    let mut reading = tokio::io::BufReader::new(reading.take(LONGEST));
+    timeout(PATIENCE, reading.read_line(&mut line)).await??;
+    let done = match line.trim().parse() {
+        Ok(request) => control.perform(request).await,
+        Err(reason) => Err(reason),
     };
-    timeout(PATIENCE, writing.write_all(format!("{told}\n").as_bytes())).await?
+    let told = match done {
+        Ok(told) => format!("ok {told}\n"),
+        Err(reason) => format!("error {reason}\n"),
+    };
+    timeout(PATIENCE, writing.write_all(told.as_bytes())).await?
 }
 
-/// Asks the server that has a data directory, and returns what it says.
+impl Control {
+    async fn perform(&self, request: Request) -> Result<String, String> {
+        match request {
+            Request::Backup => {
+                let _one = self.one.lock().await;
+                let backup = self.host.back_up().await.map_err(|fault| fault.to_string())?;
+                tracing::info!("backed up: {} records, {} files", backup.records, backup.files);
+                Ok(format!("{} records and {} files in {}", backup.records, backup.files, backup.path.display()))
+            }
+            Request::Gc(collection) => {
+                let _one = self.one.lock().await;
+                let dry_run = collection.dry_run;
+                let report = gc::collect_now(&self.current, &self.host, &self.observer, dry_run).await?;
+                gc::told(&report, collection)
+            }
+            Request::Reload => {
+                let reloading = self.reloading.clone();
+                let done = tokio::task::spawn_blocking(move || reloading.reload()).await;
+                done.map_err(|error| error.to_string())?
+            }
+        }
+    }
+}
+
+/// Asks the server that has a data directory open, and returns its answer.
 ///
 /// # Errors
 ///
-/// When none has it, or it cannot do as asked.
-pub fn ask(directory: &Path, what: &str) -> Result<String, String> {
-    let path = directory.join(SOCKET);
-    let mut stream = Stream::connect(&path).map_err(|error| {
-        format!("no server answers at {}: {error}; name the data directory with --data", path.display())
+/// When no server has it open, or the server cannot do it.
+pub fn ask(directory: &Path, request: Request) -> Result<String, String> {
+    data_directory(directory)?;
+    let shown = directory.display();
+    if !directory.exists() {
+        return Err(format!("there is no directory {shown}: name the data directory with --data"));
+    }
+    let mut stream = Stream::connect(directory.join(SOCKET)).map_err(|error| match error.kind() {
+        io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => no_server(directory, request),
+        io::ErrorKind::PermissionDenied => {
+            format!("the server of {shown} takes no commands from this user: run this as root or as the server's user")
+        }
+        _ => format!("the server of {shown} cannot be asked: {error}"),
     })?;
-    let mut line = String::new();
-    let asked = writeln!(stream, "{what}").and_then(|()| BufReader::new(stream).read_line(&mut line));
-    asked.map_err(|error| format!("the server does not answer: {error}"))?;
-    match line.trim().split_once(' ') {
+    let mut told = String::new();
+    let asked = writeln!(stream, "{request}").and_then(|()| stream.read_to_string(&mut told));
+    asked.map_err(|error| format!("the server of {shown} does not answer: {error}"))?;
+    match told.trim_end().split_once(' ') {
         Some(("ok", told)) => Ok(told.into()),
         Some((_, reason)) => Err(reason.into()),
-        None => Err("the server went away".into()),
+        None => Err(format!("the server of {shown} stopped before it answered; its log may say why")),
+    }
+}
+
+fn no_server(directory: &Path, request: Request) -> String {
+    let shown = directory.display();
+    let cure = match request {
+        Request::Backup => {
+            "copy the directory itself, which is a backup as long as no server runs, or start the server and run this again"
+        }
+        Request::Gc(_) | Request::Reload => "start the server, or name its data directory with --data",
+    };
+    format!("no server has {shown} open: {cure}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn requests_are_read_as_they_are_written() {
+        for request in Request::all() {
+            assert_eq!(request.to_string().parse(), Ok(request));
+        }
+        assert!("dance".parse::<Request>().is_err());
     }
 }

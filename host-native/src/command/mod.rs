@@ -1,9 +1,11 @@
 //! What each verb of the command line does.
 
 pub mod administer;
+pub mod check;
 pub mod cli;
 pub mod config;
 pub mod control;
+pub mod gc;
 pub mod process;
+pub mod reload;
 pub mod start;
-pub mod sweep;

@@ -44,16 +44,25 @@ pub fn raise_file_limit() {
     }
 }
 
-/// Listens on `HOST:PORT`.
+/// Listens on `HOST:PORT`, as that setting has it.
 ///
 /// # Errors
 ///
-/// When that is no address of this machine, or taken.
-pub async fn listen(address: &str) -> Result<TcpListener, Box<dyn Error>> {
-    TcpListener::bind(address).await.map_err(|error| match error.kind() {
-        io::ErrorKind::AddrInUse => format!("{address} is in use: choose another address with --addr").into(),
-        _ => format!("cannot listen on {address}: {error}; give --addr as HOST:PORT, such as 127.0.0.1:5000").into(),
-    })
+/// When that is no address of this machine, or cannot be had.
+pub async fn listen(setting: &str, address: &str) -> Result<TcpListener, Box<dyn Error>> {
+    TcpListener::bind(address).await.map_err(|error| cannot_listen(setting, address, &error).into())
+}
+
+fn cannot_listen(setting: &str, address: &str, error: &io::Error) -> String {
+    let cure = match error.kind() {
+        io::ErrorKind::AddrInUse => "another process uses it: choose another port, or stop that process".into(),
+        io::ErrorKind::PermissionDenied => format!(
+            "{error}; ports below 1024 need root or the capability CAP_NET_BIND_SERVICE (the service of the package has \
+             it): choose a port from 1024 on"
+        ),
+        _ => format!("{error}; write HOST:PORT with an address of this machine, such as 127.0.0.1:5000"),
+    };
+    format!("{setting} = {address}: cannot listen on it: {cure}")
 }
 
 /// Tells the service manager how it stands, if there is one.
@@ -84,5 +93,22 @@ async fn either(one: &mut tokio::signal::unix::Signal, other: &mut tokio::signal
     tokio::select! {
         _ = one.recv() => {}
         _ = other.recv() => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_keeps_from_listening_is_told_with_the_setting_and_the_cure() {
+        for (kind, expected) in [
+            (io::ErrorKind::AddrInUse, "choose another port"),
+            (io::ErrorKind::PermissionDenied, "CAP_NET_BIND_SERVICE"),
+            (io::ErrorKind::AddrNotAvailable, "write HOST:PORT"),
+        ] {
+            let told = cannot_listen("plain-addr", "0.0.0.0:443", &kind.into());
+            assert!(told.starts_with("plain-addr = 0.0.0.0:443: ") && told.contains(expected), "{told}");
+        }
     }
 }

@@ -1,26 +1,27 @@
-//! From settings to a server that runs, and to one that has swept.
+//! From settings to a server that runs, and to garbage that is collected.
 
 use std::error::Error;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
 use orlop_core::Registry;
 use sd_notify::NotifyState;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::Mutex;
 
-use crate::command::cli::{Command, Sweep};
-use crate::command::config::CommandLine;
-use crate::command::sweep::{sweep as sweep_once, sweep_regularly};
+use crate::command::check::{Checked, check, data_directory};
+use crate::command::cli::Gc;
+use crate::command::config::{CommandLine, Effective, Origin, with_places};
+use crate::command::control::{Control, Request};
+use crate::command::gc::{self, Collection};
+use crate::command::reload::{Reloading, reload_when_told};
 use crate::command::{control, process};
-use crate::observe::log::Log;
 use crate::observe::{Observer, admin, log, traces, webhooks};
-use crate::request::live::{Current, Live};
+use crate::request::live::Current;
 use crate::server::playground;
 use crate::server::serve::{Door, serve_doors};
 use crate::server::tls::Tls;
 use crate::settings::{self, Settings};
-use crate::storage::Host;
+use crate::storage::{self, Host};
 
 type Done = Result<(), Box<dyn Error>>;
 
@@ -29,43 +30,55 @@ type Done = Result<(), Box<dyn Error>>;
 /// # Errors
 ///
 /// With what keeps it from serving.
-pub async fn serve(settings: &Settings, line: CommandLine) -> Done {
+pub async fn serve(settings: &Settings, line: CommandLine, effective: Vec<Effective>, warnings: &[String]) -> Done {
     let log = log::start(settings.storage.log.clone(), settings.watch.log_format);
     process::raise_file_limit();
     let stop = process::stop_signal()?;
-    let (live, odd) = Live::new(settings)?;
-    odd.iter().for_each(|odd| tracing::warn!("{odd}"));
-    let doors = doors(settings, &live).await?;
+    let checked = check(settings, None).map_err(|reason| with_places(&reason, &effective))?;
+    let Checked { live, tls, warnings: more } = checked;
+    warnings.iter().chain(&more).for_each(|warning| tracing::warn!("{warning}"));
+    let doors = doors(settings, tls).await?;
     let traces = settings.watch.otlp_endpoint.as_deref().map(traces::start).transpose()?;
     let host = open(settings)?;
     let observer = Arc::new(Observer::new(&host, traces.as_ref()));
     let admin = match &settings.watch.admin_addr {
-        Some(address) => Some(process::listen(address).await?),
+        Some(address) => Some(process::listen("admin-addr", address).await?),
         None => None,
     };
     if let Some(listener) = &admin {
         tracing::info!("metrics on http://{}/metrics", listener.local_addr()?);
     }
-    for door in &doors {
-        let scheme = if door.tls.is_some() { "https" } else { "http" };
-        tracing::info!("listening on {scheme}://{}", door.listener.local_addr()?);
-    }
     let current = Current::new(live);
-    if !settings.sweep_interval.is_zero() {
-        tokio::spawn(sweep_regularly(current.clone(), host.clone(), observer.clone(), settings.sweep_interval));
+    if !settings.gc_interval.is_zero() {
+        tokio::spawn(gc::collect_regularly(current.clone(), host.clone(), observer.clone(), settings.gc_interval));
     }
     if let Some(listener) = admin {
         tokio::spawn(admin::serve(listener, host.clone(), observer.clone(), settings.limits().head_timeout));
         let current = current.clone();
         tokio::spawn(admin::count_regularly(move || current.registry(), host.clone(), observer.clone()));
     }
-    match control::listen(&settings.storage.data) {
-        Ok(listener) => drop(tokio::spawn(control::serve(listener, host.clone()))),
-        Err(error) => tracing::warn!("there is no socket to ask for a backup by: {error}"),
+    let reloading = Arc::new(Reloading::new(current.clone(), line, log, effective));
+    reload_when_told(reloading.clone())?;
+    let control = Control {
+        host: host.clone(),
+        current: current.clone(),
+        observer: observer.clone(),
+        reloading,
+        one: Mutex::default(),
+    };
+    match control::listen(&settings.storage.data.directory) {
+        Ok(listener) => drop(tokio::spawn(control::serve(listener, Arc::new(control)))),
+        Err(error) => tracing::warn!(
+            "there is no control socket in the data directory: {error}; `orlop backup`, `orlop gc` and `orlop reload` \
+             cannot reach this server"
+        ),
     }
     let told = current.clone();
     tokio::spawn(webhooks::tell_for_ever(Arc::new(move || told.subscriptions()), host.clone(), observer.clone()));
-    reload_when_told(current.clone(), line, log)?;
+    for door in &doors {
+        let scheme = if door.tls.is_some() { "https" } else { "http" };
+        tracing::info!("listening on {scheme}://{}", door.listener.local_addr()?);
+    }
     process::notify(&[NotifyState::Ready]);
     let leaving = host.clone();
     let stop = async move {
@@ -82,7 +95,7 @@ pub async fn serve(settings: &Settings, line: CommandLine) -> Done {
 }
 
 fn open(settings: &Settings) -> Result<Arc<Host>, Box<dyn Error>> {
-    let (began, data) = (Instant::now(), &settings.storage.data);
+    let (began, data) = (Instant::now(), &settings.storage.data.directory);
     let host = Arc::new(Host::open(data, &settings.options())?);
     tracing::info!(
         "orlop {}, data in {}: {} records, opened in {:.0} ms",
@@ -94,80 +107,54 @@ fn open(settings: &Settings) -> Result<Arc<Host>, Box<dyn Error>> {
     Ok(host)
 }
 
-/// Where clients come in: encrypted if there is a certificate, and in plain text where that was asked for.
-async fn doors(settings: &Settings, live: &Live) -> Result<Vec<Door>, Box<dyn Error>> {
-    let first = Door { listener: process::listen(&settings.addr).await?, tls: Tls::open(&settings.tls)? };
-    let mut doors = vec![first];
+/// Where clients connect: encrypted if there is a certificate, and in plain text where that was asked for.
+async fn doors(settings: &Settings, tls: Option<Tls>) -> Result<Vec<Door>, Box<dyn Error>> {
+    let mut doors = vec![Door { listener: process::listen("addr", &settings.addr).await?, tls }];
     if let Some(address) = &settings.tls.plain_addr {
-        doors.push(Door { listener: process::listen(address).await?, tls: None });
-    }
-    for door in &doors {
-        check_door(door.listener.local_addr()?, door.tls.is_some(), settings, live)?;
+        doors.push(Door { listener: process::listen("plain-addr", address).await?, tls: None });
     }
     Ok(doors)
 }
 
-/// What is served beyond this machine should be meant to be.
-fn check_door(address: SocketAddr, encrypted: bool, settings: &Settings, live: &Live) -> Done {
-    if address.ip().is_loopback() {
-        return Ok(());
-    }
-    if live.lets_anybody_write() {
-        if !settings.auth.open {
-            return Err(format!(
-                "{address} can be reached from other machines, and anybody may push and delete: set users \
-                 (auth-htpasswd, token-…, tls-client-ca) or rules, or say that it is meant so with --open"
-            )
-            .into());
-        }
-        tracing::warn!("ANYBODY who can reach {address} may push and delete, as --open allows");
-    }
-    if live.takes_secrets() && !encrypted {
-        tracing::warn!("passwords and tokens come to {address} in plain text: set tls-certificate and tls-key");
-    }
-    Ok(())
-}
-
-/// Reads the settings again at each SIGHUP. Those that are wrong change nothing.
-fn reload_when_told(current: Current, line: CommandLine, log: Log) -> Done {
-    let mut told = signal(SignalKind::hangup())?;
-    tokio::spawn(async move {
-        while told.recv().await.is_some() {
-            match reload(&current, &line, &log) {
-                Ok(()) => tracing::info!("the settings were read again"),
-                Err(error) => tracing::error!("the settings are wrong, the old ones stay in force: {error}"),
-            }
-        }
-    });
-    Ok(())
-}
-
-fn reload(current: &Current, line: &CommandLine, log: &Log) -> Done {
-    let Command::Serve(settings) = line.load()?.cli.command else { return Ok(()) };
-    let (live, odd) = Live::new(&settings)?;
-    if live.lets_anybody_write() && !current.get().lets_anybody_write() && !settings.auth.open {
-        return Err("anybody could push and delete from now on: say that it is meant so with open".into());
-    }
-    odd.iter().for_each(|odd| tracing::warn!("{odd}"));
-    log.set(settings.storage.log.clone());
-    current.set(live);
-    Ok(())
-}
-
-/// `orlop sweep`
+/// `orlop gc`: by the server that has the data directory open, or else by this process.
 ///
 /// # Errors
 ///
-/// When there is nothing to sweep, or it ended early.
-pub async fn sweep(arguments: &Sweep) -> Done {
+/// When there is nothing to collect from, or it ended early.
+pub fn collect(arguments: &Gc, effective: &[Effective]) -> Done {
     let settings::Storage { data, log, .. } = &arguments.storage;
+    let (data, collection) = (&data.directory, Collection { dry_run: arguments.dry_run, json: arguments.json });
+    data_directory(data)?;
+    if storage::holder(data).is_some() {
+        by_the_servers_settings(effective)?;
+        println!("{}", control::ask(data, Request::Gc(collection))?);
+        return Ok(());
+    }
     log::start(log.clone(), settings::LogFormat::Text);
     if !data.exists() {
-        // A server makes its directory; to sweep one that is not there is a slip of the pen.
-        return Err(format!("there is no {}: name the data directory with --data", data.display()).into());
+        // A server creates its directory; to collect from one that does not exist is a mistake.
+        return Err(format!("there is no directory {}: name the data directory with --data", data.display()).into());
     }
-    let host = Host::open(data, &arguments.options())?;
-    let report = sweep_once(&Registry::new(arguments.config()), &host).await;
-    println!("{}", if arguments.json { serde_json::to_string(&report)? } else { report.to_string() });
-    report.fault.map_or(Ok(()), |_| Err("the sweep ended early: what it did is done, run it again for the rest".into()))
+    let report = process::runtime()?.block_on(async {
+        let host = Host::open(data, &arguments.options())?;
+        Ok::<_, Box<dyn Error>>(gc::collect(&Registry::new(arguments.config()), &host, collection.dry_run).await)
+    })?;
+    println!("{}", gc::told(&report, collection)?);
+    Ok(())
+}
+
+/// Flags that a running server would not follow are refused.
+fn by_the_servers_settings(effective: &[Effective]) -> Result<(), String> {
+    let own = ["config", "data", "dry-run", "json", "log"];
+    let flags =
+        effective.iter().filter(|setting| setting.origin == Origin::Flag && !own.contains(&setting.key.as_str()));
+    let flags: Vec<String> = flags.map(|setting| format!("--{}", setting.key)).collect();
+    if flags.is_empty() {
+        return Ok(());
+    }
+    Err(format!(
+        "a server has the data directory open and collects by its own settings: leave out {}, or change the settings \
+         of the server",
+        flags.join(", ")
+    ))
 }

@@ -31,6 +31,19 @@ const ANSWER: usize = 64 << 10;
 /// Spans that go out.
 pub struct Traces(SdkTracerProvider);
 
+/// Whether spans can be sent to that address.
+///
+/// # Errors
+///
+/// When it is no URL of HTTP.
+pub fn check(endpoint: &str) -> Result<(), String> {
+    let url = endpoint.parse::<hyper::Uri>().ok();
+    let sound = url.is_some_and(|url| matches!(url.scheme_str(), Some("http" | "https")) && url.host().is_some());
+    sound.then_some(()).ok_or_else(|| {
+        format!("otlp-endpoint = {endpoint} is not a URL: write it like http://127.0.0.1:4318/v1/traces")
+    })
+}
+
 /// Begins to send spans to `endpoint`, such as `http://127.0.0.1:4318/v1/traces`; within a runtime. Header
 /// fields that a collector wants stand in `OTEL_EXPORTER_OTLP_HEADERS`, as for other programs.
 ///

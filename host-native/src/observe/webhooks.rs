@@ -20,6 +20,7 @@ use self::envelope::{content_type, envelope};
 use crate::observe::Observer;
 use crate::observe::metrics::Metrics;
 use crate::observe::outgoing::{self, Http};
+use crate::settings::watched::read_text;
 use crate::settings::{Format, WebhookSetting};
 use crate::storage::{Host, RequestBody, ambient};
 
@@ -126,7 +127,7 @@ impl Webhook {
 
     fn new(setting: &WebhookSetting) -> Result<Self, String> {
         let key = setting.secret_file.as_ref().map(|path| {
-            let secret = std::fs::read(path).map_err(|error| format!("{} cannot be read: {error}", path.display()))?;
+            let secret = read_text(path)?;
             let secret = secret.trim_ascii();
             if secret.len() < 16 {
                 return Err(format!("the secret in {} is too short: it needs 16 characters", path.display()));

@@ -4,15 +4,20 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use axum::http::HeaderMap;
+use axum::http::request::Parts;
 use orlop_core::error::Code;
 use orlop_core::{Access, Action, Asked, Caller, http};
 
+use crate::auth::identity::Identity;
 use crate::auth::refusal::{denied, refusal, unauthorized};
 use crate::auth::verdict::{Verdict, verdict};
 use crate::observe::Observer;
 use crate::request::crowd::{Client, Slot};
 use crate::request::live::Live;
 use crate::request::peer::Peer;
+
+/// What a client is told that is beyond one of its limits for too long.
+const TOO_MUCH: &str = "you have too many requests at once, or send them too fast; retry later";
 
 /// A request that may be made.
 pub(crate) struct Admitted {
@@ -30,6 +35,28 @@ pub(crate) struct Refused {
     pub(crate) caller: String,
 }
 
+/// The answer to a request for a token of ours, if it is one, and who sent it. It counts as any other does.
+pub(crate) async fn give_token(
+    live: &Live,
+    head: &Parts,
+    client: IpAddr,
+    observer: &Observer,
+) -> Option<(http::Response, String)> {
+    let identities = &live.identities;
+    if !identities.is_for_a_token(head) {
+        return None;
+    }
+    let (identity, response) = match identities.log_in(&head.headers, client).await {
+        Ok(identity) => (identity.clone(), identities.token(head, &identity)?),
+        Err(problem) => {
+            observer.metrics.logins_refused.inc();
+            (Identity::anonymous(), unauthorized(vec![identities.basic()], Some(problem)))
+        }
+    };
+    let entered = live.shares.enter(&live.rules, &identity, client).await;
+    Some((entered.map_or_else(|wait| busy(TOO_MUCH, wait), |_| response), identity.name()))
+}
+
 /// Identify, ask what access is needed, decide, limit.
 pub(crate) async fn admit(
     live: &Live,
@@ -41,26 +68,27 @@ pub(crate) async fn admit(
 ) -> Result<Admitted, Refused> {
     let access = asked.access();
     let unknown = |problem| unauthorized(live.identities.challenges(&access, problem), problem);
-    let identity = live.identities.identify(headers, client).await.map_err(|problem| {
+    let identified = live.identities.identify(headers, client).await;
+    let identity = identified.clone().unwrap_or_default().with_certificate(peer.certificate.clone());
+    // What is refused counts as well.
+    let entered = live.shares.enter(&live.rules, &identity, client).await;
+    if let Err(problem) = identified {
         observer.metrics.logins_refused.inc();
-        Refused { response: unknown(Some(problem)), caller: String::new() }
-    })?;
-    let identity = identity.with_certificate(peer.certificate.clone());
-    let (rights, name) = (live.rules.rights(&identity), identity.name().to_owned());
+        let response = entered.map_or_else(|wait| busy(TOO_MUCH, wait), |_| unknown(Some(problem)));
+        return Err(Refused { response, caller: String::new() });
+    }
+    let (rights, name) = (live.rules.rights(&identity), identity.name());
     let refused = |response| Refused { response, caller: name.clone() };
+    let entered = entered.map_err(|wait| refused(busy(TOO_MUCH, wait)))?;
     match verdict(&access, &identity, &rights, live.identities.can_ask()) {
         Verdict::Unknown(problem) => return Err(refused(unknown(problem))),
-        Verdict::Denied => return Err(refused(denied())),
+        Verdict::Denied(right) => return Err(refused(denied(&identity, right, access.first()))),
         Verdict::Made if live.read_only && access.iter().any(changes) => {
             let told = "the registry takes no changes for now";
             return Err(refused(refusal(405, Code::Unsupported, told).with("Allow", "GET, HEAD")));
         }
         Verdict::Made => {}
     }
-    let entered = live.shares.enter(&live.rules, &identity, client).await.map_err(|wait| {
-        let told = "you have too many requests at once, or send them too fast; retry later";
-        refused(busy(told, wait))
-    })?;
     let client = Client::of(&name, client);
     let caller = Caller { name, rights, blob_limit: entered.upload, request: None };
     Ok(Admitted { caller, client, slots: entered.slots })

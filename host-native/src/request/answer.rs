@@ -25,7 +25,7 @@ use uuid::Uuid;
 
 use crate::observe::Observer;
 use crate::request::access::{AccessLine, Taken};
-use crate::request::admit::{Admitted, Refused, admit, busy};
+use crate::request::admit::{Admitted, Refused, admit, busy, give_token};
 use crate::request::crowd::{Client, Crowd};
 use crate::request::live::{Current, Live};
 use crate::request::memory::Memory;
@@ -233,8 +233,8 @@ async fn call(
 ) -> Answered {
     let (head, body) = request.into_parts();
     let mut body = RequestBody::new(body, service.body_idle).counted(&service.observer.metrics.received);
-    if let Some(answer) = live.identities.session(&head, from.client).await {
-        return Answered { response: with_body(answer, None), body, caller: String::new() };
+    if let Some((answer, caller)) = give_token(&live, &head, from.client, &service.observer).await {
+        return Answered { response: with_body(answer, None), body, caller };
     }
     let admitted = admit(&live, &head.headers, &from.peer, from.client, &asked, &service.observer).await;
     let Admitted { mut caller, client, slots } = match admitted {

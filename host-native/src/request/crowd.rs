@@ -1,12 +1,14 @@
 //! How much each client takes of what it may: requests, connections, memory for answers.
 
 use std::collections::HashMap;
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
+
+use crate::auth::network::network_of;
 
 /// Who has a share of its own.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -20,13 +22,7 @@ pub(crate) enum Client {
 impl Client {
     /// The network of an address: whoever has IPv6 has a whole /64 of it.
     pub(crate) fn at(address: IpAddr) -> Self {
-        Self::Network(match address {
-            IpAddr::V6(six) => match six.to_ipv4_mapped() {
-                Some(four) => four.into(),
-                None => Ipv6Addr::from(u128::from(six) & !u128::from(u64::MAX)).into(),
-            },
-            four => four,
-        })
+        Self::Network(network_of(address))
     }
 
     /// The user of that name, or the network of the address when the name is empty.

@@ -38,7 +38,17 @@ impl Live {
     ///
     /// When a file that is named cannot be read, or settings do not go together.
     pub fn new(settings: &Settings) -> Result<(Self, Vec<String>), String> {
-        let identities = Identities::new(&settings.auth)?;
+        Self::open(Registry::new(settings.config())).again(settings)
+    }
+
+    /// As other settings have it. What is counted and remembered of clients goes on, as far as the settings that it
+    /// depends on are the same.
+    ///
+    /// # Errors
+    ///
+    /// As for new settings.
+    pub fn again(&self, settings: &Settings) -> Result<(Self, Vec<String>), String> {
+        let identities = self.identities.again(&settings.auth)?;
         let can_be_known = identities.can_ask() || settings.tls.client_ca.is_some();
         let rules = Rules::new(&settings.auth.rules, &settings.auth.groups, can_be_known)?;
         let unknown = rules.named_users().filter(|user| !identities.may_be(user));
@@ -48,7 +58,7 @@ impl Live {
             registry: Registry::new(settings.config()),
             identities,
             rules,
-            shares: Shares::new(&settings.shares.limit),
+            shares: self.shares.again(&settings.shares.limit),
             proxies: Proxies(settings.shares.trusted_proxy.clone()),
             webhooks: Webhook::all(&settings.watch.webhook)?,
             read_only: settings.shares.read_only,

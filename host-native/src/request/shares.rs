@@ -1,6 +1,7 @@
 //! What each client may take: requests at once, requests a second, and how large a blob it may push.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use governor::clock::{Clock, DefaultClock};
@@ -22,7 +23,7 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(5);
 pub(crate) const QUEUE: usize = 64;
 
 /// The limits in force, and what is taken of them.
-pub(crate) struct Shares(Vec<Share>);
+pub(crate) struct Shares(Vec<Arc<Share>>);
 
 struct Share {
     limit: LimitSetting,
@@ -47,7 +48,19 @@ impl Shares {
             rate: limit.rate.map(|rate| RateLimiter::keyed(governor::Quota::per_second(rate))),
             queue: Crowd::new(QUEUE, 0),
         };
-        Self(limits.iter().map(share).collect())
+        Self(limits.iter().map(share).map(Arc::new).collect())
+    }
+
+    /// Other limits. What is taken of those that stay is not forgotten.
+    pub(crate) fn again(&self, limits: &[LimitSetting]) -> Self {
+        let Self(mut shares) = Self::new(limits);
+        let mut before = self.0.clone();
+        for share in &mut shares {
+            if let Some(place) = before.iter().position(|before| before.limit == share.limit) {
+                *share = before.swap_remove(place);
+            }
+        }
+        Self(shares)
     }
 
     /// Lets a request in, now or soon, or says how long its sender is to wait.
@@ -55,7 +68,7 @@ impl Shares {
         let mut entered = Entered { slots: Vec::new(), upload: u64::MAX };
         for share in self.0.iter().filter(|share| rules.is_one_of(&share.limit.who, identity)) {
             let client = match share.limit.each {
-                Each::User => Client::of(identity.name(), from),
+                Each::User => Client::of(&identity.name(), from),
                 Each::Address => Client::at(from),
             };
             share.wait_for_rate(&client).await?;
@@ -118,6 +131,9 @@ mod tests {
         let _second = enter("alice", "10.0.0.2").await.unwrap();
         assert!(enter("alice", "10.0.0.3").await.is_err(), "a user is one wherever it is");
         assert_eq!(enter("ci", "10.0.0.1").await.unwrap().upload, 1 << 10);
+        // Whoever has a certificate of a user's name is another.
+        let certificate = Identity::anonymous().with_certificate(vec!["alice".to_owned()]);
+        assert!(shares.enter(&rules, &certificate, "10.0.0.3".parse().unwrap()).await.is_ok());
         drop(first);
         assert_eq!(enter("alice", "10.0.0.3").await.unwrap().upload, 1 << 20);
         let _held = [enter("", "2001:db8::1").await.unwrap(), enter("", "2001:db8::2").await.unwrap()];
@@ -125,11 +141,28 @@ mod tests {
         assert!(enter("", "2001:db8:0:1::3").await.is_ok());
     }
 
+    #[tokio::test(start_paused = true)]
+    async fn other_limits_forget_nothing_of_those_that_stay() {
+        let (kept, other) = ("{ who = ['anybody'], requests = 1 }", "{ who = ['anybody'], requests = 2 }");
+        let shares = shares(&[kept]);
+        let enter = async |shares: &Shares| {
+            let from = "10.0.0.1".parse().unwrap();
+            shares.enter(&Rules::default(), &Identity::user("alice"), from).await.ok()
+        };
+        let again = |limits: &[&str]| {
+            shares.again(&limits.iter().map(|limit| limit.parse().unwrap()).collect::<Vec<LimitSetting>>())
+        };
+        let _held = enter(&shares).await.unwrap();
+        assert!(enter(&again(&[kept])).await.is_none());
+        assert!(enter(&again(&[other, kept])).await.is_none());
+        assert!(enter(&again(&[other])).await.is_some());
+    }
+
     #[tokio::test]
     async fn whoever_asks_too_often_waits_and_is_told_how_long_when_that_is_long() {
         let shares = shares(&["{ who = ['anybody'], each = 'address', rate = 2 }"]);
         let (rules, nobody) = (Rules::default(), Identity::anonymous());
-        let shares = std::sync::Arc::new(shares);
+        let shares = Arc::new(shares);
         let enter = |from: &str| shares.enter(&rules, &nobody, from.parse().unwrap());
         let began = Instant::now();
         let mut many = tokio::task::JoinSet::new();

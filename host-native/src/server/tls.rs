@@ -71,8 +71,8 @@ fn config(
     ca: Option<Named<'_>>,
 ) -> Result<ServerConfig, String> {
     let chain = certificates((path, chain))?;
-    for certificate in chain.iter().take(1) {
-        warn_of_end(path, certificate);
+    if let Some(warning) = chain.first().map(|certificate| end(path, certificate)).transpose()?.flatten() {
+        tracing::warn!("{warning}");
     }
     let key = PrivateKeyDer::from_pem_slice(key)
         .map_err(|error| format!("{}: there is no private key in it: {error:?}", key_path.display()))?;
@@ -108,15 +108,24 @@ fn certificates((path, bytes): Named<'_>) -> Result<Vec<CertificateDer<'static>>
     if read.is_empty() { Err(format!("there is no certificate in {}", path.display())) } else { Ok(read) }
 }
 
-fn warn_of_end(path: &Path, certificate: &CertificateDer<'_>) {
-    let Ok((_, certificate)) = X509Certificate::from_der(certificate) else { return };
+/// A warning of a certificate that ends soon. One that has ended is refused: no client would accept it.
+fn end(path: &Path, certificate: &CertificateDer<'_>) -> Result<Option<String>, String> {
+    let Ok((_, certificate)) = X509Certificate::from_der(certificate) else { return Ok(None) };
     let end = certificate.validity().not_after;
     let now = x509_parser::time::ASN1Time::now().timestamp();
     if end.timestamp() < now {
-        tracing::error!("the certificate in {} ended on {end}: no client will take it", path.display());
-    } else if end.timestamp() - now < SOON {
-        tracing::warn!("the certificate in {} ends on {end}", path.display());
+        return Err(format!("the certificate in {} expired on {end}: put a valid one in its place", path.display()));
     }
+    let soon = end.timestamp() - now < SOON;
+    Ok(soon.then(|| format!("the certificate in {} expires on {end}", path.display())))
+}
+
+/// A warning of a certificate that ends soon, for an administrator who checks the settings.
+pub(crate) fn ends_soon(settings: &settings::Tls) -> Option<String> {
+    let path = settings.certificate.as_deref()?;
+    let bytes = std::fs::read(path).ok()?;
+    let chain = certificates((path, &bytes)).ok()?;
+    end(path, chain.first()?).ok()?
 }
 
 /// The names in a client's certificate: the common name, then the alternative ones. It was verified before.

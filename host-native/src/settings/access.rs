@@ -1,4 +1,4 @@
-//! Who may do what.
+//! Access control: users, tokens, rules.
 
 use std::path::PathBuf;
 
@@ -6,20 +6,21 @@ use clap::Args;
 
 use super::{GroupSetting, RuleSetting};
 
-/// Who may do what. With no way to tell who somebody is and no rules, anybody may do everything.
+/// Access control. Without users, tokens, client certificates and rules, every client may do everything.
 #[derive(Debug, Clone, Args)]
-#[command(next_help_heading = "Who may do what")]
+#[command(next_help_heading = "Access control")]
 pub struct Auth {
-    /// The users and their passwords, as `htpasswd -B` and `orlop user` write them; read again when it changes
+    /// The password file, as `orlop user` and `htpasswd -B` write it; read again when it changes
     ///
-    /// bcrypt and argon2 are taken, anything weaker is refused.
+    /// Passwords are hashed with argon2 or bcrypt; weaker hashes are refused.
     #[arg(id = "auth_htpasswd", long = "auth-htpasswd", env = "ORLOP_AUTH_HTPASSWD", value_name = "FILE")]
     pub htpasswd: Option<PathBuf>,
 
-    /// Where clients reach this registry for tokens of its own: https://NAME/token
+    /// The URL at which clients get tokens from this registry: https://NAME/token
     ///
-    /// With it, they trade a password for a token that is good for five minutes, and Docker's engine can pull where
-    /// anonymous may. Without it, it asks for a login everywhere.
+    /// With it, clients exchange the password for a token that is valid for five minutes and
+    /// allows what it was asked for, and Docker's engine can pull
+    /// without a login where anonymous may pull. Without it, Docker's engine needs a login for everything.
     #[arg(
         id = "auth_token_url",
         long = "auth-token-url",
@@ -29,7 +30,7 @@ pub struct Auth {
     )]
     pub token_url: Option<String>,
 
-    /// What this registry is called where a password is asked for
+    /// The name of this registry in the password prompt of clients
     #[arg(
         id = "auth_realm",
         long = "auth-realm",
@@ -40,11 +41,11 @@ pub struct Auth {
     )]
     pub realm: String,
 
-    /// Where clients get tokens: the address of a Docker token server
+    /// The URL of a Docker token server at which clients get tokens
     #[arg(id = "token_realm", long = "token-realm", env = "ORLOP_TOKEN_REALM", value_name = "URL", value_parser = quotable)]
     pub token_realm: Option<String>,
 
-    /// The name of this registry at the token server: what a token must be meant for (aud)
+    /// The name of this registry at the token server: the audience (aud) of tokens
     #[arg(
         id = "token_service",
         long = "token-service",
@@ -54,21 +55,21 @@ pub struct Auth {
     )]
     pub token_service: Option<String>,
 
-    /// Who must have made a token (iss)
+    /// The issuer (iss) of tokens
     #[arg(id = "token_issuer", long = "token-issuer", env = "ORLOP_TOKEN_ISSUER", value_name = "NAME")]
     pub token_issuer: Option<String>,
 
-    /// The public keys that tokens are signed with: PEM, or a set in JSON (JWKS); read again when it changes
+    /// The public keys that verify tokens: PEM or a JSON Web Key Set (JWKS); read again when the file changes
     ///
-    /// RS256, ES256 and EdDSA are taken, each with a key of its kind. A key that a token brings is never used.
+    /// RS256, ES256 and EdDSA are accepted, each with a key of its kind; other keys of a set are passed over. A key inside a token is never used.
     #[arg(id = "token_keys", long = "token-keys", env = "ORLOP_TOKEN_KEYS", value_name = "FILE")]
     pub token_keys: Option<PathBuf>,
 
-    /// A rule, as a table of TOML; the first that speaks of a request decides (repeatable)
+    /// A rule, as a table of TOML; the first rule that matches a request decides (repeatable)
     ///
-    /// { who = ["group:dev"], allow = ["pull", "push"], repositories = ["team/**"] } or deny = […]. Who is anybody,
-    /// anonymous, authenticated, user:NAME, group:NAME or certificate:NAME. What is pull, push, delete, list or all;
-    /// push is upload, create-tag and overwrite-tag. With tags = ["v*"] a rule speaks of these tags alone.
+    /// { who = ["group:dev"], allow = ["pull", "push"], repositories = ["team/**"] }, or deny = […]. `who` lists anybody,
+    /// anonymous, authenticated, user:NAME, group:NAME or certificate:NAME. The rights are pull, push, delete, list and
+    /// all; push is upload, create-tag and overwrite-tag. With tags = ["v*"] the rule matches only these tags.
     #[arg(id = "rule", long = "rule", env = "ORLOP_RULE", value_name = "TABLE", value_delimiter = '\n')]
     pub rules: Vec<RuleSetting>,
 
@@ -76,7 +77,7 @@ pub struct Auth {
     #[arg(id = "group", long = "group", env = "ORLOP_GROUP", value_name = "TABLE", value_delimiter = '\n')]
     pub groups: Vec<GroupSetting>,
 
-    /// Listen beyond this machine although anybody may push
+    /// Accept that every client that can reach the server may push and delete
     #[arg(
         long,
         env = "ORLOP_OPEN",
@@ -95,6 +96,6 @@ fn quotable(text: &str) -> Result<String, String> {
     if text.chars().all(allowed) {
         Ok(text.into())
     } else {
-        Err("it goes into a header field: printable ASCII without quotation marks and backslashes".into())
+        Err("write printable ASCII without quotation marks and backslashes: it goes into a header field".into())
     }
 }

@@ -5,52 +5,59 @@ use std::time::Duration;
 use bytesize::ByteSize;
 use clap::Args;
 
-use super::{Limits, time};
+use super::Limits;
+use super::number::{count, size, time};
 
-/// What clients may take of this machine.
+/// What all clients together may take of the server.
 #[derive(Debug, Args)]
-#[command(next_help_heading = "What clients may take of this machine")]
+#[command(next_help_heading = "Connections and requests")]
 pub struct Bounds {
     /// The longest head of a request
-    #[arg(long, env = "ORLOP_HEAD_LIMIT", default_value = "32KiB", value_name = "SIZE")]
+    #[arg(long, env = "ORLOP_HEAD_LIMIT", default_value = "32KiB", value_name = "SIZE", value_parser = size)]
     head_limit: ByteSize,
 
-    /// How long a client may take for the head of a request, and rest between requests
+    /// How long a client may take to send the head of a request, and wait between requests
     #[arg(long, env = "ORLOP_HEAD_TIMEOUT", default_value = "30s", value_name = "TIME", value_parser = time)]
     head_timeout: Duration,
 
-    /// How long no byte of a body may come, or go, before the client counts as gone; at most 1h
+    /// How long a body may stand still, in either direction, before the connection is closed; at most 1h
     #[arg(long, env = "ORLOP_BODY_IDLE_TIMEOUT", default_value = "60s", value_name = "TIME", value_parser = idle_time)]
     body_idle_timeout: Duration,
 
-    /// How many requests to work on at once; one more waits a second, and then gets 429
-    #[arg(long, env = "ORLOP_MAX_REQUESTS", default_value_t = 512, value_name = "NUMBER")]
+    /// How many requests to serve at once; a further one waits a second, and then gets 429
+    #[arg(long, env = "ORLOP_MAX_REQUESTS", default_value = "512", value_name = "NUMBER", value_parser = count)]
     max_requests: u32,
 
-    /// How many requests one address may have at once, of clients that are not known; a quarter of all if not set
+    /// How many requests without a login to serve at once for one address; a quarter of all if not set
     ///
-    /// One more waits some seconds, and then gets 429. Users are bounded by `limit`. Trusted proxies may have all.
-    #[arg(long, env = "ORLOP_MAX_CLIENT_REQUESTS", value_name = "NUMBER")]
+    /// A further one waits some seconds, and then gets 429. Users are bounded by `limit`. Trusted proxies are exempt.
+    #[arg(long, env = "ORLOP_MAX_CLIENT_REQUESTS", value_name = "NUMBER", value_parser = count)]
     max_client_requests: Option<u32>,
 
-    /// How many connections to have open at once; for one more, the one that is idle for longest is closed
-    #[arg(long, env = "ORLOP_MAX_CONNECTIONS", default_value_t = 4096, value_name = "NUMBER")]
+    /// How many connections to have open at once; for a further one, the one that is idle for longest is closed
+    #[arg(long, env = "ORLOP_MAX_CONNECTIONS", default_value = "4096", value_name = "NUMBER", value_parser = count)]
     max_connections: u32,
 
-    /// How many connections one address may have open at once; for one more, an idle one is closed. Trusted
-    /// proxies may have all
-    #[arg(long, env = "ORLOP_MAX_CLIENT_CONNECTIONS", default_value_t = 512, value_name = "NUMBER")]
+    /// How many connections one address may have open at once; for a further one, an idle one is closed. Trusted
+    /// proxies are exempt
+    #[arg(
+        long,
+        env = "ORLOP_MAX_CLIENT_CONNECTIONS",
+        default_value = "512",
+        value_name = "NUMBER",
+        value_parser = count
+    )]
     max_client_connections: u32,
 
-    /// How long running requests may take when the server is told to stop (SIGTERM, SIGINT)
+    /// How long running requests may take to finish when the server is stopped (SIGTERM, SIGINT)
     #[arg(long, env = "ORLOP_SHUTDOWN_GRACE", default_value = "30s", value_name = "TIME", value_parser = time)]
     shutdown_grace: Duration,
 }
 
-/// The sweep takes what has not been written to for a day for abandoned; a body may not rest nearly as long.
+/// Garbage collection takes what has not been written to for a day as abandoned; a body must stand still for much less.
 fn idle_time(text: &str) -> Result<Duration, String> {
     let longest = Duration::from_secs(3600);
-    time(text).and_then(|time| if time <= longest { Ok(time) } else { Err("at most 1h".into()) })
+    time(text).and_then(|time| if time <= longest { Ok(time) } else { Err("it may be 1h at most".into()) })
 }
 
 impl Bounds {

@@ -7,8 +7,11 @@
 mod access;
 mod bounds;
 mod limits;
+mod log;
+mod number;
 mod policy;
 mod reach;
+mod restart;
 mod rule;
 mod shares;
 mod storage;
@@ -29,11 +32,12 @@ pub use self::limits::Limits;
 pub use self::policy::Policy;
 pub use self::reach::Reach;
 pub(crate) use self::reach::{Location, Origin};
+pub use self::restart::NEED_RESTART;
 pub(crate) use self::rule::table;
 pub use self::rule::{Action, GroupSetting, RuleSetting};
 pub(crate) use self::shares::Each;
 pub use self::shares::{LimitSetting, QuotaSetting, Shares};
-pub use self::storage::{Options, Storage};
+pub use self::storage::{Data, Options, Storage};
 pub use self::tls::Tls;
 pub use self::watch::{LogFormat, Watch};
 pub(crate) use self::webhook::Format;
@@ -43,16 +47,51 @@ pub(crate) use self::who::Who;
 /// All that can be set for a server.
 #[derive(Debug, Args)]
 pub struct Settings {
+    /// The address to listen on; port 0 takes any free port
+    ///
+    /// Where clients cannot log in and there are no rules, the server refuses an address that other machines can
+    /// reach, unless --open is given.
+    #[arg(
+        long,
+        env = "ORLOP_ADDR",
+        default_value = "127.0.0.1:5000",
+        value_name = "HOST:PORT",
+        help_heading = "Service"
+    )]
+    pub addr: String,
+
+    /// Serve only the registry, without the playground at `/`
+    #[arg(
+        long,
+        env = "ORLOP_NO_PLAYGROUND",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "true",
+        default_value_t = false,
+        action = clap::ArgAction::Set,
+        help_heading = "Service"
+    )]
+    pub no_playground: bool,
+
+    /// How often to collect garbage; 0 is never
+    ///
+    /// Garbage collection removes abandoned uploads, blobs that no manifest uses, and untagged manifests that are older
+    /// than --untagged-lifetime. It runs while clients push and pull. `orlop gc` starts it at once.
+    #[arg(
+        long,
+        alias = "sweep-interval",
+        env = "ORLOP_GC_INTERVAL",
+        default_value = "6h",
+        value_name = "TIME",
+        value_parser = number::time,
+        help_heading = "Content"
+    )]
+    pub gc_interval: Duration,
+
     #[command(flatten)]
     file: File,
 
-    /// Where to listen; port 0 takes any free one
-    ///
-    /// Beyond this machine, where nobody is asked who they are, it listens only with --open.
-    #[arg(long, env = "ORLOP_ADDR", default_value = "127.0.0.1:5000", value_name = "HOST:PORT")]
-    pub addr: String,
-
-    /// What the storage is, and what is told of it.
+    /// Where everything is kept, and what is logged.
     #[command(flatten)]
     pub storage: Storage,
 
@@ -62,7 +101,7 @@ pub struct Settings {
     #[command(flatten)]
     bounds: Bounds,
 
-    /// Who may do what.
+    /// Access control.
     #[command(flatten)]
     pub auth: Auth,
 
@@ -70,7 +109,7 @@ pub struct Settings {
     #[command(flatten)]
     pub tls: Tls,
 
-    /// What each client may take.
+    /// Limits for each client.
     #[command(flatten)]
     pub shares: Shares,
 
@@ -78,33 +117,15 @@ pub struct Settings {
     #[command(flatten)]
     pub reach: Reach,
 
-    /// What is told of the server.
+    /// Metrics, traces, logs and webhooks.
     #[command(flatten)]
     pub watch: Watch,
-
-    /// How often to sweep; 0 is never
-    ///
-    /// A sweep removes uploads nobody goes on with, and blobs that no manifest uses. It runs beside the requests.
-    #[arg(long, env = "ORLOP_SWEEP_INTERVAL", default_value = "6h", value_name = "TIME", value_parser = time)]
-    pub sweep_interval: Duration,
-
-    /// Serve no playground at `/`, only the registry
-    #[arg(
-        long,
-        env = "ORLOP_NO_PLAYGROUND",
-        num_args = 0..=1,
-        require_equals = true,
-        default_missing_value = "true",
-        default_value_t = false,
-        action = clap::ArgAction::Set
-    )]
-    pub no_playground: bool,
 }
 
 /// The configuration file.
 #[derive(Debug, Args)]
 pub struct File {
-    /// The configuration file; /etc/orlop/orlop.toml if there is one, none if empty
+    /// The configuration file; the default is /etc/orlop/orlop.toml if it exists, "" reads none
     ///
     /// It is TOML. A key is a flag without the dashes; what its name begins with may be a table: `key` in `[tls]` is
     /// `tls-key`.
@@ -143,12 +164,4 @@ impl Settings {
     pub fn options(&self) -> Options {
         self.storage.options(&self.policy)
     }
-}
-
-/// A time with a unit; 0 needs none.
-fn time(text: &str) -> Result<Duration, String> {
-    if text == "0" {
-        return Ok(Duration::ZERO);
-    }
-    humantime::parse_duration(text).map_err(|error| format!("{error}; write it like 90s, 6h or 7d"))
 }

@@ -1,4 +1,4 @@
-//! What the registry takes and keeps.
+//! What the registry accepts and keeps.
 
 use std::time::Duration;
 
@@ -7,21 +7,21 @@ use clap::Args;
 use orlop_core::Config;
 use orlop_core::config::Pattern;
 
-use super::time;
+use super::number::{Lifetime, lifetime, size, time};
 
-/// What the registry takes and keeps.
+/// What the registry accepts, and how long it keeps what is not in use.
 #[derive(Debug, Args)]
-#[command(next_help_heading = "What the registry takes and keeps")]
+#[command(next_help_heading = "Content")]
 pub struct Policy {
-    /// The largest manifest; at least 4MiB lets every client work
-    #[arg(long, env = "ORLOP_MANIFEST_LIMIT", default_value = "4MiB", value_name = "SIZE")]
+    /// The largest manifest; every client works with 4MiB or more
+    #[arg(long, env = "ORLOP_MANIFEST_LIMIT", default_value = "4MiB", value_name = "SIZE", value_parser = size)]
     manifest_limit: ByteSize,
 
-    /// The largest blob; no limit if not given
-    #[arg(long, env = "ORLOP_BLOB_LIMIT", value_name = "SIZE")]
+    /// The largest blob; unlimited if not set
+    #[arg(long, env = "ORLOP_BLOB_LIMIT", value_name = "SIZE", value_parser = size)]
     blob_limit: Option<ByteSize>,
 
-    /// Accept manifests whose blobs or children are not there
+    /// Accept manifests whose blobs or child manifests are missing
     #[arg(long, env = "ORLOP_ALLOW_SPARSE", num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value_t = false, action = clap::ArgAction::Set)]
     allow_sparse: bool,
 
@@ -31,28 +31,37 @@ pub struct Policy {
 
     /// Mount a blob only from the repository that the client names
     ///
-    /// Without this, whoever knows a digest can get the blob from any repository: give it where repositories have
-    /// different readers.
+    /// Without this, a client that knows a digest and names no repository gets the blob from any repository it may
+    /// pull from.
     #[arg(long, env = "ORLOP_NO_MOUNT_FROM_ANYWHERE", num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value_t = false, action = clap::ArgAction::Set)]
     no_mount_from_anywhere: bool,
 
-    /// In which repositories a tag becomes the list of the images pushed to it, one a platform (repeatable)
+    /// Repositories in which a tag becomes an index of the images pushed to it, one for each platform (repeatable)
     ///
-    /// `*` stands for anything within a component of the name, `**` also across components: `team/*`, `**`.
+    /// `*` stands for any text within a component of the name, `**` also across components: `team/*`, `**`.
     #[arg(long, env = "ORLOP_ASSEMBLE", value_delimiter = ',', value_name = "PATTERN")]
     assemble: Vec<String>,
 
-    /// How long an upload may rest before it is given up
+    /// How long an upload that receives nothing is kept
     #[arg(long, env = "ORLOP_UPLOAD_LIFETIME", default_value = "7d", value_name = "TIME", value_parser = time)]
     upload_lifetime: Duration,
 
-    /// How long a blob stays that no manifest uses: the time a client has to push the manifest after it
+    /// How long a blob that no manifest uses is kept: the time a client has to push the manifest after it
     #[arg(long, env = "ORLOP_BLOB_GRACE", default_value = "1d", value_name = "TIME", value_parser = time)]
     blob_grace: Duration,
 
-    /// How long a manifest stays that no tag and no index names; for ever if not given
-    #[arg(long, env = "ORLOP_UNTAGGED_LIFETIME", value_name = "TIME", value_parser = time)]
-    untagged_lifetime: Option<Duration>,
+    /// How long a manifest that no tag and no index names is kept; or never, which removes none
+    ///
+    /// A push to a tag that exists moves the tag. The manifest that it named stays, and can be pulled by its digest,
+    /// for this long. The default never keeps it until it is deleted, with the blobs it uses.
+    #[arg(
+        long,
+        env = "ORLOP_UNTAGGED_LIFETIME",
+        default_value = "never",
+        value_name = "TIME",
+        value_parser = lifetime
+    )]
+    untagged_lifetime: Lifetime,
 }
 
 impl Policy {
@@ -66,7 +75,7 @@ impl Policy {
             assemble: self.assemble.iter().map(Pattern::new).collect(),
             upload_lifetime: self.upload_lifetime,
             blob_grace: self.blob_grace,
-            untagged_lifetime: self.untagged_lifetime,
+            untagged_lifetime: self.untagged_lifetime.0,
             ..Config::default()
         }
     }

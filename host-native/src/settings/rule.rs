@@ -22,7 +22,7 @@ pub struct RuleSetting {
     tags: Option<Vec<String>>,
 }
 
-/// What a rule speaks of.
+/// What a rule allows or denies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, ValueEnum)]
 #[serde(rename_all = "kebab-case")]
 #[allow(missing_docs, reason = "they are called what they are")]
@@ -89,24 +89,29 @@ impl RuleSetting {
 
     fn check(&self) -> Result<(), String> {
         if self.allow.is_empty() == self.deny.is_empty() {
-            return Err("a rule either allows something or denies it: give it `allow` or `deny`".into());
+            return Err("a rule either allows or denies: give it one of `allow` and `deny`".into());
         }
         if self.who.is_empty() || self.repositories.is_empty() || self.tags.as_ref().is_some_and(Vec::is_empty) {
-            return Err("a rule that names nobody, no repository or no tag speaks of nothing".into());
+            return Err("a rule with an empty list matches nothing: fill `who`, `repositories` and `tags`".into());
         }
         let actions = self.allow.iter().chain(&self.deny);
         if let (Some(_), Some(action)) = (&self.tags, actions.into_iter().find(|action| !action.has_tags())) {
             let name = action.to_possible_value().map_or_else(String::new, |value| value.get_name().to_owned());
-            return Err(format!("a rule with `tags` cannot speak of {name}, which has none: write two rules"));
+            return Err(format!("a rule with `tags` cannot have {name}, which has no tag: write two rules"));
         }
         let odd = |allowed: fn(char) -> bool| move |text: &&String| text.is_empty() || !text.chars().all(allowed);
         let repository = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "._-/*".contains(c);
         if let Some(text) = self.repositories.iter().find(odd(repository)) {
-            return Err(format!("no repository is called `{text}`: names are lower-case, * and ** stand for anything"));
+            return Err(format!(
+                "`{text}` matches no repository: names have lower-case letters, digits and . _ - /, and * and ** stand \
+                 for any text"
+            ));
         }
         let tag = |c: char| c.is_ascii_alphanumeric() || "._-*".contains(c);
         if let Some(text) = self.tags.iter().flatten().find(odd(tag)) {
-            return Err(format!("no tag is called `{text}`"));
+            return Err(format!(
+                "`{text}` matches no tag: tags have letters, digits and . _ -, and * stands for any text"
+            ));
         }
         Ok(())
     }
@@ -133,12 +138,42 @@ impl FromStr for GroupSetting {
 
 /// Reads a table written on one line.
 pub(crate) fn table<T: serde::de::DeserializeOwned>(text: &str) -> Result<T, String> {
+    const KEY: &str = "table = ";
     #[derive(Deserialize)]
     struct Wrapped<T> {
         table: T,
     }
-    let wrapped: Result<Wrapped<T>, _> = toml::from_str(&format!("table = {text}"));
-    wrapped.map(|wrapped| wrapped.table).map_err(|error| error.message().to_owned())
+    if !text.trim_start().starts_with('{') {
+        return Err("it is a table: write { key = value, … } or, in the file, [[…]] and a key in each line".into());
+    }
+    let whole = format!("{KEY}{text}");
+    let wrapped: Result<Wrapped<T>, _> = toml::from_str(&whole);
+    wrapped.map(|wrapped| wrapped.table).map_err(|error| {
+        let of_table = error.span().filter(|span| span.start >= KEY.len());
+        let at = of_table.and_then(|span| Some((whole.get(KEY.len()..span.start)?, whole.get(span)?)));
+        match at {
+            Some((before, value)) => about(before, value, error.message()),
+            None => error.message().to_owned(),
+        }
+    })
+}
+
+/// What is wrong with a value of a table, with its key and what to write.
+fn about(before: &str, value: &str, reason: &str) -> String {
+    // What is said of a key stands at the key.
+    let of_key = reason.contains(" field `") || reason.contains("duplicate key");
+    let key = before.rsplit_once('=').filter(|_| !of_key).map(|(key, _)| key.trim_end());
+    let key = key.map(|key| key.rsplit(|c: char| !(c.is_alphanumeric() || c == '-')).next().unwrap_or(key));
+    let Some(key) = key.filter(|key| !key.is_empty()) else { return reason.to_owned() };
+    if !reason.contains("expected a sequence") {
+        return format!("`{key}`: {reason}");
+    }
+    let name = value.trim_matches(['"', '\'']);
+    let meant = match Who::try_from(name.to_owned()) {
+        Err(_) if key == "who" => format!("\"user:{name}\""),
+        _ => format!("\"{name}\""),
+    };
+    format!("`{key}` is a list: write {key} = [{meant}]")
 }
 
 #[cfg(test)]
@@ -155,12 +190,26 @@ mod tests {
     fn a_rule_that_means_nothing_is_refused() {
         refused("{ who = ['anybody'], repositories = ['a'] }", "allow");
         refused("{ who = ['anybody'], allow = ['pull'], deny = ['push'], repositories = ['a'] }", "either");
-        refused("{ who = [], allow = ['pull'], repositories = ['a'] }", "nobody");
+        refused("{ who = [], allow = ['pull'], repositories = ['a'] }", "empty list");
         refused("{ who = ['anybody'], allow = ['pull'], repositories = ['A'] }", "`A`");
         refused("{ who = ['anybody'], allow = ['pull'], repositories = ['a'], tags = ['v*'] }", "two rules");
         refused("{ who = ['nobody'], allow = ['pull'], repositories = ['a'] }", "anonymous");
         refused("{ who = ['user:'], allow = ['pull'], repositories = ['a'] }", "user:NAME");
         refused("{ who = ['anybody'], allow = ['read'], repositories = ['a'] }", "unknown variant `read`");
+    }
+
+    #[test]
+    fn a_value_that_is_no_list_is_refused_with_the_list() {
+        refused("{ who = 'alice', allow = ['pull'], repositories = ['a'] }", "write who = [\"user:alice\"]");
+        refused("{ who = 'group:dev', allow = ['pull'], repositories = ['a'] }", "write who = [\"group:dev\"]");
+        refused(
+            "{ who = ['anybody'], allow = 'pull', repositories = ['a'] }",
+            "`allow` is a list: write allow = [\"pull\"]",
+        );
+        refused("{ who = ['alice'], allow = ['pull'], repositories = ['a'] }", "write user:alice");
+        refused("alice", "it is a table");
+        let told = "{ name = 'dev', members = \"bob\" }".parse::<GroupSetting>().unwrap_err();
+        assert_eq!(told, "`members` is a list: write members = [\"bob\"]");
     }
 
     #[test]

@@ -10,27 +10,29 @@ use ipnet::IpNet;
 use orlop_core::config::{Pattern, Quota};
 use serde::Deserialize;
 
+use super::number::{optional_size_in_table, size_in_table};
 use super::{Who, table};
 
-/// What each client may take. All of it can be changed while the server runs.
+/// Limits for each client. All of them can be changed while the server runs.
 #[derive(Debug, Clone, Args)]
-#[command(next_help_heading = "What each client may take")]
+#[command(next_help_heading = "Limits for each client")]
 pub struct Shares {
-    /// A limit, as a table of TOML; every limit that speaks of a client holds (repeatable)
+    /// A limit, as a table of TOML; a client is held to every limit that names it (repeatable)
     ///
     /// { who = ["anonymous"], requests = 32, rate = 50, upload = "1GiB" }: requests at once, requests a second, and
-    /// the largest blob, for each user; for each address with each = "address", as for everybody who is not known.
-    /// A request too many waits for up to five seconds before it gets 429.
+    /// the largest blob. Each user is counted by itself; each address with each = "address", and for clients that are
+    /// not logged in. A request beyond the limit waits for up to five seconds, and then gets 429.
     #[arg(long = "limit", env = "ORLOP_LIMIT", value_name = "TABLE", value_delimiter = '\n')]
     pub limit: Vec<LimitSetting>,
 
-    /// How much each of some repositories may hold: { repositories = ["team/**"], bytes = "10GiB" } (repeatable)
+    /// How much each repository may hold: { repositories = ["team/**"], bytes = "10GiB" } (repeatable)
     ///
-    /// Blobs and manifests count. What is pushed at the same moment is not seen, so it may be passed by that much.
+    /// Blobs and manifests count. Pushes that run at the same moment do not see each other, so the quota may be exceeded
+    /// by that much.
     #[arg(long = "quota", env = "ORLOP_QUOTA", value_name = "TABLE", value_delimiter = '\n')]
     pub quota: Vec<QuotaSetting>,
 
-    /// Change nothing: pushes and deletes get 405
+    /// Refuse all pushes and deletes (405)
     #[arg(
         long,
         env = "ORLOP_READ_ONLY",
@@ -42,7 +44,7 @@ pub struct Shares {
     )]
     pub read_only: bool,
 
-    /// Proxies whose word is taken for where a request comes from and went to (repeatable)
+    /// Proxies whose header fields about the client and its request are believed: addresses or networks (repeatable)
     ///
     /// X-Forwarded-For, X-Forwarded-Proto, X-Forwarded-Host, X-Forwarded-Prefix, X-Request-Id, traceparent.
     #[arg(long, env = "ORLOP_TRUSTED_PROXY", value_name = "ADDRESS", value_delimiter = ',', value_parser = network)]
@@ -52,11 +54,11 @@ pub struct Shares {
 fn network(text: &str) -> Result<IpNet, String> {
     let address = || text.parse::<IpAddr>().ok().map(IpNet::from);
     let network = text.parse().ok().or_else(address);
-    network.ok_or_else(|| "it is no address and no network, such as 10.0.0.7 or 10.0.0.0/8".into())
+    network.ok_or_else(|| "write an address or a network, such as 10.0.0.7 or 10.0.0.0/8".into())
 }
 
 /// A limit as it is written.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct LimitSetting {
     pub(crate) who: Vec<Who>,
@@ -64,6 +66,7 @@ pub struct LimitSetting {
     pub(crate) each: Each,
     pub(crate) requests: Option<usize>,
     pub(crate) rate: Option<NonZeroU32>,
+    #[serde(default, deserialize_with = "optional_size_in_table")]
     pub(crate) upload: Option<ByteSize>,
 }
 
@@ -81,6 +84,7 @@ pub(crate) enum Each {
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct QuotaSetting {
     repositories: Vec<String>,
+    #[serde(deserialize_with = "size_in_table")]
     bytes: ByteSize,
 }
 
@@ -114,6 +118,17 @@ impl QuotaSetting {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_size_in_a_table_is_a_number_or_text_with_a_unit() {
+        let quota = |bytes: &str| format!("{{ repositories = ['a'], bytes = {bytes} }}").parse::<QuotaSetting>();
+        assert_eq!(quota("1024").unwrap().bytes, ByteSize::kib(1));
+        assert_eq!(quota("'1KiB'").unwrap().bytes, ByteSize::kib(1));
+        for wrong in ["'50 gigs'", "-1", "true"] {
+            let told = quota(wrong).unwrap_err();
+            assert!(told.contains("such as"), "{told}");
+        }
+    }
 
     #[test]
     fn a_limit_that_limits_nothing_is_refused() {

@@ -1,4 +1,4 @@
-//! Where everything is kept, and what is told of it.
+//! Where everything is kept, and what is logged of it.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -9,28 +9,45 @@ use orlop_core::Config;
 use tracing_subscriber::filter::Targets;
 
 use super::Policy;
+use super::log::filter;
+use super::number::size;
+
+/// The data directory.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Storage")]
+pub struct Data {
+    /// The data directory
+    ///
+    /// `orlop serve` creates it. It holds everything: records and blobs. One server has it open at a time; other
+    /// commands find that server by it.
+    #[arg(id = "data", long = "data", env = "ORLOP_DATA", default_value = "./orlop-data", value_name = "DIRECTORY")]
+    pub directory: PathBuf,
+}
 
 /// Where everything is kept.
 #[derive(Debug, Args)]
+#[command(next_help_heading = "Storage")]
 pub struct Storage {
-    /// The data directory; made if there is none
-    ///
-    /// One process may have it open at a time. To back it up while the server runs, take a snapshot of the file system.
-    #[arg(long, env = "ORLOP_DATA", default_value = "./orlop-data", value_name = "DIRECTORY")]
-    pub data: PathBuf,
+    /// The data directory.
+    #[command(flatten)]
+    pub data: Data,
 
-    /// How much memory holds records
-    #[arg(long, env = "ORLOP_RECORD_CACHE", default_value = "64MiB", value_name = "SIZE")]
+    /// Memory for the cache of records
+    #[arg(long, env = "ORLOP_RECORD_CACHE", default_value = "64MiB", value_name = "SIZE", value_parser = size)]
     record_cache: ByteSize,
 
-    /// How much of the disk to leave free
+    /// Disk space to leave free
     ///
-    /// Uploads are refused once less is left. Deleting and sweeping need a little space too, and get it from this.
-    #[arg(long, env = "ORLOP_KEEP_FREE", default_value = "64MiB", value_name = "SIZE")]
+    /// Uploads are refused (507) when less is left. Deletes and garbage collection need a little space too, and may use
+    /// it.
+    #[arg(long, env = "ORLOP_KEEP_FREE", default_value = "64MiB", value_name = "SIZE", value_parser = size)]
     keep_free: ByteSize,
 
-    /// What to log: error, warn, info, debug, or by part, such as info,orlop::access=off
-    #[arg(long, env = "ORLOP_LOG", default_value = "info", value_name = "FILTER")]
+    /// What to log: error, warn, info, debug or off, and a level for a part, such as info,orlop::access=off
+    ///
+    /// Parts without a level of their own have the level that stands alone, which is info if none does.
+    /// orlop::access is the line of each request, orlop::audit that of each change.
+    #[arg(long, env = "ORLOP_LOG", default_value = "info", value_name = "FILTER", value_parser = filter)]
     pub log: Targets,
 }
 

@@ -2,6 +2,7 @@
 
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock, Weak};
 use std::time::Duration;
 
@@ -17,6 +18,8 @@ pub(crate) struct Watched<T> {
     make: Box<Make<T>>,
     made: RwLock<Arc<T>>,
     seen: Mutex<Vec<Stamp>>,
+    /// Whether a task looks at the files.
+    watching: AtomicBool,
 }
 
 /// What tells that a file has changed: size, inode, and when its bytes and its name changed last.
@@ -34,11 +37,38 @@ impl<T: Send + Sync + 'static> Watched<T> {
     ) -> Result<Arc<Self>, String> {
         let seen = paths.iter().map(|path| stamp(path)).collect();
         let made = Arc::new(make(&read(&paths)?)?);
-        Ok(Arc::new(Self { paths, make: Box::new(make), made: RwLock::new(made), seen: Mutex::new(seen) }))
+        let (made, seen) = (RwLock::new(made), Mutex::new(seen));
+        Ok(Arc::new(Self { paths, make: Box::new(make), made, seen, watching: AtomicBool::new(false) }))
     }
 
-    /// The same, looked at every second by a task.
+    /// Whether it is made of these files.
+    pub(crate) fn is_of(&self, paths: &[&Path]) -> bool {
+        self.paths == paths
+    }
+
+    /// Reads the files now, whether they look changed or not.
+    ///
+    /// # Errors
+    ///
+    /// As when it was opened. What was read before stays in force.
+    pub(crate) fn read_again(&self) -> Result<(), String> {
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = self.stamps();
+        let made = (self.make)(&read(&self.paths)?)?;
+        *seen = now;
+        *self.made.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(made);
+        Ok(())
+    }
+
+    fn stamps(&self) -> Vec<Stamp> {
+        self.paths.iter().map(|path| stamp(path)).collect()
+    }
+
+    /// The same, looked at every second by a task; by one, however often this is said.
     pub(crate) fn watch(self: &Arc<Self>) {
+        if self.watching.swap(true, Ordering::Relaxed) {
+            return;
+        }
         let watched: Weak<Self> = Arc::downgrade(self);
         tokio::spawn(async move {
             loop {
@@ -56,7 +86,7 @@ impl<T: Send + Sync + 'static> Watched<T> {
 
     fn look(&self) {
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-        let now: Vec<Stamp> = self.paths.iter().map(|path| stamp(path)).collect();
+        let now = self.stamps();
         if *seen == now {
             return;
         }
@@ -78,9 +108,21 @@ fn stamp(path: &Path) -> Stamp {
 }
 
 fn read(paths: &[PathBuf]) -> Result<Vec<Vec<u8>>, String> {
-    let one =
-        |path: &PathBuf| std::fs::read(path).map_err(|error| format!("{} cannot be read: {error}", path.display()));
-    paths.iter().map(one).collect()
+    paths.iter().map(|path| read_text(path)).collect()
+}
+
+/// The bytes of a file that people write, without the mark that some editors put before the first.
+///
+/// # Errors
+///
+/// When it cannot be read, or is text in UTF-16: with its path, and what to do.
+pub(crate) fn read_text(path: &Path) -> Result<Vec<u8>, String> {
+    let bytes = std::fs::read(path).map_err(|error| format!("{} cannot be read: {error}", path.display()))?;
+    match &bytes[..] {
+        [0xef, 0xbb, 0xbf, text @ ..] => Ok(text.to_vec()),
+        [0xff, 0xfe, ..] | [0xfe, 0xff, ..] => Err(format!("{} is text in UTF-16: save it in UTF-8", path.display())),
+        _ => Ok(bytes),
+    }
 }
 
 #[cfg(test)]
@@ -88,6 +130,23 @@ mod tests {
     use tempfile::TempDir;
 
     use super::*;
+
+    /// Notepad writes such marks, and so does PowerShell.
+    #[test]
+    fn a_byte_order_mark_is_passed_over_or_refused() {
+        let directory = TempDir::new().unwrap();
+        let path = directory.path().join("file");
+        let read = |bytes: &[u8]| {
+            std::fs::write(&path, bytes).unwrap();
+            read_text(&path)
+        };
+        assert_eq!(read(b"text"), Ok(b"text".to_vec()));
+        assert_eq!(read(b"\xef\xbb\xbftext"), Ok(b"text".to_vec()));
+        assert_eq!(read(b""), Ok(Vec::new()));
+        for other in [b"\xff\xfet\0", b"\xfe\xff\0t"] {
+            assert!(read(other).unwrap_err().contains("is text in UTF-16: save it in UTF-8"));
+        }
+    }
 
     #[test]
     fn a_change_is_taken_and_a_broken_one_is_not() {

@@ -39,11 +39,11 @@ impl FromStr for WebhookSetting {
         let webhook: Self = table(text)?;
         let plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
         if !(1..=32).contains(&webhook.name.len()) || !webhook.name.bytes().all(plain) {
-            return Err("the name of a webhook has up to 32 lower-case letters, digits and dashes".into());
+            return Err("`name` has 1 to 32 lower-case letters, digits and dashes".into());
         }
         let url: hyper::Uri = webhook.url.parse().map_err(|error| format!("`{}`: {error}", webhook.url))?;
         if !matches!(url.scheme_str(), Some("http" | "https")) || url.host().is_none() {
-            return Err(format!("`{}` is no address of http or https", webhook.url));
+            return Err(format!("`{}` is not a URL: write it like https://ci.example.com/hook", webhook.url));
         }
         Ok(webhook)
     }

@@ -1,8 +1,8 @@
-//! Whom a rule speaks of.
+//! Whom a rule names.
 
 use serde::Deserialize;
 
-/// Some of those who send requests.
+/// Some of the clients.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "String")]
 pub(crate) enum Who {
@@ -13,6 +13,8 @@ pub(crate) enum Who {
     Group(String),
     Certificate(String),
 }
+
+const KINDS: &str = "there are anybody, anonymous, authenticated, user:NAME, group:NAME and certificate:NAME";
 
 impl TryFrom<String> for Who {
     type Error = String;
@@ -28,9 +30,10 @@ impl TryFrom<String> for Who {
             Some(("user", name)) => Ok(Self::User(name.into())),
             Some(("group", name)) => Ok(Self::Group(name.into())),
             Some(("certificate", name)) => Ok(Self::Certificate(name.into())),
-            _ => Err(format!(
-                "`{text}` is nobody; who is anybody, anonymous, authenticated, user:NAME, group:NAME, certificate:NAME"
-            )),
+            _ if text.contains([':', ' ']) || text.is_empty() => {
+                Err(format!("`{text}` is not valid in `who`; {KINDS}"))
+            }
+            _ => Err(format!("`{text}` is not valid in `who`; for a user write user:{text}; {KINDS}")),
         }
     }
 }

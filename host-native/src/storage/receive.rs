@@ -14,7 +14,6 @@ use orlop_core::meter::Meter;
 use orlop_core::object::ObjectId;
 use tokio::time::Instant;
 
-use crate::storage::ambient;
 use crate::storage::body::{GATHERING, RequestBody};
 use crate::storage::engine::{Sink, Storage};
 
@@ -52,11 +51,12 @@ pub(super) async fn receive(
 ) -> Result<Received, Fault> {
     let _counted = Counted::new(receiving);
     let Receive { object, mut meter, keep, pause } = effect;
-    let pause = Instant::now() + pause.min(LONGEST_PAUSE);
+    let began = Instant::now();
+    let pause = began + pause.min(LONGEST_PAUSE);
     let going_on = open.take().filter(|open| open.object == object);
     let keep = if going_on.is_some() { 0 } else { keep };
     let mut sink = going_on.map_or_else(|| storage.sink(&object), |open| open.sink);
-    let received = |meter, end, kept| Ok(Received { meter, end, kept, at: ambient().now });
+    let received = |meter, end, kept| Ok(Received { meter, end, kept, took: began.elapsed() });
     let (mut batch, mut end) = receiving.gather(body, &mut meter, pause).await;
     let length: usize = batch.iter().map(Bytes::len).sum();
     if let Some(end) = end.filter(|end| *end != BodyEnd::Later && length <= keep) {

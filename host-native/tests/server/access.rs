@@ -4,10 +4,9 @@ use std::path::PathBuf;
 use std::process::Stdio;
 
 use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
-use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
+use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use orlop_core::digest::Algorithm as Hash;
-use rcgen::{KeyPair, PKCS_ED25519};
+use rcgen::{KeyPair, PKCS_ED25519, SigningKey};
 use rustix::process::Signal;
 use serde_json::json;
 use tempfile::TempDir;
@@ -28,10 +27,10 @@ fn manifest(word: &str) -> String {
 }
 
 /// A directory with a configuration file.
-struct Directory(TempDir);
+pub(crate) struct Directory(TempDir);
 
 impl Directory {
-    fn new(rules: &str, users: &[&str]) -> Self {
+    pub(crate) fn new(rules: &str, users: &[&str]) -> Self {
         let directory = Self(TempDir::new().unwrap());
         let lines: String = users.iter().map(|user| directory.line(user)).collect();
         std::fs::write(directory.path("users"), lines).unwrap();
@@ -40,33 +39,33 @@ impl Directory {
     }
 
     /// The password is the name and `-secret`.
-    fn line(&self, user: &str) -> String {
+    pub(crate) fn line(&self, user: &str) -> String {
         format!("{user}:{}\n", bcrypt::hash(format!("{user}-secret"), 4).unwrap())
     }
 
-    fn configure(&self, rules: &str) {
+    pub(crate) fn configure(&self, rules: &str) {
         let text = format!("auth-htpasswd = '{}'\n{rules}", self.path("users").display());
         std::fs::write(self.path("orlop.toml"), text).unwrap();
     }
 
-    fn path(&self, name: &str) -> PathBuf {
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.0.path().join(name)
     }
 
-    fn start(&self) -> Started {
+    pub(crate) fn start(&self) -> Started {
         let config = self.path("orlop.toml");
         Started::on(&self.path("data"), &["--config", config.to_str().unwrap()])
     }
 }
 
-fn basic(user: &str) -> String {
+pub(crate) fn basic(user: &str) -> String {
     match user {
         "" => String::new(),
         user => format!("Authorization: Basic {}\r\n", STANDARD.encode(format!("{user}:{user}-secret"))),
     }
 }
 
-fn push(server: &Started, fields: &str, repository: &str, reference: &str, word: &str) -> Answer {
+pub(crate) fn push(server: &Started, fields: &str, repository: &str, reference: &str, word: &str) -> Answer {
     let blob = server.send_as(fields, "POST", &format!("/v2/{repository}/blobs/uploads/?digest={EMPTY}"), b"{}");
     if blob.status != 201 {
         return blob;
@@ -74,7 +73,7 @@ fn push(server: &Started, fields: &str, repository: &str, reference: &str, word:
     server.send_as(fields, "PUT", &format!("/v2/{repository}/manifests/{reference}"), manifest(word).as_bytes())
 }
 
-const RULES: &str = r#"
+pub(crate) const RULES: &str = r#"
     [[group]]
     name = "dev"
     members = ["alice"]
@@ -134,6 +133,15 @@ fn each_is_answered_as_its_rights_are() {
     check("", "GET", "/v2/public/app/manifests/v1", 200);
     check("", "POST", "/v2/public/app/blobs/uploads/", 401);
     check("bob", "POST", "/v2/public/app/blobs/uploads/", 403);
+    let told =
+        |method, target: &str| String::from_utf8(server.send_as(&basic("bob"), method, target, b"").body).unwrap();
+    let (pushed, deleted) =
+        (told("POST", "/v2/public/app/blobs/uploads/"), told("DELETE", "/v2/public/app/manifests/v1"));
+    assert!(pushed.contains("bob does not have the right upload in the repository public/app"), "{pushed}");
+    assert!(
+        deleted.contains("bob does not have the right delete for the tag v1 of the repository public/app"),
+        "{deleted}"
+    );
     check("alice", "GET", "/v2/team/app/tags/list", 200);
     check("alice", "GET", "/v2/secret/app/tags/list", 404);
     // A tag that is protected from everybody.
@@ -257,7 +265,7 @@ fn a_reload_changes_rules_and_drops_no_connection() {
     let told = orlop("reload", &directory.path("data")).arg("--config").arg(&config).output().unwrap();
     assert!(!told.status.success() && String::from_utf8_lossy(&told.stderr).contains("the group `none`"));
     server.signal(Signal::HUP);
-    eventually(|| server.log().contains("the old ones stay in force"));
+    eventually(|| server.log().contains("configuration not reloaded, the server keeps its settings"));
     assert_eq!(server.send_as(&basic("alice"), "GET", "/v2/team/app/tags/list", b"").status, 404);
     assert_eq!(server.send_as(&basic("root"), "GET", "/v2/team/app/tags/list", b"").status, 200);
 }
@@ -294,8 +302,10 @@ fn a_token_allows_what_it_says_and_the_challenge_says_what_is_needed() {
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs();
     let token = |access: serde_json::Value, expires: u64| {
         let claims = json!({ "iss": "auth", "aud": ["registry"], "sub": "ci", "exp": expires, "access": access });
-        let key = EncodingKey::from_ed_der(&pair.serialize_der());
-        format!("Authorization: Bearer {}\r\n", encode(&Header::new(Algorithm::EdDSA), &claims, &key).unwrap())
+        let encoded = |json: serde_json::Value| URL_SAFE_NO_PAD.encode(json.to_string());
+        let message = format!("{}.{}", encoded(json!({ "alg": "EdDSA" })), encoded(claims));
+        let signature = URL_SAFE_NO_PAD.encode(pair.sign(message.as_bytes()).unwrap());
+        format!("Authorization: Bearer {message}.{signature}\r\n")
     };
     let grant = |name: &str, actions: &[&str]| json!([{ "type": "repository", "name": name, "actions": actions }]);
     let pusher = token(grant("a/b", &["pull", "push"]), now + 100);
@@ -358,42 +368,14 @@ fn it_is_explained_which_rule_decides() {
         String::from_utf8(program.output().unwrap().stdout).unwrap()
     };
     let told = explain(&["alice", "pull", "team/app"]);
-    assert_eq!(told, "alice: pull in team/app is allowed: rule 2 decides\n");
+    let rule =
+        |told: &str| told.lines().nth(1).unwrap().replace(directory.path("orlop.toml").to_str().unwrap(), "FILE");
+    assert!(told.starts_with("alice: pull in team/app is allowed: rule 2 decides\n"), "{told}");
+    assert!(rule(&told).starts_with("  FILE:") && rule(&told).contains("allow = ["), "{told}");
     let told = explain(&["alice", "overwrite-tag", "team/app", "v1"]);
-    assert_eq!(told, "alice: overwrite-tag in team/app with the tag v1 is denied: rule 1 decides\n");
+    assert!(told.starts_with("alice: overwrite-tag in team/app with the tag v1 is denied: rule 1 decides\n"), "{told}");
+    assert!(rule(&told).contains("deny = ["), "{told}");
     let told = explain(&["anonymous", "delete", "secret/app"]);
-    assert_eq!(told, "anonymous: delete in secret/app is denied: no rule speaks of it\n");
+    assert_eq!(told, "anonymous: delete in secret/app is denied: no rule matches\n");
     assert!(explain(&["mallory", "pull", "public/app"]).starts_with("there is no user mallory; if there were:\n"));
-}
-
-/// SPEC Q1, Q2: a registry that is its own token server.
-#[test]
-fn a_token_of_our_own_says_who_somebody_is_and_no_more() {
-    let token_url = "auth-token-url = 'https://registry.example/token'\n";
-    let directory = Directory::new(&format!("{token_url}{RULES}"), &["alice", "bob", "root"]);
-    let server = directory.start();
-    let refused = server.get("/v2/team/app/tags/list");
-    let challenge =
-        "Bearer realm=\"https://registry.example/token\",service=\"orlop\",scope=\"repository:team/app:pull\"";
-    assert_eq!((refused.status, refused.header("www-authenticate").as_deref()), (401, Some(challenge)));
-    let token = |user: &str| {
-        let answer =
-            server.send_as(&basic(user), "GET", "/token?service=orlop&scope=repository:secret/app:pull,push", b"");
-        assert_eq!(answer.status, 200, "{answer:?}");
-        let body: serde_json::Value = serde_json::from_slice(&answer.body).unwrap();
-        format!("Authorization: Bearer {}\r\n", body["token"].as_str().unwrap())
-    };
-    let (alice, nobody) = (token("alice"), token(""));
-    assert_eq!(push(&server, &basic("root"), "public/app", "v1", "x").status, 201);
-    assert_eq!(push(&server, &alice, "team/app", "v1", "x").status, 201);
-    assert_eq!(push(&server, &alice, "secret/app", "v1", "x").status, 403);
-    let get = |fields: &str, target: &str| server.send_as(fields, "GET", target, b"").status;
-    assert_eq!((get(&alice, "/v2/"), get(&nobody, "/v2/"), get("", "/v2/")), (200, 200, 401));
-    assert_eq!((get(&nobody, "/v2/public/app/tags/list"), get(&nobody, "/v2/team/app/tags/list")), (200, 401));
-    let wrong = format!("Authorization: Basic {}\r\n", STANDARD.encode("alice:wrong"));
-    assert_eq!((get(&wrong, "/token"), server.send("POST", "/token", b"").status), (401, 405));
-    // Rights and users are those of now.
-    std::fs::write(directory.path("users"), directory.line("alice") + &directory.line("root")).unwrap();
-    eventually(|| get(&alice, "/v2/team/app/tags/list") == 401);
-    assert_eq!(get(&token("alice"), "/v2/team/app/tags/list"), 200);
 }

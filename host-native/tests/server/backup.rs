@@ -95,5 +95,5 @@ fn a_backup_is_as_of_one_moment_and_replaces_the_one_before() {
     drop(late);
     drop(server);
     let refused = back_up(&data);
-    assert!(!refused.status.success() && String::from_utf8_lossy(&refused.stderr).contains("no server answers"));
+    assert!(!refused.status.success() && String::from_utf8_lossy(&refused.stderr).contains("no server has"));
 }

@@ -10,16 +10,10 @@ use crate::started::{Started, answer, eventually, orlop};
 #[test]
 fn a_second_process_is_refused() {
     let server = Started::with(&[]);
-    for command in ["serve", "sweep"] {
-        let mut second = orlop(command, server.data());
-        if command == "serve" {
-            second.args(["--addr", "127.0.0.1:0"]);
-        }
-        let ended = second.output().unwrap();
-        assert!(!ended.status.success());
-        let told = String::from_utf8_lossy(&ended.stderr).into_owned();
-        assert!(told.contains("in use by another orlop"), "{told}");
-    }
+    let ended = orlop("serve", server.data()).args(["--addr", "127.0.0.1:0"]).output().unwrap();
+    assert!(!ended.status.success());
+    let told = String::from_utf8_lossy(&ended.stderr).into_owned();
+    assert!(told.contains("in use by another orlop"), "{told}");
     assert_eq!(server.get("/v2/").status, 200);
 }
 
@@ -85,14 +79,12 @@ fn what_was_acknowledged_survives_a_kill() {
 }
 
 #[test]
-fn a_sweep_reports() {
+fn a_collection_without_a_server_reports() {
     let directory = TempDir::new().unwrap();
-    let nowhere = orlop("sweep", &directory.path().join("no")).output().unwrap();
-    assert!(!nowhere.status.success());
-    let swept = orlop("sweep", directory.path()).arg("--json").output().unwrap();
-    assert!(swept.status.success());
-    let report: serde_json::Value = serde_json::from_slice(&swept.stdout).unwrap();
-    assert_eq!(report["strays_removed"], 0);
+    let collected = orlop("gc", directory.path()).arg("--json").output().unwrap();
+    assert!(collected.status.success());
+    let report: serde_json::Value = serde_json::from_slice(&collected.stdout).unwrap();
+    assert_eq!(report["orphans_removed"], 0);
 }
 
 #[test]

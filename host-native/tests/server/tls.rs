@@ -33,12 +33,12 @@ impl Place {
         place
     }
 
-    fn path(&self, name: &str) -> PathBuf {
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.directory.path().join(name)
     }
 
     /// Makes a certificate of these names; its serial number tells it apart.
-    fn certificate(&self, name: &str) -> (rcgen::Certificate, KeyPair) {
+    pub(crate) fn certificate(&self, name: &str) -> (rcgen::Certificate, KeyPair) {
         let mut params = CertificateParams::new(["localhost".to_owned()]).unwrap();
         params.distinguished_name.push(DnType::CommonName, name);
         params.subject_alt_names.push(SanType::DnsName(format!("{name}.example").try_into().unwrap()));

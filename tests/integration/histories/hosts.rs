@@ -34,7 +34,7 @@ pub(crate) trait Host {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Everything {
     pub(crate) records: BTreeMap<String, Bytes>,
-    /// The objects with their sizes: `part/…` and `content/DIGEST/…`.
+    /// The objects with their sizes.
     pub(crate) objects: BTreeMap<String, u64>,
 }
 
@@ -52,7 +52,7 @@ pub(crate) struct Native {
 
 enum Storage {
     Memory(Box<Memory>),
-    Disk { host: orlop::Host, runtime: Runtime, _directory: tempfile::TempDir },
+    Disk { host: Box<orlop::Host>, runtime: Runtime, _directory: tempfile::TempDir },
 }
 
 impl Native {
@@ -62,7 +62,8 @@ impl Native {
 
     pub(crate) fn disk(config: &Config) -> Box<dyn Host> {
         let directory = tempfile::tempdir().expect("a temporary directory");
-        let host = orlop::Host::open(directory.path(), &orlop::Options::default()).expect("an empty directory");
+        let host =
+            Box::new(orlop::Host::open(directory.path(), &orlop::Options::default()).expect("an empty directory"));
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
         let disk = Storage::Disk { host, runtime: runtime.expect("a runtime"), _directory: directory };
         Box::new(Self { registry: Registry::new(config.clone()), performs: disk })

@@ -180,7 +180,7 @@ fn a_session_that_is_over_is_unknown() {
         for call in [get(session), chunk(session, "5-5", "5"), patch(session).body("5"), delete(session)] {
             registry.call(call).refused(404, "BLOB_UPLOAD_UNKNOWN");
         }
-        let finish = put(format!("{session}?digest={}", sha256("01234")));
+        let finish = put(format!("{session}?digest={}", sha256("other")));
         registry.call(finish).refused(404, "BLOB_UPLOAD_UNKNOWN");
         registry.head(session).expect(404);
     };
@@ -255,7 +255,7 @@ fn an_upload_has_a_bounded_number_of_chunks() {
     let session = registry.open("a");
     registry.call(patch(&session).body("content")).expect(202);
     let (key, record) = registry.memory.records.iter().find(|(key, _)| key.as_str().starts_with("upload/")).unwrap();
-    let full = String::from_utf8_lossy(record).replace(r#""parts":1"#, r#""parts":65536"#);
+    let full = String::from_utf8_lossy(record).replace(r#""chunks":1"#, r#""chunks":65536"#);
     registry.memory.records.insert(key.clone(), full.into());
     registry.call(patch(&session).body("more")).refused(413, "SIZE_INVALID");
     registry.get(&session).expect(204).with("Range", "0-6");

@@ -125,14 +125,37 @@ fn of_several_digests_the_first_is_verified() {
     registry.get(blob("a", right)).refused(404, "BLOB_UNKNOWN");
 }
 
+/// SPEC H7: who did not get the answer may ask again for a day, as long as the blob is there.
+#[test]
+fn an_upload_that_is_finished_twice_with_one_digest_is_told_so_twice() {
+    let (mut registry, session) = five_bytes();
+    let digest = sha256("01234");
+    let first = registry.call(finish(&session, &digest)).expect(201);
+    for again in [finish(&session, &digest), finish(&session, &digest).body("34").header("Content-Range", "3-4")] {
+        let again = registry.call(again).expect(201).with("Docker-Content-Digest", &digest);
+        assert_eq!(again.location(), first.location());
+    }
+    registry.call(finish(&session, &sha256("x"))).refused(404, "BLOB_UPLOAD_UNKNOWN");
+    registry.call(finish(&session, "sha256:bad")).refused(400, "DIGEST_INVALID");
+    registry.call(finish(&session.replace("/a/", "/b/"), &digest)).refused(404, "BLOB_UPLOAD_UNKNOWN");
+    registry.delete(blob("a", &digest)).expect(202);
+    registry.call(finish(&session, &digest)).refused(404, "BLOB_UPLOAD_UNKNOWN");
+}
+
 /// SPEC H7.
 #[test]
-fn an_upload_ends_but_once() {
+fn a_finished_upload_is_forgotten_after_a_day() {
     let (mut registry, session) = five_bytes();
     let digest = sha256("01234");
     registry.call(finish(&session, &digest)).expect(201);
+    let day = std::time::Duration::from_secs(24 * 3600);
+    registry.advance(day);
+    registry.sweep();
+    registry.call(finish(&session, &digest)).expect(201);
+    registry.post(format!("{}?mount={digest}", uploads("a"))).expect(201);
+    registry.advance(std::time::Duration::from_millis(1));
+    registry.sweep();
     registry.call(finish(&session, &digest)).refused(404, "BLOB_UPLOAD_UNKNOWN");
-    registry.call(finish(&session, "sha256:bad")).refused(400, "DIGEST_INVALID");
 }
 
 /// SPEC H9, U27: the bytes are shared, and stored once.

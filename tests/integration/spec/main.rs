@@ -27,6 +27,7 @@ mod racing;
 mod ranges;
 mod referrers;
 mod rights;
+mod small;
 mod starting;
 mod sweeping;
 mod transport;
@@ -39,9 +40,10 @@ fn registry() -> InMemory {
     configured(|_| {})
 }
 
-/// An empty registry of another configuration.
+/// An empty registry of another configuration. Bytes are objects, however few: what is kept among the records has tests
+/// of its own.
 fn configured(change: impl FnOnce(&mut Config)) -> InMemory {
-    let mut config = Config::default();
+    let mut config = Config { small_object: 0, ..Config::default() };
     change(&mut config);
     InMemory::new(config)
 }

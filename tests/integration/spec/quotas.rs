@@ -15,18 +15,27 @@ fn a_repository_holds_no_more_than_its_quota() {
     let quota = |pattern: &str, bytes| Quota { repositories: [Pattern::new(pattern)].into(), bytes };
     let mut registry = configured(|config| config.quotas = [quota("small/*", 100), quota("**", 100_000)].into());
     registry.push_blob("small/a", "x".repeat(60));
-    let again = post(format!("{}?digest={}", uploads("small/a"), sha256("x".repeat(60)))).body("x".repeat(60));
-    registry.call(again).expect(201);
+    // It is here already: a mount brings nothing.
+    registry.post(format!("{}?mount={}", uploads("small/a"), sha256("x".repeat(60)))).expect(201);
     let big = "y".repeat(41);
     let pushed = registry.call(post(format!("{}?digest={}", uploads("small/a"), sha256(&big))).body(big.clone()));
     let pushed = pushed.refused(403, "DENIED");
-    assert!(pushed.to_string().contains("may hold 100 bytes; it holds 60, and this would bring 41 more"), "{pushed}");
+    assert!(
+        pushed.to_string().contains(
+            "the quota of small/a is 100 bytes; its blobs, manifests and open uploads have 60, and this needs 41 more"
+        ),
+        "{pushed}"
+    );
     registry.get(blob("small/a", sha256(&big))).expect(404);
     // By chunks, and by a mount.
     let session = registry.open("small/a");
-    registry.call(patch(&session).body(big.clone())).expect(202);
-    registry.call(put(format!("{session}?digest={}", sha256(&big)))).refused(403, "DENIED");
-    registry.get(&session).expect(404);
+    registry.call(patch(&session).body(big.clone())).refused(403, "DENIED");
+    registry.call(patch(&session).body("y".repeat(40))).expect(202);
+    registry.call(put(format!("{session}?digest={}", sha256(&big))).body("y")).refused(403, "DENIED");
+    registry.get(&session).expect(204).with("Range", "0-39");
+    // What open uploads have received counts.
+    registry.post(uploads("small/a")).refused(403, "DENIED");
+    registry.delete(&session).expect(204);
     registry.push_blob("other", big.clone());
     let mount = post(format!("{}?mount={}&from=other", uploads("small/a"), sha256(&big)));
     registry.call(mount).refused(403, "DENIED");

@@ -4,9 +4,10 @@ use std::time::Duration;
 
 use orlop_conformance::image::{AMD64, ARM64, Manifest, OCI_INDEX, sha256, sha512};
 use orlop_conformance::system::{InMemory, System, blob, get, manifest, patch, post, put, referrers, uploads};
-use orlop_core::Config;
+use orlop_core::memory::RequestBody;
 use orlop_core::object::ObjectId;
 use orlop_core::registry::Report;
+use orlop_core::{Config, Step};
 
 use crate::{configured, registry};
 
@@ -40,10 +41,10 @@ fn sessions_time_out_and_their_bytes_are_freed() {
     registry.advance(lifetime / 2);
     assert_eq!(registry.sweep(), Report::default(), "at the very limit both live");
     registry.advance(Duration::from_millis(1));
-    assert_eq!(registry.sweep(), Report { uploads_expired: 1, ..Report::default() });
+    assert_eq!(registry.sweep(), Report { uploads_expired: 1, bytes_freed: 5, ..Report::default() });
     registry.get(&resting).refused(404, "BLOB_UPLOAD_UNKNOWN");
     registry.get(&used).expect(204).with("Range", "0-9");
-    assert_eq!(registry.memory.objects.len(), 2, "the parts of the other session");
+    assert_eq!(registry.memory.objects.len(), 2, "the objects of the other session");
     registry.call(put(format!("{used}?digest={}", sha256("0123456789")))).expect(201);
 }
 
@@ -320,12 +321,12 @@ fn strays_go_when_they_are_older_than_any_call() {
     registry.call(patch(&session).body("kept")).expect(202);
     let kept = registry.push_blob("a", "kept");
     let strays = registry.memory.objects.len() - 2;
-    assert_eq!(strays, 3, "two parts and a content");
+    assert_eq!(strays, 2, "of a chunk and of a blob");
     registry.advance(Config::default().call_lifetime);
     assert_eq!(registry.sweep(), Report::default());
     registry.advance(Duration::from_millis(1));
     let report = registry.sweep();
-    assert_eq!((report.orphans_removed, report.bytes_freed), (3, 5 + 7 + 7 + 4), "and a blob that nobody used");
+    assert_eq!((report.orphans_removed, report.bytes_freed), (2, 5 + 7 + 4), "and a blob that nobody used");
     assert_eq!(report.blobs_removed, 1);
     registry.get(blob("a", kept)).refused(404, "BLOB_UNKNOWN");
     registry.get(&session).expect(204).with("Range", "0-3");
@@ -356,4 +357,96 @@ fn a_sweep_goes_through_every_page() {
     let report = registry.sweep();
     assert_eq!((report.links_removed, report.blobs_removed, report.repositories_removed), (1100, 1100, 2));
     reachable(&mut registry, "r1", "v1", &image);
+}
+
+/// SPEC I2: the rest of a session counts from the end of its last request, and one that receives does not rest.
+#[test]
+fn a_session_that_receives_does_not_expire() {
+    let lifetime = HOUR;
+    let mut registry = configured(|config| config.upload_lifetime = lifetime);
+    let session = registry.open("a");
+    let mut slow = patch(&session).body("0123456789");
+    slow.body.slow = true;
+    // The first half of the body comes, a quarter of the lifetime passes, and the session is touched.
+    let receiving = registry.begin(slow).until("Commit", &mut registry).step(&mut registry);
+    let until = lifetime + lifetime / 4;
+    registry.advance(until);
+    assert_eq!(registry.sweep().uploads_expired, 0, "the session was kept when the body paused");
+    receiving.end(&mut registry).expect(202).with("Range", "0-9");
+    assert_eq!(registry.sweep().uploads_expired, 0, "it rests from the end of the request");
+    registry.advance(Duration::from_millis(1));
+    assert_eq!(registry.sweep().uploads_expired, 1);
+}
+
+/// What is damaged is counted, named and passed by.
+#[test]
+fn a_damaged_record_ends_no_collection() {
+    let mut registry = registry();
+    let image = registry.push_image("a", "v1", AMD64, "layer");
+    registry.push_blob("z", "garbage");
+    registry.push_blob("z", "more garbage");
+    let damaged = ["blob/", "link/", "manifest/", "upload/", "repo/"].map(|family| {
+        if family == "upload/" {
+            registry.open("a");
+        }
+        let key = registry.memory.records.keys().find(|key| key.as_str().starts_with(family)).unwrap().clone();
+        registry.memory.records.insert(key.clone(), "{".into());
+        key.as_str().to_owned()
+    });
+    registry.advance(30 * DAY);
+    let report = registry.sweep();
+    assert_eq!(report.fault, None);
+    for key in &damaged {
+        assert!(report.damaged.contains(key), "{key} is not in {:?}", report.damaged);
+    }
+    assert!(report.links_removed + report.blobs_removed > 0, "{report}");
+    drop(image);
+}
+
+/// A payload that cannot be read any more, or that today's rules refuse, does not keep its manifest for ever.
+#[test]
+fn a_manifest_whose_payload_is_damaged_can_be_deleted() {
+    let mut registry = registry();
+    let image = registry.push_image("a", "v1", AMD64, "layer");
+    // That of the list which the registry maintains is damaged too.
+    let payloads: Vec<_> =
+        registry.memory.records.keys().filter(|key| key.as_str().starts_with("payload/")).cloned().collect();
+    for payload in payloads {
+        registry.memory.records.insert(payload, "not a manifest".into());
+    }
+    registry.delete(manifest("a", image.digest())).expect(202);
+    for _ in 0..2 {
+        registry.advance(2 * DAY);
+        assert_eq!(registry.sweep().records_damaged, 0);
+    }
+    assert!(registry.memory.records.is_empty(), "{:?}", registry.memory.records);
+}
+
+/// A dry run finds what a collection would remove, and asks for nothing to be changed.
+#[test]
+fn a_dry_run_names_the_garbage_and_changes_nothing() {
+    let mut registry = configured(|config| config.untagged_lifetime = Some(DAY));
+    registry.push_image("a", "v1", AMD64, "old layer");
+    registry.push_image("a", "v1", AMD64, "new layer");
+    registry.push_blob("b", "unused");
+    let session = registry.open("c");
+    registry.call(patch(&session).body("half")).expect(202);
+    registry.begin(patch(&session).body("lost")).until("Commit", &mut registry).crash();
+    registry.advance(30 * DAY);
+    let before = (registry.memory.records.clone(), registry.memory.objects.clone());
+    let ambient = registry.memory.ambient();
+    let mut step = registry.registry.sweep_dry_run(ambient);
+    let planned = loop {
+        step = match step {
+            Step::Respond(report) => break report,
+            Step::Commit(ask) => panic!("a dry run commits {:?}", ask.effect),
+            Step::Erase(ask) => panic!("a dry run erases {:?}", ask.effect),
+            asks => registry.memory.perform(asks, &RequestBody::default()),
+        };
+    };
+    assert_eq!((&registry.memory.records, &registry.memory.objects), (&before.0, &before.1));
+    assert!(!planned.garbage.is_empty());
+    let done = registry.sweep();
+    let planned_and_done = Report { garbage: Vec::new(), ..planned.clone() };
+    assert_eq!(planned_and_done, done, "{:#?}", planned.garbage);
 }

@@ -65,7 +65,7 @@ pub(super) fn observe(registry: &Registry, memory: &Memory) -> Observation {
                 );
             }
             "finished" => {
-                // SPEC H12: whoever asks again is told the same.
+                // SPEC H7: whoever asks again is told the same.
                 let record: Json = serde_json::from_slice(&value).unwrap_or_default();
                 let field = |name: &str| record[name].as_str().unwrap_or_default();
                 let target = format!("/v2/{}/blobs/uploads/{rest}?digest={}", field("repository"), field("digest"));

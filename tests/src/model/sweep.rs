@@ -11,6 +11,8 @@ impl Model {
     pub fn sweep(&mut self) {
         let (now, config) = (self.now, self.config.clone());
         self.sessions.retain(|_, session| now - session.touched <= config.upload_lifetime);
+        // SPEC H7: a day.
+        self.finished.retain(|_, finished| now - finished.at <= Duration::from_secs(24 * 3600));
         for repository in self.repositories.values_mut() {
             // What goes may free others.
             while let Some(digest) = repository.leaf(|manifest| {

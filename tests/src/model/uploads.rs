@@ -3,7 +3,7 @@
 use bytes::Bytes;
 
 use super::grammar::{self, Query};
-use super::{Blob, Model, Refusals, Says, Session, ranges};
+use super::{Blob, Finished, Model, Refusals, Says, Session, ranges};
 use crate::system::Call;
 
 fn bad_digest() -> Says {
@@ -25,6 +25,12 @@ fn standing(says: Says, id: &str, Session { repository, bytes, .. }: &Session) -
         .with("Docker-Upload-UUID", id)
 }
 
+/// The answer to a blob that the repository holds (SPEC H1, H2).
+fn created(name: &str, digest: &str) -> Says {
+    let says = Says::new(201).with("Location", format!("/v2/{name}/blobs/{digest}"));
+    says.with("Docker-Content-Digest", digest)
+}
+
 /// What came of a body that a session may take.
 enum Came {
     Whole(Vec<u8>),
@@ -34,7 +40,12 @@ enum Came {
 impl Model {
     pub(super) fn start(&mut self, call: &Call, name: &str, query: &Query, id: &str) -> Result<Says, Refusals> {
         if let Some(digest) = query.get("digest") {
-            return self.single_post(call, name, digest);
+            // SPEC E16.
+            let nothing = call.body.bytes.is_empty() && call.request.length.unwrap_or_default() == 0 && !call.body.cut;
+            if !(nothing && grammar::is_digest(digest) && grammar::digest_like(digest, b"") != digest) {
+                return self.single_post(call, name, digest);
+            }
+            return Ok(self.open(name, id));
         }
         // SPEC E4.
         if query.get("digest-algorithm").is_some_and(|algorithm| !matches!(algorithm, "sha256" | "sha512")) {
@@ -44,13 +55,17 @@ impl Model {
             let digest = query.get("mount").unwrap_or_default();
             return Ok(self.store(name, digest, bytes));
         }
+        Ok(self.open(name, id))
+    }
+
+    fn open(&mut self, name: &str, id: &str) -> Says {
         let session = Session { repository: name.into(), bytes: Vec::new(), touched: self.now };
         let says = standing(Says::new(202), id, &session);
         // One whose id nobody was told is as none.
         if !id.is_empty() {
             self.sessions.insert(id.into(), session);
         }
-        Ok(says)
+        says
     }
 
     /// The bytes of a blob that can be mounted (SPEC E10–E15).
@@ -79,8 +94,7 @@ impl Model {
     fn store(&mut self, name: &str, digest: &str, bytes: Bytes) -> Says {
         let left = self.now;
         self.keep(name).blobs.insert(digest.into(), Blob { bytes, left });
-        let says = Says::new(201).with("Location", format!("/v2/{name}/blobs/{digest}"));
-        says.with("Docker-Content-Digest", digest)
+        created(name, digest)
     }
 
     /// SPEC F10, F11.
@@ -142,6 +156,15 @@ impl Model {
     pub(super) fn finish(&mut self, call: &Call, name: &str, id: &str, query: &Query) -> Result<Says, Refusals> {
         // SPEC H4, H6.
         let digest = query.get("digest").filter(|digest| grammar::is_digest(digest));
+        // SPEC H7.
+        if let (Some(digest), Some(finished)) = (digest, self.finished.get(id))
+            && finished.repository == name
+            && finished.digest == digest
+            && let Some(held) = self.repositories.get(name)
+            && held.blobs.contains_key(digest)
+        {
+            return Ok(created(name, digest));
+        }
         let received = self.receive(call, name, id);
         let Some(digest) = digest else {
             return Err([vec![bad_digest()], received.err().unwrap_or_default()].concat());
@@ -154,6 +177,8 @@ impl Model {
         if grammar::digest_like(digest, &whole) != digest {
             return Err(vec![bad_digest()]);
         }
+        let finished = Finished { repository: name.into(), digest: digest.into(), at: self.now };
+        self.finished.insert(id.into(), finished);
         Ok(self.store(name, digest, whole.into()))
     }
 }

@@ -24,7 +24,7 @@ impl Identities {
     }
 
     /// How to say it with a password.
-    pub(super) fn basic(&self) -> String {
+    pub(crate) fn basic(&self) -> String {
         format!("Basic realm=\"{}\",charset=\"UTF-8\"", self.realm)
     }
 }

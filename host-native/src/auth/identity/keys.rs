@@ -1,81 +1,197 @@
 //! Public keys that tokens are signed with.
 
-use jsonwebtoken::jwk::{AlgorithmParameters, EllipticCurve, Jwk, JwkSet, PublicKeyUse};
-use jsonwebtoken::{Algorithm, DecodingKey, Header};
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use ring::signature::{
+    ECDSA_P256_SHA256_FIXED, ED25519, RSA_PKCS1_2048_8192_SHA256, RsaPublicKeyComponents, UnparsedPublicKey,
+};
+use serde::Deserialize;
+use serde_json::Value;
+use x509_parser::oid_registry::{OID_EC_P256, OID_KEY_TYPE_EC_PUBLIC_KEY, OID_SIG_ED25519};
+use x509_parser::pem::Pem;
+use x509_parser::prelude::{FromDer, X509Certificate};
+use x509_parser::public_key::{PublicKey, RSAPublicKey};
+use x509_parser::x509::SubjectPublicKeyInfo;
 
-/// A key, and the one algorithm it is for.
+use super::jwt::Jwt;
+
+/// A key, which is for one algorithm.
 pub(super) struct Key {
-    pub(super) algorithm: Algorithm,
-    pub(super) key: DecodingKey,
+    public: Public,
     /// The name by which a token may say that it was this one.
     name: Option<String>,
 }
 
+enum Public {
+    Rsa(RsaPublicKeyComponents<Vec<u8>>),
+    P256(Vec<u8>),
+    Ed25519(Vec<u8>),
+}
+
 impl Key {
-    /// Whether a token with that header can be of this key. The header may choose among our keys, by their name, and
-    /// nothing else: what it says of keys of its own (`jwk`, `jku`, `x5c`) is not looked at.
-    pub(super) fn may_have_signed(&self, header: &Header) -> bool {
-        let named = match (&self.name, &header.kid) {
+    /// Whether a token was signed with it. The token may choose among our keys, by their name, and nothing else.
+    pub(super) fn has_signed(&self, token: &Jwt<'_>) -> bool {
+        let named = match (&self.name, &token.key) {
             (Some(ours), Some(theirs)) => ours == theirs,
             _ => true,
         };
-        header.alg == self.algorithm && named
+        named && self.public.is_for(&token.algorithm) && self.public.verifies(token.message, &token.signature)
+    }
+}
+
+impl Public {
+    /// Whether it is for that algorithm, by its name in RFC 7518, RFC 8037 or RFC 9864.
+    fn is_for(&self, algorithm: &str) -> bool {
+        match self {
+            Self::Rsa(_) => algorithm == "RS256",
+            Self::P256(_) => algorithm == "ES256",
+            Self::Ed25519(_) => matches!(algorithm, "EdDSA" | "Ed25519"),
+        }
+    }
+
+    fn verifies(&self, message: &[u8], signature: &[u8]) -> bool {
+        let verified = match self {
+            Self::Rsa(key) => key.verify(&RSA_PKCS1_2048_8192_SHA256, message, signature),
+            Self::P256(point) => UnparsedPublicKey::new(&ECDSA_P256_SHA256_FIXED, point).verify(message, signature),
+            Self::Ed25519(key) => UnparsedPublicKey::new(&ED25519, key).verify(message, signature),
+        };
+        verified.is_ok()
+    }
+
+    fn rsa(modulus: &[u8], exponent: &[u8]) -> Result<Self, String> {
+        let number = |bytes: &[u8]| bytes.iter().copied().skip_while(|byte| *byte == 0).collect::<Vec<u8>>();
+        let (n, e) = (number(modulus), number(exponent));
+        let bits = n.len() * 8 - n.first().map_or(0, |first| first.leading_zeros() as usize);
+        if !(2048..=8192).contains(&bits) || e.is_empty() {
+            return Err(format!("it is an RSA key of {bits} bits; 2048 to 8192 are supported"));
+        }
+        Ok(Self::Rsa(RsaPublicKeyComponents { n, e }))
+    }
+
+    fn p256(point: Vec<u8>) -> Result<Self, String> {
+        if point.len() == 65 && point[0] == 4 { Ok(Self::P256(point)) } else { Err("it is no point of P-256".into()) }
+    }
+
+    fn ed25519(key: Vec<u8>) -> Result<Self, String> {
+        if key.len() == 32 { Ok(Self::Ed25519(key)) } else { Err("it is no Ed25519 key: that has 32 bytes".into()) }
     }
 }
 
 /// The keys in a file: a JWKS, or any number of PEM blocks.
 ///
+/// A key of a set that cannot be used is passed over, with a line in the log (RFC 7517, section 5), so a set may have no
+/// key at all.
+///
 /// # Errors
 ///
-/// When there is none, or one that is not taken: a symmetric key would let whoever checks tokens make them.
+/// When the file is neither, there is no block in it, or one that is not taken.
 pub(super) fn parse(bytes: &[u8]) -> Result<Vec<Key>, String> {
     let text = std::str::from_utf8(bytes).map_err(|_| "this is neither PEM nor JSON".to_owned())?;
-    let keys = if text.trim_start().starts_with('{') { of_set(text)? } else { of_pem(text)? };
+    if text.trim_start().starts_with('{') {
+        return of_set(text);
+    }
+    let keys = of_pem(text)?;
     if keys.is_empty() { Err("there is no key in it".into()) } else { Ok(keys) }
 }
 
+#[derive(Deserialize)]
+struct Set {
+    keys: Vec<Value>,
+}
+
+/// The members of a key that are looked at (RFC 7517, section 4; RFC 7518, section 6; RFC 8037, section 2).
+#[derive(Deserialize)]
+struct Jwk {
+    kty: String,
+    crv: Option<String>,
+    kid: Option<String>,
+    alg: Option<String>,
+    #[serde(rename = "use")]
+    purpose: Option<String>,
+    key_ops: Option<Vec<String>>,
+    n: Option<String>,
+    e: Option<String>,
+    x: Option<String>,
+    y: Option<String>,
+}
+
 fn of_set(text: &str) -> Result<Vec<Key>, String> {
-    let set: JwkSet = serde_json::from_str(text).map_err(|error| format!("this is no set of keys (JWKS): {error}"))?;
-    let signing =
-        |key: &&Jwk| key.common.public_key_use.as_ref().is_none_or(|purpose| *purpose == PublicKeyUse::Signature);
-    let made = set.keys.iter().filter(signing).map(|key| {
-        let name = key.common.key_id.clone();
-        let called = name.clone().unwrap_or_else(|| "without a name".into());
-        let algorithm = match &key.algorithm {
-            AlgorithmParameters::RSA(_) => Algorithm::RS256,
-            AlgorithmParameters::EllipticCurve(curve) if curve.curve == EllipticCurve::P256 => Algorithm::ES256,
-            AlgorithmParameters::OctetKeyPair(pair) if pair.curve == EllipticCurve::Ed25519 => Algorithm::EdDSA,
-            AlgorithmParameters::OctetKey(_) => return Err(format!("the key {called} is no public key")),
-            _ => return Err(format!("the key {called} is of a kind that is not taken")),
-        };
-        if let Some(meant) = key.common.key_algorithm
-            && meant.to_string() != format!("{algorithm:?}")
-        {
-            return Err(format!("the key {called} is meant for {meant}; RS256, ES256 and EdDSA are taken"));
+    let set: Set = serde_json::from_str(text).map_err(|error| format!("this is no set of keys (JWKS): {error}"))?;
+    let mut keys = Vec::new();
+    for (place, value) in set.keys.iter().enumerate() {
+        match of_jwk(value) {
+            Ok(key) => keys.push(key),
+            Err(reason) => {
+                let name = value.get("kid").and_then(Value::as_str).unwrap_or("without a name");
+                tracing::warn!("token-keys: key {} ({name}) is passed over: {reason}", place + 1);
+            }
         }
-        let key = DecodingKey::from_jwk(key).map_err(|error| format!("the key {called}: {error}"))?;
-        Ok(Key { algorithm, key, name })
+    }
+    Ok(keys)
+}
+
+fn of_jwk(value: &Value) -> Result<Key, String> {
+    let key = Jwk::deserialize(value).map_err(|error| error.to_string())?;
+    let verifies = |operations: &Vec<String>| operations.iter().any(|operation| operation == "verify");
+    if key.purpose.as_ref().is_some_and(|purpose| purpose != "sig") || !key.key_ops.as_ref().is_none_or(verifies) {
+        return Err("it is not for signatures".into());
+    }
+    let member = |value: &Option<String>, name: &str| {
+        let text = value.as_deref().ok_or_else(|| format!("its `{name}` is missing"))?;
+        URL_SAFE_NO_PAD.decode(text).map_err(|_| format!("its `{name}` is not base64url"))
+    };
+    let public = match (key.kty.as_str(), key.crv.as_deref()) {
+        ("RSA", _) => Public::rsa(&member(&key.n, "n")?, &member(&key.e, "e")?)?,
+        ("EC", Some("P-256")) => Public::p256([vec![4], member(&key.x, "x")?, member(&key.y, "y")?].concat())?,
+        ("OKP", Some("Ed25519")) => Public::ed25519(member(&key.x, "x")?)?,
+        ("oct", _) => return Err("it is a shared secret: whoever checks tokens could make them".into()),
+        (kind, curve) => {
+            let curve = curve.map(|curve| format!(" {curve}")).unwrap_or_default();
+            return Err(format!("its kind {kind}{curve} is not supported; RSA, EC P-256 and OKP Ed25519 are"));
+        }
+    };
+    match key.alg {
+        Some(meant) if !public.is_for(&meant) => {
+            Err(format!("it is meant for {meant}; RS256, ES256 and EdDSA are supported"))
+        }
+        _ => Ok(Key { public, name: key.kid }),
+    }
+}
+
+fn of_pem(text: &str) -> Result<Vec<Key>, String> {
+    let blocks = Pem::iter_from_buffer(text.as_bytes());
+    let made = blocks.map(|block| {
+        let block = block.map_err(|error| format!("a PEM block cannot be read: {error}"))?;
+        let damaged = || format!("the block `{}` is damaged", block.label);
+        let public = match block.label.as_str() {
+            label if label.contains("PRIVATE") => {
+                let told = "there is a private key in it: put the public key here, and keep the private one secret";
+                return Err(told.to_owned());
+            }
+            "PUBLIC KEY" => of_info(&SubjectPublicKeyInfo::from_der(&block.contents).map_err(|_| damaged())?.1),
+            "CERTIFICATE" => of_info(X509Certificate::from_der(&block.contents).map_err(|_| damaged())?.1.public_key()),
+            "RSA PUBLIC KEY" => {
+                let (_, key) = RSAPublicKey::from_der(&block.contents).map_err(|_| damaged())?;
+                Public::rsa(key.modulus, key.exponent)
+            }
+            label => Err(format!("the block `{label}` is no public key")),
+        };
+        Ok(Key { public: public?, name: None })
     });
     made.collect()
 }
 
-fn of_pem(text: &str) -> Result<Vec<Key>, String> {
-    let blocks = text.match_indices("-----BEGIN ").map(|(at, _)| &text[at..]);
-    let made = blocks.map(|block| {
-        let end = block.find("-----END ").map(|end| end + block[end..].find('\n').unwrap_or(block.len() - end));
-        let block = &block[..end.ok_or("a PEM block does not end")?];
-        if block.lines().next().is_some_and(|line| line.contains("PRIVATE")) {
-            return Err("there is a private key in it: put the public key here, and keep the private one secret".into());
-        }
-        let bytes = block.as_bytes();
-        let found = [
-            (Algorithm::RS256, DecodingKey::from_rsa_pem(bytes)),
-            (Algorithm::ES256, DecodingKey::from_ec_pem(bytes)),
-            (Algorithm::EdDSA, DecodingKey::from_ed_pem(bytes)),
-        ];
-        let found = found.into_iter().find_map(|(algorithm, key)| Some((algorithm, key.ok()?)));
-        let (algorithm, key) = found.ok_or("a key in it is of a kind that is not taken: RSA, P-256, Ed25519 are")?;
-        Ok(Key { algorithm, key, name: None })
-    });
-    made.collect()
+fn of_info(info: &SubjectPublicKeyInfo<'_>) -> Result<Public, String> {
+    let (kind, bytes) = (&info.algorithm.algorithm, info.subject_public_key.data.to_vec());
+    if let Ok(PublicKey::RSA(key)) = info.parsed() {
+        return Public::rsa(key.modulus, key.exponent);
+    }
+    let curve = info.algorithm.parameters.as_ref().and_then(|parameters| parameters.as_oid().ok());
+    if *kind == OID_KEY_TYPE_EC_PUBLIC_KEY && curve == Some(OID_EC_P256) {
+        return Public::p256(bytes);
+    }
+    if *kind == OID_SIG_ED25519 {
+        return Public::ed25519(bytes);
+    }
+    Err("a key in it is of a kind that is not supported; RSA, P-256 and Ed25519 are".into())
 }

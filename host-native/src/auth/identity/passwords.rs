@@ -6,13 +6,13 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
 use ring::hmac;
 use ring::rand::SystemRandom;
-use tokio::sync::Semaphore;
 
 use super::Problem;
-use super::htpasswd::Users;
+use super::hashing::{Full, Hashers};
+use super::htpasswd::{Memory, Users};
+use super::tries::Tries;
 use crate::settings::watched::Watched;
 
 /// How long it is remembered that a password was right: clients send theirs with every request, and to hash it each
@@ -22,34 +22,45 @@ const REMEMBERED: Duration = Duration::from_secs(600);
 /// How many right passwords are remembered at most.
 const MOST_REMEMBERED: usize = 10_000;
 
-/// How many wrong passwords an address may try a minute; right ones that are remembered are not counted.
-const TRIES: u32 = 60;
-
 /// Passwords of users.
 pub(crate) struct Passwords {
     users: Arc<Watched<Users>>,
-    /// What was right, by a keyed hash over name, password and the line of the file: when the line changes or goes,
-    /// nothing is remembered of it.
-    right: Mutex<HashMap<[u8; 32], Instant>>,
-    key: hmac::Key,
-    /// Hashing takes a processor each.
-    processors: Arc<Semaphore>,
-    tries: DefaultKeyedRateLimiter<IpAddr>,
+    checks: Arc<Checks>,
 }
 
+/// What checks passwords, whatever file they are in: what it remembers outlives a reload.
+struct Checks {
+    right: Arc<Right>,
+    key: hmac::Key,
+    hashers: Hashers,
+    tries: Tries,
+}
+
+/// What was right, by a keyed hash over name, password and the line of the file: when the line changes or goes, nothing
+/// is remembered of it.
+#[derive(Default)]
+struct Right(Mutex<HashMap<Mark, Instant>>);
+
+/// Stands for a name, a password and a line of the file.
+type Mark = [u8; 32];
+
 impl Passwords {
-    pub(super) fn open(path: &Path) -> Result<Self, String> {
-        let name = path.display().to_string();
-        let parse = move |files: &[Vec<u8>]| Users::parse(&files[0]).map_err(|reason| format!("{name}, {reason}"));
-        let processors = std::thread::available_parallelism().map_or(1, usize::from);
-        let tries = Quota::per_minute(TRIES.try_into().unwrap_or(std::num::NonZeroU32::MIN));
-        Ok(Self {
-            users: Watched::open(vec![path.into()], parse)?,
-            right: Mutex::default(),
-            key: hmac::Key::generate(hmac::HMAC_SHA256, &SystemRandom::new()).map_err(|_| "no random numbers")?,
-            processors: Arc::new(Semaphore::new(processors)),
-            tries: RateLimiter::keyed(tries),
-        })
+    /// Those in that file. What `before` knows of passwords and of who tried wrong ones, this knows too.
+    pub(super) fn open(path: &Path, before: Option<&Self>) -> Result<Self, String> {
+        let users = match before.map(|before| &before.users).filter(|users| users.is_of(&[path])) {
+            Some(users) => {
+                users.read_again()?;
+                users.clone()
+            }
+            None => {
+                let name = path.display().to_string();
+                let parse =
+                    move |files: &[Vec<u8>]| Users::parse(&files[0]).map_err(|reason| format!("{name}, {reason}"));
+                Watched::open(vec![path.into()], parse)?
+            }
+        };
+        let checks = before.map_or_else(Checks::new, |before| Ok(before.checks.clone()))?;
+        Ok(Self { users, checks })
     }
 
     pub(super) fn watch(&self) {
@@ -69,29 +80,42 @@ impl Passwords {
     /// look the same, also on a clock.
     pub(super) async fn check(&self, name: &str, password: &str, from: IpAddr) -> Result<(), Problem> {
         let users = self.users.get();
-        let known = users.get(name);
-        let Some(hash) = known.or(users.any()).cloned() else { return Err(Problem::Wrong) };
-        let mark = self.mark(name, password, hash.as_str());
-        if known.is_some() && self.is_remembered(&mark) {
+        let mark = users.get(name).map(|hash| self.mark(name, password, hash.as_str()));
+        if mark.is_some_and(|mark| self.checks.right.has(&mark)) {
             return Ok(());
         }
-        if self.tries.check_key(&from).is_err() {
+        if !self.checks.tries.count(from) {
             tracing::warn!("{from} tries passwords too often");
             return Err(Problem::TooMany);
         }
-        let _processor = self.processors.acquire().await;
-        let (password, is_known) = (password.to_owned(), known.is_some());
-        let matches = tokio::task::spawn_blocking(move || hash.matches(&password)).await.unwrap_or(false);
-        if !matches || !is_known {
-            tracing::info!(target: "orlop::auth", "wrong password for {name:?} from {from}");
-            return Err(Problem::Wrong);
+        let right = self.checks.right.clone();
+        let (name_to_check, password) = (name.to_owned(), password.to_owned());
+        let work = move |memory: &mut Memory| {
+            // A client that sends many requests at once has its password hashed once.
+            if mark.is_some_and(|mark| right.has(&mark)) {
+                return true;
+            }
+            let matches = users.check(&name_to_check, &password, memory);
+            if let Some(mark) = mark.filter(|_| matches) {
+                right.remember(mark);
+            }
+            matches
+        };
+        match self.checks.hashers.run(work).await {
+            Ok(true) => Ok(()),
+            Ok(false) => {
+                tracing::info!(target: "orlop::auth", "wrong password for {name:?} from {from}");
+                Err(Problem::Wrong)
+            }
+            Err(Full) => {
+                tracing::warn!("too many passwords wait to be checked: {from} is told to come again");
+                Err(Problem::Busy)
+            }
         }
-        self.remember(mark);
-        Ok(())
     }
 
-    fn mark(&self, name: &str, password: &str, hash: &str) -> [u8; 32] {
-        let mut context = hmac::Context::with_key(&self.key);
+    fn mark(&self, name: &str, password: &str, hash: &str) -> Mark {
+        let mut context = hmac::Context::with_key(&self.checks.key);
         for part in [name, password, hash] {
             context.update(&(part.len() as u64).to_be_bytes());
             context.update(part.as_bytes());
@@ -100,17 +124,25 @@ impl Passwords {
         mark.copy_from_slice(context.sign().as_ref());
         mark
     }
+}
 
-    fn is_remembered(&self, mark: &[u8; 32]) -> bool {
-        let right = self.right.lock().unwrap_or_else(PoisonError::into_inner);
+impl Checks {
+    fn new() -> Result<Arc<Self>, String> {
+        let key = hmac::Key::generate(hmac::HMAC_SHA256, &SystemRandom::new()).map_err(|_| "no random numbers")?;
+        Ok(Arc::new(Self { right: Arc::default(), key, hashers: Hashers::new(), tries: Tries::new() }))
+    }
+}
+
+impl Right {
+    fn has(&self, mark: &Mark) -> bool {
+        let right = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         right.get(mark).is_some_and(|since| since.elapsed() < REMEMBERED)
     }
 
-    fn remember(&self, mark: [u8; 32]) {
-        let mut right = self.right.lock().unwrap_or_else(PoisonError::into_inner);
+    fn remember(&self, mark: Mark) {
+        let mut right = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if right.len() >= MOST_REMEMBERED {
             right.retain(|_, since| since.elapsed() < REMEMBERED);
-            self.tries.retain_recent();
         }
         if right.len() < MOST_REMEMBERED {
             right.insert(mark, Instant::now());
@@ -124,6 +156,7 @@ mod tests {
 
     use super::*;
     use crate::auth::identity::htpasswd::Hash;
+    use crate::auth::identity::tries::TRIES;
 
     #[tokio::test]
     async fn nothing_is_remembered_of_a_line_that_has_changed() {
@@ -132,7 +165,7 @@ mod tests {
         let line = |password: &str| format!("alice:{}\n", Hash::make(password, true).unwrap().as_str());
         std::fs::write(&path, line("old")).unwrap();
         let here: IpAddr = [127, 0, 0, 1].into();
-        let passwords = Passwords::open(&path).unwrap();
+        let passwords = Passwords::open(&path, None).unwrap();
         passwords.watch();
         assert_eq!(passwords.check("alice", "old", here).await, Ok(()));
         let began = Instant::now();
@@ -156,7 +189,7 @@ mod tests {
         // The cheapest there is, so that the test does not take long.
         let hash = bcrypt::hash("secret", 4).unwrap();
         std::fs::write(&path, format!("alice:{hash}\n")).unwrap();
-        let passwords = Passwords::open(&path).unwrap();
+        let passwords = Passwords::open(&path, None).unwrap();
         let here: IpAddr = [127, 0, 0, 1].into();
         assert_eq!(passwords.check("alice", "secret", here).await, Ok(()));
         for _ in 0..TRIES - 1 {

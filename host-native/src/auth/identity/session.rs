@@ -1,7 +1,8 @@
 //! Tokens of our own: for clients that want one, as Docker's engine does where nobody may pull as well.
 //!
-//! Such a token says who somebody is, and nothing of what that may do: that is decided for each request. It is worth
-//! nothing once the user is gone or has another password, after five minutes, and after a restart.
+//! Such a token says who somebody is, and for what it was asked. It allows what the rules allow, as far as it was asked
+//! for it: that is decided for each request. It is worth nothing once the user is gone or has another password, after
+//! five minutes, and after a restart, and another one is only to be had for the password.
 
 use std::time::{Duration, SystemTime};
 
@@ -15,7 +16,7 @@ use ring::hmac;
 use ring::rand::SystemRandom;
 use serde_json::json;
 
-use super::Problem;
+use super::{Identity, Problem, scope, seconds};
 
 /// How long a token is good. Clients get another by themselves.
 const LIFETIME: Duration = Duration::from_secs(300);
@@ -28,8 +29,8 @@ pub(super) struct Sessions {
 }
 
 impl Sessions {
-    /// Sessions that are begun at that address of ours.
-    pub(super) fn new(url: &str) -> Result<Self, String> {
+    /// Sessions that are begun at that address of ours, and those of `before`, which go on.
+    pub(super) fn new(url: &str, before: Option<&Self>) -> Result<Self, String> {
         let wrong = || format!("auth-token-url: `{url}` is not where clients reach this registry: https://NAME/token");
         let parsed: hyper::Uri = url.parse().map_err(|_| wrong())?;
         let path = parsed.path().to_owned();
@@ -37,7 +38,8 @@ impl Sessions {
         if !reachable || path == "/" || path.starts_with("/v2") {
             return Err(wrong());
         }
-        let key = hmac::Key::generate(hmac::HMAC_SHA256, &SystemRandom::new()).map_err(|_| "no random numbers")?;
+        let new = || hmac::Key::generate(hmac::HMAC_SHA256, &SystemRandom::new()).map_err(|_| "no random numbers");
+        let key = before.map_or_else(new, |before| Ok(before.key.clone()))?;
         Ok(Self { url: url.into(), path, key })
     }
 
@@ -50,36 +52,39 @@ impl Sessions {
         head.uri.path() == self.path
     }
 
-    /// A token of a user, whose line in the password file is this; of nobody, for an empty name.
-    fn issue(&self, user: &str, line: &str) -> String {
-        let payload = format!("{}.{}.{user}", seconds() + LIFETIME.as_secs(), self.mark(user, line));
+    /// A token of a user, whose line in the password file is this, for that scope; of nobody, for an empty name.
+    fn issue(&self, user: &str, line: &str, scope: &str) -> String {
+        // None of the fields has a line end: names of users have no control characters.
+        let payload = format!("{}\n{}\n{scope}\n{user}", seconds() + LIFETIME.as_secs(), self.mark(user, line));
+        self.signed(&payload)
+    }
+
+    fn signed(&self, payload: &str) -> String {
         let payload = URL_SAFE_NO_PAD.encode(payload);
         format!("{payload}.{}", URL_SAFE_NO_PAD.encode(hmac::sign(&self.key, payload.as_bytes())))
     }
 
-    /// Whose token it is; `None` is nobody's. `line` is what the password file says of a user now.
-    pub(super) fn check(
-        &self,
-        token: &str,
-        line: impl FnOnce(&str) -> Option<String>,
-    ) -> Result<Option<String>, Problem> {
+    /// Whose token it is, and for what. `line` is what the password file says of a user now.
+    pub(super) fn check(&self, token: &str, line: impl FnOnce(&str) -> Option<String>) -> Result<Identity, Problem> {
         let (payload, signature) = token.split_once('.').ok_or(Problem::Malformed)?;
         let signature = URL_SAFE_NO_PAD.decode(signature).map_err(|_| Problem::Malformed)?;
         hmac::verify(&self.key, payload.as_bytes(), &signature).map_err(|_| Problem::Wrong)?;
         let payload = URL_SAFE_NO_PAD.decode(payload).ok().and_then(|bytes| String::from_utf8(bytes).ok());
         let payload = payload.ok_or(Problem::Malformed)?;
-        let mut parts = payload.splitn(3, '.');
-        let (Some(end), Some(mark), Some(user)) = (parts.next(), parts.next(), parts.next()) else {
+        let [end, mark, asked, user] = payload.split('\n').collect::<Vec<_>>()[..] else {
             return Err(Problem::Malformed);
         };
-        if end.parse::<u64>().is_ok_and(|end| end < seconds()) {
+        if end.parse::<u64>().map_err(|_| Problem::Malformed)? < seconds() {
             return Err(Problem::Expired);
         }
         if user.is_empty() {
-            return Ok(None);
+            return Ok(Identity::in_session(None, scope::rules(asked)));
         }
         let line = line(user).ok_or(Problem::Wrong)?;
-        if self.mark(user, &line) == mark { Ok(Some(user.into())) } else { Err(Problem::Wrong) }
+        if self.mark(user, &line) != mark {
+            return Err(Problem::Wrong);
+        }
+        Ok(Identity::in_session(Some(user.into()), scope::rules(asked)))
     }
 
     /// Stands for a line of the password file, of which it tells nothing.
@@ -93,7 +98,7 @@ impl Sessions {
         if head.method != Method::GET {
             return refusal(405, Code::Unsupported, "a token is asked for by GET").with("Allow", "GET");
         }
-        let token = self.issue(user, line);
+        let token = self.issue(user, line, &scope::asked(&head.uri));
         let body = json!({
             "token": token,
             "access_token": token,
@@ -104,36 +109,33 @@ impl Sessions {
     }
 }
 
-fn seconds() -> u64 {
-    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn a_token_is_good_as_long_as_its_line_is() {
-        let sessions = Sessions::new("https://registry.example/token").unwrap();
-        let token = sessions.issue("alice", "hash");
+        let sessions = Sessions::new("https://registry.example/token", None).unwrap();
+        let token = sessions.issue("alice", "hash", "repository:a:pull");
         let check = |token: &str, line: Option<&str>| sessions.check(token, |_| line.map(String::from));
-        assert_eq!(check(&token, Some("hash")), Ok(Some("alice".into())));
+        let alice = check(&token, Some("hash")).unwrap();
+        assert_eq!((alice.user_name(), alice.granted()), (Some("alice"), Some(&scope::rules("repository:a:pull")[..])));
         assert_eq!(check(&token, Some("other")), Err(Problem::Wrong));
         assert_eq!(check(&token, None), Err(Problem::Wrong));
-        assert_eq!(check(&sessions.issue("", ""), None), Ok(None));
+        assert!(check(&sessions.issue("", "", ""), None).unwrap().is_anonymous());
         let (_, signature) = token.split_once('.').unwrap();
-        let forged = format!("{}.{signature}", URL_SAFE_NO_PAD.encode("99999999999.x."));
+        let forged = format!("{}.{signature}", URL_SAFE_NO_PAD.encode("99999999999\nx\n\n"));
         assert_eq!(check(&forged, None), Err(Problem::Wrong));
-        let old = URL_SAFE_NO_PAD.encode("1.x.alice");
-        let old = format!("{old}.{}", URL_SAFE_NO_PAD.encode(hmac::sign(&sessions.key, old.as_bytes())));
-        assert_eq!(check(&old, Some("hash")), Err(Problem::Expired));
-        let others = Sessions::new("https://registry.example/token").unwrap();
+        assert_eq!(check(&sessions.signed("1\nx\n\nalice"), Some("hash")), Err(Problem::Expired));
+        let others = Sessions::new("https://registry.example/token", None).unwrap();
         assert_eq!(others.check(&token, |_| Some("hash".into())), Err(Problem::Wrong));
+        let after = Sessions::new("https://registry.example/other", Some(&sessions)).unwrap();
+        assert_eq!(after.check(&token, |_| Some("hash".into())), Ok(alice), "it goes on");
         for malformed in ["", ".", "a.b", "a"] {
             assert!(check(malformed, None).is_err());
         }
         for wrong in ["registry.example/token", "https://registry.example", "https://registry.example/v2/token", "x"] {
-            assert!(Sessions::new(wrong).is_err(), "{wrong}");
+            assert!(Sessions::new(wrong, None).is_err(), "{wrong}");
         }
     }
 }

@@ -3,15 +3,11 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use jsonwebtoken::errors::ErrorKind;
-use jsonwebtoken::{Validation, decode, decode_header};
-use orlop_core::caller::{Right, Rule};
-use orlop_core::config::Pattern;
-use orlop_core::name::Repository;
-use serde::Deserialize;
+use orlop_core::caller::Right;
 
+use super::jwt::{Claims, Jwt, Validity};
 use super::keys::{self, Key};
-use super::{Identity, Problem};
+use super::{CERTIFICATE, Identity, Problem, scope, seconds};
 use crate::settings::Auth;
 use crate::settings::watched::Watched;
 
@@ -29,26 +25,9 @@ pub(super) struct Tokens {
     keys: Arc<Watched<Vec<Key>>>,
 }
 
-/// What a token says.
-#[derive(Deserialize)]
-struct Claims {
-    #[serde(default)]
-    sub: String,
-    #[serde(default)]
-    access: Vec<Granted>,
-}
-
-#[derive(Deserialize)]
-struct Granted {
-    #[serde(rename = "type")]
-    kind: String,
-    name: String,
-    actions: Vec<String>,
-}
-
 impl Tokens {
-    /// As the settings have it: all of it, or none.
-    pub(super) fn of(settings: &Auth) -> Result<Option<Self>, String> {
+    /// As the settings have it: all of it, or none. The keys of `before` are read again, if they are in the same file.
+    pub(super) fn of(settings: &Auth, before: Option<&Self>) -> Result<Option<Self>, String> {
         let Auth { token_realm, token_service, token_issuer, token_keys, .. } = settings;
         match (token_realm, token_service, token_issuer, token_keys) {
             (None, None, None, None) => Ok(None),
@@ -56,7 +35,13 @@ impl Tokens {
                 realm: realm.clone(),
                 service: service.clone(),
                 issuer: issuer.clone(),
-                keys: open(path.clone())?,
+                keys: match before.map(|before| &before.keys).filter(|keys| keys.is_of(&[path])) {
+                    Some(keys) => {
+                        keys.read_again()?;
+                        keys.clone()
+                    }
+                    None => open(path.clone())?,
+                },
             })),
             _ => Err("tokens need all of token-realm, token-service, token-issuer and token-keys".into()),
         }
@@ -79,56 +64,60 @@ impl Tokens {
         if token.len() > LONGEST {
             return Err(Problem::Malformed);
         }
-        let header = decode_header(token).map_err(|_| Problem::Malformed)?;
-        let mut problem = Problem::Wrong;
-        for key in self.keys.get().iter().filter(|key| key.may_have_signed(&header)) {
-            let mut validation = Validation::new(key.algorithm);
-            validation.set_audience(&[&self.service]);
-            validation.set_issuer(&[&self.issuer]);
-            validation.set_required_spec_claims(&["exp", "aud", "iss"]);
-            validation.validate_nbf = true;
-            validation.leeway = LEEWAY;
-            match decode::<Claims>(token, &key.key, &validation) {
-                Ok(data) => return Ok(identity(data.claims)),
-                Err(error) => {
-                    tracing::debug!("a token is refused: {error}");
-                    if matches!(error.kind(), ErrorKind::ExpiredSignature) {
-                        problem = Problem::Expired;
-                    }
-                }
-            }
+        let token = Jwt::parse(token).ok_or(Problem::Malformed)?;
+        let refused = |reason: &str, problem| {
+            tracing::debug!("a token is refused: {reason}");
+            Err(problem)
+        };
+        if !self.keys.get().iter().any(|key| key.has_signed(&token)) {
+            return refused("no key of ours has signed it", Problem::Wrong);
         }
-        Err(problem)
+        let claims = match token.claims() {
+            Ok(claims) => claims,
+            Err(error) => return refused(&error.to_string(), Problem::Wrong),
+        };
+        if !claims.are_of(&self.issuer, &self.service) {
+            return refused("it is of another issuer, or meant for another service", Problem::Wrong);
+        }
+        if claims.subject().starts_with(CERTIFICATE) {
+            return refused("its subject is written like the name of a certificate", Problem::Wrong);
+        }
+        match claims.validity(seconds(), LEEWAY) {
+            Validity::Now => Ok(identity(&claims)),
+            Validity::NotYet => refused("it is not valid yet", Problem::Wrong),
+            Validity::NoMore => refused("it is not valid any more", Problem::Expired),
+        }
     }
 }
 
 fn open(path: PathBuf) -> Result<Arc<Watched<Vec<Key>>>, String> {
     let name = path.display().to_string();
-    Watched::open(vec![path], move |files| keys::parse(&files[0]).map_err(|reason| format!("{name}: {reason}")))
+    let named = name.clone();
+    let make = move |files: &[Vec<u8>]| {
+        let keys = keys::parse(&files[0]).map_err(|reason| format!("{named}: {reason}"))?;
+        if keys.is_empty() {
+            // A key that was taken out of the set is out of force, also when it was the last one.
+            tracing::error!("{named}: no key in it can be used, so every token is refused");
+        }
+        Ok(keys)
+    };
+    let keys = Watched::open(vec![path], make)?;
+    if keys.get().is_empty() {
+        return Err(format!("{name}: no key in it can be used: RS256, ES256 and EdDSA are supported"));
+    }
+    Ok(keys)
 }
 
-fn identity(claims: Claims) -> Identity {
-    let granted = claims.access.iter().filter_map(|granted| {
-        let name = match granted.kind.as_str() {
-            "registry" if granted.name == "catalog" => {
-                let repositories = [Pattern::new("**")].into();
-                return Some(Rule { allow: true, rights: [Right::List].into(), repositories, tags: None });
-            }
-            // A name is a name here, and never a pattern.
-            "repository" => granted.name.parse::<Repository>().ok()?,
-            _ => return None,
-        };
-        let rights = granted.actions.iter().flat_map(|action| match action.as_str() {
-            "pull" => &[Right::Pull, Right::List] as &[Right],
-            "push" => &[Right::Upload, Right::CreateTag, Right::OverwriteTag],
-            "delete" => &[Right::Delete],
-            "*" => &Right::ALL,
-            _ => &[],
-        });
-        let repositories = [Pattern::new(name.as_str())].into();
-        Some(Rule { allow: true, rights: rights.copied().collect(), repositories, tags: None })
+fn identity(claims: &Claims) -> Identity {
+    let granted = claims.access().iter().filter_map(|granted| {
+        let mut rule = scope::rule(&granted.kind, &granted.name, granted.actions.iter().map(String::as_str))?;
+        // Whoever may pull from a repository finds it in the catalog.
+        if rule.rights.contains(&Right::Pull) {
+            rule.rights.push(Right::List);
+        }
+        Some(rule)
     });
-    let name = claims.sub.chars().filter(|c| !c.is_control()).take(255).collect();
+    let name = claims.subject().chars().filter(|c| !c.is_control()).take(255).collect();
     Identity::with_token(name, granted.collect())
 }
 

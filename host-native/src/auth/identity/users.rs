@@ -5,6 +5,7 @@ use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
 
 use super::htpasswd::{Hash, Users, check_name};
+use crate::settings::watched::read_text;
 
 /// The shortest password that is taken, in characters.
 const SHORTEST: usize = 8;
@@ -49,11 +50,23 @@ pub fn remove(path: &Path, name: &str) -> Result<(), String> {
     write(path, &lines)
 }
 
+/// The names of all users, in alphabetical order.
+///
+/// # Errors
+///
+/// When the file cannot be read.
+pub fn list(path: &Path) -> Result<Vec<String>, String> {
+    let (lines, _) = lines(path)?;
+    let lines = lines.iter().map(|line| line.trim()).filter(|line| !line.starts_with('#'));
+    let mut names: Vec<String> = lines.filter_map(|line| Some(line.split_once(':')?.0.to_owned())).collect();
+    names.sort();
+    Ok(names)
+}
+
 fn lines(path: &Path) -> Result<(Vec<String>, Users), String> {
-    let text = match std::fs::read_to_string(path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
-        read => read.map_err(|error| format!("{} cannot be read: {error}", path.display()))?,
-    };
+    let missing = std::fs::metadata(path).is_err_and(|error| error.kind() == io::ErrorKind::NotFound);
+    let bytes = if missing { Vec::new() } else { read_text(path)? };
+    let text = String::from_utf8(bytes).map_err(|_| format!("{} is no text in UTF-8", path.display()))?;
     let users = Users::parse(text.as_bytes()).map_err(|reason| format!("{}, {reason}", path.display()))?;
     Ok((text.lines().map(String::from).collect(), users))
 }

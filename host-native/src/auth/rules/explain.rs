@@ -10,8 +10,16 @@ use super::Rules;
 use crate::auth::identity::Identity;
 use crate::settings::Action;
 
-/// Says for each right that an action is made of whether somebody has it, and by which rule.
-pub fn explain(rules: &Rules, identity: &Identity, action: Action, name: &Repository, tag: Option<&Tag>) -> String {
+/// Says for each right that an action is made of whether it is granted, and by which rule. `written` says where a rule
+/// stands, by its place from 0, and how it is written.
+pub fn explain(
+    rules: &Rules,
+    identity: &Identity,
+    action: Action,
+    name: &Repository,
+    tag: Option<&Tag>,
+    written: &dyn Fn(usize) -> Option<String>,
+) -> String {
     let mut told = String::new();
     for right in action.rights() {
         let tag = tag.filter(|_| matches!(right, Right::CreateTag | Right::OverwriteTag | Right::Delete));
@@ -20,11 +28,15 @@ pub fn explain(rules: &Rules, identity: &Identity, action: Action, name: &Reposi
         let with_tag = tag.map(|tag| format!(" with the tag {tag}")).unwrap_or_default();
         let allowed = if decision.allowed { "allowed" } else { "denied" };
         let reason = match decision.rule {
-            Some(_) if rules.usual => "there are no rules: whoever is known may do everything".into(),
+            Some(_) if rules.usual => {
+                "there are no rules: without rules, authenticated clients may do everything".into()
+            }
             Some(place) => format!("rule {} decides", of[place].0 + 1),
-            None => "no rule speaks of it".into(),
+            None => "no rule matches".into(),
         };
         let _ = writeln!(told, "{identity}: {} in {name}{with_tag} is {allowed}: {reason}", right.as_str());
+        let deciding = decision.rule.filter(|_| !rules.usual).and_then(|place| written(of[place].0));
+        deciding.iter().for_each(|rule| told.push_str(&format!("  {rule}\n")));
     }
     told
 }

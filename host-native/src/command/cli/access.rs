@@ -1,47 +1,48 @@
-//! What somebody may do.
+//! What a user may do.
 
 use clap::{Args, Subcommand};
 
 use crate::settings::{Action, Auth, File, Tls};
 
-/// See what somebody may do.
+/// Explain what a user may do.
 #[derive(Debug, Args)]
 pub struct Access {
-    /// What to do.
+    /// The command to run.
     #[command(subcommand)]
     pub command: AccessCommand,
 }
 
-/// What to see.
+/// What to explain.
 #[derive(Debug, Subcommand)]
 pub enum AccessCommand {
-    /// Print which rule decides
+    /// Print whether an action is allowed, and the rule that decides it
     Explain(Explain),
 }
 
-/// Print which rule decides.
+/// Print the rule that decides.
 #[derive(Debug, Args)]
 pub struct Explain {
+    /// The name of a user, anonymous, or certificate:NAME
+    pub user: String,
+
+    /// The action: pull, push, upload, create-tag, overwrite-tag, delete, list or all
+    #[arg(hide_possible_values = true)]
+    pub action: Action,
+
+    /// The repository
+    pub repository: String,
+
+    /// The tag; any tag if not given
+    pub tag: Option<String>,
+
     #[command(flatten)]
     file: File,
 
-    /// Who may do what.
+    /// Access control.
     #[command(flatten)]
     pub auth: Auth,
 
     /// Encryption.
     #[command(flatten)]
     pub tls: Tls,
-
-    /// Who asks: the name of a user, anonymous, or certificate:NAME
-    pub user: String,
-
-    /// To do what: pull, push, upload, create-tag, overwrite-tag, delete, list
-    pub action: Action,
-
-    /// In which repository
-    pub repository: String,
-
-    /// With which tag
-    pub tag: Option<String>,
 }

@@ -1,4 +1,4 @@
-//! What is wrong with the settings, told to whoever wrote them: where, what, and what is allowed.
+//! What is wrong with the settings: where, what, and what to write instead.
 
 use std::error::Error;
 use std::path::{Path, PathBuf};
@@ -24,8 +24,6 @@ pub enum ConfigError {
         /// What is wrong with it.
         reason: String,
     },
-    /// Settings that are right by themselves cannot be together, or name what is not there.
-    Together(String),
 }
 
 impl ConfigError {
@@ -39,11 +37,12 @@ impl fmt::Display for ConfigError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::CommandLine(error) => error.fmt(f),
-            Self::Unreadable(path, error) => write!(f, "{} cannot be read: {error}", path.display()),
+            Self::Unreadable(path, error) => {
+                write!(f, "the configuration file {} cannot be read: {error}", path.display())
+            }
             Self::InFile { path, line, text, reason } => {
                 write!(f, "{}, line {line}: {reason}\n{line:>6} | {text}", path.display())
             }
-            Self::Together(reason) => f.write_str(reason),
         }
     }
 }
@@ -58,22 +57,22 @@ impl From<clap::Error> for ConfigError {
 
 /// What clap found wrong with a value, without what it says of command lines.
 pub(super) fn reason(error: &clap::Error) -> String {
-    let value = match error.get(ContextKind::InvalidValue) {
-        Some(ContextValue::String(value)) => format!("`{value}` cannot be"),
-        _ => "this value cannot be".into(),
-    };
     let allowed = match error.get(ContextKind::ValidValue) {
         Some(ContextValue::Strings(values)) if !values.is_empty() => format!("; there are: {}", values.join(", ")),
         _ => String::new(),
     };
-    match error.source() {
-        Some(source) => format!("{value}: {source}{allowed}"),
-        None => format!("{value}{allowed}"),
-    }
+    let value = match error.get(ContextKind::InvalidValue) {
+        // A table stands in the file over several lines; which of its keys is wrong, the reason says.
+        Some(ContextValue::String(value)) if value.starts_with('{') => None,
+        Some(ContextValue::String(value)) => Some(format!("`{value}` is not valid")),
+        _ => Some("this value is not valid".into()),
+    };
+    let reason = [value, error.source().map(ToString::to_string)];
+    reason.into_iter().flatten().collect::<Vec<_>>().join(": ") + &allowed
 }
 
 /// How many letters must change to make one word of another.
-pub(super) fn distance(one: &str, other: &str) -> usize {
+fn distance(one: &str, other: &str) -> usize {
     let other: Vec<char> = other.chars().collect();
     let mut row: Vec<usize> = (0..=other.len()).collect();
     for (i, letter) in one.chars().enumerate() {
@@ -86,4 +85,10 @@ pub(super) fn distance(one: &str, other: &str) -> usize {
         }
     }
     row[other.len()]
+}
+
+/// The name that was meant by another: the nearest, if one is near.
+pub(super) fn nearest<'n>(name: &str, known: impl IntoIterator<Item = &'n str>) -> Option<&'n str> {
+    let near = known.into_iter().map(|known| (distance(known, name), known)).filter(|(letters, _)| *letters <= 2);
+    near.min_by_key(|(letters, _)| *letters).map(|(_, known)| known)
 }

@@ -12,6 +12,8 @@ pub(super) struct Entry {
     pub(super) value: String,
     /// Where it stands, counted from 1.
     pub(super) line: usize,
+    /// The table below whose header it stands, as a prefix of its name; empty above all tables.
+    pub(super) table: String,
     /// Which value of the file it belongs to: a list makes several entries of one place.
     pub(super) place: usize,
 }
@@ -32,7 +34,9 @@ impl Entry {
 pub(super) fn entries(text: &str) -> Result<Vec<Entry>, (usize, String)> {
     let table = DeTable::parse(text).map_err(|error| {
         let at = error.span().map_or(0, |span| span.start);
-        (line(text, at), error.message().to_owned())
+        let number = line(text, at);
+        let reason = text.lines().nth(number - 1).and_then(unquoted).unwrap_or_else(|| error.message().to_owned());
+        (number, reason)
     })?;
     let mut reading = Reading { text, entries: Vec::new() };
     reading.table("", table.get_ref())?;
@@ -56,10 +60,10 @@ impl Reading<'_> {
                 DeValue::Array(list) => {
                     for element in list {
                         let line_at = if element.get_ref().is_table() { element.span().start } else { at };
-                        self.value(&key, element, line_at, at)?;
+                        self.value(prefix, &key, element, line_at, at)?;
                     }
                 }
-                _ => self.value(&key, value, at, at)?,
+                _ => self.value(prefix, &key, value, at, at)?,
             }
         }
         Ok(())
@@ -67,6 +71,7 @@ impl Reading<'_> {
 
     fn value(
         &mut self,
+        table: &str,
         key: &str,
         value: &Spanned<DeValue<'_>>,
         at: usize,
@@ -77,12 +82,14 @@ impl Reading<'_> {
             DeValue::String(text) => text.clone().into_owned(),
             // One element of a list of tables: as one line of TOML, which a flag takes, too.
             DeValue::Table(_) => inline(value).map_err(|reason| (line, reason))?,
-            DeValue::Array(_) => return Err((line, format!("`{key}` is a list within a list"))),
+            DeValue::Array(_) => return Err((line, format!("`{key}` is a list inside a list: write one list"))),
             DeValue::Integer(number) => number.to_string(),
             DeValue::Boolean(truth) => truth.to_string(),
-            DeValue::Float(_) | DeValue::Datetime(_) => return Err((line, format!("`{key}` is no text or number"))),
+            DeValue::Float(_) | DeValue::Datetime(_) => {
+                return Err((line, format!("`{key}` is text in quotes or a whole number, not a fraction or a date")));
+            }
         };
-        self.entries.push(Entry { key: key.into(), value, line, place });
+        self.entries.push(Entry { key: key.into(), value, line, table: table.into(), place });
         Ok(())
     }
 }
@@ -93,6 +100,24 @@ fn inline(value: &Spanned<DeValue<'_>>) -> Result<String, String> {
     let value: toml::Value =
         serde::Deserialize::deserialize(deserializer).map_err(|error| error.message().to_owned())?;
     Ok(value.to_string())
+}
+
+/// What to write instead of a line whose text has no quotes.
+fn unquoted(line: &str) -> Option<String> {
+    let (key, value) = line.split_once('=')?;
+    let (key, value) = (key.trim(), value.split(" #").next()?.trim());
+    if value.is_empty() {
+        return Some(format!("`{key}` has no value: write {key} = \"…\", or remove the line"));
+    }
+    let quoted = |word: &str| word.starts_with(['"', '\'', '[', '{', '#']) || matches!(word, "true" | "false");
+    let bare = |word: &&str| !word.is_empty() && !quoted(word) && word.parse::<f64>().is_err();
+    match value.strip_prefix('[') {
+        Some(list) => {
+            let word = list.trim_end_matches(']').split(',').map(str::trim).find(bare)?;
+            Some(format!("text stands in quotes: write \"{word}\" instead of {word}"))
+        }
+        None => bare(&value).then(|| format!("text stands in quotes: write {key} = \"{value}\"")),
+    }
 }
 
 /// The number of the line of a byte, counted from 1.

@@ -51,14 +51,14 @@ fn a_flag_wins_over_the_file_and_the_file_over_the_default() {
 fn what_is_wrong_is_told_with_its_line_and_what_is_allowed() {
     refused("\naddress = 'x'", 2, "there is no setting `address`");
     refused("[tls]\ncertifcate = 'x'", 2, "did you mean `tls-certificate`?");
-    refused("max-requests = 'many'", 1, "invalid digit");
-    refused("a = 1\nupload-lifetime = 3 days", 2, "");
+    refused("max-requests = 'many'", 1, "a whole number");
+    refused("a = 1\nupload-lifetime = 3 days", 2, "write upload-lifetime = \"3 days\"");
     refused("\nupload-lifetime = 'long'", 2, "write it like 90s, 6h or 7d");
     refused("no-delete = 'perhaps'", 1, "true, false");
     refused("[tls]\nkey = 'a'\n[tls.more]\nkey = 'b'", 4, "there is no setting `tls-more-key`");
     refused("tls-key = 'a'\n[tls]\nkey = 'b'", 3, "is set in line 1 already");
-    refused("\n[[rule]]\nwho = ['anonymous']\nmay = ['pull']", 2, "unknown field `may`");
-    refused("[[rule]]\nwho=['anonymous']\nallow=['pul']\nrepositories=['**']", 1, "unknown variant `pul`");
+    refused("\n[[rule]]\nwho = ['anonymous']\nmay = ['pull']", 4, "unknown field `may`");
+    refused("[[rule]]\nwho=['anonymous']\nallow=['pul']\nrepositories=['**']", 3, "unknown variant `pul`");
     refused("config = 'other'", 1, "there is no setting `config`");
 }
 

@@ -93,7 +93,7 @@ mod tests {
 
     use super::*;
     use crate::settings::Options;
-    use crate::storage::Host;
+    use crate::storage::directory::Directory;
 
     fn names(directory: &TempDir) -> BTreeSet<String> {
         let entries = fs::read_dir(directory.path()).unwrap();
@@ -109,7 +109,7 @@ mod tests {
             fs::write(path, text).unwrap();
         }
         let before = names(&directory);
-        let Err(error) = Host::open(directory.path(), &Options::default()) else { panic!("{files:?} was opened") };
+        let Err(error) = Directory::open(directory.path(), &Options::default()) else { panic!("{files:?} was opened") };
         assert_eq!(names(&directory), before);
         error.to_string()
     }
@@ -129,7 +129,7 @@ mod tests {
         fs::create_dir(directory.path().join("lost+found")).unwrap();
         fs::write(directory.path().join(UNFINISHED), "half of a start that was killed").unwrap();
         for _ in 0..2 {
-            Host::open(directory.path(), &Options::default()).unwrap();
+            Directory::open(directory.path(), &Options::default()).unwrap();
             assert_eq!(fs::read_to_string(directory.path().join(FILE)).unwrap(), "Orlop data directory, format 2\n");
         }
     }
@@ -137,9 +137,9 @@ mod tests {
     #[test]
     fn objects_that_are_gone_are_told_of_at_the_start() {
         let directory = TempDir::new().unwrap();
-        Host::open(directory.path(), &Options::default()).unwrap();
+        Directory::open(directory.path(), &Options::default()).unwrap();
         fs::remove_dir_all(directory.path().join("objects")).unwrap();
-        let Err(error) = Host::open(directory.path(), &Options::default()) else { panic!("it was opened") };
+        let Err(error) = Directory::open(directory.path(), &Options::default()) else { panic!("it was opened") };
         assert!(error.to_string().contains("objects"), "{error}");
     }
 }

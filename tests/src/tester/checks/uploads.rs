@@ -17,12 +17,22 @@ checks! {
     "E7" Should "OCI, Single POST" a_single_post_may_become_a_session "a registry that takes no blob by POST answers 202 with a session";
     "E8" Must "OCI end-4b" a_post_with_the_wrong_digest "a POST whose bytes have another digest is 400 (or 202), and nothing is stored";
     "E9" Must "OCI, Single POST" a_post_cut_off_stores_nothing "a POST that ends before its Content-Length stores nothing";
+    "E16" Good "OCI, Single POST" a_digest_without_a_body_is_an_announcement "POST with the digest of what is still to be sent, and no body, answers 202 with a session";
     "I1" Should "OCI HEAD end-14" a_session_can_be_cancelled "DELETE of a session answers 204, and the session is 404";
 }
 
 async fn an_upload_has_a_session(lab: &Lab) -> Verdict {
     let (first, second) = (lab.open().await?, lab.open().await?);
     ensure(first != second, "another Location for another upload", format!("twice {first}"))
+}
+
+async fn a_digest_without_a_body_is_an_announcement(lab: &Lab) -> Verdict {
+    let bytes = lab.word();
+    let digest = sha256(&bytes);
+    let answer = lab.send(single_post(lab, &digest, String::new())).await?;
+    let session = answer.must(&[202], "nothing has been sent yet")?.location("the session")?;
+    lab.finish(&session, &digest, bytes).await?.must(&[201], "the session takes what was announced")?;
+    Ok(())
 }
 
 async fn a_new_session_says_where_it_is(lab: &Lab) -> Verdict {

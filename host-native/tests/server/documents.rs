@@ -1,0 +1,118 @@
+//! The examples of the documents, pasted as they stand.
+
+use std::path::PathBuf;
+use std::process::Command;
+
+use rcgen::{CertificateParams, KeyPair};
+use tempfile::TempDir;
+
+/// Made by crypt(3) of Debian, as Apache's htpasswd does.
+const HASH: &str = "$2y$05$abcdefghijklmnopqrstuuOQiyCxlgf/oeuTqixKmWdcYUh4Hjl0a";
+
+fn document(path: &str) -> String {
+    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(path);
+    std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+/// Stands for `/etc/orlop`, with every file that an example may name.
+fn etc() -> TempDir {
+    let directory = TempDir::new().unwrap();
+    let write = |name: &str, text: &str| std::fs::write(directory.path().join(name), text).unwrap();
+    let key = KeyPair::generate().unwrap();
+    let certificate = CertificateParams::new(["registry.example.com".to_owned()]).unwrap().self_signed(&key).unwrap();
+    write("registry.pem", &certificate.pem());
+    write("registry.key", &key.serialize_pem());
+    write("token-keys.pem", &key.public_key_pem());
+    write("users", &format!("alice:{HASH}\nbob:{HASH}\n"));
+    write("webhook.secret", "0123456789abcdef");
+    directory
+}
+
+/// Checks an example as the whole of a configuration file.
+#[track_caller]
+fn loads(example: &str) {
+    let etc = etc();
+    let file = etc.path().join("orlop.toml");
+    std::fs::write(&file, example.replace("/etc/orlop", etc.path().to_str().unwrap())).unwrap();
+    let checked = Command::new(env!("CARGO_BIN_EXE_orlop")).args(["config", "check", "--config"]).arg(&file).output();
+    let checked = checked.unwrap();
+    let told = String::from_utf8_lossy(&[checked.stdout, checked.stderr].concat()).into_owned();
+    assert!(checked.status.success() && !told.contains("warning"), "{example}\n{told}");
+}
+
+fn blocks<'t>(text: &'t str, begin: &str, end: &str) -> Vec<&'t str> {
+    text.split(begin).skip(1).filter_map(|rest| rest.split(end).next()).collect()
+}
+
+#[test]
+fn examples_of_the_readme_load() {
+    let readme = document("../README.md");
+    let examples = blocks(&readme, "```toml\n", "```");
+    assert_eq!(examples.len(), 1);
+    examples.into_iter().for_each(loads);
+}
+
+/// In the manuals an example of a configuration is marked, so that a shell's is not taken for one.
+#[test]
+fn examples_of_the_manuals_load() {
+    for (manual, expected) in [("debian/orlop.7", 4), ("debian/orlop.toml.5", 5)] {
+        let text = document(manual);
+        let examples = blocks(&text, ".\\\" TOML\n.nf\n", ".fi");
+        assert_eq!(examples.len(), expected, "{manual}");
+        for example in examples {
+            assert!(!example.lines().any(|line| line.starts_with('.')), "{example}");
+            loads(&example.replace("\\-", "-").replace("\\(dq", "\"").replace("\\e", "\\"));
+        }
+    }
+}
+
+/// The file of the package, as it comes and with everything in it that is commented out.
+#[test]
+fn the_configuration_of_the_package_loads() {
+    let text = document("debian/orlop.toml");
+    loads(&text);
+    let uncommented = |line: &str| match line.strip_prefix("# ") {
+        Some(rest) if rest.starts_with('[') || rest.split_once(" = ").is_some_and(|(key, _)| !key.contains(' ')) => {
+            rest.to_owned()
+        }
+        _ => line.to_owned(),
+    };
+    let whole = text.lines().map(uncommented).collect::<Vec<_>>().join("\n");
+    assert!(whole.contains("\n[[rule]]") && whole.contains("\n[tls]"), "{whole}");
+    loads(&whole);
+}
+
+/// A page that names a command or a flag that does not exist helps nobody.
+#[test]
+fn the_commands_that_documents_name_exist() {
+    let mut named = 0;
+    for path in ["../README.md", "debian/orlop.7", "debian/orlop.toml.5", "debian/orlop.toml"] {
+        let text = document(path).replace("\\-", "-");
+        for rest in text.split("orlop ").skip(1) {
+            let words: Vec<&str> = rest.split(|c: char| !c.is_ascii_lowercase()).take(2).collect();
+            let verbs = ["serve", "gc", "backup", "config", "user", "access", "reload"];
+            let Some(verb) = words.first().filter(|verb| verbs.contains(verb)) else { continue };
+            let mut command = Command::new(env!("CARGO_BIN_EXE_orlop"));
+            command.arg(verb);
+            if matches!(*verb, "config" | "user" | "access") && !words[1].is_empty() {
+                command.arg(words[1]);
+            }
+            named += 1;
+            assert!(command.arg("--help").output().unwrap().status.success(), "{path}: orlop {words:?}");
+        }
+    }
+    assert!(named > 10, "{named}");
+}
+
+#[test]
+fn no_help_speaks_against_another() {
+    let help = |words: &[&str]| {
+        let told = Command::new(env!("CARGO_BIN_EXE_orlop")).args(words).arg("--help").output().unwrap();
+        String::from_utf8(told.stdout).unwrap()
+    };
+    for words in [&["serve"] as &[&str], &["gc"], &["backup"], &["config", "check"], &["config", "show"], &["reload"]] {
+        let told = help(words);
+        assert!(told.contains("--data <DIRECTORY>") && !told.contains("snapshot"), "{words:?}: {told}");
+    }
+    assert!(!help(&["backup"]).contains("--record-cache"), "a backup is made by the server");
+}
