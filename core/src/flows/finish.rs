@@ -57,7 +57,7 @@ impl Call {
         if request.length.is_some_and(|length| length > limit) {
             return Err(Error::BlobTooLarge(limit));
         }
-        self.check_quota(name, request.length.unwrap_or(1), 0).await?;
+        self.check_quota(name, Some(digest), request.length.unwrap_or(1), 0).await?;
         let meter = Meter::new(digest.algorithm()).with_limit(limit);
         let (end, Body { meter, chunk, .. }) = self.receive(meter, None).await?;
         let wrong = mismatch(&meter, digest);
@@ -100,7 +100,7 @@ impl Call {
         request: &Request,
     ) -> Result<Response, Error> {
         let mut session = self.session(name, id).await?;
-        let Body { meter, cut, chunk, .. } = self.receive_chunk(id, &mut session, request).await?;
+        let Body { meter, cut, chunk, .. } = self.receive_chunk(id, &mut session, request, Some(digest)).await?;
         if cut {
             // The client meant to end the upload and may do so again: nothing has happened.
             self.discard(chunk.as_ref());
@@ -146,7 +146,7 @@ impl Call {
             let keys = [blob_key.clone(), link_key.clone(), keys::repository(name)];
             let [blob, link, repository] = self.get(keys).await?;
             if link.is_none() {
-                match self.check_quota(name, size, upload.counted()).await {
+                match self.check_quota(name, None, size, upload.counted()).await {
                     Err(denied @ Error::Denied(_)) => {
                         self.erase_later(joined.into_iter().flat_map(|joined| joined.made));
                         return Err(self.abandon(name, &upload, denied).await?);

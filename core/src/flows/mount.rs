@@ -74,7 +74,7 @@ impl Call {
             }
             let BlobRecord { size, .. } = decode(&blob_key, &blob)?;
             if here.is_none() {
-                self.check_quota(name, size, 0).await?;
+                self.check_quota(name, None, size, 0).await?;
             }
             batch.expect(Expect::Present(blob_key.clone()));
             self.link(&mut batch, name, digest, size, here.is_some());

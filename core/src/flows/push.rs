@@ -87,7 +87,7 @@ impl Call {
                 push.platform = self.platform(name, &push.manifest).await?;
             }
             if around.manifest.is_none() {
-                self.check_quota(name, push.payload.len() as u64, 0).await?;
+                self.check_quota(name, None, push.payload.len() as u64, 0).await?;
             }
             let mut batch = self.push_batch(&push, &around).await?;
             if let (Reference::Digest(_), true) = (reference, conditional::is_conditional(&request.headers)) {

@@ -73,7 +73,7 @@ impl Call {
     /// Opens a session.
     pub(super) async fn open_session(&self, name: &Repository, algorithm: Algorithm) -> Result<Response, Error> {
         // A client should not have to send what is refused in the end.
-        self.check_quota(name, 1, 0).await?;
+        self.check_quota(name, None, 1, 0).await?;
         let (id, now) = (self.ambient.nonce, self.ambient.now);
         let meter = Meter::new(algorithm).save();
         let session = UploadRecord { repository: name.clone(), meter, started: now, touched: now, chunks: 0 };
@@ -93,7 +93,7 @@ impl Call {
     /// `PATCH`: the next chunk, with `Content-Range` or, streamed, without (SPEC F).
     pub(crate) async fn upload_chunk(&self, name: &Repository, id: Uuid, request: &Request) -> Result<Response, Error> {
         let mut session = self.session(name, id).await?;
-        let Body { meter, cut, chunk, at } = self.receive_chunk(id, &mut session, request).await?;
+        let Body { meter, cut, chunk, at } = self.receive_chunk(id, &mut session, request, None).await?;
         // SPEC F14: what came before the connection broke is kept, and the status tells how much it is.
         let answer = |record| match cut {
             true => Err(Error::Size("the body ended early; what came of it is kept")),
@@ -162,12 +162,13 @@ impl Call {
 
     /// Receives the body as the next bytes of the session, held against what the request announced: a body that
     /// is refused here has left nothing behind (SPEC F2–F6, H5). While it comes, the session is kept from expiring: then
-    /// its record becomes another.
+    /// its record becomes another. `blob` is what the session is to become, where that is known.
     pub(super) async fn receive_chunk(
         &self,
         id: Uuid,
         session: &mut Session,
         request: &Request,
+        blob: Option<&Digest>,
     ) -> Result<Body, Error> {
         let offset = session.record.offset();
         let announced = match request.headers.get("content-range").map(range::chunk) {
@@ -195,7 +196,7 @@ impl Call {
             return Ok(Body { meter, cut: false, chunk: None, at: self.ambient.now });
         }
         let name = session.record.repository.clone();
-        self.check_quota(&name, announced.or(request.length).unwrap_or(1), 0).await?;
+        self.check_quota(&name, blob, announced.or(request.length).unwrap_or(1), 0).await?;
         let meter = meter.with_limit(offset.saturating_add(announced.unwrap_or(room)));
         let (received, body) = self.receive(meter, Some((id, session))).await?;
         let length = body.meter.count() - offset;

@@ -6,6 +6,8 @@ use serde::Serialize;
 
 use super::Call;
 use super::pages::Pages;
+use crate::digest::Digest;
+use crate::effect::Get;
 use crate::error::Error;
 use crate::keys;
 use crate::name::Repository;
@@ -28,18 +30,29 @@ pub struct Census {
 
 impl Call {
     /// Sees whether the repository may have `more` bytes besides what it has, `counted` of them being counted already.
-    /// Bytes that other calls bring at the same moment are not seen, so it may grow past its quota by as much as is
-    /// pushed at once.
-    pub(super) async fn check_quota(&self, name: &Repository, more: u64, counted: u64) -> Result<(), Error> {
+    /// Nothing more comes with a `blob` that it holds. Bytes that other calls bring at the same moment are not seen, so it
+    /// may grow past its quota by as much as is pushed at once.
+    pub(super) async fn check_quota(
+        &self,
+        name: &Repository,
+        blob: Option<&Digest>,
+        more: u64,
+        counted: u64,
+    ) -> Result<(), Error> {
         let quotas = self.config.quotas.iter();
         let Some(quota) =
             quotas.filter(|quota| quota.repositories.iter().any(|p| p.matches(name))).map(|q| q.bytes).min()
         else {
             return Ok(());
         };
-        let key = keys::usage(name);
-        let [usage] = self.get([key.clone()]).await?;
-        let held = record::count(&key, usage.as_ref())?.saturating_sub(counted);
+        let usage_key = keys::usage(name);
+        let keys = core::iter::once(usage_key.clone()).chain(blob.map(|blob| keys::link(name, blob)));
+        let found = self.ask(Get { keys: keys.collect() }).await?;
+        if found.get(1).is_some_and(Option::is_some) {
+            return Ok(());
+        }
+        let usage = found.first().and_then(Option::as_ref);
+        let held = record::count(&usage_key, usage)?.saturating_sub(counted);
         if held.saturating_add(more) <= quota {
             return Ok(());
         }

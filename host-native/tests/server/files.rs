@@ -203,9 +203,9 @@ fn a_content_that_is_too_short_ends_the_answer_and_not_the_server() {
     let server = Started::with(&["--log", "info,orlop::access=off"]);
     let whole = bytes(3_000_000);
     let path = pushed(&server, &whole);
-    let hex = path.rsplit_once(':').unwrap().1;
-    let folder = server.data().join("blobs/sha256").join(&hex[..2]).join(hex);
-    let file = std::fs::read_dir(folder).unwrap().next().unwrap().unwrap().path();
+    let folders = std::fs::read_dir(server.data().join("objects")).unwrap();
+    let mut files = folders.flat_map(|folder| std::fs::read_dir(folder.unwrap().path()).unwrap());
+    let file = files.next().expect("the only object").unwrap().path();
     std::fs::OpenOptions::new().write(true).open(file).unwrap().set_len(1_100_000).unwrap();
     let mut stream = server.connect();
     ask(&mut stream, &path, "");

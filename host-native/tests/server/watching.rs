@@ -121,7 +121,7 @@ fn a_registry_that_is_read_only_takes_no_change_and_takes_them_again_after_a_rel
     eventually(|| server.push(b"more").0.status == 201);
     let refused = server.push(b"more than that").0;
     assert_eq!(refused.status, 403);
-    assert!(String::from_utf8(refused.body).unwrap().contains("may hold 10 bytes"), "it says why");
+    assert!(String::from_utf8(refused.body).unwrap().contains("the quota of a is 10 bytes"), "it says why");
 }
 
 /// A receiver of webhooks, which answers with these statuses and then with 204.

@@ -59,11 +59,6 @@ impl Files {
         Layout::exists(directory)
     }
 
-    /// Whether there is any object.
-    pub(crate) fn have_objects(&self) -> Result<bool, Fault> {
-        self.layout.has_objects()
-    }
-
     /// An object that is to be written. There is no file before there is a byte.
     pub(crate) fn object(&self, object: &ObjectId) -> ObjectFile {
         ObjectFile::new(self.layout.clone(), object, self.keep_free)

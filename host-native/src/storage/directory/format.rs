@@ -11,7 +11,7 @@ use crate::storage::directory::lock::LOCK_FILE;
 /// The file that says what the directory is.
 const FILE: &str = "FORMAT";
 
-/// The same while it is written.
+/// Its name until all else in a new directory is made.
 const UNFINISHED: &str = "FORMAT.new";
 
 /// What stands in it before the number.
@@ -53,6 +53,8 @@ fn foreign(directory: &Path, entries: fs::ReadDir) -> io::Result<Option<OpenErro
         }
         let directory = directory.to_owned();
         return Ok(Some(match () {
+            // A start was killed while it made the directory.
+            () if fs::read_to_string(directory.join(UNFINISHED)).is_ok_and(|text| text == title()) => return Ok(None),
             () if directory.join("records.redb").exists() => OpenError::Format { directory, found: 1, ours: FORMAT },
             () if directory.join("docker/registry").is_dir() => OpenError::Distribution(directory),
             () => OpenError::Foreign(directory, name),
@@ -61,23 +63,32 @@ fn foreign(directory: &Path, entries: fs::ReadDir) -> io::Result<Option<OpenErro
     Ok(None)
 }
 
-/// Says that the directory is ours, durably, if it does not yet: whether it did not. The caller has seen that it is
-/// empty, and has it locked.
-pub(super) fn settle(directory: &Path) -> Result<bool, OpenError> {
-    let failed = |error| OpenError::Directory(directory.to_owned(), error);
-    let (path, unfinished) = (directory.join(FILE), directory.join(UNFINISHED));
-    if path.try_exists().map_err(failed)? {
-        return Ok(false);
-    }
+/// Whether the directory is still to be made. The caller has [checked](check) it and has it locked.
+pub(super) fn is_new(directory: &Path) -> Result<bool, OpenError> {
+    let known = directory.join(FILE).try_exists();
+    known.map(|known| !known).map_err(|error| OpenError::Directory(directory.to_owned(), error))
+}
+
+/// Says of a directory that is being made what it is to be, durably: before anything else is put there.
+pub(super) fn begin(directory: &Path) -> Result<(), OpenError> {
     let write = || -> io::Result<()> {
-        let mut file = File::create(&unfinished)?;
-        writeln!(file, "{TITLE}{FORMAT}")?;
+        let mut file = File::create(directory.join(UNFINISHED))?;
+        file.write_all(title().as_bytes())?;
         file.sync_all()?;
-        fs::rename(&unfinished, &path)?;
         File::open(directory)?.sync_all()
     };
-    write().map_err(failed)?;
-    Ok(true)
+    write().map_err(|error| OpenError::Directory(directory.to_owned(), error))
+}
+
+/// Says of a directory that it is made, once all in it is durable.
+pub(super) fn end(directory: &Path) -> Result<(), OpenError> {
+    let made = fs::rename(directory.join(UNFINISHED), directory.join(FILE));
+    made.and_then(|()| File::open(directory)?.sync_all())
+        .map_err(|error| OpenError::Directory(directory.to_owned(), error))
+}
+
+fn title() -> String {
+    format!("{TITLE}{FORMAT}\n")
 }
 
 /// Says of a copy of the directory what the directory is.
@@ -127,11 +138,36 @@ mod tests {
     fn an_empty_directory_becomes_ours_and_stays_it() {
         let directory = TempDir::new().unwrap();
         fs::create_dir(directory.path().join("lost+found")).unwrap();
-        fs::write(directory.path().join(UNFINISHED), "half of a start that was killed").unwrap();
+        fs::write(directory.path().join(UNFINISHED), "half of it").unwrap();
         for _ in 0..2 {
             Directory::open(directory.path(), &Options::default()).unwrap();
             assert_eq!(fs::read_to_string(directory.path().join(FILE)).unwrap(), "Orlop data directory, format 2\n");
         }
+    }
+
+    #[test]
+    fn a_directory_that_was_being_made_when_a_start_was_killed_is_made_anew() {
+        let directory = TempDir::new().unwrap();
+        drop(Directory::open(directory.path(), &Options::default()).unwrap());
+        for left in [&["records.redb", "objects"][..], &["objects"], &[]] {
+            fs::rename(directory.path().join(FILE), directory.path().join(UNFINISHED)).unwrap();
+            if !left.contains(&"records.redb") {
+                fs::remove_file(directory.path().join("records.redb")).unwrap();
+            }
+            if !left.contains(&"objects") {
+                fs::remove_dir_all(directory.path().join("objects")).unwrap();
+            }
+            drop(Directory::open(directory.path(), &Options::default()).unwrap());
+        }
+    }
+
+    #[test]
+    fn records_that_are_gone_are_told_of_at_the_start() {
+        let directory = TempDir::new().unwrap();
+        drop(Directory::open(directory.path(), &Options::default()).unwrap());
+        fs::remove_file(directory.path().join("records.redb")).unwrap();
+        let Err(error) = Directory::open(directory.path(), &Options::default()) else { panic!("it was opened") };
+        assert!(error.to_string().contains("no records.redb"), "{error}");
     }
 
     #[test]

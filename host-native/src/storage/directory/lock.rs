@@ -114,8 +114,8 @@ impl fmt::Display for OpenError {
             ),
             Self::RecordsMissing(directory) => write!(
                 f,
-                "the data directory {} has objects but no records.redb, which says what they are: restore that file too, \
-                 or begin in an empty directory",
+                "the data directory {} has no records.redb, which says what is in the registry: restore that file, or begin in an \
+                 empty directory",
                 directory.display()
             ),
             Self::ObjectsMissing(directory) => write!(

@@ -48,19 +48,21 @@ impl Directory {
     pub(super) fn open(directory: &Path, options: &Options) -> Result<Self, OpenError> {
         format::check(directory)?;
         let locked = DataDirectory::lock(directory)?;
-        let new = format::settle(directory)?;
-        let records_exist = Records::exist(directory)?;
-        if !new && records_exist && !Files::exist(directory)? {
-            return Err(OpenError::ObjectsMissing(directory.to_owned()));
+        let new = format::is_new(directory)?;
+        match new {
+            true => format::begin(directory)?,
+            false if !Records::exist(directory)? => return Err(OpenError::RecordsMissing(directory.to_owned())),
+            false if !Files::exist(directory)? => return Err(OpenError::ObjectsMissing(directory.to_owned())),
+            false => {}
         }
         let counters = Counters::default();
         let objects = Files::open(directory, options.keep_free, &counters)?;
-        if !records_exist && objects.have_objects()? {
-            return Err(OpenError::RecordsMissing(directory.to_owned()));
-        }
         let records = Records::open(directory, options.cache, options.keep_free, &counters)?;
         // The records are worth nothing in a file that a power cut leaves without a name.
         locked.sync()?;
+        if new {
+            format::end(directory)?;
+        }
         Ok(Self { records: Arc::new(records), objects, counters, buffers: Buffers::default(), locked })
     }
 

@@ -42,18 +42,6 @@ impl Layout {
         &self.objects
     }
 
-    /// Whether there is any object.
-    pub(super) fn has_objects(&self) -> Result<bool, Fault> {
-        for digits in all_digits() {
-            let directory = self.directory(&digits);
-            let mut listed = fs::read_dir(&directory).map_err(|error| fault::at("list", &directory, &error))?;
-            if listed.next().is_some() {
-                return Ok(true);
-            }
-        }
-        Ok(false)
-    }
-
     /// The directory of the objects whose names begin with these two digits: `objects/ab`.
     pub(super) fn directory(&self, digits: &str) -> PathBuf {
         self.objects.join(digits)
