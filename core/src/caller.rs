@@ -5,6 +5,7 @@ use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
+use crate::event::Source;
 use crate::name::{Repository, Tag};
 use crate::pattern::{Pattern, Reach};
 
@@ -17,12 +18,14 @@ pub struct Caller {
     pub rights: Rights,
     /// The largest blob that it may push, in bytes.
     pub blob_limit: u64,
+    /// What events say of its request; nothing where nobody is told of events.
+    pub request: Option<Source>,
 }
 
 impl Caller {
     /// A caller who may do everything: what a registry without users has.
     pub fn anybody() -> Self {
-        Self { name: String::new(), rights: Rights::all(), blob_limit: u64::MAX }
+        Self { name: String::new(), rights: Rights::all(), blob_limit: u64::MAX, request: None }
     }
 }
 

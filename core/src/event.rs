@@ -49,6 +49,26 @@ pub struct Event {
     /// The name of the caller; empty for nobody in particular.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub by: String,
+    /// The request that did it, where the host tells of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub request: Option<Source>,
+}
+
+/// The request that made something happen, as the host saw it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Source {
+    /// The address of the client.
+    pub address: String,
+    /// The method.
+    pub method: String,
+    /// Which host the client meant.
+    pub host: String,
+    /// What the URLs of the registry begin with for the client.
+    pub base: String,
+    /// What the client says it is.
+    pub agent: String,
+    /// Which of several servers it was.
+    pub instance: Uuid,
 }
 
 /// Somebody who wants to know.

@@ -40,6 +40,7 @@ impl Call {
             media_type: record.map(|record| record.media_type.clone()),
             size: record.map(|record| record.size),
             by: self.caller.name.clone(),
+            request: self.caller.request.clone(),
         };
         let lengths = self.ask(Get { keys: queues.clone() }).await?;
         for ((listener, queue), length) in listeners.zip(queues).zip(lengths) {

@@ -10,7 +10,7 @@ use crate::auth::problem::Problem;
 
 /// An answer in the form of the registry's (SPEC A3).
 pub(crate) fn refusal(status: u16, code: Code, message: &str) -> Response {
-    error::refusal(status, code, message).with("Docker-Distribution-API-Version", "registry/2.0")
+    error::refusal(status, code, message)
 }
 
 /// The answer to somebody who is to say who it is, in one of these ways (SPEC A2, Q1).

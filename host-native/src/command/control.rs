@@ -27,7 +27,7 @@ const SOCKET: &str = "orlop.sock";
 /// The longest line.
 const LONGEST: u64 = 1 << 10;
 
-/// How long a command may take to say what it wants. It is one line, sent at once.
+/// How long a command may take to say what it wants, and to read its answer. Each is one line.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// What a command asks of a server.
@@ -135,7 +135,7 @@ async fn answer(mut stream: UnixStream, control: &Control) -> io::Result<()> {
         Ok(told) => format!("ok {told}\n"),
         Err(reason) => format!("error {reason}\n"),
     };
-    writing.write_all(told.as_bytes()).await
+    timeout(PATIENCE, writing.write_all(told.as_bytes())).await?
 }
 
 impl Control {

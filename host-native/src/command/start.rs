@@ -53,7 +53,7 @@ pub async fn serve(settings: &Settings, line: CommandLine, effective: Vec<Effect
         tokio::spawn(gc::collect_regularly(current.clone(), host.clone(), observer.clone(), settings.gc_interval));
     }
     if let Some(listener) = admin {
-        tokio::spawn(admin::serve(listener, host.clone(), observer.clone()));
+        tokio::spawn(admin::serve(listener, host.clone(), observer.clone(), settings.limits().head_timeout));
         let current = current.clone();
         tokio::spawn(admin::count_regularly(move || current.registry(), host.clone(), observer.clone()));
     }

@@ -7,8 +7,12 @@ use axum::Router;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
+use hyper::server::conn::http1;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
 use orlop_core::Registry;
 use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
 
 use crate::observe::Observer;
 use crate::storage::{Host, RequestBody, ambient};
@@ -16,14 +20,38 @@ use crate::storage::{Host, RequestBody, ambient};
 /// How often everything is counted.
 const CENSUS: Duration = Duration::from_secs(300);
 
-/// Serves `/metrics`, `/livez` and `/readyz` for ever.
-pub async fn serve(listener: TcpListener, host: Arc<Host>, observer: Arc<Observer>) {
+/// How many connections there may be at once. One more waits until another ends.
+const CONNECTIONS: usize = 64;
+
+/// How long to wait when no connection can be accepted.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// Serves `/metrics`, `/livez` and `/readyz` for ever. A connection on which nothing is asked for `rest` is closed.
+pub async fn serve(listener: TcpListener, host: Arc<Host>, observer: Arc<Observer>, rest: Duration) {
     let router = Router::new()
         .route("/livez", get(async || "ok\n"))
         .route("/readyz", get(async move || ready(&host).await))
         .route("/metrics", get(async move || counted(&observer)));
-    if let Err(error) = axum::serve(listener, router).await {
-        tracing::error!("the admin address is served no more: {error}");
+    let service = TowerToHyperService::new(router);
+    let mut http = http1::Builder::new();
+    http.timer(TokioTimer::new()).header_read_timeout(rest);
+    let room = Arc::new(Semaphore::new(CONNECTIONS));
+    while let Ok(permit) = room.clone().acquire_owned().await {
+        match listener.accept().await {
+            Ok((stream, address)) => {
+                let served = http.serve_connection(TokioIo::new(stream), service.clone());
+                tokio::spawn(async move {
+                    if let Err(error) = served.await {
+                        tracing::debug!("admin connection of {address}: {error}");
+                    }
+                    drop(permit);
+                });
+            }
+            Err(error) => {
+                tracing::warn!("a connection to the admin address cannot be accepted: {error}");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+            }
+        }
     }
 }
 

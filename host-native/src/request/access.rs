@@ -1,6 +1,8 @@
 //! One line in the access log for each request, once its answer is sent or broken off, and one in the audit log for each
 //! that changes something.
 //!
+//! The lines belong to the call: a client that goes away before its answer does not keep them from being written.
+//!
 //! Both are events of the log, of the targets `orlop::access` and `orlop::audit`, with fields: in JSON each is a member
 //! of the object, in text `name=value`.
 //!
@@ -9,7 +11,7 @@
 //! | `id` | the id of the request, which the client got as `X-Request-Id` |
 //! | `client`, `user`, `agent` | where it came from, who sent it, with what |
 //! | `operation`, `repository`, `reference` | what it was about |
-//! | `method`, `target`, `status` | as in HTTP |
+//! | `method`, `uri`, `status` | as in HTTP; 499 when the client went away before its answer |
 //! | `sent`, `ms` | bytes of the answer's body, and milliseconds to its end |
 //! | `whole` | whether the answer was sent to its end |
 
@@ -25,7 +27,7 @@ use axum::http::{HeaderValue, header};
 use axum::response::Response;
 use bytes::Bytes;
 use http_body::{Body as _, Frame, SizeHint};
-use orlop_core::{Asked, Summary, http};
+use orlop_core::{Asked, BaseUrl, Summary, http};
 use tokio::sync::OwnedSemaphorePermit;
 
 use crate::observe::Observer;
@@ -33,6 +35,7 @@ use crate::observe::traces::{Told, Trace};
 use crate::request::crowd::Slot;
 use crate::request::live::Live;
 use crate::request::peer::Peer;
+use crate::request::presence::Busy;
 
 /// What is known of a request when it begins, and who sent it.
 pub(crate) struct AccessLine {
@@ -46,28 +49,44 @@ pub(crate) struct AccessLine {
     caller: String,
     trace: Option<Trace>,
     observer: Arc<Observer>,
+    status: u16,
+    sent: u64,
+    whole: bool,
 }
 
+/// The status of a request whose client went away before there was an answer, as nginx has it.
+const GONE: u16 = 499;
+
 /// What a request takes until its answer is sent.
+#[derive(Default)]
 pub(crate) struct Taken {
-    pub(crate) _permit: Option<OwnedSemaphorePermit>,
-    pub(crate) _slots: Vec<Slot>,
+    /// Of what may be worked on at once.
+    pub(crate) permit: Option<OwnedSemaphorePermit>,
+    /// Of its client's shares.
+    pub(crate) slots: Vec<Slot>,
+    /// Its connection is not idle.
+    pub(crate) _busy: Option<Busy>,
 }
 
 impl AccessLine {
     pub(crate) fn begin(request: &Request, peer: &Peer, live: &Live, observer: Arc<Observer>) -> Self {
         let (headers, address) = (request.headers(), peer.address.ip());
+        let by_proxy = live.proxies.trusts(address);
+        let base = live.locations.base(request, by_proxy, peer.encrypted);
         observer.metrics.running.inc();
         Self {
             id: live.proxies.id(address, headers),
             client: live.proxies.client(address, headers),
-            asked: Arc::new(described(request).into()),
+            asked: Arc::new(described(request, base).into()),
             began: Instant::now(),
             method: request.method().clone(),
             agent: headers.get(header::USER_AGENT).cloned(),
             caller: String::new(),
-            trace: Trace::begin(observer.tracer.as_ref(), headers, live.proxies.trusts(address)),
+            trace: Trace::begin(observer.tracer.as_ref(), headers, by_proxy),
             observer,
+            status: GONE,
+            sent: 0,
+            whole: false,
         }
     }
 
@@ -76,21 +95,26 @@ impl AccessLine {
         self.caller = caller;
     }
 
+    /// What it is answered with, whether or not its client is still there to read it.
+    pub(crate) fn answered(&mut self, response: &Response) {
+        self.status = response.status().as_u16();
+        self.audit(&self.asked.summary());
+    }
+
     /// The same response, which names the request, and writes the line when its body has ended.
-    pub(crate) fn write(self, mut response: Response, taken: Taken) -> Response {
-        let status = response.status().as_u16();
+    pub(crate) fn write(mut self, mut response: Response, taken: Taken) -> Response {
         if let Ok(id) = HeaderValue::from_str(&self.id) {
             response.headers_mut().insert("x-request-id", id);
         }
-        self.audit(&self.asked.summary(), status);
-        let is_head = self.method == axum::http::Method::HEAD;
-        let logged = |body| LoggedBody { body, status, sent: 0, whole: false, line: self, _taken: taken };
         // RFC 9110, 9.3.2: the answer to HEAD has no body, whatever its fields say of one.
-        response.map(|body| Body::new(logged(if is_head { Body::empty() } else { body })))
+        self.whole = self.method == axum::http::Method::HEAD;
+        let body = if self.whole { Body::empty() } else { std::mem::take(response.body_mut()) };
+        response.map(|_| Body::new(LoggedBody { body, line: self, _taken: taken }))
     }
 
     /// What was changed, and what was not because it is not allowed.
-    fn audit(&self, operation: &Summary<'_>, status: u16) {
+    fn audit(&self, operation: &Summary<'_>) {
+        let status = self.status;
         if !operation.changes || !matches!(status, 200..300 | 401 | 403) {
             return;
         }
@@ -112,9 +136,6 @@ impl AccessLine {
 /// The body of a response that counts what is sent.
 struct LoggedBody {
     body: Body,
-    status: u16,
-    sent: u64,
-    whole: bool,
     line: AccessLine,
     _taken: Taken,
 }
@@ -127,9 +148,9 @@ impl http_body::Body for LoggedBody {
         let this = self.get_mut();
         let frame = ready!(Pin::new(&mut this.body).poll_frame(context));
         match &frame {
-            Some(Ok(frame)) => this.sent += frame.data_ref().map_or(0, |bytes| bytes.len() as u64),
+            Some(Ok(frame)) => this.line.sent += frame.data_ref().map_or(0, |bytes| bytes.len() as u64),
             Some(Err(_)) => {}
-            None => this.whole = true,
+            None => this.line.whole = true,
         }
         Poll::Ready(frame)
     }
@@ -145,15 +166,21 @@ impl http_body::Body for LoggedBody {
 
 impl Drop for LoggedBody {
     fn drop(&mut self) {
-        let trace = self.line.trace.take();
-        let line = &self.line;
+        self.line.whole |= self.body.is_end_stream();
+    }
+}
+
+impl Drop for AccessLine {
+    fn drop(&mut self) {
+        let trace = self.trace.take();
+        let line = &*self;
         let operation = line.asked.summary();
-        let (method, target) = (line.method.as_str(), line.asked.request.target.as_str());
+        let (method, uri) = (line.method.as_str(), line.asked.request.target.as_str());
         let agent = line.agent.as_ref().map_or("".into(), |agent| String::from_utf8_lossy(agent.as_bytes()));
         let seconds = line.began.elapsed().as_secs_f64();
-        let whole = self.whole || self.body.is_end_stream() || line.method == axum::http::Method::HEAD;
+        let (status, sent, whole) = (line.status, line.sent, line.whole);
         line.observer.metrics.running.dec();
-        line.observer.metrics.answered(operation.name, self.status, seconds, self.sent);
+        line.observer.metrics.answered(operation.name, status, seconds, sent);
         // What a client sent is written as a literal: it cannot forge lines.
         tracing::info!(
             target: "orlop::access",
@@ -162,9 +189,9 @@ impl Drop for LoggedBody {
             user = line.caller,
             operation = operation.name,
             method,
-            target,
-            status = self.status,
-            sent = self.sent,
+            uri,
+            status,
+            sent,
             ms = (seconds * 1e4).round() / 10.0,
             whole,
             agent = &*agent,
@@ -174,13 +201,13 @@ impl Drop for LoggedBody {
             trace.end(&Told {
                 operation: operation.name,
                 method,
-                target,
+                target: uri,
                 id: &line.id,
                 client: line.client,
                 agent: &agent,
                 repository: operation.repository.map_or("", |name| name.as_str()),
-                status: self.status,
-                sent: self.sent,
+                status,
+                sent,
                 whole,
             });
         }
@@ -188,7 +215,7 @@ impl Drop for LoggedBody {
 }
 
 /// A request as the core takes it.
-fn described(request: &Request) -> http::Request {
+fn described(request: &Request, base: Option<BaseUrl>) -> http::Request {
     let read = request.headers().iter().filter_map(|(name, value)| {
         // Compared, which is faster than to hash each name in order to look it up.
         let name = http::HEADERS_READ.into_iter().find(|read| *read == name.as_str())?;
@@ -201,6 +228,6 @@ fn described(request: &Request) -> http::Request {
         target: request.uri().path_and_query().map_or_else(String::new, |target| target.as_str().into()),
         headers: read.collect(),
         length: request.body().size_hint().exact(),
-        base: None,
+        base,
     }
 }

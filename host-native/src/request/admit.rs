@@ -12,14 +12,19 @@ use crate::auth::identity::Identity;
 use crate::auth::refusal::{denied, refusal, unauthorized};
 use crate::auth::verdict::{Verdict, verdict};
 use crate::observe::Observer;
-use crate::request::crowd::Slot;
+use crate::request::crowd::{Client, Slot};
 use crate::request::live::Live;
 use crate::request::peer::Peer;
+
+/// What a client is told that is beyond one of its limits for too long.
+const TOO_MUCH: &str = "you have too many requests at once, or send them too fast; retry later";
 
 /// A request that may be made.
 pub(crate) struct Admitted {
     pub(crate) caller: Caller,
-    /// What it takes of its sender's share, until it is over.
+    /// Whose share it takes from.
+    pub(crate) client: Client,
+    /// What it takes of the limits that speak of its sender, until it is over.
     pub(crate) slots: Vec<Slot>,
 }
 
@@ -48,8 +53,8 @@ pub(crate) async fn give_token(
             (Identity::anonymous(), unauthorized(vec![identities.basic()], Some(problem)))
         }
     };
-    let entered = live.shares.enter(&live.rules, &identity, client);
-    Some((entered.map_or_else(busy, |_| response), identity.name()))
+    let entered = live.shares.enter(&live.rules, &identity, client).await;
+    Some((entered.map_or_else(|wait| busy(TOO_MUCH, wait), |_| response), identity.name()))
 }
 
 /// Identify, ask what access is needed, decide, limit.
@@ -66,15 +71,15 @@ pub(crate) async fn admit(
     let identified = live.identities.identify(headers, client).await;
     let identity = identified.clone().unwrap_or_default().with_certificate(peer.certificate.clone());
     // What is refused counts as well.
-    let entered = live.shares.enter(&live.rules, &identity, client);
+    let entered = live.shares.enter(&live.rules, &identity, client).await;
     if let Err(problem) = identified {
         observer.metrics.logins_refused.inc();
-        let response = entered.map_or_else(busy, |_| unknown(Some(problem)));
+        let response = entered.map_or_else(|wait| busy(TOO_MUCH, wait), |_| unknown(Some(problem)));
         return Err(Refused { response, caller: String::new() });
     }
     let (rights, name) = (live.rules.rights(&identity), identity.name());
     let refused = |response| Refused { response, caller: name.clone() };
-    let entered = entered.map_err(|wait| refused(busy(wait)))?;
+    let entered = entered.map_err(|wait| refused(busy(TOO_MUCH, wait)))?;
     match verdict(&access, &identity, &rights, live.identities.can_ask()) {
         Verdict::Unknown(problem) => return Err(refused(unknown(problem))),
         Verdict::Denied(right) => return Err(refused(denied(&identity, right, access.first()))),
@@ -84,7 +89,9 @@ pub(crate) async fn admit(
         }
         Verdict::Made => {}
     }
-    Ok(Admitted { caller: Caller { name, rights, blob_limit: entered.upload }, slots: entered.slots })
+    let client = Client::of(&name, client);
+    let caller = Caller { name, rights, blob_limit: entered.upload, request: None };
+    Ok(Admitted { caller, client, slots: entered.slots })
 }
 
 fn changes(access: &Access) -> bool {
@@ -95,9 +102,8 @@ fn changes(access: &Access) -> bool {
     }
 }
 
-/// SPEC A11.
-fn busy(wait: Duration) -> http::Response {
+/// The answer to a request that would have to wait for too long (SPEC A11).
+pub(crate) fn busy(told: &str, wait: Duration) -> http::Response {
     let seconds = wait.as_secs_f64().ceil().max(1.0);
-    let told = "you have too many requests at once, or send them too fast; come again";
     refusal(429, Code::TooManyRequests, told).with("Retry-After", seconds.to_string())
 }

@@ -11,20 +11,27 @@ use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::Request;
+use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::response::Response;
 use orlop_core::error::Code;
+use orlop_core::event::Source;
 use orlop_core::step::Rest;
 use orlop_core::{Asked, Caller, Registry, http};
 use tokio::sync::Semaphore;
+use tokio::time::timeout;
 use tokio_util::task::TaskTracker;
+use uuid::Uuid;
 
 use crate::observe::Observer;
 use crate::request::access::{AccessLine, Taken};
-use crate::request::admit::{Admitted, Refused, admit, give_token};
-use crate::request::crowd::Slot;
+use crate::request::admit::{Admitted, Refused, admit, busy, give_token};
+use crate::request::crowd::{Client, Crowd};
 use crate::request::live::{Current, Live};
+use crate::request::memory::Memory;
 use crate::request::peer::Peer;
+use crate::request::shares;
+use crate::settings::Limits;
 use crate::storage::{Host, Opened, Outbox, RequestBody, ambient};
 
 /// How often a call is made again because an object it found was gone when it was opened. Each time, the blob was
@@ -32,7 +39,7 @@ use crate::storage::{Host, Opened, Outbox, RequestBody, ambient};
 const ATTEMPTS: usize = 4;
 
 /// How many calls may be finishing at once what nobody waits for. Beyond that, the next answer waits for its own.
-pub(crate) const FINISHING: usize = 256;
+const FINISHING: usize = 256;
 
 /// What all requests share.
 pub(crate) struct Service {
@@ -41,14 +48,52 @@ pub(crate) struct Service {
     pub(crate) observer: Arc<Observer>,
     /// One permit for each request that may be worked on at once.
     pub(crate) room: Arc<Semaphore>,
+    /// How many of these an address may have whose users are not known.
+    pub(crate) strangers: Crowd,
+    /// What answers may take of memory.
+    pub(crate) memory: Memory,
     pub(crate) body_idle: Duration,
     /// The calls under way. They outlive their connections: a client that goes away ends its body, not the call.
     pub(crate) calls: TaskTracker,
     /// One permit for each call that may be finishing what nobody waits for.
-    pub(crate) finishing: Arc<Semaphore>,
+    finishing: Arc<Semaphore>,
+    /// What tells this server from others.
+    instance: Uuid,
 }
 
+/// How long a request waits until there is room to work on it.
+const PATIENCE: Duration = Duration::from_secs(1);
+
 impl Service {
+    /// A server of these limits.
+    pub(crate) fn new(host: Arc<Host>, current: Current, observer: Arc<Observer>, limits: &Limits) -> Self {
+        Self {
+            host,
+            current,
+            observer,
+            room: Arc::new(Semaphore::new(limits.requests)),
+            strangers: Crowd::new(limits.client_requests, shares::QUEUE.max(limits.client_requests)),
+            memory: Memory::new(),
+            body_idle: limits.body_idle,
+            calls: TaskTracker::new(),
+            finishing: Arc::new(Semaphore::new(FINISHING)),
+            instance: Uuid::new_v4(),
+        }
+    }
+
+    /// Room to work on a request that may be made. Who asks is known by now: whoever is not known takes it from the share
+    /// of its address, so that one address cannot take all there is. Our proxies have no share, for they are many.
+    async fn enter(&self, live: &Live, client: &Client, address: IpAddr, taken: &mut Taken) -> Option<()> {
+        if matches!(client, Client::Network(_)) && !live.proxies.trusts(address) {
+            taken.slots.push(self.strangers.enter_within(client, 1, shares::PATIENCE).await?);
+        }
+        taken.permit = Some(match self.room.clone().try_acquire_owned() {
+            Ok(permit) => permit,
+            Err(_) => timeout(PATIENCE, self.room.clone().acquire_owned()).await.ok()?.ok()?,
+        });
+        Some(())
+    }
+
     /// Does what a call has left for after its answer: behind it, unless too many others do that already.
     async fn finish(&self, rest: Rest) {
         match self.finishing.clone().try_acquire_owned() {
@@ -68,36 +113,85 @@ impl Service {
 pub(crate) async fn answer(service: Arc<Service>, peer: Peer, request: Request) -> Response {
     let live = service.current.get();
     let mut line = AccessLine::begin(&request, &peer, &live, service.observer.clone());
-    let Ok(permit) = service.room.clone().try_acquire_owned() else {
-        let busy = refusal(429, Code::TooManyRequests, "the registry is busy; come again");
-        return line.write(with(busy, header::RETRY_AFTER, "1"), Taken { _permit: None, _slots: Vec::new() });
-    };
-    let expects = request.headers().contains_key(header::EXPECT);
-    let from = Origin { peer, client: line.client, id: line.id.clone() };
+    let taken = Taken { _busy: peer.begin(), ..Taken::default() };
+    if let Some(response) = live.cors.preflight(request.method(), request.headers()) {
+        line.answered(&response);
+        return line.write(response, taken);
+    }
     let is_read = matches!(*request.method(), Method::GET | Method::HEAD);
-    let call = call(service.clone(), live, from, line.asked.clone(), request);
-    let called = if is_read {
-        contained(Box::pin(call)).await
-    } else {
-        // A task of its own, so that a call that changes something goes on when the client goes away.
-        service.calls.spawn(call).await.map_err(|error| error.to_string())
-    };
-    let (response, slots) = match called {
-        Ok(Answered { response, mut body, caller, slots }) => {
+    let answering = answer_in(service.clone(), live, peer, line, taken, request);
+    if is_read {
+        return answering.await.write();
+    }
+    // A task of its own, so that a call that changes something goes on when the client goes away, with what it takes and
+    // what is written of it.
+    service.calls.spawn(answering).await.map_or_else(
+        |error| {
+            tracing::error!("a request ended without an answer: {error}");
+            refusal(500, Code::Unknown, "an internal error, see the log")
+        },
+        Logged::write,
+    )
+}
+
+/// An answer that is in the audit log, and in the access log when it was sent or is dropped.
+struct Logged {
+    response: Response,
+    line: AccessLine,
+    taken: Taken,
+}
+
+impl Logged {
+    /// The response that the client gets.
+    fn write(self) -> Response {
+        self.line.write(self.response, self.taken)
+    }
+}
+
+/// Answers a request by the settings that are in force when it begins.
+async fn answer_in(
+    service: Arc<Service>,
+    live: Arc<Live>,
+    peer: Peer,
+    mut line: AccessLine,
+    mut taken: Taken,
+    request: Request,
+) -> Logged {
+    let expects = request.headers().contains_key(header::EXPECT);
+    let said = live.cors.says(request.headers());
+    let from = Origin { peer, client: line.client, id: line.id.clone() };
+    let call = call(service, live, from, line.asked.clone(), request, &mut taken);
+    let called = contained(Box::pin(call)).await;
+    let mut response = match called {
+        Ok(Answered { response, mut body, caller }) => {
             line.of(caller);
-            (finish(response, &mut body, expects).await, slots)
+            if !body.is_ended() {
+                // A client that sends what nobody wants, or does not send it, keeps no other waiting.
+                taken.permit = None;
+            }
+            finish(response, &mut body, expects).await
         }
         Err(error) => {
             tracing::error!(id = line.id, "a call panicked: {error}");
             let failed = refusal(500, Code::Unknown, "an internal error, see the log");
             // Where in the body the panic came is not known.
-            (with(failed, header::CONNECTION, "close"), Vec::new())
+            with(failed, header::CONNECTION, "close")
         }
     };
-    line.write(response, Taken { _permit: Some(permit), _slots: slots })
+    said.to(&mut response);
+    line.answered(&response);
+    Logged { response, line, taken }
 }
 
-/// Runs a call that is not a task of its own; if it panics, nothing else ends.
+/// Refuses a request that is wrong as HTTP, whatever it asks for (RFC 9112, section 3.2).
+pub(crate) fn refuse(service: &Service, peer: &Peer, request: &Request, told: &str) -> Response {
+    let mut line = AccessLine::begin(request, peer, &service.current.get(), service.observer.clone());
+    let refused = with(refusal(400, Code::Unsupported, told), header::CONNECTION, "close");
+    line.answered(&refused);
+    line.write(refused, Taken::default())
+}
+
+/// Runs a call; if it panics, nothing else ends.
 async fn contained<T>(mut call: Pin<Box<impl Future<Output = T>>>) -> Result<T, String> {
     poll_fn(|context| {
         // What a panic leaves half done is dropped with the call.
@@ -116,11 +210,10 @@ struct Answered {
     body: RequestBody,
     /// The name of whoever sent it.
     caller: String,
-    /// What it takes of its sender's share.
-    slots: Vec<Slot>,
 }
 
 /// Where a request comes from.
+#[derive(Clone)]
 struct Origin {
     peer: Peer,
     /// Who is behind our proxies.
@@ -130,22 +223,91 @@ struct Origin {
 }
 
 /// Sees whether the request may be made, and makes the call.
-async fn call(service: Arc<Service>, live: Arc<Live>, from: Origin, asked: Arc<Asked>, request: Request) -> Answered {
+async fn call(
+    service: Arc<Service>,
+    live: Arc<Live>,
+    from: Origin,
+    asked: Arc<Asked>,
+    request: Request,
+    taken: &mut Taken,
+) -> Answered {
     let (head, body) = request.into_parts();
     let mut body = RequestBody::new(body, service.body_idle).counted(&service.observer.metrics.received);
     if let Some((answer, caller)) = give_token(&live, &head, from.client, &service.observer).await {
-        return Answered { response: with_body(answer, None), body, caller, slots: Vec::new() };
+        return Answered { response: with_body(answer, None), body, caller };
     }
-    match admit(&live, &head.headers, &from.peer, from.client, &asked, &service.observer).await {
-        Ok(Admitted { caller, slots }) => {
-            let name = caller.name.clone();
-            let response = make(&service, &live.registry, caller.into(), asked, &mut body, from).await;
-            Answered { response, body, caller: name, slots }
-        }
-        Err(Refused { response, caller }) => {
-            Answered { response: with_body(response, None), body, caller, slots: Vec::new() }
+    let admitted = admit(&live, &head.headers, &from.peer, from.client, &asked, &service.observer).await;
+    let Admitted { mut caller, client, slots } = match admitted {
+        Ok(admitted) => admitted,
+        Err(Refused { response, caller }) => return Answered { response: with_body(response, None), body, caller },
+    };
+    let name = caller.name.clone();
+    taken.slots = slots;
+    if !live.webhooks.is_empty() {
+        caller.request = Some(source(&live, &head, &from, &asked, service.instance));
+    }
+    let response = match service.enter(&live, &client, from.client, taken).await {
+        Some(()) => make_bounded(&service, &live.registry, &client, caller.into(), asked, &mut body, from).await,
+        None => with_body(busy("the registry is busy; retry later", PATIENCE), None),
+    };
+    Answered { response, body, caller: name }
+}
+
+/// The most that events keep of a field of a request, in bytes.
+const TOLD: usize = 256;
+
+/// What events say of a request.
+fn source(live: &Live, head: &Parts, from: &Origin, asked: &Asked, instance: Uuid) -> Source {
+    let field = |name: HeaderName| {
+        let value = head.headers.get(name).map_or("".into(), |value| String::from_utf8_lossy(value.as_bytes()));
+        value.char_indices().take_while(|(at, c)| at + c.len_utf8() <= TOLD).map(|(_, c)| c).collect::<String>()
+    };
+    let host = head.uri.authority().map_or_else(|| field(header::HOST), |authority| authority.as_str().into());
+    let base = live.locations.external.as_ref().or(asked.request.base.as_ref()).map(ToString::to_string);
+    let base = base.filter(|base| !base.starts_with('/'));
+    let scheme = if from.peer.encrypted { "https" } else { "http" };
+    Source {
+        address: from.client.to_string(),
+        method: head.method.to_string(),
+        base: base.unwrap_or_else(|| format!("{scheme}://{host}")),
+        host,
+        agent: field(header::USER_AGENT),
+        instance,
+    }
+}
+
+/// Makes the call. An answer that stands in memory is made when there is memory for it.
+async fn make_bounded(
+    service: &Service,
+    registry: &Registry,
+    client: &Client,
+    caller: Arc<Caller>,
+    asked: Arc<Asked>,
+    body: &mut RequestBody,
+    from: Origin,
+) -> Response {
+    let is_streamed = || asked.summary().name == "pull-blob";
+    if asked.request.method != http::Method::Get || is_streamed() {
+        return make(service, registry, caller, asked, body, from).await;
+    }
+    let mut held = None;
+    // Its size is only known once it is made, and may have changed when it is made again.
+    for _ in 1..=ATTEMPTS {
+        let making = service.memory.making().await;
+        let response = make(service, registry, caller.clone(), asked.clone(), body, from.clone()).await;
+        match service.memory.bound(client, response, held).await {
+            Ok(response) => return response,
+            Err(size) => {
+                drop(making);
+                held = service.memory.wait(client, size).await;
+                if held.is_none() {
+                    break;
+                }
+            }
         }
     }
+    let told = "there is no memory for the answer, because others read theirs slowly; retry later";
+    with(refusal(503, Code::Unavailable, told), header::RETRY_AFTER, "1")
 }
 
 /// Makes the call, and again if an object it answers with is gone.
@@ -238,6 +400,7 @@ mod tests {
     use http_body::Frame;
     use orlop_core::Config;
     use tempfile::TempDir;
+    use tokio::sync::oneshot;
 
     use super::*;
     use crate::settings::Options;
@@ -256,6 +419,51 @@ mod tests {
         }
     }
 
+    /// A body whose end comes late.
+    struct Late(oneshot::Receiver<()>);
+
+    impl http_body::Body for Late {
+        type Data = Bytes;
+        type Error = std::io::Error;
+
+        fn poll_frame(
+            mut self: Pin<&mut Self>,
+            context: &mut std::task::Context<'_>,
+        ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+            Pin::new(&mut self.0).poll(context).map(|_| None)
+        }
+    }
+
+    /// A server for one request at once.
+    fn service(directory: &TempDir) -> Arc<Service> {
+        let host = Arc::new(Host::open(directory.path(), &Options::default()).unwrap());
+        let observer = Arc::new(Observer::new(&host, None));
+        let current = Current::new(Live::open(Registry::new(Config::default())));
+        let limits =
+            Limits { requests: 1, client_requests: 1, body_idle: Duration::from_secs(10), ..Limits::default() };
+        Arc::new(Service::new(host, current, observer, &limits))
+    }
+
+    #[tokio::test]
+    async fn a_change_whose_client_is_gone_keeps_its_permit_and_its_counts_to_its_end() {
+        let directory = TempDir::new().unwrap();
+        let service = service(&directory);
+        let (end, late) = oneshot::channel();
+        let request = Request::put("/v2/a/manifests/v1").body(Body::new(Late(late))).unwrap();
+        let answering = answer(service.clone(), Peer::nobody(), request);
+        assert!(timeout(Duration::from_millis(100), answering).await.is_err(), "its client is gone");
+        let metrics = || service.observer.metrics.text();
+        assert!(metrics().contains("\norlop_requests_running 1\n"), "{}", metrics());
+        assert_eq!(service.room.available_permits(), 0);
+        end.send(()).unwrap();
+        service.calls.close();
+        service.calls.wait().await;
+        let told = metrics();
+        assert!(told.contains("\norlop_requests_running 0\n"), "{told}");
+        assert!(told.contains("orlop_requests_total{operation=\"push-manifest\",status=\"400\"} 1\n"), "{told}");
+        assert_eq!(service.room.available_permits(), 1);
+    }
+
     #[test]
     fn a_field_has_its_name_whether_it_is_usual_or_not() {
         for name in ["Content-Type", "ETag", "Retry-After", "Some-Field"] {
@@ -266,16 +474,7 @@ mod tests {
     #[tokio::test]
     async fn a_panic_in_a_call_is_answered_and_ends_nothing_else() {
         let directory = TempDir::new().unwrap();
-        let host = Arc::new(Host::open(directory.path(), &Options::default()).unwrap());
-        let service = Arc::new(Service {
-            observer: Arc::new(Observer::new(&host, None)),
-            host,
-            current: Current::new(Live::open(Registry::new(Config::default()))),
-            room: Arc::new(Semaphore::new(1)),
-            body_idle: Duration::from_secs(1),
-            calls: TaskTracker::new(),
-            finishing: Arc::new(Semaphore::new(1)),
-        });
+        let service = service(&directory);
         let digest = orlop_core::digest::Algorithm::Sha256.digest(b"");
         let ask = async |method: &str, target: &str, body: Body| {
             let request = Request::builder().method(method).uri(target).body(body).unwrap();

@@ -8,6 +8,8 @@ use orlop_core::caller::Right;
 use crate::auth::identity::{Identities, Identity};
 use crate::auth::rules::Rules;
 use crate::observe::webhooks::{Subscriptions, Webhook};
+use crate::request::base::Locations;
+use crate::request::cors::Cors;
 use crate::request::proxies::Proxies;
 use crate::request::shares::Shares;
 use crate::settings::Settings;
@@ -21,6 +23,8 @@ pub struct Live {
     pub(crate) proxies: Proxies,
     pub(crate) webhooks: Vec<Arc<Webhook>>,
     pub(crate) read_only: bool,
+    pub(crate) cors: Cors,
+    pub(crate) locations: Locations,
 }
 
 /// The settings in force.
@@ -58,6 +62,8 @@ impl Live {
             proxies: Proxies(settings.shares.trusted_proxy.clone()),
             webhooks: Webhook::all(&settings.watch.webhook)?,
             read_only: settings.shares.read_only,
+            cors: Cors(settings.reach.cors.clone()),
+            locations: Locations { form: settings.reach.location(), external: settings.reach.external_url.clone() },
         };
         Ok((live, odd))
     }
@@ -72,6 +78,8 @@ impl Live {
             proxies: Proxies::default(),
             webhooks: Vec::new(),
             read_only: false,
+            cors: Cors::default(),
+            locations: Locations::default(),
         }
     }
 

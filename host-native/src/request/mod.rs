@@ -4,8 +4,12 @@
 mod access;
 mod admit;
 pub(crate) mod answer;
+mod base;
+pub(crate) mod cors;
 pub(crate) mod crowd;
 pub mod live;
+mod memory;
 pub(crate) mod peer;
+pub(crate) mod presence;
 pub(crate) mod proxies;
 pub(crate) mod shares;

@@ -1,6 +1,6 @@
 //! Where a request comes from, when it came by a proxy.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use axum::http::HeaderMap;
 use ipnet::IpNet;
@@ -27,10 +27,12 @@ impl Proxies {
         if !self.trusts(client) {
             return client;
         }
-        let fields = headers.get_all("x-forwarded-for").into_iter().filter_map(|field| field.to_str().ok());
-        let named: Vec<&str> = fields.flat_map(|field| field.split(',')).map(str::trim).collect();
-        for name in named.into_iter().rev() {
-            let Ok(address) = name.trim_matches(['[', ']']).parse::<IpAddr>() else { return client };
+        // Read as bytes: what a client wrote before our proxy added its address may be anything.
+        let fields = headers.get_all("x-forwarded-for").into_iter().map(|field| field.as_bytes());
+        let named: Vec<&[u8]> = fields.flat_map(|field| field.split(|byte| *byte == b',')).collect();
+        // Empty elements of a list mean nothing (RFC 9110, section 5.6.1).
+        for name in named.into_iter().rev().map(<[u8]>::trim_ascii).filter(|name| !name.is_empty()) {
+            let Some(address) = address(name) else { return client };
             client = address.to_canonical();
             if !self.trusts(client) {
                 return client;
@@ -50,20 +52,32 @@ impl Proxies {
     }
 }
 
+/// An address as proxies write it: some in brackets, some with the port.
+fn address(name: &[u8]) -> Option<IpAddr> {
+    let name = std::str::from_utf8(name).ok()?;
+    let bare = name.strip_prefix('[').and_then(|name| name.strip_suffix(']')).unwrap_or(name);
+    bare.parse().ok().or_else(|| name.parse().ok().map(|address: SocketAddr| address.ip()))
+}
+
 #[cfg(test)]
 mod tests {
+    use axum::http::HeaderValue;
+
     use super::*;
 
     #[test]
     fn only_our_proxies_say_where_a_request_comes_from() {
         let proxies = Proxies(vec!["10.0.0.0/8".parse().unwrap(), "::1/128".parse().unwrap()]);
-        let check = |peer: &str, fields: &[&str], expected: &str| {
+        let check_bytes = |peer: &str, fields: &[&[u8]], expected: &str| {
             let mut headers = HeaderMap::new();
             for field in fields {
-                headers.append("x-forwarded-for", field.parse().unwrap());
+                headers.append("x-forwarded-for", HeaderValue::from_bytes(field).unwrap());
             }
             let client = proxies.client(peer.parse().unwrap(), &headers);
             assert_eq!(client, expected.parse::<IpAddr>().unwrap(), "{peer} {fields:?}");
+        };
+        let check = |peer: &str, fields: &[&str], expected: &str| {
+            check_bytes(peer, &fields.iter().map(|field| field.as_bytes()).collect::<Vec<_>>(), expected);
         };
         check("192.0.2.1", &["203.0.113.9"], "192.0.2.1");
         check("10.0.0.1", &["203.0.113.9"], "203.0.113.9");
@@ -73,5 +87,12 @@ mod tests {
         check("10.0.0.1", &["203.0.113.9, unknown"], "10.0.0.1");
         check("10.0.0.1", &[], "10.0.0.1");
         check("10.0.0.1", &["[2001:db8::1]"], "2001:db8::1");
+        check("10.0.0.1", &["[2001:db8::1]:4711"], "2001:db8::1");
+        check("10.0.0.1", &["203.0.113.9:4711"], "203.0.113.9");
+        // What a client sends before its proxy adds to it hides nothing.
+        check_bytes("10.0.0.1", &[b"\xff, 203.0.113.9"], "203.0.113.9");
+        check_bytes("10.0.0.1", &[b"\xff", b"203.0.113.9"], "203.0.113.9");
+        check_bytes("10.0.0.1", &[b"6.6.6.6,\t, \xc3\x28,, 203.0.113.9 ,"], "203.0.113.9");
+        check_bytes("10.0.0.1", &[b"203.0.113.9, \xff"], "10.0.0.1");
     }
 }

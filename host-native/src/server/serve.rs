@@ -1,21 +1,25 @@
 //! The server: accepts connections, serves HTTP on them, and stops without cutting off what runs.
 
 use std::future::Future;
-use std::net::IpAddr;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
 use orlop_core::Registry;
+use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
-use tokio_util::task::TaskTracker;
+use tokio_rustls::TlsAcceptor;
 
 use crate::observe::Observer;
-use crate::request::answer::{FINISHING, Service};
-use crate::request::crowd::{Crowd, Slot, network_of};
+use crate::request::answer::Service;
+use crate::request::crowd::{Client, Crowd, Slot};
 use crate::request::live::{Current, Live};
 use crate::request::peer::Peer;
+use crate::request::presence::Presences;
+use crate::server::connection::Connection;
 use crate::server::http::Connections;
 use crate::server::playground::File;
 use crate::server::site::Site;
@@ -28,6 +32,18 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// How long calls may take to end once their connections are gone.
 const LAST_CALLS: Duration = Duration::from_secs(10);
+
+/// How often a connection that has become idle is looked for while there is no room for another.
+const LOOK_AGAIN: Duration = Duration::from_millis(50);
+
+/// How long a connection that is closed for another may take to end.
+const CLOSING: Duration = Duration::from_secs(1);
+
+/// How many connections of one address wait for that.
+const CLIENT_QUEUE: usize = 16;
+
+/// What a client is told that speaks HTTP where HTTPS is spoken.
+const PLAIN_TEXT: &str = "The client sent an HTTP request to an HTTPS server: use https:// for this address.\n";
 
 /// A place where clients come in.
 pub struct Door {
@@ -61,20 +77,12 @@ pub async fn serve_doors(
     observer: Arc<Observer>,
     stop: impl Future<Output = ()>,
 ) {
-    let calls = TaskTracker::new();
-    let service = Arc::new(Service {
-        host,
-        current: current.clone(),
-        observer: observer.clone(),
-        room: Arc::new(Semaphore::new(limits.requests)),
-        body_idle: limits.body_idle,
-        calls: calls.clone(),
-        finishing: Arc::new(Semaphore::new(FINISHING)),
-    });
+    let service = Arc::new(Service::new(host, current.clone(), observer.clone(), limits));
+    let calls = service.calls.clone();
     let server = Arc::new(Server {
         current,
-        clients: Crowd::default(),
-        most_of_one: limits.client_connections,
+        clients: Crowd::new(limits.client_connections, CLIENT_QUEUE),
+        presences: Presences::new(),
         connections: Connections::new(Site::new(service, files), limits, observer),
         room: Arc::new(Semaphore::new(limits.connections)),
         handshake: limits.head_timeout,
@@ -96,9 +104,10 @@ pub async fn serve_doors(
 struct Server {
     current: Current,
     connections: Connections,
-    /// The connections of each address, and how many it may have.
+    /// The connections of each address.
     clients: Crowd,
-    most_of_one: usize,
+    /// All of them.
+    presences: Presences,
     /// One permit for each connection.
     room: Arc<Semaphore>,
     /// How long a client may take to agree on encryption.
@@ -106,10 +115,47 @@ struct Server {
 }
 
 impl Server {
-    /// Lets one more connection of an address in.
-    fn enter(&self, address: IpAddr) -> Option<Slot> {
-        let most = if self.current.get().proxies.trusts(address) { usize::MAX } else { self.most_of_one };
-        self.clients.enter(network_of(address).to_string(), most)
+    /// Room for one more connection. When there is none, the one that has been idle for longest is closed.
+    async fn room(&self) -> Option<OwnedSemaphorePermit> {
+        loop {
+            if let Ok(permit) = self.room.clone().try_acquire_owned() {
+                return Some(permit);
+            }
+            self.presences.close_idle(None);
+            // A connection ends, or becomes idle.
+            if let Ok(permit) = timeout(LOOK_AGAIN, self.room.clone().acquire_owned()).await {
+                return permit.ok();
+            }
+        }
+    }
+
+    /// Lets one more connection of an address in; `Some(None)` for a proxy, which may have any number. When the address
+    /// has all it may have, the one that has been idle for longest is closed.
+    async fn enter(&self, address: IpAddr) -> Option<Option<Slot>> {
+        if self.current.get().proxies.trusts(address) {
+            return Some(None);
+        }
+        let client = Client::at(address);
+        match self.clients.enter(&client) {
+            Some(slot) => Some(Some(slot)),
+            None if self.presences.close_idle(Some(&client)) => {
+                self.clients.enter_within(&client, 1, CLOSING).await.map(Some)
+            }
+            None => None,
+        }
+    }
+
+    /// Serves one connection until it ends or is closed for another.
+    async fn serve(&self, stream: TcpStream, address: SocketAddr, acceptor: Option<TlsAcceptor>) {
+        let Some(_slot) = self.enter(address.ip()).await else {
+            return tracing::debug!("{address} has too many connections");
+        };
+        let presence = self.presences.enter(address.ip());
+        let peer = Peer { activity: Some(presence.activity()), ..Peer::plain(address) };
+        tokio::select! {
+            () = serve_one(self, stream, peer, acceptor) => {}
+            () = presence.close().cancelled_owned() => tracing::debug!("{address} was idle for longest, and is closed"),
+        }
     }
 }
 
@@ -120,19 +166,15 @@ async fn accept(server: Arc<Server>, door: Door) {
         tls.watch();
     }
     loop {
-        let Ok(permit) = server.room.clone().acquire_owned().await else { return };
         match listener.accept().await {
             Ok((stream, address)) => {
-                let Some(slot) = server.enter(address.ip()) else {
-                    tracing::debug!("{address} has too many connections");
-                    continue;
-                };
+                let Some(permit) = server.room().await else { return };
                 // What a client does, also while it agrees on encryption, holds up nobody else.
                 let acceptor = tls.as_ref().map(Tls::acceptor);
                 let server = server.clone();
                 tokio::spawn(async move {
-                    serve_one(&server, stream, Peer::plain(address), acceptor).await;
-                    drop((permit, slot));
+                    server.serve(stream, address, acceptor).await;
+                    drop(permit);
                 });
             }
             Err(error) => {
@@ -144,22 +186,46 @@ async fn accept(server: Arc<Server>, door: Door) {
 }
 
 /// Serves one connection to its end.
-async fn serve_one(server: &Server, stream: TcpStream, peer: Peer, acceptor: Option<tokio_rustls::TlsAcceptor>) {
+async fn serve_one(server: &Server, stream: TcpStream, peer: Peer, acceptor: Option<TlsAcceptor>) {
     // Answers are written whole, so waiting for more to send would only delay them.
     let _ = stream.set_nodelay(true);
-    let connection = server.connections.patient(stream);
     let Some(acceptor) = acceptor else {
+        let connection = server.connections.patient(stream);
         let peer = Peer { outbox: Some(connection.outbox()), ..peer };
         return server.connections.serve(connection, peer, false).await;
     };
-    let encrypted = match timeout(server.handshake, acceptor.accept(connection)).await {
-        Ok(Ok(encrypted)) => encrypted,
+    let agreed = async {
+        if speaks_plain_text(&stream).await? {
+            return refuse_plain_text(server.connections.patient(stream)).await.map(|()| None);
+        }
+        acceptor.accept(server.connections.patient(stream)).await.map(Some)
+    };
+    let encrypted = match timeout(server.handshake, agreed).await {
+        Ok(Ok(Some(encrypted))) => encrypted,
+        Ok(Ok(None)) => return tracing::debug!("{} speaks HTTP where HTTPS is spoken", peer.address),
         Ok(Err(error)) => return tracing::debug!("no encryption with {}: {error}", peer.address),
         Err(_) => return tracing::debug!("no encryption with {}: it takes too long", peer.address),
     };
     let (_, session) = encrypted.get_ref();
     let certificate = session.peer_certificates().and_then(|chain| chain.first()).map(tls::names);
     let http2 = session.alpn_protocol() == Some(b"h2");
-    let peer = Peer { certificate: certificate.unwrap_or_default().into(), ..peer };
+    let peer = Peer { encrypted: true, certificate: certificate.unwrap_or_default().into(), ..peer };
     server.connections.serve(encrypted, peer, http2).await;
+}
+
+/// Whether a client begins with a method of HTTP instead of a handshake, whose first byte is none of a text.
+async fn speaks_plain_text(stream: &TcpStream) -> io::Result<bool> {
+    let mut first = [0];
+    Ok(stream.peek(&mut first).await? == 1 && first[0].is_ascii_alphabetic())
+}
+
+/// Says what is wrong, where a client without encryption can read it.
+async fn refuse_plain_text(mut connection: Connection) -> io::Result<()> {
+    let head = format!(
+        "HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: {}\r\n\
+         Connection: close\r\n\r\n",
+        PLAIN_TEXT.len()
+    );
+    connection.write_all(&[head.as_bytes(), PLAIN_TEXT.as_bytes()].concat()).await?;
+    connection.shutdown().await
 }

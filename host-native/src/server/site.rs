@@ -4,7 +4,7 @@ use std::convert::Infallible;
 use std::sync::Arc;
 
 use axum::extract::{Extension, Request, State};
-use axum::http::HeaderMap;
+use axum::http::{HeaderMap, Version, header};
 use axum::response::Response;
 use axum::routing::get;
 use axum::{Router, body::Body};
@@ -12,7 +12,7 @@ use hyper::body::Incoming;
 use hyper::service::Service as _;
 use hyper_util::service::TowerToHyperService;
 
-use crate::request::answer::{Service, answer};
+use crate::request::answer::{Service, answer, refuse};
 use crate::request::peer::Peer;
 use crate::server::playground::File;
 
@@ -42,11 +42,25 @@ impl Site {
     /// Answers a request of `peer`.
     pub(crate) async fn answer(self, request: hyper::Request<Incoming>, peer: Peer) -> Result<Response, Infallible> {
         let mut request: Request = request.map(Body::new);
+        if let Some(told) = wrong_host(&request) {
+            return Ok(refuse(&self.registry, &peer, &request, told));
+        }
         // No file is there, and to let the router find that out would cost a small request a tenth of its time.
         if request.uri().path().starts_with("/v2") {
             return Ok(answer(self.registry, peer, request).await);
         }
+        let _busy = peer.begin();
         request.extensions_mut().insert(peer);
         self.router.call(request).await
+    }
+}
+
+/// What is wrong with the `Host` of a request. A proxy may read another than we do, or none (RFC 9112, section 3.2).
+fn wrong_host(request: &Request) -> Option<&'static str> {
+    let mut hosts = request.headers().get_all(header::HOST).into_iter();
+    match (hosts.next(), hosts.next()) {
+        (_, Some(_)) => Some("there is more than one Host field"),
+        (None, None) if request.version() == Version::HTTP_11 => Some("there is no Host field"),
+        _ => None,
     }
 }

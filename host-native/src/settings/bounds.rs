@@ -24,15 +24,22 @@ pub struct Bounds {
     #[arg(long, env = "ORLOP_BODY_IDLE_TIMEOUT", default_value = "60s", value_name = "TIME", value_parser = idle_time)]
     body_idle_timeout: Duration,
 
-    /// How many requests to serve at once; further ones get 429 and are to be sent again
+    /// How many requests to serve at once; a further one waits a second, and then gets 429
     #[arg(long, env = "ORLOP_MAX_REQUESTS", default_value = "512", value_name = "NUMBER", value_parser = count)]
     max_requests: u32,
 
-    /// How many connections to have open at once; further ones wait
+    /// How many requests without a login to serve at once for one address; a quarter of all if not set
+    ///
+    /// A further one waits some seconds, and then gets 429. Users are bounded by `limit`. Trusted proxies are exempt.
+    #[arg(long, env = "ORLOP_MAX_CLIENT_REQUESTS", value_name = "NUMBER", value_parser = count)]
+    max_client_requests: Option<u32>,
+
+    /// How many connections to have open at once; for a further one, the one that is idle for longest is closed
     #[arg(long, env = "ORLOP_MAX_CONNECTIONS", default_value = "4096", value_name = "NUMBER", value_parser = count)]
     max_connections: u32,
 
-    /// How many connections one address may have open at once; further ones are closed. Trusted proxies are exempt
+    /// How many connections one address may have open at once; for a further one, an idle one is closed. Trusted
+    /// proxies are exempt
     #[arg(
         long,
         env = "ORLOP_MAX_CLIENT_CONNECTIONS",
@@ -60,6 +67,7 @@ impl Bounds {
             head_timeout: self.head_timeout,
             body_idle: self.body_idle_timeout,
             requests: self.max_requests.max(1) as usize,
+            client_requests: self.max_client_requests.unwrap_or(self.max_requests / 4).max(1) as usize,
             connections: self.max_connections.max(1) as usize,
             client_connections: self.max_client_connections.max(1) as usize,
             shutdown_grace: self.shutdown_grace,

@@ -11,11 +11,13 @@ pub struct Limits {
     pub head_timeout: Duration,
     /// How long a body may rest, in either direction, before the connection is given up.
     pub body_idle: Duration,
-    /// How many requests are worked on at once. One more is told to come again.
+    /// How many requests are worked on at once. One more waits a second, and is told to come again.
     pub requests: usize,
-    /// How many connections are open at once. One more waits to be accepted.
+    /// How many of these one address may have whose users are not known. One more waits a while.
+    pub client_requests: usize,
+    /// How many connections are open at once. For one more, the one that has been idle for longest is closed.
     pub connections: usize,
-    /// How many connections one address has open at once. One more is closed.
+    /// How many connections one address has open at once. For one more, an idle one is closed.
     pub client_connections: usize,
     /// How long running requests may take to end once the server is told to stop.
     pub shutdown_grace: Duration,
@@ -28,6 +30,7 @@ impl Default for Limits {
             head_timeout: Duration::from_secs(30),
             body_idle: Duration::from_secs(60),
             requests: 512,
+            client_requests: 128,
             connections: 4096,
             client_connections: 512,
             shutdown_grace: Duration::from_secs(30),

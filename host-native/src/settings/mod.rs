@@ -10,6 +10,7 @@ mod limits;
 mod log;
 mod number;
 mod policy;
+mod reach;
 mod restart;
 mod rule;
 mod shares;
@@ -29,6 +30,8 @@ pub use self::access::Auth;
 pub use self::bounds::Bounds;
 pub use self::limits::Limits;
 pub use self::policy::Policy;
+pub use self::reach::Reach;
+pub(crate) use self::reach::{Location, Origin};
 pub use self::restart::NEED_RESTART;
 pub(crate) use self::rule::table;
 pub use self::rule::{Action, GroupSetting, RuleSetting};
@@ -110,6 +113,10 @@ pub struct Settings {
     #[command(flatten)]
     pub shares: Shares,
 
+    /// How clients reach it.
+    #[command(flatten)]
+    pub reach: Reach,
+
     /// Metrics, traces, logs and webhooks.
     #[command(flatten)]
     pub watch: Watch,
@@ -147,6 +154,7 @@ impl Settings {
     pub fn config(&self) -> Config {
         Config {
             quotas: self.shares.quota.iter().map(QuotaSetting::quota).collect(),
+            external_url: self.reach.base(),
             listeners: self.watch.webhook.iter().map(WebhookSetting::listener).collect(),
             ..self.policy.config()
         }

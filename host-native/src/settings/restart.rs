@@ -1,7 +1,7 @@
 //! Which settings a running server takes over, and which need a restart.
 
 /// The settings that a running server does not take over when it reads its settings again: all others it does.
-pub const NEED_RESTART: [&str; 20] = [
+pub const NEED_RESTART: [&str; 21] = [
     "addr",
     "admin-addr",
     "body-idle-timeout",
@@ -12,6 +12,7 @@ pub const NEED_RESTART: [&str; 20] = [
     "keep-free",
     "log-format",
     "max-client-connections",
+    "max-client-requests",
     "max-connections",
     "max-requests",
     "no-playground",
@@ -32,7 +33,7 @@ mod tests {
     use crate::settings::Settings;
 
     /// What a running server takes over: see `Live::new`, and the filter of the log.
-    const RELOADED: [&str; 26] = [
+    const RELOADED: [&str; 29] = [
         "allow-sparse",
         "assemble",
         "auth-htpasswd",
@@ -40,8 +41,11 @@ mod tests {
         "auth-token-url",
         "blob-grace",
         "blob-limit",
+        "cors",
+        "external-url",
         "group",
         "limit",
+        "location",
         "log",
         "manifest-limit",
         "no-delete",

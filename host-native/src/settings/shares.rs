@@ -19,9 +19,9 @@ use super::{Who, table};
 pub struct Shares {
     /// A limit, as a table of TOML; a client is held to every limit that names it (repeatable)
     ///
-    /// { who = ["anonymous"], requests = 10, rate = 50, upload = "1GiB" }: requests at once, requests a second, and
+    /// { who = ["anonymous"], requests = 32, rate = 50, upload = "1GiB" }: requests at once, requests a second, and
     /// the largest blob. Each user is counted by itself; each address with each = "address", and for clients that are
-    /// not logged in.
+    /// not logged in. A request beyond the limit waits for up to five seconds, and then gets 429.
     #[arg(long = "limit", env = "ORLOP_LIMIT", value_name = "TABLE", value_delimiter = '\n')]
     pub limit: Vec<LimitSetting>,
 
@@ -44,7 +44,9 @@ pub struct Shares {
     )]
     pub read_only: bool,
 
-    /// Proxies whose X-Forwarded-For and X-Request-Id are believed: addresses or networks (repeatable)
+    /// Proxies whose header fields about the client and its request are believed: addresses or networks (repeatable)
+    ///
+    /// X-Forwarded-For, X-Forwarded-Proto, X-Forwarded-Host, X-Forwarded-Prefix, X-Request-Id, traceparent.
     #[arg(long, env = "ORLOP_TRUSTED_PROXY", value_name = "ADDRESS", value_delimiter = ',', value_parser = network)]
     pub trusted_proxy: Vec<IpNet>,
 }

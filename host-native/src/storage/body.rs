@@ -191,6 +191,11 @@ impl RequestBody {
         self.state == State::Untouched
     }
 
+    /// Whether it has come to its end, so that nothing of it is still on its way.
+    pub(crate) fn is_ended(&self) -> bool {
+        matches!(self.state, State::Ended(BodyEnd::Whole | BodyEnd::Cut))
+    }
+
     fn end(&self) -> Option<BodyEnd> {
         match self.state {
             State::Ended(end) => Some(end),

@@ -177,7 +177,7 @@ fn a_thousand_slow_readers_cost_no_memory_and_get_what_they_asked_for() {
     limit.current = limit.maximum;
     setrlimit(Resource::Nofile, limit).unwrap();
     let readers = limit.maximum.map_or(1000, |most| (most / 4).min(1000));
-    let many = ["--max-requests", "2000", "--max-client-connections", "2000"];
+    let many = ["--max-requests", "2000", "--max-client-requests", "2000", "--max-client-connections", "2000"];
     let server = Started::with(&[&many[..], &["--log", "info,orlop::access=off"]].concat());
     let whole = bytes(8 << 20);
     let digest = Algorithm::Sha256.digest(&whole);

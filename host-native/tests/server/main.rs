@@ -3,13 +3,19 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod access;
+mod answers;
 mod attacks;
 mod backup;
 mod body;
 mod certificates;
 mod control;
+mod crowding;
 mod documents;
 mod files;
+mod limits;
+mod locations;
+mod logs;
+mod pages;
 mod passwords;
 mod process;
 mod protocol;
@@ -19,3 +25,4 @@ mod space;
 mod started;
 mod tls;
 mod watching;
+mod wire;

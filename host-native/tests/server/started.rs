@@ -1,7 +1,7 @@
 //! A server that was started for a test, and the plainest of clients.
 
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::TcpStream;
+use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
@@ -76,6 +76,17 @@ impl Started {
 
     pub(crate) fn connect(&self) -> TcpStream {
         let stream = TcpStream::connect(&self.address).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        stream
+    }
+
+    /// A connection from another address of this machine.
+    pub(crate) fn connect_from(&self, from: [u8; 4]) -> TcpStream {
+        use rustix::net::{AddressFamily, SocketType, bind, connect, socket};
+        let socket = socket(AddressFamily::INET, SocketType::STREAM, None).unwrap();
+        bind(&socket, &SocketAddr::from((from, 0))).unwrap();
+        connect(&socket, &self.address.parse::<SocketAddr>().unwrap()).unwrap();
+        let stream = TcpStream::from(socket);
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
         stream
     }
@@ -202,6 +213,12 @@ pub(crate) fn answer(stream: &mut impl Read, to_head: bool) -> Answer {
 }
 
 impl Answer {
+    /// Every field of that name.
+    pub(crate) fn headers(&self, name: &str) -> Vec<&str> {
+        let fields = self.head.lines().filter_map(|line| line.split_once(':'));
+        fields.filter(|(found, _)| found.eq_ignore_ascii_case(name)).map(|(_, value)| value.trim()).collect()
+    }
+
     pub(crate) fn header(&self, name: &str) -> Option<String> {
         let value = |line: &str| {
             let (found, value) = line.split_once(':')?;

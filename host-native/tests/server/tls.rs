@@ -159,6 +159,15 @@ fn plain_text_is_not_spoken_where_there_is_a_certificate() {
     stream.write_all(b"GET /v2/ HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
     let mut end = Vec::new();
     let _ = stream.read_to_end(&mut end);
+    let told = String::from_utf8_lossy(&end);
+    assert!(told.starts_with("HTTP/1.1 400 "), "{told}");
+    assert!(told.contains("HTTP request to an HTTPS server"), "it says what is wrong: {told}");
+    // What is neither gets no answer that it could take for one.
+    let mut stream = server.connect();
+    stream.write_all(b"\x16\x03\x01 no handshake").unwrap();
+    stream.shutdown(std::net::Shutdown::Write).unwrap();
+    let mut end = Vec::new();
+    let _ = stream.read_to_end(&mut end);
     assert!(!end.starts_with(b"HTTP/"), "{end:?}");
 }
 
@@ -238,7 +247,7 @@ fn a_certificate_says_who_its_holder_is() {
 }
 
 /// A frame of HTTP/2 (RFC 9113, 4.1).
-fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
+pub(crate) fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
     let length = u32::try_from(payload.len()).unwrap().to_be_bytes();
     [&length[1..], &[kind, flags], &stream.to_be_bytes(), payload].concat()
 }

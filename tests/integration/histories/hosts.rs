@@ -62,7 +62,8 @@ impl Native {
 
     pub(crate) fn disk(config: &Config) -> Box<dyn Host> {
         let directory = tempfile::tempdir().expect("a temporary directory");
-        let host = orlop::Host::open(directory.path(), &orlop::Options::default()).expect("an empty directory");
+        let host =
+            Box::new(orlop::Host::open(directory.path(), &orlop::Options::default()).expect("an empty directory"));
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
         let disk = Storage::Disk { host: Box::new(host), runtime: runtime.expect("a runtime"), _directory: directory };
         Box::new(Self { registry: Registry::new(config.clone()), performs: disk })

@@ -19,7 +19,7 @@ fn rule(allow: bool, rights: &[Right], repositories: &str, tags: Option<&str>) -
 
 fn caller(rules: impl IntoIterator<Item = Rule>) -> Arc<Caller> {
     let rights = Rights::of(rules.into_iter().map(Arc::new));
-    Arc::new(Caller { name: "somebody".into(), rights, blob_limit: u64::MAX })
+    Arc::new(Caller { name: "somebody".into(), rights, ..Caller::anybody() })
 }
 
 /// May do everything in `open/…`, and nothing elsewhere.

@@ -3,7 +3,7 @@
 use std::time::{Duration, SystemTime};
 
 use orlop_core::Timestamp;
-use orlop_core::event::{Event, Happening};
+use orlop_core::event::{Event, Happening, Source};
 use serde_json::{Value, json};
 
 use crate::settings::Format;
@@ -83,7 +83,7 @@ fn notification(event: &Event) -> Value {
         for (name, value) in fields.into_iter().filter(|(_, value)| !value.is_null()) {
             target[name] = value;
         }
-        json!({
+        let mut told = json!({
             "id": event.id,
             "timestamp": time(event.time),
             "action": action(event),
@@ -91,7 +91,23 @@ fn notification(event: &Event) -> Value {
             "request": { "id": event.id },
             "actor": { "name": event.by },
             "source": {},
-        })
+        });
+        if let Some(request) = &event.request {
+            // Consumers fetch what they are told of by this.
+            if let Some(reference) = event.digest.as_ref().map(ToString::to_string).as_ref().or(tag) {
+                let Source { base, .. } = request;
+                told["target"]["url"] = format!("{base}/v2/{}/manifests/{reference}", event.repository).into();
+            }
+            told["request"] = json!({
+                "id": event.id,
+                "addr": request.address,
+                "host": request.host,
+                "method": request.method,
+                "useragent": request.agent,
+            });
+            told["source"] = json!({ "addr": request.host, "instanceID": request.instance });
+        }
+        told
     };
     let events: Vec<Value> = match event.tags.as_slice() {
         [] => vec![one(None)],

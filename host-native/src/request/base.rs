@@ -1,0 +1,106 @@
+//! Where the client of a request finds the registry: what `Location` begins with.
+
+use axum::extract::Request;
+use axum::http::header::HOST;
+use axum::http::uri::Authority;
+use axum::http::{HeaderMap, HeaderName};
+use orlop_core::BaseUrl;
+
+use crate::settings::Location;
+
+/// How URLs are written.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Locations {
+    pub(crate) form: Location,
+    /// What the URLs of the registry begin with, where the settings say so.
+    pub(crate) external: Option<BaseUrl>,
+}
+
+const PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+const AT: HeaderName = HeaderName::from_static("x-forwarded-host");
+const PREFIX: HeaderName = HeaderName::from_static("x-forwarded-prefix");
+
+impl Locations {
+    /// What the URLs of an answer begin with; nothing when they are paths as the registry has them. `by_proxy` says that
+    /// the request came by a proxy whose word is taken, `encrypted` that it came by TLS.
+    pub(crate) fn base(&self, request: &Request, by_proxy: bool, encrypted: bool) -> Option<BaseUrl> {
+        if self.form == Location::Absolute && self.external.is_some() {
+            // The core has it.
+            return None;
+        }
+        let headers = request.headers();
+        let told = |name| by_proxy.then(|| last(headers, &name)).flatten();
+        let prefix = told(PREFIX).map(|prefix| prefix.trim_end_matches('/')).filter(|prefix| prefix.starts_with('/'));
+        let below = |start: &str| prefix.and_then(|prefix| format!("{start}{prefix}").parse::<BaseUrl>().ok());
+        if self.form == Location::Relative {
+            return below("");
+        }
+        let scheme = match told(PROTO) {
+            Some("https") => "https",
+            Some("http") => "http",
+            _ if encrypted => "https",
+            _ => "http",
+        };
+        // In HTTP/2 the host is part of the target.
+        let named = request.uri().authority().map(Authority::as_str).or_else(|| last(headers, &HOST));
+        let host = told(AT).filter(|host| is_host(host)).or(named.filter(|host| is_host(host)))?;
+        let start = format!("{scheme}://{host}");
+        below(&start).or_else(|| start.parse().ok())
+    }
+}
+
+fn is_host(text: &str) -> bool {
+    text.parse::<Authority>().is_ok_and(|host| !host.host().is_empty() && !text.contains('@'))
+}
+
+/// The last element of the last field of that name. What stands before it may be the client's.
+fn last<'h>(headers: &'h HeaderMap, name: &HeaderName) -> Option<&'h str> {
+    let field = headers.get_all(name).into_iter().next_back()?.to_str().ok()?;
+    field.rsplit(',').next().map(str::trim)
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::body::Body;
+
+    use super::*;
+
+    fn base(location: Location, by_proxy: bool, fields: &[(&str, &str)]) -> Option<String> {
+        let mut request = Request::builder().uri("/v2/");
+        for (name, value) in fields {
+            request = request.header(*name, *value);
+        }
+        let request = request.body(Body::empty()).unwrap();
+        Locations { form: location, external: None }.base(&request, by_proxy, false).map(|base| base.to_string())
+    }
+
+    #[test]
+    fn an_absolute_location_goes_by_host_and_by_what_our_proxies_say() {
+        let check = |by_proxy, fields: &[(&str, &str)], expected: &str| {
+            assert_eq!(base(Location::Absolute, by_proxy, fields).as_deref(), Some(expected), "{fields:?}");
+        };
+        let host = ("host", "registry:5000");
+        check(false, &[host], "http://registry:5000");
+        let told =
+            [host, ("x-forwarded-proto", "https"), ("x-forwarded-host", "example.com"), ("x-forwarded-prefix", "/r/")];
+        check(true, &told, "https://example.com/r");
+        check(false, &told, "http://registry:5000");
+        check(true, &[host, ("x-forwarded-proto", "gopher")], "http://registry:5000");
+        check(true, &[host, ("x-forwarded-host", "evil.example, example.com")], "http://example.com");
+        for wrong in ["evil/", "u@evil", "evil\"", ""] {
+            check(true, &[host, ("x-forwarded-host", wrong)], "http://registry:5000");
+        }
+        for wrong in ["//evil", "r", "/r?x", "/r\"", "/a//b"] {
+            check(true, &[host, ("x-forwarded-prefix", wrong)], "http://registry:5000");
+        }
+        assert_eq!(base(Location::Absolute, true, &[]), None);
+    }
+
+    #[test]
+    fn a_relative_location_has_the_prefix_of_our_proxy_and_nothing_else() {
+        let fields = [("host", "registry"), ("x-forwarded-host", "example.com"), ("x-forwarded-prefix", "/r")];
+        assert_eq!(base(Location::Relative, true, &fields).as_deref(), Some("/r"));
+        assert_eq!(base(Location::Relative, false, &fields), None);
+        assert_eq!(base(Location::Relative, true, &[("x-forwarded-prefix", "//evil")]), None);
+    }
+}

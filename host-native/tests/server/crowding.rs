@@ -1,0 +1,112 @@
+//! One address takes all it can get, and others are served.
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::time::{Duration, Instant};
+
+use orlop_core::digest::Algorithm;
+use rustix::process::{Resource, getrlimit, setrlimit};
+
+use crate::started::{Started, answer, eventually};
+use crate::tls::{Place, frame};
+
+/// The address that means harm.
+const GREEDY: [u8; 4] = [127, 0, 0, 66];
+
+/// As long as a request takes on a slow machine that does many other things.
+const AT_ONCE: Duration = Duration::from_secs(2);
+
+/// Each connection takes a file descriptor here and one in the server.
+fn raise_file_limit() {
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    setrlimit(Resource::Nofile, limit).unwrap();
+}
+
+fn others_are_served(server: &Started) {
+    for _ in 0..40 {
+        let asked = Instant::now();
+        assert_eq!(server.get("/v2/").status, 200);
+        assert!(asked.elapsed() < AT_ONCE, "{:?}", asked.elapsed());
+    }
+}
+
+#[test]
+fn bodies_that_do_not_come_and_readers_that_take_nothing_keep_nobody_out() {
+    raise_file_limit();
+    let server = Started::with(&["--log", "info,orlop::access=off"]);
+    let large = vec![b'x'; 16 << 20];
+    let (pushed, blob) = server.push(&large);
+    assert_eq!(pushed.status, 201);
+    let digest = Algorithm::Sha256.digest(b"never comes");
+    let requests = [
+        "GET /v2/ HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n".to_owned(),
+        format!("POST /v2/a/blobs/uploads/?digest={digest} HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n"),
+        format!("GET {blob} HTTP/1.1\r\nHost: x\r\n\r\n"),
+    ];
+    let held: Vec<TcpStream> = (0..512)
+        .map(|number| {
+            let mut stream = server.connect_from(GREEDY);
+            stream.write_all(requests[number % 3].as_bytes()).unwrap();
+            stream
+        })
+        .collect();
+    std::thread::sleep(Duration::from_millis(500));
+    others_are_served(&server);
+    drop(held);
+}
+
+#[test]
+fn streams_of_http_2_keep_nobody_out() {
+    let place = Place::new();
+    let server = place.start(&["--plain-addr", "127.0.0.1:0"]);
+    let plain = || {
+        let log = server.log();
+        let line =
+            log.lines().find_map(|line| line.split_once("listening on http://").map(|(_, rest)| rest.to_owned()));
+        line.map(|rest| rest.trim().to_owned())
+    };
+    eventually(|| plain().is_some());
+    let plain = plain().unwrap();
+    let client = place.client(None, &[b"h2"]);
+    // POST https://x/v2/a/blobs/uploads/, with a body that does not come (RFC 7541, appendix A).
+    let path = b"/v2/a/blobs/uploads/";
+    let head = [&[0x83, 0x87, 0x41, 1, b'x', 0x04, path.len() as u8], &path[..]].concat();
+    let streams: Vec<Vec<u8>> = (0..64).map(|number| frame(1, 4, 2 * number + 1, &head)).collect();
+    let mut held: Vec<_> = (0..8)
+        .map(|_| {
+            let name = rustls::pki_types::ServerName::try_from("localhost").unwrap();
+            let session = rustls::ClientConnection::new(client.clone(), name).unwrap();
+            let mut stream = rustls::StreamOwned::new(session, server.connect_from(GREEDY));
+            stream.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").unwrap();
+            stream.write_all(&frame(4, 0, 0, &[])).unwrap();
+            stream.write_all(&streams.concat()).unwrap();
+            stream
+        })
+        .collect();
+    held.iter_mut().for_each(|stream| stream.read_exact(&mut [0; 9]).unwrap());
+    std::thread::sleep(Duration::from_millis(500));
+    for _ in 0..20 {
+        let asked = Instant::now();
+        let mut stream = TcpStream::connect(&plain).unwrap();
+        stream.write_all(b"GET /v2/ HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").unwrap();
+        assert_eq!(answer(&mut stream, false).status, 200);
+        assert!(asked.elapsed() < AT_ONCE, "{:?}", asked.elapsed());
+    }
+}
+
+#[test]
+fn idle_connections_make_room_and_those_that_do_something_stay() {
+    let server = Started::with(&["--max-connections", "40", "--max-client-connections", "40"]);
+    let session = server.session();
+    let mut uploading = server.connect_from(GREEDY);
+    let half = format!("PATCH {session} HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\na");
+    uploading.write_all(half.as_bytes()).unwrap();
+    std::thread::sleep(Duration::from_millis(300));
+    let held: Vec<TcpStream> = (0..60).map(|_| server.connect_from(GREEDY)).collect();
+    std::thread::sleep(Duration::from_millis(300));
+    others_are_served(&server);
+    uploading.write_all(b"b").unwrap();
+    assert_eq!(answer(&mut uploading, false).status, 202, "a connection with a request is not closed");
+    drop(held);
+}
