@@ -65,7 +65,7 @@ impl Native {
         let host =
             Box::new(orlop::Host::open(directory.path(), &orlop::Options::default()).expect("an empty directory"));
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
-        let disk = Storage::Disk { host: Box::new(host), runtime: runtime.expect("a runtime"), _directory: directory };
+        let disk = Storage::Disk { host, runtime: runtime.expect("a runtime"), _directory: directory };
         Box::new(Self { registry: Registry::new(config.clone()), performs: disk })
     }
 }
