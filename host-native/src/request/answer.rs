@@ -32,7 +32,7 @@ use crate::request::memory::Memory;
 use crate::request::peer::Peer;
 use crate::request::shares;
 use crate::settings::Limits;
-use crate::storage::{Host, Opened, Outbox, RequestBody, ambient};
+use crate::storage::{Host, RequestBody, ambient};
 
 /// How often a call is made again because an object it found was gone when it was opened. Each time, the blob was
 /// deleted and garbage collection ran in between.
@@ -337,7 +337,7 @@ async fn make(
             _ => return with_body(response, None),
         };
         match service.host.open_pieces(pieces).await {
-            Ok(Some(opened)) => return with_body(response, Some((opened, from.peer.outbox))),
+            Ok(Some(opened)) => return with_body(response, Some(opened.into_body(from.peer.outbox, asked.clone()))),
             Ok(None) if attempt < ATTEMPTS => tracing::debug!("an object was gone, the call is made again"),
             Ok(None) => failed(&"an object of the blob is missing"),
             Err(fault) => {
@@ -349,11 +349,11 @@ async fn make(
     refusal(500, Code::Unknown, "the blob cannot be read")
 }
 
-/// A response of the core as one of axum; `opened` are the objects it answers with, and the connection's outbox.
-fn with_body(response: http::Response, opened: Option<(Opened, Option<Outbox>)>) -> Response {
-    let body = match (response.body, opened) {
+/// A response of the core as one of axum; `streamed` is the body of one that the core does not have in memory.
+fn with_body(response: http::Response, streamed: Option<Body>) -> Response {
+    let body = match (response.body, streamed) {
         (http::Body::Bytes(bytes), _) => Body::from(bytes),
-        (http::Body::Pieces(_), Some((content, outbox))) => content.into_body(outbox),
+        (http::Body::Pieces(_), Some(body)) => body,
         (http::Body::Empty | http::Body::Pieces(_), _) => Body::empty(),
     };
     let mut made = Response::new(body);

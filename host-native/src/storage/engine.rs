@@ -5,15 +5,16 @@
 //! [`directory`](super::directory) and an arm in each `match` here; nothing above names an engine.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use axum::body::Body;
 use bytes::Bytes;
-use orlop_core::Fault;
 use orlop_core::effect::{Commit, Committed, Erase, Get, Inventory, Join, Load, Measure, Scan, Stored, Value};
 use orlop_core::http::Piece;
 use orlop_core::keys::Key;
 use orlop_core::meter::Meter;
 use orlop_core::object::ObjectId;
+use orlop_core::{Asked, Fault};
 
 use crate::settings::Options;
 use crate::storage::directory::{self, Backup, Counters, Directory, OpenError, Outbox};
@@ -145,10 +146,11 @@ impl Sink {
 }
 
 impl Opened {
-    /// It as the body of an answer. `outbox` is that of the connection, if it can send files.
-    pub(crate) fn into_body(self, outbox: Option<Outbox>) -> Body {
+    /// It as the body of an answer to that request, which the log names when it cannot be sent. `outbox` is that of the
+    /// connection, if it can send files.
+    pub(crate) fn into_body(self, outbox: Option<Outbox>, asked: Arc<Asked>) -> Body {
         match self {
-            Self::Directory(content) => Body::new(content.into_body(outbox)),
+            Self::Directory(content) => Body::new(content.into_body(outbox, Some(asked))),
         }
     }
 }

@@ -16,5 +16,4 @@ pub(crate) use self::ambient::ambient;
 pub use self::body::RequestBody;
 pub use self::directory::{Backup, OpenError};
 pub(crate) use self::directory::{Counters, Outbox, holder};
-pub(crate) use self::engine::Opened;
 pub use self::run::Host;

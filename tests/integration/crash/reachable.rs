@@ -4,30 +4,36 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use bytes::Bytes;
 use orlop_core::digest::Digest;
-use orlop_core::effect::Scan;
-use orlop_core::keys::Prefix;
+use orlop_core::effect::{Get, Scan};
+use orlop_core::keys::{Key, Prefix};
+use orlop_core::record::{BlobRecord, Extent};
 
 use crate::journal::{Ledger, Sent};
 use crate::served::InProcess;
 use crate::verify::needed;
 
-/// Sweeps a data directory that no server has open, as if all graces were over, and looks at what is left: blobs of
-/// manifests, byte for byte, one file each, and the records that belong to them.
+/// Collects the garbage of a data directory that no server has open, as if all graces were over, and looks at what is
+/// left: blobs of manifests, byte for byte, each object a file of one of them, and the records that belong to them.
 pub(crate) fn sweep_and_look(data: &Path, ledger: &Ledger, sent: &Sent) -> Result<(), String> {
     let mut host = InProcess::open(data)?;
     let report = host.sweep_everything();
     let needed: BTreeSet<String> = needed(ledger, sent).into_keys().collect();
-    let mut kept = BTreeSet::new();
-    for file in files(&data.join("blobs"))? {
-        let digest = digest_of(data, &file)?;
-        let bytes = fs::read(&file).map_err(|error| format!("{}: {error}", file.display()))?;
+    let (mut kept, mut objects) = (BTreeSet::new(), BTreeSet::new());
+    for (name, digest, extents) in blobs(&mut host)? {
+        let mut bytes = Vec::new();
+        for extent in extents {
+            let read = if extent.small { record(&mut host, &extent)? } else { file(data, &extent)? };
+            if !objects.insert(extent.object.to_string()) {
+                return Err(format!("the object {} is part of two blobs", extent.object));
+            }
+            bytes.extend(read);
+        }
         if digest.algorithm().digest(&bytes) != digest {
-            return Err(format!("{} has other bytes than its name says", file.display()));
+            return Err(format!("the blob {name} has other bytes than its name says"));
         }
-        if !kept.insert(digest.to_string()) {
-            return Err(format!("{digest} is there twice after {report:?}"));
-        }
+        kept.insert(name);
     }
     if kept != needed {
         let (more, less): (Vec<_>, Vec<_>) = (kept.difference(&needed).collect(), needed.difference(&kept).collect());
@@ -38,12 +44,16 @@ pub(crate) fn sweep_and_look(data: &Path, ledger: &Ledger, sent: &Sent) -> Resul
             .collect();
         return Err(format!("after {report:?}, {more:?} are left over and {less:?} are missing: {told:#?}"));
     }
-    for directory in ["uploads", "temporary"] {
-        if let Some(left) = files(&data.join(directory))?.first() {
-            return Err(format!("{} is left over after {report:?}", left.display()));
+    let files = files(&data.join("objects"))?.into_iter().map(|file| file_name(&file));
+    let records = ["object/", "bytes/"].map(|family| keys(&mut host, family));
+    let [owners, small] = records;
+    let named = owners?.into_iter().chain(small?).map(|key| key.rsplit('/').next().unwrap_or_default().to_owned());
+    for name in files.chain(named) {
+        if !objects.contains(&name) {
+            return Err(format!("the object {name} is left over after {report:?}"));
         }
     }
-    for family in ["upload/", "part/", "blob/", "holder/", "link/"] {
+    for family in ["upload/", "chunk/", "holder/", "link/"] {
         for key in keys(&mut host, family)? {
             let known = needed.iter().any(|digest| key.contains(digest.as_str()));
             if !known {
@@ -54,9 +64,46 @@ pub(crate) fn sweep_and_look(data: &Path, ledger: &Ledger, sent: &Sent) -> Resul
     Ok(())
 }
 
+/// Every blob: its name, its digest, and what it is made of.
+fn blobs(host: &mut InProcess) -> Result<Vec<(String, Digest, Vec<Extent>)>, String> {
+    let entries = scan(host, "blob/")?.into_iter().map(|(key, value)| {
+        let name = key.as_str().trim_start_matches("blob/").to_owned();
+        let digest = name.parse().map_err(|_| format!("{name} is no digest"))?;
+        let record: BlobRecord = serde_json::from_slice(&value).map_err(|error| format!("blob/{name}: {error}"))?;
+        Ok((name, digest, record.extents))
+    });
+    entries.collect()
+}
+
+fn record(host: &mut InProcess, extent: &Extent) -> Result<Vec<u8>, String> {
+    let key = Key::stored(format!("bytes/{}", extent.object));
+    let found = host.ask(Get { keys: vec![key.clone()] })?.pop().flatten();
+    found.map(|bytes| bytes.to_vec()).ok_or_else(|| format!("the record {key:?} is gone"))
+}
+
+fn file(data: &Path, extent: &Extent) -> Result<Vec<u8>, String> {
+    let name = extent.object.to_string();
+    let path = data.join("objects").join(&name[..2]).join(name);
+    fs::read(&path).map_err(|error| format!("{}: {error}", path.display()))
+}
+
+/// The file of a blob that is one object, of which only the bytes are known.
+pub(crate) fn file_of(data: &Path, digest: &str) -> Option<PathBuf> {
+    let digest: Digest = digest.parse().ok()?;
+    let is_it = |file: &PathBuf| fs::read(file).is_ok_and(|bytes| digest.algorithm().digest(&bytes) == digest);
+    files(&data.join("objects")).ok()?.into_iter().find(is_it)
+}
+
+fn file_name(file: &Path) -> String {
+    file.file_name().unwrap_or_default().to_string_lossy().into_owned()
+}
+
+fn scan(host: &mut InProcess, family: &str) -> Result<Vec<(Key, Bytes)>, String> {
+    host.ask(Scan { prefix: Prefix::stored(family), after: None, limit: usize::MAX, bytes: usize::MAX })
+}
+
 fn keys(host: &mut InProcess, family: &str) -> Result<Vec<String>, String> {
-    let scan = Scan { prefix: Prefix::stored(family), after: None, limit: usize::MAX, bytes: usize::MAX };
-    Ok(host.ask(scan)?.into_iter().map(|(key, _)| key.as_str().to_owned()).collect())
+    Ok(scan(host, family)?.into_iter().map(|(key, _)| key.as_str().to_owned()).collect())
 }
 
 /// Every file below a directory.
@@ -68,15 +115,4 @@ pub(crate) fn files(directory: &Path) -> Result<Vec<PathBuf>, String> {
         if path.is_dir() { found.extend(files(&path)?) } else { found.push(path) }
     }
     Ok(found)
-}
-
-/// The digest that the path of a content says: `blobs/<algorithm>/ab/<hex>/<nonce>`.
-fn digest_of(data: &Path, file: &Path) -> Result<Digest, String> {
-    let wrong = || format!("{} is no name of a content", file.display());
-    let names: Vec<_> =
-        file.strip_prefix(data).map_err(|_| wrong())?.iter().map(|name| name.to_string_lossy()).collect();
-    match names.as_slice() {
-        [_, algorithm, _, hex, _] => format!("{algorithm}:{hex}").parse().map_err(|_| wrong()),
-        _ => Err(wrong()),
-    }
 }

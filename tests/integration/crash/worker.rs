@@ -119,7 +119,7 @@ impl Worker {
     fn content(&mut self) -> Bytes {
         let length = match self.random.below(10) {
             0 => return Random::stream(SHARED, self.random.word() % SHARED).bytes(3000).into(),
-            1 => 4096 * (1 + self.random.below(3)),
+            1 => 4096 * (1 + self.random.below(8)),
             2 => self.largest,
             _ => 8 + self.random.below(self.largest.min(6000)),
         };

@@ -279,7 +279,7 @@ mod tests {
             (vec![between(), one(), between(), other(), between()], vec![false, true, false, true, false]),
         ] {
             let content = Content::open(&files, &Buffers::default(), pieces).await.unwrap().unwrap();
-            let mut body = content.into_body(Some(outbox.clone()));
+            let mut body = content.into_body(Some(outbox.clone()), None);
             let mut found = Vec::new();
             while let Some(frame) = poll_fn(|context| Pin::new(&mut body).poll_frame(context)).await {
                 let bytes = frame.unwrap().into_data().unwrap();

@@ -10,9 +10,9 @@ use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
-use orlop_core::Fault;
 use orlop_core::http::Piece;
 use orlop_core::object::ObjectId;
+use orlop_core::{Asked, Fault};
 use tokio::task::JoinHandle;
 
 use crate::storage::directory::blocking;
@@ -84,15 +84,15 @@ impl Content {
         Ok(Some(Self { files: files.clone(), buffers: buffers.clone(), parts }))
     }
 
-    /// It as a body. `outbox` is that of the connection, if it can send files.
-    pub(in crate::storage) fn into_body(self, outbox: Option<Outbox>) -> ContentBody {
+    /// It as a body, in answer to a request. `outbox` is that of the connection, if it can send files.
+    pub(in crate::storage) fn into_body(self, outbox: Option<Outbox>, asked: Option<Arc<Asked>>) -> ContentBody {
         let Self { files, buffers, parts } = self;
         let length = |part: &Part| match part {
             Part::Bytes(bytes) => bytes.len() as u64,
             Part::Slice { range, .. } => range.end.saturating_sub(range.start),
         };
         let remaining = parts.iter().map(length).sum();
-        ContentBody { files, buffers, outbox, parts, remaining, waiting: None }
+        ContentBody { files, buffers, outbox, parts, remaining, waiting: None, asked }
     }
 }
 
@@ -109,6 +109,8 @@ pub(crate) struct ContentBody {
     remaining: u64,
     /// What is done on a thread that may wait for the disk.
     waiting: Option<JoinHandle<Result<Waited, Fault>>>,
+    /// What the log says when it cannot be sent.
+    asked: Option<Arc<Asked>>,
 }
 
 /// What came of waiting for the disk.
@@ -222,7 +224,8 @@ impl Body for ContentBody {
             Some(Ok(bytes)) => bytes,
             Some(Err(error)) => {
                 // The head is sent, so all that is left is to break off.
-                tracing::error!("a blob cannot be sent to its end: {error}");
+                let target = this.asked.as_ref().map_or("", |asked| &asked.request.target);
+                tracing::error!(target, "a blob cannot be sent to its end: {error}");
                 return Poll::Ready(Some(Err(error)));
             }
         };

@@ -15,7 +15,7 @@ use crate::server::{Server, program, scratch};
 use crate::worker::Worker;
 
 /// Blobs are small, so that the log is: what can be torn is torn in a few sectors as well as in a million.
-const LARGEST: usize = 9000;
+const LARGEST: usize = 20_000;
 
 /// What happened, and what clients were told while it did.
 pub(crate) struct Recording {
