@@ -9,9 +9,8 @@ use bytes::Bytes;
 use orlop::{Host, OpenError, Options, RequestBody};
 use orlop_conformance::system::Call;
 use orlop_core::effect::Load;
-use orlop_core::http::Piece;
 use orlop_core::step::start;
-use orlop_core::{Ambient, Body, Config, Registry, Report, Timestamp};
+use orlop_core::{Ambient, Body, Config, Piece, Registry, Report, Timestamp};
 use tokio::runtime::Runtime;
 use uuid::Uuid;
 
