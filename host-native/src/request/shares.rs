@@ -16,7 +16,7 @@ use crate::settings::{Each, LimitSetting};
 const REMEMBERED: usize = 10_000;
 
 /// How long a request waits for its client's share. An ordinary push sends more requests at once than a limit has, and
-/// many clients do not come again after a 429.
+/// many clients do not retry after a 429.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(5);
 
 /// How many requests of one client wait for its share.

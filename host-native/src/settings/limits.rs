@@ -11,7 +11,7 @@ pub struct Limits {
     pub head_timeout: Duration,
     /// How long a body may rest, in either direction, before the connection is given up.
     pub body_idle: Duration,
-    /// How many requests are worked on at once. One more waits a second, and is told to come again.
+    /// How many requests are worked on at once. One more waits a second, and then gets 429.
     pub requests: usize,
     /// How many of these one address may have whose users are not known. One more waits a while.
     pub client_requests: usize,

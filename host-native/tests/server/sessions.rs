@@ -142,21 +142,31 @@ fn a_reload_forgets_nothing_that_it_does_not_concern() {
 /// What is refused, and what gives out tokens, costs as much as anything else.
 #[test]
 fn requests_for_tokens_and_those_that_are_refused_count_in_the_rate() {
-    let directory = place("[[limit]]\nwho = ['anybody']\neach = 'address'\nrate = 1\n");
+    let limit = "[[limit]]\nwho = ['anybody']\neach = 'address'\nrate = 1\n";
+    let directory = place(&format!("trusted-proxy = ['127.0.0.1']\n{limit}"));
     let server = directory.start();
     let malformed = "Authorization: Basic %%%\r\n";
-    for (fields, target, otherwise) in [
-        ("", "/v2/", 401),
-        (malformed, "/v2/", 401),
-        ("", "/token", 200),
-        (&basic("alice"), "/token", 200),
-        (malformed, "/token", 401),
-    ] {
-        let mut told = Vec::new();
-        eventually(|| {
-            told.push(get(&server, fields, target));
-            told.contains(&429) && told.contains(&otherwise)
+    let alice = basic("alice");
+    let asked = [
+        ("192.0.2.1", "", "/v2/", 401),
+        ("192.0.2.2", malformed, "/v2/", 401),
+        ("192.0.2.3", "", "/token", 200),
+        ("192.0.2.4", &*alice, "/token", 200),
+        ("192.0.2.5", malformed, "/token", 401),
+    ];
+    // Some wait for their turn, and the others would have to wait for too long.
+    let told = std::thread::scope(|threads| {
+        let each = asked.map(|(from, fields, target, _)| {
+            let fields = format!("X-Forwarded-For: {from}\r\n{fields}");
+            [(); 10].map(|()| {
+                let (server, fields) = (&server, fields.clone());
+                threads.spawn(move || get(server, &fields, target))
+            })
         });
-        assert!(told.iter().all(|status| [429, otherwise].contains(status)), "{target}: {told:?}");
+        each.map(|asking| asking.map(|asking| asking.join().unwrap()))
+    });
+    for ((from, _, target, otherwise), told) in asked.into_iter().zip(told) {
+        assert!(told.contains(&429) && told.contains(&otherwise), "{from} {target}: {told:?}");
+        assert!(told.iter().all(|status| [429, otherwise].contains(status)), "{from} {target}: {told:?}");
     }
 }
