@@ -9,7 +9,7 @@ use orlop_core::BaseUrl;
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "How clients reach the registry")]
 pub struct Reach {
-    /// Where clients find the registry, such as https://registry.example.com, if `Location` is to say so
+    /// Where clients find the registry, https://NAME, if `Location` is to say so
     #[arg(long, env = "ORLOP_EXTERNAL_URL", value_name = "URL", value_parser = external_url)]
     pub(crate) external_url: Option<BaseUrl>,
 
@@ -20,7 +20,7 @@ pub struct Reach {
     #[arg(long, env = "ORLOP_LOCATION", value_name = "FORM")]
     location: Option<Location>,
 
-    /// Web pages that may use the registry, such as https://ui.example.com; * is all, without logins (repeatable)
+    /// Web pages that may use the registry, https://NAME; * is all, without logins (repeatable)
     ///
     /// Browsers let a page of another origin read answers only where the registry says so (CORS). None may if not given.
     #[arg(long, env = "ORLOP_CORS", value_name = "ORIGIN", value_delimiter = ',')]

@@ -11,6 +11,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::mpsc::Sender;
 use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use orlop_core::Fault;
@@ -18,6 +19,7 @@ use orlop_core::effect::{Commit, Committed, Get, Scan, Value};
 use orlop_core::keys::Key;
 use redb::{ReadableTable, ReadableTableMetadata, TableDefinition};
 use tokio::sync::oneshot;
+use tokio::time::sleep;
 
 use self::database::{Database, RECORDS_FILE, Snapshot};
 use self::writer::Order;
@@ -34,6 +36,12 @@ const AT_ONCE: usize = 64;
 
 /// How many records a backup copies in one transaction.
 const COPIED: usize = 20_000;
+
+/// How long whoever reads waits for records that are opened anew after an I/O error.
+const PATIENCE: Duration = Duration::from_secs(3);
+
+/// How often it looks whether they are open.
+const LOOK_AGAIN: Duration = Duration::from_millis(20);
 
 /// How much memory a copy takes for its pages, in bytes.
 const COPY_CACHE: usize = 16 << 20;
@@ -101,11 +109,18 @@ impl Records {
     /// A few are looked up on the thread that serves the connection: one takes 2 to 3 µs from memory and is one short
     /// disk read otherwise, and handing it to another thread would cost more than it does.
     pub(crate) async fn get(self: &Arc<Self>, get: Get) -> Result<Vec<Option<Value>>, Fault> {
-        if get.keys.len() <= AT_ONCE {
-            return self.look_up(&get);
+        let (mut patience, get) = (Patience::default(), Arc::new(get));
+        loop {
+            let found = if get.keys.len() <= AT_ONCE {
+                self.look_up(&get)
+            } else {
+                let (records, get) = (self.clone(), get.clone());
+                blocking::run(move || records.look_up(&get)).await
+            };
+            if !patience.has_waited(&found).await {
+                return found;
+            }
         }
-        let records = self.clone();
-        blocking::run(move || records.look_up(&get)).await
     }
 
     fn look_up(&self, get: &Get) -> Result<Vec<Option<Value>>, Fault> {
@@ -118,8 +133,14 @@ impl Records {
 
     /// Lists a page of entries.
     pub(crate) async fn scan(self: &Arc<Self>, scan: Scan) -> Result<Vec<(Key, Value)>, Fault> {
-        let records = self.clone();
-        blocking::run(move || records.page(&scan)).await
+        let (mut patience, scan) = (Patience::default(), Arc::new(scan));
+        loop {
+            let (records, asked) = (self.clone(), scan.clone());
+            let page = blocking::run(move || records.page(&asked)).await;
+            if !patience.has_waited(&page).await {
+                return page;
+            }
+        }
     }
 
     fn page(&self, scan: &Scan) -> Result<Vec<(Key, Value)>, Fault> {
@@ -165,6 +186,24 @@ impl Records {
             // nobody else would notice.
             let _ = self.orders.send(Order::Recover);
         })
+    }
+}
+
+/// Waiting while the records are opened anew: that takes a moment, as a rule. No thread waits meanwhile.
+#[derive(Default)]
+struct Patience(Option<Instant>);
+
+impl Patience {
+    /// Waits a little if the records are not open now and may soon be. Whether it is to be tried again.
+    async fn has_waited<T>(&mut self, outcome: &Result<T, Fault>) -> bool {
+        if !matches!(outcome, Err(Fault::Unavailable(_))) {
+            return false;
+        }
+        if self.0.get_or_insert_with(Instant::now).elapsed() >= PATIENCE {
+            return false;
+        }
+        sleep(LOOK_AGAIN).await;
+        true
     }
 }
 

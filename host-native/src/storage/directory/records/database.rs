@@ -52,6 +52,15 @@ impl Database {
 
     /// Uses the database, for one transaction.
     pub(super) fn with<T>(&self, work: impl FnOnce(&redb::Database) -> Result<T, redb::Error>) -> Result<T, Fault> {
+        self.attempt(work, |refused| refused)
+    }
+
+    /// Uses the database. What is told while it refuses everything is made of the fault that was the reason.
+    fn attempt<T>(
+        &self,
+        work: impl FnOnce(&redb::Database) -> Result<T, redb::Error>,
+        told: impl FnOnce(Fault) -> Fault,
+    ) -> Result<T, Fault> {
         // A panic while the lock was held for reading left nothing half done.
         let open = self.open.read().unwrap_or_else(PoisonError::into_inner);
         let refused = || {
@@ -60,7 +69,7 @@ impl Database {
         };
         match open.as_ref().map(work) {
             Some(Ok(done)) => Ok(done),
-            Some(Err(redb::Error::PreviousIo)) | None => Err(refused()),
+            Some(Err(redb::Error::PreviousIo)) | None => Err(told(refused())),
             Some(Err(error)) => {
                 let is_io = matches!(error, redb::Error::Io(_));
                 let fault = fault::of_records("use", error);
@@ -74,7 +83,7 @@ impl Database {
 
     /// Reads the records as they were when the last change was made, or later.
     pub(super) fn read<T>(&self, look: impl FnOnce(&Snapshot) -> Result<T, redb::Error>) -> Result<T, Fault> {
-        self.with(|database| {
+        let work = |database: &redb::Database| {
             // Made under the lock, so that nobody finds older records than somebody else has seen before.
             let mut shared = self.snapshot.lock().unwrap_or_else(PoisonError::into_inner);
             let snapshot = match &*shared {
@@ -83,7 +92,9 @@ impl Database {
             };
             drop(shared);
             look(&snapshot)
-        })
+        };
+        // Nothing is wrong with what is asked: it is there again as soon as the records are opened anew.
+        self.attempt(work, |refused| Fault::Unavailable(refused.to_string()))
     }
 
     /// What is read from now on is not older than now. For the writer, before it tells of a change.
