@@ -456,7 +456,7 @@ pub fn perform<R>(
     show: impl FnOnce(&dyn fmt::Debug, &dyn fmt::Debug) -> Option<Fault>,
 ) -> Step<R> {
     macro_rules! each_effect {
-        ($($effect:ident)*) => {
+        ($($effect:ident { $($field:ident)* })*) => {
             match step {
                 $(Step::$effect(ask) => {
                     // The host performs it for a call of one question.
@@ -471,5 +471,5 @@ pub fn perform<R>(
             }
         };
     }
-    each_effect!(Collect Receive Join Load Measure Erase Inventory Get Scan Commit)
+    orlop_core::for_each_effect!(each_effect)
 }

@@ -52,19 +52,15 @@ impl Store {
         failure: Failure,
         heard: &mut Heard,
     ) -> Step<R> {
-        match step {
-            Step::Collect(ask) => self.answer(ask, body, failure, heard),
-            Step::Receive(ask) => self.answer(ask, body, failure, heard),
-            Step::Join(ask) => self.answer(ask, body, failure, heard),
-            Step::Load(ask) => self.answer(ask, body, failure, heard),
-            Step::Measure(ask) => self.answer(ask, body, failure, heard),
-            Step::Erase(ask) => self.answer(ask, body, failure, heard),
-            Step::Inventory(ask) => self.answer(ask, body, failure, heard),
-            Step::Get(ask) => self.answer(ask, body, failure, heard),
-            Step::Scan(ask) => self.answer(ask, body, failure, heard),
-            Step::Commit(ask) => self.answer(ask, body, failure, heard),
-            over @ (Step::Respond(_) | Step::Answered(..)) => over,
+        macro_rules! each_effect {
+            ($($effect:ident { $($field:ident)* })*) => {
+                match step {
+                    $(Step::$effect(ask) => self.answer(ask, body, failure, heard),)*
+                    over @ (Step::Respond(_) | Step::Answered(..)) => over,
+                }
+            };
         }
+        orlop_core::for_each_effect!(each_effect)
     }
 
     fn answer<E: Altered, R>(
