@@ -40,6 +40,10 @@ export interface RegistryOptions {
   untaggedLifetimeMs?: number;
   /** Longer than any call can live: bytes that are older, and that no record names, are garbage. */
   callLifetimeMs?: number;
+  /** The largest first body of an upload that is kept among the records, in bytes. */
+  smallObject?: number;
+  /** How many objects a blob has before small ones are joined. */
+  blobObjects?: number;
   /** A bug to plant, by the name that `bugs()` gives. */
   bug?: string;
 }

@@ -38,6 +38,8 @@ struct Options {
     blob_grace_ms: Option<u64>,
     untagged_lifetime_ms: Option<u64>,
     call_lifetime_ms: Option<u64>,
+    small_object: Option<usize>,
+    blob_objects: Option<usize>,
     bug: String,
 }
 
@@ -54,6 +56,8 @@ impl Default for Options {
             blob_grace_ms: None,
             untagged_lifetime_ms: None,
             call_lifetime_ms: None,
+            small_object: None,
+            blob_objects: None,
             bug: String::new(),
         }
     }
@@ -74,6 +78,8 @@ impl Options {
             blob_grace: time(self.blob_grace_ms, standard.blob_grace),
             untagged_lifetime: self.untagged_lifetime_ms.map(Duration::from_millis),
             call_lifetime: time(self.call_lifetime_ms, standard.call_lifetime),
+            small_object: self.small_object.unwrap_or(standard.small_object),
+            blob_objects: self.blob_objects.unwrap_or(standard.blob_objects),
             ..standard
         }
     }

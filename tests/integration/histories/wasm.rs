@@ -105,6 +105,8 @@ impl Wasm {
             "assemble": [ASSEMBLED],
             "untaggedLifetimeMs": config.untagged_lifetime.map(millis),
             "callLifetimeMs": millis(config.call_lifetime),
+            "smallObject": config.small_object,
+            "blobObjects": config.blob_objects,
         });
         let storage = node.borrow().storage;
         let open = json!({ "ask": "open", "storage": storage, "options": options });
