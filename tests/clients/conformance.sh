@@ -54,6 +54,9 @@ failures() {
   ' "$report"
 }
 
+# How many tests of mounts are skipped.
+allowed=0
+
 # tested NAME VERSION AT_LEAST [VARIABLE=VALUE...]: against the registry that has been started.
 tested() {
   local name=$1 version=$2 least=$3 results=$work/$1 pass fail error skip
@@ -69,7 +72,7 @@ tested() {
     tail -n 20 "$report" "$report.log" >&2
   elif ((${fail:-1} > 0 || ${error:-1} > 0)) || grep -qE ': (FAIL|Error)$' "$results/results.yaml"; then
     failures >&2
-  elif ((${skip:-1} > 0 || ${pass:-0} < least)); then
+  elif ((${skip:-1} != allowed || ${pass:-0} < least)) || ((allowed != $(grep -cE 'mount.*: Skip$' "$report"))); then
     echo "conformance $name: too few tests passed; these were skipped:" >&2
     grep -E ': Skip$' "$report" >&2 || true
   else
@@ -93,7 +96,11 @@ conforms_with_tokens() {
   echo "auth-token-url = 'http://$registry/token'" >>"$work/orlop.toml"
   kill -HUP "$registry_pid"
   wait_for 10 offers_tokens || fail "no token is offered: $(curl -sSi "http://$registry/v2/")"
-  tested tokens dev 986
+  # The program asks for tokens of the repository it pushes to alone. Such a token cannot pull from the repository that it
+  # mounts from, so each mount becomes an upload, which the program counts as skipped: four tests and what belongs to them.
+  allowed=4
+  tested tokens dev 974
+  allowed=0
   stop_registry
 }
 
