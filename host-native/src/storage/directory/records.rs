@@ -38,7 +38,7 @@ const AT_ONCE: usize = 64;
 const COPIED: usize = 20_000;
 
 /// How long whoever reads waits for records that are opened anew after an I/O error.
-const PATIENCE: Duration = Duration::from_millis(700);
+const PATIENCE: Duration = Duration::from_secs(2);
 
 /// How often it looks whether they are open.
 const LOOK_AGAIN: Duration = Duration::from_millis(20);

@@ -69,7 +69,9 @@ impl Database {
         };
         match open.as_ref().map(work) {
             Some(Ok(done)) => Ok(done),
-            Some(Err(redb::Error::PreviousIo)) | None => Err(told(refused())),
+            Some(Err(redb::Error::PreviousIo)) => Err(told(refused())),
+            // It is being opened, or the last try has failed.
+            None => Err(refused()),
             Some(Err(error)) => {
                 let is_io = matches!(error, redb::Error::Io(_));
                 let fault = fault::of_records("use", error);
@@ -107,7 +109,9 @@ impl Database {
         self.close();
         *self.refusing.lock().unwrap_or_else(PoisonError::into_inner) = Some(opening());
         // It may take long, and meanwhile whoever comes is told so at once.
-        let opened = self::open(&self.path, self.cache)?;
+        let opened = self::open(&self.path, self.cache).inspect_err(|fault| {
+            *self.refusing.lock().unwrap_or_else(PoisonError::into_inner) = Some(fault.clone());
+        })?;
         *self.open.write().unwrap_or_else(PoisonError::into_inner) = Some(opened);
         *self.refusing.lock().unwrap_or_else(PoisonError::into_inner) = None;
         Ok(())
