@@ -98,10 +98,10 @@ pub struct Config {
     /// Repositories in which a tag becomes the list of the images pushed to it, as soon as there are two
     /// platforms. Everywhere else the list is there for clients that accept nothing but lists.
     pub assemble: Vec<Pattern>,
-    /// Where clients find the registry, if `Location` is to be an absolute URL below it. Without it, the base that comes
-    /// with a request counts; without either, `Location` is relative (SPEC E1).
+    /// Where clients find the registry, if `Location` is to be an absolute URL below it. Without it, the base that
+    /// comes with a request counts; without either, `Location` is relative (SPEC E1).
     pub external_url: Option<BaseUrl>,
-    /// How long an upload session may rest before the sweep removes it (SPEC I2).
+    /// How long an upload session may rest before garbage collection removes it (SPEC I2).
     pub upload_lifetime: Duration,
     /// How long a blob that no manifest uses stays, counted from when it was last pushed or mounted or the last
     /// manifest that used it was deleted: time enough for a client to push the manifest that needs it.

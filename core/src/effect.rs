@@ -50,7 +50,7 @@ macro_rules! effects {
 
         /// Where a call stands: it asks something of its host, or it is over.
         ///
-        /// `R` is what the call results in: a [`Response`](crate::Response), or the report of a sweep.
+        /// `R` is what the call results in: a [`Response`](crate::Response), or the report of a garbage collection.
         #[must_use = "a call that is not driven to its end does nothing"]
         #[derive(Debug)]
         pub enum Step<R = crate::Response> {

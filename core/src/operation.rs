@@ -10,7 +10,7 @@
 //!   StartUpload ──► open ──UploadChunk──► open ──FinishUpload──► the blob is held
 //!   MountBlob ─┬─► (not possible) ─► open   │
 //!              └─► the blob is held         ├──CancelUpload──► gone
-//!   PostBlob ────► the blob is held         └──(a sweep, after `upload_lifetime`)──► gone
+//!   PostBlob ────► the blob is held         └──(a garbage collection, after `upload_lifetime`)──► gone
 //! ```
 
 use alloc::borrow::Cow;
@@ -209,8 +209,8 @@ operations! {
         changes: true,
         flow: |call, asked| call.put_manifest(name, reference, &asked.request, &asked.query).await,
     }
-    /// `GET`, `HEAD /v2/<name>/manifests/<reference>`, where the reference can be neither a tag nor a digest: there is no
-    /// such manifest (SPEC B4, J4).
+    /// `GET`, `HEAD /v2/<name>/manifests/<reference>`, where the reference can be neither a tag nor a digest: there is
+    /// no such manifest (SPEC B4, J4).
     PullNoManifest(name: Repository, reference: String) {
         at: [Get, Head] Target::NoManifest(name, reference), _,
         log: "pull-manifest", [name], [reference.as_str()],

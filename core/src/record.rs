@@ -71,8 +71,8 @@ pub struct ManifestRecord {
     /// The call that pushed it last. Whoever points a tag at a manifest writes this record anew, so that a
     /// delete that did not see the tag fails its expectation.
     pub by: Uuid,
-    /// Made by the registry itself, as a list that a tag has but does not name: the sweep takes it when the tag has
-    /// moved on.
+    /// Made by the registry itself, as a list that a tag has but does not name: garbage collection takes it when the
+    /// tag has moved on.
     #[serde(default, skip_serializing_if = "core::ops::Not::not")]
     pub maintained: bool,
 }

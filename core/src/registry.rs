@@ -10,7 +10,7 @@ use crate::effect::{Fault, Step};
 use crate::error::{Error, stamped};
 use crate::event::Queued;
 use crate::flows::Call;
-pub use crate::flows::sweep::Report;
+pub use crate::flows::gc::Report;
 pub use crate::flows::usage::Census;
 use crate::http::{Body, Method, Request, Response};
 use crate::keys::Key;
@@ -52,15 +52,15 @@ impl Registry {
     }
 
     /// Begins a garbage collection, a call like any other.
-    pub fn sweep(&self, ambient: Ambient) -> Step<Report> {
+    pub fn gc(&self, ambient: Ambient) -> Step<Report> {
         let call = self.own(ambient);
-        start(|io| async move { call(io).sweep(false).await })
+        start(|io| async move { call(io).gc(false).await })
     }
 
     /// Begins to find out what a garbage collection would remove now, and why. It changes nothing.
-    pub fn sweep_dry_run(&self, ambient: Ambient) -> Step<Report> {
+    pub fn gc_dry_run(&self, ambient: Ambient) -> Step<Report> {
         let call = self.own(ambient);
-        start(|io| async move { call(io).sweep(true).await })
+        start(|io| async move { call(io).gc(true).await })
     }
 
     /// Begins to count everything.

@@ -209,7 +209,7 @@ test('a call is crashed, failed and stepped by the keyboard', async () => {
   await shot('store-stray');
 });
 
-test('the store shows images, what changed, what nothing names, and what a sweep takes', async () => {
+test('the store shows images, what changed, what nothing names, and what a garbage collection takes', async () => {
   const { page } = tab;
   await take('platforms');
   await go(page, '#/store');
@@ -227,8 +227,8 @@ test('the store shows images, what changed, what nothing names, and what a sweep
   await button('Collect garbage').click();
   await page.getByText('no manifest in the repository has used it for a day').waitFor();
   await page.getByText('no record refers to them').first().waitFor();
-  await expectAccessible(page, 'sweep');
-  await shot('store-swept');
+  await expectAccessible(page, 'gc');
+  await shot('store-collected');
   await button('Reset…').click();
   await button('Yes, reset').click();
   await page.getByText('The registry is empty.').waitFor();

@@ -63,7 +63,7 @@ export class Call {
     return this.crashed ? { effect: 'Over' } : (JSON.parse(this.inner.describe()) as Effect);
   }
 
-  /** Whether the response, or the report of a sweep, is there. */
+  /** Whether the response, or the report of a garbage collection, is there. */
   get answered(): boolean {
     return this.inner.answered();
   }
@@ -114,7 +114,7 @@ export class Call {
     return answered(this.host.storage, answer);
   }
 
-  /** The report of a sweep; only at the end. */
+  /** The report of a garbage collection; only at the end. */
   report(): unknown {
     return JSON.parse(this.inner.report() ?? 'null');
   }

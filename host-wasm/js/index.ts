@@ -7,7 +7,7 @@
  * ```
  */
 export { Registry } from './registry.js';
-export type { RecordsChanged, RegistryOptions, SweepReport } from './registry.js';
+export type { RecordsChanged, RegistryOptions, GcReport } from './registry.js';
 export { Call } from './call.js';
 export type { FaultOptions } from './call.js';
 export { BodyReader, RegistryResponse, joined } from './request.js';

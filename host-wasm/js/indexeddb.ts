@@ -252,7 +252,9 @@ function request<T>(asked: IDBRequest<T>): Promise<T> {
 /** What went wrong, in our own words where we have some. */
 function told(error: DOMException | null): Error {
   if (error?.name === 'QuotaExceededError') {
-    return new StorageFull('the browser gives this site no more space; delete images and sweep, or reset the registry');
+    return new StorageFull(
+      'the browser gives this site no more space; delete images and collect garbage, or reset the registry',
+    );
   }
   return error ?? new Error('the transaction was ended');
 }

@@ -12,7 +12,7 @@ import { RegistryResponse, lengthOf } from './request.js';
 import type { Body, RegistryRequest } from './request.js';
 import type { Storage, StoredInfo } from './storage.js';
 
-/** How often a call is made again because an object that it found was swept before it was read. */
+/** How often a call is made again because an object that it found was collected before it was read. */
 const ATTEMPTS = 4;
 
 /** What can be decided. What is left out is as `orlop serve` has it. */
@@ -48,8 +48,8 @@ export interface RegistryOptions {
   bug?: string;
 }
 
-/** What a sweep did. */
-export interface SweepReport {
+/** What a garbage collection did. */
+export interface GcReport {
   uploads_expired: number;
   lists_removed: number;
   manifests_removed: number;
@@ -114,7 +114,7 @@ export class Registry {
       try {
         if (!call.lookUp()) await call.answer();
         const response = call.response();
-        // A blob may have been deleted and swept since: then the call is made again.
+        // A blob may have been deleted and collected since: then the call is made again.
         if (attempt === ATTEMPTS || this.isWhole(response)) return response;
       } finally {
         this.finish(call);
@@ -142,17 +142,17 @@ export class Registry {
     return new Call(this.host, inner, body, cutAfter);
   }
 
-  /** Begins a sweep, as if it were `now`. */
-  beginSweep(now = this.host.now()): Call {
-    return new Call({ ...this.host, now: () => now }, this.engine.sweep(now, this.random()));
+  /** Begins a garbage collection, as if it were `now`. */
+  beginGc(now = this.host.now()): Call {
+    return new Call({ ...this.host, now: () => now }, this.engine.gc(now, this.random()));
   }
 
-  /** Sweeps: gives back the space of what is no longer needed. */
-  async sweep(now?: number): Promise<SweepReport> {
-    const call = this.beginSweep(now);
+  /** Collects garbage: gives back the space of what is no longer needed. */
+  async gc(now?: number): Promise<GcReport> {
+    const call = this.beginGc(now);
     try {
       await call.run();
-      return call.report() as SweepReport;
+      return call.report() as GcReport;
     } finally {
       call.free();
     }

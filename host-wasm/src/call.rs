@@ -299,7 +299,7 @@ impl Call {
         }
     }
 
-    /// The report of a sweep, once there is one, as JSON.
+    /// The report of a garbage collection, once there is one, as JSON.
     pub fn report(&self) -> Option<String> {
         match &self.end {
             Some(End::Report(report)) => serde_json::to_string(report).ok(),

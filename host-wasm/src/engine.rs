@@ -130,9 +130,9 @@ impl Engine {
         self.begin(self.registry.call(request, ambient(now, random)), End::Response)
     }
 
-    /// Begins a sweep.
-    pub fn sweep(&self, now: f64, random: &[u8]) -> Call {
-        self.begin(self.registry.sweep(ambient(now, random)), End::Report)
+    /// Begins a garbage collection.
+    pub fn gc(&self, now: f64, random: &[u8]) -> Call {
+        self.begin(self.registry.gc(ambient(now, random)), End::Report)
     }
 
     /// Puts a record back that was stored before.

@@ -10,11 +10,11 @@ import type { Body, Call, FaultOptions, RegistryOptions, RegistryRequest, Regist
 type Question =
   | Opening
   | ({ ask: 'call'; request: Request } & Ambient)
-  | ({ ask: 'sweep' } & Ambient)
+  | ({ ask: 'gc' } & Ambient)
   /** What is stored: records, and the objects with their sizes. */
   | { ask: 'everything' };
 
-/** Begins anew, with an empty registry. What is in IndexedDB is opened again before each sweep, and at the end. */
+/** Begins anew, with an empty registry. What is in IndexedDB is opened again before each garbage collection, and at the end. */
 interface Opening {
   ask: 'open';
   storage: 'memory' | 'IndexedDB';
@@ -58,10 +58,10 @@ async function answered(question: Question): Promise<unknown> {
     case 'call':
       ambient = question;
       return told(await send(question.request));
-    case 'sweep':
+    case 'gc':
       ambient = question;
       if (opened.storage === 'IndexedDB') await open();
-      return ending(registry.beginSweep(), (call) => call.report());
+      return ending(registry.beginGc(), (call) => call.report());
     case 'everything':
       if (opened.storage === 'IndexedDB') await open();
       return {

@@ -116,7 +116,7 @@ test('a body that takes long keeps its session from expiring', async () => {
   const receiving = registry.send({ method: 'PATCH', target: url }, body);
   now += 2 * lifetime;
   await new Promise((resolve) => setTimeout(resolve, lifetime / 2));
-  expect((await registry.sweep()).uploads_expired).toBe(0);
+  expect((await registry.gc()).uploads_expired).toBe(0);
   expect((await receiving).status).toBe(202);
   expect((await registry.send({ method: 'GET', target: url })).header('Range')).toBe('0-3');
 });
@@ -131,7 +131,7 @@ test('of two chunks for one place one meets a conflict', async () => {
   expect(calls.map((call) => call.response().status)).toEqual([202, 416]);
 });
 
-test('a crash leaves bytes that a sweep finds', async () => {
+test('a crash leaves bytes that a garbage collection finds', async () => {
   let now = 1_000_000_000_000;
   const registry = await Registry.open({ now: () => now });
   const request = { method: 'POST', target: `/v2/app/blobs/uploads/?digest=${sha256(LARGE)}` };
@@ -141,7 +141,7 @@ test('a crash leaves bytes that a sweep finds', async () => {
   expect(call.standing).toBe('Over');
   expect(registry.objects().length).toBe(1);
   now += 30 * 24 * 3600_000;
-  const report = await registry.sweep();
+  const report = await registry.gc();
   expect([report.orphans_removed, registry.objects().length]).toEqual([1, 0]);
 });
 

@@ -73,9 +73,9 @@ export class Scribe {
     }
   }
 
-  async sweep(): Promise<void> {
-    this.say('\nsweep');
-    const call = this.registry.beginSweep();
+  async gc(): Promise<void> {
+    this.say('\ngc');
+    const call = this.registry.beginGc();
     while (!call.ended) await this.step(call);
     const r = call.report() as Record<string, number>;
     this.say(

@@ -209,7 +209,7 @@ test('a manifest without its blobs', async () => {
 });
 
 test('deletes', async () => {
-  const scribe = await Scribe.begin('A tag, a manifest and a blob are deleted. Bytes stay until the sweep.');
+  const scribe = await Scribe.begin('A tag, a manifest and a blob are deleted. Bytes stay until garbage collection.');
   const one = image('amd64', 'layer');
   await pushed(scribe, one, 'v1');
   await pushed(scribe, one, 'v2');
@@ -222,9 +222,9 @@ test('deletes', async () => {
   await ends(scribe, 'delete');
 });
 
-test('sweeps', async () => {
+test('garbage collections', async () => {
   const scribe = await Scribe.begin(
-    'The sweep, a month later: an upload that was given up, a blob that nobody used, and what a crash left.',
+    'Garbage collection, a month later: an upload that was given up, a blob that nobody used, and what a crash left.',
   );
   await pushed(scribe, image('amd64', 'layer'), 'v1');
   await scribe.quietly(post('unused'));
@@ -234,6 +234,6 @@ test('sweeps', async () => {
   while (crashed.standing !== 'Commit') await crashed.step();
   crashed.crash();
   scribe.advance(30 * 24 * 3600_000);
-  await scribe.sweep();
-  await ends(scribe, 'sweep');
+  await scribe.gc();
+  await ends(scribe, 'gc');
 });

@@ -59,8 +59,8 @@ fn lists() {
 }
 
 #[test]
-fn sweeps() {
-    all("sweeps", WITH_FAILURES, scenarios::sweeps());
+fn collections() {
+    all("collections", WITH_FAILURES, scenarios::collections());
 }
 
 #[test]
@@ -103,7 +103,7 @@ fn triples() {
         for large in [false, true] {
             for pool in &pools {
                 let triples = pool.choices(3).into_iter().filter(|triple| pool.is_large(triple) == large);
-                let family = if large { "all triples of several sweeps" } else { "all triples" };
+                let family = if large { "all triples of several garbage collections" } else { "all triples" };
                 all(family, WITHOUT_FAILURES, triples.map(|triple| pool.at_once(&triple)));
             }
         }

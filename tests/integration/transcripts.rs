@@ -180,7 +180,7 @@ fn manifest_without_its_blobs() {
 
 #[test]
 fn deletes() {
-    let mut scribe = Scribe::new("A tag, a manifest and a blob are deleted. Bytes stay until the sweep.");
+    let mut scribe = Scribe::new("A tag, a manifest and a blob are deleted. Bytes stay until garbage collection.");
     let image = scribe.registry.push_image("app", "v1", AMD64, "layer");
     scribe.registry.push("app", "v2", &image);
     scribe.call(delete(manifest("app", "v1")), "");
@@ -190,9 +190,9 @@ fn deletes() {
 }
 
 #[test]
-fn sweeps() {
+fn collections() {
     let mut scribe = Scribe::new(
-        "The sweep, a month later: an upload that was given up, a blob that nobody used, and what a crash left.",
+        "Garbage collection, a month later: an upload that was given up, a blob that nobody used, and what a crash left.",
     );
     scribe.registry.push_image("app", "v1", AMD64, "layer");
     scribe.registry.push_blob("app", "unused");
@@ -202,8 +202,8 @@ fn sweeps() {
     let crashed = post(format!("{}?digest={}", uploads("app"), sha256(&large))).body(large);
     scribe.registry.begin(crashed).until("Commit", &mut scribe.registry).crash();
     scribe.registry.advance(Duration::from_secs(30 * 24 * 3600));
-    scribe.sweep();
-    scribe.end("sweep");
+    scribe.gc();
+    scribe.end("gc");
 }
 
 fn push(repository: &str, reference: &str, image: &Manifest) -> Call {
@@ -277,10 +277,10 @@ impl Scribe {
         }
     }
 
-    fn sweep(&mut self) {
-        self.say("\nsweep");
+    fn gc(&mut self) {
+        self.say("\ngc");
         let ambient = self.registry.memory.ambient();
-        let step = self.registry.registry.sweep(ambient);
+        let step = self.registry.registry.gc(ambient);
         let report = self.run(step);
         self.say(&format!("= {report}"));
     }

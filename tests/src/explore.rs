@@ -140,7 +140,7 @@ struct Explorer<'s> {
 #[derive(Clone, Debug)]
 struct Examined {
     seen: Rc<Observation>,
-    /// After all graces have passed and a sweep has been made.
+    /// After all graces have passed and a garbage collection has been made.
     after: Rc<Observation>,
 }
 
@@ -193,35 +193,35 @@ impl Explorer<'_> {
     }
 }
 
-/// Looks at a store, lets the graces pass, sweeps, and looks again; then takes all tags away and does the same
-/// once more, to see what only tags have held.
+/// Looks at a store, lets the graces pass, collects garbage, and looks again; then takes all tags away and does the
+/// same once more, to see what only tags have held.
 fn examine(scenario: &Scenario, mutation: Mutation, memory: &Memory) -> Result<Examined, String> {
-    let swept = |what: String| format!("after the last sweep: {what}");
+    let collected = |what: String| format!("after the last garbage collection: {what}");
     invariants::hold(memory, &scenario.deleted)?;
     let seen = Rc::new(observation::observe(&scenario.registry, memory));
     let mut store = Store::new(memory.clone(), mutation);
-    sweep_at_last(scenario, &mut store).map_err(swept)?;
+    gc_at_last(scenario, &mut store).map_err(collected)?;
     let mut after = observation::observe(&scenario.registry, &store.memory);
     untag(scenario, &mut store.memory);
-    sweep_at_last(scenario, &mut store).map_err(swept)?;
+    gc_at_last(scenario, &mut store).map_err(collected)?;
     let untagged = observation::observe(&scenario.registry, &store.memory);
     after.extend(untagged.into_iter().map(|(what, answer)| (format!("without tags: {what}"), answer)));
     Ok(Examined { seen, after: Rc::new(after) })
 }
 
-/// Lets all graces pass, sweeps, and checks what is left. Where the sweep takes manifests, their blobs have a grace
-/// of their own, and go with the next.
-fn sweep_at_last(scenario: &Scenario, store: &mut Store) -> Result<(), String> {
+/// Lets all graces pass, collects garbage, and checks what is left. Where garbage collection takes manifests, their
+/// blobs have a grace of their own, and go with the next.
+fn gc_at_last(scenario: &Scenario, store: &mut Store) -> Result<(), String> {
     for _ in 0..if scenario.config.untagged_lifetime.is_some() { 2 } else { 1 } {
         store.memory.advance(scenario.long_enough());
-        sweep(scenario, store)?;
+        gc(scenario, store)?;
     }
-    invariants::hold_after_sweep(&store.memory)
+    invariants::hold_after_gc(&store.memory)
 }
 
-fn sweep(scenario: &Scenario, store: &mut Store) -> Result<(), String> {
+fn gc(scenario: &Scenario, store: &mut Store) -> Result<(), String> {
     let mut heard = Heard::default();
-    let mut step = scenario.registry.sweep(store.memory.ambient());
+    let mut step = scenario.registry.gc(store.memory.ambient());
     let report = loop {
         match step {
             orlop_core::Step::Respond(report) | orlop_core::Step::Answered(report, _) => break report,

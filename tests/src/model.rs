@@ -6,13 +6,13 @@
 
 mod blobs;
 pub mod document;
+mod gc;
 pub mod grammar;
 mod lists;
 mod maintained;
 mod manifests;
 mod ranges;
 mod says;
-mod sweep;
 mod uploads;
 
 use std::collections::BTreeMap;

@@ -1,7 +1,7 @@
 //! A registry under test, spoken to in requests and responses.
 //!
 //! Whatever answers requests as a registry is a [`System`]; the suites know no more of it than that. The core on
-//! its reference host, [`InMemory`], is the first. It can also let time pass, sweep, stop a call between two
+//! its reference host, [`InMemory`], is the first. It can also let time pass, collect garbage, stop a call between two
 //! effects and break the storage.
 
 use std::fmt::{self, Display};
@@ -367,10 +367,10 @@ impl InMemory {
         self.memory.advance(time);
     }
 
-    /// Sweeps.
-    pub fn sweep(&mut self) -> Report {
+    /// Collects garbage.
+    pub fn gc(&mut self) -> Report {
         let ambient = self.memory.ambient();
-        let step = self.registry.sweep(ambient);
+        let step = self.registry.gc(ambient);
         self.memory.run(step, &RequestBody::default())
     }
 

@@ -117,7 +117,7 @@ impl Call {
     }
 
     /// `DELETE`: takes the blob out of this repository and no other (SPEC D6), whether or not a manifest needs
-    /// it (SPEC D5). The bytes go with the sweep, once nobody holds them.
+    /// it (SPEC D5). The bytes go with garbage collection, once nobody holds them.
     pub(crate) async fn delete_blob(&self, name: &Repository, digest: &Digest) -> Result<Response, Error> {
         self.may_delete()?;
         let blob_key = keys::blob(digest);

@@ -114,9 +114,9 @@ impl Call {
         Ok(())
     }
 
-    /// Whether the caller may make the tag, or change what it gives: to those who ask for it as such and to those who take
-    /// nothing but lists. The commit expects the tag as it was read, so it is decided upon what the commit finds. A push
-    /// that leaves both as they are changes nothing, and needs no right.
+    /// Whether the caller may make the tag, or change what it gives: to those who ask for it as such and to those who
+    /// take nothing but lists. The commit expects the tag as it was read, so it is decided upon what the commit finds.
+    /// A push that leaves both as they are changes nothing, and needs no right.
     fn may_become(
         &self,
         name: &Repository,
@@ -209,7 +209,7 @@ impl Call {
     /// Puts the list of these images into `batch`, as a manifest of the repository. No images, no list.
     ///
     /// A list that the tag is to name is what its users pull and pin: once the tag moves on, it is kept like any
-    /// manifest that was pushed. One that stands beside the tag is the registry's own, to be swept.
+    /// manifest that was pushed. One that stands beside the tag is the registry's own, to be collected.
     async fn keep_list(
         &self,
         batch: &mut Batch,

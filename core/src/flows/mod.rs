@@ -11,6 +11,7 @@ mod blob;
 mod delete;
 mod events;
 mod finish;
+pub(crate) mod gc;
 mod join;
 mod listing;
 mod maintained;
@@ -19,7 +20,6 @@ mod pages;
 mod pull;
 mod push;
 mod referrers;
-pub(crate) mod sweep;
 mod upload;
 pub(crate) mod usage;
 

@@ -27,7 +27,7 @@ pub struct Collection {
 
 /// Collects once, or in a dry run finds out what a collection would remove.
 pub async fn collect(registry: &Registry, host: &Host, dry_run: bool) -> Report {
-    let step = if dry_run { registry.sweep_dry_run(ambient()) } else { registry.sweep(ambient()) };
+    let step = if dry_run { registry.gc_dry_run(ambient()) } else { registry.gc(ambient()) };
     host.run(step, &mut RequestBody::empty()).await
 }
 
@@ -71,7 +71,7 @@ pub async fn collect_now(
         return Ok(report);
     }
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
-    observer.metrics.swept(&report, now.try_into().unwrap_or(i64::MAX));
+    observer.metrics.collected(&report, now.try_into().unwrap_or(i64::MAX));
     match &report.fault {
         Some(_) => tracing::error!("garbage collection ended early: {report}"),
         None => tracing::info!("garbage collected in {:.1} s: {report}", began.elapsed().as_secs_f64()),

@@ -48,10 +48,10 @@ pub(crate) struct Metrics {
     pub(crate) connections: Gauge,
     pub(crate) logins_refused: Counter,
     stored: Stored,
-    sweeps: Family<Labels<1>, Counter>,
-    swept: Family<Labels<1>, Counter>,
-    freed: Counter,
-    last_sweep: Gauge,
+    gc_runs: Family<Labels<1>, Counter>,
+    gc_removed: Family<Labels<1>, Counter>,
+    gc_freed: Counter,
+    gc_last: Gauge,
     webhooks: Family<Labels<2>, Counter>,
 }
 
@@ -73,10 +73,10 @@ impl Metrics {
             connections: Gauge::default(),
             logins_refused: Counter::default(),
             stored: Stored::default(),
-            sweeps: Family::default(),
-            swept: Family::default(),
-            freed: Counter::default(),
-            last_sweep: Gauge::default(),
+            gc_runs: Family::default(),
+            gc_removed: Family::default(),
+            gc_freed: Counter::default(),
+            gc_last: Gauge::default(),
             webhooks: Family::default(),
         };
         let registry = &mut metrics.registry;
@@ -108,10 +108,14 @@ impl Metrics {
         ] {
             registry.register(name, help, gauge.clone());
         }
-        registry.register("sweeps", "Sweeps, by result", metrics.sweeps.clone());
-        registry.register("swept", "What sweeps removed, by kind", metrics.swept.clone());
-        registry.register("swept_bytes", "Bytes that sweeps freed", metrics.freed.clone());
-        registry.register("last_sweep_timestamp_seconds", "When the last sweep ended", metrics.last_sweep.clone());
+        registry.register("gc_runs", "Garbage collections, by result", metrics.gc_runs.clone());
+        registry.register("gc_removed", "What garbage collection removed, by kind", metrics.gc_removed.clone());
+        registry.register("gc_freed_bytes", "Bytes that garbage collection freed", metrics.gc_freed.clone());
+        registry.register(
+            "gc_last_timestamp_seconds",
+            "When the last garbage collection ended",
+            metrics.gc_last.clone(),
+        );
         registry.register("webhooks", "Events that were told, by webhook and result", metrics.webhooks.clone());
         metrics
     }
@@ -138,10 +142,10 @@ impl Metrics {
         }
     }
 
-    /// A sweep ended.
-    pub(crate) fn swept(&self, report: &Report, now: i64) {
+    /// A garbage collection ended.
+    pub(crate) fn collected(&self, report: &Report, now: i64) {
         let result = if report.fault.is_some() { "failed" } else { "done" };
-        self.sweeps.get_or_create(&[("result", result.into())]).inc();
+        self.gc_runs.get_or_create(&[("result", result.into())]).inc();
         let kinds = [
             ("uploads", report.uploads_expired),
             ("lists", report.lists_removed),
@@ -152,10 +156,10 @@ impl Metrics {
             ("orphans", report.orphans_removed),
         ];
         for (kind, count) in kinds {
-            self.swept.get_or_create(&[("kind", kind.into())]).inc_by(count);
+            self.gc_removed.get_or_create(&[("kind", kind.into())]).inc_by(count);
         }
-        self.freed.inc_by(report.bytes_freed);
-        self.last_sweep.set(now);
+        self.gc_freed.inc_by(report.bytes_freed);
+        self.gc_last.set(now);
     }
 
     /// An event was told, or not.

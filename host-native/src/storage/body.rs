@@ -17,7 +17,7 @@ use tokio::time::{Instant, timeout_at};
 pub(crate) const GATHERED: usize = 128 << 10;
 
 /// How long bytes wait to be gathered. Also, a part that grows is written to at least this often, which keeps it
-/// young: the sweep takes old parts for abandoned.
+/// young: garbage collection takes old objects for abandoned.
 pub(crate) const GATHERING: Duration = Duration::from_secs(5);
 
 /// In how many bytes the memory for collected bodies is counted.

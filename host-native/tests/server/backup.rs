@@ -1,4 +1,4 @@
-//! A backup of a server that is pushed to, deleted from and swept meanwhile.
+//! A backup of a server that is pushed to, deleted from and collected meanwhile.
 
 use std::path::Path;
 use std::process::{Command, Output};
@@ -15,11 +15,11 @@ fn back_up(data: &Path) -> Output {
 }
 
 #[test]
-fn a_backup_beside_pushes_deletes_and_sweeps_has_nothing_by_half() {
+fn a_backup_beside_pushes_deletes_and_garbage_collections_has_nothing_by_half() {
     let directory = TempDir::new().unwrap();
     let data = directory.path().join("data");
-    let server = Started::on(&data, &["--sweep-interval", "100ms", "--blob-grace", "0"]);
-    // What a manifest needs stays; until it is there, the sweep may take it.
+    let server = Started::on(&data, &["--gc-interval", "100ms", "--blob-grace", "0"]);
+    // What a manifest needs stays; until it is there, garbage collection may take it.
     let manifest = r#"{"schemaVersion":2,"mediaType":"application/vnd.oci.image.manifest.v1+json","config":{"mediaType":"application/vnd.oci.empty.v1+json","digest":"sha256:44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a","size":2},"layers":[]}"#;
     let mut kept = String::new();
     eventually(|| {
@@ -38,7 +38,7 @@ fn a_backup_beside_pushes_deletes_and_sweeps_has_nothing_by_half() {
                     let bytes = format!("{thread} {number} ").repeat(1000).into_bytes();
                     let (answer, path) = server.push(&bytes);
                     assert_eq!(answer.status, 201);
-                    // Some go again: at once, or by the sweep, since no manifest needs them.
+                    // Some go again: at once, or by garbage collection, since no manifest needs them.
                     if number % 3 == 0 {
                         server.send("DELETE", &path, b"");
                     } else {
@@ -66,7 +66,7 @@ fn a_backup_beside_pushes_deletes_and_sweeps_has_nothing_by_half() {
             let answer = restored.get(path);
             match answer.status {
                 200 => assert_eq!(&answer.body, bytes),
-                // The sweep has taken it, or it came later.
+                // Garbage collection has taken it, or it came later.
                 404 => {}
                 status => panic!("{path}: {status}"),
             }

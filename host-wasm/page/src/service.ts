@@ -10,7 +10,7 @@ interface UnderWay {
   call: Call;
   title: string;
   request?: WireRequest;
-  sweep: boolean;
+  collection: boolean;
   began: number;
   response?: WireResponse;
 }
@@ -72,14 +72,14 @@ export class Service implements RegistryApi {
       call,
       title: `${request.method} ${request.target}`,
       request,
-      sweep: false,
+      collection: false,
       began: performance.now(),
     });
   }
 
-  async beginSweep(now: number): Promise<CallState> {
-    const call = this.registry('main').beginSweep(now);
-    return this.keep({ call, title: 'Garbage collection', sweep: true, began: performance.now() });
+  async beginGc(now: number): Promise<CallState> {
+    const call = this.registry('main').beginGc(now);
+    return this.keep({ call, title: 'Garbage collection', collection: true, began: performance.now() });
   }
 
   async step(id: number): Promise<CallState> {
@@ -173,8 +173,8 @@ export class Service implements RegistryApi {
 
   private async state(id: number): Promise<CallState> {
     const underWay = this.underWay(id);
-    const { call, title, request, sweep, began } = underWay;
-    if (call.answered && !sweep) {
+    const { call, title, request, collection, began } = underWay;
+    if (call.answered && !collection) {
       underWay.response ??= await wire(call.response(), performance.now() - began);
     }
     return {
@@ -184,7 +184,7 @@ export class Service implements RegistryApi {
       performed: [...call.performed],
       effect: call.effect,
       ...(underWay.response && { response: underWay.response }),
-      ...(sweep && call.answered && { report: call.report() as Record<string, unknown> }),
+      ...(collection && call.answered && { report: call.report() as Record<string, unknown> }),
     };
   }
 }

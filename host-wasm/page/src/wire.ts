@@ -60,7 +60,7 @@ export interface RegistryApi {
   openLab(options: WireOptions): Promise<void>;
   send(request: WireRequest, which?: Which): Promise<WireResponse>;
   begin(request: WireRequest, which?: Which): Promise<CallState>;
-  beginSweep(now: number): Promise<CallState>;
+  beginGc(now: number): Promise<CallState>;
   step(id: number): Promise<CallState>;
   run(id: number): Promise<CallState>;
   crash(id: number): Promise<CallState>;

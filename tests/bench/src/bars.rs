@@ -167,16 +167,16 @@ const BARS: &[Bar] = &[
         },
     },
     Bar {
-        what: "a registry's day at 50 requests/s, p99.9 with the sweep running",
+        what: "a registry's day at 50 requests/s, p99.9 with garbage collection running",
         against: "without",
         asked: "≤ 1.5×",
-        reached: |results| results.grown(1.5, "trace", "50/s", "50/s, sweep", "p99.9 ms"),
+        reached: |results| results.grown(1.5, "trace", "50/s", "50/s, gc", "p99.9 ms"),
     },
     Bar {
-        what: "a registry's day at 150 requests/s, p99.9 with the sweep running",
+        what: "a registry's day at 150 requests/s, p99.9 with garbage collection running",
         against: "without",
         asked: "≤ 1.5×",
-        reached: |results| results.grown(1.5, "trace", "150/s", "150/s, sweep", "p99.9 ms"),
+        reached: |results| results.grown(1.5, "trace", "150/s", "150/s, gc", "p99.9 ms"),
     },
     Bar {
         what: "GET of a manifest by tag in 1,000,000, CPU",

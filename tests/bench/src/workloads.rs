@@ -122,10 +122,10 @@ impl Bench {
         Ok(Fresh { server: Some(Server::start(&self.programs, peer, &directory, floor)?), directory })
     }
 
-    /// An Orlop that sweeps every second.
-    pub(crate) fn fresh_sweeping(&self, peer: Peer, name: &str) -> Outcome<Fresh> {
+    /// An Orlop that collects garbage every second.
+    pub(crate) fn fresh_collecting(&self, peer: Peer, name: &str) -> Outcome<Fresh> {
         let directory = self.empty(format!("{peer:?}-{name}"));
-        let server = Server::start_with(&self.programs, peer, &directory, Kind::Answer, &["--sweep-interval", "1s"])?;
+        let server = Server::start_with(&self.programs, peer, &directory, Kind::Answer, &["--gc-interval", "1s"])?;
         Ok(Fresh { server: Some(server), directory })
     }
 
@@ -140,7 +140,8 @@ impl Bench {
         self.work.join("kept").join(name)
     }
 
-    /// Measures each of these, in turns. Of another server that fails, no figure is worth anything: its line is left out.
+    /// Measures each of these, in turns. Of another server that fails, no figure is worth anything: its line is left
+    /// out.
     pub(crate) fn rounds<T>(
         &self,
         subjects: &[T],

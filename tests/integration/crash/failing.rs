@@ -11,7 +11,7 @@ use orlop_conformance::system::{blob, get};
 use crate::full::{is_clear, told};
 use crate::power::can_trace;
 use crate::random::seed;
-use crate::reachable::sweep_and_look;
+use crate::reachable::gc_and_look;
 use crate::served::{Client, Served};
 use crate::server::{Server, scratch};
 use crate::skipping::skipped;
@@ -76,7 +76,7 @@ fn a_disk_that_fails_loses_nothing_and_serves_again_once_it_works() {
     let seed = seed();
     let directory = scratch();
     let data = directory.path().join("data");
-    let mut server = Server::start(&data, &["--keep-free", "0", "--sweep-interval", "200ms"]);
+    let mut server = Server::start(&data, &["--keep-free", "0", "--gc-interval", "200ms"]);
     let mut workers = [Worker::new(0, seed, &server.address, 30_000), Worker::new(1, seed, &server.address, 30_000)];
     work(&mut workers, 40);
     assert!(workers.iter().all(|worker| worker.failures.is_empty()), "a healthy disk failed");
@@ -103,7 +103,7 @@ fn a_disk_that_fails_loses_nothing_and_serves_again_once_it_works() {
     let found = verify(&mut Client::new(&server.address), &ledger, &sent, || false);
     let found = found.unwrap_or_else(|error| panic!("after a restart, ORLOP_SEED={seed}: {error}"));
     server.kill();
-    sweep_and_look(&data, &found, &sent).unwrap_or_else(|error| panic!("ORLOP_SEED={seed}: {error}"));
+    gc_and_look(&data, &found, &sent).unwrap_or_else(|error| panic!("ORLOP_SEED={seed}: {error}"));
 }
 
 fn work(workers: &mut [Worker], times: usize) {
@@ -135,7 +135,7 @@ fn file_of(data: &Path, digest: &str) -> PathBuf {
 fn a_content_that_cannot_be_read_is_told_and_the_others_are_served() {
     let directory = scratch();
     let data = directory.path().join("data");
-    let mut server = Server::start(&data, &["--keep-free", "0", "--sweep-interval", "0"]);
+    let mut server = Server::start(&data, &["--keep-free", "0", "--gc-interval", "0"]);
     let mut worker = Worker::new(0, 1, &server.address, 1000);
     let mut push = |text: &str| {
         let bytes = text.repeat(20_000);

@@ -10,14 +10,14 @@ use tempfile::TempDir;
 
 use crate::journal::{Ledger, Outcome, Sent};
 use crate::random::{Random, seed};
-use crate::reachable::sweep_and_look;
+use crate::reachable::gc_and_look;
 use crate::served::{Client, Reply, Served};
 use crate::server::{Server, program};
 use crate::skipping::skipped;
 use crate::verify::verify;
 use crate::worker::Worker;
 
-/// Longer than a sweep takes to come and give back space.
+/// Longer than a garbage collection takes to come and give back space.
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A small file system in memory.
@@ -95,7 +95,7 @@ fn a_full_disk_loses_nothing_and_serves_again_once_there_is_space() {
             }
         };
         let data = disk.path().join("data");
-        let server = Server::start(&data, &["--keep-free", keep_free, "--sweep-interval", "100ms"]);
+        let server = Server::start(&data, &["--keep-free", keep_free, "--gc-interval", "100ms"]);
         let mut workers: Vec<_> =
             (0..3).map(|number| Worker::new(number, seed + round as u64, &server.address, 120_000)).collect();
 
@@ -119,7 +119,7 @@ fn a_full_disk_loses_nothing_and_serves_again_once_there_is_space() {
         if keep_free == "0" {
             others.iter().for_each(|other| fs::remove_file(other).unwrap());
         } else {
-            // What takes away has space of its own. Then a sweep gives back what was taken away.
+            // What takes away has space of its own. Then a garbage collection gives back what was taken away.
             make_room(&mut workers);
         }
         let blob = Random::new(seed).bytes(500_000);
@@ -131,14 +131,14 @@ fn a_full_disk_loses_nothing_and_serves_again_once_there_is_space() {
         let found = verify(&mut Client::new(&server.address), &ledger, &with(&sent), || false);
         let found = found.unwrap_or_else(|error| panic!("with space again, ORLOP_SEED={seed}: {error}"));
 
-        // Killed and swept, it is in order as if the disk had never been full.
+        // Killed and collected, it is in order as if the disk had never been full.
         let acknowledged = workers.iter().flat_map(|worker| &worker.journal.entries);
         let acknowledged = acknowledged.filter(|entry| matches!(entry.outcome, Outcome::Done(_))).count();
         server.kill();
-        let mut sweep = Command::new(program());
-        sweep.args(["sweep", "--blob-grace", "0", "--upload-lifetime", "0", "--keep-free", keep_free, "--data"]);
-        assert!(sweep.arg(&data).output().unwrap().status.success());
-        sweep_and_look(&data, &found, &sent).unwrap_or_else(|error| panic!("ORLOP_SEED={seed}: {error}"));
+        let mut gc = Command::new(program());
+        gc.args(["gc", "--blob-grace", "0", "--upload-lifetime", "0", "--keep-free", keep_free, "--data"]);
+        assert!(gc.arg(&data).output().unwrap().status.success());
+        gc_and_look(&data, &found, &sent).unwrap_or_else(|error| panic!("ORLOP_SEED={seed}: {error}"));
         println!(
             "--keep-free {keep_free}: {} refused with 507, {acknowledged} acknowledged, {} facts hold",
             failures.len(),

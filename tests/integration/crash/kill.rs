@@ -7,13 +7,13 @@ use std::time::Duration;
 
 use crate::journal::{Journal, Ledger, Outcome, Sent};
 use crate::random::{Random, seed, switch};
-use crate::reachable::sweep_and_look;
+use crate::reachable::gc_and_look;
 use crate::served::Client;
 use crate::server::{Server, program, scratch, spawn};
 use crate::verify::{needed, verify};
 use crate::worker::Worker;
 
-/// How many rounds a data directory lives. Then it is swept and looked through, and a new one begins.
+/// How many rounds a data directory lives. Then it is collected and looked through, and a new one begins.
 const ROUNDS: usize = 6;
 
 /// How many clients there are at once.
@@ -22,8 +22,8 @@ const CLIENTS: u64 = 4;
 /// The longest a server lives, in microseconds.
 const LIFE: usize = 250_000;
 
-/// Sweeps run beside the load, all the time.
-const FLAGS: [&str; 4] = ["--sweep-interval", "40ms", "--keep-free", "0"];
+/// Garbage collections run beside the load, all the time.
+const FLAGS: [&str; 4] = ["--gc-interval", "40ms", "--keep-free", "0"];
 
 /// `ORLOP_CRASH_ROUNDS=300` makes it hundreds of rounds.
 #[test]
@@ -43,7 +43,7 @@ fn what_was_acknowledged_survives_kill_9_at_any_moment() {
                 panic!("round {number} with ORLOP_SEED={seed}: {error}\ndata in {}", directory.keep().display());
             }
         }
-        if let Err(error) = swept(&data, &state) {
+        if let Err(error) = collected(&data, &state) {
             panic!("after round {number} with ORLOP_SEED={seed}: {error}\ndata in {}", directory.keep().display());
         }
     }
@@ -123,13 +123,14 @@ fn under_load(server: Server, seed: u64, life: Duration) -> Result<Vec<Journal>,
     }
 }
 
-/// Sweeps, first by the program and its flags, then as if a day had passed, and looks at what is left each time.
-fn swept(data: &Path, state: &State) -> Result<(), String> {
+/// Collects garbage, first by the program and its flags, then as if a day had passed, and looks at what is left each
+/// time.
+fn collected(data: &Path, state: &State) -> Result<(), String> {
     let graces = ["--blob-grace", "0", "--upload-lifetime", "0", "--keep-free", "0", "--json"];
-    let mut sweep = Command::new(program());
-    let done = sweep.arg("sweep").arg("--data").arg(data).args(graces).output().map_err(|error| error.to_string())?;
+    let mut gc = Command::new(program());
+    let done = gc.arg("gc").arg("--data").arg(data).args(graces).output().map_err(|error| error.to_string())?;
     if !done.status.success() {
-        return Err(format!("sweep: {}", String::from_utf8_lossy(&done.stderr)));
+        return Err(format!("gc: {}", String::from_utf8_lossy(&done.stderr)));
     }
     let needed = needed(&state.ledger, &state.sent);
     let mut left = state.ledger.clone();
@@ -150,6 +151,6 @@ fn swept(data: &Path, state: &State) -> Result<(), String> {
     let server = Server::start(data, &FLAGS);
     let found = verify(&mut Client::new(&server.address), &left, &state.sent, || false);
     let log = server.kill();
-    found.map_err(|error| format!("after a sweep: {error}\n{log}"))?;
-    sweep_and_look(data, &left, &state.sent)
+    found.map_err(|error| format!("after a garbage collection: {error}\n{log}"))?;
+    gc_and_look(data, &left, &state.sent)
 }

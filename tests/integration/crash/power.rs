@@ -17,7 +17,7 @@ pub(crate) use self::recording::can_trace;
 use self::trace::Event;
 use crate::journal::{Ledger, Sent};
 use crate::random::{Random, seed, switch};
-use crate::reachable::sweep_and_look;
+use crate::reachable::gc_and_look;
 use crate::served::InProcess;
 use crate::server::scratch;
 use crate::skipping::skipped;
@@ -117,7 +117,7 @@ fn cut_everywhere(
 }
 
 /// Opens a directory that was found after a power cut, and looks whether everything is there that must be.
-fn survives(found: &Found, ledger: &Ledger, sent: &Sent, sweep: bool) -> Result<(), String> {
+fn survives(found: &Found, ledger: &Ledger, sent: &Sent, collects: bool) -> Result<(), String> {
     let directory = scratch();
     found.write(directory.path()).map_err(|error| error.to_string())?;
     let data = directory.path().join("data");
@@ -125,9 +125,9 @@ fn survives(found: &Found, ledger: &Ledger, sent: &Sent, sweep: bool) -> Result<
         let mut host = InProcess::open(&data)?;
         let found = verify(&mut host, ledger, sent, || true)?;
         drop(host);
-        if sweep {
+        if collects {
             // What sessions were finished to be is no manifest's, and goes.
-            sweep_and_look(&data, &found, sent)?;
+            gc_and_look(&data, &found, sent)?;
         }
         Ok(())
     }));

@@ -1,4 +1,4 @@
-//! What is left on a disk after a sweep: what can be reached, and nothing else.
+//! What is left on a disk after a garbage collection: what can be reached, and nothing else.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -16,9 +16,9 @@ use crate::verify::needed;
 
 /// Collects the garbage of a data directory that no server has open, as if all graces were over, and looks at what is
 /// left: blobs of manifests, byte for byte, each object a file of one of them, and the records that belong to them.
-pub(crate) fn sweep_and_look(data: &Path, ledger: &Ledger, sent: &Sent) -> Result<(), String> {
+pub(crate) fn gc_and_look(data: &Path, ledger: &Ledger, sent: &Sent) -> Result<(), String> {
     let mut host = InProcess::open(data)?;
-    let report = host.sweep_everything();
+    let report = host.gc_everything();
     let needed: BTreeSet<String> = needed(ledger, sent).into_keys().collect();
     let (mut kept, mut objects) = (BTreeSet::new(), BTreeSet::new());
     for (name, digest, extents) in blobs(&mut host)? {

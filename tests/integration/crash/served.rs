@@ -163,13 +163,13 @@ impl InProcess {
         Ambient { now: Timestamp(now.as_millis() as u64), nonce: Uuid::from_u128(nonce) }
     }
 
-    /// Sweeps as if every call, session and grace were long over.
-    pub(crate) fn sweep_everything(&mut self) -> Report {
+    /// Collects garbage as if every call, session and grace were long over.
+    pub(crate) fn gc_everything(&mut self) -> Report {
         let over = Duration::ZERO;
         let config = Config { upload_lifetime: over, blob_grace: over, call_lifetime: over, ..Config::default() };
-        // Ages count from now on, and what is younger than nothing at all is not swept.
+        // Ages count from now on, and what is younger than nothing at all is not collected.
         std::thread::sleep(Duration::from_millis(5));
-        let step = Registry::new(config).sweep(self.ambient());
+        let step = Registry::new(config).gc(self.ambient());
         self.runtime.block_on(self.host.run(step, &mut RequestBody::empty()))
     }
 

@@ -23,8 +23,8 @@ pub(crate) trait Host {
     /// Makes a call, with this failure on its way. The response has its body in memory.
     fn call(&mut self, call: &Call, ambient: Ambient, failure: Option<Failure>) -> Result<Response, String>;
 
-    /// Sweeps, with this failure on its way: the report.
-    fn sweep(&mut self, ambient: Ambient, failure: Option<Failure>) -> Result<Json, String>;
+    /// Collects garbage, with this failure on its way: the report.
+    fn gc(&mut self, ambient: Ambient, failure: Option<Failure>) -> Result<Json, String>;
 
     /// Reads everything that it holds.
     fn everything(&mut self) -> Result<Everything, String>;
@@ -85,8 +85,8 @@ impl Host for Native {
         self.performs.fill(response)
     }
 
-    fn sweep(&mut self, ambient: Ambient, failure: Option<Failure>) -> Result<Json, String> {
-        Ok(json!(self.performs.run_failing(self.registry.sweep(ambient), &RequestBody::default(), failure)))
+    fn gc(&mut self, ambient: Ambient, failure: Option<Failure>) -> Result<Json, String> {
+        Ok(json!(self.performs.run_failing(self.registry.gc(ambient), &RequestBody::default(), failure)))
     }
 
     fn everything(&mut self) -> Result<Everything, String> {

@@ -131,9 +131,9 @@ fn an_index_that_goes_does_not_take_along_what_was_tagged_since() {
         put(index, Reference::Tag(0)),
         put(nested, Reference::Tag(1)),
         untag(1),
-        Pass { seconds: 40 * 60, sweep: false },
+        Pass { seconds: 40 * 60, collects: false },
         untag(0),
-        Pass { seconds: 40 * 60, sweep: true },
+        Pass { seconds: 40 * 60, collects: true },
     ];
     let setting = Setting { sparse: false, delete: true, mount_from_anywhere: true, untagged_go: true };
     holds(setting, &history);

@@ -120,10 +120,10 @@ pub(crate) enum Operation {
         manifest: usize,
         filter: Option<usize>,
     },
-    /// Time passes, in seconds, and it may be that the sweep comes.
+    /// Time passes, in seconds, and it may be that garbage collection comes.
     Pass {
         seconds: u64,
-        sweep: bool,
+        collects: bool,
     },
 }
 
@@ -214,7 +214,7 @@ macro_rules! draw {
 fn operation() -> impl Strategy<Value = Operation> {
     // Half of what untagged manifests and blobs have, and more than these and sessions have.
     let seconds = prop::sample::select(vec![0, 40 * 60, 61 * 60, 13 * 3600, 25 * 3600, 8 * 24 * 3600]);
-    let pass = draw!(Pass { seconds: seconds, sweep: any::<bool>() });
+    let pass = draw!(Pass { seconds: seconds, collects: any::<bool>() });
     prop_oneof![16 => blobs(), 16 => uploads(), 27 => manifests(), 5 => lists(), 5 => pass]
 }
 

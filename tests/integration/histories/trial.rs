@@ -56,9 +56,9 @@ impl Trial {
     pub(crate) fn play(&mut self, Event(operation, failure): &Event) -> Done {
         self.advance(Duration::from_millis(1));
         match (operation, self.translate(operation)) {
-            (Operation::Pass { seconds, sweep }, _) => {
+            (Operation::Pass { seconds, collects }, _) => {
                 self.advance(Duration::from_secs(*seconds));
-                if *sweep { self.sweep(*failure) } else { Ok(()) }
+                if *collects { self.gc(*failure) } else { Ok(()) }
             }
             (Operation::Stock { repository }, _) => MANIFESTS.iter().flat_map(Manifest::blobs).try_for_each(|blob| {
                 let path = format!("{}?digest={}", uploads(REPOSITORIES[*repository]), sha256(blob));
@@ -69,12 +69,12 @@ impl Trial {
         }
     }
 
-    /// A long time later everything is swept: all serve the same still, and no bytes are left that nobody holds.
+    /// A long time later everything is collected: all serve the same still, and no bytes are left that nobody holds.
     pub(crate) fn end(mut self) -> Done {
         self.narrow()?;
         self.advance(Duration::from_secs(30 * 24 * 3600));
-        self.sweep(None)?;
-        self.sweep(None)?;
+        self.gc(None)?;
+        self.gc(None)?;
         self.narrow()?;
         let held: BTreeSet<String> = self.models[0].held().map(String::from).collect();
         let mut first = None;
@@ -175,21 +175,21 @@ impl Trial {
         if self.models.is_empty() { Err(wrong.join("; or ")) } else { Ok(()) }
     }
 
-    fn sweep(&mut self, failure: Option<Failure>) -> Done {
+    fn gc(&mut self, failure: Option<Failure>) -> Done {
         let ambient = self.surroundings.ambient();
-        self.models.iter_mut().for_each(Model::sweep);
+        self.models.iter_mut().for_each(Model::gc);
         // What a failure keeps it from doing, the next one does.
         let attempts = failure.into_iter().map(Some).chain([None]);
         for failure in attempts {
             let mut first = None;
             for host in &mut self.hosts {
-                let report = host.sweep(ambient, failure)?;
+                let report = host.gc(ambient, failure)?;
                 if !report["fault"].is_null() && failure.is_none() {
-                    return Err(format!("the sweep failed: {report}"));
+                    return Err(format!("garbage collection failed: {report}"));
                 }
                 let first = first.get_or_insert_with(|| report.clone());
                 if *first != report {
-                    return Err(format!("one host sweeps {first}, another {report}"));
+                    return Err(format!("one host's garbage collection says {first}, another's {report}"));
                 }
             }
         }

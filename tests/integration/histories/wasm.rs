@@ -25,7 +25,8 @@ pub(crate) struct Node {
     child: Child,
     to: ChildStdin,
     from: BufReader<ChildStdout>,
-    /// Where its registry keeps what it has: `memory`, or `IndexedDB`, which is opened anew for each sweep.
+    /// Where its registry keeps what it has: `memory`, or `IndexedDB`, which is opened anew for each garbage
+    /// collection.
     storage: &'static str,
     /// The names of header fields that came.
     names: BTreeSet<&'static str>,
@@ -145,8 +146,8 @@ impl Host for Wasm {
         Ok(Response { status: told.status, headers, body: Body::Bytes(decoded(&told.body)?), fault })
     }
 
-    fn sweep(&mut self, ambient: Ambient, failure: Option<Failure>) -> Result<Json, String> {
-        self.ask(&lent(json!({ "ask": "sweep" }), ambient, failure))
+    fn gc(&mut self, ambient: Ambient, failure: Option<Failure>) -> Result<Json, String> {
+        self.ask(&lent(json!({ "ask": "gc" }), ambient, failure))
     }
 
     fn everything(&mut self) -> Result<Everything, String> {

@@ -142,7 +142,7 @@ fn set_up(assemble: bool, sparse: bool) -> InMemory {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 1000, ..ProptestConfig::default() })]
 
-    /// SPEC P1, P2, P5, U9: also after many of them, and a sweep in between.
+    /// SPEC P1, P2, P5, U9: also after many of them, and a garbage collection in between.
     #[test]
     fn whatever_a_client_sends_is_answered(
         calls in prop::collection::vec(call(), 1..24),
@@ -169,7 +169,7 @@ proptest! {
             }
             if i % 8 == 7 {
                 registry.advance(std::time::Duration::from_secs(9 * 24 * 3600));
-                prop_assert_eq!(registry.sweep().fault, None);
+                prop_assert_eq!(registry.gc().fault, None);
             }
         }
     }

@@ -192,7 +192,7 @@ fn a_session_that_is_over_is_unknown() {
     over(&mut registry, &session);
     let (mut registry, session) = five_bytes();
     registry.advance(registry_lifetime() * 2);
-    registry.sweep();
+    registry.gc();
     over(&mut registry, &session);
 }
 

@@ -232,9 +232,9 @@ fn the_very_same_request_succeeds_when_the_storage_is_well_again() {
     }
 }
 
-/// SPEC F14, I2, U29: whatever faults and crashes leave behind, a sweep finds.
+/// SPEC F14, I2, U29: whatever faults and crashes leave behind, a garbage collection finds.
 #[test]
-fn after_a_fault_or_a_crash_a_sweep_leaves_nothing_that_cannot_be_reached() {
+fn after_a_fault_or_a_crash_a_garbage_collection_leaves_nothing_that_cannot_be_reached() {
     const YEAR: std::time::Duration = std::time::Duration::from_secs(365 * 24 * 3600);
     for operation in &OPERATIONS {
         for n in 0.. {
@@ -259,9 +259,9 @@ fn after_a_fault_or_a_crash_a_sweep_leaves_nothing_that_cannot_be_reached() {
                 registry.call(delete(manifest(repository, referrer.digest())));
             }
             registry.advance(YEAR);
-            registry.sweep();
+            registry.gc();
             registry.advance(YEAR);
-            registry.sweep();
+            registry.gc();
             assert!(registry.memory.records.is_empty(), "{}, effect {n}: {:?}", operation.0, registry.memory.records);
             assert!(registry.memory.objects.is_empty(), "{}, effect {n}: {:?}", operation.0, registry.memory.objects);
             if over {
@@ -271,9 +271,9 @@ fn after_a_fault_or_a_crash_a_sweep_leaves_nothing_that_cannot_be_reached() {
     }
 }
 
-/// A sweep that meets a fault says so, has lost nothing that can be reached, and is completed by the next.
+/// A garbage collection that meets a fault says so, has lost nothing that can be reached, and is completed by the next.
 #[test]
-fn a_sweep_that_fails_is_completed_by_the_next() {
+fn a_garbage_collection_that_fails_is_completed_by_the_next() {
     const MONTH: std::time::Duration = std::time::Duration::from_secs(30 * 24 * 3600);
     let set_up = || {
         let mut registry = registry();
@@ -285,12 +285,12 @@ fn a_sweep_that_fails_is_completed_by_the_next() {
         (registry, before)
     };
     let (mut expected, _) = set_up();
-    expected.sweep();
+    expected.gc();
     for done in [false, true] {
         for n in 0.. {
             let (mut registry, kept) = set_up();
             let ambient = registry.memory.ambient();
-            let mut step = registry.registry.sweep(ambient);
+            let mut step = registry.registry.gc(ambient);
             for _ in 0..n {
                 step = registry.memory.perform(step, &RequestBody::default());
             }
@@ -307,9 +307,9 @@ fn a_sweep_that_fails_is_completed_by_the_next() {
             let report = registry.memory.run(step, &RequestBody::default());
             assert_eq!(report.fault.is_some(), !erase, "effect {n}: {report}");
             assert_eq!(registry.get(manifest("kept", kept.digest())).expect(200).body(), kept.bytes());
-            assert_eq!(registry.sweep().fault, None);
+            assert_eq!(registry.gc().fault, None);
             registry.advance(MONTH);
-            registry.sweep();
+            registry.gc();
             assert_eq!(
                 registry.memory.objects.keys().collect::<Vec<_>>(),
                 expected.memory.objects.keys().collect::<Vec<_>>()

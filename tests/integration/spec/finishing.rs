@@ -150,11 +150,11 @@ fn a_finished_upload_is_forgotten_after_a_day() {
     registry.call(finish(&session, &digest)).expect(201);
     let day = std::time::Duration::from_secs(24 * 3600);
     registry.advance(day);
-    registry.sweep();
+    registry.gc();
     registry.call(finish(&session, &digest)).expect(201);
     registry.post(format!("{}?mount={digest}", uploads("a"))).expect(201);
     registry.advance(std::time::Duration::from_millis(1));
-    registry.sweep();
+    registry.gc();
     registry.call(finish(&session, &digest)).refused(404, "BLOB_UPLOAD_UNKNOWN");
 }
 

@@ -65,7 +65,7 @@ fn a_delete_in_one_repository_leaves_the_others_alone() {
     registry.delete(blob("a", sha256("layer"))).expect(202);
     registry.delete(manifest("a", image.digest())).expect(202);
     registry.advance(std::time::Duration::from_secs(30 * 24 * 3600));
-    registry.sweep();
+    registry.gc();
     assert_eq!(registry.get(blob("b", sha256("layer"))).expect(200).body(), b"layer");
     assert_eq!(registry.get(manifest("b", "v1")).expect(200).body(), image.bytes());
     registry.get(manifest("a", "v1")).refused(404, "MANIFEST_UNKNOWN");

@@ -227,9 +227,9 @@ fn the_lists_follow_every_push_and_delete() {
     for bytes in image.blobs() {
         registry.delete(blob("a", orlop_conformance::image::sha256(bytes))).expect(202);
     }
-    assert_eq!(page(&mut registry, "/v2/_catalog").0, ["a"], "empty, until the sweep");
+    assert_eq!(page(&mut registry, "/v2/_catalog").0, ["a"], "empty, until garbage collection");
     registry.advance(std::time::Duration::from_secs(30 * 24 * 3600));
-    registry.sweep();
+    registry.gc();
     assert!(page(&mut registry, "/v2/_catalog").0.is_empty());
     registry.get("/v2/a/tags/list").refused(404, "NAME_UNKNOWN");
 }

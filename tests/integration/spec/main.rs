@@ -1,13 +1,14 @@
 //! The specification as tests: one for each demand of `tests/SPEC.md`, named as the fact it proves.
 //!
 //! Expected values come from the specifications, never from what the registry happens to answer. Most tests know
-//! nothing but requests and responses, and ask [`registry`] for whoever answers them; those of the sweep, of races
-//! and of faults also hold the reference host in their hands.
+//! nothing but requests and responses, and ask [`registry`] for whoever answers them; those of garbage collection, of
+//! races and of faults also hold the reference host in their hands.
 
 mod access;
 mod arbitrary;
 mod blobs;
 mod chunks;
+mod collecting;
 mod deleting;
 mod errors;
 mod events;
@@ -29,7 +30,6 @@ mod referrers;
 mod rights;
 mod small;
 mod starting;
-mod sweeping;
 mod transport;
 
 use orlop_conformance::system::InMemory;

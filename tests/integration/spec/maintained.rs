@@ -283,7 +283,7 @@ fn the_same_push_again_leaves_an_assembled_tag_as_it_was() {
 
 /// SPEC J6, K16: someone who pushes the very list owns it from then on.
 #[test]
-fn a_list_that_a_client_pushes_itself_is_no_longer_the_registrys_to_sweep() {
+fn a_list_that_a_client_pushes_itself_is_no_longer_the_registrys_to_collect() {
     let mut registry = registry();
     registry.push_image("a", "v1", AMD64, "amd");
     let answer = ask(&mut registry, "a", LISTS).expect(200);
@@ -292,13 +292,13 @@ fn a_list_that_a_client_pushes_itself_is_no_longer_the_registrys_to_sweep() {
     registry.call(push.body(answer.body().to_vec())).expect(201);
     registry.push_image("a", "v1", AMD64, "newer");
     registry.advance(std::time::Duration::from_secs(365 * 24 * 3600));
-    assert_eq!(registry.sweep().lists_removed, 0);
+    assert_eq!(registry.gc().lists_removed, 0);
     assert_eq!(registry.get(manifest("a", &digest)).expect(200).body(), answer.body());
 }
 
 /// SPEC J6, L9: what a tag named can be pinned by its digest, and stays when the tag moves on.
 #[test]
-fn a_list_that_a_tag_named_is_not_the_registrys_to_sweep() {
+fn a_list_that_a_tag_named_is_not_the_registrys_to_collect() {
     let mut registry = assembling();
     for platform in [AMD64, ARM64] {
         registry.push_image("multi/app", "v1", platform, "old");
@@ -307,7 +307,7 @@ fn a_list_that_a_tag_named_is_not_the_registrys_to_sweep() {
     registry.push_image("multi/app", "v1", ARM64, "new");
     assert_ne!(ask(&mut registry, "multi/app", "*/*").expect(200).body(), pinned.body());
     registry.advance(YEAR);
-    registry.sweep();
+    registry.gc();
     let digest = orlop_conformance::image::sha256(pinned.body());
     assert_eq!(registry.get(manifest("multi/app", digest)).expect(200).body(), pinned.body());
 }

@@ -246,9 +246,9 @@ fn a_mount_from_a_source_that_deletes_meanwhile_is_an_upload() {
     }
 }
 
-/// SPEC U28, L9: a sweep that has decided is held to it by its commit, not by what it has seen.
+/// SPEC U28, L9: a garbage collection that has decided is held to it by its commit, not by what it has seen.
 #[test]
-fn a_sweep_takes_nothing_that_is_used_again_meanwhile() {
+fn a_garbage_collection_takes_nothing_that_is_used_again_meanwhile() {
     const MONTH: std::time::Duration = std::time::Duration::from_secs(30 * 24 * 3600);
     let image = Manifest::image(AMD64, "layer");
     let mut registry = registry();
@@ -256,8 +256,8 @@ fn a_sweep_takes_nothing_that_is_used_again_meanwhile() {
         registry.push_blob("a", bytes.clone());
     }
     registry.advance(MONTH);
-    // The manifest comes when the sweep is about to take its blobs.
-    let report = sweep_beside(&mut registry, push("v1", &image));
+    // The manifest comes when garbage collection is about to take its blobs.
+    let report = gc_beside(&mut registry, push("v1", &image));
     assert_eq!((report.links_removed, report.blobs_removed), (0, 0));
     for bytes in image.blobs() {
         assert_eq!(registry.get(blob("a", sha256(bytes))).expect(200).body(), bytes);
@@ -266,35 +266,35 @@ fn a_sweep_takes_nothing_that_is_used_again_meanwhile() {
 
 /// SPEC U28, H9: bytes go after the record that points to them, or not at all.
 #[test]
-fn a_blob_that_is_pushed_while_the_sweep_takes_it_stays() {
+fn a_blob_that_is_pushed_while_garbage_collection_takes_it_stays() {
     let mut registry = registry();
     let digest = registry.push_blob("a", "content");
     registry.delete(blob("a", &digest)).expect(202);
     let again = post(format!("{}?digest={digest}", uploads("b"))).body("content");
-    assert_eq!(sweep_beside(&mut registry, again).blobs_removed, 0);
+    assert_eq!(gc_beside(&mut registry, again).blobs_removed, 0);
     assert_eq!(registry.get(blob("b", &digest)).expect(200).body(), b"content");
 }
 
-/// SPEC U28, N1: a repository that a sweep removes meanwhile is made anew by the push.
+/// SPEC U28, N1: a repository that a garbage collection removes meanwhile is made anew by the push.
 #[test]
-fn a_push_to_a_repository_that_is_swept_meanwhile_makes_it_anew() {
+fn a_push_to_a_repository_that_is_collected_meanwhile_makes_it_anew() {
     let mut registry = registry();
     let digest = registry.push_blob("a", "content");
     registry.delete(blob("a", &digest)).expect(202);
     let pushing = registry.begin(push("v1", &Manifest::index(&[]))).until("Commit", &mut registry);
     registry.advance(std::time::Duration::from_secs(30 * 24 * 3600));
-    assert_eq!(registry.sweep().repositories_removed, 1);
+    assert_eq!(registry.gc().repositories_removed, 1);
     pushing.end(&mut registry).expect(201);
     assert_eq!(registry.tags("a"), ["v1"]);
 }
 
-/// A sweep beside which a call runs from beginning to end before its first commit.
+/// A garbage collection beside which a call runs from beginning to end before its first commit.
 #[track_caller]
-fn sweep_beside(registry: &mut InMemory, call: Call) -> Report {
+fn gc_beside(registry: &mut InMemory, call: Call) -> Report {
     let ambient = registry.memory.ambient();
-    let mut step = registry.registry.sweep(ambient);
+    let mut step = registry.registry.gc(ambient);
     while step.name() != "Commit" {
-        assert_ne!(step.name(), "Respond", "the sweep changes nothing");
+        assert_ne!(step.name(), "Respond", "garbage collection changes nothing");
         step = registry.memory.perform(step, &RequestBody::default());
     }
     registry.call(call).expect(201);

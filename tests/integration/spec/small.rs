@@ -91,6 +91,6 @@ fn the_bytes_of_what_is_refused_or_deleted_go() {
     assert_eq!(bytes_in_records(&registry), 0);
     let digest = registry.push_blob("a", "content");
     registry.call(delete(blob("a", &digest))).expect(202);
-    registry.sweep();
+    registry.gc();
     assert_eq!(bytes_in_records(&registry), 0);
 }

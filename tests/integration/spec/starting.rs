@@ -214,7 +214,7 @@ fn a_mounted_blob_stays_when_the_source_deletes_its_own() {
     registry.post(format!("{}?mount={digest}&from=source", uploads("to"))).expect(201);
     registry.delete(blob("source", &digest)).expect(202);
     registry.advance(std::time::Duration::from_secs(3600));
-    registry.sweep();
+    registry.gc();
     assert_eq!(registry.get(blob("to", &digest)).expect(200).body(), b"content");
     registry.call(get(blob("source", &digest))).refused(404, "BLOB_UNKNOWN");
 }

@@ -42,14 +42,14 @@ pub(super) fn hold(memory: &Memory, deleted: &BTreeSet<String>) -> Check {
     records.counters()
 }
 
-/// What holds besides when all calls are over, every grace has passed and a sweep has been made.
-pub(super) fn hold_after_sweep(memory: &Memory) -> Check {
+/// What holds besides when all calls are over, every grace has passed and a garbage collection has been made.
+pub(super) fn hold_after_gc(memory: &Memory) -> Check {
     let records = Records::read(memory);
     records.reachable()
 }
 
 /// What holds besides when all calls are over and neither a crash nor a failure has disturbed them: there are no
-/// bytes that no record names. (A disturbed call leaves them to the sweep.)
+/// bytes that no record names. (A disturbed call leaves them to garbage collection.)
 pub(super) fn hold_undisturbed(memory: &Memory) -> Check {
     Records::read(memory).strays()
 }

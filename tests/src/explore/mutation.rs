@@ -54,40 +54,37 @@ pub enum Sort {
 /// each commit says by itself why it is right:
 ///
 /// * a mount expects `blob/`: the link or holder that it expects implies the blob;
-/// * the sweep of a manifest expects nothing under `tagged/`: whoever points a tag at a manifest writes its
-///   record anew, and the sweep expects that unchanged;
-/// * the sweep of a repository expects its record unchanged: it expects it to be empty, and whoever fills it
+/// * garbage collection of a manifest expects nothing under `tagged/`: whoever points a tag at a manifest writes its
+///   record anew, and garbage collection expects that unchanged;
+/// * garbage collection of a repository expects its record unchanged: it expects it to be empty, and whoever fills it
 ///   expects the record.
 pub const ALL: &[(Mutation, &str)] = &[
     (Mutation::NotExpecting(Sort::Push, Kind::Absent, "tag/"), "one tag × two pushers"),
     (Mutation::NotExpecting(Sort::Push, Kind::Absent, "manifest/"), "second platform × push the list as one's own"),
     (Mutation::NotExpecting(Sort::Push, Kind::Absent, "blob/"), "push blob × push the same blob"),
-    (Mutation::NotExpecting(Sort::Push, Kind::Present, "repo/"), "push blob again × sweep"),
+    (Mutation::NotExpecting(Sort::Push, Kind::Present, "repo/"), "push blob again × gc"),
     (Mutation::NotExpecting(Sort::Push, Kind::Absent, "link/"), "push blob × mount it"),
-    (Mutation::NotExpecting(Sort::Push, Kind::Present, "link/"), "push manifest × sweep"),
-    (Mutation::NotExpecting(Sort::Push, Kind::Present, "manifest/"), "push an index of an untagged manifest × sweep"),
+    (Mutation::NotExpecting(Sort::Push, Kind::Present, "link/"), "push manifest × gc"),
+    (Mutation::NotExpecting(Sort::Push, Kind::Present, "manifest/"), "push an index of an untagged manifest × gc"),
     (Mutation::NotExpecting(Sort::Push, Kind::Present, "holder/"), "mount from anywhere × delete × GET"),
     (Mutation::NotExpecting(Sort::Push, Kind::Exactly, "tag/"), "move tag × delete by tag"),
     (Mutation::NotExpecting(Sort::Push, Kind::Exactly, "manifest/"), "platform again × push the list as one's own"),
-    (Mutation::NotExpecting(Sort::Push, Kind::Exactly, "blob/"), "push blob again × sweep"),
+    (Mutation::NotExpecting(Sort::Push, Kind::Exactly, "blob/"), "push blob again × gc"),
     (Mutation::NotExpecting(Sort::Push, Kind::Exactly, "upload/"), "PATCH × PATCH"),
     (Mutation::NotExpecting(Sort::Removal, Kind::Present, "link/"), "delete blob × delete blob"),
     (Mutation::NotExpecting(Sort::Removal, Kind::Exactly, "tag/"), "move tag × delete by tag"),
     (Mutation::NotExpecting(Sort::Removal, Kind::Exactly, "manifest/"), "push under another tag × delete by digest"),
-    (Mutation::NotExpecting(Sort::Removal, Kind::Exactly, "blob/"), "sweep × sweep × push blob × delete it"),
+    (Mutation::NotExpecting(Sort::Removal, Kind::Exactly, "blob/"), "gc × gc × push blob × delete it"),
     (Mutation::NotExpecting(Sort::Removal, Kind::Exactly, "upload/"), "PATCH × PUT without a chunk"),
-    (Mutation::NotExpecting(Sort::Removal, Kind::Exactly, "link/"), "push blob again × sweep"),
-    (Mutation::NotExpecting(Sort::Removal, Kind::Absent, "manifest/"), "push a subject × GET its referrers × sweep"),
-    (Mutation::NotExpecting(Sort::Removal, Kind::NoneUnder, "use/"), "push manifest × sweep"),
-    (
-        Mutation::NotExpecting(Sort::Removal, Kind::NoneUnder, "manifest/"),
-        "push an empty index × sweep of its repository",
-    ),
-    (Mutation::NotExpecting(Sort::Removal, Kind::NoneUnder, "link/"), "push blob again × sweep"),
-    (Mutation::NotExpecting(Sort::Removal, Kind::NoneUnder, "holder/"), "push blob again × sweep"),
+    (Mutation::NotExpecting(Sort::Removal, Kind::Exactly, "link/"), "push blob again × gc"),
+    (Mutation::NotExpecting(Sort::Removal, Kind::Absent, "manifest/"), "push a subject × GET its referrers × gc"),
+    (Mutation::NotExpecting(Sort::Removal, Kind::NoneUnder, "use/"), "push manifest × gc"),
+    (Mutation::NotExpecting(Sort::Removal, Kind::NoneUnder, "manifest/"), "push an empty index × gc of its repository"),
+    (Mutation::NotExpecting(Sort::Removal, Kind::NoneUnder, "link/"), "push blob again × gc"),
+    (Mutation::NotExpecting(Sort::Removal, Kind::NoneUnder, "holder/"), "push blob again × gc"),
     (Mutation::NotPutting("blob/"), "push blob × push the same blob"),
     (Mutation::NotPutting("holder/"), "push blob × push the same blob"),
-    (Mutation::NotPutting("left/"), "move tag × sweep"),
+    (Mutation::NotPutting("left/"), "move tag × gc"),
     (Mutation::NotPutting("link/"), "push blob × push the same blob"),
     (Mutation::NotPutting("manifest/"), "push manifest × push the same"),
     (Mutation::NotPutting("bytes/"), "PATCH × PATCH"),
@@ -129,7 +126,7 @@ pub const ALL: &[(Mutation, &str)] = &[
     (Mutation::Eventual("chunk/"), "PATCH × PATCH"),
     (Mutation::EventualRemovals, "push blob again × delete it"),
     (Mutation::CommitBeforeObject, "push blob × push the same blob"),
-    (Mutation::EraseBeforeCommit, "push blob again × sweep"),
+    (Mutation::EraseBeforeCommit, "push blob again × gc"),
     (Mutation::ConflictAsDone, "push blob × push the same blob"),
     (Mutation::ObjectsStay, "push blob × push the same blob"),
     (Mutation::PauseAsEnd, "slow PATCH × GET status"),

@@ -95,7 +95,7 @@ fn json(response: &Response) -> Json {
 }
 
 /// A response as text: what a client decides upon. Of errors that is the status and the codes; which of several
-/// missing blobs are named depends on how far a sweep has come.
+/// missing blobs are named depends on how far a garbage collection has come.
 pub(super) fn text(response: &Response) -> String {
     let mut text = response.status.to_string();
     let failed = response.status >= 400;

@@ -4,9 +4,9 @@
 //! the same answers and leave the registry serving the same. A call that had ended before another began stands
 //! before it. A call that failed or was cut off by a crash may stand in the order or be left out.
 //!
-//! A sweep is not one step but many, each of them right by itself. So before each call in the order a sweep may
-//! come as far as any of its commits, and in the end what is found may lie anywhere between what there is before
-//! a sweep and after it.
+//! A garbage collection is not one step but many, each of them right by itself. So before each call in the order a
+//! garbage collection may come as far as any of its commits, and in the end what is found may lie anywhere between what
+//! there is before a garbage collection and after it.
 
 use std::collections::HashMap;
 use std::rc::Rc;
@@ -21,15 +21,15 @@ use super::scenario::{Call, Scenario, filled};
 /// One order, and what comes of it.
 #[derive(Debug)]
 struct Order {
-    /// The calls in it, sweeps left out.
+    /// The calls in it, garbage collections left out.
     sequence: Vec<usize>,
     /// The answers, as text, by number of call.
     answers: Vec<Option<String>>,
     /// What the registry serves after it.
     seen: Rc<Observation>,
-    /// The same after one more sweep, where there are sweeps.
+    /// The same after one more garbage collection, where there are any.
     least: Rc<Observation>,
-    /// The same after time has passed and a sweep been made.
+    /// The same after time has passed and a garbage collection been made.
     after: Rc<Observation>,
 }
 
@@ -37,7 +37,8 @@ struct Order {
 #[derive(Debug)]
 pub(super) struct Orders {
     orders: Vec<Order>,
-    /// What a sweep takes out of the store as it was before: in the middle of a sweep it may still be there.
+    /// What a garbage collection takes out of the store as it was before: in the middle of a garbage collection it may
+    /// still be there.
     passing: Observation,
 }
 
@@ -56,20 +57,21 @@ pub(super) struct Outcome<'a> {
 
 impl Orders {
     pub(super) fn of(scenario: &Scenario) -> Self {
-        let (sweeps, calls): (Vec<usize>, Vec<usize>) =
-            (0..scenario.calls.len()).partition(|call| matches!(scenario.calls[*call], Call::Sweep));
-        let mut made = Made { scenario, sweep: sweeps.first().copied(), orders: Vec::new(), known: HashMap::new() };
+        let (collections, calls): (Vec<usize>, Vec<usize>) =
+            (0..scenario.calls.len()).partition(|call| matches!(scenario.calls[*call], Call::Gc));
+        let mut made =
+            Made { scenario, collection: collections.first().copied(), orders: Vec::new(), known: HashMap::new() };
         for sequence in sequences(&calls) {
             made.go_on(&sequence, 0, &scenario.before, &vec![None; scenario.calls.len()]);
         }
         let orders = made.orders;
         let mut passing = Observation::new();
-        if let Some(sweep) = sweeps.first() {
+        if let Some(collection) = collections.first() {
             let mut memory = scenario.before.clone();
             passing = observation::observe(&scenario.registry, &memory);
-            self::sweep(scenario, &mut memory, *sweep, usize::MAX);
-            let swept = observation::observe(&scenario.registry, &memory);
-            passing.retain(|what, answer| swept.get(what) != Some(answer));
+            self::gc(scenario, &mut memory, *collection, usize::MAX);
+            let collected = observation::observe(&scenario.registry, &memory);
+            passing.retain(|what, answer| collected.get(what) != Some(answer));
         }
         Self { orders, passing }
     }
@@ -85,8 +87,8 @@ impl Orders {
         };
         Err(format!(
             "no order of the calls leaves the registry like this with the answers {:#?}\nnearest is {:?}\n\
-             now and not then: {:#?}\nthen and not now: {:#?}\nafter a sweep now and not then: {:#?}\n\
-             after a sweep then and not now: {:#?}",
+             now and not then: {:#?}\nthen and not now: {:#?}\nafter a garbage collection now and not then: {:#?}\n\
+             after a garbage collection then and not now: {:#?}",
             outcome.answers,
             nearest.sequence,
             observation::difference(outcome.seen, &nearest.seen),
@@ -100,19 +102,19 @@ impl Orders {
 /// The orders in the making.
 struct Made<'s> {
     scenario: &'s Scenario,
-    sweep: Option<usize>,
+    collection: Option<usize>,
     orders: Vec<Order>,
     /// What there is to see of the stores that orders have led to, by fingerprint.
     known: HashMap<u64, [Rc<Observation>; 3]>,
 }
 
 impl Made<'_> {
-    /// Makes the calls from the one at `place` on, after each part of a sweep that there can be before it.
+    /// Makes the calls from the one at `place` on, after each part of a garbage collection that there can be before it.
     fn go_on(&mut self, sequence: &[usize], place: usize, memory: &Memory, answers: &[Option<String>]) {
         let mut commits = 0;
         loop {
             let mut memory = memory.clone();
-            let is_all = self.sweep.is_none_or(|call| sweep(self.scenario, &mut memory, call, commits));
+            let is_all = self.collection.is_none_or(|call| gc(self.scenario, &mut memory, call, commits));
             match sequence.get(place) {
                 Some(call) => {
                     let mut answers = answers.to_vec();
@@ -129,15 +131,15 @@ impl Made<'_> {
     }
 
     fn end(&mut self, sequence: &[usize], memory: &Memory, answers: &[Option<String>]) {
-        let (scenario, sweeping) = (self.scenario, self.sweep);
+        let (scenario, collecting) = (self.scenario, self.collection);
         let known = self.known.entry(super::store::fingerprint(memory)).or_insert_with(|| {
             // The core is not the broken one here, so that this is what the other one is held against.
             let examined = super::examine(scenario, Mutation::None, memory);
             let super::Examined { seen, after } =
                 examined.unwrap_or_else(|what| panic!("{}: one call after the other: {what}", scenario.name));
-            let least = sweeping.map_or(seen.clone(), |call| {
+            let least = collecting.map_or(seen.clone(), |call| {
                 let mut memory = memory.clone();
-                sweep(scenario, &mut memory, call, usize::MAX);
+                gc(scenario, &mut memory, call, usize::MAX);
                 Rc::new(observation::observe(&scenario.registry, &memory))
             });
             [seen, least, after]
@@ -191,14 +193,14 @@ fn is_in((what, answer): (&String, &String), observation: &Observation) -> bool 
     observation.get(what) == Some(answer)
 }
 
-/// Sweeps until so many commits are done and what follows the last of them, up to the next. `true` when that is
-/// the whole sweep.
-fn sweep(scenario: &Scenario, memory: &mut Memory, call: usize, mut commits: usize) -> bool {
-    let mut step = scenario.registry.sweep(scenario.ambient(call));
+/// Collects garbage until so many commits are done and what follows the last of them, up to the next. `true` when that
+/// is the whole garbage collection.
+fn gc(scenario: &Scenario, memory: &mut Memory, call: usize, mut commits: usize) -> bool {
+    let mut step = scenario.registry.gc(scenario.ambient(call));
     loop {
         step = match step {
             Step::Respond(report) | Step::Answered(report, _) => {
-                assert_eq!(report.fault, None, "a sweep of a sound store");
+                assert_eq!(report.fault, None, "a garbage collection of a sound store");
                 return true;
             }
             Step::Commit(_) if commits == 0 => return false,

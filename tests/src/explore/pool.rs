@@ -69,7 +69,7 @@ impl Pool {
             ("PUT with a wrong digest", finish(&session, &digest(b"other"), b"345")),
             ("cancel", cancel(&session)),
             ("GET status", ask("GET", &session)),
-            ("sweep", Call::Sweep),
+            ("gc", Call::Gc),
         ];
         Self { store, operations }
     }
@@ -84,11 +84,11 @@ impl Pool {
         self.operations.is_empty()
     }
 
-    /// Whether more than one of these is a sweep: on a store as full as this one they make as many places as all
-    /// other pairs together.
+    /// Whether more than one of these is a garbage collection: on a store as full as this one they make as many places
+    /// as all other pairs together.
     pub fn is_large(&self, operations: &[usize]) -> bool {
-        let sweep = |operation: &&usize| matches!(self.operations[**operation].1, Call::Sweep);
-        operations.iter().filter(sweep).count() > 1
+        let collects = |operation: &&usize| matches!(self.operations[**operation].1, Call::Gc);
+        operations.iter().filter(collects).count() > 1
     }
 
     /// These operations at once.

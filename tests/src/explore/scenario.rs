@@ -12,8 +12,8 @@ use orlop_core::{Ambient, Body, Config, Method, Registry, Request, Response};
 pub enum Call {
     /// A request and its body.
     Request(Request, RequestBody),
-    /// A sweep.
-    Sweep,
+    /// A garbage collection.
+    Gc,
 }
 
 /// A store as it is found, and what happens at once.
@@ -118,7 +118,7 @@ impl Scenario {
     fn make(&mut self, call: &Call) -> Response {
         self.take_down(call);
         let Call::Request(request, body) = call else {
-            let step = self.registry.sweep(self.before.ambient());
+            let step = self.registry.gc(self.before.ambient());
             let _ = self.before.run(step, &RequestBody::default());
             return Response::new(200);
         };

@@ -53,10 +53,10 @@ fn list_of_both() -> Bytes {
 
 /// Every scenario.
 pub fn all() -> Vec<Scenario> {
-    [blobs(), uploads(), manifests(), lists(), sweeps(), crowds(), quotas(), listeners()].concat()
+    [blobs(), uploads(), manifests(), lists(), collections(), crowds(), quotas(), listeners()].concat()
 }
 
-/// Blobs alone: pushed, mounted, deleted, swept.
+/// Blobs alone: pushed, mounted, deleted, collected.
 pub fn blobs() -> Vec<Scenario> {
     let pushed = |name| new(name).given(&push_blob("a", LAYER));
     let old = |name| pushed(name).later(HOUR * 25);
@@ -66,16 +66,16 @@ pub fn blobs() -> Vec<Scenario> {
         new("push blob × push it elsewhere").at_once([push_blob("a", LAYER), push_blob("b", LAYER)]),
         pushed("push blob again × delete it").at_once([push_blob("a", LAYER), delete_blob("a", LAYER)]),
         pushed("delete blob × delete blob").at_once([delete_blob("a", LAYER), delete_blob("a", LAYER)]),
-        old("push blob again × sweep").at_once([push_blob("a", LAYER), Call::Sweep]),
-        deleted("push a deleted blob × sweep").at_once([push_blob("a", LAYER), Call::Sweep]),
+        old("push blob again × gc").at_once([push_blob("a", LAYER), Call::Gc]),
+        deleted("push a deleted blob × gc").at_once([push_blob("a", LAYER), Call::Gc]),
         pushed("push blob × mount it").at_once([push_blob("b", LAYER), mount("b", LAYER, "a")]),
-        new("push blob × sweep").at_once([push_blob("a", LAYER), Call::Sweep]),
+        new("push blob × gc").at_once([push_blob("a", LAYER), Call::Gc]),
         pushed("mount × delete").at_once([mount("b", LAYER, "a"), delete_blob("a", LAYER)]),
         pushed("mount from anywhere × delete").at_once([mount_from_anywhere("b", LAYER), delete_blob("a", LAYER)]),
-        old("mount × sweep").at_once([mount("b", LAYER, "a"), Call::Sweep]),
-        deleted("mount a deleted blob × sweep").at_once([mount("b", LAYER, "a"), Call::Sweep]),
-        old("mount from anywhere × sweep").at_once([mount_from_anywhere("b", LAYER), Call::Sweep]),
-        old("mount onto itself × sweep").at_once([mount("a", LAYER, "a"), Call::Sweep]),
+        old("mount × gc").at_once([mount("b", LAYER, "a"), Call::Gc]),
+        deleted("mount a deleted blob × gc").at_once([mount("b", LAYER, "a"), Call::Gc]),
+        old("mount from anywhere × gc").at_once([mount_from_anywhere("b", LAYER), Call::Gc]),
+        old("mount onto itself × gc").at_once([mount("a", LAYER, "a"), Call::Gc]),
         pushed("mount × mount").at_once([mount("b", LAYER, "a"), mount_from_anywhere("b", LAYER)]),
         pushed("mount × delete × GET").at_once([mount("b", LAYER, "a"), delete_blob("a", LAYER), get_blob("b", LAYER)]),
         pushed("mount from anywhere × delete × GET").at_once([
@@ -84,18 +84,17 @@ pub fn blobs() -> Vec<Scenario> {
             get_blob("b", LAYER),
         ]),
         pushed("GET × delete").at_once([get_blob("a", LAYER), delete_blob("a", LAYER)]),
-        old("GET × sweep").at_once([get_blob("a", LAYER), Call::Sweep]),
-        old("sweep × sweep").at_once([Call::Sweep, Call::Sweep]),
+        old("GET × gc").at_once([get_blob("a", LAYER), Call::Gc]),
+        old("gc × gc").at_once([Call::Gc, Call::Gc]),
     ]
 }
 
 /// What it takes more than two calls to go wrong. Without failures of the storage: there are many places already.
 pub fn crowds() -> Vec<Scenario> {
-    let deleted =
-        new("sweep × sweep × push blob × delete it").given(&push_blob("a", LAYER)).given(&delete_blob("a", LAYER));
+    let deleted = new("gc × gc × push blob × delete it").given(&push_blob("a", LAYER)).given(&delete_blob("a", LAYER));
     let amd64 = amd64();
     let signature = artifact(LAYER, &amd64);
-    let subject = stocked(Scenario::new("push a subject × GET its referrers × sweep", tidy()))
+    let subject = stocked(Scenario::new("push a subject × GET its referrers × gc", tidy()))
         .given(&push("a", "v1", &amd64))
         .given(&push("a", digest(&signature), &signature))
         .given(&delete("a", digest(&amd64)))
@@ -107,8 +106,8 @@ pub fn crowds() -> Vec<Scenario> {
     let moved = new("mount × push elsewhere × delete").given(&push_blob("a", LAYER));
     vec![
         moved.at_once([mount("b", LAYER, "a"), push_blob("b", LAYER), delete_blob("a", LAYER)]),
-        deleted.at_once([Call::Sweep, Call::Sweep, push_blob("a", LAYER), delete_blob("a", LAYER)]),
-        subject.at_once([push("a", "v1", &amd64), referrers, Call::Sweep]),
+        deleted.at_once([Call::Gc, Call::Gc, push_blob("a", LAYER), delete_blob("a", LAYER)]),
+        subject.at_once([push("a", "v1", &amd64), referrers, Call::Gc]),
     ]
 }
 
@@ -152,14 +151,14 @@ pub fn uploads() -> Vec<Scenario> {
         pair("slow PATCH × PATCH", &|s| [slow(patch(s, Some(2), b"345")), patch(s, Some(2), b"3")]),
         pair("slow PATCH × cancel", &|s| [slow(patch(s, None, b"345")), cancel(s)]),
         pair("slow PUT × slow PUT", &|s| [slow(finish(s, &whole, b"345")), slow(finish(s, &whole, b"345"))]),
-        expired("slow PATCH × sweep", &|s| [slow(patch(s, None, b"345")), Call::Sweep]),
+        expired("slow PATCH × gc", &|s| [slow(patch(s, None, b"345")), Call::Gc]),
         many("PUT of many chunks × cancel", &|s, whole| [finish(s, whole, b""), cancel(s)]),
         many("PUT of many chunks × PATCH", &|s, whole| [finish(s, whole, b""), patch(s, None, b"x")]),
         many("PUT of many chunks × PUT", &|s, whole| [finish(s, whole, b""), finish(s, whole, b"")]),
         many("PUT of many chunks × push of the same blob", &|s, _| {
             [finish(s, &digest(MANY), b""), push_blob("b", MANY)]
         }),
-        many("PUT of many chunks × sweep", &|s, whole| [finish(s, whole, b""), Call::Sweep]),
+        many("PUT of many chunks × gc", &|s, whole| [finish(s, whole, b""), Call::Gc]),
         many("late sha512 of many chunks × cancel", &|s, _| [finish(s, &digest512(MANY), b""), cancel(s)]),
         new("push small blob × push the same").at_once([push_blob("a", b"tiny"), push_blob("a", b"tiny")]),
         new("push small blob × delete × GET").given(&push_blob("a", b"tiny")).at_once([
@@ -167,21 +166,21 @@ pub fn uploads() -> Vec<Scenario> {
             delete_blob("a", b"tiny"),
             get_blob("a", b"tiny"),
         ]),
-        new("GET small blob × sweep")
+        new("GET small blob × gc")
             .given(&push_blob("a", b"tiny"))
             .later(HOUR * 25)
-            .at_once([get_blob("a", b"tiny"), Call::Sweep]),
+            .at_once([get_blob("a", b"tiny"), Call::Gc]),
         new("push nothing × push nothing").at_once([push_blob("a", b""), push_blob("a", b"")]),
-        new("empty POST with a digest × sweep")
-            .at_once([ask("POST", format!("/v2/a/blobs/uploads/?digest={whole}")), Call::Sweep]),
+        new("empty POST with a digest × gc")
+            .at_once([ask("POST", format!("/v2/a/blobs/uploads/?digest={whole}")), Call::Gc]),
         pair("late sha512 × PATCH", &|s| [finish(s, &whole512, b"345"), patch(s, None, b"3")]),
         pair("late sha512 × cancel", &|s| [finish(s, &whole512, b"345"), cancel(s)]),
         pair("late sha512 × PUT", &|s| [finish(s, &whole512, b"345"), finish(s, &whole, b"345")]),
-        expired("PUT × sweep", &|s| [finish(s, &whole, b"345"), Call::Sweep]),
-        expired("PATCH × sweep", &|s| [patch(s, None, b"345"), Call::Sweep]),
-        expired("late sha512 × sweep", &|s| [finish(s, &whole512, b"345"), Call::Sweep]),
+        expired("PUT × gc", &|s| [finish(s, &whole, b"345"), Call::Gc]),
+        expired("PATCH × gc", &|s| [patch(s, None, b"345"), Call::Gc]),
+        expired("late sha512 × gc", &|s| [finish(s, &whole512, b"345"), Call::Gc]),
         pair("cancel × cancel", &|s| [cancel(s), cancel(s)]),
-        new("open × sweep").at_once([ask("POST", "/v2/a/blobs/uploads/"), Call::Sweep]),
+        new("open × gc").at_once([ask("POST", "/v2/a/blobs/uploads/"), Call::Gc]),
         new("open × push blob").at_once([ask("POST", "/v2/a/blobs/uploads/"), push_blob("a", LAYER)]),
     ]
 }
@@ -273,46 +272,43 @@ pub fn lists() -> Vec<Scenario> {
     ]
 }
 
-/// Manifests and sweeps.
-pub fn sweeps() -> Vec<Scenario> {
+/// Manifests and garbage collections.
+pub fn collections() -> Vec<Scenario> {
     let (amd64, arm64) = (amd64(), arm64());
     let signature = artifact(LAYER, &amd64);
     let day = HOUR * 25;
     let blobs = |name: &str| stocked(new(name)).later(day);
     let tidy = |name: &str| stocked(Scenario::new(name, tidy())).given(&push("a", "v1", &amd64));
     vec![
-        blobs("push manifest × sweep").at_once([push("a", "v1", &amd64), Call::Sweep]),
-        new("push an empty index × sweep of its repository")
+        blobs("push manifest × gc").at_once([push("a", "v1", &amd64), Call::Gc]),
+        new("push an empty index × gc of its repository")
             .given(&push_blob("a", LAYER))
             .given(&delete_blob("a", LAYER))
             .later(day)
-            .at_once([push("a", "v1", &index(&[])), Call::Sweep]),
-        tidy("move tag × sweep").later(day).at_once([push("a", "v1", &arm64), Call::Sweep]),
-        tidy("superseded list × sweep")
+            .at_once([push("a", "v1", &index(&[])), Call::Gc]),
+        tidy("move tag × gc").later(day).at_once([push("a", "v1", &arm64), Call::Gc]),
+        tidy("superseded list × gc")
             .given(&push("a", "v1", &arm64))
             .later(day)
-            .at_once([push("a", "v1", &arm64), Call::Sweep]),
-        tidy("push an untagged manifest × sweep")
+            .at_once([push("a", "v1", &arm64), Call::Gc]),
+        tidy("push an untagged manifest × gc")
             .given(&delete("a", "v1"))
             .later(day)
-            .at_once([push("a", "v1", &amd64), Call::Sweep]),
-        tidy("push an index of an untagged manifest × sweep")
+            .at_once([push("a", "v1", &amd64), Call::Gc]),
+        tidy("push an index of an untagged manifest × gc")
             .given(&delete("a", "v1"))
             .later(day)
-            .at_once([push("a", "all", &index(&[&amd64])), Call::Sweep]),
-        tidy("push a referrer × sweep of its subject")
+            .at_once([push("a", "all", &index(&[&amd64])), Call::Gc]),
+        tidy("push a referrer × gc of its subject")
             .given(&delete("a", "v1"))
             .later(day)
-            .at_once([push("a", digest(&signature), &signature), Call::Sweep]),
-        tidy("delete by digest × sweep")
+            .at_once([push("a", digest(&signature), &signature), Call::Gc]),
+        tidy("delete by digest × gc")
             .given(&delete("a", "v1"))
             .later(day)
-            .at_once([delete("a", digest(&amd64)), Call::Sweep]),
-        tidy("GET by digest × sweep")
-            .given(&delete("a", "v1"))
-            .later(day)
-            .at_once([get("a", digest(&amd64)), Call::Sweep]),
-        tidy("delete by tag × sweep").later(day).at_once([delete("a", "v1"), Call::Sweep]),
+            .at_once([delete("a", digest(&amd64)), Call::Gc]),
+        tidy("GET by digest × gc").given(&delete("a", "v1")).later(day).at_once([get("a", digest(&amd64)), Call::Gc]),
+        tidy("delete by tag × gc").later(day).at_once([delete("a", "v1"), Call::Gc]),
     ]
 }
 
@@ -330,7 +326,7 @@ pub fn quotas() -> Vec<Scenario> {
     let whole = digest(b"12345");
     let (amd64, first) = (amd64(), digest(&amd64()));
     vec![
-        within("a blob over the quota × sweep", 4).at_once([push_blob("a", LAYER), Call::Sweep]),
+        within("a blob over the quota × gc", 4).at_once([push_blob("a", LAYER), Call::Gc]),
         within("the last blob under the quota × delete it", 5)
             .given(&push_blob("a", LAYER))
             .at_once([push_blob("a", LAYER), delete_blob("a", LAYER)]),
@@ -361,9 +357,9 @@ pub fn listeners() -> Vec<Scenario> {
         heard("pull × delete by digest, with a listener")
             .given(&push("a", "v1", &amd64))
             .at_once([get("a", "v1"), delete("a", digest(&amd64))]),
-        heard("delete by tag × sweep of old events")
+        heard("delete by tag × gc of old events")
             .given(&push("a", "v1", &amd64))
             .later(HOUR * 24 * 4)
-            .at_once([delete("a", "v1"), Call::Sweep]),
+            .at_once([delete("a", "v1"), Call::Gc]),
     ]
 }

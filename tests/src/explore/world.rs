@@ -34,13 +34,13 @@ struct Flight {
 
 enum Stage {
     Asking(Step),
-    Sweeping(Step<Report>),
+    Collecting(Step<Report>),
     /// The core has answered, the host is about to open the objects.
     Opening(Response, Option<Rest>),
     /// The client has its answer, and the call does what is left.
     Resting(u16, String, Step<()>),
     Over(u16, String),
-    Swept(Report),
+    Collected(Report),
     /// Never to be seen: the stage while it changes.
     Nowhere,
 }
@@ -104,13 +104,13 @@ impl<'s> World<'s> {
         let no_body = RequestBody::default();
         let body = match &self.scenario.calls[call] {
             Call::Request(_, body) => body,
-            Call::Sweep => &no_body,
+            Call::Gc => &no_body,
         };
         flight.stage = match std::mem::replace(&mut flight.stage, Stage::Nowhere) {
             Stage::Asking(step) => Stage::of(self.store.perform(step, body, failure, &mut flight.heard)),
-            Stage::Sweeping(step) => match self.store.perform(step, body, failure, &mut flight.heard) {
-                Step::Respond(report) | Step::Answered(report, _) => Stage::Swept(report),
-                asking => Stage::Sweeping(asking),
+            Stage::Collecting(step) => match self.store.perform(step, body, failure, &mut flight.heard) {
+                Step::Respond(report) | Step::Answered(report, _) => Stage::Collected(report),
+                asking => Stage::Collecting(asking),
             },
             Stage::Opening(response, rest) => {
                 let opened = filled(&self.store.memory, response);
@@ -184,7 +184,7 @@ impl<'s> World<'s> {
     pub(super) fn failed_by_itself(&self) -> Option<String> {
         self.flights.iter().filter(|flight| !flight.failed).find_map(|flight| match &flight.stage {
             Stage::Over(500.., answer) | Stage::Resting(500.., answer, _) => Some(answer.clone()),
-            Stage::Swept(Report { fault: Some(fault), .. }) => Some(fault.clone()),
+            Stage::Collected(Report { fault: Some(fault), .. }) => Some(fault.clone()),
             _ => None,
         })
     }
@@ -193,7 +193,7 @@ impl<'s> World<'s> {
         let Some(told) = &mut self.told else { return };
         let asked = match &self.flights[call].stage {
             Stage::Asking(step) => step.describe(),
-            Stage::Sweeping(step) => step.describe(),
+            Stage::Collecting(step) => step.describe(),
             Stage::Resting(_, _, step) => step.describe(),
             _ => OPEN.into(),
         };
@@ -217,7 +217,7 @@ impl Stage {
         let ambient = scenario.ambient(call);
         match &scenario.calls[call] {
             Call::Request(request, _) => Self::of(scenario.registry.call(request.clone(), ambient)),
-            Call::Sweep => Self::Sweeping(scenario.registry.sweep(ambient)),
+            Call::Gc => Self::Collecting(scenario.registry.gc(ambient)),
         }
     }
 
@@ -257,10 +257,10 @@ impl Stage {
     fn asked(&self) -> Option<&'static str> {
         match self {
             Self::Asking(step) => Some(step.name()),
-            Self::Sweeping(step) => Some(step.name()),
+            Self::Collecting(step) => Some(step.name()),
             Self::Opening(..) => Some(OPEN),
             Self::Resting(_, _, step) => Some(step.name()),
-            Self::Over(..) | Self::Swept(_) | Self::Nowhere => None,
+            Self::Over(..) | Self::Collected(_) | Self::Nowhere => None,
         }
     }
 }

@@ -91,7 +91,7 @@ export function Effects() {
       setBusy(false);
     }
   };
-  const sweep = async () => keep(await registry().beginSweep(Date.now()));
+  const collect = async () => keep(await registry().beginGc(Date.now()));
   return (
     <>
       {isServer.value && (
@@ -113,7 +113,7 @@ export function Effects() {
           <h2>Garbage collection, or your own request</h2>
           <p>Garbage collection is a call like any other. Or build a request and choose “Step through”.</p>
           <div class="actions">
-            <button type="button" onClick={() => void sweep()}>
+            <button type="button" onClick={() => void collect()}>
               Start<span class="hidden">: garbage collection</span>
             </button>
             <button type="button" class="quiet" onClick={() => go('#/requests')}>

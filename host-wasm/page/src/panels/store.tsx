@@ -88,7 +88,7 @@ export function Store() {
         <section class="pane" aria-label="The image">
           <h2>The image</h2>
           <Graph repositories={repositories} />
-          <Sweeping />
+          <GarbageCollection />
         </section>
       </div>
     </>
@@ -237,15 +237,15 @@ const REASONS: Record<string, string> = {
   referrer: 'its manifest is gone',
 };
 
-function Sweeping() {
+function GarbageCollection() {
   const [later, setLater] = useState(48);
   const [report, setReport] = useState<Record<string, unknown>>();
   const [taken, setTaken] = useState<Taken[]>([]);
   const [busy, setBusy] = useState(false);
-  const sweep = async () => {
+  const collect = async () => {
     setBusy(true);
     try {
-      const { id } = await registry().beginSweep(Date.now() + later * 3600_000);
+      const { id } = await registry().beginGc(Date.now() + later * 3600_000);
       const ended = await registry().run(id);
       await registry().drop(id);
       const gone: Taken[] = [];
@@ -269,7 +269,7 @@ function Sweeping() {
     }
   };
   return (
-    <section class="sweep" aria-label="Garbage collection">
+    <section class="gc" aria-label="Garbage collection">
       <h2>Garbage collection</h2>
       <p>Frees the space of content that nothing refers to any more, after a grace period.</p>
       <div class="actions">
@@ -281,14 +281,14 @@ function Sweeping() {
             </option>
           ))}
         </select>
-        <button type="button" disabled={busy} onClick={() => void sweep()}>
+        <button type="button" disabled={busy} onClick={() => void collect()}>
           {busy ? 'Collecting…' : 'Collect garbage'}
         </button>
         <button
           type="button"
           class="quiet"
           onClick={async () => {
-            keep(await registry().beginSweep(Date.now() + later * 3600_000));
+            keep(await registry().beginGc(Date.now() + later * 3600_000));
             go('#/effects');
           }}
         >

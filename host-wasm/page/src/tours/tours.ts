@@ -400,7 +400,7 @@ export const TOURS: Tour[] = [
         spec: { section: 'Content Management', says: 'The registry decides how and when it frees the space.' },
         request: async () => {
           if (!isServer.value) {
-            const { id } = await registry().beginSweep(Date.now() + 48 * 3600_000);
+            const { id } = await registry().beginGc(Date.now() + 48 * 3600_000);
             await registry().run(id);
             await registry().drop(id);
           }

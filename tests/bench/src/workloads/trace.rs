@@ -20,8 +20,8 @@ pub(super) const TRACE: Workload = Workload {
     name: "trace",
     title: "Requests as public registries have seen them, at a fixed rate",
     notes: "Open loop: a request that waits for a connection has waited since it was due. 400 layers, 100 manifests; of \
-            100 requests 64 are GETs of layers, 14 GETs of manifests, 12 HEADs, 10 pushes of a layer. `sweep`: Orlop \
-            sweeps every second meanwhile.",
+            100 requests 64 are GETs of layers, 14 GETs of manifests, 12 HEADs, 10 pushes of a layer. `gc`: Orlop \
+            collects garbage every second meanwhile.",
     run: trace,
 };
 
@@ -116,12 +116,13 @@ fn trace(bench: &Bench) -> Outcome<Vec<Line>> {
         }
         subjects.push((Peer::Orlop, rate, true));
     }
-    let describe = |(peer, rate, sweeping): &(Peer, f64, bool)| {
-        (*peer, format!("{rate}/s{}", if *sweeping { ", sweep" } else { "" }))
+    let describe = |(peer, rate, collecting): &(Peer, f64, bool)| {
+        (*peer, format!("{rate}/s{}", if *collecting { ", gc" } else { "" }))
     };
-    bench.rounds(&subjects, describe, |(peer, rate, sweeping), _| {
-        let name = if *sweeping { "sweep" } else { "" };
-        let fresh = if *sweeping { bench.fresh_sweeping(*peer, name)? } else { bench.fresh(*peer, Kind::Answer)? };
+    bench.rounds(&subjects, describe, |(peer, rate, collecting), _| {
+        let name = if *collecting { "gc" } else { "" };
+        let fresh =
+            if *collecting { bench.fresh_collecting(*peer, name)? } else { bench.fresh(*peer, Kind::Answer)? };
         at_once(4, |client| {
             let mut connection = Connection::open(fresh.server().address)?;
             for blob in blobs.iter().skip(client).step_by(4) {

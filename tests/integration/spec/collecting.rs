@@ -1,4 +1,4 @@
-//! The sweep: what nobody can reach goes, and nothing else (SPEC I2, L9, U19).
+//! Garbage collection: what nobody can reach goes, and nothing else (SPEC I2, L9, U19).
 
 use std::time::Duration;
 
@@ -39,9 +39,9 @@ fn sessions_time_out_and_their_bytes_are_freed() {
     registry.advance(lifetime / 2);
     registry.call(patch(&used).body("56789")).expect(202);
     registry.advance(lifetime / 2);
-    assert_eq!(registry.sweep(), Report::default(), "at the very limit both live");
+    assert_eq!(registry.gc(), Report::default(), "at the very limit both live");
     registry.advance(Duration::from_millis(1));
-    assert_eq!(registry.sweep(), Report { uploads_expired: 1, bytes_freed: 5, ..Report::default() });
+    assert_eq!(registry.gc(), Report { uploads_expired: 1, bytes_freed: 5, ..Report::default() });
     registry.get(&resting).refused(404, "BLOB_UPLOAD_UNKNOWN");
     registry.get(&used).expect(204).with("Range", "0-9");
     assert_eq!(registry.memory.objects.len(), 2, "the objects of the other session");
@@ -56,7 +56,7 @@ fn the_parts_of_a_living_session_are_never_strays() {
     for i in 0..10 {
         registry.call(patch(&session).body(i.to_string())).expect(202);
         registry.advance(3 * DAY);
-        registry.sweep();
+        registry.gc();
     }
     registry.call(put(format!("{session}?digest={}", sha256("0123456789")))).expect(201);
     assert_eq!(registry.get(blob("a", sha256("0123456789"))).expect(200).body(), b"0123456789");
@@ -68,19 +68,19 @@ fn a_blob_that_no_manifest_uses_goes_after_its_grace() {
     let mut registry = registry();
     let digest = registry.push_blob("a", "content");
     registry.advance(DAY);
-    assert_eq!(registry.sweep(), Report::default());
+    assert_eq!(registry.gc(), Report::default());
     registry.get(blob("a", &digest)).expect(200);
     // Pushed, or mounted, again, it has time again.
     registry.push_blob("a", "content");
     registry.advance(HOUR);
-    assert_eq!(registry.sweep(), Report::default());
+    assert_eq!(registry.gc(), Report::default());
     registry.advance(DAY);
     let expected =
         Report { links_removed: 1, blobs_removed: 1, repositories_removed: 1, bytes_freed: 7, ..Report::default() };
-    assert_eq!(registry.sweep(), expected);
+    assert_eq!(registry.gc(), expected);
     registry.get(blob("a", &digest)).refused(404, "BLOB_UNKNOWN");
     assert!(registry.memory.records.is_empty() && registry.memory.objects.is_empty());
-    assert_eq!(registry.sweep(), Report::default());
+    assert_eq!(registry.gc(), Report::default());
 }
 
 /// SPEC E15: a mount is as good as a push.
@@ -91,7 +91,7 @@ fn a_blob_that_is_mounted_again_has_its_grace_again() {
     registry.advance(DAY);
     registry.post(format!("{}?mount={digest}&from=a", uploads("a"))).expect(201);
     registry.advance(HOUR);
-    registry.sweep();
+    registry.gc();
     registry.get(blob("a", &digest)).expect(200);
 }
 
@@ -102,11 +102,11 @@ fn the_bytes_of_a_blob_go_with_its_last_holder() {
     let digest = registry.push_blob("a", "content");
     registry.post(format!("{}?mount={digest}&from=a", uploads("b"))).expect(201);
     registry.delete(blob("a", &digest)).expect(202);
-    assert_eq!(registry.sweep(), Report::default());
+    assert_eq!(registry.gc(), Report::default());
     assert_eq!(registry.get(blob("b", &digest)).expect(200).body(), b"content");
     registry.delete(blob("b", &digest)).expect(202);
     let expected = Report { blobs_removed: 1, bytes_freed: 7, ..Report::default() };
-    assert_eq!(registry.sweep(), expected);
+    assert_eq!(registry.gc(), expected);
     assert!(registry.memory.objects.is_empty());
 }
 
@@ -132,7 +132,7 @@ fn nothing_that_can_be_reached_is_lost() {
     registry.push("b", "v1", &amd);
     for _ in 0..5 {
         registry.advance(30 * DAY);
-        let Report { manifests_removed, blobs_removed, links_removed, .. } = registry.sweep();
+        let Report { manifests_removed, blobs_removed, links_removed, .. } = registry.gc();
         assert_eq!((manifests_removed, blobs_removed, links_removed), (0, 0, 0));
     }
     reachable(&mut registry, "a", "v1", &arm);
@@ -155,7 +155,7 @@ fn untagged_manifests_stay_unless_a_policy_says_otherwise() {
     let image = Manifest::image(AMD64, "layer");
     registry.push("a", image.digest(), &image);
     registry.advance(10_000 * DAY);
-    assert_eq!(registry.sweep(), Report::default());
+    assert_eq!(registry.gc(), Report::default());
     reachable(&mut registry, "a", &image.digest(), &image);
 }
 
@@ -167,17 +167,17 @@ fn untagged_manifests_go_where_a_policy_says_so() {
     registry.push("a", image.digest(), &image);
     let kept = registry.push_image("a", "kept", ARM64, "kept");
     registry.advance(DAY);
-    assert_eq!(registry.sweep(), Report::default());
+    assert_eq!(registry.gc(), Report::default());
     registry.advance(HOUR);
     let manifests = Report { manifests_removed: 1, bytes_freed: image.bytes().len() as u64, ..Report::default() };
-    assert_eq!(registry.sweep(), manifests);
+    assert_eq!(registry.gc(), manifests);
     // A client that has just seen the blobs has its grace to push a manifest with them.
     registry.advance(DAY);
-    assert_eq!(registry.sweep(), Report::default());
+    assert_eq!(registry.gc(), Report::default());
     registry.advance(HOUR);
     let size: usize = image.blobs().iter().map(|bytes| bytes.len()).sum();
     let blobs = Report { links_removed: 2, blobs_removed: 2, bytes_freed: size as u64, ..Report::default() };
-    assert_eq!(registry.sweep(), blobs);
+    assert_eq!(registry.gc(), blobs);
     registry.get(manifest("a", image.digest())).refused(404, "MANIFEST_UNKNOWN");
     registry.get(blob("a", sha256("layer"))).refused(404, "BLOB_UNKNOWN");
     reachable(&mut registry, "a", "kept", &kept);
@@ -198,10 +198,10 @@ fn an_old_manifest_has_its_time_when_its_tag_leaves_it() {
             registry.delete(manifest("a", "v1")).expect(202);
         }
         registry.advance(DAY);
-        registry.sweep();
+        registry.gc();
         reachable(&mut registry, "a", &image.digest(), &image);
         registry.advance(HOUR);
-        registry.sweep();
+        registry.gc();
         registry.get(manifest("a", image.digest())).refused(404, "MANIFEST_UNKNOWN");
     }
 }
@@ -215,10 +215,10 @@ fn the_blobs_of_a_deleted_manifest_can_be_used_again_for_a_while() {
     registry.delete(manifest("a", image.digest())).expect(202);
     registry.head(blob("a", sha256("layer"))).expect(200);
     registry.advance(DAY);
-    assert_eq!(registry.sweep(), Report::default());
+    assert_eq!(registry.gc(), Report::default());
     registry.push("a", "v2", &image);
     registry.advance(30 * DAY);
-    assert_eq!(registry.sweep(), Report::default());
+    assert_eq!(registry.gc(), Report::default());
     reachable(&mut registry, "a", "v2", &image);
 }
 
@@ -236,13 +236,13 @@ fn a_repository_in_which_everything_was_deleted_leaves_no_record() {
     }
     for _ in 0..2 {
         registry.advance(2 * DAY);
-        registry.sweep();
+        registry.gc();
     }
     assert!(registry.memory.records.is_empty(), "{:?}", registry.memory.records);
 }
 
-/// The policy, from the root to the leaves: one sweep takes an index, its children and what refers to them, and one
-/// after the grace their blobs.
+/// The policy, from the root to the leaves: one garbage collection takes an index, its children and what refers to
+/// them, and one after the grace their blobs.
 #[test]
 fn an_untagged_index_takes_its_children_and_their_referrers_along() {
     let mut registry = policy(DAY);
@@ -254,10 +254,10 @@ fn an_untagged_index_takes_its_children_and_their_referrers_along() {
     registry.push("a", signature.digest(), &signature);
     registry.delete(manifest("a", "v1")).expect(202);
     registry.advance(2 * DAY);
-    let report = registry.sweep();
+    let report = registry.gc();
     assert_eq!(report.manifests_removed, 3, "{report}");
     registry.advance(2 * DAY);
-    registry.sweep();
+    registry.gc();
     assert!(registry.memory.records.is_empty(), "{:?}", registry.memory.records);
     assert!(registry.memory.objects.is_empty());
     let listed = registry.get(referrers("a", child.digest())).expect(200).json();
@@ -278,15 +278,15 @@ fn superseded_lists_go() {
     let new = ask(&mut registry);
     assert_ne!(old, new);
     registry.advance(HOUR);
-    assert_eq!(registry.sweep(), Report::default());
+    assert_eq!(registry.gc(), Report::default());
     registry.head(manifest("a", &old)).expect(200);
     registry.advance(DAY);
-    assert_eq!(registry.sweep().lists_removed, 1);
+    assert_eq!(registry.gc().lists_removed, 1);
     registry.head(manifest("a", &old)).expect(404);
     registry.head(manifest("a", &new)).expect(200);
     registry.delete(manifest("a", "v1")).expect(202);
     registry.advance(2 * DAY);
-    assert_eq!(registry.sweep().lists_removed, 1);
+    assert_eq!(registry.gc().lists_removed, 1);
     registry.head(manifest("a", &new)).expect(404);
 }
 
@@ -298,11 +298,11 @@ fn a_list_that_is_still_served_keeps_its_children() {
     let list = registry.call(get(manifest("a", "v1")).header("Accept", OCI_INDEX)).expect(200);
     registry.push_image("a", "v1", AMD64, "new");
     registry.advance(2 * HOUR);
-    registry.sweep();
+    registry.gc();
     registry.get(manifest("a", sha256(list.body()))).expect(200);
     reachable(&mut registry, "a", &old.digest(), &old);
     registry.advance(2 * DAY);
-    registry.sweep();
+    registry.gc();
     registry.get(manifest("a", sha256(list.body()))).refused(404, "MANIFEST_UNKNOWN");
     registry.get(manifest("a", old.digest())).refused(404, "MANIFEST_UNKNOWN");
 }
@@ -323,9 +323,9 @@ fn strays_go_when_they_are_older_than_any_call() {
     let strays = registry.memory.objects.len() - 2;
     assert_eq!(strays, 2, "of a chunk and of a blob");
     registry.advance(Config::default().call_lifetime);
-    assert_eq!(registry.sweep(), Report::default());
+    assert_eq!(registry.gc(), Report::default());
     registry.advance(Duration::from_millis(1));
-    let report = registry.sweep();
+    let report = registry.gc();
     assert_eq!((report.orphans_removed, report.bytes_freed), (2, 5 + 7 + 4), "and a blob that nobody used");
     assert_eq!(report.blobs_removed, 1);
     registry.get(blob("a", kept)).refused(404, "BLOB_UNKNOWN");
@@ -341,20 +341,20 @@ fn only_bytes_that_no_record_names_are_strays() {
     let now = registry.memory.now;
     registry.memory.objects.insert(foreign, ("stray".into(), now));
     registry.advance(2 * DAY);
-    assert_eq!(registry.sweep(), Report { orphans_removed: 1, bytes_freed: 5, ..Report::default() });
+    assert_eq!(registry.gc(), Report { orphans_removed: 1, bytes_freed: 5, ..Report::default() });
     reachable(&mut registry, "a", "v1", &image);
 }
 
-/// A sweep of a store of many pages sees all of it.
+/// A garbage collection of a store of many pages sees all of it.
 #[test]
-fn a_sweep_goes_through_every_page() {
+fn a_garbage_collection_goes_through_every_page() {
     let mut registry = registry();
     for i in 0..1100 {
         registry.push_blob(&format!("r{}", i % 3), format!("content {i}"));
     }
     let image = registry.push_image("r1", "v1", AMD64, "layer");
     registry.advance(2 * DAY);
-    let report = registry.sweep();
+    let report = registry.gc();
     assert_eq!((report.links_removed, report.blobs_removed, report.repositories_removed), (1100, 1100, 2));
     reachable(&mut registry, "r1", "v1", &image);
 }
@@ -371,11 +371,11 @@ fn a_session_that_receives_does_not_expire() {
     let receiving = registry.begin(slow).until("Commit", &mut registry).step(&mut registry);
     let until = lifetime + lifetime / 4;
     registry.advance(until);
-    assert_eq!(registry.sweep().uploads_expired, 0, "the session was kept when the body paused");
+    assert_eq!(registry.gc().uploads_expired, 0, "the session was kept when the body paused");
     receiving.end(&mut registry).expect(202).with("Range", "0-9");
-    assert_eq!(registry.sweep().uploads_expired, 0, "it rests from the end of the request");
+    assert_eq!(registry.gc().uploads_expired, 0, "it rests from the end of the request");
     registry.advance(Duration::from_millis(1));
-    assert_eq!(registry.sweep().uploads_expired, 1);
+    assert_eq!(registry.gc().uploads_expired, 1);
 }
 
 /// What is damaged is counted, named and passed by.
@@ -394,7 +394,7 @@ fn a_damaged_record_ends_no_collection() {
         key.as_str().to_owned()
     });
     registry.advance(30 * DAY);
-    let report = registry.sweep();
+    let report = registry.gc();
     assert_eq!(report.fault, None);
     for key in &damaged {
         assert!(report.damaged.contains(key), "{key} is not in {:?}", report.damaged);
@@ -417,7 +417,7 @@ fn a_manifest_whose_payload_is_damaged_can_be_deleted() {
     registry.delete(manifest("a", image.digest())).expect(202);
     for _ in 0..2 {
         registry.advance(2 * DAY);
-        assert_eq!(registry.sweep().records_damaged, 0);
+        assert_eq!(registry.gc().records_damaged, 0);
     }
     assert!(registry.memory.records.is_empty(), "{:?}", registry.memory.records);
 }
@@ -435,7 +435,7 @@ fn a_dry_run_names_the_garbage_and_changes_nothing() {
     registry.advance(30 * DAY);
     let before = (registry.memory.records.clone(), registry.memory.objects.clone());
     let ambient = registry.memory.ambient();
-    let mut step = registry.registry.sweep_dry_run(ambient);
+    let mut step = registry.registry.gc_dry_run(ambient);
     let planned = loop {
         step = match step {
             Step::Respond(report) => break report,
@@ -446,7 +446,7 @@ fn a_dry_run_names_the_garbage_and_changes_nothing() {
     };
     assert_eq!((&registry.memory.records, &registry.memory.objects), (&before.0, &before.1));
     assert!(!planned.garbage.is_empty());
-    let done = registry.sweep();
+    let done = registry.gc();
     let planned_and_done = Report { garbage: Vec::new(), ..planned.clone() };
     assert_eq!(planned_and_done, done, "{:#?}", planned.garbage);
 }

@@ -107,7 +107,7 @@ impl fmt::Display for Report {
 
 impl Call {
     /// Collects all garbage once. What it finds to be in use again meanwhile stays.
-    pub(crate) async fn sweep(&self, dry_run: bool) -> Report {
+    pub(crate) async fn gc(&self, dry_run: bool) -> Report {
         let mut collection = Collection { call: self, dry_run, report: Report::default(), gone: Gone::default() };
         if let Err(error) = collection.all().await {
             collection.report.fault = Some(match error {

@@ -1,4 +1,4 @@
-//! The sweep: what the configuration says of how long things stay (SPEC I2, L9).
+//! Garbage collection: what the configuration says of how long things stay (SPEC I2, L9).
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -8,7 +8,7 @@ use super::{Model, Repository};
 
 impl Model {
     /// Takes what has stayed longer than it may.
-    pub fn sweep(&mut self) {
+    pub fn gc(&mut self) {
         let (now, config) = (self.now, self.config.clone());
         self.sessions.retain(|_, session| now - session.touched <= config.upload_lifetime);
         // SPEC H7: a day.
