@@ -93,4 +93,4 @@ pub use config::Config;
 pub use effect::{Effect, Fault, Step};
 pub use http::{Body, Headers, Method, Piece, Request, Response};
 pub use operation::{Operation, Summary};
-pub use registry::{Census, Registry, Report};
+pub use registry::{Census, CheckReport, Finding, Located, Part, Registry, Report};

@@ -6,10 +6,12 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use crate::asked::Asked;
+use crate::digest::Digest;
 use crate::effect::{Fault, Step};
 use crate::error::{Error, stamped};
 use crate::event::Queued;
 use crate::flows::Call;
+pub use crate::flows::check::{CheckReport, Finding, Located, Part};
 pub use crate::flows::gc::Report;
 pub use crate::flows::usage::Census;
 use crate::http::{Body, Method, Request, Response};
@@ -61,6 +63,18 @@ impl Registry {
     pub fn gc_dry_run(&self, ambient: Ambient) -> Step<Report> {
         let call = self.own(ambient);
         start(|io| async move { call(io).gc(true).await })
+    }
+
+    /// Begins a check of everything that is stored. It reads every byte, and changes nothing.
+    pub fn check(&self, ambient: Ambient) -> Step<CheckReport> {
+        let call = self.own(ambient);
+        start(|io| async move { call(io).check().await })
+    }
+
+    /// Begins to find out where the bytes of a blob are; `None` when there is no such blob.
+    pub fn locate(&self, digest: Digest, ambient: Ambient) -> Step<Result<Option<Located>, Fault>> {
+        let call = self.own(ambient);
+        start(move |io| async move { call(io).located(&digest).await.map_err(fault) })
     }
 
     /// Begins to count everything.

@@ -93,7 +93,7 @@ impl Call {
     }
 
     /// The objects of a blob, ready to be cut to pieces; `None` when bytes that lay among the records are gone.
-    async fn source<'e>(&self, extents: &'e [Extent]) -> Result<Option<Source<'e>>, Error> {
+    pub(super) async fn source<'e>(&self, extents: &'e [Extent]) -> Result<Option<Source<'e>>, Error> {
         let Some(small) = extents.first().filter(|extent| extent.small) else {
             return Ok(Some(Source { extents, first: None }));
         };
@@ -153,10 +153,10 @@ pub(super) fn take_blob(batch: &mut Batch, name: &Repository, digest: &Digest, s
 }
 
 /// The objects of a blob.
-struct Source<'e> {
-    extents: &'e [Extent],
+pub(super) struct Source<'e> {
+    pub(super) extents: &'e [Extent],
     /// The bytes of the first, when they lay among the records.
-    first: Option<Bytes>,
+    pub(super) first: Option<Bytes>,
 }
 
 impl Source<'_> {

@@ -8,6 +8,7 @@
 mod base;
 mod batch;
 mod blob;
+pub(crate) mod check;
 mod delete;
 mod events;
 mod finish;

@@ -1,12 +1,14 @@
 //! The command line. Every flag has an environment variable and a key in the [configuration file](super::config).
 
 mod access;
+mod integrity;
 mod users;
 
 use clap::{Args, Parser, Subcommand};
 use orlop_core::Config;
 
 pub use self::access::{Access, AccessCommand, Explain};
+pub use self::integrity::{Blob, Check};
 pub use self::users::{Listed, Named, Removed, User, UserCommand};
 use crate::settings::{Data, File, Options, Policy, Settings, Storage};
 
@@ -40,6 +42,14 @@ pub enum Command {
     /// blobs with the registry: blobs that are deleted keep their space until the next backup, or until the backup is
     /// removed. Without a running server, copy the data directory itself.
     Backup(Backup),
+    /// Read everything that is stored, and report what is damaged or missing
+    ///
+    /// Every blob and manifest is hashed and compared with its digest, and every tag and repository is looked up in the
+    /// records. Nothing is changed. A server that has the data directory open does it while it goes on serving. The
+    /// exit status is 1 when something is wrong.
+    Check(Check),
+    /// Print where the bytes of a blob are, and which repositories hold it
+    Blob(Blob),
     /// Check or print the settings
     Config(Configure),
     /// Manage the users of the password file

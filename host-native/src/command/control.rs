@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use std::{fmt, fs};
 
+use orlop_core::digest::Digest;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::Mutex;
@@ -16,6 +17,7 @@ use tokio::time::timeout;
 
 use crate::command::check::data_directory;
 use crate::command::gc::{self, Collection};
+use crate::command::integrity;
 use crate::command::reload::Reloading;
 use crate::observe::Observer;
 use crate::request::live::Current;
@@ -39,26 +41,24 @@ pub enum Request {
     Gc(Collection),
     /// Read the settings again.
     Reload,
+    /// Check everything that is stored.
+    Check,
+    /// Say where a blob is.
+    Blob(Digest),
 }
 
 impl fmt::Display for Request {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Backup => "backup",
-            Self::Gc(Collection { dry_run: false, json: false }) => "gc",
-            Self::Gc(Collection { dry_run: false, json: true }) => "gc json",
-            Self::Gc(Collection { dry_run: true, json: false }) => "gc dry-run",
-            Self::Gc(Collection { dry_run: true, json: true }) => "gc dry-run json",
-            Self::Reload => "reload",
-        })
-    }
-}
-
-impl Request {
-    fn all() -> impl Iterator<Item = Self> {
-        let collections = [(false, false), (false, true), (true, false), (true, true)];
-        let collections = collections.map(|(dry_run, json)| Self::Gc(Collection { dry_run, json }));
-        [Self::Backup, Self::Reload].into_iter().chain(collections)
+        let option = |given: bool, option: &'static str| if given { option } else { "" };
+        match self {
+            Self::Backup => f.write_str("backup"),
+            Self::Gc(Collection { dry_run, json }) => {
+                write!(f, "gc{}{}", option(*dry_run, " dry-run"), option(*json, " json"))
+            }
+            Self::Reload => f.write_str("reload"),
+            Self::Check => f.write_str("check"),
+            Self::Blob(digest) => write!(f, "blob {digest}"),
+        }
     }
 }
 
@@ -66,8 +66,18 @@ impl FromStr for Request {
     type Err = String;
 
     fn from_str(line: &str) -> Result<Self, String> {
-        let found = Self::all().find(|request| request.to_string() == line);
-        found.ok_or_else(|| format!("the server does not know the command `{line}`: it is of another version"))
+        let words: Vec<&str> = line.split(' ').collect();
+        Ok(match words.as_slice() {
+            ["backup"] => Self::Backup,
+            ["gc"] => Self::Gc(Collection { dry_run: false, json: false }),
+            ["gc", "json"] => Self::Gc(Collection { dry_run: false, json: true }),
+            ["gc", "dry-run"] => Self::Gc(Collection { dry_run: true, json: false }),
+            ["gc", "dry-run", "json"] => Self::Gc(Collection { dry_run: true, json: true }),
+            ["reload"] => Self::Reload,
+            ["check"] => Self::Check,
+            ["blob", digest] => Self::Blob(digest.parse().map_err(|_| format!("`{digest}` is not a digest"))?),
+            _ => return Err(format!("the server does not know the command `{line}`: it is of another version")),
+        })
     }
 }
 
@@ -81,7 +91,7 @@ pub struct Control {
     pub observer: Arc<Observer>,
     /// Where other settings come from.
     pub reloading: Arc<Reloading>,
-    /// One backup or collection at a time: a second one would do the same.
+    /// One backup or garbage collection at a time: a second one would do the same.
     pub one: Mutex<()>,
 }
 
@@ -153,6 +163,8 @@ impl Control {
                 let report = gc::collect_now(&self.current, &self.host, &self.observer, dry_run).await?;
                 gc::told(&report, collection)
             }
+            Request::Check => integrity::check_all(&self.host).await,
+            Request::Blob(digest) => integrity::locate(&self.host, digest).await,
             Request::Reload => {
                 let reloading = self.reloading.clone();
                 let done = tokio::task::spawn_blocking(move || reloading.reload()).await;
@@ -196,18 +208,24 @@ fn no_server(directory: &Path, request: Request) -> String {
         Request::Backup => {
             "copy the directory itself, which is a backup as long as no server runs, or start the server and run this again"
         }
-        Request::Gc(_) | Request::Reload => "start the server, or name its data directory with --data",
+        _ => "start the server, or name its data directory with --data",
     };
     format!("no server has {shown} open: {cure}")
 }
 
 #[cfg(test)]
 mod tests {
+    use orlop_core::digest::Algorithm;
+
     use super::*;
 
     #[test]
     fn requests_are_read_as_they_are_written() {
-        for request in Request::all() {
+        let digest = Algorithm::Sha256.digest(b"");
+        let collections = [(false, false), (false, true), (true, false), (true, true)];
+        let collections = collections.map(|(dry_run, json)| Request::Gc(Collection { dry_run, json }));
+        let others = [Request::Backup, Request::Reload, Request::Check, Request::Blob(digest)];
+        for request in collections.into_iter().chain(others) {
             assert_eq!(request.to_string().parse(), Ok(request));
         }
         assert!("dance".parse::<Request>().is_err());

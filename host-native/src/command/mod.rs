@@ -6,6 +6,8 @@ pub mod cli;
 pub mod config;
 pub mod control;
 pub mod gc;
+pub mod integrity;
 pub mod process;
 pub mod reload;
 pub mod start;
+pub mod storage;

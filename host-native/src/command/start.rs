@@ -8,12 +8,13 @@ use orlop_core::Registry;
 use sd_notify::NotifyState;
 use tokio::sync::Mutex;
 
-use crate::command::check::{Checked, check, data_directory};
+use crate::command::check::{Checked, check};
 use crate::command::cli::Gc;
 use crate::command::config::{CommandLine, Effective, Origin, with_places};
 use crate::command::control::{Control, Request};
 use crate::command::gc::{self, Collection};
 use crate::command::reload::{Reloading, reload_when_told};
+use crate::command::storage::by_server_or_here;
 use crate::command::{control, process};
 use crate::observe::{Observer, admin, log, traces, webhooks};
 use crate::request::live::Current;
@@ -124,22 +125,15 @@ async fn doors(settings: &Settings, tls: Option<Tls>) -> Result<Vec<Door>, Box<d
 pub fn collect(arguments: &Gc, effective: &[Effective]) -> Done {
     let settings::Storage { data, log, .. } = &arguments.storage;
     let (data, collection) = (&data.directory, Collection { dry_run: arguments.dry_run, json: arguments.json });
-    data_directory(data)?;
     if storage::holder(data).is_some() {
         by_the_servers_settings(effective)?;
-        println!("{}", control::ask(data, Request::Gc(collection))?);
-        return Ok(());
     }
-    log::start(log.clone(), settings::LogFormat::Text);
-    if !data.exists() {
-        // A server creates its directory; to collect from one that does not exist is a mistake.
-        return Err(format!("there is no directory {}: name the data directory with --data", data.display()).into());
-    }
-    let report = process::runtime()?.block_on(async {
-        let host = Host::open(data, &arguments.options())?;
-        Ok::<_, Box<dyn Error>>(gc::collect(&Registry::new(arguments.config()), &host, collection.dry_run).await)
-    })?;
-    println!("{}", gc::told(&report, collection)?);
+    let here = async |host: &Host| {
+        log::start(log.clone(), settings::LogFormat::Text);
+        let report = gc::collect(&Registry::new(arguments.config()), host, collection.dry_run).await;
+        gc::told(&report, collection)
+    };
+    println!("{}", by_server_or_here(data, &arguments.options(), Request::Gc(collection), here)?);
     Ok(())
 }
 

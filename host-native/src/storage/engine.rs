@@ -101,6 +101,13 @@ impl Storage {
         }
     }
 
+    /// Where the bytes of an object are, for an administrator.
+    pub(super) fn place(&self, object: &ObjectId) -> String {
+        match self {
+            Self::Directory(directory) => directory.objects.path(object).display().to_string(),
+        }
+    }
+
     /// How many records there are.
     pub(super) fn count(&self) -> Result<u64, Fault> {
         match self {

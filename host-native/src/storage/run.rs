@@ -7,6 +7,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use orlop_core::effect::BodyEnd;
 use orlop_core::http::Piece;
+use orlop_core::object::ObjectId;
 use orlop_core::stall::Stall;
 use orlop_core::step::{Ask, Rest};
 use orlop_core::{Fault, Step};
@@ -82,6 +83,11 @@ impl Host {
     /// When the disk is full or fails. The backup before this one stays then.
     pub async fn back_up(&self) -> Result<Backup, Fault> {
         self.storage.back_up().await
+    }
+
+    /// Where the bytes of an object are, for an administrator.
+    pub fn place(&self, object: &ObjectId) -> String {
+        self.storage.place(object)
     }
 
     /// What the storage counts.

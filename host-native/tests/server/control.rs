@@ -57,6 +57,41 @@ fn a_dry_run_says_what_would_go_and_why_and_removes_nothing() {
     assert!(done && report["bytes_freed"] == bytes.len(), "it foretold what goes: {report}");
 }
 
+/// By a server and without one: the file that `orlop blob` names is the one in which `orlop check` finds a flipped bit.
+#[test]
+fn a_flipped_bit_is_found_in_the_file_that_has_it() {
+    let directory = TempDir::new().unwrap();
+    let mut server = Started::on(directory.path(), &[]);
+    let (_, blob) = server.push(&vec![7; 100_000]);
+    let (_, small) = server.push(b"so few bytes are a record");
+    let digest = |location: &str| location.rsplit('/').next().unwrap().to_owned();
+    let (done, sound) = run("check", directory.path(), &[]);
+    assert!(done && sound.contains("2 blobs checked, 100025 bytes hashed; 0 problems"), "{sound}");
+    let (done, place) = run("blob", directory.path(), &[&digest(&small)]);
+    assert!(done && place.contains("bytes 0-24: among the records"), "{place}");
+    let (done, place) = run("blob", directory.path(), &[&digest(&blob)]);
+    let file = place.lines().find_map(|line| line.strip_prefix("bytes 0-99999: ")).unwrap_or_else(|| panic!("{place}"));
+    assert!(done && place.contains("repositories: "), "{place}");
+    let mut bytes = std::fs::read(file).unwrap();
+    bytes[54_321] ^= 1;
+    std::fs::write(file, bytes).unwrap();
+    for served in [true, false] {
+        if !served {
+            server.signal(rustix::process::Signal::TERM);
+            assert!(server.ended());
+        }
+        let (done, damaged) = run("check", directory.path(), &[]);
+        assert!(!done && damaged.contains(&format!("blob {}: its 100000 bytes have", digest(&blob))), "{damaged}");
+        assert!(damaged.contains("run `orlop gc`, and push the images again"), "{damaged}");
+        let output = orlop("check", directory.path()).arg("--json").output().unwrap();
+        let report: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+        assert_eq!((report["problems"].as_u64(), output.status.code()), (Some(1), Some(1)), "{report}");
+        let (done, unknown) = run("blob", directory.path(), &[&format!("sha256:{:064}", 0)]);
+        assert!(!done && unknown.contains("there is no blob sha256:0"), "{unknown}");
+    }
+    assert!(server.log().contains("the check found damage"), "{}", server.log());
+}
+
 /// Without a server, by the settings that are given.
 #[test]
 fn a_dry_run_without_a_server_removes_nothing_either() {
@@ -145,6 +180,7 @@ fn a_command_without_a_server_says_what_to_do() {
         ("reload", file.as_path(), "is not a directory"),
         ("gc", missing.as_path(), "name the data directory with --data"),
         ("gc", file.as_path(), "is not a directory"),
+        ("check", missing.as_path(), "name the data directory with --data"),
     ] {
         let (done, refused) = run(command, data, &[]);
         assert!(!done && refused.contains(expected), "{command} {}: {refused}", data.display());

@@ -90,7 +90,7 @@ fn the_commands_that_documents_name_exist() {
         let text = document(path).replace("\\-", "-");
         for rest in text.split("orlop ").skip(1) {
             let words: Vec<&str> = rest.split(|c: char| !c.is_ascii_lowercase()).take(2).collect();
-            let verbs = ["serve", "gc", "backup", "config", "user", "access", "reload"];
+            let verbs = ["serve", "gc", "backup", "check", "blob", "config", "user", "access", "reload"];
             let Some(verb) = words.first().filter(|verb| verbs.contains(verb)) else { continue };
             let mut command = Command::new(env!("CARGO_BIN_EXE_orlop"));
             command.arg(verb);
@@ -110,7 +110,16 @@ fn no_help_speaks_against_another() {
         let told = Command::new(env!("CARGO_BIN_EXE_orlop")).args(words).arg("--help").output().unwrap();
         String::from_utf8(told.stdout).unwrap()
     };
-    for words in [&["serve"] as &[&str], &["gc"], &["backup"], &["config", "check"], &["config", "show"], &["reload"]] {
+    for words in [
+        &["serve"] as &[&str],
+        &["gc"],
+        &["backup"],
+        &["check"],
+        &["blob"],
+        &["config", "check"],
+        &["config", "show"],
+        &["reload"],
+    ] {
         let told = help(words);
         assert!(told.contains("--data <DIRECTORY>") && !told.contains("snapshot"), "{words:?}: {told}");
     }

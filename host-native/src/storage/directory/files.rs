@@ -132,6 +132,11 @@ impl Files {
         Opened::open(&self.layout.object(object))
     }
 
+    /// The file of an object.
+    pub(crate) fn path(&self, object: &ObjectId) -> PathBuf {
+        self.layout.object(object)
+    }
+
     fn paths(&self, objects: &[ObjectId]) -> Vec<PathBuf> {
         objects.iter().map(|object| self.layout.object(object)).collect()
     }
