@@ -32,7 +32,7 @@ fn check(registry: &mut InMemory) -> CheckReport {
 }
 
 fn key(registry: &InMemory, prefix: &str) -> Key {
-    registry.memory.records.keys().find(|key| key.as_str().starts_with(prefix)).unwrap().clone()
+    registry.memory.records.keys().find(|key| key.as_str().starts_with(prefix)).expect("the record is there").clone()
 }
 
 /// What is found after this happened to the storage.
@@ -42,7 +42,7 @@ fn found(damage: impl FnOnce(&mut InMemory)) -> Finding {
     damage(&mut registry);
     let report = check(&mut registry);
     assert_eq!((report.problems, report.findings.len(), report.fault), (1, 1, None), "{:?}", report.findings);
-    report.findings.into_iter().next().unwrap()
+    report.findings.into_iter().next().expect("one was found")
 }
 
 #[test]
@@ -154,7 +154,7 @@ fn a_blob_is_located() {
     assert_eq!((located.size, located.repositories), (34, vec!["a".to_owned()]));
     let parts: Vec<(u64, bool)> = located.parts.iter().map(|part| (part.size, part.among_records)).collect();
     assert_eq!(parts, [(5, true), (16, false), (13, false)]);
-    let shared = image().blobs().first().map(|bytes| sha256(bytes)).unwrap();
+    let shared = image().blobs().first().map(sha256).unwrap();
     assert_eq!(locate(shared).unwrap().repositories, ["a", "b"]);
     assert_eq!(locate(sha256("nothing")), None);
 }
