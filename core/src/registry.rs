@@ -1,6 +1,5 @@
 //! The registry: where calls begin.
 
-use alloc::format;
 use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -10,10 +9,10 @@ use crate::digest::Digest;
 use crate::effect::{Fault, Step};
 use crate::error::{Error, stamped};
 use crate::event::Queued;
-use crate::flows::Call;
 pub use crate::flows::check::{CheckReport, Finding, Located, Part};
 pub use crate::flows::gc::Report;
 pub use crate::flows::usage::Census;
+use crate::flows::{Call, fault};
 use crate::http::{Body, Method, Request, Response};
 use crate::keys::Key;
 use crate::step::{Io, start};
@@ -99,14 +98,6 @@ impl Registry {
     fn own(&self, ambient: Ambient) -> impl FnOnce(Io) -> Call + use<> {
         let config = self.config.clone();
         move |io| Call { io, config, ambient, caller: Arc::new(Caller::anybody()) }
-    }
-}
-
-/// What only the storage can have done.
-fn fault(error: Error) -> Fault {
-    match error {
-        Error::Storage(fault) => fault,
-        other => Fault::Failed(format!("{other:?}")),
     }
 }
 

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use orlop::command::cli::{AccessCommand, Command, ConfigCommand};
 use orlop::command::config::{CommandLine, ConfigError, Loaded};
-use orlop::command::{administer, integrity, process, start};
+use orlop::command::{administer, process, start};
 
 #[cfg(target_env = "musl")]
 #[global_allocator]
@@ -42,8 +42,8 @@ fn run(loaded: Loaded, line: CommandLine) -> Result<(), Box<dyn Error>> {
     match cli.command {
         Command::Serve(settings) => process::runtime()?.block_on(start::serve(&settings, line, effective, &warnings)),
         Command::Gc(arguments) => start::collect(&arguments, &effective),
-        Command::Check(check) => integrity::check(&check),
-        Command::Blob(blob) => integrity::blob(&blob),
+        Command::Check(check) => administer::check_stored(&check),
+        Command::Blob(blob) => administer::locate_blob(&blob),
         Command::Backup(backup) => administer::back_up(&backup),
         Command::Config(configure) => match configure.command {
             ConfigCommand::Check(settings) => administer::check(&settings, &effective, file.as_deref(), &warnings),

@@ -11,10 +11,10 @@ use core::fmt;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use super::Call;
 use super::blob::Source;
 use super::pages::Pages;
 use super::upload::objects;
+use super::{Call, fault};
 use crate::digest::Digest;
 use crate::effect::{Get, Measure, Value};
 use crate::error::Error;
@@ -98,10 +98,7 @@ impl Call {
     pub(crate) async fn check(&self) -> CheckReport {
         let mut check = Check { call: self, report: CheckReport::default() };
         if let Err(error) = check.all().await {
-            check.report.fault = Some(match error {
-                Error::Storage(fault) => format!("{fault}"),
-                other => format!("{other:?}"),
-            });
+            check.report.fault = Some(fault(error).to_string());
         }
         check.report
     }

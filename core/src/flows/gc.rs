@@ -10,7 +10,7 @@
 
 use alloc::collections::BTreeSet;
 use alloc::format;
-use alloc::string::String;
+use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use core::fmt;
 use core::time::Duration;
@@ -18,11 +18,11 @@ use core::time::Duration;
 use serde::Serialize;
 use uuid::Uuid;
 
-use super::Call;
 use super::batch::{Batch, Found};
 use super::blob::take_blob;
 use super::pages::Pages;
 use super::upload::{Session, forget_extent, objects};
+use super::{Call, fault};
 use crate::ambient::Timestamp;
 use crate::config::{EVENT_LIFETIME, FINISHED_LIFETIME, SCAN_PAGE};
 use crate::digest::Digest;
@@ -110,10 +110,7 @@ impl Call {
     pub(crate) async fn gc(&self, dry_run: bool) -> Report {
         let mut collection = Collection { call: self, dry_run, report: Report::default(), gone: Gone::default() };
         if let Err(error) = collection.all().await {
-            collection.report.fault = Some(match error {
-                Error::Storage(fault) => format!("{fault}"),
-                other => format!("{other:?}"),
-            });
+            collection.report.fault = Some(fault(error).to_string());
         }
         collection.report
     }

@@ -118,6 +118,14 @@ async fn erase(io: &Io, objects: Vec<ObjectId>) {
     }
 }
 
+/// What only the storage can have done.
+pub(crate) fn fault(error: Error) -> crate::Fault {
+    match error {
+        Error::Storage(fault) => fault,
+        other => crate::Fault::Failed(alloc::format!("{other:?}")),
+    }
+}
+
 /// Where a blob is to be had (SPEC E10, H1).
 fn blob_location(name: &Repository, digest: &Digest) -> alloc::string::String {
     alloc::format!("/v2/{name}/blobs/{digest}")

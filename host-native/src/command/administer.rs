@@ -1,16 +1,21 @@
 //! What an administrator asks for beside serving: settings checked and shown, users, rights explained, a reload.
 
 use std::error::Error;
+use std::fmt::Write as _;
 use std::path::Path;
+
+use orlop_core::{CheckReport, Finding};
 
 use crate::auth::identity::{Identities, Identity, users};
 use crate::auth::rules::{Rules, explain as explain_rules};
-use crate::command::check;
-use crate::command::cli::{Backup, Explain, UserCommand};
+use crate::command::cli::{Backup, Blob, Check, Explain, UserCommand};
 use crate::command::config::{Effective, with_places};
 use crate::command::control::{self, Request};
+use crate::command::storage::by_server_or_here;
+use crate::command::{check, integrity};
 use crate::server::tls;
-use crate::settings::{Auth, Settings};
+use crate::settings::{Auth, Options, Settings};
+use crate::storage::Host;
 
 type Done = Result<(), Box<dyn Error>>;
 
@@ -110,3 +115,51 @@ pub fn reload(settings: &Settings, effective: &[Effective], file: Option<&Path>,
     println!("{}", control::ask(&settings.storage.data.directory, Request::Reload)?);
     Ok(())
 }
+
+/// `orlop check`
+///
+/// # Errors
+///
+/// When something is wrong with what is stored, or it cannot be read.
+pub fn check_stored(asked: &Check) -> Done {
+    let told = by_server_or_here(&asked.data.directory, &Options::default(), Request::Check, integrity::check_all)?;
+    let report: CheckReport = serde_json::from_str(&told)?;
+    println!("{}", if asked.json { told } else { text(&report) });
+    match (&report.fault, report.problems) {
+        (Some(fault), _) => Err(format!("the check ended early, run it again: {fault}").into()),
+        (None, 0) => Ok(()),
+        (None, problems) => Err(format!("{problems} problems found").into()),
+    }
+}
+
+/// `orlop blob`
+///
+/// # Errors
+///
+/// When there is no such blob, or the records cannot be read.
+pub fn locate_blob(asked: &Blob) -> Done {
+    let digest = asked.digest;
+    let here = async |host: &Host| integrity::locate(host, digest).await;
+    println!("{}", by_server_or_here(&asked.data.directory, &Options::default(), Request::Blob(digest), here)?);
+    Ok(())
+}
+
+fn text(report: &CheckReport) -> String {
+    let mut text = String::new();
+    for Finding { what, problem, repositories } in &report.findings {
+        // A string takes everything.
+        let _ = write!(text, "{what}: {problem}");
+        if !repositories.is_empty() {
+            let _ = write!(text, " (repositories: {})", repositories.join(", "));
+        }
+        text.push('\n');
+    }
+    let _ = write!(text, "{report}");
+    if report.problems > 0 {
+        text.push_str(CURE);
+    }
+    text
+}
+
+const CURE: &str = "\nTo mend a blob or manifest, restore its file or the data directory from a backup; or delete it from \
+    the repositories named, run `orlop gc`, and push the images again.";
