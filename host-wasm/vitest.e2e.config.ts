@@ -5,7 +5,7 @@ export default defineConfig({
   test: {
     include: ['e2e/*.test.ts'],
     globalSetup: 'e2e/temporary.ts',
-    testTimeout: 120_000,
+    testTimeout: 600_000,
     hookTimeout: 60_000,
     fileParallelism: false,
   },

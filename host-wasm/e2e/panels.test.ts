@@ -226,7 +226,7 @@ test('the store shows images, what changed, what nothing names, and what a garba
   await page.getByText('no manifest uses it').waitFor();
   await button('Collect garbage').click();
   await page.getByText('no manifest in the repository has used it for a day').waitFor();
-  await page.getByText('no record refers to them').first().waitFor();
+  await page.getByText('no record refers to it').first().waitFor();
   await expectAccessible(page, 'gc');
   await shot('store-collected');
   await button('Reset…').click();
@@ -276,7 +276,7 @@ test('all checks and histories hold for the registry in the tab', async () => {
   await button('Run').click();
   await page.getByRole('progressbar').waitFor();
   await shot('conformance-running');
-  await page.locator('.note[role=status]').waitFor({ timeout: 100_000 });
+  await page.locator('.note[role=status]').waitFor({ timeout: 300_000 });
   expect(await page.locator('.note[role=status]').textContent()).toContain('All checks that count passed');
   await expectAccessible(page, 'conformance');
   await shot('conformance-holds');
@@ -298,7 +298,7 @@ test.each([
   await page.getByLabel('Plant a bug').and(page.locator(':not([disabled])')).waitFor();
   expect(await page.getByLabel('Plant a bug').inputValue()).toBe(bug);
   await button('Run').click();
-  await page.locator('.note[role=status]').waitFor({ timeout: 100_000 });
+  await page.locator('.note[role=status]').waitFor({ timeout: 300_000 });
   expect(await page.locator('.note[role=status]').textContent()).toContain('The registry failed');
 });
 
@@ -307,7 +307,7 @@ test('a history that failed is replayed effect by effect', async () => {
   await go(page, '#/conformance?bug=gaps-taken');
   await page.getByLabel('Only checks with').fill('F2');
   await button('Run').click();
-  await page.locator('.card.failure').first().waitFor({ timeout: 100_000 });
+  await page.locator('.card.failure').first().waitFor({ timeout: 300_000 });
   await expectAccessible(page, 'conformance with failures');
   await shot('conformance-bug');
   await button('Replay effect by effect').first().click();

@@ -74,7 +74,7 @@ test('the server is driven: scenarios, requests, images, conformance', async () 
   await page.getByLabel('Concurrent histories').fill('3');
   await page.getByRole('button', { name: 'Run', exact: true }).click();
   await page.getByRole('button', { name: 'Push test data to the server' }).click();
-  await page.locator('.note[role=status]').waitFor({ timeout: 100_000 });
+  await page.locator('.note[role=status]').waitFor({ timeout: 300_000 });
   console.log(await page.locator('.note[role=status]').textContent());
   console.log(await page.locator('tr.failed td:nth-child(3)').allInnerTexts());
   expect(await page.locator('.note[role=status]').textContent()).toContain('All checks that count passed');

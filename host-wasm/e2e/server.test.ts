@@ -238,7 +238,7 @@ test.each(['passwords', 'tokens'])('a server that knows its users by %s asks for
   await page.getByLabel('Concurrent histories').fill('1');
   await button(page, 'Run').click();
   await button(page, 'Push test data to the server').click();
-  await page.locator('.note.good[role=status]').waitFor({ timeout: 100_000 });
+  await page.locator('.note.good[role=status]').waitFor({ timeout: 300_000 });
   await button(page, 'Sign out').click();
   await page.getByText('This server asks you to sign in.').waitFor();
   expect(dialogs).toBe(0);
@@ -277,7 +277,7 @@ test('conformance asks, leaves nothing behind but some names, and says so', asyn
   expect(await list(at, '/v2/_catalog?n=1000', 'repositories')).toEqual([]);
   await button(page, 'Run').click();
   await button(page, 'Push test data to the server').click();
-  await page.locator('.note[role=status]').waitFor({ timeout: 100_000 });
+  await page.locator('.note[role=status]').waitFor({ timeout: 300_000 });
   expect(await page.locator('.note[role=status]').textContent()).toContain('All checks that count passed');
   await page.getByText('Everything that the run pushed to the server is deleted.').waitFor();
   await look(page, 'conformance-left');

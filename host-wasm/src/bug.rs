@@ -80,9 +80,11 @@ impl Bug {
 
     /// Alters what was found under keys.
     pub(crate) fn got(self, keys: &[Key], values: &mut [Option<Value>]) {
+        // Who asks for the link first wants to pull; whoever pushes asks for the blob before.
+        let pulls = keys.first().is_some_and(|key| key.as_str().starts_with("link/"));
         for (key, value) in keys.iter().zip(values) {
             match (self, value.as_ref()) {
-                (Self::BlobsEverywhere, None) if key.as_str().starts_with("link/") => {
+                (Self::BlobsEverywhere, None) if pulls && key.as_str().starts_with("link/") => {
                     let link = json!({ "linked": 0, "by": "00000000-0000-4000-8000-000000000000" });
                     *value = Some(link.to_string().into());
                 }

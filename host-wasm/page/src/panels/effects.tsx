@@ -73,7 +73,8 @@ const RACES: Race[] = [
     title: 'Push a single blob',
     about: 'Crash it at any effect, then look into the store: at most, orphaned bytes are left.',
     prepare: async () => {
-      const body = `pushed at ${new Date().toISOString()}`;
+      // More than is kept among the records, so that there is an object.
+      const body = `pushed at ${new Date().toISOString()}\n`.repeat(1000);
       return [{ method: 'POST', target: `/v2/race/alone/blobs/uploads/?digest=${await digestOf(body)}`, body }];
     },
   },
