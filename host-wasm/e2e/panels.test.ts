@@ -226,7 +226,7 @@ test('the store shows images, what changed, what nothing names, and what a garba
   await page.getByText('no manifest uses it').waitFor();
   await button('Collect garbage').click();
   await page.getByText('no manifest in the repository has used it for a day').waitFor();
-  await page.getByText('no record refers to it').first().waitFor();
+  await page.getByText('what they belonged to is gone').first().waitFor();
   await expectAccessible(page, 'gc');
   await shot('store-collected');
   await button('Reset…').click();
