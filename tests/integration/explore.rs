@@ -78,6 +78,11 @@ fn listeners() {
     all("listeners", WITH_FAILURES, scenarios::listeners());
 }
 
+#[test]
+fn hosts() {
+    all("hosts", WITH_FAILURES, scenarios::hosts());
+}
+
 fn pairs(family: &str, pool: &Pool) {
     let extent = if in_full() { WITH_FAILURES } else { WITHOUT_FAILURES };
     let pairs = pool.choices(2).into_iter().filter(|pair| in_full() || !pool.is_large(pair));
