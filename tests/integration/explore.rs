@@ -74,6 +74,11 @@ fn quotas() {
 }
 
 #[test]
+fn limits() {
+    all("limits", WITH_FAILURES, scenarios::limits());
+}
+
+#[test]
 fn listeners() {
     all("listeners", WITH_FAILURES, scenarios::listeners());
 }

@@ -2,6 +2,8 @@
 
 use orlop_conformance::image::sha256;
 use orlop_conformance::system::{Call, InMemory, System, blob, delete, get, head, patch, put};
+use orlop_core::Step;
+use orlop_core::memory::RequestBody;
 
 use crate::registry;
 
@@ -246,6 +248,32 @@ fn a_session_survives_a_restart() {
     let mut registry = registry.restarted(orlop_core::Config::default());
     registry.call(chunk(&session, "5-9", "56789")).expect(202).with("Range", "0-9");
     stands(&mut registry, &session, "0123456789");
+}
+
+/// An object store removes a thousand at once, and a disk is asked once for as many.
+#[test]
+fn the_objects_of_many_chunks_are_erased_in_batches() {
+    let mut registry = crate::configured(|config| config.small_object = 0);
+    let session = registry.open("team/app");
+    for _ in 0..2001 {
+        registry.call(patch(&session).body("x")).expect(202);
+    }
+    let ambient = registry.memory.ambient();
+    let Call { request, .. } = delete(&session);
+    let mut step = registry.registry.call(request, ambient);
+    while !matches!(step, Step::Answered(..)) {
+        assert_ne!(step.name(), "Erase", "the client does not wait for it");
+        step = registry.memory.perform(step, &RequestBody::default());
+    }
+    let Step::Answered(_, rest) = step else { panic!("it stands at its answer") };
+    let mut rest = rest.begin();
+    let mut batches = Vec::new();
+    while let Step::Erase(ask) = rest {
+        batches.push(ask.effect.objects.len());
+        rest = registry.memory.perform(Step::Erase(ask), &RequestBody::default());
+    }
+    assert_eq!(batches, [1000, 1000, 1]);
+    assert!(registry.memory.objects.is_empty());
 }
 
 /// A version of Orlop with another library for hashes has left the session: its bytes are read again.

@@ -55,7 +55,8 @@ fn list_of_both() -> Bytes {
 
 /// Every scenario.
 pub fn all() -> Vec<Scenario> {
-    [blobs(), uploads(), manifests(), lists(), collections(), crowds(), quotas(), listeners(), hosts()].concat()
+    [blobs(), uploads(), manifests(), lists(), collections(), crowds(), quotas(), limits(), listeners(), hosts()]
+        .concat()
 }
 
 /// Blobs alone: pushed, mounted, deleted, collected.
@@ -338,6 +339,28 @@ pub fn quotas() -> Vec<Scenario> {
         stocked(within("manifest under the quota × delete it", 1000))
             .given(&push("a", "v1", &amd64))
             .at_once([push("a", "v1", &amd64), delete("a", first)]),
+    ]
+}
+
+/// Blobs and manifests that may not be large.
+pub fn limits() -> Vec<Scenario> {
+    let config = |blob_limit, manifest_limit| Config { blob_limit, manifest_limit, ..Config::default() };
+    let open = |name: &str, blob_limit: u64, calls: &dyn Fn(&str) -> [Call; 2]| {
+        let scenario = Scenario::new(name, config(blob_limit, 1000)).given_session("a", &[b"12"]);
+        let session = scenario.session();
+        scenario.at_once(calls(&session))
+    };
+    let whole = digest(b"12345");
+    let amd64 = amd64();
+    let small = amd64.len() as u64 - 1;
+    vec![
+        open("PATCH over the limit × PUT", 4, &|s| [patch(s, None, b"345"), finish(s, &digest(b"12"), b"")]),
+        open("PATCH over the limit × PATCH", 4, &|s| [patch(s, Some(2), b"345"), patch(s, Some(2), b"34")]),
+        open("PUT at the limit × PATCH", 5, &|s| [finish(s, &whole, b"345"), patch(s, None, b"3")]),
+        Scenario::new("push blob over the limit × push one under it", config(4, 1000))
+            .at_once([push_blob("a", LAYER), push_blob("a", b"tiny")]),
+        stocked(Scenario::new("push manifest over the limit × delete blob", config(1000, small)))
+            .at_once([push("a", "v1", &amd64), delete_blob("a", LAYER)]),
     ]
 }
 
