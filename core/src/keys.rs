@@ -268,7 +268,10 @@ pub(crate) fn session_key() -> Key {
 }
 
 pub(crate) fn lease(job: &Job) -> Key {
-    Key(text(format_args!("lease/{job}")))
+    match job {
+        Job::Gc => Key("lease/gc".into()),
+        Job::Queue(listener) => Key(text(format_args!("lease/queue/{listener}"))),
+    }
 }
 
 pub(crate) fn leases() -> Prefix {

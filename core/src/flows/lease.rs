@@ -31,8 +31,8 @@ pub enum Job {
 impl fmt::Display for Job {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Gc => f.write_str("gc"),
-            Self::Queue(listener) => write!(f, "queue/{listener}"),
+            Self::Gc => f.write_str("garbage collection"),
+            Self::Queue(listener) => write!(f, "the events for {listener}"),
         }
     }
 }

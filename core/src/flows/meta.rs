@@ -157,8 +157,8 @@ mod tests {
         agreement.session_key.as_ref().map(|key| key.bytes()[0])
     }
 
-    fn stored(memory: &Memory, key: &str) -> String {
-        String::from_utf8_lossy(&memory.records[&Key::stored(key)]).into()
+    fn stored(memory: &Memory, key: &Key) -> String {
+        String::from_utf8_lossy(&memory.records[key]).into()
     }
 
     #[test]
@@ -166,7 +166,7 @@ mod tests {
         let mut memory = Memory::new();
         let registry = registry(HOUR);
         assert_eq!(session_key(&agree(&mut memory, &registry, None).unwrap()), None, "it signs no tokens");
-        assert_eq!(stored(&memory, "meta/storage"), r#"{"format":2,"call_lifetime_ms":3600000}"#);
+        assert_eq!(stored(&memory, &keys::meta()), r#"{"format":2,"call_lifetime_ms":3600000}"#);
         assert_eq!(session_key(&agree(&mut memory, &registry, Some(1)).unwrap()), Some(1));
         assert_eq!(session_key(&agree(&mut memory, &registry, Some(2)).unwrap()), Some(1), "the first one counts");
         assert_eq!(session_key(&agree(&mut memory, &registry, None).unwrap()), Some(1));
@@ -176,7 +176,7 @@ mod tests {
     #[test]
     fn records_without_meta_get_it() {
         let mut memory = Memory::new();
-        memory.records.insert(Key::stored("repo/a"), "{}".into());
+        memory.records.insert(Key::stored("of an older host"), "{}".into());
         agree(&mut memory, &registry(HOUR), Some(1)).unwrap();
         assert_eq!(memory.records.len(), 3);
     }
@@ -205,13 +205,13 @@ mod tests {
 
     #[test]
     fn a_damaged_record_is_named_and_stays() {
-        for (key, value) in [("meta/storage", "{}"), ("meta/session-key", "\"5ec2e7\"")] {
+        for (key, value) in [(keys::meta(), "{}"), (keys::session_key(), "\"5ec2e7\"")] {
             let mut memory = Memory::new();
             agree(&mut memory, &registry(HOUR), Some(1)).unwrap();
-            memory.records.insert(Key::stored(key), value.into());
+            memory.records.insert(key.clone(), value.into());
             let told = agree(&mut memory, &registry(HOUR), Some(2)).unwrap_err().to_string();
-            assert!(told.contains(key) && !told.contains("5ec2e7"), "{told}");
-            assert_eq!(stored(&memory, key), value);
+            assert!(told.contains(key.as_str()) && !told.contains("5ec2e7"), "{told}");
+            assert_eq!(stored(&memory, &key), value);
         }
     }
 

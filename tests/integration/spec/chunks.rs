@@ -309,7 +309,7 @@ fn a_session_whose_hash_has_another_form_and_whose_bytes_are_gone_is_a_fault() {
 /// Gives the hash of the only session a form that this version does not know.
 fn of_another_form(registry: &mut InMemory) {
     let is_session = |key: &orlop_core::keys::Key| key.as_str().starts_with("upload/");
-    let (_, record) = registry.memory.records.iter_mut().find(|(key, _)| is_session(key)).unwrap();
+    let (_, record) = registry.memory.records.iter_mut().find(|(key, _)| is_session(key)).expect("a session");
     let text = String::from_utf8_lossy(record).replace("sha256:1:", "sha256:2:0000");
     assert!(text.contains("sha256:2:"), "{text}");
     *record = text.into();
