@@ -78,6 +78,14 @@ pub(crate) const EVENTS_PAGE: usize = 100;
 /// How many events one listener's queue holds, some hundred bytes each; what happens while it is full is not told.
 pub(crate) const EVENTS_QUEUED: u64 = 10_000;
 
+/// How long a lease lasts without being renewed: how long a job rests whose host was killed. A holder renews it when
+/// half of that is over.
+pub const LEASE: Duration = Duration::from_secs(60);
+
+/// A lease that ends later than this from now was written by a host whose clock was wrong, and is taken for one that
+/// has ended: else its job would rest until then. Clocks of hosts in order differ by less than a lease.
+pub(crate) const LEASE_AHEAD: Duration = LEASE.saturating_mul(2);
+
 /// How long an event is kept for a listener that does not take it.
 pub const EVENT_LIFETIME: Duration = Duration::from_secs(3 * 24 * 3600);
 
@@ -112,7 +120,10 @@ pub struct Config {
     pub quotas: Vec<Quota>,
     /// Who wants to know what happens.
     pub listeners: Vec<Listener>,
-    /// Longer than any call can live. Objects that no record names and that are older than this are garbage.
+    /// Longer than any call can live. Objects that no record names and that are older than this are garbage. All hosts of
+    /// one storage must have the same: [`Registry::agree`](crate::Registry::agree) sees to that. Of everything else here,
+    /// hosts may differ without harm: what one refuses another may take, and of the times for which something is kept
+    /// the shortest counts.
     pub call_lifetime: Duration,
     /// The largest body that is kept among the records, in bytes, when it is the first of its upload. It saves a file,
     /// its directory and a wait for the disk; half of the layers that registries serve and nearly every image

@@ -22,6 +22,9 @@
 //! | `object/<object>` | [`Owner`](crate::record::Owner) | what the object belongs to: a session or a blob |
 //! | `bytes/<object>` | raw bytes | an object that is so small that its bytes lie among the records |
 //! | `usage/<repository>` | counter | the bytes of its blobs, manifests and open uploads |
+//! | `meta/storage` | [`MetaRecord`](crate::record::MetaRecord) | the format of the records, and what all hosts of them agree on |
+//! | `meta/session-key` | [`SessionKey`](crate::record::SessionKey) | the secret with which hosts sign their tokens |
+//! | `lease/<job>` | [`LeaseRecord`](crate::record::LeaseRecord) | which host does a job that one host does at a time |
 //!
 //! A repository name holds neither `:` nor `@`, a tag and a digest no `/`: every key reads in one way, and no
 //! prefix of one repository is a prefix of another's.
@@ -33,6 +36,7 @@ use uuid::Uuid;
 
 use crate::ambient::Ambient;
 use crate::digest::Digest;
+use crate::flows::lease::Job;
 use crate::name::{Repository, Tag};
 use crate::object::ObjectId;
 
@@ -253,6 +257,25 @@ pub(crate) fn bytes(object: &ObjectId) -> Key {
 
 pub(crate) fn usage(repository: &Repository) -> Key {
     Key(text(format_args!("usage/{repository}")))
+}
+
+pub(crate) fn meta() -> Key {
+    Key("meta/storage".into())
+}
+
+pub(crate) fn session_key() -> Key {
+    Key("meta/session-key".into())
+}
+
+pub(crate) fn lease(job: &Job) -> Key {
+    match job {
+        Job::Gc => Key("lease/gc".into()),
+        Job::Queue(listener) => Key(text(format_args!("lease/queue/{listener}"))),
+    }
+}
+
+pub(crate) fn leases() -> Prefix {
+    Prefix("lease/".into())
 }
 
 impl fmt::Debug for Key {

@@ -93,4 +93,6 @@ pub use config::Config;
 pub use effect::{Effect, Fault, Step};
 pub use http::{Body, Headers, Method, Piece, Request, Response};
 pub use operation::{Operation, Summary};
-pub use registry::{Census, CheckReport, Finding, Located, Part, Registry, Report};
+pub use registry::{
+    Acquired, Agreement, Census, CheckReport, Claim, Disagreement, Finding, Job, Lease, Located, Part, Registry, Report,
+};

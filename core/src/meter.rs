@@ -15,7 +15,7 @@ use sha2::{Digest as _, Sha256, Sha512};
 use crate::digest::{Algorithm, Digest};
 
 /// Which form the state of a hash has in a record. The library that hashes promises nothing about it: a version of it
-/// with another form is another number here, and states of this one are refused.
+/// with another form is another number here, and of a session with a state of this one the bytes are read again.
 const FORM: &str = "1";
 
 /// Counts and hashes bytes.
@@ -102,7 +102,12 @@ impl Meter {
 }
 
 impl MeterState {
-    /// The meter as it was saved, without a limit; `None` when the state is damaged.
+    /// The algorithm it hashes with, which stands there in every form; `None` when it is damaged.
+    pub fn algorithm(&self) -> Option<Algorithm> {
+        Algorithm::named(self.hash.split_once(':')?.0)
+    }
+
+    /// The meter as it was saved, without a limit; `None` when the state has another form, or is damaged.
     pub fn resume(&self) -> Option<Meter> {
         let (algorithm, state) = self.hash.split_once(':')?;
         let state = state.strip_prefix(FORM)?.strip_prefix(':')?;
@@ -158,8 +163,9 @@ mod tests {
         let good = Meter::new(Algorithm::Sha256).save();
         let other_form = good.hash.replace(":1:", ":2:");
         let of_no_form = good.hash.replace(":1:", ":");
-        for hash in ["", "sha256", "sha256:", "sha256:1:00", "md5:1:00", "sha256:1:zz", &other_form, &of_no_form] {
+        for hash in ["", "sha256", "sha256:", "sha256:1:00", "md5:1:00", "sha256:1:zz", &*other_form, &*of_no_form] {
             assert!(MeterState { hash: hash.into(), ..good.clone() }.resume().is_none(), "{hash}");
         }
+        assert_eq!(MeterState { hash: other_form, ..good }.algorithm(), Some(Algorithm::Sha256));
     }
 }

@@ -159,6 +159,75 @@ pub struct FinishedRecord {
     pub finished: Timestamp,
 }
 
+/// The format of the records, which this version reads and writes. Format 1 is that of Orlop 0.1, which had no record
+/// of it.
+pub const FORMAT: u32 = 2;
+
+/// What all hosts that share these records agree on. The first host writes it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MetaRecord {
+    /// The format of the records. It is read before the rest, which another format may have in another form.
+    pub format: u32,
+    /// [`Config::call_lifetime`](crate::Config::call_lifetime) in milliseconds: garbage collection by one host erases
+    /// what a call on another host has received, once it is older than this.
+    pub call_lifetime_ms: u64,
+}
+
+/// The secret with which hosts sign the tokens that they give to clients: what one host signs, all others accept, and
+/// so does the same host after a restart. It is neither logged nor sent to clients.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct SessionKey([u8; 32]);
+
+impl SessionKey {
+    /// A key of random bytes.
+    pub fn new(random: [u8; 32]) -> Self {
+        Self(random)
+    }
+
+    /// The bytes, for what signs.
+    pub fn bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+}
+
+impl From<SessionKey> for String {
+    fn from(key: SessionKey) -> Self {
+        hex::encode(key.0)
+    }
+}
+
+impl TryFrom<String> for SessionKey {
+    type Error = &'static str;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        let mut key = [0; 32];
+        // The error says nothing of the text.
+        hex::decode_to_slice(text, &mut key).map_err(|_| "it is not 32 bytes in hexadecimal")?;
+        Ok(Self(key))
+    }
+}
+
+impl fmt::Debug for SessionKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("SessionKey(…)")
+    }
+}
+
+/// A host does a job.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LeaseRecord {
+    /// The host that does it.
+    pub holder: Uuid,
+    /// The call that acquired the lease: it makes the record of each another, so that a holder who lost the lease fails
+    /// its expectation.
+    pub by: Uuid,
+    /// When it ends, unless it is renewed.
+    pub until: Timestamp,
+    /// How often it was acquired since the record is there.
+    pub generation: u64,
+}
+
 /// The number that a counter stands at; one without a record stands at 0. A counter is a decimal number.
 ///
 /// # Errors

@@ -4,6 +4,8 @@ use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
+use uuid::Uuid;
+
 use crate::asked::Asked;
 use crate::digest::Digest;
 use crate::effect::{Fault, Step};
@@ -11,10 +13,13 @@ use crate::error::{Error, stamped};
 use crate::event::Queued;
 pub use crate::flows::check::{CheckReport, Finding, Located, Part};
 pub use crate::flows::gc::Report;
+pub use crate::flows::lease::{Acquired, Claim, Job, Lease};
+pub use crate::flows::meta::{Agreement, Disagreement};
 pub use crate::flows::usage::Census;
 use crate::flows::{Call, fault};
 use crate::http::{Body, Method, Request, Response};
 use crate::keys::Key;
+use crate::record::SessionKey;
 use crate::step::{Io, start};
 use crate::{Ambient, Caller, Config};
 
@@ -50,6 +55,33 @@ impl Registry {
                 None => response,
             }
         })
+    }
+
+    /// Begins to agree with the other hosts of the storage. A host makes this call when it starts, before any other, and
+    /// does not start when it is refused. The first host writes what all others must agree on. `offered` becomes the
+    /// session key if there is none yet; a host that signs no tokens offers none.
+    pub fn agree(&self, offered: Option<SessionKey>, ambient: Ambient) -> Step<Result<Agreement, Disagreement>> {
+        let call = self.own(ambient);
+        start(|io| async move { call(io).agree(offered).await })
+    }
+
+    /// Begins to acquire the lease of a job for a host, which `holder` names.
+    pub fn acquire(&self, job: Job, holder: Uuid, claim: Claim, ambient: Ambient) -> Step<Result<Acquired, Fault>> {
+        let call = self.own(ambient);
+        start(|io| async move { call(io).acquire(&job, holder, claim).await.map_err(fault) })
+    }
+
+    /// Begins to renew a lease. Nothing comes of it when another host has acquired it meanwhile: then the job is to end
+    /// here.
+    pub fn renew(&self, lease: Lease, ambient: Ambient) -> Step<Result<Option<Lease>, Fault>> {
+        let call = self.own(ambient);
+        start(|io| async move { call(io).renew(lease).await.map_err(fault) })
+    }
+
+    /// Begins to give a lease back, so that another host need not wait for its end.
+    pub fn release(&self, lease: Lease, ambient: Ambient) -> Step<Result<(), Fault>> {
+        let call = self.own(ambient);
+        start(|io| async move { call(io).release(lease).await.map_err(fault) })
     }
 
     /// Begins a garbage collection, a call like any other.

@@ -119,6 +119,11 @@ export class Call {
     return JSON.parse(this.inner.report() ?? 'null');
   }
 
+  /** Why the records are not for this registry; nothing if they are. Only at the end. */
+  refused(): string | undefined {
+    return this.inner.refused();
+  }
+
   /** Answers at once what only needs records. Whether the response is there by that. */
   lookUp(): boolean {
     this.inner.look_up(this.host.engine, false);

@@ -13,7 +13,7 @@ export type { FaultOptions } from './call.js';
 export { BodyReader, RegistryResponse, joined } from './request.js';
 export type { Body, Piece, RegistryRequest } from './request.js';
 export type * from './effect.js';
-export { StorageBusy, StorageFormat, StorageFull, StorageUnavailable } from './storage.js';
+export { StorageBusy, StorageFormat, StorageFull, StorageRefused, StorageUnavailable } from './storage.js';
 export type { ObjectWriter, RecordChanges, Storage, StoredInfo } from './storage.js';
 export { MemoryStorage } from './memory.js';
 export { IndexedDbStorage } from './indexeddb.js';

@@ -10,6 +10,7 @@ import type { Archive, Imported, ImportOptions } from './import.js';
 import { MemoryStorage } from './memory.js';
 import { RegistryResponse, lengthOf } from './request.js';
 import type { Body, RegistryRequest } from './request.js';
+import { StorageRefused } from './storage.js';
 import type { Storage, StoredInfo } from './storage.js';
 
 /** How often a call is made again because an object that it found was collected before it was read. */
@@ -38,7 +39,10 @@ export interface RegistryOptions {
   uploadLifetimeMs?: number;
   blobGraceMs?: number;
   untaggedLifetimeMs?: number;
-  /** Longer than any call can live: bytes that are older, and that no record names, are garbage. */
+  /**
+   * Longer than any call can live: bytes that are older, and that no record names, are garbage. A storage is opened with
+   * the same each time.
+   */
   callLifetimeMs?: number;
   /** The largest first body of an upload that is kept among the records, in bytes. */
   smallObject?: number;
@@ -98,13 +102,33 @@ export class Registry {
     };
   }
 
-  /** Opens a registry, with what its storage has kept. */
+  /** Opens a registry, with what its storage has kept. Throws `StorageRefused` if that is not for such a registry. */
   static async open(options: RegistryOptions = {}): Promise<Registry> {
     const { storage = new MemoryStorage(), module, now, random, ...decided } = options;
     await load(module);
     const engine = new Engine(JSON.stringify(decided));
     for (const [key, value] of await storage.open()) engine.restore(key, value);
-    return new Registry(engine, storage, { ...(now && { now }), ...(random && { random }) });
+    const registry = new Registry(engine, storage, { ...(now && { now }), ...(random && { random }) });
+    try {
+      await registry.agree();
+    } catch (error) {
+      storage.close();
+      engine.free();
+      throw error;
+    }
+    return registry;
+  }
+
+  /** Agrees with the registries that had the storage before. The first one writes what all must agree on. */
+  private async agree(): Promise<void> {
+    const call = new Call(this.host, this.engine.agree(this.host.now()));
+    try {
+      await call.run();
+      const refused = call.refused();
+      if (refused !== undefined) throw new StorageRefused(`the storage cannot be opened: ${refused}`);
+    } finally {
+      call.free();
+    }
   }
 
   /** Sends a request and waits for its response. Clean-up may follow it: see `idle`. */
@@ -193,6 +217,7 @@ export class Registry {
       await this.storage.reset();
       this.engine.clear();
     });
+    await this.agree();
     this.host.changed?.({ put: [], delete: [] });
   }
 

@@ -20,6 +20,14 @@ export class StorageFormat extends Error {
   override name = 'StorageFormat';
 }
 
+/**
+ * The records in the storage are not for the registry that was to be opened: they have another format, or were written
+ * with another lifetime of calls.
+ */
+export class StorageRefused extends Error {
+  override name = 'StorageRefused';
+}
+
 /** An object at rest: bytes of a blob or of an upload. It is written once. */
 export interface StoredInfo {
   /** What it is called. */

@@ -10,7 +10,7 @@ use orlop_core::meter::Meter;
 use orlop_core::object::InvalidObjectId;
 use orlop_core::registry::Report;
 use orlop_core::stall::Stall;
-use orlop_core::{Body, Piece, Response};
+use orlop_core::{Agreement, Body, Disagreement, Piece, Response};
 use serde_json::{Value as Json, json};
 use wasm_bindgen::JsValue;
 use wasm_bindgen::prelude::{JsError, wasm_bindgen};
@@ -40,6 +40,7 @@ pub struct Call {
 pub(crate) enum End {
     Response(Response),
     Report(Report),
+    Agreed(Result<Agreement, Disagreement>),
     /// What was wrong in a case of the suite, if anything was.
     #[cfg(feature = "suite")]
     Checked(Result<(), String>),
@@ -303,6 +304,14 @@ impl Call {
     pub fn report(&self) -> Option<String> {
         match &self.end {
             Some(End::Report(report)) => serde_json::to_string(report).ok(),
+            _ => None,
+        }
+    }
+
+    /// Why the records are not for this registry, once that is known; nothing if they are.
+    pub fn refused(&self) -> Option<String> {
+        match &self.end {
+            Some(End::Agreed(agreed)) => agreed.as_ref().err().map(ToString::to_string),
             _ => None,
         }
     }

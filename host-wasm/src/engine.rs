@@ -130,6 +130,13 @@ impl Engine {
         self.begin(self.registry.call(request, ambient(now, random)), End::Response)
     }
 
+    /// Begins to agree with the hosts that have used the records before: the first call on a storage. A browser signs no
+    /// tokens, so it offers no session key.
+    pub fn agree(&self, now: f64) -> Call {
+        // What it writes is the same whoever does.
+        self.begin(self.registry.agree(None, ambient(now, &[])), End::Agreed)
+    }
+
     /// Begins a garbage collection.
     pub fn gc(&self, now: f64, random: &[u8]) -> Call {
         self.begin(self.registry.gc(ambient(now, random)), End::Report)

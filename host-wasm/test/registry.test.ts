@@ -1,7 +1,14 @@
 /** The registry as a package: what its users rely on. */
 import 'fake-indexeddb/auto';
 import { expect, test } from 'vitest';
-import { IndexedDbStorage, MemoryStorage, Registry, StorageFormat, StorageUnavailable } from '../js/index.js';
+import {
+  IndexedDbStorage,
+  MemoryStorage,
+  Registry,
+  StorageFormat,
+  StorageRefused,
+  StorageUnavailable,
+} from '../js/index.js';
 import type { RecordChanges } from '../js/index.js';
 import { image, push, sha256 } from './images.js';
 
@@ -42,7 +49,7 @@ test('what is pushed is there after a reload', async () => {
   expect((await after.send(put)).status).toBe(201);
   expect(await (await after.send({ method: 'GET', target: blob })).text()).toBe(`half${LARGE}`);
   await after.reset();
-  expect([after.records().length, after.objects().length]).toEqual([0, 0]);
+  expect([after.records().map(([key]) => key), after.objects()]).toEqual([['meta/storage'], []]);
 });
 
 test('large bodies stream in and out in pieces', async () => {
@@ -152,7 +159,10 @@ test('a crash while a commit is being stored leaves memory and storage the same'
   /** Stores a commit only when the test says so. */
   class Slow extends MemoryStorage {
     kept = new Map<string, Uint8Array>();
+    slow = false;
     override async commit({ records }: RecordChanges): Promise<void> {
+      for (const [key, value] of this.slow ? [] : records) if (value) this.kept.set(key, value);
+      if (!this.slow) return;
       reached();
       await new Promise<void>((resolve) => (stored = resolve));
       for (const [key, value] of records) {
@@ -163,6 +173,7 @@ test('a crash while a commit is being stored leaves memory and storage the same'
   }
   const storage = new Slow();
   const registry = await Registry.open({ storage });
+  storage.slow = true;
   const call = registry.begin(OPEN);
   while (call.standing !== 'Commit') await call.step();
   const step = call.step();
@@ -171,7 +182,7 @@ test('a crash while a commit is being stored leaves memory and storage the same'
   expect(call.standing).toBe('Over');
   stored();
   await step;
-  expect(storage.kept.size).toBeGreaterThan(0);
+  expect(storage.kept.size).toBeGreaterThan(1);
   expect(registry.records().map(([key]) => key)).toEqual([...storage.kept.keys()].sort());
   expect(() => call.response()).toThrow('crashed');
   call.free();
@@ -231,13 +242,52 @@ test('a database of another format is refused, and can be deleted', async () => 
   }
 });
 
-test('a storage that is out of reach is a 503 that says when to try again', async () => {
-  class Away extends MemoryStorage {
-    override commit(): void {
-      throw new StorageUnavailable('the connection is gone');
+test('records of another format, or of calls that live longer, are refused and stay as they are', async () => {
+  class Kept extends MemoryStorage {
+    meta: string | undefined;
+    override async open(): Promise<[string, Uint8Array][]> {
+      return this.meta === undefined ? [] : [['meta/storage', new TextEncoder().encode(this.meta)]];
+    }
+    override commit({ records }: RecordChanges): void {
+      for (const [key, value] of records) if (key === 'meta/storage') this.meta = new TextDecoder().decode(value);
     }
   }
-  const registry = await Registry.open({ storage: new Away() });
+  const storage = new Kept();
+  await (await Registry.open({ storage, callLifetimeMs: 3_600_000 })).close();
+  expect(storage.meta).toBe('{"format":2,"call_lifetime_ms":3600000}');
+  await (await Registry.open({ storage, callLifetimeMs: 3_600_000 })).close();
+  const refused = async () => {
+    const before = storage.meta;
+    const error = await Registry.open({ storage }).catch((error: unknown) => error);
+    expect(error).toBeInstanceOf(StorageRefused);
+    expect(storage.meta).toBe(before);
+    return String(error);
+  };
+  const told = await refused();
+  expect([told.includes('3600s'), told.includes('86400s')]).toEqual([true, true]);
+  storage.meta = '{"format":3}';
+  expect(await refused()).toContain('have format 3, and this version of Orlop reads format 2');
+});
+
+test('a storage that cannot be written to when it is opened is told of', async () => {
+  class Broken extends MemoryStorage {
+    override commit(): void {
+      throw new Error('the disk is gone');
+    }
+  }
+  await expect(Registry.open({ storage: new Broken() })).rejects.toThrow('the disk is gone');
+});
+
+test('a storage that is out of reach is a 503 that says when to try again', async () => {
+  class Away extends MemoryStorage {
+    away = false;
+    override commit(): void {
+      if (this.away) throw new StorageUnavailable('the connection is gone');
+    }
+  }
+  const storage = new Away();
+  const registry = await Registry.open({ storage });
+  storage.away = true;
   const answer = await registry.send(OPEN);
   expect([answer.status, answer.header('Retry-After') !== undefined]).toEqual([503, true]);
   expect(answer.fault).toContain('the connection is gone');
@@ -247,7 +297,7 @@ test('a fault is a 500, and a full storage a 507 that keeps nothing', async () =
   const registry = await Registry.open({ storage: new MemoryStorage(LARGE.length - 1) });
   const target = `/v2/app/blobs/uploads/?digest=${sha256(LARGE)}`;
   const full = await registry.send({ method: 'POST', target }, LARGE);
-  expect([full.status, registry.objects().length, registry.records().length]).toEqual([507, 0, 0]);
+  expect([full.status, registry.objects().length, registry.records().length]).toEqual([507, 0, 1]);
   const call = registry.begin({ method: 'GET', target: '/v2/app/tags/list' });
   await call.fault();
   await call.run();

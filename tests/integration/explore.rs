@@ -74,8 +74,18 @@ fn quotas() {
 }
 
 #[test]
+fn limits() {
+    all("limits", WITH_FAILURES, scenarios::limits());
+}
+
+#[test]
 fn listeners() {
     all("listeners", WITH_FAILURES, scenarios::listeners());
+}
+
+#[test]
+fn hosts() {
+    all("hosts", WITH_FAILURES, scenarios::hosts());
 }
 
 fn pairs(family: &str, pool: &Pool) {

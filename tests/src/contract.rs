@@ -325,6 +325,22 @@ fn bytes_at_rest() -> Vec<Case> {
                 ask!(io, erase(&[]));
             }
         ),
+        case!("many objects are erased at once, and no others",
+            body(b"hello") => |io| { ask!(io, receive(1)); },
+            none() => |io| {
+                let joined = |index: u32| ObjectId { nonce: Uuid::from_u128(2), index };
+                for index in 0..100 {
+                    expect_eq!(ask!(io, Join { from: vec![object(1)], into: joined(index) }), true);
+                }
+                // Every second one of two hundred, of which half are there.
+                ask!(io, Erase { objects: (0..100).map(|index| joined(2 * index)).collect() });
+                let left = ask!(io, Inventory { after: None, limit: 999 });
+                let left: Vec<ObjectId> = left.iter().map(|stored| stored.object).collect();
+                let mut expected = vec![object(1)];
+                expected.extend((0..50).map(|index| joined(2 * index + 1)));
+                expect_eq!(left, expected);
+            }
+        ),
         case!("the inventory lists every object once, in order, a page at a time",
             body(b"one") => |io| { ask!(io, receive(1)); },
             body(b"three") => |io| { ask!(io, receive(2 << 120)); },

@@ -13,8 +13,8 @@ use super::upload::{Body, Chunk, Session, forget_extent, forget_session, mismatc
 use super::{Call, blob_location};
 use crate::ambient::Ambient;
 use crate::config::ATTEMPTS;
-use crate::digest::Digest;
-use crate::effect::{BodyEnd, Committed, Durability, Measure};
+use crate::digest::{Algorithm, Digest};
+use crate::effect::{BodyEnd, Committed, Durability, Measure, Value};
 use crate::error::Error;
 use crate::http::{Request, Response};
 use crate::keys;
@@ -132,7 +132,8 @@ impl Call {
     async fn publish(&self, name: &Repository, digest: &Digest, upload: Upload) -> Result<Response, Error> {
         if upload.meter.algorithm() != digest.algorithm() {
             // The client did not say that it would be this algorithm: read the bytes again (SPEC E4, B7).
-            let Some(measured) = self.measure(&upload, digest).await? else {
+            let bytes = upload.chunk.as_ref().and_then(Chunk::bytes);
+            let Some(measured) = self.measure(&upload.extents(), bytes, digest.algorithm()).await? else {
                 return Err(self.lost(name, &upload).await);
             };
             if let Some(error) = mismatch(&measured, digest) {
@@ -207,12 +208,17 @@ impl Call {
         Err(Error::Contention)
     }
 
-    /// Reads all bytes past a meter for the digest. `None` when some are gone.
-    async fn measure(&self, upload: &Upload, digest: &Digest) -> Result<Option<Meter>, Error> {
-        let mut meter = Meter::new(digest.algorithm());
-        let extents = upload.extents();
+    /// Reads all bytes of these extents past a meter. `bytes` are those of the first, if that is no record yet. `None`
+    /// when some are gone.
+    pub(super) async fn measure(
+        &self,
+        extents: &[Extent],
+        bytes: Option<&Value>,
+        algorithm: Algorithm,
+    ) -> Result<Option<Meter>, Error> {
+        let mut meter = Meter::new(algorithm);
         if let Some(first) = extents.first().filter(|extent| extent.small) {
-            let bytes = match upload.chunk.as_ref().and_then(Chunk::bytes) {
+            let bytes = match bytes {
                 Some(bytes) => Some(bytes.clone()),
                 None => {
                     let [bytes] = self.get([keys::bytes(&first.object)]).await?;
@@ -222,7 +228,7 @@ impl Call {
             let Some(bytes) = bytes else { return Ok(None) };
             meter.update(&bytes);
         }
-        let objects = objects(&extents);
+        let objects = objects(extents);
         if objects.is_empty() {
             return Ok(Some(meter));
         }

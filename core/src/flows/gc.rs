@@ -24,7 +24,7 @@ use super::pages::Pages;
 use super::upload::{Session, forget_extent, objects};
 use super::{Call, fault};
 use crate::ambient::Timestamp;
-use crate::config::{EVENT_LIFETIME, FINISHED_LIFETIME, SCAN_PAGE};
+use crate::config::{EVENT_LIFETIME, FINISHED_LIFETIME, LEASE, SCAN_PAGE};
 use crate::digest::Digest;
 use crate::effect::{Committed, Durability, Expect, Get, Inventory, Stored, Value};
 use crate::error::Error;
@@ -32,7 +32,9 @@ use crate::event::Event;
 use crate::keys::{self, Key, Prefix};
 use crate::name::Repository;
 use crate::object::ObjectId;
-use crate::record::{self, BlobRecord, FinishedRecord, LeftRecord, LinkRecord, ManifestRecord, RepositoryRecord};
+use crate::record::{
+    self, BlobRecord, FinishedRecord, LeaseRecord, LeftRecord, LinkRecord, ManifestRecord, RepositoryRecord,
+};
 
 /// How many damaged records, and how much garbage in a dry run, a report names one by one.
 const NAMED: usize = 10_000;
@@ -52,7 +54,7 @@ pub struct Report {
     pub blobs_removed: u64,
     /// Repositories that had become empty.
     pub repositories_removed: u64,
-    /// Events that were too old, or of listeners that there are no more.
+    /// Events that were too old.
     pub events_removed: u64,
     /// Objects that no record named: what crashes left.
     pub orphans_removed: u64,
@@ -141,6 +143,7 @@ impl Collection<'_> {
         self.uploads().await?;
         self.finished().await?;
         self.events().await?;
+        self.leases().await?;
         let prefix = keys::repositories();
         let mut pages = Pages::new(&prefix);
         while let Some(page) = pages.next(self.call).await? {
@@ -257,7 +260,8 @@ impl Collection<'_> {
         Ok(())
     }
 
-    /// Removes events that were not taken for too long, and those of listeners that there are no more.
+    /// Removes events that were not taken for too long, be it that their listener is there no more. (One that is unknown
+    /// here may be known to another host of the storage, which has other settings already.)
     async fn events(&mut self) -> Result<(), Error> {
         let prefix = keys::all_events();
         let mut pages = Pages::new(&prefix);
@@ -266,15 +270,33 @@ impl Collection<'_> {
             for (key, value) in page {
                 let event = record::decode::<Event>(&key, &value).map_err(Error::from);
                 let Some(event) = self.pass_by_damage(event)? else { continue };
-                let listener = keys::listener_of(&key);
-                let listens = self.call.config.listeners.iter().any(|known| known.name == listener);
-                if !listens || self.older(EVENT_LIFETIME, event.time) {
+                if self.older(EVENT_LIFETIME, event.time) {
                     old.push(key);
                 }
             }
             self.report.events_removed += old.len() as u64;
             if !self.dry_run && !old.is_empty() {
                 self.call.told(old).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Removes leases that ended long ago: what job they are of may be there no more.
+    async fn leases(&mut self) -> Result<(), Error> {
+        let prefix = keys::leases();
+        let mut pages = Pages::new(&prefix);
+        while let Some(page) = pages.next(self.call).await? {
+            for (key, value) in page {
+                let lease = record::decode::<LeaseRecord>(&key, &value).map_err(Error::from);
+                let Some(lease) = self.pass_by_damage(lease)? else { continue };
+                if self.dry_run || !self.older(LEASE, lease.until) {
+                    continue;
+                }
+                let mut batch = Batch::reclaiming();
+                batch.expect(Expect::Exactly(key.clone(), value));
+                batch.delete(key);
+                self.call.commit(batch, Durability::Eventual).await?;
             }
         }
         Ok(())

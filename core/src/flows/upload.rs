@@ -190,8 +190,7 @@ impl Call {
         if announced.or(request.length).is_some_and(|length| length > room) {
             return Err(Error::BlobTooLarge(limit));
         }
-        let meter = session.record.meter.resume();
-        let meter = meter.ok_or_else(|| crate::Fault::Failed(format!("the hash of upload {id} is damaged")))?;
+        let meter = self.meter(id, session).await?;
         if request.length == Some(0) {
             return Ok(Body { meter, cut: false, chunk: None, at: self.ambient.now });
         }
@@ -210,6 +209,26 @@ impl Call {
         };
         self.discard(body.chunk.as_ref());
         Err(refused)
+    }
+
+    /// The count and hash over all bytes of a session.
+    async fn meter(&self, id: Uuid, session: &Session) -> Result<Meter, Error> {
+        let UploadRecord { meter, repository, .. } = &session.record;
+        if let Some(meter) = meter.resume() {
+            return Ok(meter);
+        }
+        // A version with another library for hashes has saved it: the bytes are read again, once for the next chunk.
+        let damaged = || crate::Fault::Failed(format!("the hash of upload {id} is damaged"));
+        let algorithm = meter.algorithm().ok_or_else(damaged)?;
+        let extents = self.extents(id, session).await?;
+        match self.measure(&extents, None, algorithm).await? {
+            Some(measured) if measured.count() == session.record.offset() => Ok(measured),
+            // Bytes are gone: because another call has ended the session, or the storage has lost them.
+            _ => match self.get([session.key.clone()]).await? {
+                [now] if now.as_ref() == Some(&session.value) => Err(damaged().into()),
+                _ => Err(self.out_of_place(repository, id).await),
+            },
+        }
     }
 
     /// Receives the body, for a session if there is one, and says how it ended. After a fault nothing is known of the

@@ -23,9 +23,11 @@ use axum::http::request::Parts;
 use axum::http::{HeaderMap, header};
 use orlop_core::caller::Rule;
 use orlop_core::http::Response;
+use orlop_core::record::SessionKey;
 
 use self::passwords::Passwords;
 use self::session::Sessions;
+pub use self::session::new_key;
 use self::token::Tokens;
 use crate::auth::problem::Problem;
 use crate::settings::Auth;
@@ -123,6 +125,8 @@ pub(crate) struct Identities {
     passwords: Option<Passwords>,
     tokens: Option<Tokens>,
     sessions: Option<Sessions>,
+    /// What tokens of our own are signed with, once the records are open.
+    session_key: Option<SessionKey>,
 }
 
 impl Identities {
@@ -145,17 +149,29 @@ impl Identities {
         let open = |path: &PathBuf| Passwords::open(path, self.passwords.as_ref());
         let passwords = settings.htpasswd.as_ref().map(open).transpose()?;
         let tokens = Tokens::of(settings, self.tokens.as_ref())?;
-        let begin = |url: &String| Sessions::new(url, self.sessions.as_ref());
+        let session_key = self.session_key.clone();
+        let begin = |url: &String| Sessions::new(url, session_key.as_ref());
         let sessions = settings.token_url.as_ref().map(begin).transpose()?;
         if sessions.is_some() && (passwords.is_none() || tokens.is_some()) {
             return Err("auth-token-url needs auth-htpasswd, and no other token server".into());
         }
-        Ok(Self { realm: settings.realm.clone(), passwords, tokens, sessions })
+        Ok(Self { realm: settings.realm.clone(), passwords, tokens, sessions, session_key })
+    }
+
+    /// The same, with the key by which tokens of our own are signed and known again.
+    ///
+    /// # Errors
+    ///
+    /// As for new ones.
+    pub(crate) fn signing_with(self, key: SessionKey) -> Result<Self, String> {
+        let begin = |sessions: &Sessions| Sessions::new(sessions.url(), Some(&key));
+        let sessions = self.sessions.as_ref().map(begin).transpose()?;
+        Ok(Self { sessions, session_key: Some(key), ..self })
     }
 
     /// Nobody can say who they are.
     pub(crate) fn nobody() -> Self {
-        Self { realm: String::new(), passwords: None, tokens: None, sessions: None }
+        Self { realm: String::new(), passwords: None, tokens: None, sessions: None, session_key: None }
     }
 
     /// Goes on looking at the files.

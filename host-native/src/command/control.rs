@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use std::{fmt, fs};
 
+use orlop_core::Claim;
 use orlop_core::digest::Digest;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt};
 use tokio::net::{UnixListener, UnixStream};
@@ -16,11 +17,9 @@ use tokio::sync::Mutex;
 use tokio::time::timeout;
 
 use crate::command::check::data_directory;
-use crate::command::gc::{self, Collection};
+use crate::command::gc::{self, Collection, Collector};
 use crate::command::integrity;
 use crate::command::reload::Reloading;
-use crate::observe::Observer;
-use crate::request::live::Current;
 use crate::storage::Host;
 
 /// The name of the socket in a data directory.
@@ -85,14 +84,12 @@ impl FromStr for Request {
 pub struct Control {
     /// The storage.
     pub host: Arc<Host>,
-    /// The settings in force.
-    pub current: Current,
-    /// The metrics.
-    pub observer: Arc<Observer>,
+    /// What collects garbage.
+    pub collector: Arc<Collector>,
     /// Where other settings come from.
     pub reloading: Arc<Reloading>,
-    /// One backup or garbage collection at a time: a second one would do the same.
-    pub one: Mutex<()>,
+    /// One backup at a time: a second one would do the same.
+    pub backing_up: Mutex<()>,
 }
 
 /// Listens in a data directory, for the user of the server and for root.
@@ -152,16 +149,18 @@ impl Control {
     async fn perform(&self, request: Request) -> Result<String, String> {
         match request {
             Request::Backup => {
-                let _one = self.one.lock().await;
+                let _one = self.backing_up.lock().await;
                 let backup = self.host.back_up().await.map_err(|fault| fault.to_string())?;
                 tracing::info!("backed up: {} records, {} files", backup.records, backup.files);
                 Ok(format!("{} records and {} files in {}", backup.records, backup.files, backup.path.display()))
             }
             Request::Gc(collection) => {
-                let _one = self.one.lock().await;
-                let dry_run = collection.dry_run;
-                let report = gc::collect_now(&self.current, &self.host, &self.observer, dry_run).await?;
-                gc::told(&report, collection)
+                let report = match collection.dry_run {
+                    true => self.collector.foretell().await,
+                    // Whoever asks for it gets it, whatever another host does or did before it was killed.
+                    false => self.collector.collect(Claim::Now).await,
+                };
+                gc::told(&report?, collection)
             }
             Request::Check => integrity::check_all(&self.host).await,
             Request::Blob(digest) => integrity::locate(&self.host, digest).await,

@@ -1,14 +1,16 @@
 //! Garbage collection: regularly, and when it is asked for.
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use bytesize::ByteSize;
-use orlop_core::{Registry, Report};
+use orlop_core::{Claim, Job, Registry, Report};
+use tokio::sync::Mutex;
 
 use crate::observe::Observer;
 use crate::request::live::Current;
-use crate::storage::{Host, RequestBody, ambient};
+use crate::storage::{Host, Leased, RequestBody, ambient};
 
 /// The first collection comes this soon after the start, so that a server that is started often collects too.
 const FIRST: Duration = Duration::from_secs(600);
@@ -25,58 +27,120 @@ pub struct Collection {
     pub json: bool,
 }
 
-/// Collects once, or in a dry run finds out what a collection would remove.
-pub async fn collect(registry: &Registry, host: &Host, dry_run: bool) -> Report {
-    let step = if dry_run { registry.gc_dry_run(ambient()) } else { registry.gc(ambient()) };
-    host.run(step, &mut RequestBody::empty()).await
+/// Why a host collects nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Elsewhere {
+    /// Another host of the same storage collects.
+    Collecting,
+    /// Another host was asked to, and has taken over in the middle.
+    TakenOver,
 }
 
-/// Collects every `interval`, for ever.
-pub async fn collect_regularly(current: Current, host: Arc<Host>, observer: Arc<Observer>, interval: Duration) {
-    let mut pause = FIRST.min(interval);
-    loop {
-        let before = (Instant::now(), SystemTime::now());
-        tokio::time::sleep(pause).await;
-        let waited = (before.0.elapsed(), before.1.elapsed().unwrap_or_default());
-        if waited.1 > waited.0 + pause + LEAP {
-            // All grace periods would be over at once. If the clock is right now, so it will be next time.
-            tracing::warn!("the clock was set forward by {:?}: no garbage is collected now", waited.1 - waited.0);
-            continue;
-        }
-        pause = interval;
-        // What comes of it is in the log.
-        let _ = collect_now(&current, &host, &observer, false).await;
+impl fmt::Display for Elsewhere {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Collecting => "another host of this storage collects the garbage",
+            Self::TakenOver => {
+                "another host of this storage was told to collect garbage and goes on with it: its command reports"
+            }
+        })
     }
 }
 
-/// Collects once beside what else a server does, and counts and logs it.
+/// Finds out what a collection would remove. It changes nothing, so any number of hosts may do it.
+pub async fn foretell(registry: &Registry, host: &Host) -> Report {
+    host.run(registry.gc_dry_run(ambient()), &mut RequestBody::empty()).await
+}
+
+/// Collects once, under the lease of that job: where several hosts have one storage, one of them collects at a time.
 ///
 /// # Errors
 ///
-/// When it panicked.
-pub async fn collect_now(
-    current: &Current,
-    host: &Arc<Host>,
-    observer: &Observer,
-    dry_run: bool,
-) -> Result<Report, String> {
-    let began = Instant::now();
-    // A task of its own, so that a panic ends this collection and not the next.
-    let (registry, collected) = (current.registry(), host.clone());
-    let report = tokio::spawn(async move { collect(&registry, &collected, dry_run).await }).await.map_err(|error| {
+/// When that is another host.
+pub async fn collect(registry: &Registry, host: &Host, claim: Claim) -> Result<Report, Elsewhere> {
+    let work = async { host.run(registry.gc(ambient()), &mut RequestBody::empty()).await };
+    match host.under_lease(registry, Job::Gc, claim, work).await {
+        Ok(Leased::Done(report)) => Ok(report),
+        Ok(Leased::Held) => Err(Elsewhere::Collecting),
+        Ok(Leased::Lost) => Err(Elsewhere::TakenOver),
+        // What keeps it from the lease would keep it from all else.
+        Err(fault) => Ok(Report { fault: Some(fault.to_string()), ..Report::default() }),
+    }
+}
+
+/// Collects garbage for a server.
+pub struct Collector {
+    current: Current,
+    host: Arc<Host>,
+    observer: Arc<Observer>,
+    /// One collection at a time: in one process, all have one lease.
+    one: Mutex<()>,
+}
+
+impl Collector {
+    /// For that server.
+    pub fn new(current: Current, host: Arc<Host>, observer: Arc<Observer>) -> Self {
+        Self { current, host, observer, one: Mutex::default() }
+    }
+
+    /// Collects every `interval`, for ever.
+    pub async fn collect_regularly(self: Arc<Self>, interval: Duration) {
+        let mut pause = FIRST.min(interval);
+        loop {
+            let before = (Instant::now(), SystemTime::now());
+            tokio::time::sleep(pause).await;
+            let waited = (before.0.elapsed(), before.1.elapsed().unwrap_or_default());
+            if waited.1 > waited.0 + pause + LEAP {
+                // All grace periods would be over at once. If the clock is right now, so it will be next time.
+                tracing::warn!("the clock was set forward by {:?}: no garbage is collected now", waited.1 - waited.0);
+                continue;
+            }
+            pause = interval;
+            // What comes of it is in the log.
+            let _ = self.collect(Claim::Free).await;
+        }
+    }
+
+    /// Collects once beside what else a server does, and counts and logs it.
+    ///
+    /// # Errors
+    ///
+    /// When it panicked, or another host collects.
+    pub async fn collect(&self, claim: Claim) -> Result<Report, String> {
+        let _one = self.one.lock().await;
+        let began = Instant::now();
+        let (registry, host) = (self.current.registry(), self.host.clone());
+        let collected = guarded(async move { collect(&registry, &host, claim).await }).await?;
+        let report = collected.map_err(|elsewhere| {
+            tracing::info!("garbage is not collected here: {elsewhere}");
+            elsewhere.to_string()
+        })?;
+        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
+        self.observer.metrics.collected(&report, now.try_into().unwrap_or(i64::MAX));
+        match &report.fault {
+            Some(_) => tracing::error!("garbage collection ended early: {report}"),
+            None => tracing::info!("garbage collected in {:.1} s: {report}", began.elapsed().as_secs_f64()),
+        }
+        Ok(report)
+    }
+
+    /// Finds out what a collection would remove.
+    ///
+    /// # Errors
+    ///
+    /// When it panicked.
+    pub async fn foretell(&self) -> Result<Report, String> {
+        let (registry, host) = (self.current.registry(), self.host.clone());
+        guarded(async move { foretell(&registry, &host).await }).await
+    }
+}
+
+/// Does it as a task of its own, so that a panic ends this collection and not the next.
+async fn guarded<T: Send + 'static>(work: impl Future<Output = T> + Send + 'static) -> Result<T, String> {
+    tokio::spawn(work).await.map_err(|error| {
         tracing::error!("garbage collection panicked: {error}");
         "garbage collection failed: see the log of the server".to_owned()
-    })?;
-    if dry_run {
-        return Ok(report);
-    }
-    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
-    observer.metrics.collected(&report, now.try_into().unwrap_or(i64::MAX));
-    match &report.fault {
-        Some(_) => tracing::error!("garbage collection ended early: {report}"),
-        None => tracing::info!("garbage collected in {:.1} s: {report}", began.elapsed().as_secs_f64()),
-    }
-    Ok(report)
+    })
 }
 
 /// A report as it is printed.

@@ -4,7 +4,7 @@ use std::error::Error;
 use std::sync::Arc;
 use std::time::Instant;
 
-use orlop_core::Registry;
+use orlop_core::{Claim, Registry};
 use sd_notify::NotifyState;
 use tokio::sync::Mutex;
 
@@ -12,9 +12,9 @@ use crate::command::check::{Checked, check};
 use crate::command::cli::Gc;
 use crate::command::config::{CommandLine, Effective, Origin, with_places};
 use crate::command::control::{Control, Request};
-use crate::command::gc::{self, Collection};
+use crate::command::gc::{self, Collection, Collector};
 use crate::command::reload::{Reloading, reload_when_told};
-use crate::command::storage::by_server_or_here;
+use crate::command::storage::{agree, by_server_or_here};
 use crate::command::{control, process};
 use crate::observe::{Observer, admin, log, traces, webhooks};
 use crate::request::live::Current;
@@ -49,9 +49,11 @@ pub async fn serve(settings: &Settings, line: CommandLine, effective: Vec<Effect
     if let Some(listener) = &admin {
         tracing::info!("metrics on http://{}/metrics", listener.local_addr()?);
     }
-    let current = Current::new(live);
+    let session_key = agree(&live.registry, &host, &settings.storage.data.directory).await?;
+    let current = Current::new(live.signing_with(session_key)?);
+    let collector = Arc::new(Collector::new(current.clone(), host.clone(), observer.clone()));
     if !settings.gc_interval.is_zero() {
-        tokio::spawn(gc::collect_regularly(current.clone(), host.clone(), observer.clone(), settings.gc_interval));
+        tokio::spawn(collector.clone().collect_regularly(settings.gc_interval));
     }
     if let Some(listener) = admin {
         tokio::spawn(admin::serve(listener, host.clone(), observer.clone(), settings.limits().head_timeout));
@@ -60,13 +62,7 @@ pub async fn serve(settings: &Settings, line: CommandLine, effective: Vec<Effect
     }
     let reloading = Arc::new(Reloading::new(current.clone(), line, log, effective));
     reload_when_told(reloading.clone())?;
-    let control = Control {
-        host: host.clone(),
-        current: current.clone(),
-        observer: observer.clone(),
-        reloading,
-        one: Mutex::default(),
-    };
+    let control = Control { host: host.clone(), collector, reloading, backing_up: Mutex::default() };
     match control::listen(&settings.storage.data.directory) {
         Ok(listener) => drop(tokio::spawn(control::serve(listener, Arc::new(control)))),
         Err(error) => tracing::warn!(
@@ -130,7 +126,11 @@ pub fn collect(arguments: &Gc, effective: &[Effective]) -> Done {
     }
     let here = async |host: &Host| {
         log::start(log.clone(), settings::LogFormat::Text);
-        let report = gc::collect(&Registry::new(arguments.config()), host, collection.dry_run).await;
+        let registry = Registry::new(arguments.config());
+        let report = match collection.dry_run {
+            true => gc::foretell(&registry, host).await,
+            false => gc::collect(&registry, host, Claim::Now).await.map_err(|elsewhere| elsewhere.to_string())?,
+        };
         gc::told(&report, collection)
     };
     println!("{}", by_server_or_here(data, &arguments.options(), Request::Gc(collection), here)?);

@@ -3,11 +3,15 @@
 use std::error::Error;
 use std::path::Path;
 
+use orlop_core::record::SessionKey;
+use orlop_core::{Config, Registry};
+
+use crate::auth::identity::new_key;
 use crate::command::check::data_directory;
 use crate::command::control::{self, Request};
 use crate::command::process;
 use crate::settings::Options;
-use crate::storage::{self, Host};
+use crate::storage::{self, Host, RequestBody, ambient};
 
 /// Has the server that has a data directory open do what is asked, or without a server opens the directory and does it
 /// `here`. Returns what is to be printed.
@@ -31,5 +35,24 @@ pub fn by_server_or_here(
             format!("there is no directory {}: name the data directory with --data", directory.display()).into()
         );
     }
-    process::runtime()?.block_on(async { Ok(here(&Host::open(directory, options)?).await?) })
+    process::runtime()?.block_on(async {
+        let host = Host::open(directory, options)?;
+        agree(&Registry::new(Config::default()), &host, directory).await?;
+        Ok(here(&host).await?)
+    })
+}
+
+/// Agrees with all others that use the records, and gets the key by which their tokens are signed: what whoever opens a
+/// data directory does first.
+///
+/// # Errors
+///
+/// When the records are not for this version, or cannot be used.
+pub async fn agree(registry: &Registry, host: &Host, directory: &Path) -> Result<SessionKey, String> {
+    let offered = new_key()?;
+    let step = registry.agree(Some(offered.clone()), ambient());
+    let agreement = host.run(step, &mut RequestBody::empty()).await;
+    let agreement =
+        agreement.map_err(|reason| format!("the data directory {} cannot be used: {reason}", directory.display()))?;
+    Ok(agreement.session_key.unwrap_or(offered))
 }

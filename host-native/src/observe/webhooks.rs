@@ -2,6 +2,8 @@
 //!
 //! An event is put into the queue by the commit that makes it true, and taken out once it was told; a crash in between
 //! tells it twice. Each webhook has a queue of its own, told in order: one that does not answer holds up no other.
+//! Where several hosts have one storage, one of them tells a queue at a time, by a lease that it lets end by itself. Two
+//! that do all the same, because a clock is wrong, tell an event twice.
 
 mod envelope;
 
@@ -11,8 +13,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use http_body_util::{BodyExt, Full, Limited};
-use orlop_core::Registry;
 use orlop_core::event::Event;
+use orlop_core::{Job, Lease, Registry};
 use ring::hmac;
 use tokio::task::JoinHandle;
 
@@ -138,15 +140,22 @@ impl Webhook {
         Ok(Self { name: setting.name.clone(), url, format: setting.format, key: key.transpose()? })
     }
 
-    /// Tells everything in the queue, in order.
+    /// Tells everything in the queue, in order, unless another host of the same storage does.
     async fn tell_all(&self, in_force: &InForce, host: &Host, metrics: &Metrics, http: &Http) -> Result<(), String> {
+        let mut lease: Option<Lease> = None;
         loop {
-            let step = in_force().registry.queued(self.name.clone(), ambient());
+            let registry = in_force().registry;
+            let step = registry.queued(self.name.clone(), ambient());
             let queued = host.run(step, &mut RequestBody::empty()).await.map_err(|fault| fault.to_string())?;
+            // What has no event costs no lease.
             if queued.is_empty() {
                 return Ok(());
             }
             for (key, event) in queued {
+                let job = || Job::Queue(self.name.clone());
+                if !host.holds(&registry, job, &mut lease).await.map_err(|fault| fault.to_string())? {
+                    return Ok(());
+                }
                 let told = self.tell(http, &event).await;
                 let result = match &told {
                     Ok(()) => "told",

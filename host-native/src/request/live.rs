@@ -4,6 +4,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use orlop_core::Registry;
 use orlop_core::caller::Right;
+use orlop_core::record::SessionKey;
 
 use crate::auth::identity::{Identities, Identity};
 use crate::auth::rules::Rules;
@@ -66,6 +67,15 @@ impl Live {
             locations: Locations { form: settings.reach.location(), external: settings.reach.external_url.clone() },
         };
         Ok((live, odd))
+    }
+
+    /// The same, with the key by which tokens of our own are signed. It is kept over reloads.
+    ///
+    /// # Errors
+    ///
+    /// As for new settings.
+    pub fn signing_with(self, key: SessionKey) -> Result<Self, String> {
+        Ok(Self { identities: self.identities.signing_with(key)?, ..self })
     }
 
     /// Anybody may do everything: what there is without settings.

@@ -15,6 +15,7 @@ use orlop_core::keys::Key;
 use orlop_core::meter::Meter;
 use orlop_core::object::ObjectId;
 use orlop_core::{Asked, Fault};
+use uuid::Uuid;
 
 use crate::settings::Options;
 use crate::storage::directory::{self, Backup, Counters, Directory, OpenError, Outbox};
@@ -125,6 +126,15 @@ impl Storage {
     pub(super) async fn back_up(&self) -> Result<Backup, Fault> {
         match self {
             Self::Directory(directory) => directory.back_up().await,
+        }
+    }
+
+    /// Under which name this host holds [leases](orlop_core::Lease).
+    pub(super) fn holder(&self) -> Uuid {
+        match self {
+            // One process has a directory at a time. The leases of the one before are its own from the start, so that
+            // nothing waits for the end of what a process had that was killed.
+            Self::Directory(_) => Uuid::nil(),
         }
     }
 

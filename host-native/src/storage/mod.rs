@@ -9,6 +9,7 @@ mod ambient;
 mod body;
 mod directory;
 mod engine;
+mod lease;
 mod receive;
 mod run;
 
@@ -16,4 +17,5 @@ pub(crate) use self::ambient::ambient;
 pub use self::body::RequestBody;
 pub use self::directory::{Backup, OpenError};
 pub(crate) use self::directory::{Counters, Outbox, holder};
+pub(crate) use self::lease::Leased;
 pub use self::run::Host;

@@ -12,6 +12,7 @@ use orlop_core::stall::Stall;
 use orlop_core::step::{Ask, Rest};
 use orlop_core::{Fault, Step};
 use tokio::sync::Semaphore;
+use uuid::Uuid;
 
 use crate::settings::Options;
 use crate::storage::body::{Held, RequestBody, UNIT};
@@ -88,6 +89,11 @@ impl Host {
     /// Where the bytes of an object are, for an administrator.
     pub fn place(&self, object: &ObjectId) -> String {
         self.storage.place(object)
+    }
+
+    /// Under which name it holds leases.
+    pub(super) fn holder(&self) -> Uuid {
+        self.storage.holder()
     }
 
     /// What the storage counts.

@@ -21,6 +21,7 @@ mod process;
 mod protocol;
 mod sessions;
 mod settings;
+mod sharing;
 mod space;
 mod started;
 mod tls;

@@ -57,7 +57,7 @@ enum Storage {
 
 impl Native {
     pub(crate) fn memory(config: &Config) -> Box<dyn Host> {
-        Box::new(Self { registry: Registry::new(config.clone()), performs: Storage::Memory(Box::default()) })
+        Self::start(config, Storage::Memory(Box::default()))
     }
 
     pub(crate) fn disk(config: &Config) -> Box<dyn Host> {
@@ -66,7 +66,15 @@ impl Native {
             Box::new(orlop::Host::open(directory.path(), &orlop::Options::default()).expect("an empty directory"));
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
         let disk = Storage::Disk { host, runtime: runtime.expect("a runtime"), _directory: directory };
-        Box::new(Self { registry: Registry::new(config.clone()), performs: disk })
+        Self::start(config, disk)
+    }
+
+    /// As a server starts, which signs no tokens.
+    fn start(config: &Config, mut performs: Storage) -> Box<dyn Host> {
+        let registry = Registry::new(config.clone());
+        let agreed = performs.run(registry.agree(None, Memory::new().ambient()), &RequestBody::default());
+        agreed.expect("an empty storage is for everybody");
+        Box::new(Self { registry, performs })
     }
 }
 

@@ -2,6 +2,8 @@
 
 use orlop_conformance::image::sha256;
 use orlop_conformance::system::{Call, InMemory, System, blob, delete, get, head, patch, put};
+use orlop_core::Step;
+use orlop_core::memory::RequestBody;
 
 use crate::registry;
 
@@ -246,6 +248,71 @@ fn a_session_survives_a_restart() {
     let mut registry = registry.restarted(orlop_core::Config::default());
     registry.call(chunk(&session, "5-9", "56789")).expect(202).with("Range", "0-9");
     stands(&mut registry, &session, "0123456789");
+}
+
+/// An object store removes a thousand at once, and a disk is asked once for as many.
+#[test]
+fn the_objects_of_many_chunks_are_erased_in_batches() {
+    let mut registry = crate::configured(|config| config.small_object = 0);
+    let session = registry.open("team/app");
+    for _ in 0..2001 {
+        registry.call(patch(&session).body("x")).expect(202);
+    }
+    let ambient = registry.memory.ambient();
+    let Call { request, .. } = delete(&session);
+    let mut step = registry.registry.call(request, ambient);
+    while !matches!(step, Step::Answered(..)) {
+        assert_ne!(step.name(), "Erase", "the client does not wait for it");
+        step = registry.memory.perform(step, &RequestBody::default());
+    }
+    let Step::Answered(_, rest) = step else { panic!("it stands at its answer") };
+    let mut rest = rest.begin();
+    let mut batches = Vec::new();
+    while let Step::Erase(ask) = rest {
+        batches.push(ask.effect.objects.len());
+        rest = registry.memory.perform(Step::Erase(ask), &RequestBody::default());
+    }
+    assert_eq!(batches, [1000, 1000, 1]);
+    assert!(registry.memory.objects.is_empty());
+}
+
+/// A version of Orlop with another library for hashes has left the session: its bytes are read again.
+#[test]
+fn a_session_whose_hash_has_another_form_goes_on_and_loses_nothing() {
+    for (first, rest) in [("he", "llo"), ("a first chunk that is an object", " and more")] {
+        let mut registry = crate::configured(|config| config.small_object = 4);
+        let session = registry.open("team/app");
+        registry.call(patch(&session).body(first)).expect(202);
+        of_another_form(&mut registry);
+        let range = format!("0-{}", first.len() - 1);
+        assert_eq!(registry.get(&session).expect(204).header("Range"), Some(range.as_str()));
+        registry.call(patch(&session).body(rest)).expect(202);
+        of_another_form(&mut registry);
+        let whole = format!("{first}{rest}");
+        registry.call(put(format!("{session}?digest={}", sha256(whole.as_bytes())))).expect(201);
+        assert_eq!(registry.get(blob("team/app", sha256(whole.as_bytes()))).expect(200).body(), whole.as_bytes());
+    }
+}
+
+/// One whose bytes are gone as well is told of, and not made into something else.
+#[test]
+fn a_session_whose_hash_has_another_form_and_whose_bytes_are_gone_is_a_fault() {
+    let mut registry = crate::configured(|config| config.small_object = 0);
+    let session = registry.open("team/app");
+    registry.call(patch(&session).body("hello")).expect(202);
+    of_another_form(&mut registry);
+    registry.memory.objects.clear();
+    registry.call(patch(&session).body("more")).expect(500);
+    assert_eq!(registry.get(&session).expect(204).header("Range"), Some("0-4"));
+}
+
+/// Gives the hash of the only session a form that this version does not know.
+fn of_another_form(registry: &mut InMemory) {
+    let is_session = |key: &orlop_core::keys::Key| key.as_str().starts_with("upload/");
+    let (_, record) = registry.memory.records.iter_mut().find(|(key, _)| is_session(key)).expect("a session");
+    let text = String::from_utf8_lossy(record).replace("sha256:1:", "sha256:2:0000");
+    assert!(text.contains("sha256:2:"), "{text}");
+    *record = text.into();
 }
 
 /// SPEC F9: an upload has a bounded number of chunks, and what it has can still be finished.

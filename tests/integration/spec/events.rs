@@ -65,3 +65,22 @@ fn what_nobody_wants_to_know_is_not_written_down() {
     registry.get(manifest("a", "v1")).expect(200);
     assert_eq!(queued(&mut registry), []);
 }
+
+/// Two hosts of one storage may have other settings for a while: what one keeps for a listener, the other does not throw
+/// away.
+#[test]
+fn events_stay_for_a_listener_that_the_host_which_collects_does_not_know_until_they_are_old() {
+    let mut registry = listening(&[Happening::Push], "**");
+    registry.push("a", "v1", &Manifest::image(AMD64, "layer"));
+    let other = orlop_core::Registry::new(orlop_core::Config::default());
+    let collect = |registry: &mut InMemory| {
+        let ambient = registry.memory.ambient();
+        registry.memory.run(other.gc(ambient), &RequestBody::default()).events_removed
+    };
+    assert_eq!(collect(&mut registry), 0);
+    assert_eq!(queued(&mut registry).len(), 1);
+    registry.memory.advance(orlop_core::config::EVENT_LIFETIME);
+    registry.memory.advance(std::time::Duration::from_millis(1));
+    assert_eq!(collect(&mut registry), 1);
+    assert_eq!(queued(&mut registry), []);
+}

@@ -7,8 +7,10 @@ use orlop_conformance::image::{AMD64, ARM64, Manifest, sha256, sha512};
 use orlop_conformance::system::{
     Answer, Call, InMemory, System, blob, delete, get, head, manifest, patch, perform, post, put, referrers, uploads,
 };
-use orlop_core::config::Pattern;
+use orlop_core::Config;
+use orlop_core::config::{Pattern, Quota};
 use orlop_core::effect::{Fault, Step};
+use orlop_core::event::{Happening, Listener};
 use orlop_core::memory::RequestBody;
 
 use crate::configured;
@@ -146,7 +148,18 @@ impl Before {
 }
 
 fn registry() -> InMemory {
-    configured(|config| config.assemble = vec![Pattern::new("multi")])
+    configured(|config| {
+        config.assemble = vec![Pattern::new("multi")];
+        watched(config);
+    })
+}
+
+/// With a quota that is never reached, and a listener that is told everything.
+fn watched(config: &mut Config) {
+    let everywhere = || vec![Pattern::new("**")];
+    config.quotas = vec![Quota { repositories: everywhere(), bytes: 1 << 30 }];
+    let happenings = vec![Happening::Push, Happening::Pull, Happening::Delete];
+    config.listeners = vec![Listener { name: "ci".into(), happenings, repositories: everywhere() }];
 }
 
 /// Runs the operation with a fault at its `n`th effect; `None` when it has no so many.
@@ -177,10 +190,12 @@ fn with_fault(
 fn a_storage_that_fails_is_a_5xx_in_json_and_a_retry_succeeds() {
     let full = Fault::Full("/secret: no space".into());
     let failed = Fault::Failed("/secret: I/O error".into());
+    let away = Fault::Unavailable("/secret: no connection".into());
     let mut tried = 0;
     for operation in &OPERATIONS {
         let (what, prepare, hoped) = operation;
-        for (fault, status, done) in [(&full, 507, false), (&failed, 500, false), (&failed, 500, true)] {
+        let faults = [(&full, 507, false), (&failed, 500, false), (&failed, 500, true), (&away, 503, false)];
+        for (fault, status, done) in faults {
             for n in 0.. {
                 let Some((mut registry, before, answer, effect)) = with_fault(operation, n, done, fault) else { break };
                 tried += 1;
@@ -191,7 +206,9 @@ fn a_storage_that_fails_is_a_5xx_in_json_and_a_retry_succeeds() {
                 } else {
                     assert_eq!(answer.status(), status, "{place}");
                     let head = answer.body().is_empty();
-                    assert!(head || answer.codes() == ["UNKNOWN"], "{place}");
+                    let code = if status == 503 { "UNAVAILABLE" } else { "UNKNOWN" };
+                    assert!(head || answer.codes() == [code], "{place}");
+                    assert_eq!(answer.header("Retry-After").is_some(), status == 503, "{place}");
                     let text = String::from_utf8_lossy(answer.body()).into_owned();
                     assert!(!text.contains("secret"), "the reason is for the log: {place}");
                     assert!(answer.response.fault.is_some(), "{place}");
@@ -242,6 +259,7 @@ fn after_a_fault_or_a_crash_a_garbage_collection_leaves_nothing_that_cannot_be_r
             let mut registry = configured(|config| {
                 config.assemble = vec![Pattern::new("multi")];
                 config.untagged_lifetime = Some(YEAR / 2);
+                watched(config);
             });
             let call = operation.1(&mut registry);
             let mut running = registry.begin(call);

@@ -295,7 +295,7 @@ impl<'a> Records<'a> {
     /// Invariant 6. Nothing is left that nothing leads to: no sessions, no objects but those of blobs, no
     /// blobs that no manifest needs, no lists that no tag names, no traces of what is gone, no empty repositories.
     fn reachable(&self) -> Check {
-        for family in ["upload", "chunk", "finished", "event"] {
+        for family in ["upload", "chunk", "finished", "event", "lease"] {
             if let Some((name, _)) = self.family(family).next() {
                 return Err(format!("{family}/{name} has outlived its time"));
             }

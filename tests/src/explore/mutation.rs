@@ -35,6 +35,10 @@ pub enum Mutation {
     EventualRemovals,
     /// Objects are never erased.
     ObjectsStay,
+    /// Hosts commit for calls however long they were held up.
+    StallRuleForgotten,
+    /// The other host keeps the stall rule for calls that live longer than garbage collection lets them.
+    LifetimeNotShared,
     /// A body that comes slowly is said to have ended where it pauses.
     PauseAsEnd,
 }
@@ -50,9 +54,10 @@ pub enum Sort {
 
 /// Every mutation, and the name of the scenario that finds it.
 ///
-/// Three expectations are not in the list, because nothing can go wrong without them; the core keeps them so that
+/// Four expectations are not in the list, because nothing can go wrong without them; the core keeps them so that
 /// each commit says by itself why it is right:
 ///
+/// * a host that puts a session key expects `meta/storage` unchanged: no host changes it;
 /// * a mount expects `blob/`: the link or holder that it expects implies the blob;
 /// * garbage collection of a manifest expects nothing under `tagged/`: whoever points a tag at a manifest writes its
 ///   record anew, and garbage collection expects that unchanged;
@@ -130,6 +135,16 @@ pub const ALL: &[(Mutation, &str)] = &[
     (Mutation::ConflictAsDone, "push blob × push the same blob"),
     (Mutation::ObjectsStay, "push blob × push the same blob"),
     (Mutation::PauseAsEnd, "slow PATCH × GET status"),
+    (Mutation::StallRuleForgotten, "a day × push blob × gc"),
+    (Mutation::LifetimeNotShared, "a day × push blob × gc"),
+    (Mutation::NotExpecting(Sort::Push, Kind::Absent, "meta/"), "first start × first start"),
+    (Mutation::NotPutting("meta/"), "first start × first start"),
+    (Mutation::Eventual("meta/"), "first start × first start"),
+    (Mutation::NotExpecting(Sort::Push, Kind::Absent, "lease/"), "acquire × acquire"),
+    (Mutation::NotExpecting(Sort::Push, Kind::Exactly, "lease/"), "renew × acquire a lease that has ended"),
+    (Mutation::NotExpecting(Sort::Removal, Kind::Exactly, "lease/"), "acquire × gc of a lease that has ended"),
+    (Mutation::NotPutting("lease/"), "acquire × acquire"),
+    (Mutation::NotDeleting("lease/"), "acquire × acquire"),
 ];
 
 /// A kind of expectation.

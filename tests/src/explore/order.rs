@@ -16,7 +16,8 @@ use orlop_core::memory::{Memory, RequestBody};
 
 use super::mutation::Mutation;
 use super::observation::{self, Observation};
-use super::scenario::{Call, Scenario, filled};
+use super::scenario::{Begun, Call, Scenario, filled};
+use super::world::PASSED;
 
 /// One order, and what comes of it.
 #[derive(Debug)]
@@ -59,17 +60,18 @@ impl Orders {
     pub(super) fn of(scenario: &Scenario) -> Self {
         let (collections, calls): (Vec<usize>, Vec<usize>) =
             (0..scenario.calls.len()).partition(|call| matches!(scenario.calls[*call], Call::Gc));
-        let mut made =
-            Made { scenario, collection: collections.first().copied(), orders: Vec::new(), known: HashMap::new() };
+        // Of several, that by the clock which is ahead: it takes all that the others take.
+        let collection = collections.into_iter().max_by_key(|call| scenario.ambient(*call).now);
+        let mut made = Made { scenario, collection, orders: Vec::new(), known: HashMap::new() };
         for sequence in sequences(&calls) {
             made.go_on(&sequence, 0, &scenario.before, &vec![None; scenario.calls.len()]);
         }
         let orders = made.orders;
         let mut passing = Observation::new();
-        if let Some(collection) = collections.first() {
+        if let Some(collection) = collection {
             let mut memory = scenario.before.clone();
             passing = observation::observe(&scenario.registry, &memory);
-            self::gc(scenario, &mut memory, *collection, usize::MAX);
+            self::gc(scenario, &mut memory, collection, usize::MAX);
             let collected = observation::observe(&scenario.registry, &memory);
             passing.retain(|what, answer| collected.get(what) != Some(answer));
         }
@@ -151,9 +153,17 @@ impl Made<'_> {
 
 /// Makes a call undisturbed, and says what it is answered.
 fn call_alone(scenario: &Scenario, call: usize, memory: &mut Memory) -> Option<String> {
-    let Call::Request(request, body) = &scenario.calls[call] else { return None };
-    let response = memory.run(scenario.registry.call(request.clone(), scenario.ambient(call)), body);
-    filled(memory, response).map(|response| observation::text(&response))
+    match scenario.begin(call) {
+        Begun::Answering(step) => {
+            let response = memory.run(step, &scenario.body(call));
+            filled(memory, response).map(|response| observation::text(&response))
+        }
+        Begun::Waiting(time) => {
+            memory.advance(time);
+            Some(PASSED.into())
+        }
+        Begun::Collecting(_) => None,
+    }
 }
 
 impl Order {
@@ -196,7 +206,7 @@ fn is_in((what, answer): (&String, &String), observation: &Observation) -> bool 
 /// Collects garbage until so many commits are done and what follows the last of them, up to the next. `true` when that
 /// is the whole garbage collection.
 fn gc(scenario: &Scenario, memory: &mut Memory, call: usize, mut commits: usize) -> bool {
-    let mut step = scenario.registry.gc(scenario.ambient(call));
+    let Begun::Collecting(mut step) = scenario.begin(call) else { return true };
     loop {
         step = match step {
             Step::Respond(report) | Step::Answered(report, _) => {

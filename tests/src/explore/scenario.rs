@@ -1,11 +1,17 @@
 //! A scenario: a prepared store and a handful of calls that are made at the same time.
 
 use std::collections::BTreeSet;
+use std::fmt::Debug;
 use std::time::Duration;
 
 use orlop_core::ambient::Timestamp;
 use orlop_core::memory::{Memory, RequestBody};
-use orlop_core::{Ambient, Body, Config, Method, Registry, Request, Response};
+use orlop_core::record::SessionKey;
+use orlop_core::{
+    Acquired, Agreement, Ambient, Body, Claim, Config, Disagreement, Fault, Job, Lease, Method, Registry, Report,
+    Request, Response, Step,
+};
+use uuid::Uuid;
 
 /// A call that is to be made.
 #[derive(Clone, Debug)]
@@ -14,6 +20,23 @@ pub enum Call {
     Request(Request, RequestBody),
     /// A garbage collection.
     Gc,
+    /// A host starts: it agrees with the others, and offers this session key.
+    Agree(u8),
+    /// A host acquires the lease of garbage collection.
+    Acquire(Claim),
+    /// A host renews a lease.
+    Renew(Lease),
+    /// A host releases a lease.
+    Release(Lease),
+    /// So much time passes, for all.
+    Wait(Duration),
+}
+
+/// A call that has begun.
+pub(super) enum Begun {
+    Answering(Step),
+    Collecting(Step<Report>),
+    Waiting(Duration),
 }
 
 /// A store as it is found, and what happens at once.
@@ -29,9 +52,23 @@ pub struct Scenario {
     pub before: Memory,
     /// The calls, all of them made at the same moment.
     pub calls: Vec<Call>,
+    /// The other host, if there is one. It makes every other call.
+    pub other: Option<Other>,
     /// The digests that are deleted explicitly, beforehand or by the calls.
     pub deleted: BTreeSet<String>,
 }
+
+/// Another host on the same store.
+#[derive(Clone, Debug)]
+pub struct Other {
+    /// The registry as it is there.
+    pub registry: Registry,
+    /// How much the clock there is ahead.
+    pub ahead: Duration,
+}
+
+/// How far the clocks of hosts may differ.
+pub const SKEW: Duration = Duration::from_secs(30);
 
 /// An hour.
 pub const HOUR: Duration = Duration::from_secs(3600);
@@ -50,6 +87,7 @@ impl Scenario {
             config,
             before,
             calls: Vec::new(),
+            other: None,
             deleted: BTreeSet::new(),
         }
     }
@@ -96,6 +134,27 @@ impl Scenario {
         self
     }
 
+    /// Puts another host on the store, with a configuration of its own and a clock that is ahead. Of the calls that are
+    /// made at once, the second, the fourth and so on are made there.
+    #[must_use]
+    pub fn with_other(mut self, config: Config) -> Self {
+        self.other = Some(Other { registry: Registry::new(config), ahead: SKEW });
+        self
+    }
+
+    /// Acquires the lease of garbage collection beforehand, for the first host.
+    ///
+    /// # Panics
+    ///
+    /// When it is held.
+    pub fn given_lease(&mut self) -> Lease {
+        let step = self.registry.acquire(Job::Gc, holder(0), Claim::Free, self.before.ambient());
+        match self.before.run(step, &RequestBody::default()) {
+            Ok(Acquired::Ours(lease)) => lease,
+            held => panic!("{}: {held:?}", self.name),
+        }
+    }
+
     /// Makes these calls at the same time.
     #[must_use]
     pub fn at_once(mut self, calls: impl IntoIterator<Item = Call>) -> Self {
@@ -117,10 +176,14 @@ impl Scenario {
 
     fn make(&mut self, call: &Call) -> Response {
         self.take_down(call);
-        let Call::Request(request, body) = call else {
-            let step = self.registry.gc(self.before.ambient());
-            let _ = self.before.run(step, &RequestBody::default());
-            return Response::new(200);
+        let (request, body) = match call {
+            Call::Request(request, body) => (request, body),
+            Call::Gc => {
+                let step = self.registry.gc(self.before.ambient());
+                let _ = self.before.run(step, &RequestBody::default());
+                return Response::new(200);
+            }
+            other => panic!("{}: {other:?} is no call to be made beforehand", self.name),
         };
         let response = self.before.call(&self.registry, request, body.clone());
         assert!(response.status < 300, "{}: {request:?} was refused beforehand: {response:?}", self.name);
@@ -131,13 +194,77 @@ impl Scenario {
     /// schedules result in can be compared.
     pub fn ambient(&self, call: usize) -> Ambient {
         let nonce = uuid::Builder::from_random_bytes((0xca11_u128 << 64 | call as u128).to_be_bytes()).into_uuid();
-        Ambient { now: self.before.now, nonce }
+        let ahead = self.other_of(call).map_or(Duration::ZERO, |other| other.ahead);
+        Ambient { now: self.before.now.after(ahead), nonce }
+    }
+
+    /// The other host, if it makes the call of that number.
+    fn other_of(&self, call: usize) -> Option<&Other> {
+        self.other.as_ref().filter(|_| call % 2 == 1)
+    }
+
+    /// Whether the other host makes the call of that number.
+    pub(super) fn is_on_other(&self, call: usize) -> bool {
+        self.other_of(call).is_some()
+    }
+
+    /// Begins the call of that number, on the host that makes it.
+    pub(super) fn begin(&self, call: usize) -> Begun {
+        let registry = self.other_of(call).map_or(&self.registry, |other| &other.registry);
+        let ambient = self.ambient(call);
+        let holder = holder(u128::from(self.is_on_other(call)));
+        Begun::Answering(match &self.calls[call] {
+            Call::Request(request, _) => registry.call(request.clone(), ambient),
+            Call::Agree(key) => registry.agree(Some(SessionKey::new([*key; 32])), ambient).map(agreed),
+            Call::Acquire(claim) => registry.acquire(Job::Gc, holder, *claim, ambient).map(told),
+            Call::Renew(lease) => registry.renew(lease.clone(), ambient).map(told),
+            Call::Release(lease) => registry.release(lease.clone(), ambient).map(told),
+            Call::Gc => return Begun::Collecting(registry.gc(ambient)),
+            Call::Wait(time) => return Begun::Waiting(*time),
+        })
+    }
+
+    /// The body that the call of that number brings.
+    pub(super) fn body(&self, call: usize) -> RequestBody {
+        match &self.calls[call] {
+            Call::Request(_, body) => body.clone(),
+            _ => RequestBody::default(),
+        }
     }
 
     /// Longer than every grace and lifetime.
     pub fn long_enough(&self) -> Duration {
         let Config { upload_lifetime, blob_grace, untagged_lifetime, call_lifetime, .. } = &self.config;
         *upload_lifetime + *blob_grace + untagged_lifetime.unwrap_or_default() + *call_lifetime + HOUR
+    }
+}
+
+/// The name of a host as a holder of leases.
+fn holder(host: u128) -> Uuid {
+    Uuid::from_u128(host + 1)
+}
+
+/// What a host was told that has asked for something of its own.
+fn told<T: Debug>(result: Result<T, Fault>) -> Response {
+    match result {
+        Ok(result) => Response::new(200).with_bytes("text/plain", format!("{result:?}")),
+        Err(fault) => Response::new(500).with_bytes("text/plain", fault.to_string()),
+    }
+}
+
+/// What a host was told that has started. (A session key does not show itself.)
+fn agreed(result: Result<Agreement, Disagreement>) -> Response {
+    match result {
+        Ok(agreement) => told(Ok(agreement.session_key.map(|key| key.bytes()[0]))),
+        Err(Disagreement::Storage(fault)) => told::<()>(Err(fault)),
+        Err(refused) => told(Ok(refused.to_string())),
+    }
+}
+
+impl Call {
+    /// Whether what is told of it still holds after a crash. A lease may be lost: then it is acquired anew.
+    pub(super) fn is_lasting(&self) -> bool {
+        !matches!(self, Self::Acquire(_) | Self::Renew(_) | Self::Release(_))
     }
 }
 

@@ -1,17 +1,19 @@
 //! The scenarios: pairs of operations that touch the same repository, tag, digest or upload.
 
+use std::time::Duration;
+
 use bytes::Bytes;
-use orlop_core::Config;
 use orlop_core::config::{Pattern, Quota};
 use orlop_core::digest::Digest;
 use orlop_core::event::{Happening, Listener};
 use orlop_core::keys::Key;
+use orlop_core::{Claim, Config, Lease};
 
 use super::sample::{
     artifact, ask, cancel, config, delete, delete_blob, digest, digest512, finish, get, get_blob, get_list, image,
     index, mount, mount_from_anywhere, patch, push, push_blob, slow,
 };
-use super::scenario::{Call, HOUR, Scenario};
+use super::scenario::{Call, HOUR, SKEW, Scenario};
 
 const LAYER: &[u8] = b"layer";
 
@@ -53,7 +55,8 @@ fn list_of_both() -> Bytes {
 
 /// Every scenario.
 pub fn all() -> Vec<Scenario> {
-    [blobs(), uploads(), manifests(), lists(), collections(), crowds(), quotas(), listeners()].concat()
+    [blobs(), uploads(), manifests(), lists(), collections(), crowds(), quotas(), limits(), listeners(), hosts()]
+        .concat()
 }
 
 /// Blobs alone: pushed, mounted, deleted, collected.
@@ -339,6 +342,28 @@ pub fn quotas() -> Vec<Scenario> {
     ]
 }
 
+/// Blobs and manifests that may not be large.
+pub fn limits() -> Vec<Scenario> {
+    let config = |blob_limit, manifest_limit| Config { blob_limit, manifest_limit, ..Config::default() };
+    let open = |name: &str, blob_limit: u64, calls: &dyn Fn(&str) -> [Call; 2]| {
+        let scenario = Scenario::new(name, config(blob_limit, 1000)).given_session("a", &[b"12"]);
+        let session = scenario.session();
+        scenario.at_once(calls(&session))
+    };
+    let whole = digest(b"12345");
+    let amd64 = amd64();
+    let small = amd64.len() as u64 - 1;
+    vec![
+        open("PATCH over the limit × PUT", 4, &|s| [patch(s, None, b"345"), finish(s, &digest(b"12"), b"")]),
+        open("PATCH over the limit × PATCH", 4, &|s| [patch(s, Some(2), b"345"), patch(s, Some(2), b"34")]),
+        open("PUT at the limit × PATCH", 5, &|s| [finish(s, &whole, b"345"), patch(s, None, b"3")]),
+        Scenario::new("push blob over the limit × push one under it", config(4, 1000))
+            .at_once([push_blob("a", LAYER), push_blob("a", b"tiny")]),
+        stocked(Scenario::new("push manifest over the limit × delete blob", config(1000, small)))
+            .at_once([push("a", "v1", &amd64), delete_blob("a", LAYER)]),
+    ]
+}
+
 /// Listeners that are told what happens.
 pub fn listeners() -> Vec<Scenario> {
     let listener = Listener {
@@ -361,5 +386,61 @@ pub fn listeners() -> Vec<Scenario> {
             .given(&push("a", "v1", &amd64))
             .later(HOUR * 24 * 4)
             .at_once([delete("a", "v1"), Call::Gc]),
+    ]
+}
+
+/// Two hosts on one store, the second with another configuration and a clock that is ahead. That one of them is killed
+/// needs no scenario of its own: each place at which one call has gone no further, and the calls of the other host
+/// have ended, is looked at as it is.
+pub fn hosts() -> Vec<Scenario> {
+    let other = Config { small_object: 0, blob_objects: 99, upload_lifetime: HOUR * 24 * 9, ..Config::default() };
+    let two = |scenario: Scenario| scenario.with_other(other.clone());
+    let pushed = |name| two(new(name)).given(&push_blob("a", LAYER));
+    let open = |name: &str, calls: &dyn Fn(&str) -> [Call; 2]| {
+        let scenario = two(new(name)).given_session("a", &[b"12"]);
+        let session = scenario.session();
+        scenario.at_once(calls(&session))
+    };
+    let leased = |name: &str, rest: Duration, calls: &dyn Fn(&Lease) -> [Call; 2]| {
+        let mut scenario = two(new(name));
+        let lease = scenario.given_lease();
+        scenario.later(rest).at_once(calls(&lease))
+    };
+    let (amd64, arm64, whole) = (amd64(), arm64(), digest(b"12345"));
+    let acquire = Call::Acquire(Claim::Free);
+    vec![
+        two(new("push blob × push it, on two hosts")).at_once([push_blob("a", LAYER), push_blob("a", LAYER)]),
+        pushed("delete blob × mount it, on two hosts").at_once([delete_blob("a", LAYER), mount("b", LAYER, "a")]),
+        stocked(two(new("one tag × two pushers, on two hosts")))
+            .at_once([push("a", "v1", &amd64), push("a", "v1", &arm64)]),
+        stocked(two(new("move tag × delete by digest, on two hosts")))
+            .given(&push("a", "v1", &amd64))
+            .at_once([push("a", "v1", &arm64), delete("a", digest(&amd64))]),
+        open("PUT × PUT, on two hosts", &|s| [finish(s, &whole, b"345"), finish(s, &whole, b"345")]),
+        open("PATCH × PUT, on two hosts", &|s| [patch(s, None, b"3"), finish(s, &whole, b"345")]),
+        // The blobs have their grace by one clock, and not by the other.
+        stocked(two(new("push manifest × gc, on two hosts")))
+            .later(HOUR * 24 - SKEW / 2)
+            .at_once([push("a", "v1", &amd64), Call::Gc]),
+        pushed("gc × gc, on two hosts").later(HOUR * 24 - SKEW / 2).at_once([Call::Gc, Call::Gc]),
+        pushed("push blob again × gc, on two hosts").later(HOUR * 25).at_once([push_blob("a", LAYER), Call::Gc]),
+        two(new("a day × push blob × gc")).at_once([Call::Wait(HOUR * 25), push_blob("a", LAYER), Call::Gc]),
+        open("a day × PUT × gc", &|s| [Call::Wait(HOUR * 25), finish(s, &whole, b"345")]).at_once([Call::Gc]),
+        two(new("first start × first start")).at_once([Call::Agree(1), Call::Agree(2)]),
+        two(new("first start × push blob × first start")).at_once([
+            Call::Agree(1),
+            push_blob("a", LAYER),
+            Call::Agree(2),
+        ]),
+        new("first start × first start of one that differs")
+            .with_other(Config { call_lifetime: HOUR * 48, ..other.clone() })
+            .at_once([Call::Agree(1), Call::Agree(2)]),
+        two(new("acquire × acquire")).at_once([acquire.clone(), acquire.clone()]),
+        leased("renew × acquire", SKEW / 2, &|lease| [Call::Renew(lease.clone()), acquire.clone()]),
+        leased("renew × acquire a lease that has ended", HOUR, &|lease| [Call::Renew(lease.clone()), acquire.clone()]),
+        leased("renew × take over", SKEW / 2, &|lease| [Call::Renew(lease.clone()), Call::Acquire(Claim::Now)]),
+        leased("release × acquire", SKEW / 2, &|lease| [Call::Release(lease.clone()), acquire.clone()]),
+        leased("acquire × gc of a lease that has ended", HOUR, &|_| [acquire.clone(), Call::Gc]),
+        leased("renew × gc of a lease that has ended", HOUR, &|lease| [Call::Renew(lease.clone()), Call::Gc]),
     ]
 }

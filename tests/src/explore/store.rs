@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::hash::{DefaultHasher, Hash as _, Hasher};
+use std::time::Duration;
 
 use orlop_core::Step;
 use orlop_core::effect::{Commit, Committed, Durability, Effect, Fault, Value};
@@ -95,6 +96,12 @@ impl Store {
             Step::Respond(outcome) => outcome,
             asked => panic!("one effect asks for one thing, not for {} too", asked.name()),
         }
+    }
+
+    /// Lets time pass.
+    pub(super) fn advance(&mut self, time: Duration) {
+        self.memory.advance(time);
+        self.fingerprint = None;
     }
 
     /// Holds an object back that has just come to be, if the mutation says so.

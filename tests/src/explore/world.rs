@@ -1,14 +1,17 @@
 //! The calls of a scenario in flight over one store.
 
 use std::hash::{DefaultHasher, Hash as _, Hasher};
+use std::time::Duration;
 
+use orlop_core::effect::Committed;
 use orlop_core::memory::RequestBody;
+use orlop_core::stall::Stall;
 use orlop_core::step::Rest;
-use orlop_core::{Method, Report, Response, Step};
+use orlop_core::{Method, Report, Response, Step, Timestamp};
 
 use super::mutation::Mutation;
 use super::observation;
-use super::scenario::{Call, Scenario, filled};
+use super::scenario::{Begun, Call, Scenario, filled};
 use super::store::{Failure, Heard, Store};
 
 /// A store and the calls on it, each at some point of its way.
@@ -28,6 +31,9 @@ struct Flight {
     heard: Heard,
     /// The storage failed it.
     failed: bool,
+    /// What keeps its bytes from garbage collection, and since when it has some.
+    stall: Stall,
+    made: Option<Timestamp>,
     /// The calls that had ended when it began to do something, one bit for each.
     before: u32,
 }
@@ -37,6 +43,8 @@ enum Stage {
     Collecting(Step<Report>),
     /// The core has answered, the host is about to open the objects.
     Opening(Response, Option<Rest>),
+    /// Time is about to pass.
+    Waiting(Duration),
     /// The client has its answer, and the call does what is left.
     Resting(u16, String, Step<()>),
     Over(u16, String),
@@ -51,6 +59,8 @@ impl<'s> World<'s> {
             stage: Stage::begin(scenario, call),
             heard: Heard::default(),
             failed: false,
+            stall: stall(scenario, mutation, call),
+            made: None,
             before: 0,
         });
         let flights = flights.collect();
@@ -63,7 +73,7 @@ impl<'s> World<'s> {
         for (call, flight) in self.flights.iter().enumerate() {
             let Some(asked) = flight.stage.asked() else { continue };
             options.push((call, Failure::None));
-            if !failures || self.failed || asked == OPEN {
+            if !failures || self.failed || asked == OPEN || asked == WAIT {
                 continue;
             }
             options.push((call, Failure::WithoutDoing));
@@ -101,14 +111,31 @@ impl<'s> World<'s> {
             self.failed = true;
             flight.failed = true;
         }
-        let no_body = RequestBody::default();
-        let body = match &self.scenario.calls[call] {
-            Call::Request(_, body) => body,
-            Call::Gc => &no_body,
-        };
+        let (no_body, body) = (RequestBody::default(), self.scenario.body(call));
+        let now = Duration::from_millis(self.store.memory.now.0);
         flight.stage = match std::mem::replace(&mut flight.stage, Stage::Nowhere) {
-            Stage::Asking(step) => Stage::of(self.store.perform(step, body, failure, &mut flight.heard)),
-            Stage::Collecting(step) => match self.store.perform(step, body, failure, &mut flight.heard) {
+            // The host keeps the stall rule: it makes no commit of a call that was held up for too long.
+            Stage::Asking(Step::Commit(ask)) if flight.stall.check(now).is_err() => {
+                self.failed = true;
+                flight.failed = true;
+                flight.heard.take_down(&"it was held up");
+                Stage::of(ask.answer(flight.stall.check(now).map(|()| Committed::Conflict)))
+            }
+            Stage::Asking(step) => {
+                let objects = self.store.memory.objects.len();
+                let next = self.store.perform(step, &body, failure, &mut flight.heard);
+                if self.store.memory.objects.len() > objects {
+                    flight.stall.made(now);
+                    flight.made.get_or_insert(self.store.memory.now);
+                }
+                Stage::of(next)
+            }
+            Stage::Waiting(time) => {
+                self.store.advance(time);
+                flight.heard.take_down(&PASSED);
+                Stage::Over(200, PASSED.into())
+            }
+            Stage::Collecting(step) => match self.store.perform(step, &body, failure, &mut flight.heard) {
                 Step::Respond(report) | Step::Answered(report, _) => Stage::Collected(report),
                 asking => Stage::Collecting(asking),
             },
@@ -143,6 +170,7 @@ impl<'s> World<'s> {
         self.store.fingerprint().hash(&mut hasher);
         for flight in &self.flights {
             (flight.heard.fingerprint(), flight.heard.outcomes, flight.failed, flight.before).hash(&mut hasher);
+            flight.made.map(|made| made.0).hash(&mut hasher);
         }
         hasher.finish()
     }
@@ -162,6 +190,7 @@ impl<'s> World<'s> {
             {
                 None
             }
+            (_, call) if crashed && !call.is_lasting() => None,
             (Stage::Over(status, answer) | Stage::Resting(status, answer, _), _) if *status < 500 => {
                 Some(answer.clone())
             }
@@ -195,6 +224,7 @@ impl<'s> World<'s> {
             Stage::Asking(step) => step.describe(),
             Stage::Collecting(step) => step.describe(),
             Stage::Resting(_, _, step) => step.describe(),
+            Stage::Waiting(time) => format!("{WAIT} {time:?}"),
             _ => OPEN.into(),
         };
         let fails = match failure {
@@ -212,12 +242,28 @@ pub(super) const ENDLESS: usize = 1000;
 /// What the host does by itself after a call: it opens the content to be streamed.
 const OPEN: &str = "Open";
 
+/// What happens by itself: time passes.
+const WAIT: &str = "Wait";
+
+/// What is told of that.
+pub(super) const PASSED: &str = "passed";
+
+/// The stall rule as the host of a call keeps it.
+fn stall(scenario: &Scenario, mutation: Mutation, call: usize) -> Stall {
+    let lifetime = scenario.config.call_lifetime;
+    Stall::new(match mutation {
+        Mutation::StallRuleForgotten => Duration::MAX,
+        Mutation::LifetimeNotShared if scenario.is_on_other(call) => lifetime * 4,
+        _ => lifetime,
+    })
+}
+
 impl Stage {
     fn begin(scenario: &Scenario, call: usize) -> Self {
-        let ambient = scenario.ambient(call);
-        match &scenario.calls[call] {
-            Call::Request(request, _) => Self::of(scenario.registry.call(request.clone(), ambient)),
-            Call::Gc => Self::Collecting(scenario.registry.gc(ambient)),
+        match scenario.begin(call) {
+            Begun::Answering(step) => Self::of(step),
+            Begun::Collecting(step) => Self::Collecting(step),
+            Begun::Waiting(time) => Self::Waiting(time),
         }
     }
 
@@ -259,6 +305,7 @@ impl Stage {
             Self::Asking(step) => Some(step.name()),
             Self::Collecting(step) => Some(step.name()),
             Self::Opening(..) => Some(OPEN),
+            Self::Waiting(_) => Some(WAIT),
             Self::Resting(_, _, step) => Some(step.name()),
             Self::Over(..) | Self::Collected(_) | Self::Nowhere => None,
         }

@@ -1,8 +1,9 @@
 //! Tokens of our own: for clients that want one, as Docker's engine does where nobody may pull as well.
 //!
 //! Such a token says who somebody is, and for what it was asked. It allows what the rules allow, as far as it was asked
-//! for it: that is decided for each request. It is worth nothing once the user is gone or has another password, after
-//! five minutes, and after a restart, and another one is only to be had for the password.
+//! for it: that is decided for each request. It is worth nothing once the user is gone or has another password, and after
+//! five minutes, and another one is only to be had for the password. All hosts of one storage sign with one key, which is
+//! among the records, so a token outlives a restart.
 
 use std::time::{Duration, SystemTime};
 
@@ -12,14 +13,26 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use orlop_core::error::{Code, refusal};
 use orlop_core::http::Response;
+use orlop_core::record::SessionKey;
 use ring::hmac;
-use ring::rand::SystemRandom;
+use ring::rand::{SecureRandom, SystemRandom};
 use serde_json::json;
 
 use super::{Identity, Problem, scope, seconds};
 
 /// How long a token is good. Clients get another by themselves.
 const LIFETIME: Duration = Duration::from_secs(300);
+
+/// A session key that no other host has.
+///
+/// # Errors
+///
+/// When the system has no random numbers.
+pub fn new_key() -> Result<SessionKey, String> {
+    let mut random = [0; 32];
+    SystemRandom::new().fill(&mut random).map_err(|_| "the system has no random numbers")?;
+    Ok(SessionKey::new(random))
+}
 
 /// Makes tokens, and knows them again.
 pub(super) struct Sessions {
@@ -29,8 +42,8 @@ pub(super) struct Sessions {
 }
 
 impl Sessions {
-    /// Sessions that are begun at that address of ours, and those of `before`, which go on.
-    pub(super) fn new(url: &str, before: Option<&Self>) -> Result<Self, String> {
+    /// Sessions that are begun at that address of ours. Without a key that others know too, they end with this process.
+    pub(super) fn new(url: &str, key: Option<&SessionKey>) -> Result<Self, String> {
         let wrong = || format!("auth-token-url: `{url}` is not where clients reach this registry: https://NAME/token");
         let parsed: hyper::Uri = url.parse().map_err(|_| wrong())?;
         let path = parsed.path().to_owned();
@@ -38,9 +51,8 @@ impl Sessions {
         if !reachable || path == "/" || path.starts_with("/v2") {
             return Err(wrong());
         }
-        let new = || hmac::Key::generate(hmac::HMAC_SHA256, &SystemRandom::new()).map_err(|_| "no random numbers");
-        let key = before.map_or_else(new, |before| Ok(before.key.clone()))?;
-        Ok(Self { url: url.into(), path, key })
+        let key = key.map_or_else(new_key, |key| Ok(key.clone()))?;
+        Ok(Self { url: url.into(), path, key: hmac::Key::new(hmac::HMAC_SHA256, key.bytes()) })
     }
 
     pub(super) fn url(&self) -> &str {
@@ -115,7 +127,8 @@ mod tests {
 
     #[test]
     fn a_token_is_good_as_long_as_its_line_is() {
-        let sessions = Sessions::new("https://registry.example/token", None).unwrap();
+        let key = new_key().unwrap();
+        let sessions = Sessions::new("https://registry.example/token", Some(&key)).unwrap();
         let token = sessions.issue("alice", "hash", "repository:a:pull");
         let check = |token: &str, line: Option<&str>| sessions.check(token, |_| line.map(String::from));
         let alice = check(&token, Some("hash")).unwrap();
@@ -129,8 +142,8 @@ mod tests {
         assert_eq!(check(&sessions.signed("1\nx\n\nalice"), Some("hash")), Err(Problem::Expired));
         let others = Sessions::new("https://registry.example/token", None).unwrap();
         assert_eq!(others.check(&token, |_| Some("hash".into())), Err(Problem::Wrong));
-        let after = Sessions::new("https://registry.example/other", Some(&sessions)).unwrap();
-        assert_eq!(after.check(&token, |_| Some("hash".into())), Ok(alice), "it goes on");
+        let after = Sessions::new("https://registry.example/other", Some(&key)).unwrap();
+        assert_eq!(after.check(&token, |_| Some("hash".into())), Ok(alice), "the key alone counts");
         for malformed in ["", ".", "a.b", "a"] {
             assert!(check(malformed, None).is_err());
         }

@@ -21,7 +21,7 @@ use redb::{ReadableTable, ReadableTableMetadata, TableDefinition};
 use tokio::sync::oneshot;
 use tokio::time::sleep;
 
-use self::database::{Database, RECORDS_FILE, Snapshot};
+use self::database::{Database, RECORDS_FILE, Snapshot, make_private};
 use self::writer::Order;
 use crate::storage::directory::blocking;
 use crate::storage::directory::counters::Counters;
@@ -75,7 +75,9 @@ impl Records {
 
     /// Copies all records, as they are at this moment, into new ones in `directory`. How many there are.
     pub(crate) fn copy_to(&self, directory: &Path) -> Result<u64, Fault> {
-        let made = redb::Database::builder().set_cache_size(COPY_CACHE).create(directory.join(RECORDS_FILE));
+        let path = directory.join(RECORDS_FILE);
+        make_private(&path).map_err(|error| fault::at("make", &path, &error))?;
+        let made = redb::Database::builder().set_cache_size(COPY_CACHE).create(path);
         let made = made.map_err(|error| fault::of_records("make a copy of", error))?;
         self.read(|table| {
             let mut entries = table.iter()?.peekable();

@@ -1,7 +1,8 @@
 //! The redb file, opened anew when an I/O error made redb give up on it.
 
-use std::fs;
+use std::fs::{self, OpenOptions, Permissions};
 use std::io;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Instant;
@@ -35,6 +36,7 @@ impl Database {
     /// Opens the records, which are made if there are none.
     pub(super) fn open(path: PathBuf, cache: usize) -> Result<Self, Fault> {
         make_if_missing(&path)?;
+        close_to_others(&path);
         let opened = open(&path, cache)?;
         Ok(Self {
             path,
@@ -148,6 +150,23 @@ fn open(path: &Path, cache: usize) -> Result<redb::Database, Fault> {
     builder.open(path).map_err(|error| fault::of_records("open", error))
 }
 
+/// Makes an empty file for records, which its owner alone may read: the key that signs tokens is among them.
+pub(super) fn make_private(path: &Path) -> io::Result<()> {
+    OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).map(drop)
+}
+
+/// Takes from other users the right to read records that a version made which kept no key among them.
+fn close_to_others(path: &Path) {
+    const OTHERS: u32 = 0o007;
+    let Ok(mode) = fs::metadata(path).map(|found| found.permissions().mode()) else { return };
+    if mode & OTHERS != 0
+        && let Err(error) = fs::set_permissions(path, Permissions::from_mode(mode & !OTHERS))
+    {
+        let path = path.display();
+        tracing::warn!("{path} can be read by every user of this machine, and that cannot be changed: {error}");
+    }
+}
+
 /// Makes empty records, whole or not at all: redb does not open what a crash has left half made. The name is for the
 /// caller to make durable.
 fn make_if_missing(path: &Path) -> Result<(), Fault> {
@@ -161,6 +180,7 @@ fn make_if_missing(path: &Path) -> Result<(), Fault> {
         _ => {}
     }
     let make = || -> Result<(), redb::Error> {
+        make_private(&unfinished)?;
         let database = redb::Database::create(&unfinished)?;
         let transaction = database.begin_write()?;
         // Readers expect the table to be there.

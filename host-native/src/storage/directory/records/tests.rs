@@ -142,3 +142,24 @@ async fn the_last_of_the_space_is_for_what_takes_away() {
     assert_eq!(records.commit(delete).await, Ok(Committed::Done));
     assert_eq!(there(&records, &["a", "b"]), [false, false]);
 }
+
+/// The key that signs tokens is among them.
+#[tokio::test]
+async fn records_and_their_copies_are_read_by_no_other_user() {
+    use std::fs::{self, Permissions};
+    use std::os::unix::fs::PermissionsExt;
+
+    let directory = TempDir::new().unwrap();
+    let mode = |directory: &Path| fs::metadata(directory.join(RECORDS_FILE)).unwrap().permissions().mode() & 0o777;
+    let records = open(&directory);
+    assert_eq!(mode(directory.path()), 0o600);
+    let copy = directory.path().join("copy");
+    fs::create_dir(&copy).unwrap();
+    records.copy_to(&copy).unwrap();
+    assert_eq!(mode(&copy), 0o600);
+    drop(records);
+    // As an earlier version has made it, for a group that makes backups.
+    fs::set_permissions(directory.path().join(RECORDS_FILE), Permissions::from_mode(0o644)).unwrap();
+    open(&directory);
+    assert_eq!(mode(directory.path()), 0o640);
+}
