@@ -30,7 +30,8 @@ pub struct Bounds {
 
     /// How many requests without a login to serve at once for one address; a quarter of all if not set
     ///
-    /// A further one waits some seconds, and then gets 429. Users are bounded by `limit`. Trusted proxies are exempt.
+    /// A further one waits some seconds, and then gets 429. A user may have half of all, or less by a `limit`. Trusted
+    /// proxies are exempt.
     #[arg(long, env = "ORLOP_MAX_CLIENT_REQUESTS", value_name = "NUMBER", value_parser = count)]
     max_client_requests: Option<u32>,
 

@@ -56,17 +56,12 @@ fn readers_that_take_nothing_of_a_large_manifest_share_little_memory() {
     readers.iter_mut().for_each(|reader| assert_eq!(reader.peek(&mut [0]).unwrap(), 1));
     let used = server.memory("VmHWM").saturating_sub(before);
     assert!(used < MOST, "{used} KiB");
-    let mut statuses = [0, 0];
+    // All of them share one.
     for reader in &mut readers {
         let answer = answer(reader, false);
-        match answer.status {
-            200 => assert!(answer.body.len() > 4_000_000),
-            503 => assert!(answer.header("retry-after").is_some(), "{}", answer.head),
-            status => panic!("{status}"),
-        }
-        statuses[usize::from(answer.status == 503)] += 1;
+        assert_eq!(answer.status, 200, "{}", answer.head);
+        assert!(answer.body.len() > 4_000_000);
     }
-    assert!(statuses[0] >= 8 && statuses[1] > 0, "{statuses:?}");
     drop(readers);
     eventually(|| server.get("/v2/a/manifests/large").status == 200);
 }
