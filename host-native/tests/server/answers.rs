@@ -9,6 +9,7 @@ use rustix::process::{Resource, getrlimit, setrlimit};
 
 use crate::started::{Started, answer, eventually};
 use crate::tls::{Place, frame};
+use crate::watching::receiver;
 
 /// How much the server may grow, in KiB, whoever reads nothing.
 const MOST: u64 = 128 << 10;
@@ -126,4 +127,43 @@ fn pages_of_referrers_share_little_memory() {
     readers.iter_mut().for_each(|reader| assert_eq!(reader.peek(&mut [0]).unwrap(), 1));
     let used = server.memory("VmHWM").saturating_sub(before);
     assert!(used < MOST, "{used} KiB for pages of {} bytes", page.body.len());
+}
+
+/// What is thrown away because there is no memory for it was not pulled.
+#[test]
+fn an_answer_that_is_made_again_is_told_of_once() {
+    let (address, told) = receiver(&[]);
+    let hook = format!("--webhook={{ name = 'ci', url = 'http://{address}/', events = ['pull'] }}");
+    let server = Started::with(&[&hook]);
+    assert_eq!(server.push(b"{}").0.status, 201);
+    let path = |number: usize| format!("/v2/a/manifests/{number}");
+    for number in 0..4 {
+        let large = manifest("", (4 << 20) - 4096 - number);
+        assert_eq!(server.send("PUT", &path(number), large.as_bytes()).status, 201);
+    }
+    let reading = |number: usize| {
+        let mut stream = server.connect();
+        stream.write_all(format!("GET {} HTTP/1.1\r\nHost: x\r\n\r\n", path(number)).as_bytes()).unwrap();
+        stream
+    };
+    let held = [0, 1].map(|number| {
+        let stream = reading(number);
+        assert_eq!(stream.peek(&mut [0]).unwrap(), 1);
+        stream
+    });
+    assert_eq!(answer(&mut reading(2), false).status, 503, "one client reads two of these at once");
+    let mut third = reading(3);
+    std::thread::sleep(Duration::from_millis(500));
+    drop(held);
+    assert_eq!(answer(&mut third, false).status, 200);
+    let next = || {
+        told.recv_timeout(Duration::from_secs(30)).map(|(_, body)| {
+            let event: serde_json::Value = serde_json::from_slice(&body).unwrap();
+            event["data"]["tags"][0].as_str().unwrap().to_owned()
+        })
+    };
+    let mut tags = [next().unwrap(), next().unwrap(), next().unwrap()];
+    tags.sort();
+    assert_eq!(tags, ["0", "1", "3"]);
+    assert!(told.recv_timeout(Duration::from_secs(3)).is_err(), "each once");
 }

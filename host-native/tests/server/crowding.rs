@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use orlop_core::digest::Algorithm;
 use rustix::process::{Resource, getrlimit, setrlimit};
 
+use crate::passwords::basic;
 use crate::started::{Started, answer, eventually};
 use crate::tls::{Place, frame};
 
@@ -53,6 +54,38 @@ fn bodies_that_do_not_come_and_readers_that_take_nothing_keep_nobody_out() {
         .collect();
     std::thread::sleep(Duration::from_millis(500));
     others_are_served(&server);
+    drop(held);
+}
+
+/// Each of them has a password.
+#[test]
+fn a_user_that_takes_all_it_can_get_keeps_no_other_out() {
+    raise_file_limit();
+    let directory = tempfile::TempDir::new().unwrap();
+    let path = directory.path().join("users");
+    let line = |user: &str| format!("{user}:{}\n", bcrypt::hash("secret", 4).unwrap());
+    std::fs::write(&path, ["alice", "bob"].map(line).concat()).unwrap();
+    let server = Started::with(&["--auth-htpasswd", path.to_str().unwrap(), "--max-requests", "60"]);
+    let [alice, bob] = ["alice", "bob"].map(|user| basic(user, "secret"));
+    for user in [&alice, &bob] {
+        assert_eq!(server.send_as(user, "GET", "/v2/", b"").status, 200);
+    }
+    let digest = Algorithm::Sha256.digest(b"never comes");
+    let target = format!("/v2/a/blobs/uploads/?digest={digest}");
+    let held: Vec<TcpStream> = (0..80)
+        .map(|_| {
+            let mut stream = server.connect_from(GREEDY);
+            let head = format!("POST {target} HTTP/1.1\r\nHost: x\r\n{alice}Content-Length: 100\r\n\r\n");
+            stream.write_all(head.as_bytes()).unwrap();
+            stream
+        })
+        .collect();
+    std::thread::sleep(Duration::from_millis(500));
+    for _ in 0..20 {
+        let asked = Instant::now();
+        assert_eq!(server.send_as(&bob, "GET", "/v2/", b"").status, 200);
+        assert!(asked.elapsed() < AT_ONCE, "{:?}", asked.elapsed());
+    }
     drop(held);
 }
 

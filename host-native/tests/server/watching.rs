@@ -125,7 +125,7 @@ fn a_registry_that_is_read_only_takes_no_change_and_takes_them_again_after_a_rel
 }
 
 /// A receiver of webhooks, which answers with these statuses and then with 204.
-fn receiver(statuses: &'static [u16]) -> (String, Receiver<(String, Vec<u8>)>) {
+pub(crate) fn receiver(statuses: &'static [u16]) -> (String, Receiver<(String, Vec<u8>)>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap().to_string();
     let (sender, receiver) = channel();
