@@ -57,7 +57,7 @@ pub struct Event {
 /// The request that made something happen, as the host saw it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Source {
-    /// The address of the client.
+    /// The address of the client, with its port where that is known.
     pub address: String,
     /// The method.
     pub method: String,
@@ -67,6 +67,9 @@ pub struct Source {
     pub base: String,
     /// What the client says it is.
     pub agent: String,
+    /// The name and port of the server that answered it.
+    #[serde(default)]
+    pub server: String,
     /// Which of several servers it was.
     pub instance: Uuid,
 }

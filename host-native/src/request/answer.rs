@@ -18,7 +18,7 @@ use axum::response::Response;
 use orlop_core::error::Code;
 use orlop_core::event::Source;
 use orlop_core::step::Rest;
-use orlop_core::{Asked, Caller, Registry, Summary, http};
+use orlop_core::{Asked, Caller, Fault, Registry, Summary, http};
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 use tokio_util::task::TaskTracker;
@@ -60,7 +60,8 @@ pub(crate) struct Service {
     pub(crate) calls: TaskTracker,
     /// One permit for each call that may be finishing what nobody waits for.
     finishing: Arc<Semaphore>,
-    /// What tells this server from others.
+    /// What tells this server from others: the name of its machine, and one of its own.
+    node: String,
     instance: Uuid,
 }
 
@@ -81,6 +82,7 @@ impl Service {
             body_idle: limits.body_idle,
             calls: TaskTracker::new(),
             finishing: Arc::new(Semaphore::new(FINISHING)),
+            node: rustix::system::uname().nodename().to_string_lossy().into_owned(),
             instance: Uuid::new_v4(),
         }
     }
@@ -273,7 +275,7 @@ async fn call(
     let name = caller.name.clone();
     taken.slots = slots;
     if !live.webhooks.is_empty() {
-        caller.request = Some(source(&live, &head, &from, service.instance));
+        caller.request = Some(source(&service, &live, &head, &from));
     }
     let response = match service.enter(&live, &client, from.client, taken).await {
         Some(()) => make_bounded(&service, &live.registry, &client, caller.into(), &mut body, from).await,
@@ -286,7 +288,7 @@ async fn call(
 const TOLD: usize = 256;
 
 /// What events say of a request.
-fn source(live: &Live, head: &Parts, from: &Origin, instance: Uuid) -> Source {
+fn source(service: &Service, live: &Live, head: &Parts, from: &Origin) -> Source {
     let field = |name: HeaderName| {
         let value = head.headers.get(name).map_or("".into(), |value| String::from_utf8_lossy(value.as_bytes()));
         value.char_indices().take_while(|(at, c)| at + c.len_utf8() <= TOLD).map(|(_, c)| c).collect::<String>()
@@ -295,13 +297,16 @@ fn source(live: &Live, head: &Parts, from: &Origin, instance: Uuid) -> Source {
     let base = live.locations.external.as_ref().or(from.asked.request.base.as_ref()).map(ToString::to_string);
     let base = base.filter(|base| !base.starts_with('/'));
     let scheme = if from.peer.encrypted { "https" } else { "http" };
+    // The port is that of the client, unless it is the one of a proxy.
+    let direct = !live.proxies.trusts(from.peer.address.ip());
     Source {
-        address: from.client.to_string(),
+        address: if direct { from.peer.address.to_string() } else { from.client.to_string() },
         method: head.method.to_string(),
         base: base.unwrap_or_else(|| format!("{scheme}://{host}")),
         host,
         agent: field(header::USER_AGENT),
-        instance,
+        server: format!("{}:{}", service.node, from.peer.port),
+        instance: service.instance,
     }
 }
 
@@ -384,6 +389,10 @@ async fn make(
             Ok(None) => failed(&"an object of the blob is missing"),
             Err(fault) => {
                 failed(&fault);
+                if matches!(fault, Fault::Unavailable(_)) {
+                    let told = "the blob cannot be read now; retry later";
+                    return (with(refusal(503, Code::Unavailable, told), header::RETRY_AFTER, "1"), None);
+                }
                 break;
             }
         }

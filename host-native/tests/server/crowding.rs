@@ -143,3 +143,24 @@ fn idle_connections_make_room_and_those_that_do_something_stay() {
     assert_eq!(answer(&mut uploading, false).status, 202, "a connection with a request is not closed");
     drop(held);
 }
+
+/// Where no file can be opened, nothing can be pulled or pushed, and no connection accepted.
+#[test]
+fn connections_that_do_nothing_leave_files_to_those_who_pull_and_push() {
+    let directory = tempfile::TempDir::new().unwrap();
+    let data = directory.path().join("data");
+    let mut command = std::process::Command::new("sh");
+    command.args(["-c", "ulimit -n 128; exec \"$@\"", "sh", env!("CARGO_BIN_EXE_orlop"), "serve", "--data"]);
+    command.arg(&data).args(["--addr", "127.0.0.1:0"]).env("NO_COLOR", "1");
+    let server = Started::by(command.stderr(std::process::Stdio::piped()), &data);
+    let large = vec![b'x'; 100_000];
+    let (pushed, blob) = server.push(&large);
+    assert_eq!(pushed.status, 201);
+    let held: Vec<TcpStream> = (0..200).map(|number| server.connect_from([127, 0, 2, number as u8 + 1])).collect();
+    std::thread::sleep(Duration::from_millis(300));
+    for number in 0..20_u8 {
+        assert_eq!(server.get(&blob).body.len(), large.len());
+        assert_eq!(server.push(&vec![number; 50_000]).0.status, 201);
+    }
+    drop(held);
+}
