@@ -93,8 +93,8 @@ fn thousands_of_logins_whose_client_leaves(users: &Users) {
             number += 1;
         }
     });
-    // On a slow machine a push takes long also when nobody else is there.
-    let allowed = Duration::from_secs(1).max(alone * 20);
+    // A second on a quiet machine, and minutes where all of these passwords are hashed.
+    let allowed = Duration::from_secs(5).max(alone * 20);
     assert!(slowest <= allowed, "a push took {slowest:?}, and {alone:?} before");
     let grown = server.memory("VmHWM").saturating_sub(before);
     assert!(grown <= 128 << 10, "{grown} KiB");
