@@ -322,14 +322,19 @@ async fn make_bounded(
 ) -> Response {
     let asked = from.asked.clone();
     let operation = asked.summary();
-    if asked.request.method != http::Method::Get || operation.name == "pull-blob" {
+    // Of a list the head costs as much as the whole.
+    let (get, head) = (asked.request.method == http::Method::Get, asked.request.method == http::Method::Head);
+    let list = (get || head) && operation.name.starts_with("list-");
+    if !list && (!get || operation.name == "pull-blob") {
         let (response, rest) = make(service, registry, caller, body, from).await;
         return service.after(response, rest).await;
     }
     let mut held = None;
     // Its size is only known once it is made, and may have changed when it is made again.
     for _ in 1..=ATTEMPTS {
-        let making = service.memory.making().await;
+        let Some(making) = service.memory.making(client, list).await else {
+            return with_body(busy("you ask for too many lists at once; retry later", PATIENCE), None);
+        };
         let (response, rest) = make(service, registry, caller.clone(), body, from.clone()).await;
         let shared = shared(&operation, &response);
         match service.memory.bound(client, shared.as_ref(), response, held).await {

@@ -30,8 +30,15 @@ const ROOM: usize = 32 << 20;
 /// How many of these one client may take. Others still get theirs while one reads nothing.
 const SHARE: usize = 8 << 20;
 
-/// How many answers are made at once before their size is known.
+/// How many answers are made at once before their size is known. Lists have places of their own, for one may take long:
+/// its rules may have it read all names there are.
 const MAKING: usize = 8;
+
+/// How many lists of one client are made at once.
+const LISTING: usize = 2;
+
+/// How many lists of one client wait for that.
+const LISTS_QUEUED: usize = 256;
 
 /// How long an answer waits for memory.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -45,9 +52,17 @@ const SLICE: usize = 64 << 10;
 /// The memory for answers.
 pub(crate) struct Memory {
     making: Semaphore,
+    listing: Semaphore,
+    lists: Crowd,
     room: Arc<Semaphore>,
     shares: Crowd,
     shared: Arc<Shared>,
+}
+
+/// An answer that is being made, until this is dropped.
+pub(crate) struct Making<'m> {
+    _permit: SemaphorePermit<'m>,
+    _slot: Option<Slot>,
 }
 
 /// Says what the bytes of an answer are: those of a manifest of that repository with that digest.
@@ -84,15 +99,22 @@ impl Memory {
     pub(crate) fn new() -> Self {
         Self {
             making: Semaphore::new(MAKING),
+            listing: Semaphore::new(MAKING),
+            lists: Crowd::new(LISTING, LISTS_QUEUED),
             room: Arc::new(Semaphore::new(ROOM / UNIT)),
             shares: Crowd::new(SHARE / UNIT, QUEUE),
             shared: Arc::default(),
         }
     }
 
-    /// Waits until one more answer may be made.
-    pub(crate) async fn making(&self) -> Option<SemaphorePermit<'_>> {
-        self.making.acquire().await.ok()
+    /// Waits until one more answer may be made. A client waits for its own lists, with few of them at once and for a few
+    /// seconds, and with nothing else for lists.
+    pub(crate) async fn making(&self, client: &Client, list: bool) -> Option<Making<'_>> {
+        let (slot, room) = match list {
+            true => (Some(self.lists.enter_within(client, 1, PATIENCE).await?), &self.listing),
+            false => (None, &self.making),
+        };
+        Some(Making { _permit: room.acquire().await.ok()?, _slot: slot })
     }
 
     /// The response with the memory that it takes, or without that its size, if there is no room for it at once. Those of
@@ -272,6 +294,28 @@ mod tests {
         let waited = memory.wait(&client(9), None, 4 << 20).await;
         assert!(memory.bound(&client(9), None, large(), waited).await.is_ok());
     }
+    #[tokio::test(start_paused = true)]
+    async fn whoever_asks_for_many_lists_waits_for_them_alone() {
+        let (memory, client) = (Memory::new(), |n: u8| Client::at([192, 0, 2, n].into()));
+        let mut lists = Vec::new();
+        for _ in 0..LISTING {
+            lists.push(memory.making(&client(1), true).await.unwrap());
+        }
+        assert!(memory.making(&client(1), true).await.is_none(), "a few seconds are over");
+        assert!(memory.making(&client(1), false).await.is_some(), "something else");
+        assert!(memory.making(&client(2), true).await.is_some(), "somebody else");
+        // Many addresses together take what there is for lists, and nothing else.
+        for n in 3..=5 {
+            for _ in 0..LISTING {
+                lists.push(memory.making(&client(n), true).await.unwrap());
+            }
+        }
+        assert!(timeout(PATIENCE * 2, memory.making(&client(6), true)).await.is_err());
+        assert!(memory.making(&client(6), false).await.is_some());
+        lists.pop();
+        assert!(memory.making(&client(6), true).await.is_some());
+    }
+
     #[tokio::test(start_paused = true)]
     async fn a_manifest_is_in_memory_once_and_once_in_the_share_of_each_of_its_clients() {
         let (memory, client) = (Memory::new(), |n: u8| Client::at([192, 0, 2, n].into()));
