@@ -85,8 +85,9 @@ pub struct Listener {
     pub repositories: Vec<Pattern>,
 }
 
-/// The oldest events of a queue, in the order in which they happened.
-pub type Queued = Result<Vec<(Key, Event)>, Fault>;
+/// The oldest events of a queue, in the order in which they happened. One that does not read has its key alone: it is to be
+/// taken out of the queue, or none behind it is ever told.
+pub type Queued = Result<Vec<(Key, Option<Event>)>, Fault>;
 
 impl Listener {
     /// Whether this is to be told.
