@@ -68,14 +68,13 @@ impl Call {
         else {
             return Ok(Allowance::default());
         };
-        let usage_key = keys::usage(name);
-        let keys = core::iter::once(usage_key.clone()).chain(blob.map(|blob| keys::link(name, blob)));
+        let keys = core::iter::once(keys::usage(name)).chain(blob.map(|blob| keys::link(name, blob)));
         let found = self.ask(Get { keys: keys.collect() }).await?;
         if found.get(1).is_some_and(Option::is_some) {
             return Ok(Allowance::default());
         }
         let usage = found.first().and_then(Option::as_ref);
-        let held = record::count(&usage_key, usage)?.saturating_sub(counted);
+        let held = record::count(usage).saturating_sub(counted);
         let allowance = Allowance(Some((quota, held)));
         if more <= allowance.bytes() {
             Ok(allowance)
