@@ -105,6 +105,14 @@ impl Service {
         Some(())
     }
 
+    /// Memory for the manifest that a request brings, if it brings one.
+    async fn push(&self, client: &Client, asked: &Asked, taken: &mut Taken) -> Option<()> {
+        if asked.summary().name == "push-manifest" {
+            taken.slots.extend(self.memory.pushing(client, asked.request.length).await.ok()?);
+        }
+        Some(())
+    }
+
     /// The answer, after which the call does what it has left for then: behind it, unless too many others do that already.
     async fn after(&self, response: Response, rest: Option<Rest>) -> Response {
         let Some(rest) = rest else { return response };
@@ -277,7 +285,11 @@ async fn call(
     if !live.webhooks.is_empty() {
         caller.request = Some(source(&service, &live, &head, &from));
     }
-    let response = match service.enter(&live, &client, from.client, taken).await {
+    let entered = match service.enter(&live, &client, from.client, taken).await {
+        Some(()) => service.push(&client, &from.asked, taken).await,
+        None => None,
+    };
+    let response = match entered {
         Some(()) => make_bounded(&service, &live.registry, &client, caller.into(), &mut body, from).await,
         None => with_body(busy("the registry is busy; retry later", PATIENCE), None),
     };

@@ -1,5 +1,7 @@
 //! How much memory answers may take together: manifests and lists stand in memory until their clients have read them.
 //!
+//! What clients push of manifests is bounded for each of them in the same way, and for all by the storage.
+//!
 //! Small ones are bounded by the number of requests. A large one takes its size from what there is for all, and from the
 //! share of its client, until its last byte has left; when there is no room it is thrown away and made again later.
 //! However many read a manifest at the same moment, it is in memory once, and once in the share of each of its clients.
@@ -40,6 +42,12 @@ const LISTING: usize = 2;
 /// How many lists of one client wait for that.
 const LISTS_QUEUED: usize = 256;
 
+/// How many bytes of manifests one client may be pushing at once: a quarter of what those of all may take.
+const PUSHED: usize = 32 << 20;
+
+/// How many bytes a manifest may have whose length is not announced.
+const UNKNOWN: u64 = 4 << 20;
+
 /// How long an answer waits for memory.
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -54,6 +62,7 @@ pub(crate) struct Memory {
     making: Semaphore,
     listing: Semaphore,
     lists: Crowd,
+    pushed: Crowd,
     room: Arc<Semaphore>,
     shares: Crowd,
     shared: Arc<Shared>,
@@ -101,6 +110,7 @@ impl Memory {
             making: Semaphore::new(MAKING),
             listing: Semaphore::new(MAKING),
             lists: Crowd::new(LISTING, LISTS_QUEUED),
+            pushed: Crowd::new(PUSHED / UNIT, QUEUE),
             room: Arc::new(Semaphore::new(ROOM / UNIT)),
             shares: Crowd::new(SHARE / UNIT, QUEUE),
             shared: Arc::default(),
@@ -115,6 +125,20 @@ impl Memory {
             false => (None, &self.making),
         };
         Some(Making { _permit: room.acquire().await.ok()?, _slot: slot })
+    }
+
+    /// Waits until the client may push a manifest of so many bytes; small ones wait for nothing. Large ones that come slowly,
+    /// or never, would otherwise take the memory that there is for those of all.
+    ///
+    /// # Errors
+    ///
+    /// When it pushes too many for too long.
+    pub(crate) async fn pushing(&self, client: &Client, length: Option<u64>) -> Result<Option<Slot>, ()> {
+        let bytes = usize::try_from(length.unwrap_or(UNKNOWN)).unwrap_or(usize::MAX);
+        if bytes <= SMALL {
+            return Ok(None);
+        }
+        self.pushed.enter_within(client, bytes.div_ceil(UNIT), PATIENCE).await.map(Some).ok_or(())
     }
 
     /// The response with the memory that it takes, or without that its size, if there is no room for it at once. Those of

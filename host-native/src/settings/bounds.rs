@@ -36,6 +36,8 @@ pub struct Bounds {
     max_client_requests: Option<u32>,
 
     /// How many connections to have open at once; for a further one, the one that is idle for longest is closed
+    ///
+    /// Fewer where the system allows less than three open files for each.
     #[arg(long, env = "ORLOP_MAX_CONNECTIONS", default_value = "4096", value_name = "NUMBER", value_parser = count)]
     max_connections: u32,
 

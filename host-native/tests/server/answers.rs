@@ -167,3 +167,26 @@ fn an_answer_that_is_made_again_is_told_of_once() {
     assert_eq!(tags, ["0", "1", "3"]);
     assert!(told.recv_timeout(Duration::from_secs(3)).is_err(), "each once");
 }
+
+/// The memory for manifests that are pushed is for all clients.
+#[test]
+fn large_manifests_that_do_not_come_to_their_end_keep_no_other_from_pushing_one() {
+    let server = Started::with(&["--log", "info,orlop::access=off"]);
+    with_large_and_small(&server);
+    let length = 4 << 20;
+    let head = format!("PUT /v2/a/manifests/never HTTP/1.1\r\nHost: x\r\nContent-Length: {length}\r\n\r\n");
+    let slow: Vec<TcpStream> = std::thread::scope(|scope| {
+        let push = || {
+            let mut stream = server.connect_from([127, 0, 1, 66]);
+            stream.set_write_timeout(Some(Duration::from_secs(1))).unwrap();
+            // Most of them are not read to here.
+            let _ = stream.write_all(&[head.as_bytes(), &vec![b' '; length - 1]].concat());
+            stream
+        };
+        let pushing: Vec<_> = (0..40).map(|_| scope.spawn(push)).collect();
+        pushing.into_iter().map(|pushing| pushing.join().unwrap()).collect()
+    });
+    let large = manifest("", length - 5000);
+    assert_eq!(server.send("PUT", "/v2/a/manifests/other", large.as_bytes()).status, 201);
+    drop(slow);
+}
