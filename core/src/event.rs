@@ -57,7 +57,7 @@ pub struct Event {
 /// The request that made something happen, as the host saw it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Source {
-    /// The address of the client.
+    /// The address of the client, with its port where that is known.
     pub address: String,
     /// The method.
     pub method: String,
@@ -67,6 +67,9 @@ pub struct Source {
     pub base: String,
     /// What the client says it is.
     pub agent: String,
+    /// The name and port of the server that answered it.
+    #[serde(default)]
+    pub server: String,
     /// Which of several servers it was.
     pub instance: Uuid,
 }
@@ -82,8 +85,9 @@ pub struct Listener {
     pub repositories: Vec<Pattern>,
 }
 
-/// The oldest events of a queue, in the order in which they happened.
-pub type Queued = Result<Vec<(Key, Event)>, Fault>;
+/// The oldest events of a queue, in the order in which they happened. One that does not read has its key alone: it is to be
+/// taken out of the queue, or none behind it is ever told.
+pub type Queued = Result<Vec<(Key, Option<Event>)>, Fault>;
 
 impl Listener {
     /// Whether this is to be told.

@@ -57,13 +57,13 @@ impl Commit {
     ///
     /// # Errors
     ///
-    /// When the storage fails, or a counter is damaged.
+    /// When the storage fails.
     pub fn changes(&self, records: &impl Snapshot) -> Result<Vec<(Key, Option<Value>)>, Fault> {
         let mut changes = Vec::with_capacity(self.delete.len() + self.put.len() + self.add.len());
         changes.extend(self.delete.iter().map(|key| (key.clone(), None)));
         changes.extend(self.put.iter().map(|(key, value)| (key.clone(), Some(value.clone()))));
         for (key, more) in &self.add {
-            changes.push((key.clone(), record::added(key, records.value(key)?.as_ref(), *more)?));
+            changes.push((key.clone(), record::added(records.value(key)?.as_ref(), *more)));
         }
         Ok(changes)
     }

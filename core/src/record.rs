@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 use crate::ambient::Timestamp;
 use crate::digest::Digest;
-use crate::effect::{Fault, Value};
+use crate::effect::Value;
 use crate::keys::Key;
 use crate::manifest::Platform;
 use crate::meter::MeterState;
@@ -228,25 +228,16 @@ pub struct LeaseRecord {
     pub generation: u64,
 }
 
-/// The number that a counter stands at; one without a record stands at 0. A counter is a decimal number.
-///
-/// # Errors
-///
-/// When it is no number.
-pub fn count(key: &Key, value: Option<&Value>) -> Result<u64, Fault> {
-    let Some(value) = value else { return Ok(0) };
-    let number = core::str::from_utf8(value).ok().and_then(|text| text.parse().ok());
-    number.ok_or_else(|| Fault::Failed(alloc::format!("the counter {key:?} is damaged: {value:?}")))
+/// The number in the record of a counter; 0 if there is none. One that does not read counts as none: it says what other
+/// records say, only sooner, and nothing may fail for ever because of it.
+pub fn count(value: Option<&Value>) -> u64 {
+    value.and_then(|value| core::str::from_utf8(value).ok()?.parse().ok()).unwrap_or(0)
 }
 
 /// The record of a counter to which `more` was added: it does not go below 0, where it has no record.
-///
-/// # Errors
-///
-/// When it is no number.
-pub fn added(key: &Key, value: Option<&Value>, more: i64) -> Result<Option<Value>, Fault> {
-    let sum = count(key, value)?.saturating_add_signed(more);
-    Ok((sum > 0).then(|| alloc::format!("{sum}").into()))
+pub fn added(value: Option<&Value>, more: i64) -> Option<Value> {
+    let sum = count(value).saturating_add_signed(more);
+    (sum > 0).then(|| alloc::format!("{sum}").into())
 }
 
 /// A record as the bytes that are stored.

@@ -168,7 +168,7 @@ impl Call {
     ///
     /// # Errors
     ///
-    /// When the call was held up for so long that it may not commit any more, or a counter is damaged.
+    /// When the call was held up for so long that it may not commit any more.
     pub fn changes(&self, engine: &Engine, now: f64) -> Result<Option<Changes>, JsError> {
         let commit = asked!(self, Commit);
         self.stall.check(milliseconds(now))?;

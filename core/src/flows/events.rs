@@ -44,7 +44,7 @@ impl Call {
         };
         let lengths = self.ask(Get { keys: queues.clone() }).await?;
         for ((listener, queue), length) in listeners.zip(queues).zip(lengths) {
-            if record::count(&queue, length.as_ref())? < EVENTS_QUEUED {
+            if record::count(length.as_ref()) < EVENTS_QUEUED {
                 batch.put(keys::event(&listener.name, &self.ambient), &event);
                 batch.add(queue, 1);
             }
@@ -68,13 +68,16 @@ impl Call {
         });
     }
 
-    /// The oldest events in a queue.
-    pub(crate) async fn queued(&self, listener: &str) -> Result<Vec<(Key, Event)>, Error> {
+    /// The oldest events in a queue; none for one that does not read.
+    pub(crate) async fn queued(&self, listener: &str) -> Result<Vec<(Key, Option<Event>)>, Error> {
         let prefix = keys::events(listener);
         let scan = Scan { prefix, after: None, limit: EVENTS_PAGE, bytes: 1 << 20 };
         let entries = self.ask(scan).await?;
-        let events = entries.into_iter().map(|(key, value)| Ok((key.clone(), record::decode(&key, &value)?)));
-        events.collect()
+        let event = |(key, value)| {
+            let event = record::decode(&key, &value).ok();
+            (key, event)
+        };
+        Ok(entries.into_iter().map(event).collect())
     }
 
     /// Takes events out of their queues. When a crash brings them back, they are told again.

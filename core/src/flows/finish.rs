@@ -57,11 +57,12 @@ impl Call {
         if request.length.is_some_and(|length| length > limit) {
             return Err(Error::BlobTooLarge(limit));
         }
-        self.check_quota(name, Some(digest), request.length.unwrap_or(1), 0).await?;
-        let meter = Meter::new(digest.algorithm()).with_limit(limit);
+        let allowance = self.check_quota(name, Some(digest), request.length.unwrap_or(1), 0).await?;
+        let meter = Meter::new(digest.algorithm()).with_limit(limit.min(allowance.bytes()));
         let (end, Body { meter, chunk, .. }) = self.receive(meter, None).await?;
         let wrong = mismatch(&meter, digest);
         let refused = match end {
+            BodyEnd::TooLarge if allowance.bytes() < limit => Some(allowance.overrun(name)),
             BodyEnd::TooLarge => Some(Error::BlobTooLarge(limit)),
             BodyEnd::Cut => Some(Error::Size("the body ended early")),
             // A client that announces the digest of what it is about to send (SPEC E16).
@@ -152,7 +153,7 @@ impl Call {
                         self.erase_later(joined.into_iter().flat_map(|joined| joined.made));
                         return Err(self.abandon(name, &upload, denied).await?);
                     }
-                    checked => checked?,
+                    checked => drop(checked?),
                 }
             }
             let known: Option<Found<BlobRecord>> = Found::read(blob_key.clone(), blob)?;

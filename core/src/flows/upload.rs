@@ -195,12 +195,15 @@ impl Call {
             return Ok(Body { meter, cut: false, chunk: None, at: self.ambient.now });
         }
         let name = session.record.repository.clone();
-        self.check_quota(&name, blob, announced.or(request.length).unwrap_or(1), 0).await?;
-        let meter = meter.with_limit(offset.saturating_add(announced.unwrap_or(room)));
+        let allowance = self.check_quota(&name, blob, announced.or(request.length).unwrap_or(1), 0).await?;
+        // A body whose length nobody has said ends where the quota does.
+        let most = announced.unwrap_or(room.min(allowance.bytes()));
+        let meter = meter.with_limit(offset.saturating_add(most));
         let (received, body) = self.receive(meter, Some((id, session))).await?;
         let length = body.meter.count() - offset;
         let refused = match (received, announced) {
             (BodyEnd::TooLarge, Some(_)) => Error::Size("the body is longer than Content-Range says"),
+            (BodyEnd::TooLarge, None) if most < room => allowance.overrun(&name),
             (BodyEnd::TooLarge, None) => Error::BlobTooLarge(limit),
             (BodyEnd::Whole, Some(announced)) if announced != length => {
                 Error::Size("the body is shorter than Content-Range says")

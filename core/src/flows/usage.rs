@@ -28,41 +28,62 @@ pub struct Census {
     pub upload_bytes: u64,
 }
 
+/// How much more a repository may hold: its quota, and what it has of it. Without a quota, anything.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Allowance(Option<(u64, u64)>);
+
+impl Allowance {
+    /// How many bytes may still come.
+    pub(super) fn bytes(self) -> u64 {
+        self.0.map_or(u64::MAX, |(quota, held)| quota.saturating_sub(held))
+    }
+
+    /// The answer to a body of unknown length that turned out to be longer than that.
+    pub(super) fn overrun(self, name: &Repository) -> Error {
+        self.exceeded(name, "this needs more than is left")
+    }
+
+    fn exceeded(self, name: &Repository, needed: &str) -> Error {
+        let (quota, held) = self.0.unwrap_or_default();
+        Error::Denied(format!(
+            "the quota of {name} is {quota} bytes; its blobs, manifests and open uploads have {held}, and {needed}"
+        ))
+    }
+}
+
 impl Call {
-    /// Sees whether the repository may have `more` bytes besides what it has, `counted` of them being counted already.
-    /// Nothing more comes with a `blob` that it holds. Bytes that other calls bring at the same moment are not seen, so it
-    /// may grow past its quota by as much as is pushed at once.
+    /// Sees whether the repository may have `more` bytes besides what it has, `counted` of them being counted already,
+    /// and says how many it may have at most. Nothing more comes with a `blob` that it holds. Bytes that other calls bring
+    /// at the same moment are not seen, so it may grow past its quota by as much as is pushed at once.
     pub(super) async fn check_quota(
         &self,
         name: &Repository,
         blob: Option<&Digest>,
         more: u64,
         counted: u64,
-    ) -> Result<(), Error> {
+    ) -> Result<Allowance, Error> {
         let quotas = self.config.quotas.iter();
         let Some(quota) =
             quotas.filter(|quota| quota.repositories.iter().any(|p| p.matches(name))).map(|q| q.bytes).min()
         else {
-            return Ok(());
+            return Ok(Allowance::default());
         };
-        let usage_key = keys::usage(name);
-        let keys = core::iter::once(usage_key.clone()).chain(blob.map(|blob| keys::link(name, blob)));
+        let keys = core::iter::once(keys::usage(name)).chain(blob.map(|blob| keys::link(name, blob)));
         let found = self.ask(Get { keys: keys.collect() }).await?;
         if found.get(1).is_some_and(Option::is_some) {
-            return Ok(());
+            return Ok(Allowance::default());
         }
         let usage = found.first().and_then(Option::as_ref);
-        let held = record::count(&usage_key, usage)?.saturating_sub(counted);
-        if held.saturating_add(more) <= quota {
-            return Ok(());
+        let held = record::count(usage).saturating_sub(counted);
+        let allowance = Allowance(Some((quota, held)));
+        if more <= allowance.bytes() {
+            Ok(allowance)
+        } else {
+            Err(allowance.exceeded(name, &format!("this needs {more} more")))
         }
-        Err(Error::Denied(format!(
-            "the quota of {name} is {quota} bytes; its blobs, manifests and open uploads have {held}, and this needs {more} \
-             more"
-        )))
     }
 
-    /// Counts everything.
+    /// Counts everything. Of a record that does not read, the bytes are not known.
     pub(crate) async fn census(&self) -> Result<Census, Error> {
         let mut census = Census::default();
         let (repositories, blobs, uploads) = (keys::repositories(), keys::blobs(), keys::uploads());
@@ -74,14 +95,14 @@ impl Call {
         while let Some(page) = pages.next(self).await? {
             for (key, value) in page {
                 census.blobs += 1;
-                census.bytes += record::decode::<BlobRecord>(&key, &value)?.size;
+                census.bytes += record::decode::<BlobRecord>(&key, &value).map_or(0, |blob| blob.size);
             }
         }
         let mut pages = Pages::new(&uploads);
         while let Some(page) = pages.next(self).await? {
             for (key, value) in page {
                 census.uploads += 1;
-                census.upload_bytes += record::decode::<UploadRecord>(&key, &value)?.offset();
+                census.upload_bytes += record::decode::<UploadRecord>(&key, &value).map_or(0, |upload| upload.offset());
             }
         }
         Ok(census)

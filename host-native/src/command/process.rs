@@ -10,6 +10,8 @@ use tokio::net::TcpListener;
 use tokio::runtime::{Builder, Runtime};
 use tokio::signal::unix::{SignalKind, signal};
 
+use crate::settings::Limits;
+
 /// How many threads may wait for disks at once. More would only queue in the disk, and each has a stack and a heap.
 const BLOCKING_THREADS: usize = 32;
 
@@ -35,13 +37,32 @@ pub fn keep_freed_memory() {
     drop(std::hint::black_box(Vec::<u8>::with_capacity(KEPT_MEMORY / 2)));
 }
 
-/// Allows this process as many open files as it may allow itself: each client takes one or two.
-pub fn raise_file_limit() {
+/// How many files the server has open for itself: records, log, listeners, webhooks.
+const OWN_FILES: u64 = 64;
+
+/// Allows this process as many open files as it may allow itself, and bounds connections by that: where no file can be
+/// opened, nothing can be pulled or pushed, and no connection accepted.
+pub fn within_file_limit(limits: Limits) -> Limits {
     let mut limit = getrlimit(Resource::Nofile);
     limit.current = limit.maximum;
     if let Err(error) = setrlimit(Resource::Nofile, limit) {
         tracing::warn!("the number of open files cannot be raised: {error}");
     }
+    let files = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
+    let connections = limits.connections.min(connections_within(files));
+    if connections < limits.connections {
+        tracing::warn!(
+            "the system allows this process {files} open files, enough for {connections} connections: raise that limit \
+             (`ulimit -n`, LimitNOFILE of systemd), or set max-connections, now {}, to less",
+            limits.connections
+        );
+    }
+    Limits { connections, ..limits }
+}
+
+/// How many connections so many files are enough for: each takes one, and what is sent and received by it some more.
+fn connections_within(files: u64) -> usize {
+    usize::try_from(files.saturating_sub(OWN_FILES) / 3).unwrap_or(usize::MAX).max(1)
 }
 
 /// Listens on `HOST:PORT`, as that setting has it.
@@ -99,6 +120,13 @@ async fn either(one: &mut tokio::signal::unix::Signal, other: &mut tokio::signal
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn connections_leave_files_for_what_is_sent_and_received() {
+        for (files, connections) in [(u64::MAX, usize::MAX / 3), (65_536, 21_824), (1024, 320), (64, 1), (0, 1)] {
+            assert!(connections_within(files).abs_diff(connections) <= 64, "{files}");
+        }
+    }
 
     #[test]
     fn what_keeps_from_listening_is_told_with_the_setting_and_the_cure() {

@@ -33,7 +33,7 @@ type Done = Result<(), Box<dyn Error>>;
 /// With what keeps it from serving.
 pub async fn serve(settings: &Settings, line: CommandLine, effective: Vec<Effective>, warnings: &[String]) -> Done {
     let log = log::start(settings.storage.log.clone(), settings.watch.log_format);
-    process::raise_file_limit();
+    let limits = process::within_file_limit(settings.limits());
     let stop = process::stop_signal()?;
     let checked = check(settings, None).map_err(|reason| with_places(&reason, &effective))?;
     let Checked { live, tls, warnings: more } = checked;
@@ -56,7 +56,7 @@ pub async fn serve(settings: &Settings, line: CommandLine, effective: Vec<Effect
         tokio::spawn(collector.clone().collect_regularly(settings.gc_interval));
     }
     if let Some(listener) = admin {
-        tokio::spawn(admin::serve(listener, host.clone(), observer.clone(), settings.limits().head_timeout));
+        tokio::spawn(admin::serve(listener, host.clone(), observer.clone(), limits.head_timeout));
         let current = current.clone();
         tokio::spawn(admin::count_regularly(move || current.registry(), host.clone(), observer.clone()));
     }
@@ -84,7 +84,7 @@ pub async fn serve(settings: &Settings, line: CommandLine, effective: Vec<Effect
         process::notify(&[NotifyState::Stopping]);
     };
     let files = if settings.no_playground { &[] } else { playground::FILES };
-    serve_doors(doors, files, host, &settings.limits(), current, observer, stop).await;
+    serve_doors(doors, files, host, &limits, current, observer, stop).await;
     if let Some(traces) = traces {
         traces.end().await;
     }

@@ -1,5 +1,6 @@
 //! What administrators and their machines ask: metrics, whether the process lives, whether it is ready.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,7 +13,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use orlop_core::Registry;
 use tokio::net::TcpListener;
-use tokio::sync::Semaphore;
+use tokio::task::AbortHandle;
 
 use crate::observe::Observer;
 use crate::storage::{Host, RequestBody, ambient};
@@ -20,7 +21,8 @@ use crate::storage::{Host, RequestBody, ambient};
 /// How often everything is counted.
 const CENSUS: Duration = Duration::from_secs(300);
 
-/// How many connections there may be at once. One more waits until another ends.
+/// How many connections there may be at once. For one more, the oldest is closed: whoever asks whether the process lives
+/// does not wait for those who ask nothing.
 const CONNECTIONS: usize = 64;
 
 /// How long to wait when no connection can be accepted.
@@ -35,17 +37,23 @@ pub async fn serve(listener: TcpListener, host: Arc<Host>, observer: Arc<Observe
     let service = TowerToHyperService::new(router);
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new()).header_read_timeout(rest);
-    let room = Arc::new(Semaphore::new(CONNECTIONS));
-    while let Ok(permit) = room.clone().acquire_owned().await {
+    let mut open: VecDeque<AbortHandle> = VecDeque::new();
+    loop {
         match listener.accept().await {
             Ok((stream, address)) => {
+                open.retain(|connection| !connection.is_finished());
+                if open.len() >= CONNECTIONS
+                    && let Some(oldest) = open.pop_front()
+                {
+                    oldest.abort();
+                }
                 let served = http.serve_connection(TokioIo::new(stream), service.clone());
-                tokio::spawn(async move {
+                let serving = tokio::spawn(async move {
                     if let Err(error) = served.await {
                         tracing::debug!("admin connection of {address}: {error}");
                     }
-                    drop(permit);
                 });
+                open.push_back(serving.abort_handle());
             }
             Err(error) => {
                 tracing::warn!("a connection to the admin address cannot be accepted: {error}");

@@ -156,14 +156,16 @@ impl Webhook {
                 if !host.holds(&registry, job, &mut lease).await.map_err(|fault| fault.to_string())? {
                     return Ok(());
                 }
-                let told = self.tell(http, &event).await;
-                let result = match &told {
-                    Ok(()) => "told",
-                    Err(reason) if ambient().now.since(event.time) > KEPT => {
-                        tracing::error!("the webhook {} never took event {}: {reason}", self.name, event.id);
-                        "dropped"
+                let (told, result) = match &event {
+                    Some(event) => self.tell_once(http, event).await,
+                    None => {
+                        tracing::error!(
+                            "the record {} is damaged: the webhook {} misses an event",
+                            key.as_str(),
+                            self.name
+                        );
+                        (Ok(()), "dropped")
                     }
-                    Err(_) => "failed",
                 };
                 metrics.told(&self.name, result, 1);
                 if result == "failed" {
@@ -173,6 +175,20 @@ impl Webhook {
                 host.run(step, &mut RequestBody::empty()).await.map_err(|fault| fault.to_string())?;
             }
         }
+    }
+
+    /// Tells an event, and says what became of it.
+    async fn tell_once(&self, http: &Http, event: &Event) -> (Result<(), String>, &'static str) {
+        let told = self.tell(http, event).await;
+        let result = match &told {
+            Ok(()) => "told",
+            Err(reason) if ambient().now.since(event.time) > KEPT => {
+                tracing::error!("the webhook {} never took event {}: {reason}", self.name, event.id);
+                "dropped"
+            }
+            Err(_) => "failed",
+        };
+        (told, result)
     }
 
     async fn tell(&self, http: &Http, event: &Event) -> Result<(), String> {

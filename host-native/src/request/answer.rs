@@ -3,8 +3,9 @@
 use std::fmt::Display;
 use std::future::poll_fn;
 use std::net::IpAddr;
+use std::ops::DerefMut;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::{Arc, LazyLock};
 use std::task::Poll;
 use std::time::Duration;
@@ -17,7 +18,7 @@ use axum::response::Response;
 use orlop_core::error::Code;
 use orlop_core::event::Source;
 use orlop_core::step::Rest;
-use orlop_core::{Asked, Caller, Registry, http};
+use orlop_core::{Asked, Caller, Fault, Registry, Summary, http};
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 use tokio_util::task::TaskTracker;
@@ -28,7 +29,7 @@ use crate::request::access::{AccessLine, Taken};
 use crate::request::admit::{Admitted, Refused, admit, busy, give_token};
 use crate::request::crowd::{Client, Crowd};
 use crate::request::live::{Current, Live};
-use crate::request::memory::Memory;
+use crate::request::memory::{Memory, Name};
 use crate::request::peer::Peer;
 use crate::request::shares;
 use crate::settings::Limits;
@@ -50,6 +51,8 @@ pub(crate) struct Service {
     pub(crate) room: Arc<Semaphore>,
     /// How many of these an address may have whose users are not known.
     pub(crate) strangers: Crowd,
+    /// How many of these a user may have.
+    users: Crowd,
     /// What answers may take of memory.
     pub(crate) memory: Memory,
     pub(crate) body_idle: Duration,
@@ -57,7 +60,8 @@ pub(crate) struct Service {
     pub(crate) calls: TaskTracker,
     /// One permit for each call that may be finishing what nobody waits for.
     finishing: Arc<Semaphore>,
-    /// What tells this server from others.
+    /// What tells this server from others: the name of its machine, and one of its own.
+    node: String,
     instance: Uuid,
 }
 
@@ -73,19 +77,26 @@ impl Service {
             observer,
             room: Arc::new(Semaphore::new(limits.requests)),
             strangers: Crowd::new(limits.client_requests, shares::QUEUE.max(limits.client_requests)),
+            users: Crowd::new(limits.requests.div_ceil(2), limits.requests),
             memory: Memory::new(),
             body_idle: limits.body_idle,
             calls: TaskTracker::new(),
             finishing: Arc::new(Semaphore::new(FINISHING)),
+            node: rustix::system::uname().nodename().to_string_lossy().into_owned(),
             instance: Uuid::new_v4(),
         }
     }
 
-    /// Room to work on a request that may be made. Who asks is known by now: whoever is not known takes it from the share
-    /// of its address, so that one address cannot take all there is. Our proxies have no share, for they are many.
+    /// Room to work on a request that may be made. Who asks is known by now: a user takes it from a share of its own, and
+    /// whoever is not known from that of its address, so that none of them can take all there is. Our proxies have no
+    /// share, for they are many.
     async fn enter(&self, live: &Live, client: &Client, address: IpAddr, taken: &mut Taken) -> Option<()> {
-        if matches!(client, Client::Network(_)) && !live.proxies.trusts(address) {
-            taken.slots.push(self.strangers.enter_within(client, 1, shares::PATIENCE).await?);
+        let crowd = match client {
+            Client::User(_) => Some(&self.users),
+            Client::Network(_) => Some(&self.strangers).filter(|_| !live.proxies.trusts(address)),
+        };
+        if let Some(crowd) = crowd {
+            taken.slots.push(crowd.enter_within(client, 1, shares::PATIENCE).await?);
         }
         taken.permit = Some(match self.room.clone().try_acquire_owned() {
             Ok(permit) => permit,
@@ -94,8 +105,17 @@ impl Service {
         Some(())
     }
 
-    /// Does what a call has left for after its answer: behind it, unless too many others do that already.
-    async fn finish(&self, rest: Rest) {
+    /// Memory for the manifest that a request brings, if it brings one.
+    async fn push(&self, client: &Client, asked: &Asked, taken: &mut Taken) -> Option<()> {
+        if asked.summary().name == "push-manifest" {
+            taken.slots.extend(self.memory.pushing(client, asked.request.length).await.ok()?);
+        }
+        Some(())
+    }
+
+    /// The answer, after which the call does what it has left for then: behind it, unless too many others do that already.
+    async fn after(&self, response: Response, rest: Option<Rest>) -> Response {
+        let Some(rest) = rest else { return response };
         match self.finishing.clone().try_acquire_owned() {
             Ok(permit) => {
                 let host = self.host.clone();
@@ -106,6 +126,7 @@ impl Service {
             }
             Err(_) => self.host.finish(rest).await,
         }
+        response
     }
 }
 
@@ -119,7 +140,10 @@ pub(crate) async fn answer(service: Arc<Service>, peer: Peer, request: Request) 
         return line.write(response, taken);
     }
     let is_read = matches!(*request.method(), Method::GET | Method::HEAD);
-    let answering = answer_in(service.clone(), live, peer, line, taken, request);
+    let (head, body) = request.into_parts();
+    // A client that goes away until it is known who it is leaves nothing behind, neither a password to be hashed.
+    let admitted = contained(pin!(admitted(&service, &live, &peer, &line, &head))).await;
+    let answering = answer_in(service.clone(), live, peer, line, taken, (head, body), admitted);
     if is_read {
         return answering.await.write();
     }
@@ -148,6 +172,20 @@ impl Logged {
     }
 }
 
+/// Whether a request may be made; if not, or if it is one for a token, the answer.
+async fn admitted(
+    service: &Service,
+    live: &Live,
+    peer: &Peer,
+    line: &AccessLine,
+    head: &Parts,
+) -> Result<Admitted, Refused> {
+    if let Some((response, caller)) = give_token(live, head, line.client, &service.observer).await {
+        return Err(Refused { response, caller });
+    }
+    admit(live, &head.headers, peer, line.client, &line.asked, &service.observer).await
+}
+
 /// Answers a request by the settings that are in force when it begins.
 async fn answer_in(
     service: Arc<Service>,
@@ -155,13 +193,21 @@ async fn answer_in(
     peer: Peer,
     mut line: AccessLine,
     mut taken: Taken,
-    request: Request,
+    (head, body): (Parts, Body),
+    admitted: Result<Result<Admitted, Refused>, String>,
 ) -> Logged {
-    let expects = request.headers().contains_key(header::EXPECT);
-    let said = live.cors.says(request.headers());
-    let from = Origin { peer, client: line.client, id: line.id.clone() };
-    let call = call(service, live, from, line.asked.clone(), request, &mut taken);
-    let called = contained(Box::pin(call)).await;
+    let expects = head.headers.contains_key(header::EXPECT);
+    let said = live.cors.says(&head.headers);
+    let body = RequestBody::new(body, service.body_idle).counted(&service.observer.metrics.received);
+    let called = match admitted {
+        Ok(Ok(admitted)) => {
+            let from = Origin { peer, client: line.client, id: line.id.clone(), asked: line.asked.clone() };
+            let call = call(service, live, from, head, body, admitted, &mut taken);
+            contained(Box::pin(call)).await
+        }
+        Ok(Err(Refused { response, caller })) => Ok(Answered { response: with_body(response, None), body, caller }),
+        Err(error) => Err(error),
+    };
     let mut response = match called {
         Ok(Answered { response, mut body, caller }) => {
             line.of(caller);
@@ -192,7 +238,7 @@ pub(crate) fn refuse(service: &Service, peer: &Peer, request: &Request, told: &s
 }
 
 /// Runs a call; if it panics, nothing else ends.
-async fn contained<T>(mut call: Pin<Box<impl Future<Output = T>>>) -> Result<T, String> {
+async fn contained<T>(mut call: Pin<impl DerefMut<Target: Future<Output = T>>>) -> Result<T, String> {
     poll_fn(|context| {
         // What a panic leaves half done is dropped with the call.
         match catch_unwind(AssertUnwindSafe(|| call.as_mut().poll(context))) {
@@ -212,9 +258,10 @@ struct Answered {
     caller: String,
 }
 
-/// Where a request comes from.
+/// A request, and where it comes from.
 #[derive(Clone)]
 struct Origin {
+    asked: Arc<Asked>,
     peer: Peer,
     /// Who is behind our proxies.
     client: IpAddr,
@@ -222,32 +269,28 @@ struct Origin {
     id: String,
 }
 
-/// Sees whether the request may be made, and makes the call.
+/// Makes a call that may be made, when there is room for it.
 async fn call(
     service: Arc<Service>,
     live: Arc<Live>,
     from: Origin,
-    asked: Arc<Asked>,
-    request: Request,
+    head: Parts,
+    mut body: RequestBody,
+    admitted: Admitted,
     taken: &mut Taken,
 ) -> Answered {
-    let (head, body) = request.into_parts();
-    let mut body = RequestBody::new(body, service.body_idle).counted(&service.observer.metrics.received);
-    if let Some((answer, caller)) = give_token(&live, &head, from.client, &service.observer).await {
-        return Answered { response: with_body(answer, None), body, caller };
-    }
-    let admitted = admit(&live, &head.headers, &from.peer, from.client, &asked, &service.observer).await;
-    let Admitted { mut caller, client, slots } = match admitted {
-        Ok(admitted) => admitted,
-        Err(Refused { response, caller }) => return Answered { response: with_body(response, None), body, caller },
-    };
+    let Admitted { mut caller, client, slots } = admitted;
     let name = caller.name.clone();
     taken.slots = slots;
     if !live.webhooks.is_empty() {
-        caller.request = Some(source(&live, &head, &from, &asked, service.instance));
+        caller.request = Some(source(&service, &live, &head, &from));
     }
-    let response = match service.enter(&live, &client, from.client, taken).await {
-        Some(()) => make_bounded(&service, &live.registry, &client, caller.into(), asked, &mut body, from).await,
+    let entered = match service.enter(&live, &client, from.client, taken).await {
+        Some(()) => service.push(&client, &from.asked, taken).await,
+        None => None,
+    };
+    let response = match entered {
+        Some(()) => make_bounded(&service, &live.registry, &client, caller.into(), &mut body, from).await,
         None => with_body(busy("the registry is busy; retry later", PATIENCE), None),
     };
     Answered { response, body, caller: name }
@@ -257,49 +300,63 @@ async fn call(
 const TOLD: usize = 256;
 
 /// What events say of a request.
-fn source(live: &Live, head: &Parts, from: &Origin, asked: &Asked, instance: Uuid) -> Source {
+fn source(service: &Service, live: &Live, head: &Parts, from: &Origin) -> Source {
     let field = |name: HeaderName| {
         let value = head.headers.get(name).map_or("".into(), |value| String::from_utf8_lossy(value.as_bytes()));
         value.char_indices().take_while(|(at, c)| at + c.len_utf8() <= TOLD).map(|(_, c)| c).collect::<String>()
     };
     let host = head.uri.authority().map_or_else(|| field(header::HOST), |authority| authority.as_str().into());
-    let base = live.locations.external.as_ref().or(asked.request.base.as_ref()).map(ToString::to_string);
+    let base = live.locations.external.as_ref().or(from.asked.request.base.as_ref()).map(ToString::to_string);
     let base = base.filter(|base| !base.starts_with('/'));
     let scheme = if from.peer.encrypted { "https" } else { "http" };
+    // The port is that of the client, unless it is the one of a proxy.
+    let direct = !live.proxies.trusts(from.peer.address.ip());
     Source {
-        address: from.client.to_string(),
+        address: if direct { from.peer.address.to_string() } else { from.client.to_string() },
         method: head.method.to_string(),
         base: base.unwrap_or_else(|| format!("{scheme}://{host}")),
         host,
         agent: field(header::USER_AGENT),
-        instance,
+        server: format!("{}:{}", service.node, from.peer.port),
+        instance: service.instance,
     }
 }
 
-/// Makes the call. An answer that stands in memory is made when there is memory for it.
+/// Makes the call. An answer that stands in memory is made when there is memory for it. What the call leaves for after
+/// its answer is done for the answer that the client gets, and for none that is thrown away.
 async fn make_bounded(
     service: &Service,
     registry: &Registry,
     client: &Client,
     caller: Arc<Caller>,
-    asked: Arc<Asked>,
     body: &mut RequestBody,
     from: Origin,
 ) -> Response {
-    let is_streamed = || asked.summary().name == "pull-blob";
-    if asked.request.method != http::Method::Get || is_streamed() {
-        return make(service, registry, caller, asked, body, from).await;
+    let asked = from.asked.clone();
+    let operation = asked.summary();
+    // Of a list the head costs as much as the whole.
+    let (get, head) = (asked.request.method == http::Method::Get, asked.request.method == http::Method::Head);
+    let list = (get || head) && operation.name.starts_with("list-");
+    if !list && (!get || operation.name == "pull-blob") {
+        let (response, rest) = make(service, registry, caller, body, from).await;
+        return service.after(response, rest).await;
     }
     let mut held = None;
     // Its size is only known once it is made, and may have changed when it is made again.
     for _ in 1..=ATTEMPTS {
-        let making = service.memory.making().await;
-        let response = make(service, registry, caller.clone(), asked.clone(), body, from.clone()).await;
-        match service.memory.bound(client, response, held).await {
-            Ok(response) => return response,
+        let Some(making) = service.memory.making(client, list).await else {
+            return with_body(busy("you ask for too many lists at once; retry later", PATIENCE), None);
+        };
+        let (response, rest) = make(service, registry, caller.clone(), body, from.clone()).await;
+        let shared = shared(&operation, &response);
+        match service.memory.bound(client, shared.as_ref(), response, held).await {
+            Ok(response) => {
+                drop(making);
+                return service.after(response, rest).await;
+            }
             Err(size) => {
                 drop(making);
-                held = service.memory.wait(client, size).await;
+                held = service.memory.wait(client, shared.as_ref(), size).await;
                 if held.is_none() {
                     break;
                 }
@@ -310,15 +367,23 @@ async fn make_bounded(
     with(refusal(503, Code::Unavailable, told), header::RETRY_AFTER, "1")
 }
 
+/// What an answer is, when it is the same for all who get it: a manifest.
+fn shared(operation: &Summary<'_>, response: &Response) -> Option<Name> {
+    let digest = response.headers().get("docker-content-digest")?.to_str().ok()?.to_owned();
+    let is_manifest = operation.name == "pull-manifest" && response.status() == StatusCode::OK;
+    let repository = operation.repository.filter(|_| is_manifest)?.as_str().to_owned();
+    Some(Name { repository, digest })
+}
+
 /// Makes the call, and again if an object it answers with is gone.
 async fn make(
     service: &Service,
     registry: &Registry,
     caller: Arc<Caller>,
-    asked: Arc<Asked>,
     body: &mut RequestBody,
     from: Origin,
-) -> Response {
+) -> (Response, Option<Rest>) {
+    let asked = &from.asked;
     let failed = |fault: &dyn Display| {
         let http::Request { method, target, .. } = &asked.request;
         tracing::error!(id = from.id, %method, target, "{fault}");
@@ -329,24 +394,27 @@ async fn make(
         if let Some(fault) = &response.fault {
             failed(fault);
         }
-        if let Some(rest) = rest {
-            service.finish(rest).await;
-        }
         let pieces = match &mut response.body {
             http::Body::Pieces(pieces) => std::mem::take(pieces),
-            _ => return with_body(response, None),
+            _ => return (with_body(response, None), rest),
         };
         match service.host.open_pieces(pieces).await {
-            Ok(Some(opened)) => return with_body(response, Some(opened.into_body(from.peer.outbox, asked.clone()))),
+            Ok(Some(opened)) => {
+                return (with_body(response, Some(opened.into_body(from.peer.outbox, asked.clone()))), rest);
+            }
             Ok(None) if attempt < ATTEMPTS => tracing::debug!("an object was gone, the call is made again"),
             Ok(None) => failed(&"an object of the blob is missing"),
             Err(fault) => {
                 failed(&fault);
+                if matches!(fault, Fault::Unavailable(_)) {
+                    let told = "the blob cannot be read now; retry later";
+                    return (with(refusal(503, Code::Unavailable, told), header::RETRY_AFTER, "1"), None);
+                }
                 break;
             }
         }
     }
-    refusal(500, Code::Unknown, "the blob cannot be read")
+    (refusal(500, Code::Unknown, "the blob cannot be read"), None)
 }
 
 /// A response of the core as one of axum; `streamed` is the body of one that the core does not have in memory.

@@ -11,6 +11,8 @@ use crate::storage::Outbox;
 pub(crate) struct Peer {
     /// Where it is.
     pub(crate) address: SocketAddr,
+    /// At which port of ours.
+    pub(crate) port: u16,
     /// Whether it speaks TLS.
     pub(crate) encrypted: bool,
     /// The names in its certificate, if it showed one.
@@ -35,6 +37,6 @@ impl Peer {
 
     /// A peer of which nothing is known.
     pub(crate) fn plain(address: SocketAddr) -> Self {
-        Self { address, encrypted: false, certificate: Arc::new([]), outbox: None, activity: None }
+        Self { address, port: 0, encrypted: false, certificate: Arc::new([]), outbox: None, activity: None }
     }
 }

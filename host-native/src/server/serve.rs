@@ -146,12 +146,12 @@ impl Server {
     }
 
     /// Serves one connection until it ends or is closed for another.
-    async fn serve(&self, stream: TcpStream, address: SocketAddr, acceptor: Option<TlsAcceptor>) {
+    async fn serve(&self, stream: TcpStream, address: SocketAddr, port: u16, acceptor: Option<TlsAcceptor>) {
         let Some(_slot) = self.enter(address.ip()).await else {
             return tracing::debug!("{address} has too many connections");
         };
         let presence = self.presences.enter(address.ip());
-        let peer = Peer { activity: Some(presence.activity()), ..Peer::plain(address) };
+        let peer = Peer { port, activity: Some(presence.activity()), ..Peer::plain(address) };
         tokio::select! {
             () = serve_one(self, stream, peer, acceptor) => {}
             () = presence.close().cancelled_owned() => tracing::debug!("{address} was idle for longest, and is closed"),
@@ -165,6 +165,7 @@ async fn accept(server: Arc<Server>, door: Door) {
     if let Some(tls) = &tls {
         tls.watch();
     }
+    let port = listener.local_addr().map_or(0, |address| address.port());
     loop {
         match listener.accept().await {
             Ok((stream, address)) => {
@@ -173,7 +174,7 @@ async fn accept(server: Arc<Server>, door: Door) {
                 let acceptor = tls.as_ref().map(Tls::acceptor);
                 let server = server.clone();
                 tokio::spawn(async move {
-                    server.serve(stream, address, acceptor).await;
+                    server.serve(stream, address, port, acceptor).await;
                     drop(permit);
                 });
             }

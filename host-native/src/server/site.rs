@@ -42,7 +42,7 @@ impl Site {
     /// Answers a request of `peer`.
     pub(crate) async fn answer(self, request: hyper::Request<Incoming>, peer: Peer) -> Result<Response, Infallible> {
         let mut request: Request = request.map(Body::new);
-        if let Some(told) = wrong_host(&request) {
+        if let Some(told) = ambiguous(&request) {
             return Ok(refuse(&self.registry, &peer, &request, told));
         }
         // No file is there, and to let the router find that out would cost a small request a tenth of its time.
@@ -55,12 +55,41 @@ impl Site {
     }
 }
 
-/// What is wrong with the `Host` of a request. A proxy may read another than we do, or none (RFC 9112, section 3.2).
+/// What a proxy before us may read in another way than we do.
+fn ambiguous(request: &Request) -> Option<&'static str> {
+    wrong_host(request).or_else(|| wrong_coding(request))
+}
+
+/// What is wrong with the `Host` of a request (RFC 9112, section 3.2; RFC 9113, section 8.3.1).
 fn wrong_host(request: &Request) -> Option<&'static str> {
     let mut hosts = request.headers().get_all(header::HOST).into_iter();
     match (hosts.next(), hosts.next()) {
         (_, Some(_)) => Some("there is more than one Host field"),
         (None, None) if request.version() == Version::HTTP_11 => Some("there is no Host field"),
+        (Some(host), None) if !is_host(host.as_bytes()) => Some("the Host field names no host"),
+        (Some(host), None) if request.version() == Version::HTTP_2 && !is_named(request, host.as_bytes()) => {
+            Some("the Host field names another host than :authority")
+        }
         _ => None,
     }
+}
+
+/// Whether all of it may stand in a host and its port (RFC 3986, section 3.2). There may be none.
+fn is_host(host: &[u8]) -> bool {
+    host.iter().all(|byte| byte.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=%:[]".contains(byte))
+}
+
+/// Whether the target of a request names that host, if it names one.
+fn is_named(request: &Request, host: &[u8]) -> bool {
+    let bare = |host: &[u8]| host.strip_suffix(b":443").unwrap_or(host).to_ascii_lowercase();
+    request.uri().authority().is_none_or(|authority| bare(authority.as_str().as_bytes()) == bare(host))
+}
+
+/// What is wrong with the coding of its body: where chunks stand in another coding, it is not known where that ends
+/// (RFC 9112, sections 6.1 and 7).
+fn wrong_coding(request: &Request) -> Option<&'static str> {
+    let mut codings = request.headers().get_all(header::TRANSFER_ENCODING).into_iter();
+    let first = codings.next()?;
+    let only = codings.next().is_none() && first.as_bytes().eq_ignore_ascii_case(b"chunked");
+    (!only).then_some("the one transfer coding that is taken is `chunked`")
 }

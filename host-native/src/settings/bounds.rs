@@ -30,11 +30,14 @@ pub struct Bounds {
 
     /// How many requests without a login to serve at once for one address; a quarter of all if not set
     ///
-    /// A further one waits some seconds, and then gets 429. Users are bounded by `limit`. Trusted proxies are exempt.
+    /// A further one waits some seconds, and then gets 429. A user may have half of all, or less by a `limit`. Trusted
+    /// proxies are exempt.
     #[arg(long, env = "ORLOP_MAX_CLIENT_REQUESTS", value_name = "NUMBER", value_parser = count)]
     max_client_requests: Option<u32>,
 
     /// How many connections to have open at once; for a further one, the one that is idle for longest is closed
+    ///
+    /// Fewer where the system allows less than three open files for each.
     #[arg(long, env = "ORLOP_MAX_CONNECTIONS", default_value = "4096", value_name = "NUMBER", value_parser = count)]
     max_connections: u32,
 

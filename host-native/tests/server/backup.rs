@@ -97,3 +97,24 @@ fn a_backup_is_as_of_one_moment_and_replaces_the_one_before() {
     let refused = back_up(&data);
     assert!(!refused.status.success() && String::from_utf8_lossy(&refused.stderr).contains("no server has"));
 }
+
+/// The records are copied through little memory, however many there are.
+#[test]
+fn a_backup_takes_little_memory() {
+    let directory = TempDir::new().unwrap();
+    let data = directory.path().join("data");
+    let server = Started::on(&data, &["--record-cache", "8MiB", "--log", "info,orlop::access=off"]);
+    assert_eq!(server.push(b"{}").0.status, 201);
+    let filler = "x".repeat(1 << 20);
+    for number in 0..100 {
+        let manifest = format!(
+            r#"{{"schemaVersion":2,"mediaType":"application/vnd.oci.image.index.v1+json","manifests":[],"annotations":{{"{number}":"{filler}"}}}}"#
+        );
+        let pushed = server.send("PUT", &format!("/v2/a/manifests/{number}"), manifest.as_bytes());
+        assert_eq!(pushed.status, 201);
+    }
+    let before = server.memory("VmHWM");
+    assert!(back_up(&data).status.success());
+    let grown = server.memory("VmHWM").saturating_sub(before);
+    assert!(grown <= 48 << 10, "{grown} KiB for records of 100 MiB");
+}

@@ -133,6 +133,18 @@ fn an_idle_connection_to_the_admin_address_is_closed() {
 }
 
 #[test]
+fn connections_that_ask_nothing_keep_nobody_from_the_admin_address() {
+    let admin = free();
+    let _server = Started::with(&["--admin-addr", &admin, "--head-timeout", "10m"]);
+    let silent: Vec<TcpStream> = (0..200).map(|_| TcpStream::connect(&admin).unwrap()).collect();
+    let mut asked = TcpStream::connect(&admin).unwrap();
+    asked.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+    asked.write_all(b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
+    assert_eq!(answer(&mut asked, false).body, b"ok\n");
+    drop(silent);
+}
+
+#[test]
 fn whoever_says_nothing_to_the_control_socket_keeps_no_backup_waiting() {
     let server = Started::with(&[]);
     let mut silent = None;

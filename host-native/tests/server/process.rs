@@ -17,6 +17,15 @@ fn a_second_process_is_refused() {
     assert_eq!(server.get("/v2/").status, 200);
 }
 
+/// Images may be private: whoever may read the directory is for the server to say.
+#[test]
+fn a_data_directory_that_is_made_is_for_its_owner_alone() {
+    use std::os::unix::fs::PermissionsExt;
+    let server = Started::with(&[]);
+    let mode = std::fs::metadata(server.data()).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o700, "{mode:o}");
+}
+
 #[test]
 fn a_data_directory_that_lost_its_records_is_refused_and_left_alone() {
     let directory = TempDir::new().unwrap();

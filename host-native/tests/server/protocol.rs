@@ -21,6 +21,9 @@ fn a_request_that_reads_in_two_ways_is_refused() {
     check("Content-Length: 99999999999999999999999", 400);
     check("Transfer-Encoding: gzip", 400);
     check("Transfer-Encoding: chunked, gzip", 400);
+    check("Transfer-Encoding: gzip, chunked", 400);
+    check("Transfer-Encoding: chunked, chunked", 400);
+    check("Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked", 400);
     check("Transfer-Encoding : chunked", 400);
     check("Content-Length: 5\nX: y\0", 400);
     check(&format!("X: {}", "y".repeat(40_000)), 431);

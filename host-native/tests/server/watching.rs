@@ -208,12 +208,56 @@ fn what_happens_is_told_signed_in_order_and_after_a_kill_too() {
     assert_eq!(event["target"]["url"], format!("http://x/v2/a/manifests/{digest}"));
     let request = &event["request"];
     assert_eq!(
-        (&request["addr"], &request["host"], &request["method"], &request["useragent"]),
-        (&"127.0.0.1".into(), &"x".into(), &"PUT".into(), &"pusher/1".into())
+        (&request["host"], &request["method"], &request["useragent"]),
+        (&"x".into(), &"PUT".into(), &"pusher/1".into())
     );
-    assert_eq!(event["source"]["addr"], "x");
+    assert!(request["addr"].as_str().is_some_and(|client| client.starts_with("127.0.0.1:")), "{event}");
+    let port = server.address().rsplit(':').next().unwrap();
+    let node = rustix::system::uname().nodename().to_str().unwrap().to_owned();
+    assert_eq!(event["source"]["addr"], format!("{node}:{port}"), "where it was answered");
     assert!(event["source"]["instanceID"].as_str().is_some_and(|id| id.len() == 36), "{event}");
     assert!(told.recv_timeout(Duration::from_secs(3)).is_err(), "each is told once");
+}
+
+/// Pulls that nobody needs a password for, told to a webhook that is never there: they are answered as ever, and what they
+/// put on the disk has an end.
+#[test]
+fn a_webhook_that_is_dead_changes_no_answer_and_takes_a_bounded_part_of_the_disk() {
+    let hook =
+        format!("--webhook={{ name = 'dead', url = 'http://{}/', events = ['pull', 'push', 'delete'] }}", free());
+    let server = Started::with(&[&hook, "--log", "info,orlop::access=off"]);
+    assert_eq!(server.push(b"{}").0.status, 201);
+    let manifest = r#"{"schemaVersion":2,"mediaType":"application/vnd.oci.image.manifest.v1+json","config":{"mediaType":"application/vnd.oci.empty.v1+json","digest":"sha256:44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a","size":2},"layers":[]}"#;
+    assert_eq!(server.send("PUT", "/v2/a/manifests/v1", manifest.as_bytes()).status, 201);
+    let pull = |times: usize| {
+        std::thread::scope(|scope| {
+            for _ in 0..8 {
+                scope.spawn(|| {
+                    let mut stream = server.connect();
+                    for _ in 0..times / 8 {
+                        // As much as events keep of it.
+                        let agent = "x".repeat(300);
+                        let ask = format!("GET /v2/a/manifests/v1 HTTP/1.1\r\nHost: x\r\nUser-Agent: {agent}\r\n\r\n");
+                        stream.write_all(ask.as_bytes()).unwrap();
+                        assert_eq!(answer(&mut stream, false).status, 200);
+                    }
+                });
+            }
+        });
+    };
+    let on_disk = || {
+        let records = std::fs::metadata(server.data().join("records.redb")).unwrap();
+        std::os::unix::fs::MetadataExt::blocks(&records) * 512
+    };
+    // As many as the queue holds, and more.
+    pull(10_000);
+    let full = on_disk();
+    pull(6_000);
+    let grown = on_disk().saturating_sub(full);
+    assert!(grown <= 4 << 20, "{grown} bytes more than {full}");
+    assert_eq!(server.push(b"more").0.status, 201);
+    assert_eq!(server.send("PUT", "/v2/a/manifests/v2", manifest.as_bytes()).status, 201);
+    assert_eq!(server.send("DELETE", "/v2/a/manifests/v1", b"").status, 202);
 }
 
 #[test]

@@ -1,8 +1,9 @@
 //! Fields of HTTP that say where a request is meant to go and where it comes from, and those of the host's own answers.
 
-use std::io::Write;
+use std::io::{Read, Write};
 
 use crate::started::{Answer, Started, answer, eventually};
+use crate::tls::{Place, frame};
 
 /// RFC 9112, section 3.2.
 #[test]
@@ -16,15 +17,47 @@ fn a_request_names_one_host() {
         answer
     };
     for target in ["/v2/", "/v2/a/tags/list", "/"] {
-        for hosts in ["", "Host: x\r\nHost: x\r\n", "Host: x\r\nhost: y\r\n"] {
+        let wrong = ["Host: a@b\r\n", "Host: a/b\r\n", "Host: a b\r\n", "Host: \u{e9}\r\n", "Host: a\\b\r\n"];
+        for hosts in ["", "Host: x\r\nHost: x\r\n", "Host: x\r\nhost: y\r\n"].into_iter().chain(wrong) {
             let refused = check(&format!("GET {target} HTTP/1.1\r\n{hosts}\r\n"), 400);
             assert_eq!(refused.header("connection").as_deref(), Some("close"), "nothing after it is believed");
         }
     }
-    check("GET /v2/ HTTP/1.1\r\nHost:\r\n\r\n", 200);
+    for host in ["", "registry.example.com:5000", "[::1]:5000", "a_b"] {
+        check(&format!("GET /v2/ HTTP/1.1\r\nHost: {host}\r\n\r\n"), 200);
+    }
     check("GET /v2/ HTTP/1.0\r\n\r\n", 200);
     check("GET /v2/ HTTP/1.0\r\nHost: x\r\nHost: y\r\n\r\n", 400);
-    eventually(|| server.log().matches("status=400").count() == 10);
+    eventually(|| server.log().matches("status=400").count() == 25);
+}
+
+/// RFC 9113, section 8.3.1.
+#[test]
+fn a_request_of_http_2_names_one_host() {
+    let place = Place::new();
+    let server = place.start(&[]);
+    let client = place.client(None, &[b"h2"]);
+    for (host, expected) in [("x", 200), ("X", 200), ("x:443", 200), ("y", 400), ("x:444", 400), ("", 400)] {
+        let name = rustls::pki_types::ServerName::try_from("localhost").unwrap();
+        let session = rustls::ClientConnection::new(client.clone(), name).unwrap();
+        let mut stream = rustls::StreamOwned::new(session, server.connect());
+        // GET https://x/v2/ and a field `host` (RFC 7541, appendix A).
+        let head =
+            [&[0x82, 0x87, 0x41, 1, b'x', 0x04, 4], &b"/v2/"[..], &[0x0f, 23, host.len() as u8], host.as_bytes()];
+        let begin = [b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec(), frame(4, 0, 0, &[]), frame(1, 5, 1, &head.concat())];
+        stream.write_all(&begin.concat()).unwrap();
+        let fields = loop {
+            let mut head = [0; 9];
+            stream.read_exact(&mut head).unwrap();
+            let mut payload = vec![0; u32::from_be_bytes([0, head[0], head[1], head[2]]) as usize];
+            stream.read_exact(&mut payload).unwrap();
+            if head[3] == 1 {
+                break payload;
+            }
+        };
+        // The statuses 200 and 400 are in the static table.
+        assert_eq!(fields[0], if expected == 200 { 0x88 } else { 0x8c }, "{host:?}: {fields:x?}");
+    }
 }
 
 /// SPEC A3: a browser that sees the version twice takes it for another version.

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use orlop_conformance::image::{AMD64, ARM64, Manifest, OCI_INDEX, sha256, sha512};
 use orlop_conformance::system::{InMemory, System, blob, get, manifest, patch, post, put, referrers, uploads};
+use orlop_core::config::{Pattern, Quota};
 use orlop_core::memory::RequestBody;
 use orlop_core::object::ObjectId;
 use orlop_core::registry::Report;
@@ -401,6 +402,23 @@ fn a_damaged_record_ends_no_collection() {
     }
     assert!(report.links_removed + report.blobs_removed > 0, "{report}");
     drop(image);
+}
+
+/// A counter says what the records say, only sooner: one that is damaged begins anew.
+#[test]
+fn a_damaged_counter_ends_no_collection_and_no_push() {
+    let mut registry = configured(|config| {
+        config.quotas = [Quota { repositories: [Pattern::new("**")].into(), bytes: 1000 }].into();
+    });
+    registry.push_blob("z", "garbage");
+    let usage = registry.memory.records.keys().find(|key| key.as_str().starts_with("usage/")).unwrap().clone();
+    registry.memory.records.insert(usage.clone(), "{".into());
+    registry.push_blob("z", "more");
+    assert_eq!(registry.memory.records[&usage], "4");
+    registry.memory.records.insert(usage, "{".into());
+    registry.advance(30 * DAY);
+    let report = registry.gc();
+    assert_eq!((report.fault.clone(), report.blobs_removed), (None, 2), "{report}");
 }
 
 /// A payload that cannot be read any more, or that today's rules refuse, does not keep its manifest for ever.

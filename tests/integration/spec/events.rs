@@ -18,7 +18,8 @@ fn listening(happenings: &[Happening], repositories: &str) -> InMemory {
 fn queued(registry: &mut InMemory) -> Vec<(Key, Event)> {
     let ambient = registry.memory.ambient();
     let step = registry.registry.queued("one".into(), ambient);
-    registry.memory.run(step, &RequestBody::default()).expect("no fault")
+    let queued = registry.memory.run(step, &RequestBody::default()).expect("no fault");
+    queued.into_iter().map(|(key, event)| (key, event.expect("an event that reads"))).collect()
 }
 
 fn told(registry: &mut InMemory, events: Vec<Key>) {
@@ -56,6 +57,43 @@ fn what_happens_is_queued_in_its_order_until_it_was_told() {
     told(&mut registry, events[..2].iter().map(|(key, _)| key.clone()).collect());
     let left: Vec<_> = queued(&mut registry).iter().map(|(_, event)| event.happening).collect();
     assert_eq!(left, [Happening::Delete, Happening::Delete]);
+}
+
+/// What is damaged keeps nothing behind it from being told, and no push from being made.
+#[test]
+fn an_event_that_does_not_read_is_taken_out_of_its_queue() {
+    let mut registry = listening(&[Happening::Push], "**");
+    for tag in ["v1", "v2"] {
+        registry.push("a", tag, &Manifest::image(AMD64, tag));
+    }
+    let first = queued(&mut registry)[0].0.clone();
+    registry.memory.records.insert(first.clone(), b"not JSON"[..].into());
+    let ambient = registry.memory.ambient();
+    let step = registry.registry.queued("one".into(), ambient);
+    let found = registry.memory.run(step, &RequestBody::default()).expect("no fault");
+    assert_eq!(found.iter().map(|(_, event)| event.is_some()).collect::<Vec<_>>(), [false, true]);
+    told(&mut registry, [first].into());
+    assert_eq!(queued(&mut registry)[0].1.tags, ["v2"]);
+    let length =
+        registry.memory.records.keys().find(|key| key.as_str().starts_with("queue/")).expect("a counter").clone();
+    registry.memory.records.insert(length, b"not a number"[..].into());
+    registry.push("a", "v3", &Manifest::image(AMD64, "v3"));
+    assert_eq!(queued(&mut registry).len(), 2, "it begins anew");
+}
+
+/// Of what does not read the bytes are not known; everything else is counted.
+#[test]
+fn a_damaged_record_ends_no_census() {
+    let mut registry = configured(|_| {});
+    registry.push_blob("a", "x");
+    registry.push_blob("a", "yz");
+    let blob = registry.memory.records.keys().find(|key| key.as_str().starts_with("blob/")).expect("a blob").clone();
+    registry.memory.records.insert(blob, b"not JSON"[..].into());
+    let ambient = registry.memory.ambient();
+    let step = registry.registry.census(ambient);
+    let census = registry.memory.run(step, &RequestBody::default()).expect("no fault");
+    assert_eq!((census.repositories, census.blobs), (1, 2));
+    assert!([1, 2].contains(&census.bytes), "{census:?}");
 }
 
 #[test]

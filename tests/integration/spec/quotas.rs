@@ -52,6 +52,27 @@ fn a_repository_holds_no_more_than_its_quota() {
     registry.get(manifest("large", "v1")).expect(200);
 }
 
+/// A body that does not say how long it is gets no more than one that does.
+#[test]
+fn a_body_of_unknown_length_ends_where_the_quota_does() {
+    let quota = Quota { repositories: [Pattern::new("**")].into(), bytes: 100 };
+    let mut registry = configured(|config| config.quotas = [quota].into());
+    registry.push_blob("a", "x".repeat(60));
+    let session = registry.open("a");
+    let long = "y".repeat(41);
+    let refused = registry.call(patch(&session).body(long.clone()).chunked()).refused(403, "DENIED");
+    assert!(refused.to_string().contains("have 60, and this needs more than is left"), "{refused}");
+    registry.get(&session).expect(204).with("Range", "0-0");
+    let posted = post(format!("{}?digest={}", uploads("a"), sha256(&long))).body(long.clone()).chunked();
+    registry.call(posted).refused(403, "DENIED");
+    let finished = put(format!("{session}?digest={}", sha256(&long))).body(long).chunked();
+    registry.call(finished).refused(403, "DENIED");
+    registry.call(patch(&session).body("y".repeat(40)).chunked()).expect(202).with("Range", "0-39");
+    // What the repository holds already brings nothing, however long it is.
+    let again = post(format!("{}?digest={}", uploads("a"), sha256("x".repeat(60)))).body("x".repeat(60)).chunked();
+    registry.call(again).expect(201);
+}
+
 #[test]
 fn a_caller_brings_no_larger_blob_than_it_may() {
     let mut registry = configured(|_| {});

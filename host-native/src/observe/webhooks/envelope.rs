@@ -105,7 +105,7 @@ fn notification(event: &Event) -> Value {
                 "method": request.method,
                 "useragent": request.agent,
             });
-            told["source"] = json!({ "addr": request.host, "instanceID": request.instance });
+            told["source"] = json!({ "addr": request.server, "instanceID": request.instance });
         }
         told
     };

@@ -4,6 +4,7 @@ use std::io;
 use std::path::Path;
 
 use orlop_core::Fault;
+use rustix::io::Errno;
 
 /// The fault of a file operation that failed with `error`, such as `("write", path, error)`.
 pub(crate) fn at(operation: &str, path: &Path, error: &io::Error) -> Fault {
@@ -20,10 +21,28 @@ pub(crate) fn of_records(operation: &str, error: impl Into<redb::Error>) -> Faul
     }
 }
 
-/// A disk that is full and a quota that is used up are one to a client: there is no space, it may come again.
+/// A disk that is full and a quota that is used up are one to a client: there is no space, it may come again. When too
+/// many files are open, some of them are closed soon.
 fn sorted(error: &io::Error, reason: String) -> Fault {
+    let too_many_files = [Errno::MFILE, Errno::NFILE].map(|errno| Some(errno.raw_os_error()));
     match error.kind() {
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Fault::Full(reason),
+        _ if too_many_files.contains(&error.raw_os_error()) => Fault::Unavailable(reason),
         _ => Fault::Failed(reason),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_may_succeed_later_is_told_from_what_has_failed() {
+        let fault = |errno: Errno| at("open", Path::new("x"), &errno.into());
+        assert!(matches!(fault(Errno::MFILE), Fault::Unavailable(_)));
+        assert!(matches!(fault(Errno::NFILE), Fault::Unavailable(_)));
+        assert!(matches!(fault(Errno::NOSPC), Fault::Full(_)));
+        assert!(matches!(fault(Errno::DQUOT), Fault::Full(_)));
+        assert!(matches!(fault(Errno::IO), Fault::Failed(_)));
     }
 }
