@@ -82,8 +82,9 @@ impl Started {
 
     /// A connection from another address of this machine.
     pub(crate) fn connect_from(&self, from: [u8; 4]) -> TcpStream {
-        use rustix::net::{AddressFamily, SocketType, bind, connect, socket};
-        let socket = socket(AddressFamily::INET, SocketType::STREAM, None).unwrap();
+        use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, connect, socket_with};
+        // No server that is started meanwhile is to inherit it.
+        let socket = socket_with(AddressFamily::INET, SocketType::STREAM, SocketFlags::CLOEXEC, None).unwrap();
         bind(&socket, &SocketAddr::from((from, 0))).unwrap();
         connect(&socket, &self.address.parse::<SocketAddr>().unwrap()).unwrap();
         let stream = TcpStream::from(socket);
