@@ -1,5 +1,5 @@
 //! The one thread that changes records: it takes all commits that wait, applies them one by one inside one
-//! transaction, and makes them durable with one fsync.
+//! transaction, and makes them durable in the [log](super::log) with one fsync.
 
 use std::cell::RefCell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -15,7 +15,9 @@ use redb::{ReadableTable, Table};
 use tokio::sync::oneshot;
 
 use super::TABLE;
-use super::database::Database;
+use super::database::{Database, checkpoint, following};
+use super::log::{Entry, Log};
+use crate::settings::Options;
 use crate::storage::directory::counters::Counters;
 use crate::storage::directory::space;
 
@@ -44,6 +46,13 @@ type Answer = oneshot::Sender<Outcome>;
 
 pub(super) struct Writer {
     database: Arc<Database>,
+    /// Gone once it has failed, until the records are open again.
+    log: Option<Log>,
+    /// How many bytes the log has at a checkpoint: few enough that they are applied in a fraction of a second, many enough
+    /// that a checkpoint, which writes each changed page once and waits for the disk twice, does not count.
+    full: u64,
+    /// How many it has at the next.
+    due: u64,
     keep_free: u64,
     counters: Counters,
     /// Since when there is a commit that is not durable.
@@ -53,8 +62,17 @@ pub(super) struct Writer {
 }
 
 impl Writer {
-    pub(super) fn new(database: Arc<Database>, keep_free: u64, counters: Counters) -> Self {
-        Self { database, keep_free, counters, eventual_since: None, failed_at: None }
+    pub(super) fn new(database: Arc<Database>, log: Log, options: &Options, counters: Counters) -> Self {
+        Self {
+            database,
+            log: Some(log),
+            full: options.log,
+            due: options.log,
+            keep_free: options.keep_free,
+            counters,
+            eventual_since: None,
+            failed_at: None,
+        }
     }
 
     /// Works until it is told to close.
@@ -85,8 +103,14 @@ impl Writer {
                 self.recover();
             }
             self.write(batch);
+            if self.log.as_ref().is_some_and(|log| log.length() >= self.due) {
+                self.checkpoint();
+            }
         }
         self.flush();
+        if self.log.as_ref().is_some_and(|log| log.length() > 0) {
+            self.checkpoint();
+        }
         self.database.close();
     }
 
@@ -123,28 +147,28 @@ impl Writer {
         // While an eventual commit waits too long for a durable one, the next batch takes it along.
         let overdue = self.eventual_since.is_some_and(|since| since.elapsed() >= EVENTUALLY);
         let durable = overdue || commits.iter().any(|commit| commit.durability == Durability::Durable);
+        let counters = self.counters.clone();
         let (outcomes, changed) = self.transaction(durable, |table| {
-            let mut changed = false;
+            let mut entry = Entry::default();
             let mut outcomes = Vec::with_capacity(commits.len());
             for commit in commits {
                 // Only what takes away may use the last of the space: it is how space comes back.
                 match &room {
                     Err(fault) if !commit.reclaims => outcomes.push(Err(fault.clone())),
                     _ => {
-                        let outcome = change(table, commit)?;
-                        changed |= outcome == Ok(Committed::Done);
+                        let outcome = change(table, commit, &mut entry)?;
                         match outcome {
-                            Ok(Committed::Done) => drop(self.counters.commits.inc()),
-                            Ok(Committed::Conflict) => drop(self.counters.conflicts.inc()),
+                            Ok(Committed::Done) => drop(counters.commits.inc()),
+                            Ok(Committed::Conflict) => drop(counters.conflicts.inc()),
                             Err(_) => {}
                         }
                         outcomes.push(outcome);
                     }
                 }
             }
-            Ok((outcomes, changed))
+            Ok((outcomes, entry))
         })?;
-        // redb keeps the order: a durable commit takes every earlier one with it.
+        // The log keeps the order: a durable commit takes every earlier one with it.
         if changed && durable {
             self.eventual_since = None;
         } else if changed {
@@ -153,43 +177,85 @@ impl Writer {
         Ok(outcomes)
     }
 
-    /// One write transaction, which `work` may find to have changed nothing. A panic inside redb fails it like an
-    /// error does.
+    /// One write transaction, whose changes go into the log before anybody sees them. `work` gives them, and may find
+    /// that there are none; whether there were is returned.
     fn transaction<T>(
-        &self,
+        &mut self,
         durable: bool,
-        work: impl FnOnce(&mut Table<'_, &'static [u8], &'static [u8]>) -> Result<(T, bool), redb::Error>,
+        work: impl FnOnce(&mut Table<'_, &'static [u8], &'static [u8]>) -> Result<(T, Entry), redb::Error>,
     ) -> Result<(T, bool), Fault> {
-        let transact = || {
-            self.database.with(|database| {
-                let mut transaction = database.begin_write()?;
-                let durability = if durable { redb::Durability::Immediate } else { redb::Durability::None };
-                transaction.set_durability(durability)?;
-                let (done, changed) = work(&mut transaction.open_table(TABLE)?)?;
-                if changed {
-                    transaction.commit()?;
-                    if durable {
-                        self.counters.fsyncs.inc();
-                    }
-                } else {
-                    transaction.abort()?;
-                }
-                Ok((done, changed))
-            })
-        };
-        let outcome = catch_unwind(AssertUnwindSafe(transact));
+        let fsyncs = self.counters.fsyncs.clone();
+        self.with_log(|database, log| {
+            let mut transaction = database.begin_write()?;
+            // The log makes it durable.
+            transaction.set_durability(redb::Durability::None)?;
+            let (done, entry) = work(&mut transaction.open_table(TABLE)?)?;
+            if entry.is_empty() {
+                transaction.abort()?;
+                return Ok((done, false));
+            }
+            log.append(entry)?;
+            if durable && log.sync()? {
+                fsyncs.inc();
+            }
+            transaction.commit()?;
+            Ok((done, true))
+        })
+    }
+
+    /// Uses the records and their log. After an error or a panic the log is not used any more: what it has on the disk is
+    /// not known.
+    fn with_log<T>(
+        &mut self,
+        work: impl FnOnce(&redb::Database, &mut Log) -> Result<T, redb::Error>,
+    ) -> Result<T, Fault> {
+        let gone = || Fault::Unavailable("the records are not open after an error".into());
+        let mut log = self.log.take().ok_or_else(gone)?;
+        let outcome = catch_unwind(AssertUnwindSafe(|| self.database.with(|database| work(database, &mut log))));
         // Also after a fault: what was asked may have happened.
         self.database.changed();
-        outcome.unwrap_or_else(|_| Err(Fault::Failed("the store of the records panicked".into())))
+        let outcome = outcome.unwrap_or_else(|_| Err(Fault::Failed("the store of the records panicked".into())));
+        self.log = Some(log).filter(|_| outcome.is_ok());
+        outcome
     }
 
     /// Makes eventual commits durable.
     fn flush(&mut self) {
-        if self.eventual_since.take().is_some()
-            && let Err(fault) = self.transaction(true, |_| Ok(((), true)))
-        {
+        if self.eventual_since.take().is_none() {
+            return;
+        }
+        let fsyncs = self.counters.fsyncs.clone();
+        let flushed = self.with_log(|_, log| {
+            if log.sync()? {
+                fsyncs.inc();
+            }
+            Ok(())
+        });
+        if let Err(fault) = flushed {
             tracing::error!("the records could not be made durable: {fault}");
             self.recover();
+        }
+    }
+
+    /// Makes redb durable with all that is in the log, which begins anew.
+    fn checkpoint(&mut self) {
+        let (before, full) = (self.log.as_ref().map_or(0, Log::length), self.full);
+        let made = self.with_log(|database, log| {
+            let number = checkpoint(database, following)?;
+            Ok(log.restart(number, full.saturating_mul(2))?)
+        });
+        match made {
+            Ok(()) => {
+                self.counters.fsyncs.inc_by(2);
+                self.due = full;
+                self.eventual_since = None;
+            }
+            Err(fault) => {
+                // All of it is in the log still. A disk that is full takes less for a small change than for this.
+                self.due = before.saturating_add(full);
+                tracing::error!("the log could not be taken into the records, and grows: {fault}");
+                self.recover();
+            }
         }
     }
 
@@ -200,8 +266,10 @@ impl Writer {
             return;
         }
         self.eventual_since = None;
+        self.log = None;
         match self.database.reopen() {
-            Ok(()) => {
+            Ok(log) => {
+                self.log = Some(log);
                 tracing::warn!("the records are open again");
                 self.failed_at = None;
             }
@@ -214,7 +282,12 @@ impl Writer {
 }
 
 /// Applies one commit: first all its expectations, then all its changes, so it is made whole or not at all.
-fn change(table: &mut Table<'_, &'static [u8], &'static [u8]>, commit: &Commit) -> Result<Outcome, redb::Error> {
+/// What it changes goes into `entry` as well.
+fn change(
+    table: &mut Table<'_, &'static [u8], &'static [u8]>,
+    commit: &Commit,
+    entry: &mut Entry,
+) -> Result<Outcome, redb::Error> {
     // Whether a record is damaged or the storage fails is not the same to the commits of the others.
     let judged = {
         let records = Current { table, failed: RefCell::new(None) };
@@ -230,6 +303,7 @@ fn change(table: &mut Table<'_, &'static [u8], &'static [u8]>, commit: &Commit) 
         Err(fault) => return Ok(Err(fault)),
     };
     for (key, value) in changes {
+        entry.push(&key, value.as_ref());
         match value {
             Some(value) => drop(table.insert(key.as_str().as_bytes(), value.as_ref())?),
             None => drop(table.remove(key.as_str().as_bytes())?),
