@@ -1,6 +1,6 @@
 //! The records: one ordered map from key to value in a redb file.
 //!
-//! Reads take a snapshot each and never wait for a writer. Changes go through the one [writer](writer) thread,
+//! Reads take a snapshot each and never wait for a writer. Changes go through the one [writer],
 //! which makes many commits durable with one fsync of the [log].
 
 mod database;
@@ -9,21 +9,21 @@ mod writer;
 
 use std::ops::Bound;
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::mpsc::Sender;
+use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use orlop_core::Fault;
-use orlop_core::effect::{Commit, Committed, Get, Scan, Value};
+use orlop_core::effect::{Commit, Committed, Durability, Get, Scan, Value};
 use orlop_core::keys::Key;
 use redb::{ReadableTable, ReadableTableMetadata, TableDefinition};
 use tokio::sync::oneshot;
 use tokio::time::sleep;
 
 use self::database::{Database, RECORDS_FILE, Snapshot};
-use self::writer::Order;
+use self::writer::{Made, Order, Writer};
 use crate::settings::Options;
 use crate::storage::directory::blocking;
 use crate::storage::directory::counters::Counters;
@@ -52,7 +52,8 @@ const COPY_CACHE: usize = 16 << 20;
 pub(crate) struct Records {
     database: Arc<Database>,
     orders: Sender<Order>,
-    writer: Option<JoinHandle<()>>,
+    writer: Arc<Mutex<Writer>>,
+    thread: Option<JoinHandle<()>>,
 }
 
 impl Records {
@@ -68,12 +69,13 @@ impl Records {
         let (database, log) = Database::open(directory.join(RECORDS_FILE), options.cache)?;
         let database = Arc::new(database);
         let (orders, queue) = std::sync::mpsc::channel();
-        let writer = writer::Writer::new(database.clone(), log, options, counters.clone());
-        let writer = std::thread::Builder::new()
+        let writer = Arc::new(Mutex::new(Writer::new(database.clone(), log, options, counters.clone())));
+        let working = writer.clone();
+        let thread = std::thread::Builder::new()
             .name("records".into())
-            .spawn(move || writer.run(&queue))
+            .spawn(move || Writer::run(&working, &queue))
             .map_err(|error| fault::at("start the writer of", directory, &error))?;
-        Ok(Self { database, orders, writer: Some(writer) })
+        Ok(Self { database, orders, writer, thread: Some(thread) })
     }
 
     /// Copies all records, as they are at this moment, into new ones in `directory`. How many there are.
@@ -185,6 +187,16 @@ impl Records {
 
     /// Changes records, all or nothing, and answers when the change is as durable as it asks to be.
     pub(crate) async fn commit(&self, commit: Commit) -> Result<Committed, Fault> {
+        if commit.durability == Durability::Eventual
+            && let Some(mut writer) = Writer::at_rest(&self.writer)
+        {
+            let Made { outcome, order } = writer.make_at_once(commit);
+            drop(writer);
+            if let Some(order) = order {
+                let _ = self.orders.send(order);
+            }
+            return outcome;
+        }
         let (answer, outcome) = oneshot::channel();
         // The queue needs no bound of its own: a call waits for its commit, so there are never more than calls.
         let sent = self.orders.send(Order::Commit { commit, answer });
@@ -225,8 +237,8 @@ impl Drop for Records {
     /// Makes everything durable and closes the file, so that the next opening has nothing to repair.
     fn drop(&mut self) {
         let _ = self.orders.send(Order::Close);
-        if let Some(writer) = self.writer.take() {
-            let _ = writer.join();
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
         }
     }
 }

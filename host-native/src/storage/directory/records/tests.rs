@@ -1,4 +1,4 @@
-use orlop_core::effect::{Durability, Expect};
+use orlop_core::effect::Expect;
 use orlop_core::keys::Prefix;
 use tempfile::TempDir;
 
@@ -168,11 +168,41 @@ async fn a_durable_commit_survives_a_crash_and_takes_every_earlier_one_with_it()
 
 #[tokio::test]
 async fn an_eventual_commit_becomes_durable_by_itself() {
+    let (directory, counters) = (TempDir::new().unwrap(), Counters::default());
+    let records = Arc::new(Records::open(directory.path(), &options(), &counters).unwrap());
+    let eventual = async |name: &str, expected: u64| {
+        let before = counters.fsyncs.get();
+        records.commit(put(&[name], "", vec![], Durability::Eventual)).await.unwrap();
+        assert_eq!(counters.fsyncs.get(), before, "{name} did not wait for the disk");
+        sleep(Duration::from_millis(1500)).await;
+        assert_eq!(counters.fsyncs.get(), before + expected, "{name}");
+        assert_eq!(there(&open(&crash(&directory)), &[name]), [true]);
+    };
+    // While the writer sleeps, while it has just worked, and after it has been idle for long.
+    eventual("first", 1).await;
+    records.commit(durable(&["durable"], vec![])).await.unwrap();
+    eventual("second", 1).await;
+    sleep(Duration::from_millis(1500)).await;
+    eventual("third", 1).await;
+}
+
+#[tokio::test]
+async fn commits_that_are_made_at_once_and_by_the_writer_see_each_other() {
     let directory = TempDir::new().unwrap();
     let records = open(&directory);
-    records.commit(put(&["eventual"], "", vec![], Durability::Eventual)).await.unwrap();
-    tokio::time::sleep(std::time::Duration::from_millis(1500)).await;
-    assert_eq!(there(&open(&crash(&directory)), &["eventual"]), [true]);
+    let mut running = tokio::task::JoinSet::new();
+    for number in 0..200 {
+        let durability = if number % 2 == 0 { Durability::Durable } else { Durability::Eventual };
+        let records = records.clone();
+        running.spawn(async move {
+            let mut commit = put(&[], "", vec![], durability);
+            commit.add = vec![(key("sum"), 1)];
+            records.commit(commit).await
+        });
+    }
+    assert!(running.join_all().await.iter().all(|outcome| *outcome == Ok(Committed::Done)));
+    let get = Get { keys: vec![key("sum")] };
+    assert_eq!(records.look_up(&get).unwrap(), [Some(Bytes::from_static(b"200"))]);
 }
 
 #[tokio::test]

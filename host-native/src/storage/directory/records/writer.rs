@@ -1,10 +1,11 @@
-//! The one thread that changes records: it takes all commits that wait, applies them one by one inside one
-//! transaction, and makes them durable in the [log](super::log) with one fsync.
+//! Who changes records: the one thread that takes all commits that wait, applies them one by one inside one transaction,
+//! and makes them durable in the [log](super::log) with one fsync; or, while that thread has nothing to do, whoever has a
+//! commit that need not be durable at once, for to hand it over and wait costs more than to make it.
 
 use std::cell::RefCell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use orlop_core::Fault;
@@ -28,6 +29,9 @@ const BATCH: usize = 256;
 /// How long a commit that asked for [`Durability::Eventual`] may lie in memory when no durable one follows.
 const EVENTUALLY: Duration = Duration::from_secs(1);
 
+/// How long it is known whether there is space: less than a disk takes to write what is kept free.
+const KNOWN: Duration = Duration::from_millis(10);
+
 /// How often opening the records is tried again while it fails.
 const RECOVERY_PAUSE: Duration = Duration::from_millis(500);
 
@@ -37,6 +41,8 @@ pub(super) enum Order {
     Commit { commit: Commit, answer: oneshot::Sender<Result<Committed, Fault>> },
     /// See whether the records still answer, and open them again if not.
     Recover,
+    /// Look when there is something to make durable.
+    Look,
     /// Make everything durable and end.
     Close,
 }
@@ -57,8 +63,21 @@ pub(super) struct Writer {
     counters: Counters,
     /// Since when there is a commit that is not durable.
     eventual_since: Option<Instant>,
+    /// Whether the thread sleeps until it gets an order, whatever time it is.
+    asleep: bool,
+    /// Whether something has come since it began to wait last.
+    worked: bool,
+    /// Whether there is space, and since when that is known.
+    room: Option<(Instant, Result<(), Fault>)>,
     /// When opening the records failed last.
     failed_at: Option<Instant>,
+}
+
+/// What one must do for a commit that was [made at once](Writer::make_at_once).
+pub(super) struct Made {
+    pub(super) outcome: Outcome,
+    /// What the thread is to be told, if anything.
+    pub(super) order: Option<Order>,
 }
 
 impl Writer {
@@ -71,54 +90,104 @@ impl Writer {
             keep_free: options.keep_free,
             counters,
             eventual_since: None,
+            asleep: false,
+            worked: false,
+            room: None,
             failed_at: None,
         }
     }
 
     /// Works until it is told to close.
-    pub(super) fn run(mut self, queue: &Receiver<Order>) {
+    pub(super) fn run(writer: &Mutex<Self>, queue: &Receiver<Order>) {
+        let lock = || writer.lock().unwrap_or_else(PoisonError::into_inner);
         let mut open = true;
         while open {
-            let first = match self.next(queue) {
-                Ok(order) => order,
-                Err(RecvTimeoutError::Timeout) => {
-                    self.flush();
-                    continue;
-                }
-                Err(RecvTimeoutError::Disconnected) => Order::Close,
+            let wait = lock().wait();
+            let next = match wait {
+                Some(wait) => queue.recv_timeout(wait),
+                None => queue.recv().map_err(|_| RecvTimeoutError::Disconnected),
             };
-            let mut batch = Vec::new();
-            let mut recover = false;
-            for order in std::iter::once(first).chain(queue.try_iter()) {
-                match order {
-                    Order::Commit { commit, answer } => batch.push((commit, answer)),
-                    Order::Recover => recover = true,
-                    Order::Close => open = false,
-                }
-                if batch.len() == BATCH || !open {
-                    break;
-                }
-            }
-            if recover && !self.database.is_sound() {
-                self.recover();
-            }
-            self.write(batch);
-            if self.log.as_ref().is_some_and(|log| log.length() >= self.due) {
-                self.checkpoint();
-            }
+            open = lock().work(next, queue);
         }
-        self.flush();
-        if self.log.as_ref().is_some_and(|log| log.length() > 0) {
-            self.checkpoint();
+        let mut writer = lock();
+        writer.flush();
+        if writer.log.as_ref().is_some_and(|log| log.length() > 0) {
+            writer.checkpoint();
         }
-        self.database.close();
+        writer.database.close();
     }
 
-    fn next(&self, queue: &Receiver<Order>) -> Result<Order, RecvTimeoutError> {
-        match self.eventual_since {
-            Some(since) => queue.recv_timeout(EVENTUALLY.saturating_sub(since.elapsed())),
-            None => queue.recv().map_err(|_| RecvTimeoutError::Disconnected),
+    /// The writer, if it has nothing to do.
+    pub(super) fn at_rest(writer: &Mutex<Self>) -> Option<MutexGuard<'_, Self>> {
+        writer.try_lock().ok()
+    }
+
+    /// Makes a commit that need not be durable at once.
+    pub(super) fn make_at_once(&mut self, commit: Commit) -> Made {
+        match self.apply(&[commit]) {
+            Ok(mut outcomes) => {
+                let outcome = outcomes.pop().unwrap_or(Ok(Committed::Conflict));
+                let asleep = std::mem::take(&mut self.asleep);
+                self.worked = true;
+                Made { outcome, order: asleep.then_some(Order::Look) }
+            }
+            Err(fault) => {
+                tracing::error!(commits = 1, "the records could not be changed: {fault}");
+                Made { outcome: Err(fault), order: Some(Order::Recover) }
+            }
         }
+    }
+
+    /// How long to wait for an order: until an eventual commit is due, or may be that is made meanwhile. Without an end
+    /// once nothing has come for as long.
+    fn wait(&mut self) -> Option<Duration> {
+        let worked = std::mem::take(&mut self.worked);
+        self.asleep = self.eventual_since.is_none() && !worked;
+        let passed = self.eventual_since.map_or(Duration::ZERO, |since| since.elapsed());
+        (!self.asleep).then(|| EVENTUALLY.saturating_sub(passed))
+    }
+
+    /// Does what has come. Whether it goes on.
+    fn work(&mut self, next: Result<Order, RecvTimeoutError>, queue: &Receiver<Order>) -> bool {
+        let mut open = true;
+        let first = match next {
+            Ok(order) => order,
+            Err(RecvTimeoutError::Timeout) => {
+                if self.eventual_since.is_some_and(|since| since.elapsed() >= EVENTUALLY) {
+                    self.flush();
+                }
+                Order::Look
+            }
+            Err(RecvTimeoutError::Disconnected) => Order::Close,
+        };
+        let mut batch = Vec::new();
+        let mut recover = false;
+        for order in std::iter::once(first).chain(queue.try_iter()) {
+            match order {
+                Order::Commit { commit, answer } => batch.push((commit, answer)),
+                Order::Recover => recover = true,
+                Order::Look => {}
+                Order::Close => open = false,
+            }
+            if batch.len() == BATCH || !open {
+                break;
+            }
+        }
+        if recover && (self.log.is_none() || !self.database.is_sound()) {
+            self.recover();
+        }
+        self.write(batch);
+        if self.log.as_ref().is_some_and(|log| log.length() >= self.due) {
+            self.checkpoint();
+        }
+        open
+    }
+
+    /// Whether there is space for more.
+    fn room(&mut self) -> Result<(), Fault> {
+        let known = self.room.take().filter(|(since, _)| since.elapsed() < KNOWN);
+        let path = self.database.path();
+        self.room.insert(known.unwrap_or_else(|| (Instant::now(), space::check(path, self.keep_free / 2)))).1.clone()
     }
 
     /// Applies a batch and answers each of its commits, once it is as durable as the most demanding asks.
@@ -126,6 +195,7 @@ impl Writer {
         if batch.is_empty() {
             return;
         }
+        self.worked = true;
         let (commits, answers): (Vec<Commit>, Vec<Answer>) = batch.into_iter().unzip();
         match self.apply(&commits) {
             // An answer that nobody waits for belongs to a call that was given up; its commit stands.
@@ -143,7 +213,7 @@ impl Writer {
     }
 
     fn apply(&mut self, commits: &[Commit]) -> Result<Vec<Outcome>, Fault> {
-        let room = space::check(self.database.path(), self.keep_free / 2);
+        let room = self.room();
         // While an eventual commit waits too long for a durable one, the next batch takes it along.
         let overdue = self.eventual_since.is_some_and(|since| since.elapsed() >= EVENTUALLY);
         let durable = overdue || commits.iter().any(|commit| commit.durability == Durability::Durable);
