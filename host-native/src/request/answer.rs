@@ -23,6 +23,7 @@ use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 use tokio_util::task::TaskTracker;
+use tokio_util::task::task_tracker::TaskTrackerToken;
 use uuid::Uuid;
 
 use crate::observe::Observer;
@@ -128,7 +129,8 @@ pub(crate) async fn answer(service: Arc<Service>, peer: Peer, request: Request) 
     }
     // A call that changes something goes on when the client goes away, with what it takes and what is written of it.
     if is_short {
-        return Outliving { call: Some(Box::pin(answering)), calls: service.calls.clone() }.await.write();
+        let (calls, counted) = (service.calls.clone(), service.calls.token());
+        return Outliving { call: Some(Box::pin(answering)), calls, _counted: counted }.await.write();
     }
     // A task of its own, so that one thread reads the body and another one hashes it.
     service.calls.spawn(answering).await.map_or_else(
@@ -148,6 +150,8 @@ struct Outliving<F: Future<Output: Send> + Send + 'static> {
     /// Nothing once it is over.
     call: Option<Pin<Box<F>>>,
     calls: TaskTracker,
+    /// Among the calls under way from its beginning, so that the end of the server waits for it.
+    _counted: TaskTrackerToken,
 }
 
 impl<F: Future<Output: Send> + Send + 'static> Future for Outliving<F> {

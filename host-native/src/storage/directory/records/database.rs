@@ -110,7 +110,7 @@ impl Database {
     pub(super) fn reopen(&self) -> Result<Log, Fault> {
         // If it was the log that failed, redb has all that was answered and can do without it. To close redb makes it
         // durable in any case, and a log that has lost its end must not be applied to that.
-        let _ = self.with(|database| Ok(checkpoint(database, following)?));
+        let _ = self.with(|database| checkpoint(database, following));
         self.close();
         *self.refusing.lock().unwrap_or_else(PoisonError::into_inner) = Some(opening());
         // It may take long, and meanwhile whoever comes is told so at once.
