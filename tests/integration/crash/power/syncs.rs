@@ -32,7 +32,7 @@ fn plan(random: &mut Random) -> impl FnMut(&Event) -> Vec<Cut> {
     |event| match event {
         Event::Answer { .. } => vec![Cut::Nothing, Cut::Names, Cut::Some(random.word())],
         // While it starts, the store has promised nothing but to open again.
-        Event::Rename { .. } => vec![Cut::Names, Cut::Sizes],
+        Event::Rename { .. } | Event::Link { .. } => vec![Cut::Names, Cut::Sizes],
         _ => Vec::new(),
     }
 }
