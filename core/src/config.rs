@@ -152,7 +152,7 @@ impl Default for Config {
             listeners: Vec::new(),
             call_lifetime: 24 * HOUR,
             small_object: 16 << 10,
-            blob_objects: 256,
+            blob_objects: 1024,
         }
     }
 }

@@ -7,7 +7,7 @@ use std::ops::DerefMut;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::{Pin, pin};
 use std::sync::{Arc, LazyLock};
-use std::task::Poll;
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use axum::body::Body;
@@ -15,13 +15,16 @@ use axum::extract::Request;
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::response::Response;
+use http_body::Body as _;
 use orlop_core::error::Code;
 use orlop_core::event::Source;
 use orlop_core::step::Rest;
 use orlop_core::{Asked, Caller, Fault, Registry, Summary, http};
+use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 use tokio_util::task::TaskTracker;
+use tokio_util::task::task_tracker::TaskTrackerToken;
 use uuid::Uuid;
 
 use crate::observe::Observer;
@@ -140,6 +143,7 @@ pub(crate) async fn answer(service: Arc<Service>, peer: Peer, request: Request) 
         return line.write(response, taken);
     }
     let is_read = matches!(*request.method(), Method::GET | Method::HEAD);
+    let is_short = request.body().size_hint().exact().is_some_and(|length| length <= SHORT);
     let (head, body) = request.into_parts();
     // A client that goes away until it is known who it is leaves nothing behind, neither a password to be hashed.
     let admitted = contained(pin!(admitted(&service, &live, &peer, &line, &head))).await;
@@ -147,8 +151,12 @@ pub(crate) async fn answer(service: Arc<Service>, peer: Peer, request: Request) 
     if is_read {
         return answering.await.write();
     }
-    // A task of its own, so that a call that changes something goes on when the client goes away, with what it takes and
-    // what is written of it.
+    // A call that changes something goes on when the client goes away, with what it takes and what is written of it.
+    if is_short {
+        let (calls, counted) = (service.calls.clone(), service.calls.token());
+        return Outliving { call: Some(Box::pin(answering)), calls, _counted: counted }.await.write();
+    }
+    // A task of its own, so that one thread reads the body and another one hashes it.
     service.calls.spawn(answering).await.map_or_else(
         |error| {
             tracing::error!("a request ended without an answer: {error}");
@@ -156,6 +164,38 @@ pub(crate) async fn answer(service: Arc<Service>, peer: Peer, request: Request) 
         },
         Logged::write,
     )
+}
+
+/// How long a body is at most whose call is not worth a task of its own, in bytes.
+const SHORT: u64 = 64 << 10;
+
+/// A call that is part of its connection's task, and becomes a task of its own when the connection goes away.
+struct Outliving<F: Future<Output: Send> + Send + 'static> {
+    /// Nothing once it is over.
+    call: Option<Pin<Box<F>>>,
+    calls: TaskTracker,
+    /// Among the calls under way from its beginning, so that the end of the server waits for it.
+    _counted: TaskTrackerToken,
+}
+
+impl<F: Future<Output: Send> + Send + 'static> Future for Outliving<F> {
+    type Output = F::Output;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<F::Output> {
+        let Some(call) = &mut self.call else { return Poll::Pending };
+        let output = ready!(call.as_mut().poll(context));
+        self.call = None;
+        Poll::Ready(output)
+    }
+}
+
+impl<F: Future<Output: Send> + Send + 'static> Drop for Outliving<F> {
+    fn drop(&mut self) {
+        // Without a runtime the process is about to end.
+        if let (Some(call), Ok(runtime)) = (self.call.take(), Handle::try_current()) {
+            drop(self.calls.spawn_on(call, &runtime));
+        }
+    }
 }
 
 /// An answer that is in the audit log, and in the access log when it was sent or is dropped.

@@ -1,7 +1,7 @@
 //! Which settings a running server takes over, and which need a restart.
 
 /// The settings that a running server does not take over when it reads its settings again: all others it does.
-pub const NEED_RESTART: [&str; 21] = [
+pub const NEED_RESTART: [&str; 22] = [
     "addr",
     "admin-addr",
     "body-idle-timeout",
@@ -19,6 +19,7 @@ pub const NEED_RESTART: [&str; 21] = [
     "otlp-endpoint",
     "plain-addr",
     "record-cache",
+    "record-log",
     "shutdown-grace",
     "tls-certificate",
     "tls-client-ca",

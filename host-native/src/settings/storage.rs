@@ -36,6 +36,13 @@ pub struct Storage {
     #[arg(long, env = "ORLOP_RECORD_CACHE", default_value = "64MiB", value_name = "SIZE", value_parser = size)]
     record_cache: ByteSize,
 
+    /// Size of the log of records at which its changes are moved into their file
+    ///
+    /// Larger, and changes of a very busy registry cost less; smaller, and a start after a crash, which applies the log
+    /// again, is quicker.
+    #[arg(long, env = "ORLOP_RECORD_LOG", default_value = "8MiB", value_name = "SIZE", value_parser = size)]
+    record_log: ByteSize,
+
     /// Disk space to leave free
     ///
     /// Uploads are refused (507) when less is left. Deletes and garbage collection need a little space too, and may use
@@ -55,6 +62,7 @@ impl Storage {
     pub(crate) fn options(&self, policy: &Policy) -> Options {
         Options {
             cache: usize::try_from(self.record_cache.as_u64()).unwrap_or(usize::MAX),
+            log: self.record_log.as_u64(),
             keep_free: self.keep_free.as_u64(),
             call_lifetime: policy.config().call_lifetime,
         }
@@ -66,6 +74,8 @@ impl Storage {
 pub struct Options {
     /// How many bytes of the records are held in memory.
     pub cache: usize,
+    /// How many bytes the log of the records has before its changes are moved into their file.
+    pub log: u64,
     /// How many bytes of the disk are left free: uploads stop there, so that deleting still works.
     pub keep_free: u64,
     /// Longer than any call can live, as the core's configuration has it.
@@ -74,6 +84,6 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        Self { cache: 64 << 20, keep_free: 64 << 20, call_lifetime: Config::default().call_lifetime }
+        Self { cache: 64 << 20, log: 8 << 20, keep_free: 64 << 20, call_lifetime: Config::default().call_lifetime }
     }
 }

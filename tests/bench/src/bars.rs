@@ -4,7 +4,9 @@ use std::cell::Cell;
 
 use serde_json::Value;
 
+use crate::congestion::{BY_LOSS, BY_MODEL};
 use crate::report::{BUSY, number};
+use crate::workloads::pull::{MANY_OBJECTS, ONE_OBJECT};
 
 /// A bar: a figure that may not be above, or not be below, another.
 struct Bar {
@@ -43,9 +45,30 @@ impl Results<'_> {
 
     /// A ratio that may be this much at most.
     fn at_most(&self, most: f64, workload: &str, server: &str, figure: &str) -> Option<Reached> {
-        let ratio = self.ratio(workload, server, "", figure)?;
+        self.variant_at_most(most, workload, server, "", figure)
+    }
+
+    /// The same of a variant.
+    fn variant_at_most(&self, most: f64, workload: &str, server: &str, variant: &str, figure: &str) -> Option<Reached> {
+        let ratio = self.ratio(workload, server, variant, figure)?;
         let text = if most < 1.0 { format!("1/{}", number(1.0 / ratio)) } else { format!("{}×", number(ratio)) };
         Some(Reached { text, met: ratio <= most })
+    }
+
+    /// The processor time of a pull under a congestion control that reacts to loss, whichever was measured.
+    fn by_loss(&self, most: f64, workload: &str, server: &str) -> Option<Reached> {
+        BY_LOSS.iter().find_map(|tcp| self.variant_at_most(most, workload, server, tcp, "CPU s/GiB"))
+    }
+
+    /// The same under BBR.
+    fn by_model(&self, most: f64, workload: &str, server: &str) -> Option<Reached> {
+        self.variant_at_most(most, workload, server, BY_MODEL, "CPU s/GiB")
+    }
+
+    /// A figure of Orlop itself that may be this much at most, in its unit.
+    fn no_more_than(&self, most: f64, workload: &str, figure: &str) -> Option<Reached> {
+        let median = self.median(workload, "orlop", "", figure)?;
+        Some(Reached { text: number(median), met: median <= most })
     }
 
     /// A ratio that must be this much at least.
@@ -64,22 +87,66 @@ impl Results<'_> {
 
 const BARS: &[Bar] = &[
     Bar {
-        what: "pull of 1 GiB by 1 client, CPU",
+        what: "pull of 1 GiB by 1 client under cubic or reno, CPU",
         against: "nginx sendfile",
-        asked: "≤ 1.2×",
-        reached: |results| results.at_most(1.2, "pull-1", "nginx sendfile", "CPU s/GiB"),
+        asked: "≤ 1.1×",
+        reached: |results| results.by_loss(1.1, "pull-1", "nginx sendfile"),
     },
     Bar {
-        what: "pull of 1 GiB by 8 clients, CPU",
+        what: "pull of 1 GiB by 1 client under cubic or reno, CPU",
+        against: "olareg",
+        asked: "≤ 1.0×",
+        reached: |results| results.by_loss(1.0, "pull-1", "olareg"),
+    },
+    Bar {
+        what: "pull of 1 GiB by 1 client under BBR, CPU",
         against: "nginx sendfile",
-        asked: "≤ 1.2×",
-        reached: |results| results.at_most(1.2, "pull-8", "nginx sendfile", "CPU s/GiB"),
+        asked: "≤ 1.1×",
+        reached: |results| results.by_model(1.1, "pull-1", "nginx sendfile"),
+    },
+    Bar {
+        what: "pull of 1 GiB by 1 client under BBR, CPU",
+        against: "olareg",
+        asked: "≤ 1.0×",
+        reached: |results| results.by_model(1.0, "pull-1", "olareg"),
+    },
+    Bar {
+        what: "pull of 1 GiB by 8 clients under cubic or reno, CPU",
+        against: "nginx sendfile",
+        asked: "≤ 1.1×",
+        reached: |results| results.by_loss(1.1, "pull-8", "nginx sendfile"),
+    },
+    Bar {
+        what: "pull of 1 GiB by 8 clients under cubic or reno, CPU",
+        against: "olareg",
+        asked: "≤ 1.0×",
+        reached: |results| results.by_loss(1.0, "pull-8", "olareg"),
+    },
+    Bar {
+        what: "pull of 1 GiB by 8 clients under BBR, CPU",
+        against: "nginx sendfile",
+        asked: "≤ 1.1×",
+        reached: |results| results.by_model(1.1, "pull-8", "nginx sendfile"),
+    },
+    Bar {
+        what: "pull of 1 GiB by 8 clients under BBR, CPU",
+        against: "olareg",
+        asked: "≤ 1.0×",
+        reached: |results| results.by_model(1.0, "pull-8", "olareg"),
     },
     Bar {
         what: "pull of 1 GiB, throughput",
         against: "distribution v3",
         asked: "≥ 4×",
-        reached: |results| results.at_least(4.0, "pull-1", "distribution v3", "", "GB/s"),
+        reached: |results| {
+            BY_LOSS.iter().find_map(|tcp| results.at_least(4.0, "pull-1", "distribution v3", tcp, "GB/s"))
+        },
+    },
+    Bar {
+        what: "pull of 1 GiB that lies in 256 objects, CPU",
+        against: "in one",
+        asked: "≤ 1.1×",
+        reached: |results| results.grown(1.1, "pull-objects", ONE_OBJECT, MANY_OBJECTS, "CPU s/GiB"),
     },
     Bar {
         what: "push of 1 GiB streamed, durable, throughput",
@@ -98,6 +165,24 @@ const BARS: &[Bar] = &[
         against: "SHA-256 and write",
         asked: "≤ 1.25×",
         reached: |results| results.at_most(1.25, "push-streamed", "floor", "CPU s/GiB"),
+    },
+    Bar {
+        what: "push of 1 GiB in chunks of 4 MiB, CPU",
+        against: "SHA-256 and write",
+        asked: "≤ 1.25×",
+        reached: |results| results.at_most(1.25, "push-chunks", "floor", "CPU s/GiB"),
+    },
+    Bar {
+        what: "push of 1 GiB in chunks of 4 MiB, bytes written a byte",
+        against: "",
+        asked: "≤ 1.02",
+        reached: |results| results.no_more_than(1.02, "push-chunks", "written/pushed"),
+    },
+    Bar {
+        what: "push of 1 GiB in chunks of 1 MiB, CPU",
+        against: "SHA-256 and write",
+        asked: "≤ 1.6×",
+        reached: |results| results.at_most(1.6, "push-chunks-1m", "floor", "CPU s/GiB"),
     },
     Bar {
         what: "GET of a manifest by tag, CPU",
@@ -130,6 +215,36 @@ const BARS: &[Bar] = &[
         reached: |results| results.at_least(3.0, "images", "distribution v3", "32 clients", "images/s"),
     },
     Bar {
+        what: "push of small images, 1 client, CPU",
+        against: "olareg",
+        asked: "≤ 1.0×",
+        reached: |results| results.variant_at_most(1.0, "images", "olareg", "1 clients", "CPU ms/image"),
+    },
+    Bar {
+        what: "push of small images, 8 clients, CPU",
+        against: "olareg",
+        asked: "≤ 1.0×",
+        reached: |results| results.variant_at_most(1.0, "images", "olareg", "8 clients", "CPU ms/image"),
+    },
+    Bar {
+        what: "push of small images, 32 clients, CPU",
+        against: "olareg",
+        asked: "≤ 1.0×",
+        reached: |results| results.variant_at_most(1.0, "images", "olareg", "32 clients", "CPU ms/image"),
+    },
+    Bar {
+        what: "push of small images, 32 clients, images/s",
+        against: "olareg, which never waits for the disk",
+        asked: "≥ 1.0×",
+        reached: |results| results.at_least(1.0, "images", "olareg", "32 clients", "images/s"),
+    },
+    Bar {
+        what: "fsyncs of a small image",
+        against: "",
+        asked: "≤ 16",
+        reached: |results| results.no_more_than(16.0, "fsyncs", "fsyncs/image"),
+    },
+    Bar {
         what: "late page of 100 in 1,000,000 tags",
         against: "distribution v3, ten times its 100,000",
         asked: "≤ 1 ms, 1,000×",
@@ -151,10 +266,7 @@ const BARS: &[Bar] = &[
         what: "memory under 64 pushes",
         against: "",
         asked: "≤ 64 MiB",
-        reached: |results| {
-            let peak = results.median("memory-pushes", "orlop", "", "peak MiB")?;
-            Some(Reached { text: format!("{} MiB", number(peak)), met: peak <= 64.0 })
-        },
+        reached: |results| results.no_more_than(64.0, "memory-pushes", "peak MiB"),
     },
     Bar {
         what: "start with 1,000,000 manifests",
@@ -165,6 +277,12 @@ const BARS: &[Bar] = &[
             let rss = results.median("memory-million", "orlop", "", "RSS MiB")?;
             Some(Reached { text: format!("{} ms, {} MiB", number(start), number(rss)), met: start <= 500.0 })
         },
+    },
+    Bar {
+        what: "start with 1,000,000 manifests after kill -9",
+        against: "",
+        asked: "≤ 1000 ms",
+        reached: |results| results.no_more_than(1000.0, "memory-million", "killed ms"),
     },
     Bar {
         what: "a registry's day at 50 requests/s, p99.9 with garbage collection running",

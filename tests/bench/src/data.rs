@@ -32,6 +32,11 @@ impl Blob {
         blob
     }
 
+    /// A blob of these bytes, which are no more than one piece.
+    fn of(bytes: Vec<u8>) -> Self {
+        Self { length: bytes.len(), digest: digest(&bytes), block: bytes.clone(), first: bytes }
+    }
+
     /// Its bytes, piece by piece.
     pub(crate) fn pieces(&self) -> impl Iterator<Item = &[u8]> {
         (0..self.length).step_by(PIECE).map(|from| {
@@ -61,8 +66,25 @@ impl Image {
     pub(crate) fn new(number: u64, layers: usize, size: usize) -> Self {
         let blob = |index: usize| Blob::new(number * 64 + index as u64 + 1, size);
         let blobs: Vec<Blob> = (0..layers.max(1)).map(blob).collect();
-        let described: Vec<_> = blobs.iter().map(described).collect();
+        let described: Vec<_> = blobs.iter().map(|blob| described("application/octet-stream", blob)).collect();
         let manifest = manifest(&described[0], &described);
+        Self { blobs, manifest }
+    }
+
+    /// The same with a configuration of its own, which names a platform: what a build makes.
+    pub(crate) fn of_a_platform(number: u64, layers: usize, size: usize) -> Self {
+        let Self { mut blobs, .. } = Self::new(number, layers, size);
+        let layers: Vec<_> = blobs.iter().map(|blob| described(LAYER, blob)).collect();
+        let diffs: Vec<_> = blobs.iter().map(|blob| blob.digest.as_str()).collect();
+        let config = serde_json::json!({
+            "architecture": "amd64",
+            "os": "linux",
+            "config": { "Env": ["PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"], "Cmd": ["/main"] },
+            "rootfs": { "type": "layers", "diff_ids": diffs },
+        });
+        let config = Blob::of(config.to_string().into_bytes());
+        let manifest = manifest(&described(CONFIG, &config), &layers);
+        blobs.push(config);
         Self { blobs, manifest }
     }
 
@@ -79,9 +101,12 @@ impl Image {
     }
 }
 
-fn described(blob: &Blob) -> serde_json::Value {
+const LAYER: &str = "application/vnd.oci.image.layer.v1.tar";
+const CONFIG: &str = "application/vnd.oci.image.config.v1+json";
+
+fn described(media_type: &str, blob: &Blob) -> serde_json::Value {
     serde_json::json!({
-        "mediaType": "application/octet-stream",
+        "mediaType": media_type,
         "digest": blob.digest,
         "size": blob.length,
     })

@@ -56,8 +56,7 @@ pub(crate) fn described() -> String {
     let model = after(&read("/proc/cpuinfo"), "model name");
     let gib = memory() as f64 / (1_u64 << 30) as f64;
     let kernel = read("/proc/sys/kernel/osrelease");
-    let tcp = read("/proc/sys/net/ipv4/tcp_congestion_control");
-    format!("{} × {model}, {gib:.0} GiB, Linux {}, TCP {}", processors(), kernel.trim(), tcp.trim())
+    format!("{} × {model}, {gib:.0} GiB, Linux {}", processors(), kernel.trim())
 }
 
 fn read(path: &str) -> String {

@@ -8,6 +8,7 @@
 //! | `peers` | how each server is started |
 //! | `process` | what a server process has used: `/proc/PID` |
 //! | `machine` | what everybody else on the machine has used meanwhile |
+//! | `congestion` | which TCP congestion control is in force |
 //! | `client` | a client that blocks, and throws bodies away in the kernel |
 //! | `load` | many connections that ask as fast as they are answered |
 //! | `data` | bytes, images and stores to measure with |
@@ -19,6 +20,7 @@
 mod bars;
 mod chart;
 mod client;
+mod congestion;
 mod data;
 mod floor;
 mod load;
@@ -35,6 +37,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+use crate::congestion::Congestion;
 use crate::peers::{Peer, Programs};
 use crate::report::Report;
 
@@ -66,6 +69,10 @@ struct Arguments {
     /// Measure less of everything: to see whether it works
     #[arg(long)]
     quick: bool,
+
+    /// The network namespace is the benchmark's own: TCP may be set in it
+    #[arg(long)]
+    own_network: bool,
 
     /// Where the peers that are no Debian packages lie
     #[arg(long, env = "ORLOP_TOOLS", default_value = "target/tools")]
@@ -111,7 +118,14 @@ fn run(arguments: Arguments) -> Outcome<()> {
         return Ok(());
     }
     let programs = Programs::find(&arguments.orlop, &arguments.tools)?;
-    let bench = workloads::Bench::new(programs, arguments.peers, arguments.rounds, arguments.quick, arguments.work)?;
+    let bench = workloads::Bench::new(
+        programs,
+        Congestion::find(arguments.own_network)?,
+        arguments.peers,
+        arguments.rounds,
+        arguments.quick,
+        arguments.work,
+    )?;
     let mut report = Report::new(&arguments.out, &bench)?;
     for workload in chosen {
         eprintln!("{}: {}", workload.name, workload.title);

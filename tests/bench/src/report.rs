@@ -18,6 +18,8 @@ pub(crate) const BUSY: f64 = 0.05;
 /// The results of a run. Those of earlier runs stay for the workloads that are not measured again.
 pub(crate) struct Report {
     directory: PathBuf,
+    /// The congestion control that is in force.
+    congestion: String,
     results: Value,
     /// What of this run takes more instructions than its baseline.
     dearer: Vec<String>,
@@ -29,9 +31,12 @@ impl Report {
         let earlier = fs::read_to_string(directory.join("results.json")).ok();
         let mut results = earlier.and_then(|text| serde_json::from_str(&text).ok()).unwrap_or_else(|| json!({}));
         let missing = bench.programs.missing.iter().map(|(peer, why)| json!({ "peer": peer.name(), "why": why }));
-        results["missing"] = missing.collect();
+        let other = bench.congestion.missing.iter();
+        let other = other.map(|(name, why)| json!({ "peer": format!("TCP {name}"), "why": why }));
+        results["missing"] = missing.chain(other).collect();
         results["machine"] = machine::described().into();
-        Ok(Self { directory: directory.to_owned(), results, dearer: Vec::new() })
+        let congestion = bench.congestion.measured[0].clone();
+        Ok(Self { directory: directory.to_owned(), congestion, results, dearer: Vec::new() })
     }
 
     /// Takes the lines of a workload, writes everything and says what the table is.
@@ -43,7 +48,7 @@ impl Report {
         let commit = commit();
         self.results["workloads"][workload.name] = json!({
             "title": workload.title,
-            "measured": format!("{stamp}, commit {commit}, {rounds} rounds"),
+            "measured": format!("{stamp}, commit {commit}, {rounds} rounds, TCP {}", self.congestion),
             "lines": lines.iter().map(as_json).collect::<Vec<_>>(),
             "notes": workload.notes,
         });

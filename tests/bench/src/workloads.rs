@@ -6,7 +6,7 @@ mod image;
 pub(crate) mod instructions;
 mod lists;
 mod memory;
-mod pull;
+pub(crate) mod pull;
 mod push;
 mod small;
 mod stores;
@@ -19,6 +19,7 @@ use std::time::{Duration, Instant};
 
 use crate::Outcome;
 use crate::client::Connection;
+use crate::congestion::Congestion;
 use crate::floor::Kind;
 use crate::load::percentile;
 use crate::machine::Watch;
@@ -47,9 +48,11 @@ pub(crate) const ALL: &[Workload] = &[
     pull::ONE,
     pull::EIGHT,
     pull::RANGES,
+    pull::OBJECTS,
     push::STREAMED,
     push::MONOLITHIC,
     push::CHUNKS,
+    push::SMALL_CHUNKS,
     push::PARALLEL,
     small::BASE,
     small::HEAD_BLOB,
@@ -85,6 +88,7 @@ pub(crate) fn chosen(names: &[String]) -> Outcome<Vec<&'static Workload>> {
 /// How to measure.
 pub(crate) struct Bench {
     pub(crate) programs: Programs,
+    pub(crate) congestion: Congestion,
     peers: Vec<Peer>,
     rounds: usize,
     pub(crate) quick: bool,
@@ -94,13 +98,14 @@ pub(crate) struct Bench {
 impl Bench {
     pub(crate) fn new(
         programs: Programs,
+        congestion: Congestion,
         peers: Vec<Peer>,
         rounds: usize,
         quick: bool,
         work: PathBuf,
     ) -> Outcome<Self> {
         std::fs::create_dir_all(&work)?;
-        let bench = Self { programs, peers, rounds: if quick { 1 } else { rounds }, quick, work };
+        let bench = Self { programs, congestion, peers, rounds: if quick { 1 } else { rounds }, quick, work };
         let _ = std::fs::remove_dir_all(bench.work.join("servers"));
         Ok(bench)
     }

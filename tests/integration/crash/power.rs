@@ -23,6 +23,9 @@ use crate::server::scratch;
 use crate::skipping::skipped;
 use crate::verify::verify;
 
+/// How many cuts of any kind are tried after each change of a name: that one of them loses both names of a file is likely.
+const RENAMED: usize = 60;
+
 /// `ORLOP_POWER_CUTS=100000` tries about so many.
 #[test]
 fn what_was_acknowledged_survives_a_power_cut_at_any_point() {
@@ -36,6 +39,10 @@ fn what_was_acknowledged_survives_a_power_cut_at_any_point() {
         let mut cuts = Vec::new();
         if matches!(event, Event::Answer { .. }) {
             cuts.push(Cut::Nothing);
+        }
+        // Of what is named at once only some may be kept.
+        if matches!(event, Event::Rename { .. } | Event::Link { .. }) {
+            cuts.extend((0..RENAMED).map(|_| Cut::Some(random.word())));
         }
         if random.once_in(lots) {
             cuts.extend((0..each).map(|_| any(&mut random)));

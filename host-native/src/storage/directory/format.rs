@@ -80,11 +80,15 @@ pub(super) fn begin(directory: &Path) -> Result<(), OpenError> {
     write().map_err(|error| OpenError::Directory(directory.to_owned(), error))
 }
 
-/// Says of a directory that it is made, once all in it is durable.
+/// Says of a directory that it is made, once all in it is durable. A power cut in a rename may leave neither name, so the
+/// second is durable before the first goes.
 pub(super) fn end(directory: &Path) -> Result<(), OpenError> {
-    let made = fs::rename(directory.join(UNFINISHED), directory.join(FILE));
-    made.and_then(|()| File::open(directory)?.sync_all())
-        .map_err(|error| OpenError::Directory(directory.to_owned(), error))
+    let made = || -> io::Result<()> {
+        fs::hard_link(directory.join(UNFINISHED), directory.join(FILE))?;
+        File::open(directory)?.sync_all()?;
+        fs::remove_file(directory.join(UNFINISHED))
+    };
+    made().map_err(|error| OpenError::Directory(directory.to_owned(), error))
 }
 
 fn title() -> String {

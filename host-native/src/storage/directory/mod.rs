@@ -57,7 +57,7 @@ impl Directory {
         }
         let counters = Counters::default();
         let objects = Files::open(directory, options.keep_free, &counters)?;
-        let records = Records::open(directory, options.cache, options.keep_free, &counters)?;
+        let records = Records::open(directory, options, &counters)?;
         // The records are worth nothing in a file that a power cut leaves without a name.
         locked.sync()?;
         if new {

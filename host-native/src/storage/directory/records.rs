@@ -1,28 +1,30 @@
 //! The records: one ordered map from key to value in a redb file.
 //!
-//! Reads take a snapshot each and never wait for a writer. Changes go through the one [writer](writer) thread,
-//! which makes many commits durable with one fsync.
+//! Reads take a snapshot each and never wait for a writer. Changes go through the one [writer],
+//! which makes many commits durable with one fsync of the [log].
 
 mod database;
+mod log;
 mod writer;
 
 use std::ops::Bound;
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::mpsc::Sender;
+use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use orlop_core::Fault;
-use orlop_core::effect::{Commit, Committed, Get, Scan, Value};
+use orlop_core::effect::{Commit, Committed, Durability, Get, Scan, Value};
 use orlop_core::keys::Key;
 use redb::{ReadableTable, ReadableTableMetadata, TableDefinition};
 use tokio::sync::oneshot;
 use tokio::time::sleep;
 
 use self::database::{Database, RECORDS_FILE, Snapshot, make_private};
-use self::writer::Order;
+use self::writer::{Made, Order, Writer};
+use crate::settings::Options;
 use crate::storage::directory::blocking;
 use crate::storage::directory::counters::Counters;
 use crate::storage::directory::fault;
@@ -31,7 +33,7 @@ use crate::storage::directory::fault;
 /// each time it compares two.
 const TABLE: TableDefinition<&[u8], &[u8]> = TableDefinition::new("records");
 
-/// How many keys are looked up without another thread.
+/// How many keys are looked up, or entries listed, without another thread.
 const AT_ONCE: usize = 64;
 
 /// How many records a backup copies in one transaction.
@@ -50,7 +52,8 @@ const COPY_CACHE: usize = 16 << 20;
 pub(crate) struct Records {
     database: Arc<Database>,
     orders: Sender<Order>,
-    writer: Option<JoinHandle<()>>,
+    writer: Arc<Mutex<Writer>>,
+    thread: Option<JoinHandle<()>>,
 }
 
 impl Records {
@@ -60,17 +63,19 @@ impl Records {
         path.try_exists().map_err(|error| fault::at("look for", &path, &error))
     }
 
-    /// Opens or makes the records in `directory`, holding at most `cache` bytes of their pages in memory. Once
-    /// less than `keep_free` bytes are free on the disk, commits that add something are refused.
-    pub(crate) fn open(directory: &Path, cache: usize, keep_free: u64, counters: &Counters) -> Result<Self, Fault> {
-        let database = Arc::new(Database::open(directory.join(RECORDS_FILE), cache)?);
+    /// Opens or makes the records in `directory`. Once less than `keep_free` bytes are free on the disk, commits that
+    /// add something are refused.
+    pub(crate) fn open(directory: &Path, options: &Options, counters: &Counters) -> Result<Self, Fault> {
+        let (database, log) = Database::open(directory.join(RECORDS_FILE), options.cache)?;
+        let database = Arc::new(database);
         let (orders, queue) = std::sync::mpsc::channel();
-        let writer = writer::Writer::new(database.clone(), keep_free, counters.clone());
-        let writer = std::thread::Builder::new()
+        let writer = Arc::new(Mutex::new(Writer::new(database.clone(), log, options, counters.clone())));
+        let working = writer.clone();
+        let thread = std::thread::Builder::new()
             .name("records".into())
-            .spawn(move || writer.run(&queue))
+            .spawn(move || Writer::run(&working, &queue))
             .map_err(|error| fault::at("start the writer of", directory, &error))?;
-        Ok(Self { database, orders, writer: Some(writer) })
+        Ok(Self { database, orders, writer, thread: Some(thread) })
     }
 
     /// Copies all records, as they are at this moment, into new ones in `directory`. How many there are.
@@ -137,15 +142,23 @@ impl Records {
     pub(crate) async fn scan(self: &Arc<Self>, scan: Scan) -> Result<Vec<(Key, Value)>, Fault> {
         let (mut patience, scan) = (Patience::default(), Arc::new(scan));
         loop {
-            let (records, asked) = (self.clone(), scan.clone());
-            let page = blocking::run(move || records.page(&asked)).await;
+            // Most lists are short, such as the chunks of an upload; that one is not is seen at once.
+            let page = match self.page(&scan, AT_ONCE).transpose() {
+                Some(page) => page,
+                None => {
+                    let (records, asked) = (self.clone(), scan.clone());
+                    let whole = blocking::run(move || records.page(&asked, usize::MAX)).await;
+                    whole.map(Option::unwrap_or_default)
+                }
+            };
             if !patience.has_waited(&page).await {
                 return page;
             }
         }
     }
 
-    fn page(&self, scan: &Scan) -> Result<Vec<(Key, Value)>, Fault> {
+    /// A page; nothing if more than `most` entries have to be read for it.
+    fn page(&self, scan: &Scan, most: usize) -> Result<Option<Vec<(Key, Value)>>, Fault> {
         let prefix = scan.prefix.as_str().as_bytes();
         // A key before the prefix is no reason to walk through all that stands between the two.
         let start = match scan.after.as_ref().map(|after| after.as_str().as_bytes()) {
@@ -160,6 +173,9 @@ impl Records {
                 if entries.len() >= scan.limit || !key.value().starts_with(prefix) {
                     break;
                 }
+                if entries.len() >= most {
+                    return Ok(None);
+                }
                 bytes += value.value().len();
                 if bytes > scan.bytes && !entries.is_empty() {
                     break;
@@ -167,12 +183,22 @@ impl Records {
                 entries
                     .push((Key::stored(String::from_utf8_lossy(key.value())), Bytes::copy_from_slice(value.value())));
             }
-            Ok(entries)
+            Ok(Some(entries))
         })
     }
 
     /// Changes records, all or nothing, and answers when the change is as durable as it asks to be.
     pub(crate) async fn commit(&self, commit: Commit) -> Result<Committed, Fault> {
+        if commit.durability == Durability::Eventual
+            && let Some(mut writer) = Writer::at_rest(&self.writer)
+        {
+            let Made { outcome, order } = writer.make_at_once(commit);
+            drop(writer);
+            if let Some(order) = order {
+                let _ = self.orders.send(order);
+            }
+            return outcome;
+        }
         let (answer, outcome) = oneshot::channel();
         // The queue needs no bound of its own: a call waits for its commit, so there are never more than calls.
         let sent = self.orders.send(Order::Commit { commit, answer });
@@ -213,8 +239,8 @@ impl Drop for Records {
     /// Makes everything durable and closes the file, so that the next opening has nothing to repair.
     fn drop(&mut self) {
         let _ = self.orders.send(Order::Close);
-        if let Some(writer) = self.writer.take() {
-            let _ = writer.join();
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
         }
     }
 }

@@ -16,7 +16,7 @@ use crate::result::{Line, Sample};
 
 pub(super) const IMAGES: Workload = Workload {
     name: "images",
-    title: "Push of small images: 5 layers of 16 KiB and a manifest",
+    title: "Push of small images: 5 layers of 16 KiB, a configuration and a manifest",
     notes: "Layers streamed, each image on the connection of its client, each client to a repository of its own. \
             Who is durable to what degree: see `fsyncs`.",
     run: images,
@@ -25,7 +25,7 @@ pub(super) const IMAGES: Workload = Workload {
 pub(super) const FSYNCS: Workload = Workload {
     name: "fsyncs",
     title: "fsyncs of one push of a small image",
-    notes: "fsync, fdatasync, sync_file_range and msync as strace counts them: 5 layers and a manifest by one client. \
+    notes: "fsync, fdatasync, sync_file_range and msync as strace counts them: 5 layers, a configuration and a manifest by one client. \
             Orlop makes the bytes, the names of their files and the records durable before it acknowledges any of them. \
             distribution makes files durable and, from version 3 on, the folders of its links; crane nothing.",
     run: fsyncs,
@@ -35,7 +35,7 @@ pub(super) const FSYNCS: Workload = Workload {
 static NUMBER: AtomicU64 = AtomicU64::new(1000);
 
 fn image() -> Image {
-    Image::new(NUMBER.fetch_add(1, Ordering::Relaxed), 5, 16 << 10)
+    Image::of_a_platform(NUMBER.fetch_add(1, Ordering::Relaxed), 5, 16 << 10)
 }
 
 fn images(bench: &Bench) -> Outcome<Vec<Line>> {

@@ -8,13 +8,14 @@ use crate::Outcome;
 use crate::client::{Connection, Way};
 use crate::data::{Blob, next};
 use crate::floor::Kind;
-use crate::peers::Peer;
+use crate::peers::{Peer, Server};
 use crate::result::{Line, Sample};
 
 pub(super) const ONE: Workload = Workload {
     name: "pull-1",
     title: "Pull of 1 GiB, 1 client",
-    notes: "From the page cache; the client throws the bytes away in the kernel. nginx with sendfile is the limit.",
+    notes: "From the page cache; the client throws the bytes away in the kernel. nginx with sendfile is the limit. Each \
+            line names the TCP congestion control of the server's connections, as a socket has told it.",
     run: |bench| whole(bench, 1),
 };
 
@@ -32,6 +33,17 @@ pub(super) const RANGES: Workload = Workload {
             multipart by those that can.",
     run: ranges,
 };
+
+pub(super) const OBJECTS: Workload = Workload {
+    name: "pull-objects",
+    title: "Pull of 1 GiB that lies in one object, or in 256",
+    notes: "One client. The blob of 256 objects was pushed in as many chunks.",
+    run: objects,
+};
+
+/// The variants of that.
+pub(crate) const ONE_OBJECT: &str = "1 object";
+pub(crate) const MANY_OBJECTS: &str = "256 objects";
 
 /// The servers, each with the blob, and where it is there.
 fn with_blob(bench: &Bench) -> Outcome<Vec<(Fresh, String)>> {
@@ -57,26 +69,59 @@ fn whole(bench: &Bench, clients: usize) -> Outcome<Vec<Line>> {
     let servers = with_blob(bench)?;
     // Enough that a tick of the clock does not matter.
     let times = bench.amount((4 / clients).max(1), 1);
-    bench.rounds(
-        &servers,
-        |(fresh, _)| (fresh.server().peer, String::new()),
-        |(fresh, target), _| {
-            let address = fresh.server().address;
-            let (pulled, cost) = costs(fresh.server(), || {
-                at_once(clients, |_| {
-                    let mut connection = Connection::open(address)?;
-                    let mut pulled = 0;
-                    for _ in 0..times {
-                        connection.begin("GET", target, "")?;
-                        let head = connection.head()?;
-                        head.expect(&[200])?;
-                        pulled += connection.discard(&head)?;
-                    }
-                    Ok(pulled)
-                })
-            })?;
-            Ok(figures(pulled.iter().sum(), &cost))
+    let congestion = &bench.congestion;
+    let subjects: Vec<_> =
+        congestion.measured.iter().flat_map(|tcp| servers.iter().map(move |server| (tcp, server))).collect();
+    let lines = bench.rounds(
+        &subjects,
+        |(tcp, (fresh, _))| (fresh.server().peer, (*tcp).clone()),
+        |(tcp, (fresh, target)), _| {
+            congestion.set(tcp)?;
+            pull(fresh.server(), target, clients, times)
         },
+    );
+    congestion.usual()?;
+    lines
+}
+
+/// So many clients at once pull so many times.
+fn pull(server: &Server, target: &str, clients: usize, times: usize) -> Outcome<Sample> {
+    let (pulled, cost) = costs(server, || {
+        at_once(clients, |_| {
+            let mut connection = Connection::open(server.address)?;
+            let mut pulled = 0;
+            for _ in 0..times {
+                connection.begin("GET", target, "")?;
+                let head = connection.head()?;
+                head.expect(&[200])?;
+                pulled += connection.discard(&head)?;
+            }
+            Ok(pulled)
+        })
+    })?;
+    Ok(figures(pulled.iter().sum(), &cost))
+}
+
+fn objects(bench: &Bench) -> Outcome<Vec<Line>> {
+    if bench.among(&[Peer::Orlop]).is_empty() {
+        return Ok(Vec::new());
+    }
+    let fresh = bench.fresh(Peer::Orlop, Kind::Answer)?;
+    let chunk = bench.amount(4 << 20, 256 << 10);
+    let mut connection = Connection::open(fresh.server().address)?;
+    let ways = [(ONE_OBJECT, Way::Monolithic), (MANY_OBJECTS, Way::Chunked(chunk))];
+    let push = |(number, (variant, way)): (u64, (&'static str, Way))| {
+        // Not the same blob: what is there already is not taken again.
+        let blob = Blob::new(3 + number, 256 * chunk);
+        blob.push(&mut connection, "bench/pull", way)?;
+        Ok((variant, format!("/v2/bench/pull/blobs/{}", blob.digest)))
+    };
+    let blobs = (0..).zip(ways).map(push).collect::<Outcome<Vec<_>>>()?;
+    super::settle();
+    bench.rounds(
+        &blobs,
+        |(variant, _)| (Peer::Orlop, (*variant).into()),
+        |(_, target), _| pull(fresh.server(), target, 1, bench.amount(4, 1)),
     )
 }
 

@@ -31,6 +31,13 @@ pub(super) const CHUNKS: Workload = Workload {
     run: |bench| one(bench, Way::Chunked(4 << 20)),
 };
 
+pub(super) const SMALL_CHUNKS: Workload = Workload {
+    name: "push-chunks-1m",
+    title: "Push of 1 GiB in PATCHes of 1 MiB, 1 client",
+    notes: "As above; at the end Orlop joins runs of chunks, so that the blob has a few hundred objects.",
+    run: |bench| one(bench, Way::Chunked(1 << 20)),
+};
+
 pub(super) const PARALLEL: Workload = Workload {
     name: "push-parallel",
     title: "64 pushes of 10 MB at once",

@@ -130,7 +130,8 @@ fn traced(log: &Path, data: &Path) -> Server {
     // All bytes in hexadecimal, descriptors with what they stand for, and no call that is not asked for.
     strace.args(["-f", "-qq", "-yy", "-xx", "-s", "10000000", "--seccomp-bpf", "-e", "signal=none"]);
     strace.args(["-e", &format!("trace={TRACED}"), "-o"]).arg(log).arg(program());
-    Server::start_by(strace, data, &["--keep-free", "0", "--gc-interval", "300ms"])
+    // A log that is moved into the records many times.
+    Server::start_by(strace, data, &["--keep-free", "0", "--gc-interval", "300ms", "--record-log", "16KiB"])
 }
 
 /// Kills the server that a tracer has started. The tracer ends with it.

@@ -18,7 +18,7 @@ const MEASURE_PIECE: usize = 256 << 10;
 
 /// How far apart the bytes are that are looked for to see whether a range is in memory. Each look costs what sending
 /// 12 KiB does.
-const LOOK: usize = 512 << 10;
+const LOOK: usize = 1 << 20;
 
 /// Opens a file; `None` when it is not there.
 fn open(path: &Path) -> Result<Option<File>, Fault> {

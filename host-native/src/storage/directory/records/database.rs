@@ -1,20 +1,26 @@
-//! The redb file, opened anew when an I/O error made redb give up on it.
+//! The redb file and the log that goes on from it, opened anew when an I/O error made them unusable.
 
 use std::fs::{self, OpenOptions, Permissions};
 use std::io;
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Instant;
 
 use orlop_core::Fault;
-use redb::{ReadableDatabase, ReadableTableMetadata};
+use redb::{ReadableDatabase, ReadableTable, ReadableTableMetadata, TableDefinition};
+use uuid::Uuid;
 
 use super::TABLE;
+use super::log::Log;
 use crate::storage::directory::fault;
 
 /// The name of the records in a data directory.
 pub(super) const RECORDS_FILE: &str = "records.redb";
+
+/// The number of the log that belongs to the records, under the one key there is.
+const LOG: TableDefinition<'_, (), u64> = TableDefinition::new("log");
 
 /// All records at one moment.
 pub(super) type Snapshot = redb::ReadOnlyTable<&'static [u8], &'static [u8]>;
@@ -33,18 +39,13 @@ pub(super) struct Database {
 }
 
 impl Database {
-    /// Opens the records, which are made if there are none.
-    pub(super) fn open(path: PathBuf, cache: usize) -> Result<Self, Fault> {
+    /// Opens the records, which are made if there are none, and their log.
+    pub(super) fn open(path: PathBuf, cache: usize) -> Result<(Self, Log), Fault> {
         make_if_missing(&path)?;
         close_to_others(&path);
-        let opened = open(&path, cache)?;
-        Ok(Self {
-            path,
-            cache,
-            open: RwLock::new(Some(opened)),
-            snapshot: Mutex::new(None),
-            refusing: Mutex::new(None),
-        })
+        let (opened, log) = open(&path, cache)?;
+        let open = RwLock::new(Some(opened));
+        Ok((Self { path, cache, open, snapshot: Mutex::new(None), refusing: Mutex::new(None) }, log))
     }
 
     /// The path of the file.
@@ -106,17 +107,21 @@ impl Database {
         *self.snapshot.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
 
-    /// Closes the database and opens it again: after an I/O error redb refuses everything else.
-    pub(super) fn reopen(&self) -> Result<(), Fault> {
+    /// Closes the database and opens it again: after an I/O error redb refuses everything else. The caller has dropped
+    /// the log.
+    pub(super) fn reopen(&self) -> Result<Log, Fault> {
+        // If it was the log that failed, redb has all that was answered and can do without it. To close redb makes it
+        // durable in any case, and a log that has lost its end must not be applied to that.
+        let _ = self.with(|database| checkpoint(database, following));
         self.close();
         *self.refusing.lock().unwrap_or_else(PoisonError::into_inner) = Some(opening());
         // It may take long, and meanwhile whoever comes is told so at once.
-        let opened = self::open(&self.path, self.cache).inspect_err(|fault| {
+        let (opened, log) = self::open(&self.path, self.cache).inspect_err(|fault| {
             *self.refusing.lock().unwrap_or_else(PoisonError::into_inner) = Some(fault.clone());
         })?;
         *self.open.write().unwrap_or_else(PoisonError::into_inner) = Some(opened);
         *self.refusing.lock().unwrap_or_else(PoisonError::into_inner) = None;
-        Ok(())
+        Ok(log)
     }
 
     /// Whether it still answers.
@@ -138,16 +143,82 @@ fn opening() -> Fault {
     Fault::Unavailable("the records are opened again after an I/O error".into())
 }
 
-fn open(path: &Path, cache: usize) -> Result<redb::Database, Fault> {
+fn open(path: &Path, cache: usize) -> Result<(redb::Database, Log), Fault> {
     let mut builder = redb::Database::builder();
     builder.set_cache_size(cache);
     let began = Instant::now();
-    // After a crash redb reads the whole file once. Whoever waits for that should know why.
+    // What an earlier version has left, or a crash while the records were made, redb reads as a whole. Whoever waits for
+    // that should know why.
+    let repaired = Arc::new(AtomicBool::new(false));
+    let told = repaired.clone();
     builder.set_repair_callback(move |session| {
+        told.store(true, Ordering::Relaxed);
         let seconds = began.elapsed().as_secs();
         tracing::info!(seconds, "checking the records after a crash: {:.0} %", session.progress() * 100.0);
     });
-    builder.open(path).map_err(|error| fault::of_records("open", error))
+    let opened = builder.open(path).map_err(|error| fault::of_records("open", error))?;
+    let number = match number(&opened).map_err(|error| fault::of_records("read", error))? {
+        Some(number) if !repaired.load(Ordering::Relaxed) => number,
+        // So that the next crash has nothing to repair.
+        Some(number) => checkpoint(&opened, |_| number).map_err(|error| fault::of_records("write", error))?,
+        None => checkpoint(&opened, following).map_err(|error| fault::of_records("write", error))?,
+    };
+    let log = replay(&opened, path, number).map_err(|error| fault::of_records("apply the log to", error))?;
+    Ok((opened, log))
+}
+
+/// Applies the log of that number to the records.
+fn replay(database: &redb::Database, path: &Path, number: u64) -> Result<Log, redb::Error> {
+    let mut transaction = database.begin_write()?;
+    transaction.set_durability(redb::Durability::None)?;
+    let log = {
+        let mut table = transaction.open_table(TABLE)?;
+        Log::open(path.parent().unwrap_or(path), number, |(key, value)| {
+            match value {
+                Some(value) => drop(table.insert(key, value)?),
+                None => drop(table.remove(key)?),
+            }
+            Ok(())
+        })?
+    };
+    transaction.commit()?;
+    Ok(log)
+}
+
+/// The number of the log that belongs to the records, if they have ever had one.
+fn number(database: &redb::Database) -> Result<Option<u64>, redb::Error> {
+    match database.begin_read()?.open_table(LOG) {
+        Ok(table) => Ok(table.get(())?.map(|number| number.value())),
+        Err(redb::TableError::TableDoesNotExist(_)) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// A number that no other log has.
+fn any_number() -> u64 {
+    // Half of the range is left to count in.
+    Uuid::new_v4().as_u64_pair().0 >> 1
+}
+
+/// The number of the log after that one.
+pub(super) fn following(number: Option<u64>) -> u64 {
+    number.map_or_else(any_number, |number| number.wrapping_add(1))
+}
+
+/// Makes all records durable in the form that opens at once after a crash, and gives them another log, whose number is
+/// returned.
+pub(super) fn checkpoint(database: &redb::Database, next: impl FnOnce(Option<u64>) -> u64) -> Result<u64, redb::Error> {
+    let mut transaction = database.begin_write()?;
+    transaction.set_quick_repair(true);
+    let number = {
+        let mut table = transaction.open_table(LOG)?;
+        let before = table.get(())?.map(|number| number.value());
+        let number = next(before);
+        table.insert((), number)?;
+        number
+    };
+    transaction.commit()?;
+    Ok(number)
 }
 
 /// Makes an empty file for records, which its owner alone may read: the key that signs tokens is among them.
