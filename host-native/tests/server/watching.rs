@@ -33,7 +33,8 @@ fn metrics_tell_what_was_done_and_readiness_whether_more_can_be() {
         "orlop_requests_total{operation=\"push-blob\",status=\"201\"} 1",
         "orlop_requests_total{operation=\"pull-manifest\",status=\"404\"} 1",
         "orlop_received_bytes_total 10",
-        "orlop_commits_total 1",
+        // What the hosts agree on, and the blob.
+        "orlop_commits_total 2",
         "orlop_request_seconds_count{operation=\"push-blob\"} 1",
         "# EOF",
     ] {
