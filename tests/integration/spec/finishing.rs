@@ -138,6 +138,11 @@ fn an_upload_that_is_finished_twice_with_one_digest_is_told_so_twice() {
     registry.call(finish(&session, &sha256("x"))).refused(404, "BLOB_UPLOAD_UNKNOWN");
     registry.call(finish(&session, "sha256:bad")).refused(400, "DIGEST_INVALID");
     registry.call(finish(&session.replace("/a/", "/b/"), &digest)).refused(404, "BLOB_UPLOAD_UNKNOWN");
+    // Nor is it told of other blobs, though they are there.
+    registry.push_blob("b", "01234");
+    registry.call(finish(&session.replace("/a/", "/b/"), &digest)).refused(404, "BLOB_UPLOAD_UNKNOWN");
+    let other = registry.push_blob("a", "other");
+    registry.call(finish(&session, &other)).refused(404, "BLOB_UPLOAD_UNKNOWN");
     registry.delete(blob("a", &digest)).expect(202);
     registry.call(finish(&session, &digest)).refused(404, "BLOB_UPLOAD_UNKNOWN");
 }
