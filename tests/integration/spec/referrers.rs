@@ -162,8 +162,8 @@ fn a_page_of_referrers_is_never_larger_than_a_manifest_may_be() {
     registry.push("a", "probe", &referrer("0", 1 << 20));
     let probe = listed(&mut registry, &image.digest(), "")[0].to_string().len();
     registry.delete(manifest("a", "probe")).expect(202);
-    // Four descriptors of about a quarter each: the commas count, and what stands around them.
-    for (spare, pages) in [(0, [3, 1].as_slice()), (2, &[3, 1]), (10, &[3, 1]), (100, &[4])] {
+    // Four descriptors of about a quarter each: the commas count, and what stands around them, with 128 bytes.
+    for (spare, pages) in [(0, [3, 1].as_slice()), (2, &[3, 1]), (10, &[3, 1]), (32, &[3, 1]), (33, &[4])] {
         let mut registry = crate::registry();
         for content in ["1", "2", "3", "4"] {
             registry.push("a", content, &referrer(content, (2 << 20) - probe - spare));
