@@ -352,17 +352,21 @@ fn strays_go_when_they_are_older_than_any_call() {
     registry.get(&session).expect(204).with("Range", "0-3");
 }
 
-/// Bytes that no call of this registry made are strays as well, and those that a record names are none.
+/// Bytes that no call of this registry made are strays as well, also those of a blob that has an object of its own; and
+/// those that a record names are none.
 #[test]
-fn only_bytes_that_no_record_names_are_strays() {
-    let mut registry = registry();
-    let image = registry.push_image("a", "v1", AMD64, "layer");
-    let foreign = ObjectId::received_by(uuid::Uuid::from_u128(7));
-    let now = registry.memory.now;
-    registry.memory.objects.insert(foreign, ("stray".into(), now));
-    registry.advance(2 * DAY);
-    assert_eq!(registry.gc(), Report { orphans_removed: 1, bytes_freed: 5, ..Report::default() });
-    reachable(&mut registry, "a", "v1", &image);
+fn only_objects_that_no_record_names_are_strays() {
+    for stray in ["stray", "layer"] {
+        let mut registry = registry();
+        let image = registry.push_image("a", "v1", AMD64, "layer");
+        let foreign = ObjectId::received_by(uuid::Uuid::from_u128(7));
+        let now = registry.memory.now;
+        registry.memory.objects.insert(foreign, (stray.into(), now));
+        registry.advance(2 * DAY);
+        assert_eq!(registry.gc(), Report { orphans_removed: 1, bytes_freed: 5, ..Report::default() });
+        assert!(!registry.memory.objects.contains_key(&foreign));
+        reachable(&mut registry, "a", "v1", &image);
+    }
 }
 
 /// A garbage collection of a store of many pages sees all of it.

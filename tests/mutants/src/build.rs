@@ -9,25 +9,23 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::trial::{NUMBER, Tests};
+use crate::trial::{NUMBER, Pass, Tests};
 use crate::{Mutant, switch};
 
-/// The tests of the core that need no server of their own, the quickest first: unit tests, transcripts, the facts of the
-/// specification, random requests, histories, schedules. Each with the options of its program.
-const TESTS: [(&str, &[&str]); 6] = [
-    ("orlop_core", &[]),
-    ("transcripts", &[]),
-    ("spec", &["--skip=arbitrary::"]),
-    ("spec", &["arbitrary::"]),
-    ("histories", &[]),
-    ("explore", &[]),
+/// The tests of the core that need no server of their own, each with the options of its program.
+///
+/// What notices most comes first: unit tests, transcripts, the facts of the specification. Random requests, histories and
+/// schedules are for what these leave.
+const PASSES: [&[(&str, &[&str])]; 2] = [
+    &[("orlop_core", &[]), ("transcripts", &[]), ("spec", &["--skip=arbitrary::"])],
+    &[("spec", &["arbitrary::"]), ("histories", &[]), ("explore", &[])],
 ];
 
-/// The changes that compile, and tests that have them all.
+/// The changes that compile, and the tests of each pass, which have them all.
 pub(crate) fn all(
     tree: &Path,
     mutants: &BTreeMap<usize, Mutant>,
-) -> Result<(BTreeSet<usize>, Vec<Tests>), Box<dyn Error>> {
+) -> Result<(BTreeSet<usize>, Vec<Pass>), Box<dyn Error>> {
     let mut files: BTreeMap<&str, String> = BTreeMap::new();
     for mutant in mutants.values() {
         if !files.contains_key(mutant.file.as_str()) {
@@ -54,17 +52,16 @@ pub(crate) fn all(
     let suites =
         ["--package=orlop-conformance", "--test=transcripts", "--test=spec", "--test=histories", "--test=explore"];
     let built = [unit, cargo(tree, &[["test", "--no-run"].as_slice(), &suites].concat())?].concat();
-    let mut tests = Vec::new();
-    for (name, options) in TESTS {
+    let tests = |&(name, options): &(&'static str, &'static [&'static str])| {
         let test = |message: &&Value| message["target"]["name"] == name && message["profile"]["test"] == true;
         let program = built.iter().find(test).and_then(|message| message["executable"].as_str());
         let program = program.ok_or_else(|| format!("the tests {name} are not built"))?.into();
         let folder = tree.join(if name == "orlop_core" { "core" } else { "tests" });
-        let some = Tests { name, program, options, folder, limit: Duration::from_secs(3600) };
-        let limit = 3 * some.measured()? + Duration::from_secs(5);
-        tests.push(Tests { limit, ..some });
-    }
-    Ok((viable, tests))
+        Ok(Tests { name, program, options, folder, limit: Duration::from_secs(3600) })
+    };
+    let pass = |pass: &[_]| pass.iter().map(tests).collect::<Result<Pass, String>>();
+    let passes = PASSES.into_iter().map(pass).collect::<Result<Vec<_>, _>>()?;
+    Ok((viable, passes))
 }
 
 /// Adds to the core the function that every change asks.

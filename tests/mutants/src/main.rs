@@ -18,6 +18,8 @@ use std::process::ExitCode;
 
 use serde::Deserialize;
 
+use trial::Tests;
+
 /// A change, as cargo-mutants lists it.
 #[derive(Clone, Debug, Deserialize)]
 struct Mutant {
@@ -71,24 +73,25 @@ fn main() -> Result<ExitCode, Box<dyn Error>> {
     // A change has its place in the list as its number, from 1 on: 0 is none.
     let mutants: Vec<Mutant> = serde_json::from_reader(std::io::stdin().lock())?;
     let mutants: BTreeMap<usize, Mutant> = (1..).zip(mutants).collect();
-    let (viable, tests) = build::all(Path::new(tree), &mutants)?;
-    println!("{} changes, of which {} compile", mutants.len(), viable.len());
+    let (mut left, passes) = build::all(Path::new(tree), &mutants)?;
+    println!("{} changes, of which {} compile", mutants.len(), left.len());
 
-    let (mut noticed, mut survived) = (BTreeSet::new(), BTreeSet::new());
-    for number in viable {
-        let mutant = &mutants[&number];
-        match trial::noticed(&tests, number)? {
-            Some(by) => {
+    let mut noticed = BTreeSet::new();
+    for pass in passes {
+        let tests = pass.into_iter().map(Tests::measured).collect::<Result<Vec<_>, _>>()?;
+        for number in left.clone() {
+            let mutant = &mutants[&number];
+            if let Some(by) = trial::noticed(&tests, number)? {
                 println!("noticed   {}: {by}", mutant.name);
                 noticed.insert(mutant.short());
-            }
-            None => {
-                println!("SURVIVES  {}", mutant.name);
-                survived.insert(mutant.short());
+                left.remove(&number);
+            } else {
+                println!("survives  {}", mutant.name);
             }
         }
     }
 
+    let survived: BTreeSet<String> = left.iter().map(|number| mutants[number].short()).collect();
     let new: Vec<_> = survived.iter().filter(|name| !listed.contains(name.as_str())).collect();
     // A line may stand for several places, one of which is noticed.
     let gone: Vec<_> = noticed.difference(&survived).filter(|name| listed.contains(name.as_str())).collect();

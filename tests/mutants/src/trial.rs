@@ -24,12 +24,19 @@ pub(crate) struct Tests {
     pub(crate) limit: Duration,
 }
 
+/// Tests in the order in which a change is tried by them.
+pub(crate) type Pass = Vec<Tests>;
+
 impl Tests {
-    /// How long they take as they are.
-    pub(crate) fn measured(&self) -> Result<Duration, Box<dyn std::error::Error>> {
+    /// The same tests with a limit by how long they take as they are.
+    ///
+    /// # Errors
+    ///
+    /// When they do not pass.
+    pub(crate) fn measured(self) -> Result<Self, Box<dyn std::error::Error>> {
         let begun = Instant::now();
         match self.outcome(0)? {
-            None => Ok(begun.elapsed()),
+            None => Ok(Self { limit: 3 * begun.elapsed() + Duration::from_secs(5), ..self }),
             Some(by) => Err(format!("without a change the tests must pass: {by}").into()),
         }
     }
