@@ -104,6 +104,7 @@ fn a_full_queue_costs_a_pull_no_commit() {
                 assert_eq!(response.status, 200);
                 break rest.begin();
             }
+            Step::Respond(_) => panic!("whoever pulls waits for no listener"),
             asks => registry.memory.perform(asks, &RequestBody::default()),
         };
     };

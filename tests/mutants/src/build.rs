@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::error::Error;
 use std::fs;
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::time::Duration;
 
 use serde_json::Value;
@@ -55,7 +55,7 @@ pub(crate) fn all(
     let tests = |&(name, options): &(&'static str, &'static [&'static str])| {
         let test = |message: &&Value| message["target"]["name"] == name && message["profile"]["test"] == true;
         let program = built.iter().find(test).and_then(|message| message["executable"].as_str());
-        let program = program.ok_or_else(|| format!("the tests {name} are not built"))?.into();
+        let program = program.ok_or_else(|| format!("the tests {name} do not compile in {}", tree.display()))?.into();
         let folder = tree.join(if name == "orlop_core" { "core" } else { "tests" });
         Ok(Tests { name, program, options, folder, limit: Duration::from_secs(3600) })
     };
@@ -108,12 +108,11 @@ fn refused(tree: &Path) -> Result<BTreeSet<usize>, Box<dyn Error>> {
     Ok(refused)
 }
 
-/// Runs cargo in the tree: its messages.
+/// Runs cargo in the tree: its messages. What it prints besides tells of changes that do not compile and of warnings.
 fn cargo(tree: &Path, arguments: &[&str]) -> Result<Vec<Value>, Box<dyn Error>> {
     let mut command = Command::new("cargo");
     command.current_dir(tree).args(arguments).args(["--locked", "--message-format=json"]);
-    // With them go the warnings, which switches make by the hundred.
-    let output = command.stderr(Stdio::inherit()).output()?;
+    let output = command.output()?;
     let lines = output.stdout.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
     Ok(lines.map(serde_json::from_slice).collect::<Result<_, _>>()?)
 }

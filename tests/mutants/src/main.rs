@@ -73,8 +73,9 @@ fn main() -> Result<ExitCode, Box<dyn Error>> {
     // A change has its place in the list as its number, from 1 on: 0 is none.
     let mutants: Vec<Mutant> = serde_json::from_reader(std::io::stdin().lock())?;
     let mutants: BTreeMap<usize, Mutant> = (1..).zip(mutants).collect();
+    println!("{} changes: compiling", mutants.len());
     let (mut left, passes) = build::all(Path::new(tree), &mutants)?;
-    println!("{} changes, of which {} compile", mutants.len(), left.len());
+    println!("{} of them compile", left.len());
 
     let mut noticed = BTreeSet::new();
     for pass in passes {
