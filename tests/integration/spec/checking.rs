@@ -15,10 +15,11 @@ fn filled() -> InMemory {
         registry.push(repository, "v1", &image());
     }
     let session = registry.open("a");
-    for chunk in ["small", "larger than that", "and once more"] {
+    for chunk in ["small", "larger than that"] {
         registry.call(patch(&session).body(chunk)).expect(202);
     }
-    registry.call(put(format!("{session}?digest={}", sha256("smalllarger than thatand once more")))).expect(201);
+    let finish = put(format!("{session}?digest={}", sha256("smalllarger than thatand once more")));
+    registry.call(finish.body("and once more")).expect(201);
     registry
 }
 
