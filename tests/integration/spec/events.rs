@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use orlop_conformance::image::{AMD64, Manifest};
 use orlop_conformance::system::{InMemory, System, get, manifest};
+use orlop_core::Step;
 use orlop_core::config::{EVENT_LIFETIME, Pattern};
 use orlop_core::event::{Event, Happening, Listener};
 use orlop_core::keys::Key;
 use orlop_core::memory::RequestBody;
-use orlop_core::Step;
 
 use crate::configured;
 
