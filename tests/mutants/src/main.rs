@@ -79,6 +79,9 @@ fn main() -> Result<ExitCode, Box<dyn Error>> {
 
     let mut noticed = BTreeSet::new();
     for pass in passes {
+        if left.is_empty() {
+            break;
+        }
         let tests = pass.into_iter().map(Tests::measured).collect::<Result<Vec<_>, _>>()?;
         for number in left.clone() {
             let mutant = &mutants[&number];
