@@ -186,6 +186,9 @@ fn deletes() {
     scribe.call(delete(manifest("app", "v1")), "");
     scribe.call(delete(manifest("app", image.digest())), "The manifest takes its tags along.");
     scribe.call(delete(blob("app", sha256("layer"))), "");
+    let index = Manifest::index(&[&scribe.registry.push_image("app", "v1", AMD64, "layer")]);
+    scribe.registry.push("app", "all", &index);
+    scribe.call(delete(manifest("app", index.digest())), "An index: from now on it has left its child.");
     scribe.end("delete");
 }
 

@@ -141,6 +141,23 @@ mod tests {
     }
 
     #[test]
+    fn no_more_is_joined_than_makes_few_objects() {
+        // 4 GiB in chunks of 1 MiB: objects of 16 MiB are as many as a blob should have.
+        let many = extents((0..4096).map(|_| 1 << 20));
+        let groups = groups(&many, FEW);
+        assert_eq!(groups.len(), FEW);
+        assert!(groups.iter().all(|group| matches!(group, Group::Joins(run) if run.len() == 16)));
+    }
+
+    #[test]
+    fn a_small_object_between_large_ones_is_not_copied() {
+        let many = extents((0..600).map(|number| if number % 2 == 0 { LARGE_OBJECT } else { 1 }));
+        let groups = groups(&many, FEW);
+        assert_eq!(flat(&groups), many);
+        assert!(groups.iter().all(|group| matches!(group, Group::Stays(_))));
+    }
+
+    #[test]
     fn large_objects_and_bytes_in_records_are_not_copied() {
         // As if a client sent a large chunk between a hundred small ones, again and again.
         let mut many = extents((0..40_400).map(|number| if number % 101 == 0 { LARGE_OBJECT } else { 1 }));

@@ -51,7 +51,7 @@ impl Call {
         wanted: impl Fn(&str) -> bool,
     ) -> Result<(Vec<String>, bool), Error> {
         let mut names = Vec::new();
-        let mut place = next(last.map_or_else(Place::start, Place::after)).filter(|_| n > 0);
+        let mut place = next(last.map_or_else(Place::start, Place::after));
         let mut unwanted = false;
         while let Some(at) = place {
             // One more than the page tells whether another page follows. Where names are passed over, their number is

@@ -175,10 +175,7 @@ impl Call {
         let key = keys::blob(&config.digest);
         let [link, blob] = self.get([keys::link(name, &config.digest), key.clone()]).await?;
         let (Some(_), Some(blob)) = (link, blob) else { return Ok(None) };
-        let BlobRecord { size, extents } = record::decode(&key, &blob)?;
-        if size > IMAGE_CONFIG_LIMIT {
-            return Ok(None);
-        }
+        let BlobRecord { extents, .. } = record::decode(&key, &blob)?;
         let bytes = self.load(&extents, IMAGE_CONFIG_LIMIT).await?;
         Ok(bytes.and_then(|bytes| Platform::of_config(&bytes)))
     }

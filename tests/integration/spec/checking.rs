@@ -15,10 +15,11 @@ fn filled() -> InMemory {
         registry.push(repository, "v1", &image());
     }
     let session = registry.open("a");
-    for chunk in ["small", "larger than that", "and once more"] {
+    for chunk in ["small", "larger than that"] {
         registry.call(patch(&session).body(chunk)).expect(202);
     }
-    registry.call(put(format!("{session}?digest={}", sha256("smalllarger than thatand once more")))).expect(201);
+    let finish = put(format!("{session}?digest={}", sha256("smalllarger than thatand once more")));
+    registry.call(finish.body("and once more")).expect(201);
     registry
 }
 
@@ -33,6 +34,15 @@ fn check(registry: &mut InMemory) -> CheckReport {
 
 fn key(registry: &InMemory, prefix: &str) -> Key {
     registry.memory.records.keys().find(|key| key.as_str().starts_with(prefix)).expect("the record is there").clone()
+}
+
+/// Lets a record say one byte more.
+fn grow(registry: &mut InMemory, prefix: &str) {
+    let key = key(registry, prefix);
+    let record = registry.memory.records.get_mut(&key).expect("the record is there");
+    let mut value: serde_json::Value = serde_json::from_slice(record).expect("a record is JSON");
+    value["size"] = (value["size"].as_u64().expect("a size") + 1).into();
+    *record = value.to_string().into();
 }
 
 /// What is found after this happened to the storage.
@@ -57,6 +67,9 @@ fn a_sound_storage_has_no_problems_and_all_of_it_is_read() {
     assert_eq!((report.repositories, report.tags, report.blobs), (2, 2, 3));
     assert_eq!(report.manifests, 4, "in each repository the image, and the list that is maintained for its tag");
     assert_eq!(report.bytes, (blobs + payloads) as u64);
+    let told = "2 repositories, 2 tags, 4 manifests and 3 blobs checked, ";
+    let text = report.to_string();
+    assert!(text.starts_with(told) && text.ends_with(&format!("{} bytes hashed; 0 problems", report.bytes)), "{text}");
     assert_eq!((report.problems, report.findings, report.fault), (0, Vec::new(), None));
     assert_eq!(registry.memory.records, before, "it changes nothing");
 }
@@ -90,6 +103,16 @@ fn each_damage_is_found_and_named() {
     assert_eq!(payload.what, format!("manifest b@{}", image().digest()));
     assert!(payload.problem.contains("have the digest"), "{payload:?}");
 
+    // As many bytes as the record says, to the byte.
+    let size = found(|registry| grow(registry, &format!("manifest/b@{}", image().digest())));
+    assert!(size.what.starts_with("manifest b@") && size.problem.contains("its record says"), "{size:?}");
+    let size = found(|registry| grow(registry, &format!("blob/{spread}")));
+    assert!(size.what.starts_with("blob ") && size.problem.contains("34 bytes, its record says 35"), "{size:?}");
+
+    let nowhere = found(|registry| drop(registry.memory.records.remove(&key(registry, &format!("blob/{spread}")))));
+    assert_eq!(nowhere.what, format!("blob a@{spread}"));
+    assert!(nowhere.problem.contains("nothing says where its bytes are"), "{nowhere:?}");
+
     let record = found(|registry| drop(registry.memory.records.insert(key(registry, "manifest/b@"), "{".into())));
     assert!(record.what.starts_with("record manifest/b@") && record.problem.contains("does not read"), "{record:?}");
 
@@ -98,6 +121,17 @@ fn each_damage_is_found_and_named() {
 
     let link = found(|registry| drop(registry.memory.records.remove(&key(registry, "holder/"))));
     assert!(link.what.starts_with("blob a@") && link.problem.contains("garbage collection"), "{link:?}");
+}
+
+/// A report counts everything, and names ten thousand.
+#[test]
+fn a_report_has_an_end() {
+    let mut registry = configured(|_| {});
+    for number in 0..10_001 {
+        registry.memory.records.insert(Key::stored(format!("blob/sha256:{number:064x}")), "{".into());
+    }
+    let report = check(&mut registry);
+    assert_eq!((report.blobs, report.problems, report.findings.len()), (10_001, 10_001, 10_000));
 }
 
 #[test]

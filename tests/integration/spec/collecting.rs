@@ -5,12 +5,18 @@ use std::time::Duration;
 use orlop_conformance::image::{AMD64, ARM64, Manifest, OCI_INDEX, sha256, sha512};
 use orlop_conformance::system::{InMemory, System, blob, get, manifest, patch, post, put, referrers, uploads};
 use orlop_core::config::{Pattern, Quota};
+use orlop_core::event::{Happening, Listener};
+use orlop_core::keys::Key;
 use orlop_core::memory::RequestBody;
 use orlop_core::object::ObjectId;
 use orlop_core::registry::Report;
 use orlop_core::{Config, Step};
 
 use crate::{configured, registry};
+
+fn everywhere() -> Vec<Pattern> {
+    [Pattern::new("**")].into()
+}
 
 const HOUR: Duration = Duration::from_secs(3600);
 const DAY: Duration = Duration::from_secs(24 * 3600);
@@ -265,6 +271,19 @@ fn an_untagged_index_takes_its_children_and_their_referrers_along() {
     assert_eq!(listed["manifests"], serde_json::json!([]));
 }
 
+/// However deep indexes are nested, one collection takes them all.
+#[test]
+fn nested_indexes_go_together() {
+    let mut registry = policy(DAY);
+    let mut outer = Manifest::index(&[]);
+    for _ in 0..8 {
+        registry.push("a", outer.digest(), &outer);
+        outer = Manifest::index(&[&outer]);
+    }
+    registry.advance(2 * DAY);
+    assert_eq!(registry.gc().manifests_removed, 8);
+}
+
 /// The maintained list: one that a tag has left behind goes after its grace; the tag's own stays.
 #[test]
 fn superseded_lists_go() {
@@ -333,17 +352,21 @@ fn strays_go_when_they_are_older_than_any_call() {
     registry.get(&session).expect(204).with("Range", "0-3");
 }
 
-/// Bytes that no call of this registry made are strays as well, and those that a record names are none.
+/// Bytes that no call of this registry made are strays as well, also those of a blob that has an object of its own; and
+/// those that a record names are none.
 #[test]
-fn only_bytes_that_no_record_names_are_strays() {
-    let mut registry = registry();
-    let image = registry.push_image("a", "v1", AMD64, "layer");
-    let foreign = ObjectId::received_by(uuid::Uuid::from_u128(7));
-    let now = registry.memory.now;
-    registry.memory.objects.insert(foreign, ("stray".into(), now));
-    registry.advance(2 * DAY);
-    assert_eq!(registry.gc(), Report { orphans_removed: 1, bytes_freed: 5, ..Report::default() });
-    reachable(&mut registry, "a", "v1", &image);
+fn only_objects_that_no_record_names_are_strays() {
+    for stray in ["stray", "layer"] {
+        let mut registry = registry();
+        let image = registry.push_image("a", "v1", AMD64, "layer");
+        let foreign = ObjectId::received_by(uuid::Uuid::from_u128(7));
+        let now = registry.memory.now;
+        registry.memory.objects.insert(foreign, (stray.into(), now));
+        registry.advance(2 * DAY);
+        assert_eq!(registry.gc(), Report { orphans_removed: 1, bytes_freed: 5, ..Report::default() });
+        assert!(!registry.memory.objects.contains_key(&foreign));
+        reachable(&mut registry, "a", "v1", &image);
+    }
 }
 
 /// A garbage collection of a store of many pages sees all of it.
@@ -370,6 +393,7 @@ fn a_session_that_receives_does_not_expire() {
     slow.body.slow = true;
     // The first half of the body comes, a quarter of the lifetime passes, and the session is touched.
     let receiving = registry.begin(slow).until("Commit", &mut registry).step(&mut registry);
+    assert_eq!(receiving.before(), "Receive", "the rest of the body is still to come");
     let until = lifetime + lifetime / 4;
     registry.advance(until);
     assert_eq!(registry.gc().uploads_expired, 0, "the session was kept when the body paused");
@@ -397,6 +421,9 @@ fn a_damaged_record_ends_no_collection() {
     registry.advance(30 * DAY);
     let report = registry.gc();
     assert_eq!(report.fault, None);
+    assert_eq!(report.records_damaged, damaged.len() as u64);
+    let told = format!("5 damaged records passed by, the first is {}", report.damaged[0]);
+    assert!(report.to_string().contains(&told), "{report}");
     for key in &damaged {
         assert!(report.damaged.contains(key), "{key} is not in {:?}", report.damaged);
     }
@@ -421,6 +448,22 @@ fn a_damaged_counter_ends_no_collection_and_no_push() {
     assert_eq!((report.fault.clone(), report.blobs_removed), (None, 2), "{report}");
 }
 
+/// A report counts everything, and names ten thousand.
+#[test]
+fn a_report_has_an_end() {
+    let mut registry = registry();
+    for number in 0..10_001 {
+        registry.open("a");
+        registry.memory.records.insert(Key::stored(format!("repo/{number}")), "{".into());
+    }
+    registry.advance(30 * DAY);
+    let ambient = registry.memory.ambient();
+    let step = registry.registry.gc_dry_run(ambient);
+    let report = registry.memory.run(step, &RequestBody::default());
+    assert_eq!((report.uploads_expired, report.records_damaged), (10_001, 10_001));
+    assert_eq!((report.garbage.len(), report.damaged.len()), (10_000, 10_000));
+}
+
 /// A payload that cannot be read any more, or that today's rules refuse, does not keep its manifest for ever.
 #[test]
 fn a_manifest_whose_payload_is_damaged_can_be_deleted() {
@@ -443,13 +486,30 @@ fn a_manifest_whose_payload_is_damaged_can_be_deleted() {
 /// A dry run finds what a collection would remove, and asks for nothing to be changed.
 #[test]
 fn a_dry_run_names_the_garbage_and_changes_nothing() {
-    let mut registry = configured(|config| config.untagged_lifetime = Some(DAY));
-    registry.push_image("a", "v1", AMD64, "old layer");
-    registry.push_image("a", "v1", AMD64, "new layer");
+    let listener = Listener { name: "one".into(), happenings: [Happening::Push].into(), repositories: everywhere() };
+    let mut registry = configured(|config| {
+        config.untagged_lifetime = Some(DAY);
+        config.listeners = [listener].into();
+    });
+    // The signatures of both are untagged, and one has a subject that stays.
+    for layer in ["old layer", "new layer"] {
+        let image = registry.push_image("a", "v1", AMD64, layer);
+        let signature = Manifest::artifact("x/y", layer).about(&image);
+        registry.push("a", signature.digest(), &signature);
+    }
+    // What an index names stays as long as that.
+    for (reference, layer) in [(Some("all"), "kept child"), (None, "child that goes")] {
+        let child = Manifest::image(AMD64, layer);
+        registry.push("a", child.digest(), &child);
+        let index = Manifest::index(&[&child]);
+        registry.push("a", reference.map_or_else(|| index.digest(), String::from), &index);
+    }
     registry.push_blob("b", "unused");
     let session = registry.open("c");
     registry.call(patch(&session).body("half")).expect(202);
     registry.begin(patch(&session).body("lost")).until("Commit", &mut registry).crash();
+    let finished = registry.open("b");
+    registry.call(put(format!("{finished}?digest={}", sha256("whole"))).body("whole")).expect(201);
     registry.advance(30 * DAY);
     let before = (registry.memory.records.clone(), registry.memory.objects.clone());
     let ambient = registry.memory.ambient();
@@ -463,7 +523,7 @@ fn a_dry_run_names_the_garbage_and_changes_nothing() {
         };
     };
     assert_eq!((&registry.memory.records, &registry.memory.objects), (&before.0, &before.1));
-    assert!(!planned.garbage.is_empty());
+    assert!(!planned.garbage.is_empty() && planned.events_removed == 8, "{planned}");
     let done = registry.gc();
     let planned_and_done = Report { garbage: Vec::new(), ..planned.clone() };
     assert_eq!(planned_and_done, done, "{:#?}", planned.garbage);

@@ -1,7 +1,8 @@
 //! Section L: manifests and tags, delete.
 
 use orlop_conformance::image::{AMD64, ARM64, Manifest, OCI_MANIFEST, sha256, sha512};
-use orlop_conformance::system::{System, blob, manifest, put, referrers};
+use orlop_conformance::system::{System, blob, delete, manifest, put, referrers};
+use orlop_core::memory::RequestBody;
 use serde_json::json;
 
 use crate::{NOWHERE, configured, registry};
@@ -168,4 +169,25 @@ fn a_manifest_with_very_many_tags_is_deleted_with_all_of_them() {
     registry.get(manifest("a", image.digest())).refused(404, "MANIFEST_UNKNOWN");
     assert_eq!(registry.tags("a"), ["other"]);
     assert_eq!(registry.get(manifest("a", "other")).expect(200).body(), other.bytes());
+}
+
+/// SPEC L3: as many tags as one commit takes go with the manifest, all at once.
+#[test]
+fn a_manifest_with_many_tags_goes_with_them_in_one_commit() {
+    for (tags, expected) in [(256, 1), (257, 2)] {
+        let mut registry = registry();
+        let image = Manifest::image(AMD64, "layer");
+        for n in 0..tags {
+            registry.push("a", format!("tag-{n}"), &image);
+        }
+        let ambient = registry.memory.ambient();
+        let mut step = registry.registry.call(delete(manifest("a", image.digest())).request, ambient);
+        let mut commits = 0;
+        while step.name() != "Respond" {
+            commits += usize::from(step.name() == "Commit");
+            step = registry.memory.perform(step, &RequestBody::default());
+        }
+        assert_eq!(commits, expected, "{tags} tags");
+        assert!(registry.tags("a").is_empty());
+    }
 }

@@ -1,8 +1,11 @@
 //! What is told to whoever wants to know: it stands in the records from the commit that made it true until it was told.
 
+use std::time::Duration;
+
 use orlop_conformance::image::{AMD64, Manifest};
-use orlop_conformance::system::{InMemory, System, manifest};
-use orlop_core::config::Pattern;
+use orlop_conformance::system::{InMemory, System, get, manifest};
+use orlop_core::Step;
+use orlop_core::config::{EVENT_LIFETIME, Pattern};
 use orlop_core::event::{Event, Happening, Listener};
 use orlop_core::keys::Key;
 use orlop_core::memory::RequestBody;
@@ -22,6 +25,11 @@ fn queued(registry: &mut InMemory) -> Vec<(Key, Event)> {
     queued.into_iter().map(|(key, event)| (key, event.expect("an event that reads"))).collect()
 }
 
+/// The counter of the events in the queue.
+fn queue() -> Key {
+    Key::stored("queue/one")
+}
+
 fn told(registry: &mut InMemory, events: Vec<Key>) {
     let ambient = registry.memory.ambient();
     let step = registry.registry.told(events, ambient);
@@ -33,6 +41,8 @@ fn what_happens_is_queued_in_its_order_until_it_was_told() {
     let mut registry = listening(&[Happening::Push, Happening::Pull, Happening::Delete], "a/**");
     let image = registry.push_image("a/b", "v1", AMD64, "layer");
     registry.push_image("other", "v1", AMD64, "layer");
+    // A HEAD pulls nothing.
+    registry.head(manifest("a/b", "v1")).expect(200);
     registry.head(manifest("a/b", "v1")).expect(200);
     registry.get(manifest("a/b", "v1")).expect(200);
     registry.get(manifest("a/b", "v2")).expect(404);
@@ -57,6 +67,52 @@ fn what_happens_is_queued_in_its_order_until_it_was_told() {
     told(&mut registry, events[..2].iter().map(|(key, _)| key.clone()).collect());
     let left: Vec<_> = queued(&mut registry).iter().map(|(_, event)| event.happening).collect();
     assert_eq!(left, [Happening::Delete, Happening::Delete]);
+    assert_eq!(registry.memory.records[&queue()], "2", "the length of the queue");
+}
+
+/// Two deliveries of the same events: each is taken out and counted off once.
+#[test]
+fn events_that_are_told_twice_at_once_are_counted_off_once() {
+    let mut registry = listening(&[Happening::Push], "**");
+    for tag in ["v1", "v2", "v3"] {
+        registry.push_image("a", tag, AMD64, tag);
+    }
+    let keys: Vec<Key> = queued(&mut registry).into_iter().map(|(key, _)| key).collect();
+    let ambient = registry.memory.ambient();
+    let mut step = registry.registry.told(keys[..2].to_vec(), ambient);
+    while step.name() != "Commit" {
+        step = registry.memory.perform(step, &RequestBody::default());
+    }
+    told(&mut registry, keys[..1].to_vec());
+    registry.memory.run(step, &RequestBody::default()).expect("no fault");
+    let left: Vec<Key> = queued(&mut registry).into_iter().map(|(key, _)| key).collect();
+    assert_eq!(left, keys[2..]);
+    assert_eq!(registry.memory.records[&queue()], "1");
+}
+
+/// A pull whose event finds its queue full changes no record.
+#[test]
+fn a_full_queue_costs_a_pull_no_commit() {
+    let mut registry = listening(&[Happening::Pull], "**");
+    registry.push_image("a", "v1", AMD64, "layer");
+    registry.memory.records.insert(queue(), "10000".into());
+    let ambient = registry.memory.ambient();
+    let mut step = registry.registry.call(get(manifest("a", "v1")).request, ambient);
+    let mut rest = loop {
+        step = match step {
+            Step::Answered(response, rest) => {
+                assert_eq!(response.status, 200);
+                break rest.begin();
+            }
+            Step::Respond(_) => panic!("whoever pulls waits for no listener"),
+            asks => registry.memory.perform(asks, &RequestBody::default()),
+        };
+    };
+    while rest.name() != "Respond" {
+        assert_ne!(rest.name(), "Commit");
+        rest = registry.memory.perform(rest, &RequestBody::default());
+    }
+    assert_eq!(queued(&mut registry), []);
 }
 
 /// What is damaged keeps nothing behind it from being told, and no push from being made.
@@ -121,4 +177,18 @@ fn events_stay_for_a_listener_that_the_host_which_collects_does_not_know_until_t
     registry.memory.advance(std::time::Duration::from_millis(1));
     assert_eq!(collect(&mut registry), 1);
     assert_eq!(queued(&mut registry), []);
+}
+
+/// What is not taken goes after its time, and is counted off.
+#[test]
+fn old_events_are_collected() {
+    let mut registry = listening(&[Happening::Push], "**");
+    registry.push_image("a", "v1", AMD64, "old");
+    registry.advance(EVENT_LIFETIME);
+    registry.push_image("a", "v2", AMD64, "new");
+    assert_eq!(registry.gc().events_removed, 0);
+    registry.advance(Duration::from_millis(1));
+    assert_eq!(registry.gc().events_removed, 1);
+    let left: Vec<_> = queued(&mut registry).iter().map(|(_, event)| event.tags.join(",")).collect();
+    assert_eq!((left, &registry.memory.records[&queue()]), (vec!["v2".into()], &"1".into()));
 }

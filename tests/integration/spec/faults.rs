@@ -249,6 +249,23 @@ fn the_very_same_request_succeeds_when_the_storage_is_well_again() {
     }
 }
 
+/// SPEC H5, P5, I1: bytes that the storage has lost are its fault; those of a session that ended meanwhile are gone.
+#[test]
+fn bytes_that_are_gone_are_a_fault_unless_their_session_ended() {
+    let mut registry = registry();
+    // Another algorithm than was announced: the bytes are read again.
+    let finish = |session: &str| put(format!("{session}?digest={}", sha512("content")));
+    let lost = session(&mut registry);
+    let objects = std::mem::take(&mut registry.memory.objects);
+    registry.call(finish(&lost)).refused(500, "UNKNOWN");
+    registry.memory.objects = objects;
+    registry.call(finish(&lost)).expect(201);
+    let ended = session(&mut registry);
+    let running = registry.begin(finish(&ended)).until("Measure", &mut registry);
+    registry.delete(&ended).expect(204);
+    running.end(&mut registry).refused(404, "BLOB_UPLOAD_UNKNOWN");
+}
+
 /// SPEC F14, I2, U29: whatever faults and crashes leave behind, a garbage collection finds.
 #[test]
 fn after_a_fault_or_a_crash_a_garbage_collection_leaves_nothing_that_cannot_be_reached() {

@@ -2,8 +2,9 @@
 
 use orlop_conformance::image::{sha256, sha512};
 use orlop_conformance::system::{Call, InMemory, System, blob, patch, post, put, uploads};
+use orlop_core::Step;
 
-use crate::registry;
+use crate::{configured, registry};
 
 /// A registry with a session that has received `01234`.
 fn five_bytes() -> (InMemory, String) {
@@ -138,6 +139,11 @@ fn an_upload_that_is_finished_twice_with_one_digest_is_told_so_twice() {
     registry.call(finish(&session, &sha256("x"))).refused(404, "BLOB_UPLOAD_UNKNOWN");
     registry.call(finish(&session, "sha256:bad")).refused(400, "DIGEST_INVALID");
     registry.call(finish(&session.replace("/a/", "/b/"), &digest)).refused(404, "BLOB_UPLOAD_UNKNOWN");
+    // Nor is it told of other blobs, though they are there.
+    registry.push_blob("b", "01234");
+    registry.call(finish(&session.replace("/a/", "/b/"), &digest)).refused(404, "BLOB_UPLOAD_UNKNOWN");
+    let other = registry.push_blob("a", "other");
+    registry.call(finish(&session, &other)).refused(404, "BLOB_UPLOAD_UNKNOWN");
     registry.delete(blob("a", &digest)).expect(202);
     registry.call(finish(&session, &digest)).refused(404, "BLOB_UPLOAD_UNKNOWN");
 }
@@ -189,6 +195,31 @@ fn two_sessions_with_the_same_bytes_both_end_well() {
     for session in &sessions {
         registry.call(finish(session, &sha256("content"))).expect(201);
     }
+}
+
+/// SPEC H1: many small chunks are joined, to objects that were not there: bytes at rest never change.
+#[test]
+fn small_chunks_are_joined_to_new_objects() {
+    let mut registry = configured(|config| config.blob_objects = 2);
+    let session = registry.open("a");
+    for chunk in ["0", "1", "2"] {
+        registry.call(patch(&session).body(chunk)).expect(202);
+    }
+    let digest = sha256("0123");
+    let last = finish(&session, &digest).body("3");
+    let ambient = registry.memory.ambient();
+    let mut step = registry.registry.call(last.request.clone(), ambient);
+    let mut joins = 0;
+    while !matches!(step, Step::Answered(..) | Step::Respond(_)) {
+        if let Step::Join(ask) = &step {
+            assert!(!registry.memory.objects.contains_key(&ask.effect.into));
+            joins += 1;
+        }
+        step = registry.memory.perform(step, &last.body);
+    }
+    registry.memory.run(step, &last.body);
+    assert_eq!((joins, registry.memory.objects.len()), (1, 1));
+    assert_eq!(registry.get(blob("a", &digest)).expect(200).body(), b"0123");
 }
 
 /// SPEC I1, U19: the bytes go at once. A 204 has no Content-Length (RFC 9110, 8.6).

@@ -7,6 +7,7 @@
 mod access;
 mod arbitrary;
 mod blobs;
+mod census;
 mod checking;
 mod chunks;
 mod collecting;

@@ -40,6 +40,10 @@ fn a_repository_holds_no_more_than_its_quota() {
     // What open uploads have received counts.
     registry.post(uploads("small/a")).refused(403, "DENIED");
     registry.delete(&session).expect(204);
+    // They count once, also when the upload is finished.
+    let session = registry.open("small/c");
+    registry.call(patch(&session).body("y".repeat(60))).expect(202);
+    registry.call(put(format!("{session}?digest={}", sha256("y".repeat(100)))).body("y".repeat(40))).expect(201);
     registry.push_blob("other", big.clone());
     let mount = post(format!("{}?mount={}&from=other", uploads("small/a"), sha256(&big)));
     registry.call(mount).refused(403, "DENIED");

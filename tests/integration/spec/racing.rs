@@ -225,11 +225,16 @@ fn of_two_that_delete_one_tag_one_is_told_that_it_is_gone() {
 /// SPEC D2, U27.
 #[test]
 fn of_two_that_delete_one_blob_one_is_told_that_it_is_gone() {
-    let mut registry = registry();
-    let digest = registry.push_blob("a", "content");
-    let (second, first) = race(&mut registry, delete(blob("a", &digest)), delete(blob("a", &digest)));
-    first.expect(202);
-    second.refused(404, "BLOB_UNKNOWN");
+    for needed in [false, true] {
+        let mut registry = registry();
+        let digest = registry.push_blob("a", "content");
+        if needed {
+            registry.push_image("a", "v1", AMD64, "content");
+        }
+        let (second, first) = race(&mut registry, delete(blob("a", &digest)), delete(blob("a", &digest)));
+        first.expect(202);
+        second.refused(404, "BLOB_UNKNOWN");
+    }
 }
 
 /// SPEC E11, U5: what is deleted at the source meanwhile cannot be mounted any more.
@@ -309,10 +314,16 @@ fn a_call_that_always_meets_others_is_told_to_come_again() {
     registry.push("a", "v1", &image);
     let session = registry.open("a");
     let digest = image.digest();
+    // More tags than one commit takes away.
+    let popular = Manifest::index(&[]);
+    for number in 0..300 {
+        registry.push("a", format!("popular-{number}"), &popular);
+    }
     for call in [
         push("v2", &image),
         delete(manifest("a", "v1")),
         delete(manifest("a", &digest)),
+        delete(manifest("a", popular.digest())),
         post(format!("{}?digest={}", uploads("a"), sha256("x"))).body("x"),
         post(format!("{}?mount={}&from=a", uploads("b"), sha256("layer"))),
         delete(&session),

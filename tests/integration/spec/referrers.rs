@@ -4,6 +4,7 @@ use orlop_conformance::image::{
     AMD64, EMPTY, Manifest, OCI_CONFIG, OCI_INDEX, OCI_MANIFEST, descriptor, sha256, sha512,
 };
 use orlop_conformance::system::{InMemory, System, get, manifest, put, referrers};
+use orlop_core::keys::Key;
 use serde_json::{Value as Json, json};
 
 use crate::{NOWHERE, registry};
@@ -161,8 +162,8 @@ fn a_page_of_referrers_is_never_larger_than_a_manifest_may_be() {
     registry.push("a", "probe", &referrer("0", 1 << 20));
     let probe = listed(&mut registry, &image.digest(), "")[0].to_string().len();
     registry.delete(manifest("a", "probe")).expect(202);
-    // Four descriptors of about a quarter each: the commas count, and what stands around them.
-    for (spare, pages) in [(0, [3, 1].as_slice()), (2, &[3, 1]), (10, &[3, 1]), (100, &[4])] {
+    // Four descriptors of about a quarter each: the commas count, and what stands around them, with 128 bytes.
+    for (spare, pages) in [(0, [3, 1].as_slice()), (2, &[3, 1]), (10, &[3, 1]), (32, &[3, 1]), (33, &[4])] {
         let mut registry = crate::registry();
         for content in ["1", "2", "3", "4"] {
             registry.push("a", content, &referrer(content, (2 << 20) - probe - spare));
@@ -176,6 +177,32 @@ fn a_page_of_referrers_is_never_larger_than_a_manifest_may_be() {
         }
         assert_eq!(next, None, "{spare}");
     }
+}
+
+/// SPEC M7: of very many short descriptors the commas alone are more than what stands around them.
+#[test]
+fn a_page_of_very_many_short_referrers_is_no_larger_either() {
+    let mut registry = registry();
+    let image = registry.push_image("a", "v1", AMD64, "layer");
+    let referrer = Manifest::artifact("x/y", "1").about(&image);
+    registry.push("a", "v2", &referrer);
+    // As if as many had been pushed, which takes long.
+    let digest = referrer.digest();
+    let family = |key: &&Key| key.as_str().starts_with("referrer/");
+    let key = registry.memory.records.keys().find(family).expect("its record").clone();
+    let record = String::from_utf8(registry.memory.records[&key].to_vec()).expect("JSON");
+    let count = (4 << 20) / record.len() + 100;
+    for number in 1..count {
+        let other = format!("sha256:{number:064x}");
+        let key = Key::stored(key.as_str().replace(&digest, &other));
+        registry.memory.records.insert(key, record.replace(&digest, &other).into());
+    }
+    let first = registry.get(referrers("a", image.digest())).expect(200);
+    assert!(first.body().len() <= 4 << 20, "a page of {} bytes", first.body().len());
+    let second = registry.get(first.next_page().expect("there are more")).expect(200);
+    assert_eq!(second.next_page(), None);
+    let listed = [first, second].map(|page| page.json()["manifests"].as_array().map_or(0, Vec::len));
+    assert_eq!(listed[0] + listed[1], count);
 }
 
 /// SPEC M8: clients of the old schema push tags like any other.

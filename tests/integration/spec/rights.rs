@@ -136,6 +136,9 @@ fn a_page_of_the_catalog_passes_over_what_the_rules_deny() {
     check(&named, "/v2/_catalog?n=3", &["open/1", "open/2", "z"]);
     check(&caller([]), "/v2/_catalog", &[]);
     check(&Caller::anybody().into(), "/v2/_catalog?n=1", &["a"]);
+    // The second scan asks for no more than the page lacks.
+    let (scans, records, _) = scanned(&mut registry, &named, "/v2/_catalog?n=3");
+    assert_eq!((scans, records), (2, 4 + 2));
     // A pattern that begins with a star may match anywhere: all is read, in few steps.
     let somewhere = caller([rule(true, &[Right::List], "*/2999", None)]);
     let (scans, _, listed) = scanned(&mut registry, &somewhere, "/v2/_catalog?n=1");
@@ -247,6 +250,35 @@ fn what_a_protected_tag_needs_is_not_deleted() {
     call(&mut registry, &releaser(), &delete(manifest("a", free.digest()))).expect(202);
     call(&mut registry, &releaser(), &delete(blob("a", sha256("free")))).expect(202);
     call(&mut registry, &releaser(), &delete(blob("a", sha256("free")))).refused(404, "BLOB_UNKNOWN");
+}
+
+/// To end a tag takes another right than to change it.
+#[test]
+fn what_a_tag_names_is_deleted_by_whoever_may_delete_the_tag() {
+    let denied = |right| caller([rule(false, &[right], "**", Some("v*")), rule(true, &Right::ALL, "**", None)]);
+    for (caller, status) in [(denied(Right::OverwriteTag), 202), (denied(Right::Delete), 403)] {
+        let mut registry = registry();
+        let image = registry.push_image("a", "v1", AMD64, "layer");
+        call(&mut registry, &caller, &delete(manifest("a", image.digest()))).expect(status);
+        assert_eq!(registry.tags("a").len(), usize::from(status == 403));
+    }
+}
+
+/// An image that an assembled list has is part of the tag, down to the last; one of the list beside a tag is not.
+#[test]
+fn an_image_of_a_protected_list_is_not_deleted() {
+    let keeper = caller([rule(false, &[Right::OverwriteTag], "**", Some("v*")), rule(true, &Right::ALL, "**", None)]);
+    let mut registry = configured(|config| config.assemble = [Pattern::new("joined")].into());
+    let [amd, arm] = [AMD64, ARM64].map(|platform| registry.push_image("joined", "v1", platform, "layer"));
+    call(&mut registry, &keeper, &delete(manifest("joined", amd.digest()))).refused(403, "DENIED");
+    registry.delete(manifest("joined", amd.digest())).expect(202);
+    call(&mut registry, &keeper, &delete(manifest("joined", arm.digest()))).refused(403, "DENIED");
+    for caller in [keeper, releaser()] {
+        let old = registry.push_image("a", "v1", AMD64, "old");
+        let new = registry.push_image("a", "v1", ARM64, "new");
+        call(&mut registry, &caller, &delete(manifest("a", old.digest()))).expect(202);
+        registry.get(manifest("a", "v1")).expect(200).with("Docker-Content-Digest", new.digest());
+    }
 }
 
 /// Two pushes to a tag that is not there, in every order of their effects: one makes it, the other would change it.

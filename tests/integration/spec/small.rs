@@ -1,8 +1,8 @@
 //! Small bodies, whose bytes are kept among the records.
 
-use orlop_conformance::image::sha256;
-use orlop_conformance::system::{InMemory, System, blob, delete, get, patch, post, put, uploads};
-use orlop_core::Config;
+use orlop_conformance::image::{AMD64, Manifest, OCI_INDEX, sha256};
+use orlop_conformance::system::{InMemory, System, blob, delete, get, manifest, patch, post, put, uploads};
+use orlop_core::{Body, Config};
 
 /// As most want it: a few bytes make no object.
 fn registry() -> InMemory {
@@ -67,6 +67,46 @@ fn a_blob_can_begin_among_the_records() {
     }
     registry.call(put(format!("{session}?digest={}", sha256("x")))).refused(400, "DIGEST_INVALID");
     assert_eq!(bytes_in_records(&registry), 2, "those of the upload that failed are gone");
+}
+
+/// SPEC B7, E4: another algorithm than was announced is computed from the bytes that came, before they are a record.
+#[test]
+fn a_small_blob_is_verified_by_any_algorithm() {
+    let mut registry = registry();
+    let session = registry.open("a");
+    let digest = orlop_conformance::image::sha512("0123456789");
+    registry.call(put(format!("{session}?digest={digest}")).body("0123456789")).expect(201);
+    assert_eq!(registry.get(blob("a", &digest)).expect(200).body(), b"0123456789");
+}
+
+/// The host is handed the bytes of a small blob, and has nothing to open; of an empty one there are none.
+#[test]
+fn a_small_blob_is_answered_from_the_records() {
+    let mut registry = registry();
+    for (content, body) in [("", Body::Empty), ("0123456789", Body::Bytes("0123456789".into()))] {
+        let digest = registry.push_blob("a", content);
+        let ambient = registry.memory.ambient();
+        let step = registry.registry.call(get(blob("a", &digest)).request, ambient);
+        assert_eq!(registry.memory.run(step, &"".into()).body, body);
+    }
+}
+
+/// The configuration of an image may begin there as well: the list of its tag has its platform.
+#[test]
+fn the_platform_of_an_image_is_read_however_its_config_came() {
+    let mut registry = registry();
+    let image = Manifest::image(AMD64, "layer");
+    let [config, layer] = image.blobs() else { panic!("an image of a config and a layer") };
+    registry.push_blob("a", layer.clone());
+    let session = registry.open("a");
+    for chunk in [config.slice(..10), config.slice(10..)] {
+        registry.call(patch(&session).body(chunk)).expect(202);
+    }
+    registry.call(put(format!("{session}?digest={}", sha256(config)))).expect(201);
+    assert_eq!((bytes_in_records(&registry), registry.memory.objects.len()), (2, 1));
+    registry.put_manifest("a", "v1", &image).expect(201);
+    let list = registry.call(get(manifest("a", "v1")).header("Accept", OCI_INDEX)).expect(200).json();
+    assert_eq!(list["manifests"][0]["platform"]["architecture"], "amd64", "{list}");
 }
 
 /// SPEC F14: what came before the connection broke is kept there as well.

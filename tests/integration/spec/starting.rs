@@ -240,4 +240,6 @@ fn a_blob_over_the_limit_is_too_large_and_one_at_the_limit_is_not() {
     assert_eq!(registry.memory.objects.len(), 2, "those of the blob: {:?}", registry.memory.objects);
     let mut other = configured(|config| config.blob_limit = 7);
     other.push_blob("a", "content");
+    let session = other.open("a");
+    other.call(patch(&session).body("content")).expect(202).with("Range", "0-6");
 }

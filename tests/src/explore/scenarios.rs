@@ -137,6 +137,12 @@ pub fn uploads() -> Vec<Scenario> {
         let session = scenario.session();
         scenario.at_once(calls(&session, &digest(MANY)))
     };
+    // A first chunk that is an object already, and no more of them than a blob may have.
+    let few = |name: &str, calls: &dyn Fn(&str, &Digest) -> [Call; 2]| {
+        let scenario = new(name).given_session("a", &[b"12345"]);
+        let session = scenario.session();
+        scenario.at_once(calls(&session, &digest(b"123456")))
+    };
     vec![
         pair("PATCH × PATCH", &|s| [patch(s, Some(2), b"345"), patch(s, Some(2), b"34")]),
         pair("streamed PATCH × streamed PATCH", &|s| [patch(s, None, b"3"), patch(s, None, b"45")]),
@@ -155,6 +161,7 @@ pub fn uploads() -> Vec<Scenario> {
         pair("slow PATCH × cancel", &|s| [slow(patch(s, None, b"345")), cancel(s)]),
         pair("slow PUT × slow PUT", &|s| [slow(finish(s, &whole, b"345")), slow(finish(s, &whole, b"345"))]),
         expired("slow PATCH × gc", &|s| [slow(patch(s, None, b"345")), Call::Gc]),
+        few("PUT of two objects × cancel", &|s, whole| [finish(s, whole, b"6"), cancel(s)]),
         many("PUT of many chunks × cancel", &|s, whole| [finish(s, whole, b""), cancel(s)]),
         many("PUT of many chunks × PATCH", &|s, whole| [finish(s, whole, b""), patch(s, None, b"x")]),
         many("PUT of many chunks × PUT", &|s, whole| [finish(s, whole, b""), finish(s, whole, b"")]),
