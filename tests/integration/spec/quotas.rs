@@ -77,6 +77,18 @@ fn a_body_of_unknown_length_ends_where_the_quota_does() {
     registry.call(again).expect(201);
 }
 
+/// SPEC E9: what is too large wherever it comes is 413, also where the quota ends with the limit.
+#[test]
+fn a_blob_over_the_limit_is_too_large_whatever_the_quota() {
+    let quota = Quota { repositories: [Pattern::new("**")].into(), bytes: 10 };
+    let mut registry = configured(|config| (config.quotas, config.blob_limit) = ([quota].into(), 10));
+    let large = "x".repeat(11);
+    let target = format!("{}?digest={}", uploads("a"), sha256(&large));
+    registry.call(post(target).body(large.clone()).chunked()).refused(413, "SIZE_INVALID");
+    let session = registry.open("a");
+    registry.call(patch(&session).body(large).chunked()).refused(413, "SIZE_INVALID");
+}
+
 #[test]
 fn a_caller_brings_no_larger_blob_than_it_may() {
     let mut registry = configured(|_| {});
