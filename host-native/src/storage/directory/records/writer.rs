@@ -3,6 +3,7 @@
 //! commit that need not be durable at once, for to hand it over and wait costs more than to make it.
 
 use std::cell::RefCell;
+use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -20,6 +21,7 @@ use super::database::{Database, checkpoint, following};
 use super::log::{Entry, Log};
 use crate::settings::Options;
 use crate::storage::directory::counters::Counters;
+use crate::storage::directory::fault;
 use crate::storage::directory::space;
 
 /// How many commits share a transaction at most: enough to spread the cost of an fsync, few enough that the
@@ -31,6 +33,10 @@ const EVENTUALLY: Duration = Duration::from_secs(1);
 
 /// How long it is known whether there is space: less than a disk takes to write what is kept free.
 const KNOWN: Duration = Duration::from_millis(10);
+
+/// How many times as much space as the log has must be free for a checkpoint, which writes whole pages. One that finds
+/// no space would have the records opened again.
+const CHECKPOINT_SPACE: u64 = 4;
 
 /// How often opening the records is tried again while it fails.
 const RECOVERY_PAUSE: Duration = Duration::from_millis(500);
@@ -173,8 +179,8 @@ impl Writer {
                 break;
             }
         }
-        if recover && (self.log.is_none() || !self.database.is_sound()) {
-            self.recover();
+        if recover {
+            self.recover_if_broken();
         }
         self.write(batch);
         if self.log.as_ref().is_some_and(|log| log.length() >= self.due) {
@@ -204,7 +210,7 @@ impl Writer {
             }),
             Err(fault) => {
                 tracing::error!(commits = answers.len(), "the records could not be changed: {fault}");
-                self.recover();
+                self.recover_if_broken();
                 answers.into_iter().for_each(|answer| {
                     let _ = answer.send(Err(fault.clone()));
                 });
@@ -262,15 +268,22 @@ impl Writer {
             let (done, entry) = work(&mut transaction.open_table(TABLE)?)?;
             if entry.is_empty() {
                 transaction.abort()?;
-                return Ok((done, false));
+                return Ok(Ok((done, false)));
             }
-            log.append(entry)?;
+            match log.append(entry) {
+                // Nothing has changed, and the log goes on from where it was: on a full disk all can still be read.
+                Err(error) if is_full(&error) => {
+                    transaction.abort()?;
+                    return Ok(Err(fault::of_records("append to the log of", error)));
+                }
+                appended => appended?,
+            }
             if durable && log.sync()? {
                 fsyncs.inc();
             }
             transaction.commit()?;
-            Ok((done, true))
-        })
+            Ok(Ok((done, true)))
+        })?
     }
 
     /// Uses the records and their log. After an error or a panic the log is not used any more: what it has on the disk is
@@ -307,9 +320,14 @@ impl Writer {
         }
     }
 
-    /// Makes redb durable with all that is in the log, which begins anew.
+    /// Makes redb durable with all that is in the log, which begins anew. While the disk is too full for that, the log
+    /// grows.
     fn checkpoint(&mut self) {
         let (before, full) = (self.log.as_ref().map_or(0, Log::length), self.full);
+        if space::check(self.database.path(), before.saturating_mul(CHECKPOINT_SPACE)).is_err() {
+            self.due = before.saturating_add(full);
+            return;
+        }
         let made = self.with_log(|database, log| {
             let number = checkpoint(database, following)?;
             Ok(log.restart(number, full.saturating_mul(2))?)
@@ -326,6 +344,13 @@ impl Writer {
                 tracing::error!("the log could not be taken into the records, and grows: {fault}");
                 self.recover();
             }
+        }
+    }
+
+    /// Opens the records again if they cannot be used as they are.
+    fn recover_if_broken(&mut self) {
+        if self.log.is_none() || !self.database.is_sound() {
+            self.recover();
         }
     }
 
@@ -349,6 +374,11 @@ impl Writer {
             }
         }
     }
+}
+
+/// Whether a write has found no space.
+fn is_full(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
 }
 
 /// Applies one commit: first all its expectations, then all its changes, so it is made whole or not at all.
