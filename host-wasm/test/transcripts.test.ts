@@ -10,6 +10,7 @@ const OCI = 'application/vnd.oci.image';
 const UPLOADS = '/v2/app/blobs/uploads/';
 
 interface Image {
+  mediaType: string;
   text: string;
   digest: string;
   blobs: string[];
@@ -19,13 +20,22 @@ interface Image {
 function image(architecture: string, layer: string): Image {
   const config = JSON.stringify({ architecture, os: 'linux', rootfs: { diff_ids: [sha256(layer)], type: 'layers' } });
   const describe = (mediaType: string, blob: string) => ({ digest: sha256(blob), mediaType, size: blob.length });
+  const mediaType = `${OCI}.manifest.v1+json`;
   const text = JSON.stringify({
     config: describe(`${OCI}.config.v1+json`, config),
     layers: [describe(`${OCI}.layer.v1.tar+gzip`, layer)],
-    mediaType: `${OCI}.manifest.v1+json`,
+    mediaType,
     schemaVersion: 2,
   });
-  return { text, digest: sha256(text), blobs: [config, layer] };
+  return { mediaType, text, digest: sha256(text), blobs: [config, layer] };
+}
+
+/** The index of `Manifest::index`, byte for byte. */
+function index(child: Image): Image {
+  const mediaType = `${OCI}.index.v1+json`;
+  const manifests = [{ digest: child.digest, mediaType: child.mediaType, size: child.text.length }];
+  const text = JSON.stringify({ manifests, mediaType, schemaVersion: 2 });
+  return { mediaType, text, digest: sha256(text), blobs: [] };
 }
 
 const post = (body: string, repository = 'app'): Told => ({
@@ -36,7 +46,7 @@ const post = (body: string, repository = 'app'): Told => ({
 const put = (pushed: Image, reference: string, repository = 'app'): Told => ({
   method: 'PUT',
   target: `/v2/${repository}/manifests/${reference}`,
-  headers: [['Content-Type', `${OCI}.manifest.v1+json`]],
+  headers: [['Content-Type', pushed.mediaType]],
   body: pushed.text,
 });
 const get = (target: string, ...headers: [string, string][]): Told => ({ method: 'GET', target, headers });
@@ -219,6 +229,13 @@ test('deletes', async () => {
     'The manifest takes its tags along.',
   );
   await scribe.call({ method: 'DELETE', target: `/v2/app/blobs/${sha256('layer')}` });
+  await pushed(scribe, one, 'v1');
+  const all = index(one);
+  await scribe.quietly(put(all, 'all'));
+  await scribe.call(
+    { method: 'DELETE', target: `/v2/app/manifests/${all.digest}` },
+    'An index: from now on it has left its child.',
+  );
   await ends(scribe, 'delete');
 });
 
