@@ -109,9 +109,7 @@ test('what is no image is refused with a reason, and nothing is kept', async () 
 
 test('a full storage says so, and keeps nothing half-way', async () => {
   // Quotas of private windows are not to be had; this one has a profile.
-  const tab = await openProfile(join(directory, 'profile'), site.url);
-  const session = await tab.context.newCDPSession(tab.page);
-  await session.send('Storage.overrideQuotaForOrigin', { origin: new URL(site.url).origin, quotaSize: 2 << 20 });
+  const tab = await openProfile(join(directory, 'profile'), site.url, 2 << 20);
   const large = image('amd64', Array.from({ length: 1 << 20 }, () => Math.random().toString(36).slice(2, 8)).join(''));
   await drop(tab, await fileOf('large.tar', layout(large)));
   const told = await tab.page.locator('.pane .note').first().textContent();

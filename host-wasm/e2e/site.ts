@@ -65,13 +65,19 @@ export async function open(
   );
 }
 
-/** A tab of a browser with a profile in that directory. */
-export async function openProfile(directory: string, url: string): Promise<Tab> {
+/** A tab of a browser with a profile in that directory; `quotaSize` is how many bytes its origin may store. */
+export async function openProfile(directory: string, url: string, quotaSize?: number): Promise<Tab> {
   const args = ['--no-sandbox', '--disable-dev-shm-usage'];
-  return watched(await chromium.launchPersistentContext(directory, { executablePath: CHROMIUM, args }), url);
+  const context = await chromium.launchPersistentContext(directory, { executablePath: CHROMIUM, args });
+  return watched(context, url, async (page) => {
+    if (quotaSize === undefined) return;
+    // Before the page is there: what space it has is remembered from its first write on.
+    const session = await context.newCDPSession(page);
+    await session.send('Storage.overrideQuotaForOrigin', { origin: new URL(url).origin, quotaSize });
+  });
 }
 
-async function watched(context: BrowserContext, url: string): Promise<Tab> {
+async function watched(context: BrowserContext, url: string, before?: (page: Page) => Promise<void>): Promise<Tab> {
   context.setDefaultTimeout(20_000);
   const page = await context.newPage();
   const complaints: string[] = [];
@@ -86,6 +92,7 @@ async function watched(context: BrowserContext, url: string): Promise<Tab> {
     const asked = new URL(request.url());
     if (/^https?:$/.test(asked.protocol) && asked.origin !== new URL(url).origin) strangers.push(request.url());
   });
+  await before?.(page);
   await page.goto(url);
   return { context, page, complaints, strangers };
 }
