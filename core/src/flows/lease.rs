@@ -139,6 +139,7 @@ impl Call {
 
 #[cfg(test)]
 mod tests {
+    use alloc::string::ToString;
     use core::time::Duration;
 
     use super::*;
@@ -215,6 +216,20 @@ mod tests {
         }
         hosts.memory.advance(LEASE * 3);
         assert_eq!(hosts.renew(&lease).map(|lease| lease.generation()), Some(1));
+    }
+
+    #[test]
+    fn it_is_time_to_renew_once_less_than_half_is_left() {
+        let mut hosts = Hosts::new();
+        let lease = hosts.get(ONE, Claim::Free);
+        let half = hosts.memory.now.after(LEASE / 2);
+        assert!(!lease.is_due(half) && lease.is_due(Timestamp(half.0 + 1)));
+    }
+
+    #[test]
+    fn a_job_says_what_it_is() {
+        let jobs = [Job::Gc, Job::Queue("a".into()), Job::Queue("b".into())].map(|job| job.to_string());
+        assert_eq!(jobs, ["garbage collection", "the events for a", "the events for b"]);
     }
 
     #[test]

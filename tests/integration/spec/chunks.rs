@@ -301,9 +301,24 @@ fn a_session_whose_hash_has_another_form_and_whose_bytes_are_gone_is_a_fault() {
     let session = registry.open("team/app");
     registry.call(patch(&session).body("hello")).expect(202);
     of_another_form(&mut registry);
+    let mut shorter = registry.clone();
     registry.memory.objects.clear();
     registry.call(patch(&session).body("more")).expect(500);
     assert_eq!(registry.get(&session).expect(204).header("Range"), Some("0-4"));
+    shorter.memory.objects.values_mut().for_each(|(bytes, _)| *bytes = "hell".into());
+    shorter.call(patch(&session).body("more")).expect(500);
+}
+
+/// Nor is it a fault when another call has ended the session meanwhile.
+#[test]
+fn a_session_that_ends_while_its_bytes_are_read_again_is_unknown() {
+    let mut registry = crate::configured(|config| config.small_object = 0);
+    let session = registry.open("team/app");
+    registry.call(patch(&session).body("hello")).expect(202);
+    of_another_form(&mut registry);
+    let reading = registry.begin(patch(&session).body("more")).until("Measure", &mut registry);
+    registry.delete(&session).expect(204);
+    reading.end(&mut registry).refused(404, "BLOB_UPLOAD_UNKNOWN");
 }
 
 /// Gives the hash of the only session a form that this version does not know.
