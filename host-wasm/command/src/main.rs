@@ -70,7 +70,9 @@ fn replace_process(command: &mut Command) -> io::Error {
 }
 
 fn workspace() -> Result<PathBuf, Box<dyn Error>> {
-    let above = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2);
+    // Cargo says where it runs this from; what it was compiled in may have been a copy with the same target directory.
+    let here = env::var_os("CARGO_MANIFEST_DIR").unwrap_or_else(|| env!("CARGO_MANIFEST_DIR").into());
+    let above = Path::new(&here).ancestors().nth(2);
     Ok(above.ok_or("this crate has been moved out of the workspace")?.to_owned())
 }
 
