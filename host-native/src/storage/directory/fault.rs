@@ -21,14 +21,21 @@ pub(crate) fn of_records(operation: &str, error: impl Into<redb::Error>) -> Faul
     }
 }
 
+/// Whether an operation has found no space.
+pub(crate) fn is_full(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+}
+
 /// A disk that is full and a quota that is used up are one to a client: there is no space, it may come again. When too
 /// many files are open, some of them are closed soon.
 fn sorted(error: &io::Error, reason: String) -> Fault {
     let too_many_files = [Errno::MFILE, Errno::NFILE].map(|errno| Some(errno.raw_os_error()));
-    match error.kind() {
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Fault::Full(reason),
-        _ if too_many_files.contains(&error.raw_os_error()) => Fault::Unavailable(reason),
-        _ => Fault::Failed(reason),
+    if is_full(error) {
+        Fault::Full(reason)
+    } else if too_many_files.contains(&error.raw_os_error()) {
+        Fault::Unavailable(reason)
+    } else {
+        Fault::Failed(reason)
     }
 }
 

@@ -3,7 +3,6 @@
 //! commit that need not be durable at once, for to hand it over and wait costs more than to make it.
 
 use std::cell::RefCell;
-use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -272,7 +271,7 @@ impl Writer {
             }
             match log.append(entry) {
                 // Nothing has changed, and the log goes on from where it was: on a full disk all can still be read.
-                Err(error) if is_full(&error) => {
+                Err(error) if fault::is_full(&error) => {
                     transaction.abort()?;
                     return Ok(Err(fault::of_records("append to the log of", error)));
                 }
@@ -374,11 +373,6 @@ impl Writer {
             }
         }
     }
-}
-
-/// Whether a write has found no space.
-fn is_full(error: &io::Error) -> bool {
-    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
 }
 
 /// Applies one commit: first all its expectations, then all its changes, so it is made whole or not at all.
