@@ -224,6 +224,10 @@ impl RequestBody {
                         if let Some(received) = &self.received {
                             received.inc_by(chunk.len() as u64);
                         }
+                        // Known here, it costs whoever writes the bytes no second turn.
+                        if self.body.is_end_stream() {
+                            self.state = State::Ended(if self.cut { BodyEnd::Cut } else { BodyEnd::Whole });
+                        }
                         return Some(Ok(chunk));
                     }
                     // Trailers say nothing to us.

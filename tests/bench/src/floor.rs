@@ -20,6 +20,8 @@ pub(crate) enum Kind {
     Answer,
     /// The body of any PUT is hashed and written, on one thread a connection, and made durable.
     Push,
+    /// The same, each body in a file of its own, whose name and a record of it are durable too before the answer.
+    Chunks,
 }
 
 impl Kind {
@@ -27,6 +29,7 @@ impl Kind {
         match self {
             Self::Answer => "answer",
             Self::Push => "push",
+            Self::Chunks => "chunks",
         }
     }
 }
@@ -38,7 +41,7 @@ const READ: usize = 256 << 10;
 pub(crate) fn serve(kind: Kind, port: u16, data: &Path) -> Outcome<()> {
     match kind {
         Kind::Answer => answer(port),
-        Kind::Push => receive(port, data),
+        Kind::Push | Kind::Chunks => receive(kind, port, data),
     }
 }
 
@@ -67,13 +70,20 @@ fn answer(port: u16) -> Outcome<()> {
     })
 }
 
-fn receive(port: u16, data: &Path) -> Outcome<()> {
+/// How long the record of a chunk is: about what Orlop writes for one.
+const RECORD: usize = 1000;
+
+fn receive(kind: Kind, port: u16, data: &Path) -> Outcome<()> {
     fs::create_dir_all(data)?;
     let listener = TcpListener::bind(("127.0.0.1", port))?;
     for (number, stream) in listener.incoming().enumerate() {
-        let (stream, file) = (stream?, data.join(number.to_string()));
+        let (stream, path) = (stream?, data.join(number.to_string()));
         std::thread::spawn(move || {
-            if let Err(error) = receive_from(stream, &file) {
+            let done = match kind {
+                Kind::Chunks => receive_chunks(stream, &path),
+                _ => receive_into(stream, || Ok(File::create(&path)?), || Ok(())),
+            };
+            if let Err(error) = done {
                 eprintln!("{error}");
             }
         });
@@ -81,8 +91,29 @@ fn receive(port: u16, data: &Path) -> Outcome<()> {
     Ok(())
 }
 
-/// Takes bodies whose length is told, until the client goes away.
-fn receive_from(mut stream: TcpStream, path: &Path) -> Outcome<()> {
+/// Takes chunks into files in a directory, until the client goes away.
+fn receive_chunks(stream: TcpStream, directory: &Path) -> Outcome<()> {
+    fs::create_dir_all(directory)?;
+    let (names, mut log) = (File::open(directory)?, File::create(directory.join("log"))?);
+    let mut number = 0;
+    let begin = || {
+        number += 1;
+        Ok(File::create_new(directory.join(number.to_string()))?)
+    };
+    receive_into(stream, begin, || {
+        names.sync_all()?;
+        log.write_all(&[b'x'; RECORD])?;
+        Ok(log.sync_data()?)
+    })
+}
+
+/// Takes bodies whose length is told, each into a file that it begins, until the client goes away. `record` is called
+/// when one is durable, before the answer.
+fn receive_into(
+    mut stream: TcpStream,
+    mut begin: impl FnMut() -> Outcome<File>,
+    mut record: impl FnMut() -> Outcome<()>,
+) -> Outcome<()> {
     let mut buffer = vec![0; READ];
     loop {
         let (mut had, end) = (0, loop_head(&mut stream, &mut buffer)?);
@@ -90,7 +121,7 @@ fn receive_from(mut stream: TcpStream, path: &Path) -> Outcome<()> {
         let text = String::from_utf8_lossy(&buffer[..head]).to_ascii_lowercase();
         let length = text.lines().find_map(|line| line.strip_prefix("content-length:")).unwrap_or("0").trim();
         let mut left: usize = length.parse()?;
-        let mut file = File::create(path)?;
+        let mut file = begin()?;
         let mut hash = Sha256::new();
         let first = head..filled;
         while left > 0 {
@@ -109,6 +140,7 @@ fn receive_from(mut stream: TcpStream, path: &Path) -> Outcome<()> {
             (had, left) = (had + piece.len(), left - piece.len());
         }
         file.sync_data()?;
+        record()?;
         let digest = hash.finalize();
         stream
             .write_all(format!("HTTP/1.1 201 Created\r\nContent-Length: 0\r\nETag: {digest:x?}\r\n\r\n").as_bytes())?;

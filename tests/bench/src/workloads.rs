@@ -7,19 +7,21 @@ pub(crate) mod instructions;
 mod lists;
 mod memory;
 pub(crate) mod pull;
-mod push;
+pub(crate) mod push;
 mod small;
 mod stores;
 mod tags;
 mod trace;
 mod zb;
 
-use std::path::PathBuf;
+use std::io::Write;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use crate::Outcome;
 use crate::client::Connection;
 use crate::congestion::Congestion;
+use crate::data::PIECE;
 use crate::floor::Kind;
 use crate::load::percentile;
 use crate::machine::Watch;
@@ -259,12 +261,17 @@ pub(crate) fn settle() {
     rustix::fs::sync();
 }
 
-/// Uses a quarter of the memory for a moment, so that a virtual machine has it of its host when files want it. Whoever
+/// How many bytes of memory files are given before something is pushed: more than is pushed.
+const MEMORY_FOR_FILES: usize = 2 << 30;
+
+/// Has files use memory for a moment, so that a virtual machine has it of its host when they want it again. Whoever
 /// comes first would pay for that: up to twice what it costs to receive, hash and write.
-pub(crate) fn have_memory() {
-    let mut memory = vec![0_u8; crate::machine::memory() / 4];
-    memory.iter_mut().step_by(4 << 10).for_each(|byte| *byte = 1);
-    std::hint::black_box(memory);
+pub(crate) fn have_memory(directory: &Path) -> Outcome<()> {
+    let path = directory.join("memory");
+    let mut file = std::fs::File::create(&path)?;
+    let piece = vec![1; PIECE];
+    (0..MEMORY_FOR_FILES / piece.len()).try_for_each(|_| file.write_all(&piece))?;
+    Ok(std::fs::remove_file(path)?)
 }
 
 const GIB: f64 = (1u64 << 30) as f64;

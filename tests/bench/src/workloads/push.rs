@@ -3,7 +3,7 @@
 use super::{Bench, GIB, MIB, Workload, at_once, costs, have_memory, settle};
 use crate::Outcome;
 use crate::client::{Connection, Way};
-use crate::data::Blob;
+use crate::data::{Blob, PIECE};
 use crate::floor::Kind;
 use crate::peers::Peer;
 use crate::result::Line;
@@ -27,7 +27,8 @@ pub(super) const MONOLITHIC: Workload = Workload {
 pub(super) const CHUNKS: Workload = Workload {
     name: "push-chunks",
     title: "Push of 1 GiB in PATCHes of 4 MiB, 1 client",
-    notes: "As above; Orlop makes each chunk durable before it acknowledges it.",
+    notes: "As above; Orlop makes each chunk durable before it acknowledges it. So does the floor in its second line: \
+            each chunk is a file of its own, whose bytes and name are made durable, and a record of it in a log.",
     run: |bench| one(bench, Way::Chunked(4 << 20)),
 };
 
@@ -49,24 +50,30 @@ fn peers(bench: &Bench) -> Vec<Peer> {
     bench.among(&[&Peer::REGISTRIES[..], &[Peer::Floor]].concat())
 }
 
+/// The floor of pushes in chunks: each of them durable, as Orlop acknowledges them.
+pub(crate) const DURABLE_CHUNKS: &str = "each chunk durable";
+
 fn one(bench: &Bench, way: Way) -> Outcome<Vec<Line>> {
     let length = bench.amount(1 << 30, 64 << 20);
     let blob = Blob::new(2, length);
+    let mut subjects: Vec<(Peer, Kind)> = peers(bench).into_iter().map(|peer| (peer, Kind::Push)).collect();
+    if matches!(way, Way::Chunked(_)) {
+        subjects.extend(bench.among(&[Peer::Floor]).into_iter().map(|peer| (peer, Kind::Chunks)));
+    }
+    let variant = |kind| if kind == Kind::Chunks { DURABLE_CHUNKS } else { "" };
     bench.rounds(
-        &peers(bench),
-        |peer| (*peer, String::new()),
-        |peer, _| {
+        &subjects,
+        |(peer, kind)| (*peer, variant(*kind).into()),
+        |(peer, kind), _| {
             settle();
-            let fresh = bench.fresh(*peer, Kind::Push)?;
-            have_memory();
+            let fresh = bench.fresh(*peer, *kind)?;
+            have_memory(&bench.work)?;
             let mut connection = Connection::open(fresh.server().address)?;
             let written = fresh.server().process().written()?;
-            let ((), cost) = costs(fresh.server(), || {
-                if *peer == Peer::Floor {
-                    to_floor(&blob, &mut connection)
-                } else {
-                    blob.push(&mut connection, "bench/push", way)
-                }
+            let ((), cost) = costs(fresh.server(), || match (peer, kind, way) {
+                (Peer::Floor, Kind::Chunks, Way::Chunked(chunk)) => chunks_to_floor(&blob, &mut connection, chunk),
+                (Peer::Floor, ..) => to_floor(&blob, &mut connection),
+                _ => blob.push(&mut connection, "bench/push", way),
             })?;
             let written = fresh.server().process().written()? - written;
             Ok(cost
@@ -89,7 +96,7 @@ fn parallel(bench: &Bench) -> Outcome<Vec<Line>> {
         |peer, _| {
             settle();
             let fresh = bench.fresh(*peer, Kind::Push)?;
-            have_memory();
+            have_memory(&bench.work)?;
             let (_, cost) = costs(fresh.server(), || {
                 at_once(CLIENTS, |client| {
                     let mut connection = Connection::open(fresh.server().address)?;
@@ -116,4 +123,15 @@ fn to_floor(blob: &Blob, connection: &mut Connection) -> Outcome<()> {
     connection.begin("PUT", "/", &format!("Content-Length: {}\r\n", blob.length))?;
     blob.pieces().try_for_each(|piece| connection.send(piece))?;
     connection.head()?.expect(&[201])
+}
+
+/// The same in PUTs of `chunk` bytes.
+fn chunks_to_floor(blob: &Blob, connection: &mut Connection, chunk: usize) -> Outcome<()> {
+    let pieces: Vec<&[u8]> = blob.pieces().collect();
+    pieces.chunks(chunk / PIECE).try_for_each(|chunk| {
+        let length: usize = chunk.iter().map(|piece| piece.len()).sum();
+        connection.begin("PUT", "/", &format!("Content-Length: {length}\r\n"))?;
+        chunk.iter().try_for_each(|piece| connection.send(piece))?;
+        connection.head()?.expect(&[201])
+    })
 }

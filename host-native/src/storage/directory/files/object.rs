@@ -17,6 +17,11 @@ use crate::storage::directory::space;
 /// the end.
 const WRITE_BACK: u64 = 32 << 20;
 
+/// How many bytes are written at once at most. A file gets its memory in pieces as large as the writes. In a virtual
+/// machine that gives free memory back to its host, pieces of a MiB are what it has given back: to get them again costs
+/// up to six times what writing costs.
+const WRITE: usize = 256 << 10;
+
 /// After how many bytes it is looked again whether there is space.
 const LOOK_AGAIN: u64 = 8 << 20;
 
@@ -49,13 +54,12 @@ impl ObjectFile {
 
     /// Writes the next bytes.
     pub(crate) fn append(&mut self, pieces: &[impl AsRef<[u8]>]) -> Result<(), Fault> {
-        let mut slices: Vec<_> = pieces.iter().map(|piece| IoSlice::new(piece.as_ref())).collect();
-        let length: usize = slices.iter().map(|slice| slice.len()).sum();
+        let length: usize = pieces.iter().map(|piece| piece.as_ref().len()).sum();
         if length == 0 {
             return Ok(());
         }
         let file = self.ready()?;
-        write_all(&file, &mut slices).map_err(|error| fault::at("write", &self.path, &error))?;
+        write_all(&file, pieces).map_err(|error| fault::at("write", &self.path, &error))?;
         self.written += length as u64;
         self.begin_write_back(&file);
         Ok(())
@@ -123,13 +127,24 @@ impl ObjectFile {
     }
 }
 
-fn write_all(mut file: &File, mut slices: &mut [IoSlice<'_>]) -> io::Result<()> {
-    while !slices.is_empty() {
-        match file.write_vectored(slices) {
-            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
-            Ok(written) => IoSlice::advance_slices(&mut slices, written),
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
+fn write_all(mut file: &File, pieces: &[impl AsRef<[u8]>]) -> io::Result<()> {
+    let parts = pieces.iter().flat_map(|piece| piece.as_ref().chunks(WRITE));
+    let mut parts = parts.map(IoSlice::new).peekable();
+    while parts.peek().is_some() {
+        let mut length = 0;
+        let mut fits = |part: &IoSlice<'_>| {
+            length += part.len();
+            length <= WRITE
+        };
+        let mut together: Vec<_> = std::iter::from_fn(|| parts.next_if(&mut fits)).collect();
+        let mut left = together.as_mut_slice();
+        while !left.is_empty() {
+            match file.write_vectored(left) {
+                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Ok(written) => IoSlice::advance_slices(&mut left, written),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
         }
     }
     Ok(())
