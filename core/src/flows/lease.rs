@@ -144,7 +144,7 @@ mod tests {
 
     use super::*;
     use crate::memory::{Memory, RequestBody};
-    use crate::{Config, Registry};
+    use crate::{Config, Registry, Step};
 
     const ONE: Uuid = Uuid::from_u128(1);
     const OTHER: Uuid = Uuid::from_u128(2);
@@ -216,6 +216,18 @@ mod tests {
         }
         hosts.memory.advance(LEASE * 3);
         assert_eq!(hosts.renew(&lease).map(|lease| lease.generation()), Some(1));
+    }
+
+    #[test]
+    fn of_two_that_see_a_free_lease_one_gets_it() {
+        let mut hosts = Hosts::new();
+        let mut step = hosts.registry.acquire(Job::Gc, ONE, Claim::Free, hosts.memory.ambient());
+        while !matches!(step, Step::Commit(_)) {
+            step = hosts.memory.perform(step, &RequestBody::default());
+        }
+        let others = hosts.get(OTHER, Claim::Free);
+        let late = hosts.memory.run(step, &RequestBody::default());
+        assert_eq!(late, Ok(Acquired::Held(others.until())));
     }
 
     #[test]

@@ -139,7 +139,7 @@ mod tests {
     use super::*;
     use crate::keys::Key;
     use crate::memory::{Memory, RequestBody};
-    use crate::{Config, Registry};
+    use crate::{Config, Registry, Step};
 
     const HOUR: Duration = Duration::from_secs(3600);
 
@@ -171,6 +171,18 @@ mod tests {
         assert_eq!(session_key(&agree(&mut memory, &registry, Some(2)).unwrap()), Some(1), "the first one counts");
         assert_eq!(session_key(&agree(&mut memory, &registry, None).unwrap()), Some(1));
         assert_eq!(memory.records.len(), 2);
+    }
+
+    #[test]
+    fn of_two_that_start_at_once_both_have_the_key_of_the_first() {
+        let mut memory = Memory::new();
+        let mut step = registry(HOUR).agree(Some(SessionKey::new([2; 32])), memory.ambient());
+        while !matches!(step, Step::Commit(_)) {
+            step = memory.perform(step, &RequestBody::default());
+        }
+        agree(&mut memory, &registry(HOUR), Some(1)).unwrap();
+        let late = memory.run(step, &RequestBody::default()).unwrap();
+        assert_eq!(session_key(&late), Some(1));
     }
 
     #[test]
