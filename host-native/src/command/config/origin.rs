@@ -84,7 +84,26 @@ fn quoted(value: &str) -> String {
     match value {
         "true" | "false" => value.into(),
         table if table.starts_with('{') => value.into(),
-        text => toml::Value::from(text).to_string(),
+        text => toml::Value::from(without_secret(text)).to_string(),
+    }
+}
+
+/// A value without the password of a URL, or what an option with such a name has: it is shown on terminals and in logs.
+fn without_secret(value: &str) -> String {
+    const HIDDEN: &str = "…";
+    if let Some((scheme, rest)) = value.split_once("://") {
+        let end = rest.find('/').unwrap_or(rest.len());
+        if let Some(at) = rest[..end].rfind('@')
+            && let Some((user, _)) = rest[..at].split_once(':')
+        {
+            return format!("{scheme}://{user}:{HIDDEN}{}", &rest[at..]);
+        }
+    }
+    match value.split_once('=') {
+        Some((name, _)) if ["secret", "password", "token", "key"].iter().any(|word| name.contains(word)) => {
+            format!("{name}={HIDDEN}")
+        }
+        _ => value.to_owned(),
     }
 }
 
@@ -144,4 +163,26 @@ fn one(
         _ => Origin::Default,
     };
     Effective { key: argument.get_long().unwrap_or(id).into(), values, origin, lines }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn secrets_are_not_shown() {
+        for (value, shown) in [
+            (
+                "postgres://orlop:p@ss:w@db1,db2/orlop?sslmode=require",
+                "postgres://orlop:…@db1,db2/orlop?sslmode=require",
+            ),
+            ("postgres://orlop@db1:5432/orlop", "postgres://orlop@db1:5432/orlop"),
+            ("postgres://db1:5432/a@b", "postgres://db1:5432/a@b"),
+            ("secret_access_key=abc", "secret_access_key=…"),
+            ("region=eu-west-1", "region=eu-west-1"),
+            ("/etc/orlop/a=b", "/etc/orlop/a=b"),
+        ] {
+            assert_eq!(without_secret(value), shown);
+        }
+    }
 }
