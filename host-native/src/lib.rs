@@ -25,5 +25,5 @@ pub mod server;
 pub mod settings;
 pub mod storage;
 
-pub use settings::{Limits, Options};
+pub use settings::{Engines, Limits, Options};
 pub use storage::{Backup, Host, OpenError, RequestBody};

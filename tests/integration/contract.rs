@@ -1,12 +1,14 @@
 //! Every host passes the contract suite.
 
-use std::io;
+mod arriving;
+
 use std::time::Duration;
 
-use futures_util::{StreamExt, stream};
 use orlop::Host;
 use orlop_conformance::contract::{Case, stalled, suite};
-use orlop_core::memory::{Memory, RequestBody};
+use orlop_core::memory::Memory;
+
+use self::arriving::arriving;
 
 #[test]
 fn the_memory_host_keeps_the_contract() {
@@ -59,22 +61,4 @@ async fn the_native_host_commits_nothing_of_a_call_that_was_held_up() {
     let host = Host::open(directory.path(), &options).expect("an empty directory");
     let act = stalled();
     host.run(act.begin(), &mut arriving(&act.body)).await.expect("the stall rule is kept");
-}
-
-/// The body as a connection brings it: in pieces, with an error when it breaks, and with a pause in the middle when it
-/// is slow.
-fn arriving(body: &RequestBody) -> orlop::RequestBody {
-    let mut frames: Vec<io::Result<_>> = body.bytes.chunks(2).map(|piece| Ok(piece.to_vec())).collect();
-    if body.cut {
-        frames.push(Err(io::ErrorKind::ConnectionReset.into()));
-    }
-    let pause = if body.slow { Duration::from_millis(200) } else { Duration::ZERO };
-    let middle = frames.len() / 2;
-    let frames = stream::iter(frames.into_iter().enumerate()).then(move |(number, frame)| async move {
-        if number == middle {
-            tokio::time::sleep(pause).await;
-        }
-        frame
-    });
-    orlop::RequestBody::new(axum::body::Body::from_stream(frames), Duration::from_secs(60))
 }

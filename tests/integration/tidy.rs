@@ -134,7 +134,7 @@ fn nothing_is_left_for_later() {
 
 #[test]
 fn no_file_speaks_of_places_outside_the_project() {
-    let outside = [["shared", "/"], [".lib", "rary"], ["/wo", "rk/"]].map(|halves| halves.concat());
+    let outside = [["../sha", "red"], [".lib", "rary"], ["/wo", "rk/"]].map(|halves| halves.concat());
     let told = sources().into_iter().flat_map(|source| {
         let lines = source.text.lines().enumerate();
         let named = lines.filter(|(_, line)| outside.iter().any(|word| line.contains(word.as_str())));
@@ -251,8 +251,18 @@ fn every_item_of_the_specification_is_checked_by_the_tester_or_it_says_why_not()
 }
 
 /// The rooms of the native host, the lowest first: each may import from those before it.
-const ROOMS: [&str; 8] =
-    ["settings", "storage/directory", "storage", "auth", "observe", "request", "server", "command"];
+const ROOMS: [&str; 10] = [
+    "settings",
+    "storage/counters",
+    "storage/directory",
+    "storage/shared",
+    "storage",
+    "auth",
+    "observe",
+    "request",
+    "server",
+    "command",
+];
 
 const HOST: &str = "host-native/src/";
 

@@ -101,7 +101,7 @@ pub fn explain(asked: &Explain, effective: &[Effective]) -> Done {
 ///
 /// When no server has the data directory open, or the backup fails.
 pub fn back_up(backup: &Backup) -> Done {
-    println!("{}", control::ask(&backup.data.directory, Request::Backup)?);
+    println!("{}", control::ask(&backup.data, Request::Backup)?);
     Ok(())
 }
 
@@ -112,7 +112,7 @@ pub fn back_up(backup: &Backup) -> Done {
 /// When the settings are wrong, here or for the server, or no server runs there.
 pub fn reload(settings: &Settings, effective: &[Effective], file: Option<&Path>, warnings: &[String]) -> Done {
     check(settings, effective, file, warnings)?;
-    println!("{}", control::ask(&settings.storage.data.directory, Request::Reload)?);
+    println!("{}", control::ask(&settings.storage.data, Request::Reload)?);
     Ok(())
 }
 
@@ -122,7 +122,7 @@ pub fn reload(settings: &Settings, effective: &[Effective], file: Option<&Path>,
 ///
 /// When something is wrong with what is stored, or it cannot be read.
 pub fn check_stored(asked: &Check) -> Done {
-    let told = by_server_or_here(&asked.data.directory, &Options::default(), Request::Check, integrity::check_all)?;
+    let told = by_server_or_here(&asked.data, &Options::default(), Request::Check, integrity::check_all)?;
     let report: CheckReport = serde_json::from_str(&told)?;
     println!("{}", if asked.json { told } else { text(&report) });
     match (&report.fault, report.problems) {
@@ -140,7 +140,7 @@ pub fn check_stored(asked: &Check) -> Done {
 pub fn locate_blob(asked: &Blob) -> Done {
     let digest = asked.digest;
     let here = async |host: &Host| integrity::locate(host, digest).await;
-    println!("{}", by_server_or_here(&asked.data.directory, &Options::default(), Request::Blob(digest), here)?);
+    println!("{}", by_server_or_here(&asked.data, &Options::default(), Request::Blob(digest), here)?);
     Ok(())
 }
 

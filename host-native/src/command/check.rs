@@ -8,6 +8,7 @@ use crate::observe::traces;
 use crate::request::live::Live;
 use crate::server::tls::Tls;
 use crate::settings::{Settings, Who};
+use crate::storage;
 
 /// Settings in order, with all files that they name read.
 pub struct Checked {
@@ -25,7 +26,10 @@ pub struct Checked {
 ///
 /// With the first thing that is wrong.
 pub fn check(settings: &Settings, before: Option<&Live>) -> Result<Checked, String> {
-    data_directory(&settings.storage.data.directory)?;
+    match settings.storage.data.engines.engines()? {
+        Some(engines) => storage::check_engines(&engines)?,
+        None => data_directory(&settings.storage.data.directory)?,
+    }
     let addresses = addresses(settings)?;
     distinct(&addresses)?;
     let (live, mut warnings) = before.map_or_else(|| Live::new(settings), |before| before.again(settings))?;

@@ -20,6 +20,7 @@ use crate::command::check::data_directory;
 use crate::command::gc::{self, Collection, Collector};
 use crate::command::integrity;
 use crate::command::reload::Reloading;
+use crate::settings::Data;
 use crate::storage::Host;
 
 /// The name of the socket in a data directory.
@@ -178,7 +179,11 @@ impl Control {
 /// # Errors
 ///
 /// When no server has it open, or the server cannot do it.
-pub fn ask(directory: &Path, request: Request) -> Result<String, String> {
+pub fn ask(data: &Data, request: Request) -> Result<String, String> {
+    if data.engines.engines()?.is_some() {
+        return Err(elsewhere(request));
+    }
+    let directory = &data.directory;
     data_directory(directory)?;
     let shown = directory.display();
     if !directory.exists() {
@@ -198,6 +203,14 @@ pub fn ask(directory: &Path, request: Request) -> Result<String, String> {
         Some(("ok", told)) => Ok(told.into()),
         Some((_, reason)) => Err(reason.into()),
         None => Err(format!("the server of {shown} stopped before it answered; its log may say why")),
+    }
+}
+
+/// Servers that share a database have no socket: they may be on other machines.
+fn elsewhere(request: Request) -> String {
+    match request {
+        Request::Backup => "the database and the object store are backed up by their own tools".into(),
+        _ => format!("servers that share a database take no `{request}`: send each of them SIGHUP"),
     }
 }
 

@@ -40,7 +40,7 @@ pub async fn serve(settings: &Settings, line: CommandLine, effective: Vec<Effect
     warnings.iter().chain(&more).for_each(|warning| tracing::warn!("{warning}"));
     let doors = doors(settings, tls).await?;
     let traces = settings.watch.otlp_endpoint.as_deref().map(traces::start).transpose()?;
-    let host = open(settings)?;
+    let host = open(settings).await?;
     let observer = Arc::new(Observer::new(&host, traces.as_ref()));
     let admin = match &settings.watch.admin_addr {
         Some(address) => Some(process::listen("admin-addr", address).await?),
@@ -49,7 +49,7 @@ pub async fn serve(settings: &Settings, line: CommandLine, effective: Vec<Effect
     if let Some(listener) = &admin {
         tracing::info!("metrics on http://{}/metrics", listener.local_addr()?);
     }
-    let session_key = agree(&live.registry, &host, &settings.storage.data.directory).await?;
+    let session_key = agree(&live.registry, &host, &settings.storage.data).await?;
     let current = Current::new(live.signing_with(session_key)?);
     let collector = Arc::new(Collector::new(current.clone(), host.clone(), observer.clone()));
     if !settings.gc_interval.is_zero() {
@@ -63,12 +63,14 @@ pub async fn serve(settings: &Settings, line: CommandLine, effective: Vec<Effect
     let reloading = Arc::new(Reloading::new(current.clone(), line, log, effective));
     reload_when_told(reloading.clone())?;
     let control = Control { host: host.clone(), collector, reloading, backing_up: Mutex::default() };
-    match control::listen(&settings.storage.data.directory) {
-        Ok(listener) => drop(tokio::spawn(control::serve(listener, Arc::new(control)))),
-        Err(error) => tracing::warn!(
-            "there is no control socket in the data directory: {error}; `orlop backup`, `orlop gc` and `orlop reload` \
-             cannot reach this server"
-        ),
+    if settings.storage.data.engines.engines()?.is_none() {
+        match control::listen(&settings.storage.data.directory) {
+            Ok(listener) => drop(tokio::spawn(control::serve(listener, Arc::new(control)))),
+            Err(error) => tracing::warn!(
+                "there is no control socket in the data directory: {error}; `orlop backup`, `orlop gc` and `orlop \
+                 reload` cannot reach this server"
+            ),
+        }
     }
     let told = current.clone();
     tokio::spawn(webhooks::tell_for_ever(Arc::new(move || told.subscriptions()), host.clone(), observer.clone()));
@@ -91,14 +93,17 @@ pub async fn serve(settings: &Settings, line: CommandLine, effective: Vec<Effect
     Ok(())
 }
 
-fn open(settings: &Settings) -> Result<Arc<Host>, Box<dyn Error>> {
-    let (began, data) = (Instant::now(), &settings.storage.data.directory);
-    let host = Arc::new(Host::open(data, &settings.options())?);
+async fn open(settings: &Settings) -> Result<Arc<Host>, Box<dyn Error>> {
+    let (began, data) = (Instant::now(), &settings.storage.data);
+    let (host, kept) = match data.engines.engines()? {
+        Some(engines) => (Host::connect(&engines, &settings.options()).await?, String::new()),
+        None => (Host::open(&data.directory, &settings.options())?, format!("data in {}: ", data.directory.display())),
+    };
+    let host = Arc::new(host);
     tracing::info!(
-        "orlop {}, data in {}: {} records, opened in {:.0} ms",
+        "orlop {}, {kept}{}, opened in {:.0} ms",
         env!("CARGO_PKG_VERSION"),
-        data.display(),
-        host.count_records()?,
+        host.describe()?,
         began.elapsed().as_secs_f64() * 1000.0
     );
     Ok(host)
@@ -120,8 +125,8 @@ async fn doors(settings: &Settings, tls: Option<Tls>) -> Result<Vec<Door>, Box<d
 /// When there is nothing to collect from, or it ended early.
 pub fn collect(arguments: &Gc, effective: &[Effective]) -> Done {
     let settings::Storage { data, log, .. } = &arguments.storage;
-    let (data, collection) = (&data.directory, Collection { dry_run: arguments.dry_run, json: arguments.json });
-    if storage::holder(data).is_some() {
+    let collection = Collection { dry_run: arguments.dry_run, json: arguments.json };
+    if data.engines.engines()?.is_none() && storage::holder(&data.directory).is_some() {
         by_the_servers_settings(effective)?;
     }
     let here = async |host: &Host| {

@@ -1,7 +1,7 @@
-//! A command on what is stored: done by the server that has the data directory open, or else by this process.
+//! A command on what is stored: done by the server that has the data directory open, or else by this process. On a
+//! database and an object store it is always done by this process, beside the servers.
 
 use std::error::Error;
-use std::path::Path;
 
 use orlop_core::record::SessionKey;
 use orlop_core::{Config, Registry};
@@ -10,7 +10,7 @@ use crate::auth::identity::new_key;
 use crate::command::check::data_directory;
 use crate::command::control::{self, Request};
 use crate::command::process;
-use crate::settings::Options;
+use crate::settings::{Data, Options};
 use crate::storage::{self, Host, RequestBody, ambient};
 
 /// Has the server that has a data directory open do what is asked, or without a server opens the directory and does it
@@ -20,14 +20,22 @@ use crate::storage::{self, Host, RequestBody, ambient};
 ///
 /// When there is no such directory, it cannot be opened, or it cannot be done.
 pub fn by_server_or_here(
-    directory: &Path,
+    data: &Data,
     options: &Options,
     request: Request,
     here: impl AsyncFnOnce(&Host) -> Result<String, String>,
 ) -> Result<String, Box<dyn Error>> {
+    if let Some(engines) = data.engines.engines()? {
+        return process::runtime()?.block_on(async {
+            let host = Host::connect(&engines, options).await?;
+            agree(&Registry::new(Config::default()), &host, data).await?;
+            Ok(here(&host).await?)
+        });
+    }
+    let directory = &data.directory;
     data_directory(directory)?;
     if storage::holder(directory).is_some() {
-        return Ok(control::ask(directory, request)?);
+        return Ok(control::ask(data, request)?);
     }
     if !directory.exists() {
         // A server creates its directory; without one there is nothing to do anything with.
@@ -37,7 +45,7 @@ pub fn by_server_or_here(
     }
     process::runtime()?.block_on(async {
         let host = Host::open(directory, options)?;
-        agree(&Registry::new(Config::default()), &host, directory).await?;
+        agree(&Registry::new(Config::default()), &host, data).await?;
         Ok(here(&host).await?)
     })
 }
@@ -48,11 +56,10 @@ pub fn by_server_or_here(
 /// # Errors
 ///
 /// When the records are not for this version, or cannot be used.
-pub async fn agree(registry: &Registry, host: &Host, directory: &Path) -> Result<SessionKey, String> {
+pub async fn agree(registry: &Registry, host: &Host, data: &Data) -> Result<SessionKey, String> {
     let offered = new_key()?;
     let step = registry.agree(Some(offered.clone()), ambient());
     let agreement = host.run(step, &mut RequestBody::empty()).await;
-    let agreement =
-        agreement.map_err(|reason| format!("the data directory {} cannot be used: {reason}", directory.display()))?;
+    let agreement = agreement.map_err(|reason| format!("the {} cannot be used: {reason}", data.place()))?;
     Ok(agreement.session_key.unwrap_or(offered))
 }

@@ -97,6 +97,26 @@ impl Metrics {
             storage.conflicts.clone(),
         );
         registry.register("fsyncs", "Times that something was made durable", storage.fsyncs.clone());
+        registry.register(
+            "database_batches",
+            "Batches of commits that were sent to the database",
+            storage.batches.clone(),
+        );
+        registry.register(
+            "database_retries",
+            "Times that something was asked of the database once more",
+            storage.retries.clone(),
+        );
+        registry.register(
+            "database_settled",
+            "Batches whose outcome was found out after their connection had died",
+            storage.settled.clone(),
+        );
+        registry.register(
+            "object_requests",
+            "Requests to the object store, by method and status; status 0 is no answer",
+            storage.objects.clone(),
+        );
         registry.register("logins_refused", "Requests with a wrong password or token", metrics.logins_refused.clone());
         let stored = &metrics.stored;
         for (name, help, gauge) in [

@@ -1,7 +1,7 @@
 //! Which settings a running server takes over, and which need a restart.
 
 /// The settings that a running server does not take over when it reads its settings again: all others it does.
-pub const NEED_RESTART: [&str; 22] = [
+pub const NEED_RESTART: [&str; 27] = [
     "addr",
     "admin-addr",
     "body-idle-timeout",
@@ -16,11 +16,16 @@ pub const NEED_RESTART: [&str; 22] = [
     "max-connections",
     "max-requests",
     "no-playground",
+    "objects",
+    "objects-option",
     "otlp-endpoint",
     "plain-addr",
     "record-cache",
     "record-log",
+    "records",
+    "records-password-file",
     "shutdown-grace",
+    "storage-ca",
     "tls-certificate",
     "tls-client-ca",
     "tls-key",

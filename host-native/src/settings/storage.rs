@@ -8,9 +8,9 @@ use clap::Args;
 use orlop_core::Config;
 use tracing_subscriber::filter::Targets;
 
-use super::Policy;
 use super::log::filter;
 use super::number::size;
+use super::{EngineSettings, Policy};
 
 /// The data directory.
 #[derive(Debug, Args)]
@@ -22,6 +22,20 @@ pub struct Data {
     /// commands find that server by it.
     #[arg(id = "data", long = "data", env = "ORLOP_DATA", default_value = "./orlop-data", value_name = "DIRECTORY")]
     pub directory: PathBuf,
+
+    /// What is used in its place.
+    #[command(flatten)]
+    pub engines: EngineSettings,
+}
+
+impl Data {
+    /// Where everything is kept, for messages.
+    pub fn place(&self) -> String {
+        match &self.engines.objects {
+            Some(objects) => format!("database and {objects}"),
+            None => format!("data directory {}", self.directory.display()),
+        }
+    }
 }
 
 /// Where everything is kept.

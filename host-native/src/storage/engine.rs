@@ -17,23 +17,29 @@ use orlop_core::object::ObjectId;
 use orlop_core::{Asked, Fault};
 use uuid::Uuid;
 
-use crate::settings::Options;
-use crate::storage::directory::{self, Backup, Counters, Directory, OpenError, Outbox};
+use crate::settings::{Engines, Options};
+use crate::storage::counters::Counters;
+use crate::storage::directory::{self, Backup, Directory, OpenError, Outbox};
+use crate::storage::shared::{self, Shared};
 
 /// Where records and objects are kept.
 pub(super) enum Storage {
     /// A directory on a disk of this machine: records in redb, bytes in files.
     Directory(Directory),
+    /// Records in PostgreSQL and objects in an object store, together with other processes.
+    Shared(Shared),
 }
 
 /// An object while it is written. Dropped before it is sealed, it is removed.
 pub(super) enum Sink {
     Directory(directory::Sink),
+    Shared(shared::Sink),
 }
 
 /// A streamed body whose objects are there.
 pub(crate) enum Opened {
     Directory(directory::Content),
+    Shared(shared::Content),
 }
 
 impl Storage {
@@ -41,57 +47,79 @@ impl Storage {
         Directory::open(directory, options).map(Self::Directory)
     }
 
+    pub(super) async fn connect(engines: &Engines) -> Result<Self, String> {
+        Shared::open(engines).await.map(Self::Shared)
+    }
+
+    /// Whether an object's age counts from when it was begun, and not from when it was complete.
+    pub(super) fn ages_from_the_beginning(&self) -> bool {
+        match self {
+            Self::Directory(_) => false,
+            // A store may say of a multipart upload when it was begun.
+            Self::Shared(_) => true,
+        }
+    }
+
     pub(super) async fn get(&self, effect: Get) -> Result<Vec<Option<Value>>, Fault> {
         match self {
             Self::Directory(directory) => directory.records.get(effect).await,
+            Self::Shared(shared) => shared.records.get(effect).await,
         }
     }
 
     pub(super) async fn scan(&self, effect: Scan) -> Result<Vec<(Key, Value)>, Fault> {
         match self {
             Self::Directory(directory) => directory.records.scan(effect).await,
+            Self::Shared(shared) => shared.records.scan(effect).await,
         }
     }
 
     pub(super) async fn commit(&self, effect: Commit) -> Result<Committed, Fault> {
         match self {
             Self::Directory(directory) => directory.records.commit(effect).await,
+            Self::Shared(shared) => shared.records.commit(effect).await,
         }
     }
 
     pub(super) fn sink(&self, object: &ObjectId) -> Sink {
         match self {
             Self::Directory(directory) => Sink::Directory(directory.objects.sink(object)),
+            Self::Shared(shared) => Sink::Shared(shared.objects.sink(object)),
         }
     }
 
     pub(super) async fn join(&self, effect: Join) -> Result<bool, Fault> {
         match self {
             Self::Directory(directory) => directory.objects.join(effect).await,
+            Self::Shared(shared) => shared.objects.join(effect).await,
         }
     }
 
     pub(super) async fn load(&self, effect: Load) -> Result<Option<Bytes>, Fault> {
         match self {
             Self::Directory(directory) => directory.objects.load(effect).await,
+            Self::Shared(shared) => shared.objects.load(effect).await,
         }
     }
 
     pub(super) async fn measure(&self, effect: Measure) -> Result<Option<Meter>, Fault> {
         match self {
             Self::Directory(directory) => directory.objects.measure(effect).await,
+            Self::Shared(shared) => shared.objects.measure(effect).await,
         }
     }
 
     pub(super) async fn erase(&self, effect: Erase) -> Result<(), Fault> {
         match self {
             Self::Directory(directory) => directory.objects.erase(effect).await,
+            Self::Shared(shared) => shared.objects.erase(effect).await,
         }
     }
 
     pub(super) async fn inventory(&self, effect: Inventory) -> Result<Vec<Stored>, Fault> {
         match self {
             Self::Directory(directory) => directory.objects.inventory(effect).await,
+            Self::Shared(shared) => shared.objects.inventory(effect).await,
         }
     }
 
@@ -99,6 +127,7 @@ impl Storage {
     pub(super) async fn open_pieces(&self, pieces: Vec<Piece>) -> Result<Option<Opened>, Fault> {
         match self {
             Self::Directory(directory) => Ok(directory.open_pieces(pieces).await?.map(Opened::Directory)),
+            Self::Shared(shared) => Ok(shared.objects.open_pieces(pieces).await?.map(Opened::Shared)),
         }
     }
 
@@ -106,13 +135,15 @@ impl Storage {
     pub(super) fn place(&self, object: &ObjectId) -> String {
         match self {
             Self::Directory(directory) => directory.objects.path(object).display().to_string(),
+            Self::Shared(shared) => shared.objects.path(object),
         }
     }
 
-    /// How many records there are.
-    pub(super) fn count(&self) -> Result<u64, Fault> {
+    /// What was opened, for the log.
+    pub(super) fn describe(&self) -> Result<String, Fault> {
         match self {
-            Self::Directory(directory) => directory.records.count(),
+            Self::Directory(directory) => Ok(format!("{} records", directory.records.count()?)),
+            Self::Shared(shared) => Ok(shared.describe()),
         }
     }
 
@@ -120,12 +151,16 @@ impl Storage {
     pub(super) async fn ready(&self) -> Result<(), Fault> {
         match self {
             Self::Directory(directory) => directory.ready().await,
+            Self::Shared(shared) => shared.ready().await,
         }
     }
 
     pub(super) async fn back_up(&self) -> Result<Backup, Fault> {
         match self {
             Self::Directory(directory) => directory.back_up().await,
+            Self::Shared(_) => Err(Fault::Failed(
+                "the database and the object store are backed up by their own tools: see orlop(7)".into(),
+            )),
         }
     }
 
@@ -135,6 +170,7 @@ impl Storage {
             // One process has a directory at a time. The leases of the one before are its own from the start, so that
             // nothing waits for the end of what a process had that was killed.
             Self::Directory(_) => Uuid::nil(),
+            Self::Shared(shared) => shared.holder(),
         }
     }
 
@@ -142,6 +178,7 @@ impl Storage {
     pub(super) fn counters(&self) -> &Counters {
         match self {
             Self::Directory(directory) => directory.counters(),
+            Self::Shared(shared) => shared.counters(),
         }
     }
 }
@@ -151,6 +188,7 @@ impl Sink {
     pub(super) async fn append(&mut self, batch: Vec<Bytes>) -> Result<(), Fault> {
         match self {
             Self::Directory(sink) => sink.append(batch).await,
+            Self::Shared(sink) => sink.append(batch).await,
         }
     }
 
@@ -158,6 +196,7 @@ impl Sink {
     pub(super) async fn seal(self, last: Vec<Bytes>) -> Result<(), Fault> {
         match self {
             Self::Directory(sink) => sink.seal(last).await,
+            Self::Shared(sink) => sink.seal(last).await,
         }
     }
 }
@@ -168,6 +207,7 @@ impl Opened {
     pub(crate) fn into_body(self, outbox: Option<Outbox>, asked: Arc<Asked>) -> Body {
         match self {
             Self::Directory(content) => Body::new(content.into_body(outbox, Some(asked))),
+            Self::Shared(content) => Body::new(content.into_body(asked)),
         }
     }
 }

@@ -7,15 +7,19 @@
 
 mod ambient;
 mod body;
+mod counters;
 mod directory;
 mod engine;
 mod lease;
 mod receive;
 mod run;
+mod shared;
 
 pub(crate) use self::ambient::ambient;
 pub use self::body::RequestBody;
+pub(crate) use self::counters::Counters;
 pub use self::directory::{Backup, OpenError};
-pub(crate) use self::directory::{Counters, Outbox, holder};
+pub(crate) use self::directory::{Outbox, holder};
 pub(crate) use self::lease::Leased;
 pub use self::run::Host;
+pub(crate) use self::shared::check_engines;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
-use orlop_core::effect::BodyEnd;
+use orlop_core::effect::{BodyEnd, Received};
 use orlop_core::http::Piece;
 use orlop_core::object::ObjectId;
 use orlop_core::stall::Stall;
@@ -14,7 +14,7 @@ use orlop_core::{Fault, Step};
 use tokio::sync::Semaphore;
 use uuid::Uuid;
 
-use crate::settings::Options;
+use crate::settings::{Engines, Options};
 use crate::storage::body::{Held, RequestBody, UNIT};
 use crate::storage::engine::{Opened, Storage};
 use crate::storage::receive::{Open, Receiving, receive};
@@ -42,22 +42,35 @@ impl Host {
     ///
     /// When another process has it, or it cannot be read and written.
     pub fn open(directory: &Path, options: &Options) -> Result<Self, OpenError> {
-        Ok(Self {
-            storage: Storage::open(directory, options)?,
+        Ok(Self::on(Storage::open(directory, options)?, options))
+    }
+
+    /// Connects to a database and an object store, which any number of hosts may use together.
+    ///
+    /// # Errors
+    ///
+    /// With what is wrong with one of them, and what to do about it.
+    pub async fn connect(engines: &Engines, options: &Options) -> Result<Self, String> {
+        Ok(Self::on(Storage::connect(engines).await?, options))
+    }
+
+    fn on(storage: Storage, options: &Options) -> Self {
+        Self {
+            storage,
             call_lifetime: options.call_lifetime,
             collected: Arc::new(Semaphore::new(COLLECTED / UNIT)),
             receiving: Receiving::default(),
             leaving: AtomicBool::new(false),
-        })
+        }
     }
 
-    /// How many records there are.
+    /// What was opened, for the log.
     ///
     /// # Errors
     ///
-    /// When they cannot be read.
-    pub fn count_records(&self) -> Result<u64, Fault> {
-        self.storage.count()
+    /// When the records cannot be read.
+    pub fn describe(&self) -> Result<String, Fault> {
+        self.storage.describe()
     }
 
     /// From now on it is not ready, so that a balancer sends nobody any more.
@@ -128,16 +141,21 @@ impl Host {
                     waiting.answer(Ok(body.collect(effect.limit, &mut held).await))
                 }
                 Step::Receive(Ask { effect, waiting }) => {
+                    let began = clock.passed();
                     let received = receive(&self.storage, &self.receiving, effect, body, &mut open).await;
-                    if received.as_ref().is_ok_and(|received| received.end != BodyEnd::Later && received.kept.is_none())
-                    {
-                        stall.made(clock.passed());
+                    // A pause leaves an object that is begun, and not complete.
+                    let early = self.storage.ages_from_the_beginning();
+                    let counts =
+                        |received: &Received| received.kept.is_none() && (early || received.end != BodyEnd::Later);
+                    if received.as_ref().is_ok_and(counts) {
+                        stall.made(if early { began } else { clock.passed() });
                     }
                     waiting.answer(received)
                 }
                 Step::Join(Ask { effect, waiting }) => {
+                    let began = clock.passed();
                     let joined = self.storage.join(effect).await;
-                    stall.made(clock.passed());
+                    stall.made(if self.storage.ages_from_the_beginning() { began } else { clock.passed() });
                     waiting.answer(joined)
                 }
                 Step::Load(Ask { effect, waiting }) => waiting.answer(self.storage.load(effect).await),

@@ -52,7 +52,12 @@ pub(crate) struct Native {
 
 enum Storage {
     Memory(Box<Memory>),
-    Disk { host: Box<orlop::Host>, runtime: Runtime, _directory: tempfile::TempDir },
+    /// A directory on disk, or a database and an object store.
+    Native {
+        host: Box<orlop::Host>,
+        runtime: Runtime,
+        _directory: Option<tempfile::TempDir>,
+    },
 }
 
 impl Native {
@@ -64,9 +69,14 @@ impl Native {
         let directory = tempfile::tempdir().expect("a temporary directory");
         let host =
             Box::new(orlop::Host::open(directory.path(), &orlop::Options::default()).expect("an empty directory"));
-        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
-        let disk = Storage::Disk { host, runtime: runtime.expect("a runtime"), _directory: directory };
-        Self::start(config, disk)
+        Self::start(config, Storage::Native { host, runtime: runtime(), _directory: Some(directory) })
+    }
+
+    /// On a database and an object store.
+    pub(crate) fn shared(config: &Config, engines: &orlop::Engines) -> Box<dyn Host> {
+        let runtime = runtime();
+        let host = runtime.block_on(orlop::Host::connect(engines, &orlop::Options::default())).expect("both answer");
+        Self::start(config, Storage::Native { host: Box::new(host), runtime, _directory: None })
     }
 
     /// As a server starts, which signs no tokens.
@@ -78,12 +88,17 @@ impl Native {
     }
 }
 
+fn runtime() -> Runtime {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
+    runtime.expect("a runtime")
+}
+
 impl Host for Native {
     fn advance(&mut self, time: Duration) {
         match &mut self.performs {
             Storage::Memory(memory) => memory.advance(time),
             // Files of the last call must be older than nothing.
-            Storage::Disk { .. } => std::thread::sleep(time.min(Duration::from_millis(2))),
+            Storage::Native { .. } => std::thread::sleep(time.min(Duration::from_millis(2))),
         }
     }
 
@@ -168,7 +183,7 @@ impl Performs for Storage {
     fn run<R: Send>(&mut self, step: Step<R>, body: &RequestBody) -> R {
         match self {
             Self::Memory(memory) => memory.run(step, body),
-            Self::Disk { host, runtime, .. } => {
+            Self::Native { host, runtime, .. } => {
                 // In small pieces, as on a connection.
                 let frames = body.bytes.chunks(7).map(|piece| Ok(piece.to_vec()));
                 let broken = body.cut.then(|| Err(std::io::Error::from(std::io::ErrorKind::ConnectionReset)));

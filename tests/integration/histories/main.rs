@@ -5,6 +5,9 @@
 //! A history that fails is shrunk and printed as a value, which becomes a test at the end of this file.
 //! `PROPTEST_RNG_SEED` repeats a run; `PROPTEST_CASES` makes it longer.
 
+#[expect(dead_code, reason = "the tests of the fleet use more of it")]
+#[path = "../fleet/engines.rs"]
+mod engines;
 mod hosts;
 mod operation;
 mod trial;
@@ -15,6 +18,7 @@ use orlop_core::Config;
 use proptest::prelude::*;
 use proptest::test_runner::{RngSeed, TestRunner};
 
+use engines::{ObjectServer, Postgres};
 use hosts::{Host, Native};
 use operation::{Event, Setting, failing, setting, untroubled};
 use trial::Trial;
@@ -69,6 +73,11 @@ fn memory_and_disk(config: &Config) -> Hosts {
     vec![Native::memory(config), Native::disk(config)]
 }
 
+fn memory_and_shared() -> impl Fn(&Config) -> Hosts {
+    let (database, store) = (Postgres::start(), ObjectServer::start());
+    move |config| vec![Native::memory(config), Native::shared(config, &store.engines(database.database()))]
+}
+
 /// In WebAssembly the registry is once in memory, and once in IndexedDB.
 fn memory_and_wasm() -> impl Fn(&Config) -> Hosts {
     let nodes = ["memory", "IndexedDB"].map(Node::start);
@@ -96,6 +105,18 @@ fn memory_and_disk_answer_and_store_the_same() {
 #[test]
 fn a_failure_leaves_the_same_on_disk() {
     play(24, failing(1..30), memory_and_disk);
+}
+
+#[test]
+#[ignore = "needs a database and an object store: `tests/run fleet` installs them and runs it"]
+fn memory_and_shared_engines_answer_and_store_the_same() {
+    play(16, untroubled(1..60), memory_and_shared());
+}
+
+#[test]
+#[ignore = "needs a database and an object store: `tests/run fleet` installs them and runs it"]
+fn a_failure_leaves_the_same_in_shared_engines() {
+    play(16, failing(1..30), memory_and_shared());
 }
 
 #[test]

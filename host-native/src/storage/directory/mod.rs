@@ -2,7 +2,6 @@
 
 mod backup;
 mod blocking;
-mod counters;
 mod fault;
 mod files;
 mod format;
@@ -21,7 +20,6 @@ use orlop_core::http::Piece;
 
 pub use self::backup::Backup;
 use self::backup::back_up;
-pub(crate) use self::counters::Counters;
 use self::files::Files;
 use self::lock::DataDirectory;
 pub use self::lock::OpenError;
@@ -32,6 +30,7 @@ pub(super) use self::sink::Sink;
 use self::stream::Buffers;
 pub(crate) use self::stream::Content;
 use crate::settings::Options;
+use crate::storage::counters::Counters;
 
 /// A data directory that is open, which no other process has meanwhile.
 pub(super) struct Directory {

@@ -223,7 +223,7 @@ mod tests {
     use uuid::Uuid;
 
     use super::*;
-    use crate::storage::directory::Counters;
+    use crate::storage::counters::Counters;
     use crate::storage::directory::files::Files;
     use crate::storage::directory::stream::{Buffers, Content};
 

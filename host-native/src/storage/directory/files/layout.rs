@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use orlop_core::Fault;
 use orlop_core::object::ObjectId;
 
-use crate::storage::directory::counters::Counters;
+use crate::storage::counters::Counters;
 use crate::storage::directory::fault;
 
 /// The directory of all objects, in a data directory.

@@ -19,7 +19,7 @@ use super::TABLE;
 use super::database::{Database, checkpoint, following};
 use super::log::{Entry, Log};
 use crate::settings::Options;
-use crate::storage::directory::counters::Counters;
+use crate::storage::counters::Counters;
 use crate::storage::directory::fault;
 use crate::storage::directory::space;
 

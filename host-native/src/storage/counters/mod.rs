@@ -1,0 +1,31 @@
+//! What the storage counts: whoever shows it takes a handle of each.
+
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+
+/// What was asked of an object store, and its answer; status 0 is none.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(crate) struct ObjectRequest {
+    pub(crate) method: String,
+    pub(crate) status: u16,
+}
+
+/// The counters of one storage. A clone counts in the same place.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Counters {
+    /// Changes of records that were made.
+    pub(crate) commits: Counter,
+    /// Changes of records that came too late.
+    pub(crate) conflicts: Counter,
+    /// Times that something was made durable.
+    pub(crate) fsyncs: Counter,
+    /// Statements of commits that were sent to a database.
+    pub(crate) batches: Counter,
+    /// Times that something was asked of a database once more.
+    pub(crate) retries: Counter,
+    /// Statements of which it was not known what had become of them, until the database was asked.
+    pub(crate) settled: Counter,
+    /// Requests to an object store.
+    pub(crate) objects: Family<ObjectRequest, Counter>,
+}

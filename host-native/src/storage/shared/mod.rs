@@ -1,0 +1,139 @@
+//! The engine for several machines: records in PostgreSQL, objects in an object store. Processes of it have no state of
+//! their own, so there may be any number of them.
+
+mod objects;
+mod records;
+
+use std::sync::Arc;
+
+use orlop_core::Fault;
+use rustls::{ClientConfig, RootCertStore};
+use tokio_postgres::Config;
+use uuid::Uuid;
+
+pub(crate) use self::objects::Content;
+pub(super) use self::objects::{Objects, Sink};
+use self::records::Records;
+use crate::settings::Engines;
+use crate::storage::counters::Counters;
+
+/// Whether a database and an object store can be named so, as far as is known without asking them.
+///
+/// # Errors
+///
+/// With what is wrong.
+pub(crate) fn check_engines(engines: &Engines) -> Result<(), String> {
+    address(engines)?;
+    objects::check(engines, trusting(engines)?)
+}
+
+/// How far the clock may be from that of the database before that is told, in seconds; and before nothing is served.
+const CLOCK_WARNS: f64 = 1.0;
+const CLOCK_FAILS: f64 = 30.0;
+
+/// A database and an object store, used together with other processes.
+pub(super) struct Shared {
+    pub(super) records: Arc<Records>,
+    pub(super) objects: Objects,
+    counters: Counters,
+    /// Which process this is, among those that hold leases.
+    holder: Uuid,
+    /// The URL of the object store.
+    place: String,
+}
+
+impl Shared {
+    /// Connects to both.
+    ///
+    /// # Errors
+    ///
+    /// With what is wrong with one of them, and what to do about it.
+    pub(super) async fn open(engines: &Engines) -> Result<Self, String> {
+        let counters = Counters::default();
+        let tls = trusting(engines)?;
+        let url = address(engines)?;
+        let records = Records::open(&url, tls.clone(), &counters).await.map_err(|wrong| format!("records: {wrong}"))?;
+        let about = records.about();
+        if about.standbys.is_empty() {
+            tracing::warn!(
+                "no commit of the database {} waits for a standby: what was acknowledged last is lost when that machine \
+                 is; set synchronous_standby_names if it has a standby",
+                about.place
+            );
+        }
+        clock(about.ahead).map_err(|fault| fault.to_string())?;
+        let records = Arc::new(records);
+        let objects = Objects::open(engines, tls, records.clone(), &counters).await?;
+        Ok(Self { records, objects, counters, holder: Uuid::new_v4(), place: engines.objects.clone() })
+    }
+
+    /// What it is connected to, for the log.
+    pub(super) fn describe(&self) -> String {
+        let about = self.records.about();
+        let (major, minor) = (about.version / 10_000, about.version % 10_000);
+        format!("records in PostgreSQL {major}.{minor} on {}, objects in {}", about.place, self.place)
+    }
+
+    pub(super) fn counters(&self) -> &Counters {
+        &self.counters
+    }
+
+    pub(super) fn holder(&self) -> Uuid {
+        self.holder
+    }
+
+    /// Whether there is a primary to write to, and an object store.
+    pub(super) async fn ready(&self) -> Result<(), Fault> {
+        let about = self.records.ready().await?;
+        clock(about.ahead)?;
+        self.objects.ready().await
+    }
+}
+
+/// Leases end, grace periods pass and objects age by the clock of each process.
+fn clock(ahead: f64) -> Result<(), Fault> {
+    if ahead.abs() > CLOCK_FAILS {
+        return Err(Fault::Failed(format!(
+            "the clock is {ahead:.0} s behind that of the database: set one of them right"
+        )));
+    }
+    if ahead.abs() > CLOCK_WARNS {
+        tracing::warn!("the clock is {ahead:.1} s behind that of the database");
+    }
+    Ok(())
+}
+
+/// Where the database is, and how to log in.
+fn address(engines: &Engines) -> Result<Config, String> {
+    let mut url: Config = engines.records.parse().map_err(|error| {
+        format!("records is not a URL of a database: {error}; write it like postgres://USER@HOST/DATABASE")
+    })?;
+    if url.get_hosts().is_empty() {
+        return Err("records names no host: write it like postgres://USER@HOST/DATABASE".into());
+    }
+    if let Some(path) = &engines.password_file {
+        let password = std::fs::read_to_string(path);
+        let password =
+            password.map_err(|error| format!("records-password-file = {} cannot be read: {error}", path.display()))?;
+        url.password(password.trim_end_matches(['\r', '\n']));
+    }
+    Ok(url)
+}
+
+/// What both are encrypted with: certificates that the system trusts, and those of the setting.
+fn trusting(engines: &Engines) -> Result<ClientConfig, String> {
+    let mut roots = RootCertStore::empty();
+    let found = rustls_native_certs::load_native_certs();
+    roots.add_parsable_certificates(found.certs);
+    if let Some(path) = &engines.ca {
+        let wrong = |error: &dyn std::fmt::Display| format!("storage-ca = {}: {error}", path.display());
+        use rustls::pki_types::CertificateDer;
+        use rustls::pki_types::pem::PemObject;
+        for certificate in CertificateDer::pem_file_iter(path).map_err(|error| wrong(&error))? {
+            roots.add(certificate.map_err(|error| wrong(&error))?).map_err(|error| wrong(&error))?;
+        }
+    }
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let builder = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
+    Ok(builder.map_err(|error| error.to_string())?.with_root_certificates(roots).with_no_client_auth())
+}

@@ -1,0 +1,302 @@
+//! The objects: write-once runs of bytes in an object store.
+//!
+//! Since an object is named by the call that made it and written once, nothing is ever copied or renamed in the store,
+//! and nothing of it can be stale.
+
+mod client;
+mod fault;
+mod layout;
+mod probe;
+mod sink;
+mod store;
+mod stream;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use futures_util::{StreamExt, TryStreamExt};
+use object_store::path::Path;
+use object_store::{GetOptions, MultipartId, ObjectMeta, ObjectStoreExt};
+use orlop_core::Fault;
+use orlop_core::effect::{Commit, Durability, Erase, Get, Inventory, Join, Load, Measure, Scan, Stored};
+use orlop_core::http::Piece;
+use orlop_core::keys::{Key, Prefix};
+use orlop_core::meter::Meter;
+use orlop_core::object::ObjectId;
+use rustls::ClientConfig;
+use tokio::sync::Semaphore;
+
+use self::client::Connector;
+use self::fault::fault;
+use self::layout::Layout;
+use self::sink::PART;
+pub(in crate::storage) use self::sink::Sink;
+use self::store::Store;
+pub(crate) use self::stream::Content;
+use super::records::Records;
+use crate::settings::Engines;
+use crate::storage::counters::Counters;
+
+/// How many bytes all bodies that come in may hold together, in parts.
+const MEMORY: usize = 96 << 20;
+
+/// Under which keys it is recorded that an upload was begun in the store. The core makes none that begin so.
+const UPLOADS: &str = "engine/upload/";
+
+/// How many uploads are looked through at once.
+const PAGE: usize = 1000;
+
+/// The objects of a registry. A clone is the same.
+#[derive(Clone)]
+pub(in crate::storage) struct Objects {
+    store: Arc<dyn Store>,
+    layout: Layout,
+    records: Arc<Records>,
+    memory: Arc<Semaphore>,
+}
+
+/// Whether a store can be named so.
+///
+/// # Errors
+///
+/// With what is wrong.
+pub(super) fn check(engines: &Engines, tls: ClientConfig) -> Result<(), String> {
+    let connector = Connector { tls: Arc::new(tls), counters: Counters::default() };
+    store::open(&engines.objects, &engines.options, connector).map(drop)
+}
+
+impl Objects {
+    /// Opens the store at a URL, and tries whether it does what is needed.
+    ///
+    /// # Errors
+    ///
+    /// With what is missing.
+    pub(super) async fn open(
+        engines: &Engines,
+        tls: ClientConfig,
+        records: Arc<Records>,
+        counters: &Counters,
+    ) -> Result<Self, String> {
+        let connector = Connector { tls: Arc::new(tls), counters: counters.clone() };
+        let (store, prefix) = store::open(&engines.objects, &engines.options, connector)?;
+        probe::probe(&*store, &prefix).await.map_err(|wrong| format!("objects = {}: {wrong}", engines.objects))?;
+        let memory = Arc::new(Semaphore::new(MEMORY / PART));
+        Ok(Self { store, layout: Layout::new(&prefix), records, memory })
+    }
+
+    /// Whether the store answers.
+    pub(super) async fn ready(&self) -> Result<(), Fault> {
+        let path = self.layout.path(&ObjectId::received_by(uuid::Uuid::nil()));
+        match self.store.head(&path).await {
+            Ok(_) | Err(object_store::Error::NotFound { .. }) => Ok(()),
+            Err(error) => Err(fault("look at", &path, &error)),
+        }
+    }
+
+    pub(in crate::storage) fn sink(&self, object: &ObjectId) -> Sink {
+        Sink::new(self.clone(), object)
+    }
+
+    /// Where an object is, for an administrator.
+    pub(in crate::storage) fn path(&self, object: &ObjectId) -> String {
+        self.layout.path(object).to_string()
+    }
+
+    pub(in crate::storage) async fn join(&self, join: Join) -> Result<bool, Fault> {
+        let mut sink = self.sink(&join.into);
+        for object in &join.from {
+            let Some((_, mut bytes)) = self.read(object).await? else { return Ok(false) };
+            while let Some(piece) = bytes.next().await {
+                sink.append(vec![piece?]).await?;
+            }
+        }
+        sink.seal(Vec::new()).await?;
+        Ok(true)
+    }
+
+    pub(in crate::storage) async fn load(&self, load: Load) -> Result<Option<Bytes>, Fault> {
+        let mut whole = BytesMut::new();
+        for object in &load.objects {
+            let Some((size, mut bytes)) = self.read(object).await? else { return Ok(None) };
+            if whole.len() as u64 + size > load.limit {
+                return Ok(None);
+            }
+            while let Some(piece) = bytes.next().await {
+                whole.extend_from_slice(&piece?);
+            }
+        }
+        Ok(Some(whole.freeze()))
+    }
+
+    pub(in crate::storage) async fn measure(&self, measure: Measure) -> Result<Option<Meter>, Fault> {
+        let mut meter = measure.meter;
+        for object in &measure.objects {
+            let Some((_, mut bytes)) = self.read(object).await? else { return Ok(None) };
+            while let Some(piece) = bytes.next().await {
+                meter.update(&piece?);
+                // To hash some hundred KiB takes a while, in which others have something to do too.
+                tokio::task::yield_now().await;
+            }
+        }
+        Ok(Some(meter))
+    }
+
+    /// An object: how many bytes it has, and these; nothing when it is not there.
+    async fn read(
+        &self,
+        object: &ObjectId,
+    ) -> Result<Option<(u64, impl futures_util::Stream<Item = Result<Bytes, Fault>> + Unpin + use<>)>, Fault> {
+        let path = self.layout.path(object);
+        match self.store.get_opts(&path, GetOptions::default()).await {
+            Ok(found) => {
+                let size = found.meta.size;
+                Ok(Some((size, found.into_stream().map_err(move |error| fault("read", &path, &error)))))
+            }
+            Err(object_store::Error::NotFound { .. }) => Ok(None),
+            Err(error) => Err(fault("read", &path, &error)),
+        }
+    }
+
+    /// Removes objects, and uploads that would have become some of them.
+    pub(in crate::storage) async fn erase(&self, erase: Erase) -> Result<(), Fault> {
+        let keys: Vec<Key> = erase.objects.iter().map(upload_key).collect();
+        let ids = self.records.get(Get { keys }).await?;
+        let open: Vec<(ObjectId, MultipartId)> = erase
+            .objects
+            .iter()
+            .zip(ids)
+            .filter_map(|(object, id)| Some((*object, String::from_utf8(id?.into()).ok()?)))
+            .collect();
+        self.abort_uploads(open).await;
+        let paths: Vec<_> = erase.objects.iter().map(|object| Ok(self.layout.path(object))).collect();
+        let mut gone = self.store.delete_stream(futures_util::stream::iter(paths).boxed());
+        while let Some(one) = gone.next().await {
+            match one {
+                Ok(_) | Err(object_store::Error::NotFound { .. }) => {}
+                Err(error) => return Err(fault("remove objects from", self.layout.directory(), &error)),
+            }
+        }
+        Ok(())
+    }
+
+    /// Lists objects, and uploads that were begun and have not become one.
+    pub(in crate::storage) async fn inventory(&self, inventory: Inventory) -> Result<Vec<Stored>, Fault> {
+        let failed = |error: object_store::Error| fault("list", self.layout.directory(), &error);
+        let directory = self.layout.directory();
+        let mut listed = match &inventory.after {
+            Some(after) => self.store.list_with_offset(Some(directory), &self.layout.path(after)),
+            None => self.store.list(Some(directory)),
+        };
+        let mut page = Vec::new();
+        while page.len() < inventory.limit
+            && let Some(found) = listed.try_next().await.map_err(failed)?
+        {
+            page.extend(self.stored(&found));
+        }
+        let whole = page.len() < inventory.limit;
+        let end = page.last().map(|last| last.object).filter(|_| !whole);
+        page.extend(self.uploads(inventory.after, end, inventory.limit).await?);
+        page.sort_by_key(|stored: &Stored| stored.object);
+        page.dedup_by_key(|stored| stored.object);
+        page.truncate(inventory.limit);
+        Ok(page)
+    }
+
+    fn stored(&self, found: &ObjectMeta) -> Option<Stored> {
+        let object = self.layout.object(&found.location)?;
+        let age = std::time::SystemTime::now().duration_since(found.last_modified.into()).unwrap_or_default();
+        Some(Stored { object, size: found.size, age })
+    }
+
+    /// Uploads that were begun for objects after `after`, and not after `end` if there is one.
+    async fn uploads(
+        &self,
+        after: Option<ObjectId>,
+        end: Option<ObjectId>,
+        limit: usize,
+    ) -> Result<Vec<Stored>, Fault> {
+        let scan = Scan {
+            prefix: Prefix::stored(UPLOADS),
+            after: after.as_ref().map(upload_key),
+            limit: limit.min(PAGE),
+            bytes: usize::MAX,
+        };
+        let found = self.records.scan(scan).await?;
+        let stored = |(key, value): &(Key, Bytes)| {
+            let object = self.layout.object(&Path::from(format!(
+                "{}/{}",
+                self.layout.directory(),
+                key.as_str().strip_prefix(UPLOADS)?
+            )))?;
+            let begun: u64 = std::str::from_utf8(value).ok()?.split_once(' ')?.0.parse().ok()?;
+            Some(Stored { object, size: 0, age: Duration::from_secs(now().saturating_sub(begun)) })
+        };
+        Ok(found.iter().filter_map(stored).filter(|stored| end.is_none_or(|end| stored.object <= end)).collect())
+    }
+
+    pub(in crate::storage) async fn open_pieces(&self, pieces: Vec<Piece>) -> Result<Option<Content>, Fault> {
+        Content::open(self, pieces).await
+    }
+
+    /// Begins an upload in the store. It is recorded before its first byte is sent, so that garbage collection finds it
+    /// after a crash: a store lists no uploads among its objects, and bills them.
+    async fn begin_upload(&self, object: &ObjectId, path: &Path) -> Result<MultipartId, Fault> {
+        let id = self.store.create_multipart(path).await.map_err(|error| fault("begin the upload of", path, &error))?;
+        let value = format!("{} {id}", now()).into();
+        let put = Commit { put: vec![(upload_key(object), value)], ..commit(Durability::Durable) };
+        match self.records.commit(put).await {
+            Ok(_) => Ok(id),
+            Err(fault) => {
+                let _ = self.store.abort_multipart(path, &id).await;
+                Err(fault)
+            }
+        }
+    }
+
+    /// An upload has ended.
+    async fn forget_upload(&self, object: &ObjectId) {
+        self.forget_uploads(vec![upload_key(object)]).await;
+    }
+
+    async fn forget_uploads(&self, keys: Vec<Key>) {
+        // What stays is found by garbage collection.
+        let _ = self.records.commit(Commit { delete: keys, ..commit(Durability::Eventual) }).await;
+    }
+
+    /// Ends uploads without an object.
+    async fn abort_uploads(&self, uploads: Vec<(ObjectId, MultipartId)>) {
+        if uploads.is_empty() {
+            return;
+        }
+        let mut keys = Vec::new();
+        for (object, id) in &uploads {
+            let id = id.split_once(' ').map_or(id.as_str(), |(_, id)| id);
+            let path = self.layout.path(object);
+            match self.store.abort_multipart(&path, &id.to_owned()).await {
+                Ok(()) | Err(object_store::Error::NotFound { .. }) => keys.push(upload_key(object)),
+                Err(error) => tracing::warn!(
+                    "an upload stays open, for the next garbage collection: {}",
+                    fault("abort", &path, &error)
+                ),
+            }
+        }
+        self.forget_uploads(keys).await;
+    }
+}
+
+/// The key under which an upload for an object is recorded. Objects have the names that they have in the store, whose
+/// order is that of objects.
+fn upload_key(object: &ObjectId) -> Key {
+    let path = Layout::new(&Path::default()).path(object);
+    Key::stored(format!("{UPLOADS}{}", path.filename().unwrap_or_default()))
+}
+
+fn commit(durability: Durability) -> Commit {
+    Commit { expect: vec![], put: vec![], add: vec![], delete: vec![], durability, reclaims: true }
+}
+
+/// Seconds since 1970.
+fn now() -> u64 {
+    std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default().as_secs()
+}

@@ -1,0 +1,93 @@
+//! The HTTP client of object stores: hyper, as the server itself uses it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use http_body_util::BodyExt;
+use hyper_rustls::HttpsConnector;
+use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::HttpConnector as Tcp;
+use hyper_util::rt::{TokioExecutor, TokioTimer};
+use object_store::ClientOptions;
+use object_store::client::{
+    HttpClient, HttpConnector, HttpError, HttpErrorKind, HttpRequest, HttpRequestBody, HttpResponse, HttpResponseBody,
+    HttpService,
+};
+use rustls::ClientConfig;
+use tokio::time::timeout;
+
+use crate::storage::counters::{Counters, ObjectRequest};
+
+/// How long a store may take until it is connected.
+const CONNECTING: Duration = Duration::from_secs(5);
+
+/// How long a store may take until it begins to answer: a part of some MiB is sent meanwhile.
+const ANSWERING: Duration = Duration::from_secs(60);
+
+/// How long a connection is kept that nobody uses.
+const IDLE: Duration = Duration::from_secs(60);
+
+/// Makes clients that trust what a configuration trusts, and count what they ask.
+#[derive(Clone, Debug)]
+pub(super) struct Connector {
+    pub(super) tls: Arc<ClientConfig>,
+    pub(super) counters: Counters,
+}
+
+impl HttpConnector for Connector {
+    fn connect(&self, _: &ClientOptions) -> object_store::Result<HttpClient> {
+        let mut tcp = Tcp::new();
+        tcp.set_nodelay(true);
+        tcp.set_connect_timeout(Some(CONNECTING));
+        tcp.enforce_http(false);
+        let https = hyper_rustls::HttpsConnectorBuilder::new()
+            .with_tls_config((*self.tls).clone())
+            .https_or_http()
+            .enable_http1()
+            .wrap_connector(tcp);
+        let client = Client::builder(TokioExecutor::new())
+            .pool_idle_timeout(IDLE)
+            .pool_timer(TokioTimer::new())
+            .timer(TokioTimer::new())
+            .build(https);
+        Ok(HttpClient::new(Hyper { client, counters: self.counters.clone() }))
+    }
+}
+
+#[derive(Debug)]
+struct Hyper {
+    client: Client<HttpsConnector<Tcp>, HttpRequestBody>,
+    counters: Counters,
+}
+
+#[async_trait]
+impl HttpService for Hyper {
+    async fn call(&self, request: HttpRequest) -> Result<HttpResponse, HttpError> {
+        let method = request.method().to_string();
+        let count = |status: u16| self.counters.objects.get_or_create(&ObjectRequest { method, status }).inc();
+        let answered = match timeout(ANSWERING, self.client.request(request)).await {
+            Ok(answered) => answered,
+            Err(late) => {
+                count(0);
+                return Err(HttpError::new(HttpErrorKind::Timeout, late));
+            }
+        };
+        match answered {
+            Ok(response) => {
+                count(response.status().as_u16());
+                Ok(response.map(|body| HttpResponseBody::new(body.map_err(|error| HttpError::new(of(&error), error)))))
+            }
+            Err(error) => {
+                count(0);
+                let kind = if error.is_connect() { HttpErrorKind::Connect } else { HttpErrorKind::Request };
+                Err(HttpError::new(kind, error))
+            }
+        }
+    }
+}
+
+/// What kind of error broke off an answer.
+fn of(error: &hyper::Error) -> HttpErrorKind {
+    if error.is_timeout() { HttpErrorKind::Timeout } else { HttpErrorKind::Interrupted }
+}

@@ -1,0 +1,64 @@
+//! Which object store a URL names, and how it is reached.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use object_store::aws::AmazonS3Builder;
+use object_store::azure::MicrosoftAzureBuilder;
+use object_store::client::HttpConnector;
+use object_store::gcp::GoogleCloudStorageBuilder;
+use object_store::multipart::MultipartStore;
+use object_store::path::Path;
+use object_store::{BackoffConfig, ObjectStore, RetryConfig};
+
+/// What all stores can do.
+pub(super) trait Store: ObjectStore + MultipartStore {}
+
+impl<S: ObjectStore + MultipartStore> Store for S {}
+
+/// How long a request is tried again.
+const TRYING: Duration = Duration::from_secs(30);
+
+/// How often a request is tried again at most: with the pauses below, all of that time.
+const TRIES: usize = 10;
+
+/// Opens the store that a URL names, and says under which path in it everything is. What the URL does not say is taken
+/// from the environment, as the tools of that store do, and from `options`.
+///
+/// # Errors
+///
+/// With what is wrong with it.
+pub(super) fn open(
+    url: &str,
+    options: &[(String, String)],
+    connector: impl HttpConnector,
+) -> Result<(Arc<dyn Store>, Path), String> {
+    let (scheme, rest) = url.split_once("://").unwrap_or(("", url));
+    let (bucket, prefix) = rest.split_once('/').unwrap_or((rest, ""));
+    if bucket.is_empty() {
+        return Err(format!("objects = {url} names no bucket: write {scheme}://BUCKET or {scheme}://BUCKET/PREFIX"));
+    }
+    let prefix = Path::parse(prefix).map_err(|error| format!("objects = {url}: `{prefix}` is not a path: {error}"))?;
+    let backoff =
+        BackoffConfig { init_backoff: Duration::from_millis(50), max_backoff: Duration::from_secs(5), base: 2.0 };
+    let retry = RetryConfig { backoff, max_retries: TRIES, retry_timeout: TRYING };
+    let wrong = |error: object_store::Error| format!("objects = {url} cannot be used: {error}");
+    let unknown = |key: &str| format!("objects-option: there is no option `{key}` for {scheme}://");
+    /// Each builder has its own options.
+    macro_rules! build {
+        ($builder:expr) => {{
+            let mut builder = $builder.with_retry(retry).with_http_connector(connector);
+            for (key, value) in options {
+                builder = builder.with_config(key.parse().map_err(|_| unknown(key))?, value);
+            }
+            Arc::new(builder.build().map_err(wrong)?)
+        }};
+    }
+    let store: Arc<dyn Store> = match scheme {
+        "s3" => build!(AmazonS3Builder::from_env().with_bucket_name(bucket)),
+        "gs" => build!(GoogleCloudStorageBuilder::from_env().with_bucket_name(bucket)),
+        "az" => build!(MicrosoftAzureBuilder::from_env().with_container_name(bucket)),
+        _ => return Err(format!("objects = {url} is not an object store: write s3://BUCKET/PREFIX, gs:// or az://")),
+    };
+    Ok((store, prefix))
+}

@@ -1,0 +1,301 @@
+//! Connections to the primary of a database: which of the hosts that is, and whether it may be trusted with a registry.
+//!
+//! A connection is made to each host that the URL names, and the one is taken that can be written to. After a failover
+//! two may say so of themselves, of which the one that was promoted later, by its *timeline*, is right; an earlier one is
+//! never used again.
+
+use std::future::poll_fn;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use rustls::ClientConfig;
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
+use tokio_postgres::config::Host;
+use tokio_postgres::{AsyncMessage, Client, Config};
+use tokio_postgres_rustls::MakeRustlsConnect;
+
+use super::state::told;
+
+/// How long a host may take until it is connected.
+const CONNECTING: Duration = Duration::from_secs(3);
+
+/// How long a host that does not acknowledge what it was sent is waited for.
+const SILENT: Duration = Duration::from_secs(5);
+
+/// The oldest version there is a test for.
+const OLDEST: i32 = 150_000;
+
+/// Why no connection can be had.
+#[derive(Debug)]
+pub(super) enum Refused {
+    /// None of the hosts can be reached, or none is a primary: that may change.
+    Unavailable(String),
+    /// It is no database to trust with a registry.
+    Unfit(String),
+}
+
+impl Refused {
+    pub(super) fn reason(self) -> String {
+        let (Self::Unavailable(reason) | Self::Unfit(reason)) = self;
+        reason
+    }
+}
+
+/// The database, wherever its primary is.
+pub(super) struct Database {
+    /// One for each host.
+    hosts: Vec<Config>,
+    tls: MakeRustlsConnect,
+    /// The latest timeline that a primary was seen on.
+    timeline: AtomicU32,
+    /// The cluster that it is, once that is known.
+    system: std::sync::OnceLock<String>,
+}
+
+/// A connection to the primary.
+pub(super) struct Connection {
+    pub(super) client: Client,
+    timeline: u32,
+    /// What the server has told of itself.
+    pub(super) about: About,
+    /// Whether a commit was acknowledged that no standby has.
+    unreplicated: Arc<AtomicBool>,
+    /// What reads from it; ended with it.
+    reading: JoinHandle<()>,
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        self.reading.abort();
+    }
+}
+
+/// What a server says of itself.
+#[derive(Clone, Debug)]
+pub(in crate::storage::shared) struct About {
+    /// Host and port, as the URL names it.
+    pub(in crate::storage::shared) place: String,
+    /// 150004 is 15.4.
+    pub(in crate::storage::shared) version: i32,
+    /// Which standbys a commit waits for; empty if it waits for none.
+    pub(in crate::storage::shared) standbys: String,
+    /// How far the clock of the database is ahead of this one's, in seconds.
+    pub(in crate::storage::shared) ahead: f64,
+}
+
+const ABOUT: &str = "SELECT current_setting('server_version_num')::int4, \
+    pg_is_in_recovery() OR current_setting('transaction_read_only')::bool, \
+    current_setting('fsync'), current_setting('full_page_writes'), current_setting('synchronous_commit'), \
+    current_setting('synchronous_standby_names'), current_setting('transaction_isolation'), \
+    extract(epoch FROM clock_timestamp())::float8, \
+    current_setting('server_encoding')";
+
+/// Only a primary can say this: its cluster, and the timeline it writes.
+const PLACE: &str = "SELECT (pg_control_system()).system_identifier::text, ('x' || left(pg_walfile_name(pg_current_wal_lsn()), 8))::bit(32)::int4";
+
+impl Database {
+    /// The database at a URL, by whose `sslmode` a connection is encrypted or not.
+    pub(super) fn new(url: &Config, tls: ClientConfig) -> Self {
+        Self {
+            hosts: each_host(url),
+            tls: MakeRustlsConnect::new(tls),
+            timeline: AtomicU32::new(0),
+            system: std::sync::OnceLock::new(),
+        }
+    }
+
+    /// Connects to the primary.
+    pub(super) async fn connect(&self) -> Result<Connection, Refused> {
+        let tried = join_all(self.hosts.iter().map(|host| self.connect_to(host))).await;
+        let (mut latest, mut wrong): (Option<Connection>, Vec<Refused>) = (None, Vec::new());
+        for one in tried {
+            match one {
+                Ok(connection) if latest.as_ref().is_none_or(|latest| latest.timeline < connection.timeline) => {
+                    latest = Some(connection);
+                }
+                Ok(_) => {}
+                Err(refused) => wrong.push(refused),
+            }
+        }
+        if let Some(connection) = latest {
+            let seen = self.timeline.fetch_max(connection.timeline, Ordering::SeqCst);
+            if connection.timeline >= seen {
+                return Ok(connection);
+            }
+            wrong.push(Refused::Unavailable(format!(
+                "{} was the primary before, and another one was promoted since",
+                connection.about.place
+            )));
+        }
+        let unfit = wrong.iter().any(|refused| matches!(refused, Refused::Unfit(_)));
+        let reasons: Vec<String> = wrong.into_iter().map(Refused::reason).collect();
+        let reason = reasons.join("; ");
+        Err(if unfit { Refused::Unfit(reason) } else { Refused::Unavailable(reason) })
+    }
+
+    /// Whether no later primary is known than the one of a connection.
+    pub(super) fn is_current(&self, connection: &Connection) -> bool {
+        connection.timeline >= self.timeline.load(Ordering::SeqCst)
+    }
+
+    async fn connect_to(&self, host: &Config) -> Result<Connection, Refused> {
+        let place = place(host);
+        let unavailable = |reason: String| Refused::Unavailable(format!("{place}: {reason}"));
+        match timeout(CONNECTING, self.look_at(host, &place)).await {
+            Ok(connected) => connected,
+            Err(_) => Err(unavailable(format!("no answer within {CONNECTING:?}"))),
+        }
+    }
+
+    async fn look_at(&self, host: &Config, place: &str) -> Result<Connection, Refused> {
+        let unavailable = |reason: String| Refused::Unavailable(format!("{place}: {reason}"));
+        let unfit = |reason: String| Refused::Unfit(format!("{place}: {reason}"));
+        let failed = |error: tokio_postgres::Error| match error.code().map(|state| state.code()) {
+            // Wrong user or password, no such database: to try again changes nothing.
+            Some(code) if code.starts_with("28") || code.starts_with("3D") => unfit(told(&error)),
+            _ => unavailable(told(&error)),
+        };
+        let (client, mut connection) = host.connect(self.tls.clone()).await.map_err(failed)?;
+        let unreplicated = Arc::new(AtomicBool::new(false));
+        let noticed = unreplicated.clone();
+        let reading = tokio::spawn(async move {
+            while let Some(message) = poll_fn(|context| connection.poll_message(context)).await {
+                match message {
+                    // "canceling wait for synchronous replication": the commit stands, and no standby may have it. The
+                    // words are in the language of the server, the name of its routine is not.
+                    Ok(AsyncMessage::Notice(notice)) if notice.routine() == Some("SyncRepWaitForLSN") => {
+                        noticed.store(true, Ordering::SeqCst);
+                    }
+                    Ok(_) => {}
+                    Err(_) => break,
+                }
+            }
+        });
+        let mut connected = Connection {
+            client,
+            timeline: 0,
+            about: About { place: place.into(), version: 0, standbys: String::new(), ahead: 0.0 },
+            unreplicated,
+            reading,
+        };
+        let asked = std::time::SystemTime::now();
+        let row = connected.client.query_typed_one(ABOUT, &[]).await.map_err(failed)?;
+        let version: i32 = row.get(0);
+        if version < OLDEST {
+            return Err(unfit(format!("PostgreSQL {} is too old: 15 or newer is needed", version / 10_000)));
+        }
+        if row.get::<_, bool>(1) {
+            return Err(unavailable("it is a standby, or read-only".into()));
+        }
+        for (setting, value) in [("fsync", 2), ("full_page_writes", 3), ("synchronous_commit", 4)] {
+            let value: &str = row.get(value);
+            if value == "off" {
+                return Err(unfit(format!(
+                    "{setting} = off: what was acknowledged would be lost in a power cut; set it to on in the database"
+                )));
+            }
+        }
+        let isolation: &str = row.get(6);
+        if isolation != "read committed" {
+            return Err(unfit(format!(
+                "transactions are {isolation} by default: set default_transaction_isolation to `read committed` for this \
+                 user or database"
+            )));
+        }
+        let now = asked.duration_since(std::time::UNIX_EPOCH).unwrap_or_default().as_secs_f64();
+        connected.about.version = version;
+        connected.about.standbys = row.get(5);
+        connected.about.ahead = row.get::<_, f64>(7) - now;
+        let row = connected.client.query_typed_one(PLACE, &[]).await.map_err(failed)?;
+        let system: String = row.get(0);
+        let known = self.system.get_or_init(|| system.clone());
+        if *known != system {
+            return Err(unfit(format!(
+                "it is another database than the one at the start (cluster {system} instead of {known}): a standby must \
+                 be made from the primary, by pg_basebackup"
+            )));
+        }
+        connected.timeline = u32::from_ne_bytes(row.get::<_, i32>(1).to_ne_bytes());
+        Ok(connected)
+    }
+}
+
+impl Connection {
+    /// Whether a commit was acknowledged meanwhile that no standby may have; once only.
+    pub(super) fn was_unreplicated(&self) -> bool {
+        self.unreplicated.swap(false, Ordering::SeqCst)
+    }
+
+    /// Whether it can still be used.
+    pub(super) fn is_open(&self) -> bool {
+        !self.client.is_closed()
+    }
+}
+
+/// A configuration for each host of a URL, in their order.
+fn each_host(url: &Config) -> Vec<Config> {
+    let ports = url.get_ports();
+    let one = |(place, host): (usize, &Host)| {
+        let mut config = Config::new();
+        match host {
+            Host::Tcp(name) => config.host(name),
+            #[cfg(unix)]
+            Host::Unix(path) => config.host_path(path),
+        };
+        if let Some(port) = ports.get(place).or(ports.first()) {
+            config.port(*port);
+        }
+        if let Some(user) = url.get_user() {
+            config.user(user);
+        }
+        if let Some(password) = url.get_password() {
+            config.password(password);
+        }
+        if let Some(name) = url.get_dbname() {
+            config.dbname(name);
+        }
+        if let Some(options) = url.get_options() {
+            config.options(options);
+        }
+        config.application_name(url.get_application_name().unwrap_or("orlop"));
+        config.ssl_mode(url.get_ssl_mode());
+        config.ssl_negotiation(url.get_ssl_negotiation());
+        config.channel_binding(url.get_channel_binding());
+        config.connect_timeout(CONNECTING);
+        config.tcp_user_timeout(SILENT);
+        config.keepalives_idle(SILENT);
+        config.keepalives_interval(Duration::from_secs(1));
+        config.keepalives_retries(3);
+        config
+    };
+    url.get_hosts().iter().enumerate().map(one).collect()
+}
+
+/// Host and port of a configuration for one host.
+fn place(host: &Config) -> String {
+    let name = match host.get_hosts().first() {
+        Some(Host::Tcp(name)) => name.clone(),
+        #[cfg(unix)]
+        Some(Host::Unix(path)) => path.display().to_string(),
+        None => String::new(),
+    };
+    format!("{name}:{}", host.get_ports().first().copied().unwrap_or(5432))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_host_of_a_url_is_tried_by_itself() {
+        let url: Config = "postgres://user:secret@db1:5433,db2:5434/orlop?sslmode=require".parse().unwrap();
+        let hosts = each_host(&url);
+        assert_eq!(hosts.iter().map(place).collect::<Vec<_>>(), ["db1:5433", "db2:5434"]);
+        assert!(hosts.iter().all(|host| host.get_user() == Some("user") && host.get_dbname() == Some("orlop")));
+        let url: Config = "postgres://db1,db2/orlop".parse().unwrap();
+        assert_eq!(each_host(&url).iter().map(place).collect::<Vec<_>>(), ["db1:5432", "db2:5432"]);
+    }
+}

@@ -1,0 +1,265 @@
+//! The servers that several machines share, each of the tests' own: a port of its own, a directory that goes with it, and
+//! ended when it is dropped.
+
+use std::fs;
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use orlop::Engines;
+use tempfile::TempDir;
+
+/// How long a server may take until it answers, on a machine that does other things too.
+const START: Duration = Duration::from_secs(120);
+
+/// The user of the database, and of the object store.
+const USER: &str = "orlop";
+const SECRET: &str = "a secret of the tests";
+
+/// A PostgreSQL of its own.
+pub(crate) struct Postgres {
+    directory: TempDir,
+    port: u16,
+    process: Child,
+    databases: AtomicU32,
+}
+
+impl Postgres {
+    /// Makes a cluster and starts it. Its texts are sorted by ICU, as no key of a registry may be.
+    pub(crate) fn start() -> Self {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        // PostgreSQL does not run as root: whoever it runs as owns its files.
+        let data = directory.path().join("data");
+        fs::create_dir(&data).expect("a directory for the database");
+        fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o755)).expect("a directory to look into");
+        own(&data);
+        run(program("initdb")
+            .args(["--username", USER, "--auth", "trust", "--no-sync", "--encoding", "UTF8"])
+            .args(["--locale-provider=icu", "--icu-locale=en-US", "--locale=C.UTF-8", "--pgdata"])
+            .arg(&data));
+        let port = free_port();
+        let process = serve(&data, port);
+        let postgres = Self { directory, port, process, databases: AtomicU32::new(0) };
+        postgres.wait();
+        postgres
+    }
+
+    /// Makes an empty database: its URL.
+    pub(crate) fn database(&self) -> String {
+        let name = format!("registry{}", self.databases.fetch_add(1, Ordering::Relaxed));
+        self.ask("postgres", &format!("CREATE DATABASE {name}"));
+        self.url(&name)
+    }
+
+    /// The URL of a database.
+    pub(crate) fn url(&self, name: &str) -> String {
+        format!("postgres://{USER}@127.0.0.1:{}/{name}?sslmode=disable", self.port)
+    }
+
+    /// What psql prints of a statement.
+    pub(crate) fn ask(&self, database: &str, statement: &str) -> String {
+        let asked = self.psql(database, statement).output().expect("psql runs");
+        assert!(asked.status.success(), "{statement}: {}", String::from_utf8_lossy(&asked.stderr));
+        String::from_utf8(asked.stdout).expect("text").trim().to_owned()
+    }
+
+    /// The port it listens on.
+    pub(crate) fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// A transaction that has made a statement, and ends when this is dropped.
+    pub(crate) fn hold(&self, database: &str, statement: &str) -> Held {
+        let mut psql = self.psql(database, &format!("BEGIN; {statement}; SELECT pg_sleep(600)"));
+        let child = psql.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("psql runs");
+        let held =
+            "SELECT count(*) > 0 FROM pg_stat_activity WHERE query LIKE '%pg_sleep(600)%' AND wait_event = 'PgSleep'";
+        let began = Instant::now();
+        while self.ask("postgres", held) != "t" {
+            assert!(began.elapsed() < START, "{statement} is not made");
+            sleep(Duration::from_millis(20));
+        }
+        Held(
+            child,
+            self.psql(
+                "postgres",
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE wait_event = 'PgSleep'",
+            ),
+        )
+    }
+
+    fn psql(&self, database: &str, statement: &str) -> Command {
+        let mut psql = Command::new(binaries().join("psql"));
+        psql.args(["--no-psqlrc", "--tuples-only", "--no-align", "--host", "127.0.0.1", "--username", USER]);
+        psql.args(["--port", &self.port.to_string(), "--dbname", database, "--command", statement]);
+        psql.stdin(Stdio::null());
+        psql
+    }
+
+    fn wait(&self) {
+        let began = Instant::now();
+        while !self.psql("postgres", "SELECT 1").output().is_ok_and(|asked| asked.status.success()) {
+            assert!(began.elapsed() < START, "PostgreSQL does not start: see {}", self.directory.path().display());
+            sleep(Duration::from_millis(50));
+        }
+    }
+
+    /// Kills it with all of its processes, as a machine that loses its power, and starts it again.
+    pub(crate) fn crash(&mut self) {
+        self.kill();
+        self.process = serve(&self.directory.path().join("data"), self.port);
+        self.wait();
+    }
+
+    fn kill(&mut self) {
+        // The others notice that the first is gone, and end.
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+        let pid = self.directory.path().join("data/postmaster.pid");
+        let _ = fs::remove_file(pid);
+    }
+}
+
+/// A transaction that is held open.
+pub(crate) struct Held(Child, Command);
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        let _ = self.1.output();
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+impl Drop for Postgres {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+fn serve(data: &Path, port: u16) -> Child {
+    let log = fs::File::options().create(true).append(true).open(data.with_file_name("log")).expect("a log");
+    let mut server = program("postgres");
+    server.arg("-D").arg(data).args(["-p", &port.to_string(), "-h", "127.0.0.1"]);
+    // No socket beside the port, and a wait for the disk at each commit, as Orlop wants it.
+    server.args(["-c", "unix_socket_directories=", "-c", "max_connections=200"]);
+    server.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log).spawn().expect("PostgreSQL runs")
+}
+
+/// One of PostgreSQL's programs, as a user that may run it.
+fn program(name: &str) -> Command {
+    let path = binaries().join(name);
+    if !is_root() {
+        return Command::new(path);
+    }
+    let mut command = Command::new("setpriv");
+    command.args(["--reuid=postgres", "--regid=postgres", "--clear-groups", "--pdeathsig=KILL", "--"]).arg(path);
+    command
+}
+
+fn own(path: &Path) {
+    if is_root() {
+        run(Command::new("chown").arg("postgres:postgres").arg(path));
+    }
+}
+
+fn is_root() -> bool {
+    let told = Command::new("id").arg("--user").output().expect("id runs");
+    told.stdout.trim_ascii() == b"0"
+}
+
+fn run(command: &mut Command) {
+    let done = command.stdin(Stdio::null()).output().expect("it runs");
+    assert!(done.status.success(), "{command:?}: {}", String::from_utf8_lossy(&done.stderr));
+}
+
+/// Where the newest PostgreSQL of this machine is.
+fn binaries() -> PathBuf {
+    let all = fs::read_dir("/usr/lib/postgresql").expect("PostgreSQL is installed: tests/fleet/install");
+    let versions = all.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse::<u32>().ok());
+    let newest = versions.max().expect("PostgreSQL is installed: tests/fleet/install");
+    PathBuf::from(format!("/usr/lib/postgresql/{newest}/bin"))
+}
+
+/// An S3 server that keeps its objects in files, and checks signatures, conditions and sizes of parts as S3 does.
+pub(crate) struct ObjectServer {
+    directory: TempDir,
+    port: u16,
+    process: Child,
+    prefixes: AtomicU32,
+}
+
+impl ObjectServer {
+    /// Starts one with an empty bucket.
+    pub(crate) fn start() -> Self {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        fs::create_dir_all(directory.path().join("data/bucket")).expect("a bucket");
+        fs::create_dir_all(directory.path().join("iam")).expect("a directory");
+        let port = free_port();
+        let process = gateway(directory.path(), port);
+        let server = Self { directory, port, process, prefixes: AtomicU32::new(0) };
+        server.wait();
+        server
+    }
+
+    fn wait(&self) {
+        let began = Instant::now();
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, self.port));
+        while TcpStream::connect(address).is_err() {
+            assert!(began.elapsed() < START, "the S3 server does not start: see {}", self.directory.path().display());
+            sleep(Duration::from_millis(50));
+        }
+    }
+
+    /// Where a registry of its own may keep its objects, and its records in a database.
+    pub(crate) fn engines(&self, records: String) -> Engines {
+        let prefix = self.prefixes.fetch_add(1, Ordering::Relaxed);
+        let options = [
+            ("endpoint", format!("http://127.0.0.1:{}", self.port)),
+            ("region", "us-east-1".into()),
+            ("access_key_id", USER.into()),
+            ("secret_access_key", SECRET.into()),
+            ("allow_http", "true".into()),
+        ];
+        Engines {
+            records,
+            password_file: None,
+            objects: format!("s3://bucket/registry{prefix}"),
+            options: options.map(|(name, value)| (name.to_owned(), value)).into(),
+            ca: None,
+        }
+    }
+}
+
+impl Drop for ObjectServer {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+fn gateway(directory: &Path, port: u16) -> Child {
+    let tools = std::env::var_os("ORLOP_TOOLS").map(PathBuf::from);
+    let tools = tools.unwrap_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/tools"));
+    let log = fs::File::create(directory.join("log")).expect("a log");
+    Command::new(tools.join("bin/versitygw"))
+        .args(["--access", USER, "--secret", SECRET, "--port", &format!("127.0.0.1:{port}")])
+        .arg("posix")
+        .arg(directory.join("data"))
+        .stdin(Stdio::null())
+        .stdout(log.try_clone().expect("a log"))
+        .stderr(log)
+        .spawn()
+        .expect("the S3 server is installed: tests/fleet/install")
+}
+
+/// A port that is free now.
+fn free_port() -> u16 {
+    let found = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).and_then(|listener| listener.local_addr());
+    found.map(|address| address.port()).unwrap_or_else(|error: io::Error| panic!("no free port: {error}"))
+}

@@ -1,0 +1,9 @@
+//! Registries on a database and an object store, which several servers share. `tests/run fleet` installs both and runs
+//! this; the tests are ignored otherwise.
+
+#[path = "../arriving.rs"]
+mod arriving;
+mod contract;
+mod engines;
+mod outcomes;
+mod proxy;
