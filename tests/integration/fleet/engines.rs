@@ -49,6 +49,48 @@ impl Postgres {
         postgres
     }
 
+    /// Makes a standby that streams from it, and has commits wait for that one from now on.
+    pub(crate) fn standby(&self) -> Self {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o755)).expect("a directory to look into");
+        let data = directory.path().join("data");
+        fs::create_dir(&data).expect("a directory for the database");
+        fs::set_permissions(&data, fs::Permissions::from_mode(0o700)).expect("a directory of its own");
+        own(&data);
+        let source = format!("host=127.0.0.1 port={} user={USER} application_name=standby", self.port);
+        run(program("pg_basebackup")
+            .args(["--no-sync", "--checkpoint=fast", "--write-recovery-conf", "--dbname", &source, "--pgdata"])
+            .arg(&data));
+        let port = free_port();
+        let process = serve(&data, port);
+        let standby = Self { directory, port, process, databases: AtomicU32::new(0) };
+        standby.wait();
+        self.ask("postgres", "ALTER SYSTEM SET synchronous_standby_names = 'standby'");
+        self.ask("postgres", "SELECT pg_reload_conf()");
+        let began = Instant::now();
+        while self.ask("postgres", "SELECT count(*) FROM pg_stat_replication WHERE sync_state = 'sync'") != "1" {
+            assert!(began.elapsed() < START, "the standby does not stream");
+            sleep(Duration::from_millis(50));
+        }
+        standby
+    }
+
+    /// Makes it the primary, which waits for no standby.
+    pub(crate) fn promote(&self) {
+        self.ask("postgres", "ALTER SYSTEM SET synchronous_standby_names = ''");
+        self.ask("postgres", "SELECT pg_reload_conf()");
+        assert_eq!(self.ask("postgres", "SELECT pg_promote()"), "t");
+    }
+
+    /// Stops its processes where they stand, or lets them go on.
+    pub(crate) fn suspend(&self, suspended: bool) {
+        let signal = if suspended { "-STOP" } else { "-CONT" };
+        let parent = self.process.id().to_string();
+        let children = Command::new("pgrep").args(["--parent", &parent]).output().expect("pgrep runs");
+        let children = String::from_utf8_lossy(&children.stdout).into_owned();
+        run(Command::new("kill").arg(signal).arg(&parent).args(children.split_whitespace()));
+    }
+
     /// Makes an empty database: its URL.
     pub(crate) fn database(&self) -> String {
         let name = format!("registry{}", self.databases.fetch_add(1, Ordering::Relaxed));
@@ -116,7 +158,8 @@ impl Postgres {
         self.wait();
     }
 
-    fn kill(&mut self) {
+    /// Kills it for good.
+    pub(crate) fn kill(&mut self) {
         // The others notice that the first is gone, and end.
         let _ = self.process.kill();
         let _ = self.process.wait();
@@ -147,7 +190,7 @@ fn serve(data: &Path, port: u16) -> Child {
     let mut server = program("postgres");
     server.arg("-D").arg(data).args(["-p", &port.to_string(), "-h", "127.0.0.1"]);
     // No socket beside the port, and a wait for the disk at each commit, as Orlop wants it.
-    server.args(["-c", "unix_socket_directories=", "-c", "max_connections=200"]);
+    server.args(["-c", "unix_socket_directories=", "-c", "max_connections=200", "-c", "wal_keep_size=64MB"]);
     server.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log).spawn().expect("PostgreSQL runs")
 }
 

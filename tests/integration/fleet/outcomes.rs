@@ -2,8 +2,8 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
 use orlop::{Host, RequestBody};
 use orlop_core::Fault;
@@ -17,6 +17,9 @@ use crate::proxy::Proxy;
 /// How many hosts there are, and how many calls each has at once.
 const HOSTS: usize = 3;
 const CALLS: usize = 8;
+
+/// How long writes may take to go on: 5 seconds are wanted after a failover, and a machine may be ten times slower.
+const LONGEST: Duration = Duration::from_secs(50);
 
 async fn ask<E: Effect>(host: &Host, effect: E) -> Result<E::Outcome, Fault> {
     host.run(start(move |io| async move { io.ask(effect).await }), &mut RequestBody::empty()).await
@@ -35,8 +38,24 @@ struct Told {
     unknown: BTreeSet<String>,
 }
 
+/// How many commits all of them have made.
+#[derive(Clone, Default)]
+struct Progress(Arc<AtomicU64>);
+
+impl Progress {
+    /// Waits until some have been made from now on: how long that took.
+    fn goes_on(&self) -> Duration {
+        let (began, before) = (Instant::now(), self.0.load(Ordering::SeqCst));
+        while self.0.load(Ordering::SeqCst) < before + 5 {
+            assert!(began.elapsed() < LONGEST, "writes do not go on");
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        began.elapsed()
+    }
+}
+
 /// Counts up until it is over; each commit leaves a record of its own.
-async fn count(host: Arc<Host>, name: String, over: Arc<AtomicBool>) -> Told {
+async fn count(host: Arc<Host>, name: String, over: Arc<AtomicBool>, progress: Progress) -> Told {
     let mut told = Told::default();
     for number in 0.. {
         if over.load(Ordering::SeqCst) {
@@ -60,7 +79,10 @@ async fn count(host: Arc<Host>, name: String, over: Arc<AtomicBool>) -> Told {
             reclaims: false,
         };
         let of = match ask(&host, commit).await {
-            Ok(Committed::Done) => &mut told.done,
+            Ok(Committed::Done) => {
+                progress.0.fetch_add(1, Ordering::SeqCst);
+                &mut told.done
+            }
             Ok(Committed::Conflict) => &mut told.late,
             Err(Fault::Unavailable(_)) => &mut told.unknown,
             Err(fault) => panic!("{fault}"),
@@ -70,30 +92,36 @@ async fn count(host: Arc<Host>, name: String, over: Arc<AtomicBool>) -> Told {
     told
 }
 
-/// Has hosts count while something happens to the database, and looks whether what they were told was true.
-async fn true_while(mut postgres: Postgres, happens: impl FnOnce(&mut Postgres, &str) + Send + 'static) {
+/// Has hosts count while something happens to the databases, and looks whether what they were told was true. The first
+/// of them is the primary.
+async fn true_while<const N: usize>(
+    mut databases: [Postgres; N],
+    happens: impl FnOnce(&mut [Postgres; N], &Progress) + Send + 'static,
+) {
     let store = ObjectServer::start();
-    let records = postgres.database();
-    let name = records.rsplit('/').next().and_then(|name| name.split('?').next()).expect("a name").to_owned();
+    let ports: Vec<String> = databases.iter().map(|database| format!("127.0.0.1:{}", database.port())).collect();
+    let records = databases[0].database().replace(&ports[0], &ports.join(","));
     let engines = store.engines(records);
+    let progress = Progress::default();
     let over = Arc::new(AtomicBool::new(false));
     let mut calls = Vec::new();
     let mut host = None;
     for number in 0..HOSTS {
         let one = Arc::new(Host::connect(&engines, &orlop::Options::default()).await.expect("both answer"));
-        calls.extend((0..CALLS).map(|call| tokio::spawn(count(one.clone(), format!("{number}-{call}"), over.clone()))));
+        calls.extend(
+            (0..CALLS).map(|call| {
+                tokio::spawn(count(one.clone(), format!("{number}-{call}"), over.clone(), progress.clone()))
+            }),
+        );
         host = Some(one);
     }
-    let (postgres, ended) = (
-        tokio::task::spawn_blocking(move || {
-            happens(&mut postgres, &name);
-            postgres
-        }),
-        over,
-    );
-    let _postgres = postgres.await.expect("it happened");
+    let happening = tokio::task::spawn_blocking(move || {
+        happens(&mut databases, &progress);
+        databases
+    });
+    let _databases = happening.await.expect("it happened");
     tokio::time::sleep(Duration::from_secs(2)).await;
-    ended.store(true, Ordering::SeqCst);
+    over.store(true, Ordering::SeqCst);
     let mut told = Told::default();
     for call in calls {
         let Told { done, late, unknown } = call.await.expect("it counted");
@@ -120,7 +148,7 @@ async fn true_while(mut postgres: Postgres, happens: impl FnOnce(&mut Postgres, 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs a database and an object store: `tests/run fleet` installs them and runs it"]
 async fn it_is_true_when_connections_are_cut() {
-    let cut = |postgres: &mut Postgres, _: &str| {
+    let cut = |[postgres]: &mut [Postgres; 1], _: &Progress| {
         for _ in 0..100 {
             std::thread::sleep(Duration::from_millis(70));
             postgres.ask(
@@ -130,19 +158,53 @@ async fn it_is_true_when_connections_are_cut() {
             );
         }
     };
-    true_while(Postgres::start(), cut).await;
+    true_while([Postgres::start()], cut).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs a database and an object store: `tests/run fleet` installs them and runs it"]
 async fn it_is_true_when_the_database_is_killed() {
-    let kill = |postgres: &mut Postgres, _: &str| {
+    let kill = |[postgres]: &mut [Postgres; 1], progress: &Progress| {
         for _ in 0..4 {
-            std::thread::sleep(Duration::from_millis(1500));
+            progress.goes_on();
+            std::thread::sleep(Duration::from_millis(500));
             postgres.crash();
         }
     };
-    true_while(Postgres::start(), kill).await;
+    true_while([Postgres::start()], kill).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs a database and an object store: `tests/run fleet` installs them and runs it"]
+async fn it_is_true_when_the_primary_dies_and_the_standby_is_promoted() {
+    let primary = Postgres::start();
+    let standby = primary.standby();
+    let fail_over = |[primary, standby]: &mut [Postgres; 2], progress: &Progress| {
+        progress.goes_on();
+        primary.kill();
+        standby.promote();
+        println!("writes go on {:?} after the promotion", progress.goes_on());
+    };
+    true_while([primary, standby], fail_over).await;
+}
+
+/// A primary that hangs is the worse failure: its connections stay open, and one day it goes on.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs a database and an object store: `tests/run fleet` installs them and runs it"]
+async fn it_is_true_when_the_primary_hangs_and_wakes_after_the_promotion() {
+    let primary = Postgres::start();
+    let standby = primary.standby();
+    let fail_over = |[primary, standby]: &mut [Postgres; 2], progress: &Progress| {
+        progress.goes_on();
+        primary.suspend(true);
+        std::thread::sleep(Duration::from_millis(300));
+        standby.promote();
+        println!("writes go on {:?} after the promotion", progress.goes_on());
+        primary.suspend(false);
+        std::thread::sleep(Duration::from_secs(2));
+        progress.goes_on();
+    };
+    true_while([primary, standby], fail_over).await;
 }
 
 /// The server goes on with a batch whose client is gone. It waits for the lock meanwhile, so that a mere look whether the

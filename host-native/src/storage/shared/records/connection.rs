@@ -5,14 +5,17 @@
 //! never used again.
 
 use std::future::poll_fn;
+use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use futures_util::future::join_all;
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
 use rustls::ClientConfig;
+use tokio::sync::{Mutex, watch};
 use tokio::task::JoinHandle;
-use tokio::time::timeout;
+use tokio::time::{Instant, sleep, timeout};
 use tokio_postgres::config::Host;
 use tokio_postgres::{AsyncMessage, Client, Config};
 use tokio_postgres_rustls::MakeRustlsConnect;
@@ -24,6 +27,12 @@ const CONNECTING: Duration = Duration::from_secs(3);
 
 /// How long a host that does not acknowledge what it was sent is waited for.
 const SILENT: Duration = Duration::from_secs(5);
+
+/// How long others are waited for once a primary was found: another one may have been promoted later.
+const OTHERS: Duration = Duration::from_millis(300);
+
+/// After how long it is looked whether there is another primary, while one does not answer.
+const LOOK: Duration = Duration::from_millis(500);
 
 /// The oldest version there is a test for.
 const OLDEST: i32 = 150_000;
@@ -50,9 +59,19 @@ pub(super) struct Database {
     hosts: Vec<Config>,
     tls: MakeRustlsConnect,
     /// The latest timeline that a primary was seen on.
-    timeline: AtomicU32,
+    timeline: watch::Sender<u32>,
+    /// Held by whoever looks for another primary: one is enough.
+    looking: Mutex<()>,
     /// The cluster that it is, once that is known.
     system: std::sync::OnceLock<String>,
+}
+
+/// Why there is no answer.
+pub(super) enum Lost {
+    /// The server has told an error, or the connection has.
+    Told(tokio_postgres::Error),
+    /// It does not answer, or is the primary no more.
+    Silent,
 }
 
 /// A connection to the primary.
@@ -102,27 +121,37 @@ impl Database {
         Self {
             hosts: each_host(url),
             tls: MakeRustlsConnect::new(tls),
-            timeline: AtomicU32::new(0),
+            timeline: watch::Sender::new(0),
+            looking: Mutex::default(),
             system: std::sync::OnceLock::new(),
         }
     }
 
     /// Connects to the primary.
     pub(super) async fn connect(&self) -> Result<Connection, Refused> {
-        let tried = join_all(self.hosts.iter().map(|host| self.connect_to(host))).await;
+        let mut tried: FuturesUnordered<_> = self.hosts.iter().map(|host| self.connect_to(host)).collect();
         let (mut latest, mut wrong): (Option<Connection>, Vec<Refused>) = (None, Vec::new());
-        for one in tried {
-            match one {
-                Ok(connection) if latest.as_ref().is_none_or(|latest| latest.timeline < connection.timeline) => {
+        loop {
+            // A host that hangs keeps nobody from the one that was promoted in its place.
+            let wait = if latest.is_some() { OTHERS } else { 2 * CONNECTING };
+            match timeout(wait, tried.next()).await {
+                Ok(Some(Ok(connection)))
+                    if latest.as_ref().is_none_or(|latest| latest.timeline < connection.timeline) =>
+                {
                     latest = Some(connection);
                 }
-                Ok(_) => {}
-                Err(refused) => wrong.push(refused),
+                Ok(Some(Ok(_))) => {}
+                Ok(Some(Err(refused))) => wrong.push(refused),
+                Ok(None) | Err(_) => break,
             }
         }
         if let Some(connection) = latest {
-            let seen = self.timeline.fetch_max(connection.timeline, Ordering::SeqCst);
-            if connection.timeline >= seen {
+            self.timeline.send_if_modified(|seen| {
+                let later = connection.timeline > *seen;
+                *seen = connection.timeline.max(*seen);
+                later
+            });
+            if self.is_current(&connection) {
                 return Ok(connection);
             }
             wrong.push(Refused::Unavailable(format!(
@@ -138,7 +167,34 @@ impl Database {
 
     /// Whether no later primary is known than the one of a connection.
     pub(super) fn is_current(&self, connection: &Connection) -> bool {
-        connection.timeline >= self.timeline.load(Ordering::SeqCst)
+        connection.timeline >= *self.timeline.borrow()
+    }
+
+    /// Waits for an answer on a connection: for `most`, and less when another primary turns up meanwhile.
+    pub(super) async fn answered<T>(
+        &self,
+        connection: &Connection,
+        most: Duration,
+        asked: impl Future<Output = Result<T, tokio_postgres::Error>>,
+    ) -> Result<T, Lost> {
+        let mut changed = self.timeline.subscribe();
+        let mut asked = pin!(asked);
+        let until = Instant::now() + most;
+        while self.is_current(connection) && Instant::now() < until {
+            tokio::select! {
+                answer = &mut asked => return answer.map_err(Lost::Told),
+                _ = changed.changed() => continue,
+                () = sleep(LOOK) => {}
+            }
+            if let Ok(_looking) = self.looking.try_lock() {
+                tokio::select! {
+                    answer = &mut asked => return answer.map_err(Lost::Told),
+                    // To connect is to learn of a later timeline.
+                    _ = self.connect() => {}
+                }
+            }
+        }
+        Err(Lost::Silent)
     }
 
     async fn connect_to(&self, host: &Config) -> Result<Connection, Refused> {

@@ -13,7 +13,7 @@ use tokio::sync::{Mutex, mpsc, oneshot};
 use tokio::time::{Instant, sleep, timeout};
 use tokio_postgres::types::{ToSql, Type};
 
-use super::connection::{Connection, Database};
+use super::connection::{Connection, Database, Lost};
 use super::state::{self, Cure};
 use super::waves::above;
 use crate::storage::counters::Counters;
@@ -140,25 +140,19 @@ impl Reader {
             self.connection = Some(self.database.connect().await.map_err(|refused| unavailable(refused.reason()))?);
         }
         let Some(connection) = &self.connection else { return Ok(()) };
-        let answered = match timeout(ANSWER, ask(connection, reads)).await {
-            Ok(answered) => answered.map_err(|error| {
-                let dead = error.as_db_error().is_none();
-                (state::fault(&error), state::cure(&error), dead)
-            }),
-            Err(_) => Err((Fault::Unavailable("the database does not answer".into()), Cure::Reconnect, true)),
-        };
-        match answered {
+        match self.database.answered(connection, ANSWER, ask(connection, reads)).await {
             // What an earlier primary says may not be true any more.
             Ok(answer) if self.database.is_current(connection) => {
                 answer.give(reads);
                 Ok(())
             }
-            Ok(_) => {
+            Ok(_) | Err(Lost::Silent) => {
                 self.connection = None;
-                Err((Fault::Unavailable("another host is the primary now".into()), Cure::Reconnect))
+                Err((Fault::Unavailable("the database does not answer".into()), Cure::Reconnect))
             }
-            Err((fault, cure, dead)) => {
-                if dead || cure == Cure::Reconnect {
+            Err(Lost::Told(error)) => {
+                let (fault, cure) = (state::fault(&error), state::cure(&error));
+                if cure == Cure::Reconnect {
                     self.connection = None;
                 }
                 Err((fault, cure))

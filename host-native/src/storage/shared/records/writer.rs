@@ -12,11 +12,11 @@ use std::time::Duration;
 use orlop_core::Fault;
 use orlop_core::effect::{Commit, Committed};
 use tokio::sync::{mpsc, oneshot};
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, sleep};
 use tokio_postgres::types::{ToSql, Type};
 use uuid::Uuid;
 
-use super::connection::{Connection, Database};
+use super::connection::{Connection, Database, Lost};
 use super::state::{self, Cure};
 use super::waves::Batch;
 use crate::storage::counters::Counters;
@@ -33,9 +33,6 @@ pub(super) const PATIENCE: Duration = Duration::from_secs(20);
 
 /// How long a statement may take on a connection that seems to live. The lock is waited for less.
 const ANSWER: Duration = Duration::from_secs(8);
-
-/// How often a primary that does not answer is looked for anew.
-const LOOK: Duration = Duration::from_millis(500);
 
 /// The pauses between tries: a random part of the longest.
 const SHORTEST: Duration = Duration::from_millis(10);
@@ -165,7 +162,7 @@ impl Writer {
             (&batch.values, Type::BYTEA_ARRAY),
         ];
         let asked = connection.client.query_typed_one(COMMIT, &parameters);
-        match answered(&self.database, &connection, asked).await {
+        match self.database.answered(&connection, ANSWER, asked).await {
             // It stands here, but may be lost with this host: not acknowledged before a standby has what comes after it.
             Ok(_) if connection.was_unreplicated() => {
                 Attempt::Unknown(Fault::Unavailable("the wait for a standby of the database was cancelled".into()))
@@ -190,7 +187,7 @@ impl Writer {
         let Ok(connection) = self.connected().await else { return Attempt::Unknown(fault) };
         let parameters: [(&(dyn ToSql + Sync), Type); 1] = [(&nonce, Type::UUID)];
         let asked = connection.client.query_typed_one(SETTLE, &parameters);
-        match answered(&self.database, &connection, asked).await {
+        match self.database.answered(&connection, ANSWER, asked).await {
             Ok(_) if connection.was_unreplicated() => Attempt::Unknown(fault),
             Ok(row) => {
                 self.counters.settled.inc();
@@ -217,33 +214,6 @@ impl Writer {
         let connected = self.database.connect().await.map_err(|refused| Fault::Unavailable(refused.reason()))?;
         tracing::info!("connected to the primary of the database, {}", connected.about.place);
         Ok(connected)
-    }
-}
-
-/// Why there is no answer.
-enum Lost {
-    Told(tokio_postgres::Error),
-    Silent,
-}
-
-/// Waits for an answer; less when another primary turns up meanwhile.
-async fn answered<T>(
-    database: &Database,
-    connection: &Connection,
-    asked: impl Future<Output = Result<T, tokio_postgres::Error>>,
-) -> Result<T, Lost> {
-    let began = Instant::now();
-    let mut asked = std::pin::pin!(asked);
-    loop {
-        if let Ok(answer) = timeout(LOOK, &mut asked).await {
-            return answer.map_err(Lost::Told);
-        }
-        // To look is to learn of a later timeline.
-        let looked = timeout(LOOK, database.connect()).await;
-        drop(looked);
-        if !database.is_current(connection) || began.elapsed() >= ANSWER {
-            return Err(Lost::Silent);
-        }
     }
 }
 
