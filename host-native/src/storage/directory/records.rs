@@ -36,6 +36,10 @@ const TABLE: TableDefinition<&[u8], &[u8]> = TableDefinition::new("records");
 /// How many keys are looked up, or entries listed, without another thread.
 const AT_ONCE: usize = 64;
 
+/// How many entries are listed without another thread where more are not asked for: those of an ordinary page of tags. It
+/// would be known only at its last entry that such a list is long, and all of it would be listed again.
+const PAGE_AT_ONCE: usize = 128;
+
 /// How many records a backup copies in one transaction.
 const COPIED: usize = 20_000;
 
@@ -143,7 +147,8 @@ impl Records {
         let (mut patience, scan) = (Patience::default(), Arc::new(scan));
         loop {
             // Most lists are short, such as the chunks of an upload; that one is not is seen at once.
-            let page = match self.page(&scan, AT_ONCE).transpose() {
+            let most = if scan.limit <= PAGE_AT_ONCE { scan.limit } else { AT_ONCE };
+            let page = match self.page(&scan, most).transpose() {
                 Some(page) => page,
                 None => {
                     let (records, asked) = (self.clone(), scan.clone());
