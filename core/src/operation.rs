@@ -13,9 +13,9 @@
 //!   PostBlob ────► the blob is held         └──(a garbage collection, after `upload_lifetime`)──► gone
 //! ```
 
-use alloc::borrow::Cow;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
+use core::fmt;
 
 use uuid::Uuid;
 
@@ -67,7 +67,7 @@ macro_rules! operations {
                     Self::$operation $(( $($field),+ ))? => Summary {
                         name: $name,
                         repository: None $( .or(Some($repository)) )?,
-                        reference: None $( .or(Some($reference.into())) )?,
+                        reference: None $( .or(Some($reference as Written<'_>)) )?,
                         changes: $changes,
                     },
                 )* }
@@ -115,7 +115,7 @@ operations! {
     /// `GET`, `HEAD /v2/<name>/referrers/<digest>` (OCI end-12)
     ListReferrers(name: Repository, subject: Digest) {
         at: [Get, Head] Target::Referrers(name, subject), _,
-        log: "list-referrers", [name], [subject.to_string()],
+        log: "list-referrers", [name], [subject],
         needs: [pull(name)],
         changes: false,
         flow: |call, asked| call.referrers(name, subject, &asked.query).await,
@@ -123,7 +123,7 @@ operations! {
     /// `GET`, `HEAD /v2/<name>/blobs/<digest>` (OCI end-2)
     PullBlob(name: Repository, digest: Digest) {
         at: [Get, Head] Target::Blob(name, digest), _,
-        log: "pull-blob", [name], [digest.to_string()],
+        log: "pull-blob", [name], [digest],
         needs: [pull(name)],
         changes: false,
         flow: |call, asked| call.blob(name, digest, &asked.request).await,
@@ -131,7 +131,7 @@ operations! {
     /// `DELETE /v2/<name>/blobs/<digest>` (OCI end-10)
     DeleteBlob(name: Repository, digest: Digest) {
         at: [Delete] Target::Blob(name, digest), _,
-        log: "delete-blob", [name], [digest.to_string()],
+        log: "delete-blob", [name], [digest],
         needs: [delete(name)],
         changes: true,
         flow: |call, asked| call.delete_blob(name, digest).await,
@@ -139,7 +139,7 @@ operations! {
     /// `POST /v2/<name>/blobs/uploads/?digest=<digest>`: a whole blob (OCI end-4b)
     PostBlob(name: Repository, digest: Digest) {
         at: [Post] Target::Uploads(name), Brings::Whole(digest),
-        log: "push-blob", [name], [digest.to_string()],
+        log: "push-blob", [name], [digest],
         needs: [push(name)],
         changes: true,
         flow: |call, asked| call.post_blob(name, digest, &asked.request).await,
@@ -147,7 +147,7 @@ operations! {
     /// `POST /v2/<name>/blobs/uploads/?mount=<digest>&from=<name>` (OCI end-11)
     MountBlob(name: Repository, digest: Digest, from: Option<Repository>) {
         at: [Post] Target::Uploads(name), Brings::Mounted(digest, from),
-        log: "mount-blob", [name], [digest.to_string()],
+        log: "mount-blob", [name], [digest],
         needs: [push(name), from.as_ref().map_or(Access::Anywhere, pull)],
         changes: true,
         flow: |call, asked| call.mount_blob(name, digest, from.as_ref(), &asked.query).await,
@@ -164,7 +164,7 @@ operations! {
     /// pushes (SPEC I3).
     UploadStatus(name: Repository, id: Uuid) {
         at: [Get, Head] Target::Upload(name, id), _,
-        log: "upload-status", [name], [id.to_string()],
+        log: "upload-status", [name], [id],
         needs: [push(name)],
         changes: false,
         flow: |call, asked| call.upload_status(name, *id).await,
@@ -172,7 +172,7 @@ operations! {
     /// `PATCH /v2/<name>/blobs/uploads/<id>` (OCI end-5)
     UploadChunk(name: Repository, id: Uuid) {
         at: [Patch] Target::Upload(name, id), _,
-        log: "upload-chunk", [name], [id.to_string()],
+        log: "upload-chunk", [name], [id],
         needs: [push(name)],
         changes: false,
         flow: |call, asked| call.upload_chunk(name, *id, &asked.request).await,
@@ -180,7 +180,7 @@ operations! {
     /// `PUT /v2/<name>/blobs/uploads/<id>?digest=<digest>` (OCI end-6)
     FinishUpload(name: Repository, id: Uuid, digest: Digest) {
         at: [Put] Target::Upload(name, id), Brings::Whole(digest),
-        log: "push-blob", [name], [digest.to_string()],
+        log: "push-blob", [name], [digest],
         needs: [push(name)],
         changes: true,
         flow: |call, asked| call.finish_upload(name, *id, digest, &asked.request).await,
@@ -188,7 +188,7 @@ operations! {
     /// `DELETE /v2/<name>/blobs/uploads/<id>` (OCI end-14)
     CancelUpload(name: Repository, id: Uuid) {
         at: [Delete] Target::Upload(name, id), _,
-        log: "cancel-upload", [name], [id.to_string()],
+        log: "cancel-upload", [name], [id],
         needs: [push(name)],
         changes: false,
         flow: |call, asked| call.cancel_upload(name, *id).await,
@@ -196,7 +196,7 @@ operations! {
     /// `GET`, `HEAD /v2/<name>/manifests/<reference>` (OCI end-3)
     PullManifest(name: Repository, reference: Reference) {
         at: [Get, Head] Target::Manifest(name, reference), _,
-        log: "pull-manifest", [name], [reference.to_string()],
+        log: "pull-manifest", [name], [reference],
         needs: [pull(name)],
         changes: false,
         flow: |call, asked| call.manifest(name, reference, &asked.request).await,
@@ -204,7 +204,7 @@ operations! {
     /// `PUT /v2/<name>/manifests/<reference>` (OCI end-7)
     PushManifest(name: Repository, reference: Reference) {
         at: [Put] Target::Manifest(name, reference), _,
-        log: "push-manifest", [name], [reference.to_string()],
+        log: "push-manifest", [name], [reference],
         needs: [push(name)],
         changes: true,
         flow: |call, asked| call.put_manifest(name, reference, &asked.request, &asked.query).await,
@@ -213,7 +213,7 @@ operations! {
     /// no such manifest (SPEC B4, J4).
     PullNoManifest(name: Repository, reference: String) {
         at: [Get, Head] Target::NoManifest(name, reference), _,
-        log: "pull-manifest", [name], [reference.as_str()],
+        log: "pull-manifest", [name], [reference],
         needs: [pull(name)],
         changes: false,
         flow: |call, asked| Err(Error::ManifestUnknown(reference.clone())),
@@ -221,7 +221,7 @@ operations! {
     /// `PUT /v2/<name>/manifests/<reference>` likewise: it is refused (SPEC B4, J5).
     PushNoManifest(name: Repository, reference: String) {
         at: [Put] Target::NoManifest(name, reference), _,
-        log: "push-manifest", [name], [reference.as_str()],
+        log: "push-manifest", [name], [reference],
         needs: [push(name)],
         changes: true,
         flow: |call, asked| Err(Error::Tag(InvalidTag)),
@@ -229,7 +229,7 @@ operations! {
     /// `DELETE /v2/<name>/manifests/<reference>` likewise (SPEC B4, L6).
     DeleteNoManifest(name: Repository, reference: String) {
         at: [Delete] Target::NoManifest(name, reference), _,
-        log: "delete-tag", [name], [reference.as_str()],
+        log: "delete-tag", [name], [reference],
         needs: [delete(name)],
         changes: true,
         flow: |call, asked| Err(Error::Tag(InvalidTag)),
@@ -237,7 +237,7 @@ operations! {
     /// `DELETE /v2/<name>/manifests/<tag>` (OCI end-9)
     DeleteTag(name: Repository, tag: Tag) {
         at: [Delete] Target::Manifest(name, Reference::Tag(tag)), _,
-        log: "delete-tag", [name], [tag.as_str()],
+        log: "delete-tag", [name], [tag],
         needs: [Access::DeleteTag(name.clone(), tag.clone())],
         changes: true,
         flow: |call, asked| call.delete_tag(name, tag).await,
@@ -245,7 +245,7 @@ operations! {
     /// `DELETE /v2/<name>/manifests/<digest>` (OCI end-9)
     DeleteManifest(name: Repository, digest: Digest) {
         at: [Delete] Target::Manifest(name, Reference::Digest(digest)), _,
-        log: "delete-manifest", [name], [digest.to_string()],
+        log: "delete-manifest", [name], [digest],
         needs: [delete(name)],
         changes: true,
         flow: |call, asked| call.delete_manifest(name, digest).await,
@@ -310,15 +310,18 @@ impl Brings {
     }
 }
 
+/// Something that has a text, which is made when it is written.
+pub type Written<'a> = &'a (dyn fmt::Display + Sync);
+
 /// What a request is about, in a word: for logs and counts.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy)]
 pub struct Summary<'a> {
     /// What is done, such as `pull-manifest`: one of a few words.
     pub name: &'static str,
     /// Where.
     pub repository: Option<&'a Repository>,
-    /// With what: a tag, a digest, or the id of an upload.
-    pub reference: Option<Cow<'a, str>>,
+    /// With what: a tag, a digest, or the id of an upload. Few of those who ask write it.
+    pub reference: Option<Written<'a>>,
     /// Whether it changes what the registry holds, once it is done: what an auditor wants to know.
     pub changes: bool,
 }

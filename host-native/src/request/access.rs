@@ -126,7 +126,7 @@ impl AccessLine {
             client = %self.client,
             operation = name,
             repository = repository.map_or("", |name| name.as_str()),
-            reference = reference.as_deref().unwrap_or_default(),
+            reference = reference.map(ToString::to_string).unwrap_or_default(),
             status,
             "audit"
         );
