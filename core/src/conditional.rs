@@ -5,7 +5,7 @@ use alloc::format;
 use alloc::string::{String, ToString};
 
 use crate::digest::Digest;
-use crate::http::Headers;
+use crate::http::{Headers, Response};
 
 /// What the conditions of a request come to.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,7 +20,18 @@ pub(crate) enum Condition {
 
 /// The entity tag of what has this digest.
 pub(crate) fn etag(digest: &Digest) -> String {
-    ["\"", &digest.to_string(), "\""].concat()
+    quoted(&digest.to_string())
+}
+
+fn quoted(digest: &str) -> String {
+    ["\"", digest, "\""].concat()
+}
+
+/// A response about what has this digest. It is written once for both fields.
+pub(crate) fn identified(status: u16, digest: &Digest) -> Response {
+    let digest = digest.to_string();
+    let etag = quoted(&digest);
+    Response::new(status).with("Docker-Content-Digest", digest).with("ETag", etag)
 }
 
 /// Evaluates the conditions of a `GET` or `HEAD` (and, where `NotModified` counts as a failure, of a `PUT`) on

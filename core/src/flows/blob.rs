@@ -33,11 +33,7 @@ impl Call {
         for _ in 0..ATTEMPTS {
             let BlobRecord { size, extents } = self.blob_record(name, digest).await?;
             let response = |status| {
-                Response::new(status)
-                    .with("Docker-Content-Digest", digest.to_string())
-                    .with("ETag", conditional::etag(digest))
-                    .with("Cache-Control", FOR_EVER)
-                    .with("Accept-Ranges", "bytes")
+                conditional::identified(status, digest).with("Cache-Control", FOR_EVER).with("Accept-Ranges", "bytes")
             };
             match conditional::evaluate(&request.headers, Some(digest)) {
                 Condition::Holds => {}

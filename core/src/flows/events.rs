@@ -9,9 +9,9 @@ use crate::config::{ATTEMPTS, EVENTS_PAGE, EVENTS_QUEUED};
 use crate::digest::Digest;
 use crate::effect::{Committed, Durability, Expect, Get, Scan};
 use crate::error::Error;
-use crate::event::{Event, Happening};
+use crate::event::{self, Event, Happening};
 use crate::keys::{self, Key};
-use crate::name::Repository;
+use crate::name::{Repository, Tag};
 use crate::record::{self, ManifestRecord};
 
 impl Call {
@@ -53,11 +53,12 @@ impl Call {
     }
 
     /// Tells that a manifest was read, once the client has its answer: no pull waits for that, and none fails with it.
-    pub(super) fn tell_pull(&self, name: &Repository, digest: &Digest, record: &ManifestRecord, tags: Vec<String>) {
+    pub(super) fn tell_pull(&self, name: &Repository, digest: &Digest, record: &ManifestRecord, tag: Option<&Tag>) {
         if !self.config.listeners.iter().any(|listener| listener.wants(Happening::Pull, name)) {
             return;
         }
         let (call, name, digest, record) = (self.detached(), name.clone(), *digest, record.clone());
+        let tags = event::names(tag);
         self.io.defer(move |io| async move {
             let call = call(io);
             let mut batch = Batch::default();

@@ -9,7 +9,6 @@ use crate::config::ATTEMPTS;
 use crate::digest::Digest;
 use crate::effect::{Fault, Value};
 use crate::error::Error;
-use crate::event;
 use crate::http::{Body, Method, Request, Response};
 use crate::keys;
 use crate::media::{Accept, ManifestType};
@@ -83,18 +82,14 @@ impl Call {
         };
         let Some(manifest) = manifest else { return Ok(None) };
         let record: ManifestRecord = record::decode(&key, &manifest)?;
-        let response = |status| {
-            Response::new(status)
-                .with("Docker-Content-Digest", digest.to_string())
-                .with("ETag", conditional::etag(digest))
-        };
+        let response = |status| conditional::identified(status, digest);
         match conditional::evaluate(&request.headers, Some(digest)) {
             Condition::Holds => {}
             Condition::NotModified => return Ok(Some(response(304))),
             Condition::Fails(reason) => return Err(Error::Precondition(reason)),
         }
         if request.method == Method::Get {
-            self.tell_pull(name, digest, &record, event::names(tag));
+            self.tell_pull(name, digest, &record, tag);
         }
         let ManifestRecord { media_type, size, .. } = record;
         let response = response(200).with("Content-Type", media_type).with("Content-Length", size.to_string());
