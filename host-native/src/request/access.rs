@@ -36,6 +36,7 @@ use crate::request::crowd::Slot;
 use crate::request::live::Live;
 use crate::request::peer::Peer;
 use crate::request::presence::Busy;
+use crate::request::proxies::REQUEST_ID;
 
 /// What is known of a request when it begins, and who sent it.
 pub(crate) struct AccessLine {
@@ -104,7 +105,7 @@ impl AccessLine {
     /// The same response, which names the request, and writes the line when its body has ended.
     pub(crate) fn write(mut self, mut response: Response, taken: Taken) -> Response {
         if let Ok(id) = HeaderValue::from_str(&self.id) {
-            response.headers_mut().insert("x-request-id", id);
+            response.headers_mut().insert(REQUEST_ID, id);
         }
         // RFC 9110, 9.3.2: the answer to HEAD has no body, whatever its fields say of one.
         self.whole = self.method == axum::http::Method::HEAD;

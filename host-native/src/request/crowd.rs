@@ -1,6 +1,8 @@
 //! How much each client takes of what it may: requests, connections, memory for answers.
 
 use std::collections::HashMap;
+use std::collections::hash_map;
+use std::hash::{Hash, Hasher};
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -11,7 +13,7 @@ use tokio::time::timeout;
 use crate::auth::network::network_of;
 
 /// Who has a share of its own.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Client {
     /// A user, from wherever.
     User(String),
@@ -28,6 +30,17 @@ impl Client {
     /// The user of that name, or the network of the address when the name is empty.
     pub(crate) fn of(user: &str, address: IpAddr) -> Self {
         if user.is_empty() { Self::at(address) } else { Self::User(user.into()) }
+    }
+}
+
+impl Hash for Client {
+    /// In one piece, for each request does it.
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        match self {
+            Self::User(name) => name.hash(state),
+            Self::Network(IpAddr::V4(address)) => state.write_u32(address.to_bits()),
+            Self::Network(IpAddr::V6(address)) => state.write_u128(address.to_bits()),
+        }
     }
 }
 
@@ -138,10 +151,10 @@ impl Drop for Waiting<'_> {
 impl Drop for Entry {
     fn drop(&mut self) {
         let mut there = self.crowd.lock();
-        if let Some(member) = there.get_mut(&self.client) {
-            member.entries -= 1;
-            if member.entries == 0 {
-                there.remove(&self.client);
+        if let hash_map::Entry::Occupied(mut member) = there.entry(self.client.clone()) {
+            member.get_mut().entries -= 1;
+            if member.get().entries == 0 {
+                member.remove();
             }
         }
     }

@@ -2,9 +2,12 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use axum::http::HeaderMap;
+use axum::http::{HeaderMap, HeaderName};
 use ipnet::IpNet;
 use uuid::Uuid;
+
+/// The field with the id of a request.
+pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// The longest id of a request that is taken from a proxy.
 const LONGEST_ID: usize = 64;
@@ -43,7 +46,8 @@ impl Proxies {
 
     /// The id of a request: the one that our proxy gave it, or a new one.
     pub(crate) fn id(&self, peer: IpAddr, headers: &HeaderMap) -> String {
-        let given = headers.get("x-request-id").filter(|_| self.trusts(peer)).and_then(|id| id.to_str().ok());
+        let given = if self.trusts(peer) { headers.get(REQUEST_ID) } else { None };
+        let given = given.and_then(|id| id.to_str().ok());
         let plain = |id: &&str| {
             let allowed = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.');
             (1..=LONGEST_ID).contains(&id.len()) && id.bytes().all(allowed)
