@@ -63,7 +63,9 @@ const GONE: u16 = 499;
 pub(crate) struct Taken {
     /// Of what may be worked on at once.
     pub(crate) permit: Option<OwnedSemaphorePermit>,
-    /// Of its client's shares.
+    /// Of the share of its client.
+    pub(crate) share: Option<Slot>,
+    /// Of the limits that speak of its client, and of what it may push.
     pub(crate) slots: Vec<Slot>,
     /// Its connection is not idle.
     pub(crate) _busy: Option<Busy>,

@@ -32,7 +32,7 @@ use crate::request::access::{AccessLine, Taken};
 use crate::request::admit::{Admitted, Refused, admit, busy, give_token};
 use crate::request::crowd::{Client, Crowd};
 use crate::request::live::{Current, Live};
-use crate::request::memory::{Memory, Name};
+use crate::request::memory::{Memory, Name, is_small};
 use crate::request::peer::Peer;
 use crate::request::shares;
 use crate::settings::Limits;
@@ -99,7 +99,7 @@ impl Service {
             Client::Network(_) => Some(&self.strangers).filter(|_| !live.proxies.trusts(address)),
         };
         if let Some(crowd) = crowd {
-            taken.slots.push(crowd.enter_within(client, 1, shares::PATIENCE).await?);
+            taken.share = Some(crowd.enter_within(client, 1, shares::PATIENCE).await?);
         }
         taken.permit = Some(match self.room.clone().try_acquire_owned() {
             Ok(permit) => permit,
@@ -127,7 +127,8 @@ impl Service {
                     drop(permit);
                 });
             }
-            Err(_) => self.host.finish(rest).await,
+            // Boxed, for it is large, and hardly ever there.
+            Err(_) => Box::pin(self.host.finish(rest)).await,
         }
         response
     }
@@ -147,14 +148,14 @@ pub(crate) async fn answer(service: Arc<Service>, peer: Peer, request: Request) 
     let (head, body) = request.into_parts();
     // A client that goes away until it is known who it is leaves nothing behind, neither a password to be hashed.
     let admitted = contained(pin!(admitted(&service, &live, &peer, &line, &head))).await;
-    let answering = answer_in(service.clone(), live, peer, line, taken, (head, body), admitted);
+    let answering = Box::pin(answer_in(service.clone(), live, peer, line, taken, (head, body), admitted));
     if is_read {
         return answering.await.write();
     }
     // A call that changes something goes on when the client goes away, with what it takes and what is written of it.
     if is_short {
         let (calls, counted) = (service.calls.clone(), service.calls.token());
-        return Outliving { call: Some(Box::pin(answering)), calls, _counted: counted }.await.write();
+        return Outliving { call: Some(answering), calls, _counted: counted }.await.write();
     }
     // A task of its own, so that one thread reads the body and another one hashes it.
     service.calls.spawn(answering).await.map_or_else(
@@ -238,19 +239,21 @@ async fn answer_in(
 ) -> Logged {
     let expects = head.headers.contains_key(header::EXPECT);
     let said = live.cors.says(&head.headers);
-    let body = RequestBody::new(body, service.body_idle).counted(&service.observer.metrics.received);
+    let mut body = RequestBody::new(body, service.body_idle).counted(&service.observer.metrics.received);
     let called = match admitted {
         Ok(Ok(admitted)) => {
-            let from = Origin { peer, client: line.client, id: line.id.clone(), asked: line.asked.clone() };
-            let call = call(service, live, from, head, body, admitted, &mut taken);
-            contained(Box::pin(call)).await
+            line.of(admitted.caller.name.clone());
+            let from = Origin { peer: &peer, head: &head, line: &line };
+            contained(pin!(call(&service, &live, from, &mut body, admitted, &mut taken))).await
         }
-        Ok(Err(Refused { response, caller })) => Ok(Answered { response: with_body(response, None), body, caller }),
+        Ok(Err(Refused { response, caller })) => {
+            line.of(caller);
+            Ok(with_body(response, None))
+        }
         Err(error) => Err(error),
     };
     let mut response = match called {
-        Ok(Answered { response, mut body, caller }) => {
-            line.of(caller);
+        Ok(response) => {
             if !body.is_ended() {
                 // A client that sends what nobody wants, or does not send it, keeps no other waiting.
                 taken.permit = None;
@@ -289,75 +292,61 @@ async fn contained<T>(mut call: Pin<impl DerefMut<Target: Future<Output = T>>>) 
     .await
 }
 
-/// What became of a request.
-struct Answered {
-    response: Response,
-    /// What is left of its body.
-    body: RequestBody,
-    /// The name of whoever sent it.
-    caller: String,
-}
-
 /// A request, and where it comes from.
-#[derive(Clone)]
-struct Origin {
-    asked: Arc<Asked>,
-    peer: Peer,
-    /// Who is behind our proxies.
-    client: IpAddr,
-    /// What the log calls the request.
-    id: String,
+#[derive(Clone, Copy)]
+struct Origin<'r> {
+    peer: &'r Peer,
+    head: &'r Parts,
+    line: &'r AccessLine,
 }
 
 /// Makes a call that may be made, when there is room for it.
 async fn call(
-    service: Arc<Service>,
-    live: Arc<Live>,
-    from: Origin,
-    head: Parts,
-    mut body: RequestBody,
+    service: &Service,
+    live: &Live,
+    from: Origin<'_>,
+    body: &mut RequestBody,
     admitted: Admitted,
     taken: &mut Taken,
-) -> Answered {
+) -> Response {
     let Admitted { mut caller, client, slots } = admitted;
-    let name = caller.name.clone();
     taken.slots = slots;
     if !live.webhooks.is_empty() {
-        caller.request = Some(source(&service, &live, &head, &from));
+        caller.request = Some(source(service, live, from));
     }
-    let entered = match service.enter(&live, &client, from.client, taken).await {
-        Some(()) => service.push(&client, &from.asked, taken).await,
+    let entered = match service.enter(live, &client, from.line.client, taken).await {
+        Some(()) => service.push(&client, &from.line.asked, taken).await,
         None => None,
     };
-    let response = match entered {
-        Some(()) => make_bounded(&service, &live.registry, &client, caller.into(), &mut body, from).await,
+    match entered {
+        Some(()) => make_bounded(service, &live.registry, &client, caller.into(), body, from).await,
         None => with_body(busy("the registry is busy; retry later", PATIENCE), None),
-    };
-    Answered { response, body, caller: name }
+    }
 }
 
 /// The most that events keep of a field of a request, in bytes.
 const TOLD: usize = 256;
 
 /// What events say of a request.
-fn source(service: &Service, live: &Live, head: &Parts, from: &Origin) -> Source {
+fn source(service: &Service, live: &Live, from: Origin<'_>) -> Source {
+    let Origin { peer, head, line } = from;
     let field = |name: HeaderName| {
         let value = head.headers.get(name).map_or("".into(), |value| String::from_utf8_lossy(value.as_bytes()));
         value.char_indices().take_while(|(at, c)| at + c.len_utf8() <= TOLD).map(|(_, c)| c).collect::<String>()
     };
     let host = head.uri.authority().map_or_else(|| field(header::HOST), |authority| authority.as_str().into());
-    let base = live.locations.external.as_ref().or(from.asked.request.base.as_ref()).map(ToString::to_string);
+    let base = live.locations.external.as_ref().or(line.asked.request.base.as_ref()).map(ToString::to_string);
     let base = base.filter(|base| !base.starts_with('/'));
-    let scheme = if from.peer.encrypted { "https" } else { "http" };
+    let scheme = if peer.encrypted { "https" } else { "http" };
     // The port is that of the client, unless it is the one of a proxy.
-    let direct = !live.proxies.trusts(from.peer.address.ip());
+    let direct = !live.proxies.trusts(peer.address.ip());
     Source {
-        address: if direct { from.peer.address.to_string() } else { from.client.to_string() },
+        address: if direct { peer.address.to_string() } else { line.client.to_string() },
         method: head.method.to_string(),
         base: base.unwrap_or_else(|| format!("{scheme}://{host}")),
         host,
         agent: field(header::USER_AGENT),
-        server: format!("{}:{}", service.node, from.peer.port),
+        server: format!("{}:{}", service.node, peer.port),
         instance: service.instance,
     }
 }
@@ -370,9 +359,9 @@ async fn make_bounded(
     client: &Client,
     caller: Arc<Caller>,
     body: &mut RequestBody,
-    from: Origin,
+    from: Origin<'_>,
 ) -> Response {
-    let asked = from.asked.clone();
+    let asked = &from.line.asked;
     let operation = asked.summary();
     // Of a list the head costs as much as the whole.
     let (get, head) = (asked.request.method == http::Method::Get, asked.request.method == http::Method::Head);
@@ -387,7 +376,7 @@ async fn make_bounded(
         let Some(making) = service.memory.making(client, list).await else {
             return with_body(busy("you ask for too many lists at once; retry later", PATIENCE), None);
         };
-        let (response, rest) = make(service, registry, caller.clone(), body, from.clone()).await;
+        let (response, rest) = make(service, registry, caller.clone(), body, from).await;
         let shared = shared(&operation, &response);
         match service.memory.bound(client, shared.as_ref(), response, held).await {
             Ok(response) => {
@@ -407,12 +396,13 @@ async fn make_bounded(
     with(refusal(503, Code::Unavailable, told), header::RETRY_AFTER, "1")
 }
 
-/// What an answer is, when it is the same for all who get it: a manifest.
+/// What an answer is that takes memory, when it is the same for all who get it: a manifest.
 fn shared(operation: &Summary<'_>, response: &Response) -> Option<Name> {
+    if operation.name != "pull-manifest" || response.status() != StatusCode::OK || is_small(response) {
+        return None;
+    }
     let digest = response.headers().get("docker-content-digest")?.to_str().ok()?.to_owned();
-    let is_manifest = operation.name == "pull-manifest" && response.status() == StatusCode::OK;
-    let repository = operation.repository.filter(|_| is_manifest)?.as_str().to_owned();
-    Some(Name { repository, digest })
+    Some(Name { repository: operation.repository?.as_str().to_owned(), digest })
 }
 
 /// Makes the call, and again if an object it answers with is gone.
@@ -421,12 +411,12 @@ async fn make(
     registry: &Registry,
     caller: Arc<Caller>,
     body: &mut RequestBody,
-    from: Origin,
+    from: Origin<'_>,
 ) -> (Response, Option<Rest>) {
-    let asked = &from.asked;
+    let asked = &from.line.asked;
     let failed = |fault: &dyn Display| {
         let http::Request { method, target, .. } = &asked.request;
-        tracing::error!(id = from.id, %method, target, "{fault}");
+        tracing::error!(id = from.line.id, %method, target, "{fault}");
     };
     for attempt in 1..=ATTEMPTS {
         let step = registry.call_of(caller.clone(), asked.clone(), ambient());
@@ -440,7 +430,8 @@ async fn make(
         };
         match service.host.open_pieces(pieces).await {
             Ok(Some(opened)) => {
-                return (with_body(response, Some(opened.into_body(from.peer.outbox, asked.clone()))), rest);
+                let streamed = opened.into_body(from.peer.outbox.clone(), asked.clone());
+                return (with_body(response, Some(streamed)), rest);
             }
             Ok(None) if attempt < ATTEMPTS => tracing::debug!("an object was gone, the call is made again"),
             Ok(None) => failed(&"an object of the blob is missing"),

@@ -150,10 +150,10 @@ impl Memory {
         response: Response,
         held: Option<Held>,
     ) -> Result<Response, usize> {
-        let size = usize::try_from(response.body().size_hint().lower()).unwrap_or(usize::MAX);
-        if size <= SMALL {
+        if is_small(&response) {
             return Ok(response);
         }
+        let size = size(&response);
         let held = match held.filter(|held| held.bytes >= size) {
             None => self.hold(client, name, size, Duration::ZERO).await.ok_or(size)?,
             Some(held) => held,
@@ -201,6 +201,15 @@ impl Memory {
         }
         Some(kept)
     }
+}
+
+/// Whether an answer takes none of the memory that is counted.
+pub(crate) fn is_small(response: &Response) -> bool {
+    size(response) <= SMALL
+}
+
+fn size(response: &Response) -> usize {
+    usize::try_from(response.body().size_hint().lower()).unwrap_or(usize::MAX)
 }
 
 impl Shared {

@@ -142,7 +142,9 @@ impl Host {
                 }
                 Step::Receive(Ask { effect, waiting }) => {
                     let began = clock.passed();
-                    let received = receive(&self.storage, &self.receiving, effect, body, &mut open).await;
+                    // Boxed, as what measures: they are large, and a pull, which needs neither, would have to move them.
+                    let receiving = receive(&self.storage, &self.receiving, effect, body, &mut open);
+                    let received = Box::pin(receiving).await;
                     // A pause leaves an object that is begun, and not complete.
                     let early = self.storage.ages_from_the_beginning();
                     let counts =
@@ -159,7 +161,7 @@ impl Host {
                     waiting.answer(joined)
                 }
                 Step::Load(Ask { effect, waiting }) => waiting.answer(self.storage.load(effect).await),
-                Step::Measure(Ask { effect, waiting }) => waiting.answer(self.storage.measure(effect).await),
+                Step::Measure(Ask { effect, waiting }) => waiting.answer(Box::pin(self.storage.measure(effect)).await),
                 Step::Erase(Ask { effect, waiting }) => {
                     // An object that was still being received goes as it is dropped.
                     open = open.filter(|open| !effect.objects.contains(&open.object));
