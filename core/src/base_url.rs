@@ -75,8 +75,8 @@ impl BaseUrl {
     pub(crate) fn apply(&self, mut response: Response) -> Response {
         for (name, value) in &mut response.headers {
             match *name {
-                "Location" if value.starts_with('/') => *value = format!("{self}{value}"),
-                "Link" if value.starts_with("</") => *value = format!("<{}{}", self.path(), &value[1..]),
+                "Location" if value.starts_with('/') => *value = format!("{self}{value}").into(),
+                "Link" if value.starts_with("</") => *value = format!("<{}{}", self.path(), &value[1..]).into(),
                 _ => {}
             }
         }

@@ -1,6 +1,6 @@
 //! Requests and responses as plain values: what a host turns its HTTP into, and what it turns back.
 
-use alloc::{string::String, vec::Vec};
+use alloc::{borrow::Cow, string::String, vec::Vec};
 use core::fmt;
 use core::ops::Range;
 
@@ -71,18 +71,22 @@ impl fmt::Display for Method {
 pub const HEADERS_READ: [&str; 8] =
     ["accept", "content-encoding", "content-range", "content-type", "if-match", "if-none-match", "if-range", "range"];
 
-/// The header fields of most answers, in lower case. A host may have them ready; others come too.
-pub const HEADERS_WRITTEN: [&str; 9] = [
-    "docker-distribution-api-version",
-    "x-content-type-options",
-    "content-type",
-    "content-length",
-    "docker-content-digest",
-    "etag",
-    "vary",
-    "accept-ranges",
-    "location",
+/// The header fields of most answers, as they are written here. A host may have them ready; others come too.
+pub const HEADERS_WRITTEN: [&str; 10] = [
+    "Docker-Distribution-API-Version",
+    "X-Content-Type-Options",
+    "Content-Type",
+    "Content-Length",
+    "Docker-Content-Digest",
+    "ETag",
+    "Vary",
+    "Accept-Ranges",
+    "Cache-Control",
+    "Location",
 ];
+
+/// How many header fields most responses have at most.
+const USUAL_HEADERS: usize = 8;
 
 /// Header fields in the order they were sent. Names compare without regard to case.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -130,7 +134,7 @@ pub struct Response {
     /// The status code.
     pub status: u16,
     /// The header fields.
-    pub headers: Vec<(&'static str, String)>,
+    pub headers: Vec<(&'static str, Cow<'static, str>)>,
     /// The body.
     pub body: Body,
     /// What went wrong in the host's storage, if that is why: for the log, the client is not told.
@@ -161,17 +165,17 @@ pub enum Piece {
 impl Response {
     /// A response with no body and no headers.
     pub fn new(status: u16) -> Self {
-        Self { status, headers: Vec::new(), body: Body::Empty, fault: None }
+        Self { status, headers: Vec::with_capacity(USUAL_HEADERS), body: Body::Empty, fault: None }
     }
 
     /// The same response with one more header field.
-    pub fn with(mut self, name: &'static str, value: impl Into<String>) -> Self {
+    pub fn with(mut self, name: &'static str, value: impl Into<Cow<'static, str>>) -> Self {
         self.headers.push((name, value.into()));
         self
     }
 
     /// The same response with a body in memory, its type and its length.
-    pub fn with_bytes(mut self, content_type: impl Into<String>, bytes: impl Into<Bytes>) -> Self {
+    pub fn with_bytes(mut self, content_type: impl Into<Cow<'static, str>>, bytes: impl Into<Bytes>) -> Self {
         let bytes = bytes.into();
         self = self.with("Content-Type", content_type).with("Content-Length", alloc::format!("{}", bytes.len()));
         self.body = Body::Bytes(bytes);
@@ -180,6 +184,6 @@ impl Response {
 
     /// The first header field of that name.
     pub fn header(&self, name: &str) -> Option<&str> {
-        self.headers.iter().find(|(n, _)| n.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str())
+        self.headers.iter().find(|(n, _)| n.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_ref())
     }
 }

@@ -100,7 +100,7 @@ impl Bug {
     pub(crate) fn answered(self, response: &mut Response) {
         if self == Self::RangeHasUnit && response.status == 204 {
             let ranges = response.headers.iter_mut().filter(|(name, _)| *name == "Range");
-            ranges.for_each(|(_, value)| *value = format!("bytes={value}"));
+            ranges.for_each(|(_, value)| *value = format!("bytes={value}").into());
         }
         if let (Self::TagsBackwards, Body::Bytes(bytes)) = (self, &response.body) {
             let mut document: Json = serde_json::from_slice(bytes).unwrap_or_default();

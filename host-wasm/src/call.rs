@@ -385,7 +385,11 @@ impl Answer {
     /// Names and values in turns.
     #[wasm_bindgen(getter)]
     pub fn headers(&self) -> Vec<String> {
-        self.response.headers.iter().flat_map(|(name, value)| [(*name).to_owned(), value.clone()]).collect()
+        self.response
+            .headers
+            .iter()
+            .flat_map(|(name, value)| [(*name).to_owned(), value.clone().into_owned()])
+            .collect()
     }
 
     /// The body: bytes as they are, pieces of objects as `[name, start, end]`.

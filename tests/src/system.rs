@@ -252,7 +252,7 @@ impl Answer {
     /// Every header field of that name.
     pub fn headers(&self, name: &str) -> Vec<&str> {
         let fields = self.response.headers.iter().filter(|(given, _)| given.eq_ignore_ascii_case(name));
-        fields.map(|(_, value)| value.as_str()).collect()
+        fields.map(|(_, value)| value.as_ref()).collect()
     }
 
     /// The body.

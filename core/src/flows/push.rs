@@ -239,5 +239,5 @@ fn pushed(push: &Push<'_>, parameters: &BTreeSet<Tag>) -> Response {
     if let Some(subject) = &push.manifest.subject {
         response = response.with("OCI-Subject", subject.to_string());
     }
-    parameters.iter().fold(response, |response, tag| response.with("OCI-Tag", tag.as_str()))
+    parameters.iter().fold(response, |response, tag| response.with("OCI-Tag", tag.to_string()))
 }

@@ -49,7 +49,7 @@ mod tests {
         ] {
             let response = unauthorized(vec!["Basic".into()], Some(problem));
             let field =
-                |name| response.headers.iter().find(|(field, _)| *field == name).map(|(_, value)| value.as_str());
+                |name| response.headers.iter().find(|(field, _)| *field == name).map(|(_, value)| value.as_ref());
             assert_eq!(field("Retry-After"), expected, "{problem:?}");
             let asked = expected.is_none().then_some("Basic");
             assert_eq!((response.status, field("WWW-Authenticate")), (if asked.is_some() { 401 } else { 429 }, asked));

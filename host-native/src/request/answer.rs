@@ -1,5 +1,6 @@
 //! One request from its head to the last byte of its answer.
 
+use std::borrow::Cow;
 use std::fmt::Display;
 use std::future::poll_fn;
 use std::net::IpAddr;
@@ -461,7 +462,12 @@ fn with_body(response: http::Response, streamed: Option<Body>) -> Response {
     *made.status_mut() = StatusCode::from_u16(response.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     for (name, value) in response.headers {
         // What a client sent comes back in some fields, but never a byte that does not belong into one.
-        if let Ok(value) = HeaderValue::try_from(value) {
+        let value = match value {
+            // Of ours, which is one.
+            Cow::Borrowed(value) => Ok(HeaderValue::from_static(value)),
+            Cow::Owned(value) => HeaderValue::try_from(value),
+        };
+        if let Ok(value) = value {
             made.headers_mut().append(field(name), value);
         }
     }
@@ -470,10 +476,16 @@ fn with_body(response: http::Response, streamed: Option<Body>) -> Response {
 
 /// The name of a header field of ours. Those of most answers are there ready-made: to make one anew costs a copy.
 fn field(name: &str) -> HeaderName {
-    static USUAL: LazyLock<Vec<HeaderName>> =
-        LazyLock::new(|| http::HEADERS_WRITTEN.into_iter().map(HeaderName::from_static).collect());
-    let usual = USUAL.iter().find(|usual| usual.as_str().eq_ignore_ascii_case(name));
-    usual.cloned().unwrap_or_else(|| HeaderName::from_bytes(name.as_bytes()).expect("a name of ours"))
+    static USUAL: LazyLock<Vec<(&str, HeaderName)>> =
+        LazyLock::new(|| http::HEADERS_WRITTEN.into_iter().map(|name| (name, made(name))).collect());
+    match USUAL.iter().find(|(usual, _)| *usual == name) {
+        Some((_, usual)) => usual.clone(),
+        None => made(name),
+    }
+}
+
+fn made(name: &str) -> HeaderName {
+    HeaderName::from_bytes(name.as_bytes()).expect("a name of ours")
 }
 
 /// Reads what is left of the body, so that the connection can be used again, or says that it cannot.

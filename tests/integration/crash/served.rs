@@ -187,7 +187,7 @@ impl Served for InProcess {
         let ambient = self.ambient();
         let step = self.registry.call(call.request.clone(), ambient);
         let response = self.runtime.block_on(self.host.run(step, &mut body));
-        let headers = response.headers.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect();
+        let headers = response.headers.iter().map(|(name, value)| ((*name).to_owned(), value.to_string())).collect();
         let body = match response.body {
             Body::Empty => Bytes::new(),
             Body::Bytes(bytes) => bytes,

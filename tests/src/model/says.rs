@@ -110,7 +110,7 @@ impl Says {
         same("API version", &"registry/2.0", &response.header("Docker-Distribution-API-Version").unwrap_or_default())?;
         for name in FIELDS {
             let fields = response.headers.iter().filter(|(given, _)| given.eq_ignore_ascii_case(name));
-            let came = fields.map(|(_, value)| value.as_str()).collect::<Vec<_>>().join(", ");
+            let came = fields.map(|(_, value)| value.as_ref()).collect::<Vec<_>>().join(", ");
             let said = self.fields.get(name).map_or("", String::as_str);
             match name {
                 "Link" => same(name, &link(said), &link(&came))?,

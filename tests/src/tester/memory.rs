@@ -46,7 +46,7 @@ impl InMemory {
         };
         let body = RequestBody { bytes: Bytes::copy_from_slice(exchange.body.bytes()), cut, slow: false };
         let response = self.memory.borrow_mut().call(&self.registry, &request, body);
-        let headers = response.headers.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect();
+        let headers = response.headers.iter().map(|(name, value)| ((*name).to_owned(), value.to_string())).collect();
         let bytes = match response.body {
             Body::Bytes(bytes) => bytes,
             _ => Bytes::new(),
