@@ -3,6 +3,9 @@
 //! An engine has two narrow interfaces, *records* (`get`, `scan`, `commit`) and *objects* (`sink`, `join`, `load`,
 //! `measure`, `erase`, `inventory`, `open`), and what an administrator asks of it. Another engine is a folder beside
 //! [`directory`](super::directory) and an arm in each `match` here; nothing above names an engine.
+//!
+//! What waits for a network is boxed: a future has room for the largest of its arms, which a pull from this machine's disk
+//! would have to move for nothing.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -91,35 +94,35 @@ impl Storage {
     pub(super) async fn join(&self, effect: Join) -> Result<bool, Fault> {
         match self {
             Self::Directory(directory) => directory.objects.join(effect).await,
-            Self::Shared(shared) => shared.objects.join(effect).await,
+            Self::Shared(shared) => Box::pin(shared.objects.join(effect)).await,
         }
     }
 
     pub(super) async fn load(&self, effect: Load) -> Result<Option<Bytes>, Fault> {
         match self {
             Self::Directory(directory) => directory.objects.load(effect).await,
-            Self::Shared(shared) => shared.objects.load(effect).await,
+            Self::Shared(shared) => Box::pin(shared.objects.load(effect)).await,
         }
     }
 
     pub(super) async fn measure(&self, effect: Measure) -> Result<Option<Meter>, Fault> {
         match self {
             Self::Directory(directory) => directory.objects.measure(effect).await,
-            Self::Shared(shared) => shared.objects.measure(effect).await,
+            Self::Shared(shared) => Box::pin(shared.objects.measure(effect)).await,
         }
     }
 
     pub(super) async fn erase(&self, effect: Erase) -> Result<(), Fault> {
         match self {
             Self::Directory(directory) => directory.objects.erase(effect).await,
-            Self::Shared(shared) => shared.objects.erase(effect).await,
+            Self::Shared(shared) => Box::pin(shared.objects.erase(effect)).await,
         }
     }
 
     pub(super) async fn inventory(&self, effect: Inventory) -> Result<Vec<Stored>, Fault> {
         match self {
             Self::Directory(directory) => directory.objects.inventory(effect).await,
-            Self::Shared(shared) => shared.objects.inventory(effect).await,
+            Self::Shared(shared) => Box::pin(shared.objects.inventory(effect)).await,
         }
     }
 
@@ -127,7 +130,7 @@ impl Storage {
     pub(super) async fn open_pieces(&self, pieces: Vec<Piece>) -> Result<Option<Opened>, Fault> {
         match self {
             Self::Directory(directory) => Ok(directory.open_pieces(pieces).await?.map(Opened::Directory)),
-            Self::Shared(shared) => Ok(shared.objects.open_pieces(pieces).await?.map(Opened::Shared)),
+            Self::Shared(shared) => Ok(Box::pin(shared.objects.open_pieces(pieces)).await?.map(Opened::Shared)),
         }
     }
 
@@ -188,7 +191,7 @@ impl Sink {
     pub(super) async fn append(&mut self, batch: Vec<Bytes>) -> Result<(), Fault> {
         match self {
             Self::Directory(sink) => sink.append(batch).await,
-            Self::Shared(sink) => sink.append(batch).await,
+            Self::Shared(sink) => Box::pin(sink.append(batch)).await,
         }
     }
 
@@ -196,7 +199,7 @@ impl Sink {
     pub(super) async fn seal(self, last: Vec<Bytes>) -> Result<(), Fault> {
         match self {
             Self::Directory(sink) => sink.seal(last).await,
-            Self::Shared(sink) => sink.seal(last).await,
+            Self::Shared(sink) => Box::pin(sink.seal(last)).await,
         }
     }
 }

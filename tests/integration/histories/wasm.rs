@@ -137,7 +137,7 @@ impl Host for Wasm {
         });
         let told: Told = self.ask(&lent(json!({ "ask": "call", "request": request }), ambient, failure))?;
         let mut node = self.0.borrow_mut();
-        let headers = told.headers.into_iter().map(|(name, value)| (node.name(&name), value)).collect();
+        let headers = told.headers.into_iter().map(|(name, value)| (node.name(&name), value.into())).collect();
         let fault = match (told.fault, failure.map(fault)) {
             (None, _) => None,
             (Some(text), Some(fault)) if fault.to_string() == text => Some(fault),

@@ -185,7 +185,7 @@ fn core(behind: &Behind, method: &Method, uri: &Uri, headers: &HeaderMap, body: 
     let response = memory.call(registry, &request, body);
     let mut answer = Response::builder().status(response.status);
     for (name, value) in &response.headers {
-        answer = answer.header(*name, value);
+        answer = answer.header(*name, &**value);
     }
     let body = match response.body {
         CoreBody::Bytes(bytes) => Body::from(bytes),
