@@ -85,10 +85,7 @@ impl Postgres {
     /// Stops its processes where they stand, or lets them go on.
     pub(crate) fn suspend(&self, suspended: bool) {
         let signal = if suspended { "-STOP" } else { "-CONT" };
-        let parent = self.process.id().to_string();
-        let children = Command::new("pgrep").args(["--parent", &parent]).output().expect("pgrep runs");
-        let children = String::from_utf8_lossy(&children.stdout).into_owned();
-        run(Command::new("kill").arg(signal).arg(&parent).args(children.split_whitespace()));
+        run(Command::new("kill").arg(signal).arg(self.process.id().to_string()).args(self.children()));
     }
 
     /// Makes an empty database: its URL.
@@ -146,7 +143,10 @@ impl Postgres {
     fn wait(&self) {
         let began = Instant::now();
         while !self.psql("postgres", "SELECT 1").output().is_ok_and(|asked| asked.status.success()) {
-            assert!(began.elapsed() < START, "PostgreSQL does not start: see {}", self.directory.path().display());
+            if began.elapsed() > START {
+                let log = fs::read_to_string(self.directory.path().join("log")).unwrap_or_default();
+                panic!("PostgreSQL does not start:\n{log}");
+            }
             sleep(Duration::from_millis(50));
         }
     }
@@ -160,11 +160,22 @@ impl Postgres {
 
     /// Kills it for good.
     pub(crate) fn kill(&mut self) {
-        // The others notice that the first is gone, and end.
+        let children = self.children();
         let _ = self.process.kill();
         let _ = self.process.wait();
-        let pid = self.directory.path().join("data/postmaster.pid");
-        let _ = fs::remove_file(pid);
+        let _ = Command::new("kill").arg("-KILL").args(&children).stderr(Stdio::null()).status();
+        // The next one does not start while one of them still has the memory that they share.
+        let (began, lives) = (Instant::now(), |child: &String| Path::new("/proc").join(child).exists());
+        while children.iter().any(lives) && began.elapsed() < Duration::from_secs(10) {
+            sleep(Duration::from_millis(5));
+        }
+    }
+
+    /// The processes that it has started.
+    fn children(&self) -> Vec<String> {
+        let children = Command::new("pgrep").args(["--parent", &self.process.id().to_string()]).output();
+        let children = children.expect("pgrep runs").stdout;
+        String::from_utf8_lossy(&children).split_whitespace().map(str::to_owned).collect()
     }
 }
 
