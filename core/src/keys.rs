@@ -25,6 +25,7 @@
 //! | `meta/storage` | [`MetaRecord`](crate::record::MetaRecord) | the format of the records, and what all hosts of them agree on |
 //! | `meta/session-key` | [`SessionKey`](crate::record::SessionKey) | the secret with which hosts sign their tokens |
 //! | `lease/<job>` | [`LeaseRecord`](crate::record::LeaseRecord) | which host does a job that one host does at a time |
+//! | `host/…` | what a host makes of it | what a host keeps for itself; no flow reads or changes it |
 //!
 //! A repository name holds neither `:` nor `@`, a tag and a digest no `/`: every key reads in one way, and no
 //! prefix of one repository is a prefix of another's.
@@ -54,6 +55,11 @@ impl Key {
         &self.0
     }
 
+    /// A key of what a host keeps for itself.
+    pub fn of_host(rest: &str) -> Self {
+        Self(text(format_args!("host/{rest}")))
+    }
+
     /// A key that a host has stored before.
     pub fn stored(text: impl Into<String>) -> Self {
         Self(text.into())
@@ -64,6 +70,11 @@ impl Prefix {
     /// The prefix as text.
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+
+    /// A prefix of keys of what a host keeps for itself.
+    pub fn of_host(rest: &str) -> Self {
+        Self(text(format_args!("host/{rest}")))
     }
 
     /// A prefix of keys that a host has stored before; the empty text is the prefix of all keys.

@@ -1,11 +1,21 @@
 //! The host on PostgreSQL and S3 passes the contract suite.
 
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::{StreamExt, stream};
 use orlop::Host;
 use orlop_conformance::contract::{Case, stalled, suite};
-use std::time::Duration;
+use orlop_core::digest::Algorithm;
+use orlop_core::effect::{Erase, Inventory, Receive};
+use orlop_core::meter::Meter;
+use orlop_core::object::ObjectId;
+use orlop_core::step::start;
+use uuid::Uuid;
 
 use crate::arriving::arriving;
 use crate::engines::{ObjectServer, Postgres};
+use crate::outcomes::ask;
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs a database and an object store: `tests/run fleet` installs them and runs it"]
@@ -44,4 +54,34 @@ async fn the_shared_engines_commit_nothing_of_a_call_that_was_held_up() {
     let host = Host::connect(&store.engines(database.database()), &options).await.expect("both answer");
     let act = stalled();
     host.run(act.begin(), &mut arriving(&act.body)).await.expect("the stall rule is kept");
+}
+
+/// A store lists no uploads among its objects: one that a crash has left open is found by its record.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs a database and an object store: `tests/run fleet` installs them and runs it"]
+async fn an_upload_that_was_left_open_is_listed_and_can_be_erased() {
+    let (database, store) = (Postgres::start(), ObjectServer::start());
+    let engines = store.engines(database.database());
+    let host = Arc::new(Host::connect(&engines, &orlop::Options::default()).await.expect("both answer"));
+    let object = ObjectId::received_by(Uuid::from_u128(1));
+    // More than two parts, of which the second is sent when the third begins; and then nothing for ever.
+    let came = stream::iter((0..20).map(|_| Ok::<_, std::io::Error>(vec![7; 1 << 20]))).chain(stream::pending());
+    let receiving = tokio::spawn({
+        let host = host.clone();
+        async move {
+            let mut body = orlop::RequestBody::new(axum::body::Body::from_stream(came), Duration::from_secs(600));
+            let effect = Receive { object, meter: Meter::new(Algorithm::Sha256), keep: 0, pause: Duration::MAX };
+            host.run(start(move |io| async move { io.ask(effect).await }), &mut body).await
+        }
+    });
+    let list = async || ask(&host, Inventory { after: None, limit: 9 }).await.expect("both answer");
+    let mut listed = list().await;
+    while listed.is_empty() {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        listed = list().await;
+    }
+    assert_eq!(listed.iter().map(|stored| (stored.object, stored.size)).collect::<Vec<_>>(), [(object, 0)]);
+    ask(&host, Erase { objects: vec![object] }).await.expect("both answer");
+    assert_eq!(list().await, []);
+    receiving.abort();
 }

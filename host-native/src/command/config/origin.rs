@@ -91,6 +91,12 @@ fn quoted(value: &str) -> String {
 /// A value without the password of a URL, or what an option with such a name has: it is shown on terminals and in logs.
 fn without_secret(value: &str) -> String {
     const HIDDEN: &str = "…";
+    const PASSWORD: &str = "password=";
+    if let Some(at) = value.find(PASSWORD) {
+        let (before, secret) = value.split_at(at + PASSWORD.len());
+        let end = secret.find(['&', ' ']).unwrap_or(secret.len());
+        return format!("{before}{HIDDEN}{}", &secret[end..]);
+    }
     if let Some((scheme, rest)) = value.split_once("://") {
         let end = rest.find('/').unwrap_or(rest.len());
         if let Some(at) = rest[..end].rfind('@')
@@ -178,6 +184,8 @@ mod tests {
             ),
             ("postgres://orlop@db1:5432/orlop", "postgres://orlop@db1:5432/orlop"),
             ("postgres://db1:5432/a@b", "postgres://db1:5432/a@b"),
+            ("postgres://db1/orlop?password=p&sslmode=require", "postgres://db1/orlop?password=…&sslmode=require"),
+            ("host=db1 password=p user=orlop", "host=db1 password=… user=orlop"),
             ("secret_access_key=abc", "secret_access_key=…"),
             ("region=eu-west-1", "region=eu-west-1"),
             ("/etc/orlop/a=b", "/etc/orlop/a=b"),

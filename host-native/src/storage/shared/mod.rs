@@ -94,11 +94,12 @@ impl Shared {
 fn clock(ahead: f64) -> Result<(), Fault> {
     if ahead.abs() > CLOCK_FAILS {
         return Err(Fault::Failed(format!(
-            "the clock is {ahead:.0} s behind that of the database: set one of them right"
+            "the clock of this machine and that of the database are {:.0} s apart: set both by NTP",
+            ahead.abs()
         )));
     }
     if ahead.abs() > CLOCK_WARNS {
-        tracing::warn!("the clock is {ahead:.1} s behind that of the database");
+        tracing::warn!("the clock of this machine and that of the database are {:.1} s apart", ahead.abs());
     }
     Ok(())
 }

@@ -41,11 +41,8 @@ use crate::storage::counters::Counters;
 /// How many bytes all bodies that come in may hold together, in parts.
 const MEMORY: usize = 96 << 20;
 
-/// Under which keys it is recorded that an upload was begun in the store. The core makes none that begin so.
-const UPLOADS: &str = "engine/upload/";
-
-/// How many uploads are looked through at once.
-const PAGE: usize = 1000;
+/// Under which keys of the host it is recorded that an upload was begun in the store.
+const UPLOADS: &str = "upload/";
 
 /// The objects of a registry. A clone is the same.
 #[derive(Clone)]
@@ -162,12 +159,8 @@ impl Objects {
     pub(in crate::storage) async fn erase(&self, erase: Erase) -> Result<(), Fault> {
         let keys: Vec<Key> = erase.objects.iter().map(upload_key).collect();
         let ids = self.records.get(Get { keys }).await?;
-        let open: Vec<(ObjectId, MultipartId)> = erase
-            .objects
-            .iter()
-            .zip(ids)
-            .filter_map(|(object, id)| Some((*object, String::from_utf8(id?.into()).ok()?)))
-            .collect();
+        let open: Vec<(ObjectId, MultipartId)> =
+            erase.objects.iter().zip(ids).filter_map(|(object, value)| Some((*object, recorded(&value?)?.1))).collect();
         self.abort_uploads(open).await;
         let paths: Vec<_> = erase.objects.iter().map(|object| Ok(self.layout.path(object))).collect();
         let mut gone = self.store.delete_stream(futures_util::stream::iter(paths).boxed());
@@ -216,20 +209,13 @@ impl Objects {
         end: Option<ObjectId>,
         limit: usize,
     ) -> Result<Vec<Stored>, Fault> {
-        let scan = Scan {
-            prefix: Prefix::stored(UPLOADS),
-            after: after.as_ref().map(upload_key),
-            limit: limit.min(PAGE),
-            bytes: usize::MAX,
-        };
+        let scan =
+            Scan { prefix: Prefix::of_host(UPLOADS), after: after.as_ref().map(upload_key), limit, bytes: usize::MAX };
+        let prefix = scan.prefix.clone();
         let found = self.records.scan(scan).await?;
         let stored = |(key, value): &(Key, Bytes)| {
-            let object = self.layout.object(&Path::from(format!(
-                "{}/{}",
-                self.layout.directory(),
-                key.as_str().strip_prefix(UPLOADS)?
-            )))?;
-            let begun: u64 = std::str::from_utf8(value).ok()?.split_once(' ')?.0.parse().ok()?;
+            let object = self.layout.object(&self.layout.directory().clone().join(prefix.rest(key)))?;
+            let (begun, _) = recorded(value)?;
             Some(Stored { object, size: 0, age: Duration::from_secs(now().saturating_sub(begun)) })
         };
         Ok(found.iter().filter_map(stored).filter(|stored| end.is_none_or(|end| stored.object <= end)).collect())
@@ -271,9 +257,8 @@ impl Objects {
         }
         let mut keys = Vec::new();
         for (object, id) in &uploads {
-            let id = id.split_once(' ').map_or(id.as_str(), |(_, id)| id);
             let path = self.layout.path(object);
-            match self.store.abort_multipart(&path, &id.to_owned()).await {
+            match self.store.abort_multipart(&path, id).await {
                 Ok(()) | Err(object_store::Error::NotFound { .. }) => keys.push(upload_key(object)),
                 Err(error) => tracing::warn!(
                     "an upload stays open, for the next garbage collection: {}",
@@ -289,7 +274,13 @@ impl Objects {
 /// order is that of objects.
 fn upload_key(object: &ObjectId) -> Key {
     let path = Layout::new(&Path::default()).path(object);
-    Key::stored(format!("{UPLOADS}{}", path.filename().unwrap_or_default()))
+    Key::of_host(&format!("{UPLOADS}{}", path.filename().unwrap_or_default()))
+}
+
+/// What is recorded of an upload: when it was begun, in seconds since 1970, and its id in the store.
+fn recorded(value: &[u8]) -> Option<(u64, MultipartId)> {
+    let (begun, id) = std::str::from_utf8(value).ok()?.split_once(' ')?;
+    Some((begun.parse().ok()?, id.to_owned()))
 }
 
 fn commit(durability: Durability) -> Commit {

@@ -109,8 +109,7 @@ const ABOUT: &str = "SELECT current_setting('server_version_num')::int4, \
     pg_is_in_recovery() OR current_setting('transaction_read_only')::bool, \
     current_setting('fsync'), current_setting('full_page_writes'), current_setting('synchronous_commit'), \
     current_setting('synchronous_standby_names'), current_setting('transaction_isolation'), \
-    extract(epoch FROM clock_timestamp())::float8, \
-    current_setting('server_encoding')";
+    extract(epoch FROM clock_timestamp())::float8";
 
 /// Only a primary can say this: its cluster, and the timeline it writes.
 const PLACE: &str = "SELECT (pg_control_system()).system_identifier::text, ('x' || left(pg_walfile_name(pg_current_wal_lsn()), 8))::bit(32)::int4";
