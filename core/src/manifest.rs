@@ -8,9 +8,13 @@ use alloc::collections::BTreeMap;
 use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
+use core::fmt;
+use core::marker::PhantomData;
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::config::{MANIFEST_NEEDS, PLATFORM_BYTES};
@@ -107,12 +111,12 @@ struct Document {
     schema_version: u64,
     media_type: Option<String>,
     artifact_type: Option<String>,
-    config: Option<Named>,
+    config: Option<Object<Named>>,
     #[serde(default, deserialize_with = "given")]
-    layers: Option<Vec<Named>>,
+    layers: Option<Vec<Object<Named>>>,
     #[serde(default, deserialize_with = "given")]
-    manifests: Option<Vec<Named>>,
-    subject: Option<Named>,
+    manifests: Option<Vec<Object<Named>>>,
+    subject: Option<Object<Named>>,
     annotations: Option<Annotations>,
     /// Only in schema 1.
     #[serde(rename = "fsLayers")]
@@ -120,8 +124,33 @@ struct Document {
 }
 
 /// A field that is there counts as given, even if it is `null`: Go writes an empty list like that.
-fn given<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Vec<Named>>, D::Error> {
+fn given<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Vec<Object<Named>>>, D::Error> {
     Ok(Some(Option::deserialize(deserializer)?.unwrap_or_default()))
+}
+
+/// What is written as a JSON object. A derived reading would also take the bare list of the values, in which other
+/// readers see nothing.
+struct Object<T>(T);
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(Fields(PhantomData)).map(Self)
+    }
+}
+
+/// Reads the fields of an [`Object`].
+struct Fields<T>(PhantomData<T>);
+
+impl<'de, T: Deserialize<'de>> Visitor<'de> for Fields<T> {
+    type Value = T;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<T, A::Error> {
+        T::deserialize(MapAccessDeserializer::new(map))
+    }
 }
 
 impl Manifest {
@@ -134,7 +163,7 @@ impl Manifest {
         let refuse = |reason: &str| Error::Manifest(reason.into());
         // RFC 8259, 8.1. What is skipped while reading would not be looked at, and clients differ in what they see.
         let text = core::str::from_utf8(bytes).map_err(|_| refuse("the manifest is no UTF-8"))?;
-        let document: Document = serde_json::from_str(text)
+        let Object::<Document>(document) = serde_json::from_str(text)
             .map_err(|error| Error::Manifest(format!("the manifest cannot be read: {error}")))?;
         // Go writes an empty string where others leave the field out.
         let inner = document.media_type.filter(|inner| !inner.is_empty());
@@ -162,11 +191,11 @@ impl Manifest {
         let mut image_config = None;
         if media_type.is_list() {
             let manifests = document.manifests.ok_or_else(|| refuse("an index has `manifests`"))?;
-            manifests.iter().for_each(|child| need(child.digest, Need::Child));
+            manifests.iter().for_each(|Object(child)| need(child.digest, Need::Child));
         } else {
-            let config = document.config.ok_or_else(|| refuse("an image manifest has a `config`"))?;
+            let Object(config) = document.config.ok_or_else(|| refuse("an image manifest has a `config`"))?;
             need(config.digest, Need::Blob);
-            for layer in document.layers.iter().flatten() {
+            for Object(layer) in document.layers.iter().flatten() {
                 let foreign =
                     media::is_foreign_layer(&layer.media_type) || layer.urls.iter().flatten().next().is_some();
                 need(layer.digest, if foreign { Need::Optional } else { Need::Blob });
@@ -177,7 +206,7 @@ impl Manifest {
         if needs.len() > MANIFEST_NEEDS {
             return Err(Error::Manifest(format!("a manifest names at most {MANIFEST_NEEDS} blobs or manifests here")));
         }
-        let subject = document.subject.map(|subject| subject.digest);
+        let subject = document.subject.map(|Object(subject)| subject.digest);
         Ok(Self { media_type, subject, artifact_type, annotations: document.annotations, image_config, needs })
     }
 
@@ -222,7 +251,7 @@ impl Platform {
     /// Reads the platform of an image configuration; `None` when it names none, or one longer than any is: a list
     /// repeats it.
     pub(crate) fn of_config(bytes: &[u8]) -> Option<Self> {
-        let platform: Self = serde_json::from_slice(bytes).ok()?;
+        let Object::<Self>(platform) = serde_json::from_slice(bytes).ok()?;
         let named = |text: &str| !text.is_empty() && text != "unknown";
         let features = platform.os_features.iter().flatten();
         let texts = [&platform.os, &platform.architecture].into_iter().chain(&platform.os_version);
@@ -344,6 +373,8 @@ mod tests {
             &format!(r#"{{"schemaVersion":2,"config":{{"mediaType":"a","digest":"{A}","size":1e400}}}}"#),
             &format!(r#"{{"schemaVersion":2,"x":{deep}}}"#),
             &many,
+            &format!(r#"{{"schemaVersion":2,"config":["a","{A}",1,null,null]}}"#),
+            &format!("[2,null,null,{},[],null,null,null,null]", descriptor(CONFIG, A)),
         ] {
             refused(document, Some(OCI));
         }
@@ -397,6 +428,7 @@ mod tests {
         check(r#"{"os":"x","architecture":"y","os.version":"1.2.3.4"}"#, Some("x/y:1.2.3.4"));
         check(&format!(r#"{{"os":"linux","architecture":"{}"}}"#, "a".repeat(1000)), None);
         check(&format!(r#"{{"os":"linux","architecture":"a","os.features":[{}""]}}"#, "\"\",".repeat(1000)), None);
+        check(r#"["amd64","linux",null,null,null]"#, None);
         check(r#"{"os":"unknown","architecture":"unknown"}"#, None);
         check(r#"{"os":"linux"}"#, None);
         check("{}", None);
