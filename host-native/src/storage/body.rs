@@ -186,6 +186,11 @@ impl RequestBody {
         false
     }
 
+    /// How many bytes are still to come, if the client has said so.
+    pub(crate) fn expected(&self) -> Option<u64> {
+        self.body.size_hint().exact()
+    }
+
     /// Whether anybody has read from it.
     pub(crate) fn is_untouched(&self) -> bool {
         self.state == State::Untouched

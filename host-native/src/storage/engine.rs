@@ -36,7 +36,7 @@ pub(super) enum Storage {
 /// An object while it is written. Dropped before it is sealed, it is removed.
 pub(super) enum Sink {
     Directory(directory::Sink),
-    Shared(shared::Sink),
+    Shared(Box<shared::Sink>),
 }
 
 /// A streamed body whose objects are there.
@@ -84,10 +84,11 @@ impl Storage {
         }
     }
 
-    pub(super) fn sink(&self, object: &ObjectId) -> Sink {
+    /// An object to be written, and how many bytes it will have if that is known.
+    pub(super) fn sink(&self, object: &ObjectId, expected: Option<u64>) -> Sink {
         match self {
             Self::Directory(directory) => Sink::Directory(directory.objects.sink(object)),
-            Self::Shared(shared) => Sink::Shared(shared.objects.sink(object)),
+            Self::Shared(shared) => Sink::Shared(Box::new(shared.objects.sink(object, expected))),
         }
     }
 

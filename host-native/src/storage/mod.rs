@@ -6,6 +6,7 @@
 //! of files and disks stands below it, in `directory`.
 
 mod ambient;
+mod blocking;
 mod body;
 mod counters;
 mod directory;

@@ -55,7 +55,7 @@ pub(super) async fn receive(
     let pause = began + pause.min(LONGEST_PAUSE);
     let going_on = open.take().filter(|open| open.object == object);
     let keep = if going_on.is_some() { 0 } else { keep };
-    let mut sink = going_on.map_or_else(|| storage.sink(&object), |open| open.sink);
+    let mut sink = going_on.map_or_else(|| storage.sink(&object, body.expected()), |open| open.sink);
     let received = |meter, end, kept| Ok(Received { meter, end, kept, took: began.elapsed() });
     let (mut batch, mut end) = receiving.gather(body, &mut meter, pause).await;
     let length: usize = batch.iter().map(Bytes::len).sum();

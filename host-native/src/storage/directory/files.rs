@@ -21,8 +21,8 @@ pub(crate) use self::object::ObjectFile;
 pub(crate) use self::read::Opened;
 use tokio::sync::{OwnedRwLockWriteGuard, RwLock, Semaphore};
 
+use crate::storage::blocking;
 use crate::storage::counters::Counters;
-use crate::storage::directory::blocking;
 use crate::storage::directory::fault;
 use crate::storage::directory::sink::Sink;
 use crate::storage::directory::space;

@@ -1,7 +1,6 @@
 //! The embedded engine, a directory on a disk of this machine: records in redb, bytes in files.
 
 mod backup;
-mod blocking;
 mod fault;
 mod files;
 mod format;
@@ -30,6 +29,7 @@ pub(super) use self::sink::Sink;
 use self::stream::Buffers;
 pub(crate) use self::stream::Content;
 use crate::settings::Options;
+use crate::storage::blocking;
 use crate::storage::counters::Counters;
 
 /// A data directory that is open, which no other process has meanwhile.

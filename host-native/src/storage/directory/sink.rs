@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use orlop_core::Fault;
 
-use crate::storage::directory::blocking;
+use crate::storage::blocking;
 use crate::storage::directory::files::ObjectFile;
 
 /// An object that is being written, on threads that may wait. Dropped before it is [sealed](Self::seal), it is removed.

@@ -15,7 +15,7 @@ use orlop_core::object::ObjectId;
 use orlop_core::{Asked, Fault};
 use tokio::task::JoinHandle;
 
-use crate::storage::directory::blocking;
+use crate::storage::blocking;
 use crate::storage::directory::files::{Files, Opened};
 use crate::storage::directory::sendfile::{self, Outbox};
 

@@ -6,6 +6,7 @@
 mod client;
 mod fault;
 mod layout;
+mod part;
 mod probe;
 mod sink;
 mod store;
@@ -25,21 +26,17 @@ use orlop_core::keys::{Key, Prefix};
 use orlop_core::meter::Meter;
 use orlop_core::object::ObjectId;
 use rustls::ClientConfig;
-use tokio::sync::Semaphore;
 
 use self::client::Connector;
 use self::fault::fault;
 use self::layout::Layout;
-use self::sink::PART;
+use self::part::Spool;
 pub(in crate::storage) use self::sink::Sink;
 use self::store::Store;
 pub(crate) use self::stream::Content;
 use super::records::Records;
 use crate::settings::Engines;
 use crate::storage::counters::Counters;
-
-/// How many bytes all bodies that come in may hold together, in parts.
-const MEMORY: usize = 96 << 20;
 
 /// Under which keys of the host it is recorded that an upload was begun in the store.
 const UPLOADS: &str = "upload/";
@@ -50,7 +47,7 @@ pub(in crate::storage) struct Objects {
     store: Arc<dyn Store>,
     layout: Layout,
     records: Arc<Records>,
-    memory: Arc<Semaphore>,
+    spool: Spool,
 }
 
 /// Whether a store can be named so.
@@ -78,8 +75,8 @@ impl Objects {
         let connector = Connector { tls: Arc::new(tls), counters: counters.clone() };
         let (store, prefix) = store::open(&engines.objects, &engines.options, connector)?;
         probe::probe(&*store, &prefix).await.map_err(|wrong| format!("objects = {}: {wrong}", engines.objects))?;
-        let memory = Arc::new(Semaphore::new(MEMORY / PART));
-        Ok(Self { store, layout: Layout::new(&prefix), records, memory })
+        let spool = Spool::open()?;
+        Ok(Self { store, layout: Layout::new(&prefix), records, spool })
     }
 
     /// Whether the store answers.
@@ -91,8 +88,9 @@ impl Objects {
         }
     }
 
-    pub(in crate::storage) fn sink(&self, object: &ObjectId) -> Sink {
-        Sink::new(self.clone(), object)
+    /// An object to be written, and how many bytes it will have if that is known.
+    pub(in crate::storage) fn sink(&self, object: &ObjectId, expected: Option<u64>) -> Sink {
+        Sink::new(self.clone(), object, expected)
     }
 
     /// Where an object is, for an administrator.
@@ -101,7 +99,7 @@ impl Objects {
     }
 
     pub(in crate::storage) async fn join(&self, join: Join) -> Result<bool, Fault> {
-        let mut sink = self.sink(&join.into);
+        let mut sink = self.sink(&join.into, None);
         for object in &join.from {
             let Some((_, mut bytes)) = self.read(object).await? else { return Ok(false) };
             while let Some(piece) = bytes.next().await {

@@ -9,7 +9,7 @@ use orlop_core::Fault;
 use orlop_core::object::ObjectId;
 
 use super::layout::Layout;
-use crate::storage::directory::blocking;
+use crate::storage::blocking;
 use crate::storage::directory::fault;
 use crate::storage::directory::space;
 

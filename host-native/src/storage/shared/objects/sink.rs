@@ -5,33 +5,38 @@ use std::mem;
 use bytes::Bytes;
 use object_store::multipart::PartId;
 use object_store::path::Path;
-use object_store::{MultipartId, ObjectStoreExt, PutMode, PutPayload};
+use object_store::{MultipartId, ObjectStoreExt, PutMode};
 use orlop_core::Fault;
 use orlop_core::object::ObjectId;
-use tokio::sync::OwnedSemaphorePermit;
 use tokio::task::JoinHandle;
 
 use super::Objects;
 use super::fault::fault;
+use super::part::{Part, Payload};
 
-/// How many bytes a part has, but for the last: some stores want them equal, and none takes more than 10,000.
-pub(super) const PART: usize = 8 << 20;
+/// How many bytes a part has, but for the last. Some stores want them equal.
+const PART: usize = 8 << 20;
+
+/// How many bytes a part has at most.
+const LARGE_PART: usize = 32 << 20;
 
 /// How many parts an upload has at most, in all stores.
 const PARTS: usize = 10_000;
 
+/// After how many parts of a body whose length is not known the others are large: those who send so much have a store
+/// that takes parts that are not equal, or one object less.
+const MANY_PARTS: usize = PARTS / 2;
+
 /// An object that is being written. Dropped before it is [sealed](Self::seal), nothing of it stays.
 ///
-/// It holds one part that comes in and one that is sent. What all of them hold together is bounded: who finds no room
-/// waits, and so does its client.
+/// It holds one part that comes in and one that is sent: a client that is faster than the store waits.
 pub(in crate::storage) struct Sink {
     objects: Objects,
     object: ObjectId,
     path: Path,
-    /// What has come of the next part, and the room it takes.
-    coming: Vec<Bytes>,
-    length: usize,
-    room: Option<OwnedSemaphorePermit>,
+    /// How many bytes are expected, if that is known.
+    expected: Option<u64>,
+    coming: Part,
     upload: Option<Upload>,
 }
 
@@ -43,24 +48,22 @@ struct Upload {
 }
 
 impl Sink {
-    pub(super) fn new(objects: Objects, object: &ObjectId) -> Self {
+    pub(super) fn new(objects: Objects, object: &ObjectId, expected: Option<u64>) -> Self {
         let path = objects.layout.path(object);
-        Self { objects, object: *object, path, coming: Vec::new(), length: 0, room: None, upload: None }
+        let coming = objects.spool.part();
+        Self { objects, object: *object, path, expected, coming, upload: None }
     }
 
     /// Takes a batch. It is in the store, but no object yet, once later ones have been taken.
     pub(in crate::storage) async fn append(&mut self, batch: Vec<Bytes>) -> Result<(), Fault> {
         for mut piece in batch {
             while !piece.is_empty() {
-                if self.length == PART {
+                let size = part_size(self.upload.as_ref().map_or(0, Upload::begun), self.expected);
+                if self.coming.length() >= size {
                     self.send().await?;
+                    continue;
                 }
-                if self.room.is_none() {
-                    self.room = self.objects.memory.clone().acquire_owned().await.ok();
-                }
-                let fits = piece.split_to(piece.len().min(PART - self.length));
-                self.length += fits.len();
-                self.coming.push(fits);
+                self.coming.append(piece.split_to(piece.len().min(size - self.coming.length()))).await?;
             }
         }
         Ok(())
@@ -70,7 +73,7 @@ impl Sink {
     pub(in crate::storage) async fn seal(mut self, last: Vec<Bytes>) -> Result<(), Fault> {
         self.append(last).await?;
         if self.upload.is_none() {
-            return if self.length == 0 { Ok(()) } else { self.put().await };
+            return if self.coming.length() == 0 { Ok(()) } else { self.put().await };
         }
         self.send().await?;
         self.sent().await?;
@@ -89,15 +92,15 @@ impl Sink {
 
     /// All of it in one request.
     async fn put(&mut self) -> Result<(), Fault> {
-        let payload = PutPayload::from_iter(mem::take(&mut self.coming));
-        let put = self.objects.store.put_opts(&self.path, payload, PutMode::Create.into()).await;
-        match put {
+        let length = self.coming.length();
+        let Payload { bytes, memory: _memory } = self.take().await?;
+        match self.objects.store.put_opts(&self.path, bytes, PutMode::Create.into()).await {
             Ok(_) => Ok(()),
             // No other call writes under this name, so it was this one, in a request whose answer was lost.
             Err(object_store::Error::AlreadyExists { .. }) => {
                 let found = self.objects.store.head(&self.path).await;
                 let found = found.map_err(|error| fault("look at", &self.path, &error))?;
-                if found.size == self.length as u64 {
+                if found.size == length as u64 {
                     return Ok(());
                 }
                 Err(Fault::Failed(format!("{} was there already, with other bytes", self.path)))
@@ -106,9 +109,14 @@ impl Sink {
         }
     }
 
+    /// The part that has come. Another one begins.
+    async fn take(&mut self) -> Result<Payload, Fault> {
+        mem::replace(&mut self.coming, self.objects.spool.part()).into_payload().await
+    }
+
     /// Begins to send the part that has come, once the one before is sent.
     async fn send(&mut self) -> Result<(), Fault> {
-        if self.length == 0 {
+        if self.coming.length() == 0 {
             return Ok(());
         }
         if self.upload.is_none() {
@@ -116,18 +124,19 @@ impl Sink {
             self.upload = Some(Upload { id, parts: Vec::new(), sending: None });
         }
         self.sent().await?;
+        let Payload { bytes, memory } = self.take().await?;
         let Some(upload) = &mut self.upload else { return Ok(()) };
         let place = upload.parts.len();
         if place >= PARTS {
-            return Err(Fault::Failed(format!("{} has more than {PARTS} parts of {PART} bytes", self.path)));
+            return Err(Fault::Full(format!(
+                "{} has more than {PARTS} parts, and the store takes no more: push the blob in several chunks",
+                self.path
+            )));
         }
-        let payload = PutPayload::from_iter(mem::take(&mut self.coming));
-        self.length = 0;
-        let (room, store, path, id) =
-            (self.room.take(), self.objects.store.clone(), self.path.clone(), upload.id.clone());
+        let (store, path, id) = (self.objects.store.clone(), self.path.clone(), upload.id.clone());
         upload.sending = Some(tokio::spawn(async move {
-            let sent = store.put_part(&path, &id, place, payload).await;
-            drop(room);
+            let sent = store.put_part(&path, &id, place, bytes).await;
+            drop(memory);
             sent
         }));
         Ok(())
@@ -144,6 +153,26 @@ impl Sink {
     }
 }
 
+impl Upload {
+    /// How many parts are sent or being sent.
+    fn begun(&self) -> usize {
+        self.parts.len() + usize::from(self.sending.is_some())
+    }
+}
+
+/// How many bytes a part has that stands at `place`, of a body of which so many bytes are `expected`: as few as make at
+/// most [`PARTS`] of them.
+fn part_size(place: usize, expected: Option<u64>) -> usize {
+    match expected {
+        None if place < MANY_PARTS => PART,
+        None => LARGE_PART,
+        Some(expected) => {
+            let least = usize::try_from(expected.div_ceil(PARTS as u64)).unwrap_or(usize::MAX);
+            least.next_multiple_of(1 << 20).clamp(PART, LARGE_PART)
+        }
+    }
+}
+
 impl Drop for Sink {
     fn drop(&mut self) {
         let Some(upload) = self.upload.take() else { return };
@@ -155,5 +184,19 @@ impl Drop for Sink {
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
             runtime.spawn(async move { objects.abort_uploads(vec![(object, upload.id)]).await });
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parts_are_as_large_as_the_number_of_them_wants() {
+        const GIB: u64 = 1 << 30;
+        for (expected, size) in [(1, 8), (70 * GIB, 8), (80 * GIB, 9), (200 * GIB, 21), (10_000 * GIB, 32)] {
+            assert_eq!(part_size(0, Some(expected)), size << 20, "{expected}");
+        }
+        assert_eq!([0, 4999, 5000, 9999].map(|place| part_size(place, None) >> 20), [8, 8, 32, 32]);
     }
 }
