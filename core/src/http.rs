@@ -7,6 +7,7 @@ use core::ops::Range;
 use bytes::Bytes;
 
 use crate::base_url::BaseUrl;
+use crate::digest::Digest;
 use crate::object::ObjectId;
 
 /// A request as it came in, without its body: that is asked for by effects.
@@ -150,7 +151,39 @@ pub enum Body {
     Bytes(Bytes),
     /// Pieces of objects, which the host streams by itself. When an object is gone (the blob was deleted and garbage
     /// collection ran since the core looked) and nothing has been sent yet, the host makes the same call again.
-    Pieces(Vec<Piece>),
+    Pieces(Pieces),
+}
+
+/// A streamed body: a blob, or a part of one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pieces {
+    /// The digest of the blob, which a host may hold against the bytes that it sends.
+    pub digest: Digest,
+    /// All bytes of the blob, in order.
+    pub blob: Vec<Piece>,
+    /// What is to be sent; `None` is the whole blob.
+    pub part: Option<Vec<Piece>>,
+}
+
+impl Pieces {
+    /// What is to be sent, in order.
+    pub fn iter(&self) -> core::slice::Iter<'_, Piece> {
+        self.part.as_ref().unwrap_or(&self.blob).iter()
+    }
+
+    /// The same, taken out.
+    pub fn into_sent(self) -> Vec<Piece> {
+        self.part.unwrap_or(self.blob)
+    }
+}
+
+impl<'p> IntoIterator for &'p Pieces {
+    type Item = &'p Piece;
+    type IntoIter = core::slice::Iter<'p, Piece>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.iter()
+    }
 }
 
 /// A piece of a streamed body.
@@ -160,6 +193,16 @@ pub enum Piece {
     Bytes(Bytes),
     /// These bytes of an object, within its size.
     Slice(ObjectId, Range<u64>),
+}
+
+impl Piece {
+    /// How many bytes it has.
+    pub fn length(&self) -> u64 {
+        match self {
+            Self::Bytes(bytes) => bytes.len() as u64,
+            Self::Slice(_, range) => range.end.saturating_sub(range.start),
+        }
+    }
 }
 
 impl Response {

@@ -13,7 +13,8 @@
 //! | [`observe`] | what is told: Prometheus, OpenTelemetry, the log, webhooks, the address for administrators |
 //! | [`auth`] | who sends a request (passwords, tokens, certificates), what that may do, and how it is refused |
 //! | [`storage`] | the loop that performs effects, request bodies, the seam to the engine that keeps records and bytes |
-//! | `storage::directory` | the embedded engine: redb and files, sendfile, free space, the lock, backups |
+//! | `storage::directory` | the embedded engine: redb and files, backups |
+//! | `storage::disk` | files opened, read, and sent by the kernel; free space, the lock of a directory |
 //! | [`settings`] | every setting as a plain value |
 #![forbid(unsafe_code)]
 

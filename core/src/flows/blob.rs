@@ -15,7 +15,7 @@ use crate::config::ATTEMPTS;
 use crate::digest::Digest;
 use crate::effect::{Committed, Durability, Expect, Fault, Load};
 use crate::error::Error;
-use crate::http::{Body, Method, Piece, Request, Response};
+use crate::http::{Body, Method, Piece, Pieces, Request, Response};
 use crate::keys;
 use crate::name::Repository;
 use crate::range::{self, Selection};
@@ -53,23 +53,23 @@ impl Call {
             // Deleted since, and garbage collection has run: then look again.
             let Some(source) = self.source(&extents).await? else { continue };
             return Ok(match selection {
-                Selection::Whole | Selection::Unsatisfiable => stream(whole(), source.pieces(0..size)),
+                Selection::Whole | Selection::Unsatisfiable => stream(whole(), digest, source.pieces(0..size), None),
                 Selection::Ranges(ranges) => match ranges.as_slice() {
                     [range] => {
                         let response = response(206)
                             .with("Content-Type", BLOB_TYPE)
                             .with("Content-Range", content_range(range, size))
                             .with("Content-Length", (range.end - range.start).to_string());
-                        stream(response, source.pieces(range.clone()))
+                        stream(response, digest, source.pieces(0..size), Some(source.pieces(range.clone())))
                     }
                     ranges => {
                         let boundary = self.ambient.nonce.simple().to_string();
                         let pieces = multipart(ranges, size, &source, &boundary);
-                        let length: u64 = pieces.iter().map(length).sum();
+                        let length: u64 = pieces.iter().map(Piece::length).sum();
                         let response = response(206)
                             .with("Content-Type", format!("multipart/byteranges; boundary={boundary}"))
                             .with("Content-Length", length.to_string());
-                        stream(response, pieces)
+                        stream(response, digest, source.pieces(0..size), Some(pieces))
                     }
                 },
             });
@@ -181,11 +181,12 @@ impl Source<'_> {
     }
 }
 
-fn stream(response: Response, pieces: Vec<Piece>) -> Response {
-    let body = match pieces.as_slice() {
+/// The response with a body: a part of a blob, or all of it.
+fn stream(response: Response, digest: &Digest, blob: Vec<Piece>, part: Option<Vec<Piece>>) -> Response {
+    let body = match part.as_ref().unwrap_or(&blob).as_slice() {
         [] => Body::Empty,
         [Piece::Bytes(bytes)] => Body::Bytes(bytes.clone()),
-        _ => Body::Pieces(pieces),
+        _ => Body::Pieces(Pieces { digest: *digest, blob, part }),
     };
     Response { body, ..response }
 }
@@ -207,11 +208,4 @@ fn multipart(ranges: &[Range<u64>], size: u64, source: &Source<'_>, boundary: &s
     }
     pieces.push(Piece::Bytes(format!("\r\n--{boundary}--\r\n").into()));
     pieces
-}
-
-fn length(piece: &Piece) -> u64 {
-    match piece {
-        Piece::Bytes(bytes) => bytes.len() as u64,
-        Piece::Slice(_, range) => range.end - range.start,
-    }
 }

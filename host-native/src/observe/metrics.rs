@@ -117,6 +117,11 @@ impl Metrics {
             "Requests to the object store, by method and status; status 0 is no answer",
             storage.objects.clone(),
         );
+        registry.register(
+            "damaged_reads",
+            "Blobs whose bytes were not those of their digest when they were read from the store or the cache",
+            storage.damaged.clone(),
+        );
         registry.register("logins_refused", "Requests with a wrong password or token", metrics.logins_refused.clone());
         let stored = &metrics.stored;
         for (name, help, gauge) in [

@@ -425,9 +425,12 @@ async fn make(
         if let Some(fault) = &response.fault {
             failed(fault);
         }
-        let pieces = match &mut response.body {
-            http::Body::Pieces(pieces) => std::mem::take(pieces),
-            _ => return (with_body(response, None), rest),
+        let pieces = match std::mem::replace(&mut response.body, http::Body::Empty) {
+            http::Body::Pieces(pieces) => pieces,
+            body => {
+                response.body = body;
+                return (with_body(response, None), rest);
+            }
         };
         match service.host.open_pieces(pieces).await {
             Ok(Some(opened)) => {
@@ -452,9 +455,9 @@ async fn make(
 /// A response of the core as one of axum; `streamed` is the body of one that the core does not have in memory.
 fn with_body(response: http::Response, streamed: Option<Body>) -> Response {
     let body = match (response.body, streamed) {
-        (http::Body::Bytes(bytes), _) => Body::from(bytes),
-        (http::Body::Pieces(_), Some(body)) => body,
-        (http::Body::Empty | http::Body::Pieces(_), _) => Body::empty(),
+        (_, Some(body)) => body,
+        (http::Body::Bytes(bytes), None) => Body::from(bytes),
+        (http::Body::Empty | http::Body::Pieces(_), None) => Body::empty(),
     };
     let mut made = Response::new(body);
     // With room for what the host adds.

@@ -13,7 +13,7 @@ use std::sync::Arc;
 use axum::body::Body;
 use bytes::Bytes;
 use orlop_core::effect::{Commit, Committed, Erase, Get, Inventory, Join, Load, Measure, Scan, Stored, Value};
-use orlop_core::http::Piece;
+use orlop_core::http::Pieces;
 use orlop_core::keys::Key;
 use orlop_core::meter::Meter;
 use orlop_core::object::ObjectId;
@@ -22,7 +22,8 @@ use uuid::Uuid;
 
 use crate::settings::{Engines, Options};
 use crate::storage::counters::Counters;
-use crate::storage::directory::{self, Backup, Directory, OpenError, Outbox};
+use crate::storage::directory::{self, Backup, Directory, OpenError};
+use crate::storage::disk::Outbox;
 use crate::storage::shared::{self, Shared};
 
 /// Where records and objects are kept.
@@ -42,7 +43,7 @@ pub(super) enum Sink {
 /// A streamed body whose objects are there.
 pub(crate) enum Opened {
     Directory(directory::Content),
-    Shared(shared::Content),
+    Shared(Box<shared::Content>),
 }
 
 impl Storage {
@@ -128,10 +129,12 @@ impl Storage {
     }
 
     /// Opens the objects of a body that is to be streamed; `None` when one is not there.
-    pub(super) async fn open_pieces(&self, pieces: Vec<Piece>) -> Result<Option<Opened>, Fault> {
+    pub(super) async fn open_pieces(&self, pieces: Pieces) -> Result<Option<Opened>, Fault> {
         match self {
             Self::Directory(directory) => Ok(directory.open_pieces(pieces).await?.map(Opened::Directory)),
-            Self::Shared(shared) => Ok(Box::pin(shared.objects.open_pieces(pieces)).await?.map(Opened::Shared)),
+            Self::Shared(shared) => {
+                Ok(Box::pin(shared.objects.open_pieces(pieces)).await?.map(Box::new).map(Opened::Shared))
+            }
         }
     }
 
@@ -211,7 +214,7 @@ impl Opened {
     pub(crate) fn into_body(self, outbox: Option<Outbox>, asked: Arc<Asked>) -> Body {
         match self {
             Self::Directory(content) => Body::new(content.into_body(outbox, Some(asked))),
-            Self::Shared(content) => Body::new(content.into_body(asked)),
+            Self::Shared(content) => Body::new(content.into_body(outbox, asked)),
         }
     }
 }

@@ -6,10 +6,10 @@
 //! of files and disks stands below it, in `directory`.
 
 mod ambient;
-mod blocking;
 mod body;
 mod counters;
 mod directory;
+mod disk;
 mod engine;
 mod lease;
 mod receive;
@@ -20,7 +20,7 @@ pub(crate) use self::ambient::ambient;
 pub use self::body::RequestBody;
 pub(crate) use self::counters::Counters;
 pub use self::directory::{Backup, OpenError};
-pub(crate) use self::directory::{Outbox, holder};
+pub(crate) use self::disk::{Outbox, holder};
 pub(crate) use self::lease::Leased;
 pub use self::run::Host;
 pub(crate) use self::shared::check_engines;

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
 use orlop_core::effect::{BodyEnd, Received};
-use orlop_core::http::Piece;
+use orlop_core::http::Pieces;
 use orlop_core::object::ObjectId;
 use orlop_core::stall::Stall;
 use orlop_core::step::{Ask, Rest};
@@ -181,7 +181,7 @@ impl Host {
     }
 
     /// Opens the objects of a body that is to be streamed; `None` when one is not there.
-    pub(crate) async fn open_pieces(&self, pieces: Vec<Piece>) -> Result<Option<Opened>, Fault> {
+    pub(crate) async fn open_pieces(&self, pieces: Pieces) -> Result<Option<Opened>, Fault> {
         self.storage.open_pieces(pieces).await
     }
 }

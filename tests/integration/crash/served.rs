@@ -193,7 +193,7 @@ impl Served for InProcess {
             Body::Bytes(bytes) => bytes,
             Body::Pieces(pieces) => {
                 let mut bytes = Vec::new();
-                for piece in pieces {
+                for piece in pieces.into_sent() {
                     match piece {
                         Piece::Bytes(piece) => bytes.extend_from_slice(&piece),
                         // The requests of these tests have no ranges.

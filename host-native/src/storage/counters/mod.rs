@@ -11,6 +11,12 @@ pub(crate) struct ObjectRequest {
     pub(crate) status: u16,
 }
 
+/// Where bytes were that are not those of their digest.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(crate) struct Damaged {
+    pub(crate) at: &'static str,
+}
+
 /// The counters of one storage. A clone counts in the same place.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Counters {
@@ -28,4 +34,13 @@ pub(crate) struct Counters {
     pub(crate) settled: Counter,
     /// Requests to an object store.
     pub(crate) objects: Family<ObjectRequest, Counter>,
+    /// Blobs whose bytes, as they were read, were not those of their digest.
+    pub(crate) damaged: Family<Damaged, Counter>,
+}
+
+impl Counters {
+    /// A blob was read, from the store or the cache, with other bytes than were pushed.
+    pub(crate) fn damaged(&self, at: &'static str) {
+        self.damaged.get_or_create(&Damaged { at }).inc();
+    }
 }

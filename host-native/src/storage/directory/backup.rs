@@ -12,8 +12,9 @@ use orlop_core::Fault;
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 use rustix::io::Errno;
 
+use crate::storage::directory::format;
 use crate::storage::directory::records::Records;
-use crate::storage::directory::{fault, format, lock};
+use crate::storage::disk::{fault, sync_above};
 
 /// What a backup holds.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,7 +41,7 @@ pub(crate) fn back_up(records: &Records, directory: &Path, objects: &Path) -> Re
     let synced = File::open(&unfinished).and_then(|opened| Ok(rustix::fs::syncfs(opened)?));
     synced.map_err(failed)?;
     replace(&path, &unfinished).map_err(failed)?;
-    lock::sync_above(&path).map_err(failed)?;
+    sync_above(&path).map_err(failed)?;
     remove(&unfinished).map_err(failed)?;
     Ok(backup)
 }

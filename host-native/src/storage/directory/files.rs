@@ -18,14 +18,13 @@ use orlop_core::object::ObjectId;
 
 use self::layout::Layout;
 pub(crate) use self::object::ObjectFile;
-pub(crate) use self::read::Opened;
 use tokio::sync::{OwnedRwLockWriteGuard, RwLock, Semaphore};
 
-use crate::storage::blocking;
 use crate::storage::counters::Counters;
-use crate::storage::directory::fault;
 use crate::storage::directory::sink::Sink;
-use crate::storage::directory::space;
+use crate::storage::disk::blocking;
+use crate::storage::disk::fault;
+use crate::storage::disk::{Opened, space};
 
 /// How many calls copy or measure objects at once.
 const WHOLE: usize = 8;

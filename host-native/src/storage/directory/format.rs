@@ -6,7 +6,7 @@ use std::io::{self, Write};
 use std::path::Path;
 
 use crate::storage::directory::OpenError;
-use crate::storage::directory::lock::LOCK_FILE;
+use crate::storage::disk::LOCK_FILE;
 
 /// The file that says what the directory is.
 const FILE: &str = "FORMAT";

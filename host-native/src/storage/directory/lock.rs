@@ -1,21 +1,18 @@
 //! The data directory, which one process has at a time.
 
 use std::cmp::Ordering;
-use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
-use std::io::{Read, Write};
-use std::os::unix::fs::DirBuilderExt;
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::{error, fmt, io};
 
 use orlop_core::Fault;
 
-/// The name of the file that is locked. It stays: to remove it would let two processes lock two files of that name.
-pub(super) const LOCK_FILE: &str = "orlop.lock";
+use crate::storage::disk::{Lock, LockError};
 
 /// A data directory that this process has to itself until it drops this, or ends.
 pub(crate) struct DataDirectory {
     path: PathBuf,
-    _lock: File,
+    _lock: Lock,
 }
 
 /// Why a data directory could not be opened.
@@ -49,22 +46,10 @@ pub enum OpenError {
 impl DataDirectory {
     /// Makes the directory if need be, durably, and locks it.
     pub(crate) fn lock(directory: &Path) -> Result<Self, OpenError> {
-        let failed = |error| OpenError::Directory(directory.to_owned(), error);
-        let missing = directory.ancestors().take_while(|above| !above.exists()).count();
-        // What it holds may be private: who may read it is for the server to say.
-        DirBuilder::new().recursive(true).mode(0o700).create(directory).map_err(failed)?;
-        // Each new name, and that of the directory also if another start has made it and was killed.
-        directory.ancestors().skip(1).take(missing.max(1)).try_for_each(sync_above).map_err(failed)?;
-        let path = directory.join(LOCK_FILE);
-        let lock = OpenOptions::new().write(true).create(true).truncate(false).open(path).map_err(failed)?;
-        match lock.try_lock() {
-            Ok(()) => {
-                // Whoever looks for the process finds it here; what cannot be written only makes it harder to find.
-                let _ = lock.set_len(0).and_then(|()| (&lock).write_all(std::process::id().to_string().as_bytes()));
-                Ok(Self { path: directory.to_owned(), _lock: lock })
-            }
-            Err(TryLockError::WouldBlock) => Err(OpenError::InUse(directory.to_owned())),
-            Err(TryLockError::Error(error)) => Err(failed(error)),
+        match Lock::take(directory) {
+            Ok(lock) => Ok(Self { path: directory.to_owned(), _lock: lock }),
+            Err(LockError::InUse) => Err(OpenError::InUse(directory.to_owned())),
+            Err(LockError::Failed(error)) => Err(OpenError::Directory(directory.to_owned(), error)),
         }
     }
 
@@ -77,25 +62,6 @@ impl DataDirectory {
     pub(crate) fn sync(&self) -> Result<(), OpenError> {
         let synced = File::open(&self.path).and_then(|opened| opened.sync_all());
         synced.map_err(|error| OpenError::Directory(self.path.clone(), error))
-    }
-}
-
-/// The number of the process that has a data directory open, if one has.
-pub(crate) fn holder(directory: &Path) -> Option<u32> {
-    let mut lock = OpenOptions::new().read(true).write(true).open(directory.join(LOCK_FILE)).ok()?;
-    let Err(TryLockError::WouldBlock) = lock.try_lock() else { return None };
-    let mut text = String::new();
-    lock.read_to_string(&mut text).ok()?;
-    text.trim().parse().ok()
-}
-
-/// Makes the names in a directory above ours durable. One that may not be read belongs to somebody else, who made it
-/// long ago.
-pub(crate) fn sync_above(directory: &Path) -> io::Result<()> {
-    let directory = if directory.as_os_str().is_empty() { Path::new(".") } else { directory };
-    match File::open(directory).and_then(|opened| opened.sync_all()) {
-        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Ok(()),
-        synced => synced,
     }
 }
 

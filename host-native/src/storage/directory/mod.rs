@@ -1,36 +1,30 @@
 //! The embedded engine, a directory on a disk of this machine: records in redb, bytes in files.
 
 mod backup;
-mod fault;
+mod content;
 mod files;
 mod format;
 mod lock;
 mod records;
-mod sendfile;
 mod sink;
-mod space;
-mod stream;
 
 use std::path::Path;
 use std::sync::Arc;
 
 use orlop_core::Fault;
-use orlop_core::http::Piece;
+use orlop_core::http::Pieces;
 
 pub use self::backup::Backup;
 use self::backup::back_up;
+pub(crate) use self::content::Content;
 use self::files::Files;
 use self::lock::DataDirectory;
 pub use self::lock::OpenError;
-pub(crate) use self::lock::holder;
 use self::records::Records;
-pub(crate) use self::sendfile::Outbox;
 pub(super) use self::sink::Sink;
-use self::stream::Buffers;
-pub(crate) use self::stream::Content;
 use crate::settings::Options;
-use crate::storage::blocking;
 use crate::storage::counters::Counters;
+use crate::storage::disk::{Buffers, blocking};
 
 /// A data directory that is open, which no other process has meanwhile.
 pub(super) struct Directory {
@@ -84,7 +78,7 @@ impl Directory {
         made
     }
 
-    pub(super) async fn open_pieces(&self, pieces: Vec<Piece>) -> Result<Option<Content>, Fault> {
-        Content::open(&self.objects, &self.buffers, pieces).await
+    pub(super) async fn open_pieces(&self, pieces: Pieces) -> Result<Option<Content>, Fault> {
+        Content::open(&self.objects, &self.buffers, pieces.into_sent()).await
     }
 }

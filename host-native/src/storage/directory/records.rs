@@ -25,9 +25,9 @@ use tokio::time::sleep;
 use self::database::{Database, RECORDS_FILE, Snapshot, make_private};
 use self::writer::{Made, Order, Writer};
 use crate::settings::Options;
-use crate::storage::blocking;
 use crate::storage::counters::Counters;
-use crate::storage::directory::fault;
+use crate::storage::disk::blocking;
+use crate::storage::disk::fault;
 
 /// Keys and values as the core makes them. Keys are texts, kept as bytes: redb would make sure that a `str` is UTF-8
 /// each time it compares two.

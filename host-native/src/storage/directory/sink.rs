@@ -3,8 +3,8 @@
 use bytes::Bytes;
 use orlop_core::Fault;
 
-use crate::storage::blocking;
 use crate::storage::directory::files::ObjectFile;
+use crate::storage::disk::blocking;
 
 /// An object that is being written, on threads that may wait. Dropped before it is [sealed](Self::seal), it is removed.
 pub(in crate::storage) struct Sink {

@@ -8,9 +8,11 @@ mod fault;
 mod layout;
 mod part;
 mod probe;
+mod read;
 mod sink;
 mod store;
 mod stream;
+mod verify;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,10 +20,10 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use futures_util::{StreamExt, TryStreamExt};
 use object_store::path::Path;
-use object_store::{GetOptions, MultipartId, ObjectMeta, ObjectStoreExt};
+use object_store::{MultipartId, ObjectMeta, ObjectStoreExt};
 use orlop_core::Fault;
 use orlop_core::effect::{Commit, Durability, Erase, Get, Inventory, Join, Load, Measure, Scan, Stored};
-use orlop_core::http::Piece;
+use orlop_core::http::Pieces;
 use orlop_core::keys::{Key, Prefix};
 use orlop_core::meter::Meter;
 use orlop_core::object::ObjectId;
@@ -37,6 +39,7 @@ pub(crate) use self::stream::Content;
 use super::records::Records;
 use crate::settings::Engines;
 use crate::storage::counters::Counters;
+use crate::storage::disk::Buffers;
 
 /// Under which keys of the host it is recorded that an upload was begun in the store.
 const UPLOADS: &str = "upload/";
@@ -48,6 +51,8 @@ pub(in crate::storage) struct Objects {
     layout: Layout,
     records: Arc<Records>,
     spool: Spool,
+    buffers: Buffers,
+    counters: Counters,
 }
 
 /// Whether a store can be named so.
@@ -76,7 +81,8 @@ impl Objects {
         let (store, prefix) = store::open(&engines.objects, &engines.options, connector)?;
         probe::probe(&*store, &prefix).await.map_err(|wrong| format!("objects = {}: {wrong}", engines.objects))?;
         let spool = Spool::open()?;
-        Ok(Self { store, layout: Layout::new(&prefix), records, spool })
+        let (buffers, counters) = (Buffers::default(), counters.clone());
+        Ok(Self { store, layout: Layout::new(&prefix), records, spool, buffers, counters })
     }
 
     /// Whether the store answers.
@@ -101,7 +107,7 @@ impl Objects {
     pub(in crate::storage) async fn join(&self, join: Join) -> Result<bool, Fault> {
         let mut sink = self.sink(&join.into, None);
         for object in &join.from {
-            let Some((_, mut bytes)) = self.read(object).await? else { return Ok(false) };
+            let Some((_, mut bytes)) = self.read(object, None).await? else { return Ok(false) };
             while let Some(piece) = bytes.next().await {
                 sink.append(vec![piece?]).await?;
             }
@@ -113,7 +119,7 @@ impl Objects {
     pub(in crate::storage) async fn load(&self, load: Load) -> Result<Option<Bytes>, Fault> {
         let mut whole = BytesMut::new();
         for object in &load.objects {
-            let Some((size, mut bytes)) = self.read(object).await? else { return Ok(None) };
+            let Some((size, mut bytes)) = self.read(object, None).await? else { return Ok(None) };
             if whole.len() as u64 + size > load.limit {
                 return Ok(None);
             }
@@ -127,7 +133,7 @@ impl Objects {
     pub(in crate::storage) async fn measure(&self, measure: Measure) -> Result<Option<Meter>, Fault> {
         let mut meter = measure.meter;
         for object in &measure.objects {
-            let Some((_, mut bytes)) = self.read(object).await? else { return Ok(None) };
+            let Some((_, mut bytes)) = self.read(object, None).await? else { return Ok(None) };
             while let Some(piece) = bytes.next().await {
                 meter.update(&piece?);
                 // To hash some hundred KiB takes a while, in which others have something to do too.
@@ -135,22 +141,6 @@ impl Objects {
             }
         }
         Ok(Some(meter))
-    }
-
-    /// An object: how many bytes it has, and these; nothing when it is not there.
-    async fn read(
-        &self,
-        object: &ObjectId,
-    ) -> Result<Option<(u64, impl futures_util::Stream<Item = Result<Bytes, Fault>> + Unpin + use<>)>, Fault> {
-        let path = self.layout.path(object);
-        match self.store.get_opts(&path, GetOptions::default()).await {
-            Ok(found) => {
-                let size = found.meta.size;
-                Ok(Some((size, found.into_stream().map_err(move |error| fault("read", &path, &error)))))
-            }
-            Err(object_store::Error::NotFound { .. }) => Ok(None),
-            Err(error) => Err(fault("read", &path, &error)),
-        }
     }
 
     /// Removes objects, and uploads that would have become some of them.
@@ -219,7 +209,7 @@ impl Objects {
         Ok(found.iter().filter_map(stored).filter(|stored| end.is_none_or(|end| stored.object <= end)).collect())
     }
 
-    pub(in crate::storage) async fn open_pieces(&self, pieces: Vec<Piece>) -> Result<Option<Content>, Fault> {
+    pub(in crate::storage) async fn open_pieces(&self, pieces: Pieces) -> Result<Option<Content>, Fault> {
         Content::open(self, pieces).await
     }
 

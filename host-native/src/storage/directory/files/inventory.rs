@@ -11,7 +11,7 @@ use orlop_core::effect::Stored;
 use orlop_core::object::ObjectId;
 
 use super::layout::{Layout, all_digits};
-use crate::storage::directory::fault;
+use crate::storage::disk::fault;
 
 /// Lists the objects after `after`, `limit` at most.
 ///

@@ -8,7 +8,7 @@ use orlop_core::Fault;
 use orlop_core::object::ObjectId;
 
 use crate::storage::counters::Counters;
-use crate::storage::directory::fault;
+use crate::storage::disk::fault;
 
 /// The directory of all objects, in a data directory.
 const OBJECTS: &str = "objects";

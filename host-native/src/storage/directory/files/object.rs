@@ -9,9 +9,9 @@ use orlop_core::Fault;
 use orlop_core::object::ObjectId;
 
 use super::layout::Layout;
-use crate::storage::blocking;
-use crate::storage::directory::fault;
-use crate::storage::directory::space;
+use crate::storage::disk::blocking;
+use crate::storage::disk::fault;
+use crate::storage::disk::space;
 
 /// After how many bytes the disk is told to begin writing: while more come in, so that little is left to wait for at
 /// the end.

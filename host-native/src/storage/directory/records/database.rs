@@ -14,7 +14,7 @@ use uuid::Uuid;
 
 use super::TABLE;
 use super::log::Log;
-use crate::storage::directory::fault;
+use crate::storage::disk::fault;
 
 /// The name of the records in a data directory.
 pub(super) const RECORDS_FILE: &str = "records.redb";

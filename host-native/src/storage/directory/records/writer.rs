@@ -20,8 +20,8 @@ use super::database::{Database, checkpoint, following};
 use super::log::{Entry, Log};
 use crate::settings::Options;
 use crate::storage::counters::Counters;
-use crate::storage::directory::fault;
-use crate::storage::directory::space;
+use crate::storage::disk::fault;
+use crate::storage::disk::space;
 
 /// How many commits share a transaction at most: enough to spread the cost of an fsync, few enough that the
 /// first of them does not wait long for the last.

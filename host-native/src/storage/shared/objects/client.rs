@@ -1,10 +1,15 @@
 //! The HTTP client of object stores: hyper, as the server itself uses it.
 
+use std::io;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use http_body_util::BodyExt;
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
+use hyper::body::Incoming;
 use hyper_rustls::HttpsConnector;
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector as Tcp;
@@ -15,7 +20,7 @@ use object_store::client::{
     HttpService,
 };
 use rustls::ClientConfig;
-use tokio::time::timeout;
+use tokio::time::{Sleep, sleep, timeout};
 
 use crate::storage::counters::{Counters, ObjectRequest};
 
@@ -24,6 +29,9 @@ const CONNECTING: Duration = Duration::from_secs(5);
 
 /// How long a store may take until it begins to answer: a part of some MiB is sent meanwhile.
 const ANSWERING: Duration = Duration::from_secs(60);
+
+/// How long an answer may stand still while more of it is waited for.
+const STALLED: Duration = Duration::from_secs(20);
 
 /// How long a connection is kept that nobody uses.
 const IDLE: Duration = Duration::from_secs(60);
@@ -76,7 +84,7 @@ impl HttpService for Hyper {
         match answered {
             Ok(response) => {
                 count(response.status().as_u16());
-                Ok(response.map(|body| HttpResponseBody::new(body.map_err(|error| HttpError::new(of(&error), error)))))
+                Ok(response.map(|body| HttpResponseBody::new(Patient { body, stalled: None })))
             }
             Err(error) => {
                 count(0);
@@ -84,6 +92,39 @@ impl HttpService for Hyper {
                 Err(HttpError::new(kind, error))
             }
         }
+    }
+}
+
+/// The body of an answer, which breaks off when no byte comes for [a while](STALLED) although it is waited for.
+struct Patient {
+    body: Incoming,
+    stalled: Option<Pin<Box<Sleep>>>,
+}
+
+impl Body for Patient {
+    type Data = Bytes;
+    type Error = HttpError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, HttpError>>> {
+        if let Poll::Ready(frame) = Pin::new(&mut self.body).poll_frame(context) {
+            self.stalled = None;
+            return Poll::Ready(frame.map(|frame| frame.map_err(|error| HttpError::new(of(&error), error))));
+        }
+        let stalled = self.stalled.get_or_insert_with(|| Box::pin(sleep(STALLED)));
+        ready!(stalled.as_mut().poll(context));
+        let late = io::Error::new(io::ErrorKind::TimedOut, "the store has stopped in the middle of an answer");
+        Poll::Ready(Some(Err(HttpError::new(HttpErrorKind::Timeout, late))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
     }
 }
 

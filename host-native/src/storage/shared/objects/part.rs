@@ -16,7 +16,7 @@ use object_store::PutPayload;
 use orlop_core::Fault;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use crate::storage::blocking;
+use crate::storage::disk::blocking;
 
 /// In how many bytes memory is counted.
 const UNIT: usize = 256 << 10;

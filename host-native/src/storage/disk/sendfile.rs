@@ -15,13 +15,13 @@
 //!   (it does not: it queues bytes as they are for a connection that [takes several slices](Connection) at once).
 //! * Stand-ins are made only for connections that can send them: a body that got no outbox (TLS, HTTP/2, tests) reads
 //!   its file.
-//! * A file never changes (objects are write-once). One that is shorter than it should be ends the connection.
+//! * What is sent of a file never changes (objects are write-once). One that is shorter than it should be ends the connection.
 //!
 //! Where the kernel cannot send from a file system, the piece is read and written. Only pieces that are in memory come
 //! here ([`ContentBody`] sees to that), so that no thread of the runtime waits for a disk.
 //!
 //! [`Connection`]: crate::server::connection::Connection
-//! [`ContentBody`]: crate::storage::directory::stream::ContentBody
+//! [`ContentBody`]: crate::storage::disk::stream::ContentBody
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -32,13 +32,14 @@ use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
+use orlop_core::Fault;
 use rustix::io::Errno;
 use rustix::net::sockopt::{set_tcp_cork, tcp_congestion};
 use rustix::net::{SendAncillaryBuffer, SendFlags, sendmsg};
 use tokio::io::{AsyncWrite, Interest};
 use tokio::net::TcpStream;
 
-use crate::storage::directory::files::Opened;
+use crate::storage::disk::Opened;
 
 /// How many bytes one stand-in can stand for: enough that the work around it does not count, few enough that a client
 /// which takes them as fast as they come does not hold its thread for long.
@@ -96,10 +97,10 @@ impl Outbox {
     /// # Errors
     ///
     /// When the range is longer than that.
-    pub(crate) fn stand_in(&self, content: &Arc<Opened>, range: Range<u64>, more: bool) -> io::Result<Bytes> {
+    pub(crate) fn stand_in(&self, content: &Arc<Opened>, range: Range<u64>, more: bool) -> Result<Bytes, Fault> {
         let length = usize::try_from(range.end - range.start).unwrap_or(usize::MAX);
         if length > MOST {
-            return Err(io::Error::other("a piece that is too long to be sent"));
+            return Err(Fault::Failed("a piece that is too long to be sent".into()));
         }
         let mut waiting = self.waiting();
         let place = waiting.made % PLACES;
@@ -213,38 +214,32 @@ fn poll_io(
 mod tests {
     use std::future::poll_fn;
 
+    use std::collections::VecDeque;
+    use std::path::Path;
+
     use http_body::Body as _;
-    use orlop_core::http;
-    use orlop_core::object::ObjectId;
     use rustix::net::sockopt::{set_tcp_congestion, tcp_cork};
     use tempfile::TempDir;
     use tokio::io::AsyncReadExt;
     use tokio::net::TcpListener;
-    use uuid::Uuid;
 
     use super::*;
-    use crate::storage::counters::Counters;
-    use crate::storage::directory::files::Files;
-    use crate::storage::directory::stream::{Buffers, Content};
+    use crate::storage::disk::{Buffers, ContentBody, Part, Parts};
 
     const CONTENT: &[u8] = b"what a content has";
 
-    /// A new object of these bytes.
-    fn stored(files: &Files, bytes: &[u8]) -> ObjectId {
-        let object = ObjectId::received_by(Uuid::new_v4());
-        let mut file = files.object(&object);
-        file.append(&[bytes]).unwrap();
-        file.seal().unwrap();
-        object
-    }
-
-    fn files(directory: &TempDir) -> Files {
-        Files::open(directory.path(), 0, &Counters::default()).unwrap()
-    }
-
     fn content(directory: &TempDir, bytes: &[u8]) -> Opened {
-        let files = files(directory);
-        files.open_now(&stored(&files, bytes)).unwrap().unwrap()
+        let path = directory.path().join("content");
+        std::fs::write(&path, bytes).unwrap();
+        Opened::open(Path::new(&path)).unwrap().unwrap()
+    }
+
+    struct Ready(VecDeque<Part>);
+
+    impl Parts for Ready {
+        fn poll_part(&mut self, _: &mut Context<'_>) -> Poll<Option<Result<Part, Fault>>> {
+            Poll::Ready(self.0.pop_front().map(Ok))
+        }
     }
 
     #[tokio::test]
@@ -300,22 +295,22 @@ mod tests {
     async fn what_comes_last_of_a_body_is_never_held_back() {
         let directory = TempDir::new().unwrap();
         let bytes = vec![b'x'; 80_000];
-        let files = files(&directory);
-        let object = stored(&files, &bytes);
+        let content = Arc::new(content(&directory, &bytes));
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let _client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
         let (mut stream, _) = listener.accept().await.unwrap();
         set_tcp_congestion(&stream, "reno").unwrap();
         let outbox = Outbox::default();
-        let (one, other) = (|| http::Piece::Slice(object, 0..40_000), || http::Piece::Slice(object, 40_000..80_000));
-        let between = || http::Piece::Bytes(Bytes::from_static(b"between"));
-        for (pieces, corked) in [
-            (vec![one()], vec![false]),
-            (vec![one(), other()], vec![true, false]),
-            (vec![between(), one(), between(), other(), between()], vec![false, true, false, true, false]),
+        let one = || Part::Slice(content.clone(), 0..40_000);
+        let other = || Part::Slice(content.clone(), 40_000..80_000);
+        let between = || Part::Bytes(Bytes::from_static(b"between"));
+        for (parts, length, corked) in [
+            (vec![one()], 40_000, vec![false]),
+            (vec![one(), other()], 80_000, vec![true, false]),
+            (vec![between(), one(), between(), other(), between()], 80_021, vec![false, true, false, true, false]),
         ] {
-            let content = Content::open(&files, &Buffers::default(), pieces).await.unwrap().unwrap();
-            let mut body = content.into_body(Some(outbox.clone()), None);
+            let parts = Ready(parts.into());
+            let mut body = ContentBody::new(parts, length, &Buffers::default(), Some(outbox.clone()), None);
             let mut found = Vec::new();
             while let Some(frame) = poll_fn(|context| Pin::new(&mut body).poll_frame(context)).await {
                 let bytes = frame.unwrap().into_data().unwrap();

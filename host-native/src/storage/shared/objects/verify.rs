@@ -1,0 +1,51 @@
+//! Whether the bytes of a blob that come from the store are those of its digest, while they go out.
+
+use orlop_core::Fault;
+use orlop_core::digest::Digest;
+use orlop_core::http::{Piece, Pieces};
+use orlop_core::meter::Meter;
+
+use super::Objects;
+use crate::storage::counters::Counters;
+
+/// The digest of a blob, and the hash over what has come of it.
+#[derive(Clone)]
+pub(in crate::storage::shared) struct Verify {
+    digest: Digest,
+    meter: Meter,
+    size: u64,
+    /// Where the objects are.
+    paths: String,
+    counters: Counters,
+}
+
+impl Verify {
+    /// Nothing of the blob has come.
+    pub(in crate::storage::shared) fn new(objects: &Objects, pieces: &Pieces) -> Self {
+        let paths = pieces.blob.iter().filter_map(|piece| match piece {
+            Piece::Bytes(_) => None,
+            Piece::Slice(object, _) => Some(objects.path(object)),
+        });
+        Self {
+            digest: pieces.digest,
+            meter: Meter::new(pieces.digest.algorithm()),
+            size: pieces.blob.iter().map(Piece::length).sum(),
+            paths: paths.collect::<Vec<_>>().join(", "),
+            counters: objects.counters.clone(),
+        }
+    }
+
+    /// Takes the next bytes. With the last of them it is known whether all were right: if not, these are not to be sent.
+    pub(in crate::storage::shared) fn pass(&mut self, bytes: &[u8]) -> Result<(), Fault> {
+        self.meter.update(bytes);
+        let found = if self.meter.count() < self.size { return Ok(()) } else { self.meter.digest() };
+        if self.meter.count() == self.size && found == self.digest {
+            return Ok(());
+        }
+        self.counters.damaged("store");
+        Err(Fault::Failed(format!(
+            "the object store has other bytes than were pushed: those of {} ({}) hash to {found}",
+            self.digest, self.paths
+        )))
+    }
+}
