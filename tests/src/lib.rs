@@ -7,10 +7,10 @@
 
 pub mod contract;
 pub mod explore;
-#[cfg(feature = "command")]
+#[cfg(feature = "model")]
 pub mod fuzz;
 pub mod image;
-#[cfg(feature = "command")]
+#[cfg(feature = "model")]
 pub mod model;
 pub mod system;
 pub mod tester;

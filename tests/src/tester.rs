@@ -16,6 +16,7 @@
 //! | [`run`], [`report`] | everything in order, and what is told of it |
 
 pub mod capabilities;
+pub mod challenge;
 pub mod chance;
 pub mod check;
 pub mod checks;

@@ -1,26 +1,25 @@
 //! One request from its head to the last byte of its answer.
 
-use std::borrow::Cow;
 use std::fmt::Display;
 use std::future::poll_fn;
 use std::net::IpAddr;
 use std::ops::DerefMut;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::{Pin, pin};
-use std::sync::{Arc, LazyLock};
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::Request;
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
+use axum::http::{HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::response::Response;
 use http_body::Body as _;
 use orlop_core::error::Code;
 use orlop_core::event::Source;
 use orlop_core::step::Rest;
-use orlop_core::{Asked, Caller, Fault, Registry, Summary, http};
+use orlop_core::{Asked, Caller, Fault, Summary, http};
 use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
@@ -35,6 +34,8 @@ use crate::request::crowd::{Client, Crowd};
 use crate::request::live::{Current, Live};
 use crate::request::memory::{Memory, Name, is_small};
 use crate::request::peer::Peer;
+use crate::request::redirect::redirected;
+use crate::request::response::with_body;
 use crate::request::shares;
 use crate::settings::Limits;
 use crate::storage::{Host, RequestBody, ambient};
@@ -320,7 +321,7 @@ async fn call(
         None => None,
     };
     match entered {
-        Some(()) => make_bounded(service, &live.registry, &client, caller.into(), body, from).await,
+        Some(()) => make_bounded(service, live, &client, caller.into(), body, from).await,
         None => with_body(busy("the registry is busy; retry later", PATIENCE), None),
     }
 }
@@ -356,7 +357,7 @@ fn source(service: &Service, live: &Live, from: Origin<'_>) -> Source {
 /// its answer is done for the answer that the client gets, and for none that is thrown away.
 async fn make_bounded(
     service: &Service,
-    registry: &Registry,
+    live: &Live,
     client: &Client,
     caller: Arc<Caller>,
     body: &mut RequestBody,
@@ -368,7 +369,7 @@ async fn make_bounded(
     let (get, head) = (asked.request.method == http::Method::Get, asked.request.method == http::Method::Head);
     let list = (get || head) && operation.name.starts_with("list-");
     if !list && (!get || operation.name == "pull-blob") {
-        let (response, rest) = make(service, registry, caller, body, from).await;
+        let (response, rest) = make(service, live, caller, body, from).await;
         return service.after(response, rest).await;
     }
     let mut held = None;
@@ -377,7 +378,7 @@ async fn make_bounded(
         let Some(making) = service.memory.making(client, list).await else {
             return with_body(busy("you ask for too many lists at once; retry later", PATIENCE), None);
         };
-        let (response, rest) = make(service, registry, caller.clone(), body, from).await;
+        let (response, rest) = make(service, live, caller.clone(), body, from).await;
         let shared = shared(&operation, &response);
         match service.memory.bound(client, shared.as_ref(), response, held).await {
             Ok(response) => {
@@ -409,7 +410,7 @@ fn shared(operation: &Summary<'_>, response: &Response) -> Option<Name> {
 /// Makes the call, and again if an object it answers with is gone.
 async fn make(
     service: &Service,
-    registry: &Registry,
+    live: &Live,
     caller: Arc<Caller>,
     body: &mut RequestBody,
     from: Origin<'_>,
@@ -420,7 +421,7 @@ async fn make(
         tracing::error!(id = from.line.id, %method, target, "{fault}");
     };
     for attempt in 1..=ATTEMPTS {
-        let step = registry.call_of(caller.clone(), asked.clone(), ambient());
+        let step = live.registry.call_of(caller.clone(), asked.clone(), ambient());
         let (mut response, rest) = service.host.answer(step, body).await;
         if let Some(fault) = &response.fault {
             failed(fault);
@@ -432,6 +433,9 @@ async fn make(
                 return (with_body(response, None), rest);
             }
         };
+        if let Some(elsewhere) = redirected(&service.host, live, asked, &pieces).await {
+            return (with_body(elsewhere, None), rest);
+        }
         match service.host.open_pieces(pieces).await {
             Ok(Some(opened)) => {
                 let streamed = opened.into_body(from.peer.outbox.clone(), asked.clone());
@@ -450,45 +454,6 @@ async fn make(
         }
     }
     (refusal(500, Code::Unknown, "the blob cannot be read"), None)
-}
-
-/// A response of the core as one of axum; `streamed` is the body of one that the core does not have in memory.
-fn with_body(response: http::Response, streamed: Option<Body>) -> Response {
-    let body = match (response.body, streamed) {
-        (_, Some(body)) => body,
-        (http::Body::Bytes(bytes), None) => Body::from(bytes),
-        (http::Body::Empty | http::Body::Pieces(_), None) => Body::empty(),
-    };
-    let mut made = Response::new(body);
-    // With room for what the host adds.
-    *made.headers_mut() = HeaderMap::with_capacity(response.headers.len() + 4);
-    *made.status_mut() = StatusCode::from_u16(response.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    for (name, value) in response.headers {
-        // What a client sent comes back in some fields, but never a byte that does not belong into one.
-        let value = match value {
-            // Of ours, which is one.
-            Cow::Borrowed(value) => Ok(HeaderValue::from_static(value)),
-            Cow::Owned(value) => HeaderValue::try_from(value),
-        };
-        if let Ok(value) = value {
-            made.headers_mut().append(field(name), value);
-        }
-    }
-    made
-}
-
-/// The name of a header field of ours. Those of most answers are there ready-made: to make one anew costs a copy.
-fn field(name: &str) -> HeaderName {
-    static USUAL: LazyLock<Vec<(&str, HeaderName)>> =
-        LazyLock::new(|| http::HEADERS_WRITTEN.into_iter().map(|name| (name, made(name))).collect());
-    match USUAL.iter().find(|(usual, _)| *usual == name) {
-        Some((_, usual)) => usual.clone(),
-        None => made(name),
-    }
-}
-
-fn made(name: &str) -> HeaderName {
-    HeaderName::from_bytes(name.as_bytes()).expect("a name of ours")
 }
 
 /// Reads what is left of the body, so that the connection can be used again, or says that it cannot.
@@ -512,7 +477,7 @@ fn refusal(status: u16, code: Code, message: &str) -> Response {
 mod tests {
     use axum::body::Bytes;
     use http_body::Frame;
-    use orlop_core::Config;
+    use orlop_core::{Config, Registry};
     use tempfile::TempDir;
     use tokio::sync::oneshot;
 
@@ -576,13 +541,6 @@ mod tests {
         assert!(told.contains("\norlop_requests_running 0\n"), "{told}");
         assert!(told.contains("orlop_requests_total{operation=\"push-manifest\",status=\"400\"} 1\n"), "{told}");
         assert_eq!(service.room.available_permits(), 1);
-    }
-
-    #[test]
-    fn a_field_has_its_name_whether_it_is_usual_or_not() {
-        for name in ["Content-Type", "ETag", "Retry-After", "Some-Field"] {
-            assert_eq!(field(name), name);
-        }
     }
 
     #[tokio::test]

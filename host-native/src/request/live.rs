@@ -13,7 +13,7 @@ use crate::request::base::Locations;
 use crate::request::cors::Cors;
 use crate::request::proxies::Proxies;
 use crate::request::shares::Shares;
-use crate::settings::Settings;
+use crate::settings::{Redirects, Settings};
 
 /// The part of the settings that a running server can change.
 pub struct Live {
@@ -26,6 +26,7 @@ pub struct Live {
     pub(crate) read_only: bool,
     pub(crate) cors: Cors,
     pub(crate) locations: Locations,
+    pub(crate) redirects: Redirects,
 }
 
 /// The settings in force.
@@ -65,6 +66,7 @@ impl Live {
             read_only: settings.shares.read_only,
             cors: Cors(settings.reach.cors.clone()),
             locations: Locations { form: settings.reach.location(), external: settings.reach.external_url.clone() },
+            redirects: settings.reach.redirects(),
         };
         Ok((live, odd))
     }
@@ -90,6 +92,7 @@ impl Live {
             read_only: false,
             cors: Cors::default(),
             locations: Locations::default(),
+            redirects: Redirects::default(),
         }
     }
 

@@ -12,4 +12,6 @@ mod memory;
 pub(crate) mod peer;
 pub(crate) mod presence;
 pub(crate) mod proxies;
+mod redirect;
+mod response;
 pub(crate) mod shares;

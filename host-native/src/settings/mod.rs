@@ -33,7 +33,7 @@ pub use self::engines::{EngineSettings, Engines};
 pub use self::limits::Limits;
 pub use self::policy::Policy;
 pub use self::reach::Reach;
-pub(crate) use self::reach::{Location, Origin};
+pub(crate) use self::reach::{Location, Origin, Redirects};
 pub use self::restart::NEED_RESTART;
 pub(crate) use self::rule::table;
 pub use self::rule::{Action, GroupSetting, RuleSetting};

@@ -2,8 +2,13 @@
 
 use std::str::FromStr;
 
+use bytesize::ByteSize;
 use clap::{Args, ValueEnum};
 use orlop_core::BaseUrl;
+use orlop_core::config::Pattern;
+use orlop_core::name::Repository;
+
+use super::number::size;
 
 /// Where clients find the registry. All of it can be changed while the server runs.
 #[derive(Debug, Clone, Args)]
@@ -25,6 +30,31 @@ pub struct Reach {
     /// Browsers let a page of another origin read answers only where the registry says so (CORS). None may if not given.
     #[arg(long, env = "ORLOP_CORS", value_name = "ORIGIN", value_delimiter = ',')]
     pub(crate) cors: Vec<Origin>,
+
+    /// Repositories whose blobs clients read from the object store itself (repeatable)
+    ///
+    /// A GET is answered with 307 and a signed URL that is good for 20 minutes. Clients must reach the store under the
+    /// name that the servers use for it. `*` and `**` are as for assemble; `**` is every repository.
+    #[arg(long, env = "ORLOP_REDIRECT", value_name = "PATTERN", value_delimiter = ',')]
+    redirect: Vec<String>,
+
+    /// The smallest blob for which that is done: a smaller one costs more to be sent for than to be sent
+    #[arg(long, env = "ORLOP_REDIRECT_FROM", default_value = "1MiB", value_name = "SIZE", value_parser = size)]
+    redirect_from: ByteSize,
+}
+
+/// Which blobs clients read from the object store itself.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Redirects {
+    repositories: Vec<Pattern>,
+    smallest: u64,
+}
+
+impl Redirects {
+    /// Whether clients are sent to the store for a blob of `size` bytes in that repository.
+    pub(crate) fn cover(&self, repository: &Repository, size: u64) -> bool {
+        size >= self.smallest && self.repositories.iter().any(|pattern| pattern.matches(repository))
+    }
 }
 
 /// How `Location` is written.
@@ -42,6 +72,12 @@ impl Reach {
     pub(crate) fn location(&self) -> Location {
         let usual = if self.external_url.is_some() { Location::Absolute } else { Location::Relative };
         self.location.unwrap_or(usual)
+    }
+
+    /// Which blobs clients read from the object store itself.
+    pub(crate) fn redirects(&self) -> Redirects {
+        let repositories = self.redirect.iter().map(Pattern::new).collect();
+        Redirects { repositories, smallest: self.redirect_from.as_u64() }
     }
 
     /// What every `Location` begins with, if that is the same for all.

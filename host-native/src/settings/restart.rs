@@ -39,7 +39,7 @@ mod tests {
     use crate::settings::Settings;
 
     /// What a running server takes over: see `Live::new`, and the filter of the log.
-    const RELOADED: [&str; 29] = [
+    const RELOADED: [&str; 31] = [
         "allow-sparse",
         "assemble",
         "auth-htpasswd",
@@ -58,6 +58,8 @@ mod tests {
         "no-mount-from-anywhere",
         "open",
         "quota",
+        "redirect",
+        "redirect-from",
         "read-only",
         "rule",
         "token-issuer",

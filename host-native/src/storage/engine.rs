@@ -138,6 +138,14 @@ impl Storage {
         }
     }
 
+    /// A URL by which a client can read an object from the store itself; none where there is no such store.
+    pub(super) async fn sign(&self, object: &ObjectId) -> Result<Option<String>, Fault> {
+        match self {
+            Self::Directory(_) => Ok(None),
+            Self::Shared(shared) => Box::pin(shared.objects.sign(object)).await.map(Some),
+        }
+    }
+
     /// Where the bytes of an object are, for an administrator.
     pub(super) fn place(&self, object: &ObjectId) -> String {
         match self {

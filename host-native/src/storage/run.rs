@@ -99,6 +99,15 @@ impl Host {
         self.storage.back_up().await
     }
 
+    /// A URL by which a client can read an object from an object store itself. None where there is no such store, or
+    /// where it cannot sign one now: then the registry sends the object.
+    pub(crate) async fn sign(&self, object: &ObjectId) -> Option<String> {
+        self.storage.sign(object).await.unwrap_or_else(|fault| {
+            tracing::warn!("clients are not sent to the object store: {fault}");
+            None
+        })
+    }
+
     /// Where the bytes of an object are, for an administrator.
     pub fn place(&self, object: &ObjectId) -> String {
         self.storage.place(object)

@@ -8,8 +8,8 @@ use regex::Regex;
 
 use super::text;
 use crate::model::grammar::{self, Path};
+use crate::tester::challenge;
 use crate::tester::exchange::encode;
-use crate::tester::login;
 
 /// SPEC B1, B2, B4: a repository or a tag.
 pub(super) fn name(data: &[u8]) {
@@ -142,7 +142,7 @@ fn regex_escape(text: &str) -> String {
 /// RFC 9110, 11.6.1: a challenge is read, whatever it is, and one that is well formed as it was meant.
 pub(super) fn challenge(data: &[u8]) {
     let text = text(data);
-    let _ = login::parse(&text);
+    let _ = challenge::parse(&text);
     let mut lines = text.lines();
     let token = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_lowercase() || b == b'-');
     let Some(scheme) = lines.next().filter(|scheme| token(scheme)) else { return };
@@ -154,6 +154,6 @@ pub(super) fn challenge(data: &[u8]) {
     let written: Vec<_> = parameters.iter().map(|(name, value)| format!("{name}=\"{value}\"")).collect();
     for separator in [",", ", "] {
         let challenge = format!("{scheme} {}", written.join(separator));
-        assert_eq!(login::parse(&challenge), Some((scheme.into(), parameters.clone())), "{challenge}");
+        assert_eq!(challenge::parse(&challenge), Some((scheme.into(), parameters.clone())), "{challenge}");
     }
 }

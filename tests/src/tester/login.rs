@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 
+use super::challenge;
 use super::exchange::{Answer, Exchange, Unreachable, encode};
 
 /// A name and a password.
@@ -62,7 +63,7 @@ impl Login {
     /// What a challenge asks for.
     pub(super) fn challenged(&self, exchange: &Exchange, answer: &Answer) -> Result<Next, Unreachable> {
         let challenges: Vec<(String, BTreeMap<String, String>)> =
-            answer.all("WWW-Authenticate").filter_map(parse).collect();
+            answer.all("WWW-Authenticate").filter_map(challenge::parse).collect();
         if let Some((_, parameters)) = challenges.iter().find(|(scheme, _)| scheme == "bearer") {
             let Some(realm) = parameters.get("realm") else {
                 return Err(Unreachable::Refused("its Bearer challenge names no realm".into()));
@@ -127,34 +128,9 @@ fn kind(exchange: &Exchange) -> String {
     format!("{action} {} {from}", &path[..end])
 }
 
-/// A challenge: its scheme in lower case and its parameters (RFC 9110, 11.6.1).
-pub(crate) fn parse(challenge: &str) -> Option<(String, BTreeMap<String, String>)> {
-    let (scheme, mut rest) = challenge.trim().split_once(' ').unwrap_or((challenge.trim(), ""));
-    let mut parameters = BTreeMap::new();
-    while let Some((name, after)) = rest.split_once('=') {
-        let (value, after) = match after.strip_prefix('"') {
-            Some(quoted) => quoted.split_once('"')?,
-            None => after.split_once(',').unwrap_or((after, "")),
-        };
-        parameters.insert(name.trim_matches([' ', ',']).to_lowercase(), value.to_owned());
-        rest = after;
-    }
-    Some((scheme.to_lowercase(), parameters))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_challenge_is_read() {
-        let challenge = "Bearer realm=\"https://auth/token\",service=\"r\",scope=\"repository:a:pull,push\"";
-        let (scheme, parameters) = parse(challenge).expect("a challenge");
-        assert_eq!(scheme, "bearer");
-        assert_eq!(parameters["scope"], "repository:a:pull,push");
-        assert_eq!(parameters["realm"], "https://auth/token");
-        assert_eq!(parse("Basic realm=x").expect("a challenge").1["realm"], "x");
-    }
 
     #[test]
     fn requests_that_need_other_rights_are_of_another_kind() {

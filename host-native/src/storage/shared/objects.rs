@@ -17,6 +17,7 @@ mod verify;
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::http::Method;
 use bytes::{Bytes, BytesMut};
 use futures_util::{StreamExt, TryStreamExt};
 use object_store::path::Path;
@@ -40,6 +41,9 @@ use super::records::Records;
 use crate::settings::Engines;
 use crate::storage::counters::Counters;
 use crate::storage::disk::Buffers;
+
+/// How long a client may wait until it begins to read from where it was sent.
+const SIGNED: Duration = Duration::from_secs(20 * 60);
 
 /// Under which keys of the host it is recorded that an upload was begun in the store.
 const UPLOADS: &str = "upload/";
@@ -211,6 +215,13 @@ impl Objects {
 
     pub(in crate::storage) async fn open_pieces(&self, pieces: Pieces) -> Result<Option<Content>, Fault> {
         Content::open(self, pieces).await
+    }
+
+    /// A URL by which a client without credentials can read an object for a while.
+    pub(in crate::storage) async fn sign(&self, object: &ObjectId) -> Result<String, Fault> {
+        let path = self.layout.path(object);
+        let signed = self.store.signed_url(Method::GET, &path, SIGNED).await;
+        signed.map(String::from).map_err(|error| fault("sign a URL of", &path, &error))
     }
 
     /// Begins an upload in the store. It is recorded before its first byte is sent, so that garbage collection finds it

@@ -9,12 +9,13 @@ use object_store::client::HttpConnector;
 use object_store::gcp::GoogleCloudStorageBuilder;
 use object_store::multipart::MultipartStore;
 use object_store::path::Path;
+use object_store::signer::Signer;
 use object_store::{BackoffConfig, ObjectStore, RetryConfig};
 
 /// What all stores can do.
-pub(super) trait Store: ObjectStore + MultipartStore {}
+pub(super) trait Store: ObjectStore + MultipartStore + Signer {}
 
-impl<S: ObjectStore + MultipartStore> Store for S {}
+impl<S: ObjectStore + MultipartStore + Signer> Store for S {}
 
 /// How long a request is tried again.
 const TRYING: Duration = Duration::from_secs(30);
