@@ -32,10 +32,13 @@ use tokio::sync::Semaphore;
 use self::client::Connector;
 use self::fault::fault;
 use self::layout::Layout;
+pub(super) use self::read::Bytestream;
 use self::sink::PART;
 pub(in crate::storage) use self::sink::Sink;
 use self::store::Store;
 pub(crate) use self::stream::Content;
+pub(super) use self::verify::{Place, Verify};
+use super::cache::Cache;
 use super::records::Records;
 use crate::settings::Engines;
 use crate::storage::counters::Counters;
@@ -54,6 +57,7 @@ pub(in crate::storage) struct Objects {
     layout: Layout,
     records: Arc<Records>,
     memory: Arc<Semaphore>,
+    cache: Option<Cache>,
     buffers: Buffers,
     counters: Counters,
 }
@@ -78,6 +82,7 @@ impl Objects {
         engines: &Engines,
         tls: ClientConfig,
         records: Arc<Records>,
+        cache: Option<Cache>,
         counters: &Counters,
     ) -> Result<Self, String> {
         let connector = Connector { tls: Arc::new(tls), counters: counters.clone() };
@@ -85,7 +90,7 @@ impl Objects {
         probe::probe(&*store, &prefix).await.map_err(|wrong| format!("objects = {}: {wrong}", engines.objects))?;
         let memory = Arc::new(Semaphore::new(MEMORY / PART));
         let (buffers, counters) = (Buffers::default(), counters.clone());
-        Ok(Self { store, layout: Layout::new(&prefix), records, memory, buffers, counters })
+        Ok(Self { store, layout: Layout::new(&prefix), records, memory, cache, buffers, counters })
     }
 
     /// Whether the store answers.
