@@ -43,7 +43,8 @@ pub(super) enum Sink {
 /// A streamed body whose objects are there.
 pub(crate) enum Opened {
     Directory(directory::Content),
-    Shared(shared::Content),
+    /// Boxed as all that waits for a network.
+    Shared(Box<shared::Content>),
 }
 
 impl Storage {
@@ -131,7 +132,9 @@ impl Storage {
     pub(super) async fn open_pieces(&self, pieces: Pieces) -> Result<Option<Opened>, Fault> {
         match self {
             Self::Directory(directory) => Ok(directory.open_pieces(pieces).await?.map(Opened::Directory)),
-            Self::Shared(shared) => Ok(Box::pin(shared.objects.open_pieces(pieces)).await?.map(Opened::Shared)),
+            Self::Shared(shared) => {
+                Ok(Box::pin(shared.objects.open_pieces(pieces)).await?.map(|content| Opened::Shared(Box::new(content))))
+            }
         }
     }
 

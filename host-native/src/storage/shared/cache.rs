@@ -167,7 +167,7 @@ impl Cache {
             Ok(begun) => begun,
             Err(progress) => return Some((Source::Fill(progress), "shared")),
         };
-        tokio::spawn(job.from_file(objects.clone(), pieces.clone(), opened, modified));
+        tokio::spawn(job.read_again(objects.clone(), pieces.clone(), opened, modified));
         Some((Source::Fill(progress), "hit"))
     }
 
@@ -179,7 +179,7 @@ impl Cache {
         match self.job(&pieces.digest, size)? {
             Err(progress) => Some((Source::Fill(progress), "shared")),
             Ok((job, progress)) => {
-                tokio::spawn(job.from_store(objects.clone(), pieces.clone()));
+                tokio::spawn(job.fetch(objects.clone(), pieces.clone()));
                 Some((Source::Fill(progress), "miss"))
             }
         }

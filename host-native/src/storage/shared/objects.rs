@@ -59,7 +59,7 @@ pub(in crate::storage) struct Objects {
     memory: Arc<Semaphore>,
     cache: Option<Cache>,
     buffers: Buffers,
-    counters: Counters,
+    counters: Arc<Counters>,
 }
 
 /// Whether a store can be named so.
@@ -89,7 +89,7 @@ impl Objects {
         let (store, prefix) = store::open(&engines.objects, &engines.options, connector)?;
         probe::probe(&*store, &prefix).await.map_err(|wrong| format!("objects = {}: {wrong}", engines.objects))?;
         let memory = Arc::new(Semaphore::new(MEMORY / PART));
-        let (buffers, counters) = (Buffers::default(), counters.clone());
+        let (buffers, counters) = (Buffers::default(), Arc::new(counters.clone()));
         Ok(Self { store, layout: Layout::new(&prefix), records, memory, cache, buffers, counters })
     }
 

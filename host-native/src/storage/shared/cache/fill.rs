@@ -1,7 +1,6 @@
 //! Reading a blob once for all who want it: from the store into a file, or from a file past a hash.
 
 use std::fs::{self, File};
-use std::future::Future;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -100,7 +99,7 @@ impl Job {
     }
 
     /// Reads the blob from the store into a file, as fast as these two can.
-    pub(super) async fn from_store(mut self, objects: Objects, pieces: Pieces) {
+    pub(super) async fn fetch(mut self, objects: Objects, pieces: Pieces) {
         let verify = Verify::new(&objects, &pieces);
         let mut partial = match self.create().await {
             Ok(partial) => partial,
@@ -150,7 +149,7 @@ impl Job {
     }
 
     /// Reads a file of the cache past a hash, as fast as the disk can.
-    pub(super) async fn from_file(self, objects: Objects, pieces: Pieces, opened: Arc<Opened>, modified: SystemTime) {
+    pub(super) async fn read_again(self, objects: Objects, pieces: Pieces, opened: Arc<Opened>, modified: SystemTime) {
         let mut verify = Verify::new(&objects, &pieces);
         self.fill.progress.send_modify(|progress| progress.file = Some(opened.clone()));
         let mut buffer = vec![0; BATCH];
@@ -274,30 +273,24 @@ impl Drop for Partial {
 }
 
 /// The next bytes, `most` or a little more, past the hash.
-fn gather(
-    stream: &mut Bytestream,
-    mut verify: Verify,
-    most: usize,
-) -> impl Future<Output = Result<Batch, Fault>> + Send + '_ {
-    async move {
-        let (mut pieces, mut length) = (Vec::new(), 0);
-        let due = Instant::now() + GATHERING;
-        while length < most {
-            let came = match pieces.is_empty() {
-                true => stream.next().await,
-                false => match timeout_at(due, stream.next()).await {
-                    Ok(came) => came,
-                    Err(_) => break,
-                },
-            };
-            let Some(bytes) = came.transpose()? else { break };
-            verify.pass(&bytes, Place::Store)?;
-            length += bytes.len();
-            pieces.push(bytes);
-            // To hash some hundred KiB takes a while, in which others have something to do too.
-            tokio::task::yield_now().await;
-        }
-        let last = verify.count() >= verify.size();
-        Ok(Batch { pieces, verify, last })
+async fn gather(stream: &mut Bytestream, mut verify: Verify, most: usize) -> Result<Batch, Fault> {
+    let (mut pieces, mut length) = (Vec::new(), 0);
+    let due = Instant::now() + GATHERING;
+    while length < most {
+        let came = match pieces.is_empty() {
+            true => stream.next().await,
+            false => match timeout_at(due, stream.next()).await {
+                Ok(came) => came,
+                Err(_) => break,
+            },
+        };
+        let Some(bytes) = came.transpose()? else { break };
+        verify.pass(&bytes, Place::Store)?;
+        length += bytes.len();
+        pieces.push(bytes);
+        // To hash some hundred KiB takes a while, in which others have something to do too.
+        tokio::task::yield_now().await;
     }
+    let last = verify.count() >= verify.size();
+    Ok(Batch { pieces, verify, last })
 }

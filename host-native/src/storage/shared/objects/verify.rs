@@ -1,5 +1,7 @@
 //! Whether the bytes of a blob that come from the store are those of its digest, while they go out.
 
+use std::sync::Arc;
+
 use orlop_core::Fault;
 use orlop_core::digest::Digest;
 use orlop_core::http::{Piece, Pieces};
@@ -21,9 +23,9 @@ pub(in crate::storage::shared) struct Verify {
     digest: Digest,
     meter: Meter,
     size: u64,
-    /// Where the objects are.
-    paths: String,
-    counters: Counters,
+    /// Where the objects are, for the log.
+    paths: Arc<[String]>,
+    counters: Arc<Counters>,
 }
 
 impl Verify {
@@ -37,7 +39,7 @@ impl Verify {
             digest: pieces.digest,
             meter: Meter::new(pieces.digest.algorithm()),
             size: pieces.blob.iter().map(Piece::length).sum(),
-            paths: paths.collect::<Vec<_>>().join(", "),
+            paths: paths.collect(),
             counters: objects.counters.clone(),
         }
     }
@@ -64,6 +66,6 @@ impl Verify {
             Place::Cache => ("cache", "a file of the object cache was damaged, and is dropped"),
         };
         self.counters.damaged(label);
-        Err(Fault::Failed(format!("{told}: those of {} ({}) hash to {found}", self.digest, self.paths)))
+        Err(Fault::Failed(format!("{told}: those of {} ({}) hash to {found}", self.digest, self.paths.join(", "))))
     }
 }
