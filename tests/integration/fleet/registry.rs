@@ -7,7 +7,7 @@ use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError, Weak, mpsc};
 use std::thread::{self, sleep};
 use std::time::{Duration, Instant};
 
@@ -74,11 +74,30 @@ impl Way {
     }
 }
 
+/// A database and a store, the same for all tests that run at the same time.
+fn running() -> Arc<(Postgres, ObjectServer)> {
+    static RUNNING: Mutex<Weak<(Postgres, ObjectServer)>> = Mutex::new(Weak::new());
+    let mut running = RUNNING.lock().unwrap_or_else(PoisonError::into_inner);
+    running.upgrade().unwrap_or_else(|| {
+        // They end with the thread that started them, and tests are threads that end.
+        let (tell, told) = mpsc::channel();
+        thread::spawn(move || {
+            let _ = tell.send((Postgres::start(), ObjectServer::start()));
+            loop {
+                thread::park();
+            }
+        });
+        let started = Arc::new(told.recv().expect("both start"));
+        *running = Arc::downgrade(&started);
+        started
+    })
+}
+
 /// A database, a store, a way to it, and where a cache may be.
 pub(crate) struct Place {
-    store: ObjectServer,
-    pub(crate) database: Postgres,
-    pub(crate) records: String,
+    engines: Arc<(Postgres, ObjectServer)>,
+    records: String,
+    objects: String,
     pub(crate) way: Arc<Way>,
     port: u16,
     directory: TempDir,
@@ -86,10 +105,11 @@ pub(crate) struct Place {
 
 impl Place {
     pub(crate) fn new() -> Self {
-        let (database, store) = (Postgres::start(), ObjectServer::start());
-        let (way, port) = Way::to(store.port());
-        let records = database.database();
-        Self { store, database, records, way, port, directory: tempfile::tempdir().expect("a temporary directory") }
+        let engines = running();
+        let (way, port) = Way::to(engines.1.port());
+        let records = engines.0.database();
+        let objects = format!("s3://bucket/{}", records.rsplit_once('/').expect("a URL").1.replace('?', "-"));
+        Self { engines, records, objects, way, port, directory: tempfile::tempdir().expect("a temporary directory") }
     }
 
     pub(crate) fn cache(&self) -> PathBuf {
@@ -106,10 +126,14 @@ impl Place {
         Server::start(self.command(), &[&self.flags()[..], &["--object-cache", &cache], flags].concat())
     }
 
+    /// Which database and store are used.
+    pub(crate) fn shared(&self) -> [&str; 4] {
+        ["--records", &self.records, "--objects", &self.objects]
+    }
+
     pub(crate) fn flags(&self) -> Vec<&str> {
-        let engines = ["--records", &self.records, "--objects", "s3://bucket/registry"];
         // All clients have one address.
-        [&engines[..], &["--admin-addr", "127.0.0.1:0", "--max-client-requests", "512"]].concat()
+        [&self.shared()[..], &["--admin-addr", "127.0.0.1:0", "--max-client-requests", "512"]].concat()
     }
 
     pub(crate) fn command(&self) -> Command {
@@ -122,7 +146,8 @@ impl Place {
 
     /// The files that the store has objects in, the one made last at the end.
     pub(crate) fn objects(&self) -> Vec<PathBuf> {
-        let listed = fs::read_dir(self.store.files().join("registry/objects")).expect("the store keeps files");
+        let listed = fs::read_dir(self.engines.1.files().join(&self.objects["s3://bucket/".len()..]).join("objects"))
+            .expect("the store keeps files");
         let mut files: Vec<_> = listed.flatten().map(|entry| entry.path()).filter(|path| path.is_file()).collect();
         files.sort_by_key(|path| fs::metadata(path).and_then(|metadata| metadata.modified()).ok());
         files
