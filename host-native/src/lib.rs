@@ -26,5 +26,5 @@ pub mod server;
 pub mod settings;
 pub mod storage;
 
-pub use settings::{Engines, Limits, Options};
+pub use settings::{CacheSettings, Engines, Limits, Options};
 pub use storage::{Backup, Host, OpenError, RequestBody};

@@ -27,7 +27,7 @@ pub fn by_server_or_here(
 ) -> Result<String, Box<dyn Error>> {
     if let Some(engines) = data.engines.engines()? {
         return process::runtime()?.block_on(async {
-            let host = Host::connect(&engines, options).await?;
+            let host = Host::connect(&engines.without_cache(), options).await?;
             agree(&Registry::new(Config::default()), &host, data).await?;
             Ok(here(&host).await?)
         });

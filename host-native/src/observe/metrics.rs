@@ -122,6 +122,22 @@ impl Metrics {
             "Blobs whose bytes were not those of their digest when they were read from the store or the cache",
             storage.damaged.clone(),
         );
+        registry.register(
+            "cache_reads",
+            "Pulls where there is an object cache: hit, shared (of a file that is being filled), miss or bypass",
+            storage.cache_reads.clone(),
+        );
+        registry.register("cache_filled_bytes", "Bytes written into the object cache", storage.cache_filled.clone());
+        registry.register(
+            "cache_evictions",
+            "Files removed from the object cache to make room",
+            storage.cache_evictions.clone(),
+        );
+        registry.register(
+            "cache_bytes",
+            "Bytes of the object cache, with what is reserved for files that are being filled",
+            storage.cache_bytes.clone(),
+        );
         registry.register("logins_refused", "Requests with a wrong password or token", metrics.logins_refused.clone());
         let stored = &metrics.stored;
         for (name, help, gauge) in [

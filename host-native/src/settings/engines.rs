@@ -3,13 +3,16 @@
 use std::path::PathBuf;
 use std::str::FromStr;
 
+use bytesize::ByteSize;
 use clap::Args;
+
+use super::number::size;
 
 /// On each setting by itself: as that of the whole it would go on over what stands behind it.
 const HEADING: &str = "Several machines";
 
 /// A database and an object store, in the place of a data directory.
-#[derive(Debug, Clone, Default, Args)]
+#[derive(Debug, Clone, Args)]
 pub struct EngineSettings {
     /// Keep the records in this PostgreSQL database, for several servers: postgres://USER@HOST,HOST/DATABASE
     ///
@@ -45,6 +48,31 @@ pub struct EngineSettings {
         value_name = "NAME=VALUE"
     )]
     pub objects_option: Vec<ObjectsOption>,
+
+    /// Keep what is pulled in this directory too, so that it is read from the object store once
+    ///
+    /// A pull of what is there is sent from the local disk. The directory is created if it does not exist, and belongs to
+    /// one server; to remove it while no server runs loses nothing.
+    #[arg(
+        help_heading = HEADING,
+        id = "object_cache",
+        long = "object-cache",
+        env = "ORLOP_OBJECT_CACHE",
+        value_name = "DIRECTORY"
+    )]
+    pub object_cache: Option<PathBuf>,
+
+    /// How many bytes that directory may have; what has not been pulled for longest goes first
+    #[arg(
+        help_heading = HEADING,
+        id = "object_cache_size",
+        long = "object-cache-size",
+        env = "ORLOP_OBJECT_CACHE_SIZE",
+        default_value = "10GiB",
+        value_name = "SIZE",
+        value_parser = size
+    )]
+    pub object_cache_size: ByteSize,
 
     /// Trust these authorities (PEM) too, for the database and the object store
     #[arg(help_heading = HEADING, id = "storage_ca", long = "storage-ca", env = "ORLOP_STORAGE_CA", value_name = "FILE")]
@@ -91,6 +119,25 @@ pub struct Engines {
     pub options: Vec<(String, String)>,
     /// A file with certificates to trust.
     pub ca: Option<PathBuf>,
+    /// Where what is pulled is kept too.
+    pub cache: Option<CacheSettings>,
+}
+
+/// A directory of this machine for what is pulled from an object store.
+#[derive(Clone, Debug)]
+pub struct CacheSettings {
+    /// Where it is.
+    pub directory: PathBuf,
+    /// How many bytes it may have.
+    pub size: u64,
+}
+
+impl Engines {
+    /// The same for a command that does something beside a server: without the cache, which that server has.
+    #[must_use]
+    pub fn without_cache(self) -> Self {
+        Self { cache: None, ..self }
+    }
 }
 
 impl EngineSettings {
@@ -101,6 +148,9 @@ impl EngineSettings {
     /// When only one of the two is named.
     pub fn engines(&self) -> Result<Option<Engines>, String> {
         match (&self.records, &self.objects) {
+            (None, None) if self.object_cache.is_some() => {
+                Err("object-cache is set and objects is not: it is for what is pulled from an object store".into())
+            }
             (None, None) => Ok(None),
             (Some(records), Some(objects)) => Ok(Some(Engines {
                 records: records.clone(),
@@ -108,6 +158,10 @@ impl EngineSettings {
                 objects: objects.clone(),
                 options: self.objects_option.iter().map(|option| (option.name.clone(), option.value.clone())).collect(),
                 ca: self.storage_ca.clone(),
+                cache: self
+                    .object_cache
+                    .clone()
+                    .map(|directory| CacheSettings { directory, size: self.object_cache_size.as_u64() }),
             })),
             (Some(_), None) => Err("records is set and objects is not: several servers share both".into()),
             (None, Some(_)) => Err("objects is set and records is not: several servers share both".into()),

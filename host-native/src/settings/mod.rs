@@ -29,7 +29,7 @@ use orlop_core::Config;
 
 pub use self::access::Auth;
 pub use self::bounds::Bounds;
-pub use self::engines::{EngineSettings, Engines};
+pub use self::engines::{CacheSettings, EngineSettings, Engines};
 pub use self::limits::Limits;
 pub use self::policy::Policy;
 pub use self::reach::Reach;

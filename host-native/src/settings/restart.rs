@@ -1,7 +1,7 @@
 //! Which settings a running server takes over, and which need a restart.
 
 /// The settings that a running server does not take over when it reads its settings again: all others it does.
-pub const NEED_RESTART: [&str; 27] = [
+pub const NEED_RESTART: [&str; 29] = [
     "addr",
     "admin-addr",
     "body-idle-timeout",
@@ -16,6 +16,8 @@ pub const NEED_RESTART: [&str; 27] = [
     "max-connections",
     "max-requests",
     "no-playground",
+    "object-cache",
+    "object-cache-size",
     "objects",
     "objects-option",
     "otlp-endpoint",

@@ -43,6 +43,7 @@ pub(super) enum Sink {
 /// A streamed body whose objects are there.
 pub(crate) enum Opened {
     Directory(directory::Content),
+    /// Boxed as all that waits for a network.
     Shared(Box<shared::Content>),
 }
 
@@ -51,8 +52,8 @@ impl Storage {
         Directory::open(directory, options).map(Self::Directory)
     }
 
-    pub(super) async fn connect(engines: &Engines) -> Result<Self, String> {
-        Shared::open(engines).await.map(Self::Shared)
+    pub(super) async fn connect(engines: &Engines, options: &Options) -> Result<Self, String> {
+        Shared::open(engines, options).await.map(Self::Shared)
     }
 
     /// Whether an object's age counts from when it was begun, and not from when it was complete.

@@ -51,7 +51,7 @@ impl Host {
     ///
     /// With what is wrong with one of them, and what to do about it.
     pub async fn connect(engines: &Engines, options: &Options) -> Result<Self, String> {
-        Ok(Self::on(Storage::connect(engines).await?, options))
+        Ok(Self::on(Storage::connect(engines, options).await?, options))
     }
 
     fn on(storage: Storage, options: &Options) -> Self {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::{StreamExt, stream};
-use orlop::Host;
+use orlop::{CacheSettings, Engines, Host};
 use orlop_conformance::contract::{Case, stalled, suite};
 use orlop_core::digest::Algorithm;
 use orlop_core::effect::{Erase, Inventory, Receive};
@@ -38,8 +38,13 @@ async fn several_hosts_keep_the_contract_together() {
     let (database, store) = (Postgres::start(), ObjectServer::start());
     for Case { name, acts } in suite() {
         let engines = store.engines(database.database());
-        for act in &acts {
-            let host = Host::connect(&engines, &orlop::Options::default()).await.expect("both answer");
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let cache = CacheSettings { directory: directory.path().join("cache"), size: 1 << 20 };
+        let with_cache = Engines { cache: Some(cache), ..engines.clone() };
+        for (place, act) in acts.iter().enumerate() {
+            // One of them has a cache.
+            let engines = if place % 3 == 0 { &with_cache } else { &engines };
+            let host = Host::connect(engines, &orlop::Options::default()).await.expect("both answer");
             let mut body = arriving(&act.body);
             host.run(act.begin(), &mut body).await.unwrap_or_else(|wrong| panic!("{name}: {wrong}"));
         }

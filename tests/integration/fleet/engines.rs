@@ -18,8 +18,8 @@ use tempfile::TempDir;
 const START: Duration = Duration::from_secs(120);
 
 /// The user of the database, and of the object store.
-const USER: &str = "orlop";
-const SECRET: &str = "a secret of the tests";
+pub(crate) const USER: &str = "orlop";
+pub(crate) const SECRET: &str = "a secret of the tests";
 
 /// A PostgreSQL of its own.
 pub(crate) struct Postgres {
@@ -270,6 +270,16 @@ impl ObjectServer {
         }
     }
 
+    /// The port it listens on.
+    pub(crate) fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Where the files are that it keeps its objects in.
+    pub(crate) fn files(&self) -> PathBuf {
+        self.directory.path().join("data/bucket")
+    }
+
     /// Where a registry of its own may keep its objects, and its records in a database.
     pub(crate) fn engines(&self, records: String) -> Engines {
         let prefix = self.prefixes.fetch_add(1, Ordering::Relaxed);
@@ -286,6 +296,7 @@ impl ObjectServer {
             objects: format!("s3://bucket/registry{prefix}"),
             options: options.map(|(name, value)| (name.to_owned(), value)).into(),
             ca: None,
+            cache: None,
         }
     }
 }

@@ -3,7 +3,12 @@
 
 #[path = "../arriving.rs"]
 mod arriving;
+mod cache;
 mod contract;
 mod engines;
 mod outcomes;
 mod proxy;
+mod registry;
+#[path = "../crash/server.rs"]
+#[allow(dead_code, reason = "the crash tests use more of it")]
+mod server;

@@ -3,12 +3,19 @@
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
 
 /// What was asked of an object store, and its answer; status 0 is none.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub(crate) struct ObjectRequest {
     pub(crate) method: String,
     pub(crate) status: u16,
+}
+
+/// How a pull was answered where there is a cache of objects.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(crate) struct CacheRead {
+    pub(crate) result: &'static str,
 }
 
 /// Where bytes were that are not those of their digest.
@@ -36,9 +43,23 @@ pub(crate) struct Counters {
     pub(crate) objects: Family<ObjectRequest, Counter>,
     /// Blobs whose bytes, as they were read, were not those of their digest.
     pub(crate) damaged: Family<Damaged, Counter>,
+    /// Pulls, by what the cache of objects had to do with them.
+    pub(crate) cache_reads: Family<CacheRead, Counter>,
+    /// Bytes that were written into the cache.
+    pub(crate) cache_filled: Counter,
+    /// Files that were removed from the cache to make room.
+    pub(crate) cache_evictions: Counter,
+    /// How many bytes the cache has, with what is reserved for what is being written.
+    pub(crate) cache_bytes: Gauge,
 }
 
 impl Counters {
+    /// A pull was answered from a file (`hit`), from one that is being filled (`shared`), or from the store, into a file
+    /// (`miss`) or past the cache (`bypass`).
+    pub(crate) fn cache_read(&self, result: &'static str) {
+        self.cache_reads.get_or_create(&CacheRead { result }).inc();
+    }
+
     /// A blob was read, from the store or the cache, with other bytes than were pushed.
     pub(crate) fn damaged(&self, at: &'static str) {
         self.damaged.get_or_create(&Damaged { at }).inc();

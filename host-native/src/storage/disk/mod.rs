@@ -8,9 +8,11 @@ mod opened;
 mod sendfile;
 pub(in crate::storage) mod space;
 mod stream;
+mod write;
 
 pub(crate) use self::lock::holder;
 pub(in crate::storage) use self::lock::{LOCK_FILE, Lock, LockError, sync_above};
 pub(in crate::storage) use self::opened::{Opened, open};
 pub(crate) use self::sendfile::Outbox;
 pub(in crate::storage) use self::stream::{Buffers, ContentBody, Part, Parts};
+pub(in crate::storage) use self::write::write_all;

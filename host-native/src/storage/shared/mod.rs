@@ -1,6 +1,7 @@
 //! The engine for several machines: records in PostgreSQL, objects in an object store. Processes of it have no state of
-//! their own, so there may be any number of them.
+//! their own but what they have read anyway, so there may be any number of them.
 
+mod cache;
 mod objects;
 mod records;
 
@@ -11,10 +12,11 @@ use rustls::{ClientConfig, RootCertStore};
 use tokio_postgres::Config;
 use uuid::Uuid;
 
+use self::cache::Cache;
 pub(crate) use self::objects::Content;
 pub(super) use self::objects::{Objects, Sink};
 use self::records::Records;
-use crate::settings::Engines;
+use crate::settings::{Engines, Options};
 use crate::storage::counters::Counters;
 
 /// Whether a database and an object store can be named so, as far as is known without asking them.
@@ -24,6 +26,7 @@ use crate::storage::counters::Counters;
 /// With what is wrong.
 pub(crate) fn check_engines(engines: &Engines) -> Result<(), String> {
     address(engines)?;
+    engines.cache.as_ref().map_or(Ok(()), cache::check)?;
     objects::check(engines, trusting(engines)?)
 }
 
@@ -48,8 +51,12 @@ impl Shared {
     /// # Errors
     ///
     /// With what is wrong with one of them, and what to do about it.
-    pub(super) async fn open(engines: &Engines) -> Result<Self, String> {
+    pub(super) async fn open(engines: &Engines, options: &Options) -> Result<Self, String> {
         let counters = Counters::default();
+        let cache = match &engines.cache {
+            Some(settings) => Some(Cache::open(settings, options.keep_free, &counters).await?),
+            None => None,
+        };
         let tls = trusting(engines)?;
         let url = address(engines)?;
         let records = Records::open(&url, tls.clone(), &counters).await.map_err(|wrong| format!("records: {wrong}"))?;
@@ -63,7 +70,7 @@ impl Shared {
         }
         clock(about.ahead).map_err(|fault| fault.to_string())?;
         let records = Arc::new(records);
-        let objects = Objects::open(engines, tls, records.clone(), &counters).await?;
+        let objects = Objects::open(engines, tls, records.clone(), cache, &counters).await?;
         Ok(Self { records, objects, counters, holder: Uuid::new_v4(), place: engines.objects.clone() })
     }
 

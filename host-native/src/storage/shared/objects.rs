@@ -34,9 +34,12 @@ use self::client::Connector;
 use self::fault::fault;
 use self::layout::Layout;
 use self::part::Spool;
+pub(super) use self::read::Bytestream;
 pub(in crate::storage) use self::sink::Sink;
 use self::store::Store;
 pub(crate) use self::stream::Content;
+pub(super) use self::verify::{Place, Verify};
+use super::cache::Cache;
 use super::records::Records;
 use crate::settings::Engines;
 use crate::storage::counters::Counters;
@@ -55,8 +58,9 @@ pub(in crate::storage) struct Objects {
     layout: Layout,
     records: Arc<Records>,
     spool: Spool,
+    cache: Option<Cache>,
     buffers: Buffers,
-    counters: Counters,
+    counters: Arc<Counters>,
 }
 
 /// Whether a store can be named so.
@@ -79,14 +83,15 @@ impl Objects {
         engines: &Engines,
         tls: ClientConfig,
         records: Arc<Records>,
+        cache: Option<Cache>,
         counters: &Counters,
     ) -> Result<Self, String> {
         let connector = Connector { tls: Arc::new(tls), counters: counters.clone() };
         let (store, prefix) = store::open(&engines.objects, &engines.options, connector)?;
         probe::probe(&*store, &prefix).await.map_err(|wrong| format!("objects = {}: {wrong}", engines.objects))?;
         let spool = Spool::open()?;
-        let (buffers, counters) = (Buffers::default(), counters.clone());
-        Ok(Self { store, layout: Layout::new(&prefix), records, spool, buffers, counters })
+        let (buffers, counters) = (Buffers::default(), Arc::new(counters.clone()));
+        Ok(Self { store, layout: Layout::new(&prefix), records, spool, cache, buffers, counters })
     }
 
     /// Whether the store answers.

@@ -1,7 +1,7 @@
 //! An object while it is written.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, IoSlice, Write};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -11,16 +11,11 @@ use orlop_core::object::ObjectId;
 use super::layout::Layout;
 use crate::storage::disk::blocking;
 use crate::storage::disk::fault;
-use crate::storage::disk::space;
+use crate::storage::disk::{space, write_all};
 
 /// After how many bytes the disk is told to begin writing: while more come in, so that little is left to wait for at
 /// the end.
 const WRITE_BACK: u64 = 32 << 20;
-
-/// How many bytes are written at once at most. A file gets its memory in pieces as large as the writes. In a virtual
-/// machine that gives free memory back to its host, pieces of a MiB are what it has given back: to get them again costs
-/// up to six times what writing costs.
-const WRITE: usize = 256 << 10;
 
 /// After how many bytes it is looked again whether there is space.
 const LOOK_AGAIN: u64 = 8 << 20;
@@ -125,29 +120,6 @@ impl ObjectFile {
             Ok(())
         }));
     }
-}
-
-fn write_all(mut file: &File, pieces: &[impl AsRef<[u8]>]) -> io::Result<()> {
-    let parts = pieces.iter().flat_map(|piece| piece.as_ref().chunks(WRITE));
-    let mut parts = parts.map(IoSlice::new).peekable();
-    while parts.peek().is_some() {
-        let mut length = 0;
-        let mut fits = |part: &IoSlice<'_>| {
-            length += part.len();
-            length <= WRITE
-        };
-        let mut together: Vec<_> = std::iter::from_fn(|| parts.next_if(&mut fits)).collect();
-        let mut left = together.as_mut_slice();
-        while !left.is_empty() {
-            match file.write_vectored(left) {
-                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
-                Ok(written) => IoSlice::advance_slices(&mut left, written),
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(error),
-            }
-        }
-    }
-    Ok(())
 }
 
 impl Drop for ObjectFile {

@@ -9,7 +9,6 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
-use hyper::body::Incoming;
 use hyper_rustls::HttpsConnector;
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector as Tcp;
@@ -96,12 +95,12 @@ impl HttpService for Hyper {
 }
 
 /// The body of an answer, which breaks off when no byte comes for [a while](STALLED) although it is waited for.
-struct Patient {
-    body: Incoming,
+struct Patient<B> {
+    body: B,
     stalled: Option<Pin<Box<Sleep>>>,
 }
 
-impl Body for Patient {
+impl<B: Body<Data = Bytes, Error = hyper::Error> + Unpin> Body for Patient<B> {
     type Data = Bytes;
     type Error = HttpError;
 
@@ -131,4 +130,48 @@ impl Body for Patient {
 /// What kind of error broke off an answer.
 fn of(error: &hyper::Error) -> HttpErrorKind {
     if error.is_timeout() { HttpErrorKind::Timeout } else { HttpErrorKind::Interrupted }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+
+    use tokio::time::Instant;
+
+    use super::*;
+
+    /// Gives a byte whenever it is told to.
+    struct Told(bool);
+
+    impl Body for Told {
+        type Data = Bytes;
+        type Error = hyper::Error;
+
+        fn poll_frame(
+            mut self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+        ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+            if std::mem::take(&mut self.0) {
+                Poll::Ready(Some(Ok(Frame::data(Bytes::from_static(b"x")))))
+            } else {
+                Poll::Pending
+            }
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_answer_that_stands_still_breaks_off_but_not_while_nobody_waits_for_it() {
+        let mut body = Patient { body: Told(true), stalled: None };
+        let next = async |body: &mut Patient<Told>| poll_fn(|context| Pin::new(&mut *body).poll_frame(context)).await;
+        assert!(next(&mut body).await.is_some_and(|frame| frame.is_ok()));
+        // Whoever reads it takes an hour over a byte.
+        sleep(Duration::from_secs(3600)).await;
+        body.body.0 = true;
+        assert!(next(&mut body).await.is_some_and(|frame| frame.is_ok()));
+        let began = Instant::now();
+        assert!(
+            next(&mut body).await.is_some_and(|frame| frame.is_err_and(|error| error.kind() == HttpErrorKind::Timeout))
+        );
+        assert_eq!(began.elapsed().as_secs(), STALLED.as_secs());
+    }
 }

@@ -22,7 +22,7 @@ use super::fault::fault;
 use super::store::Store;
 
 /// Bytes as they come from the store.
-pub(super) type Bytestream = BoxStream<'static, Result<Bytes, Fault>>;
+pub(in crate::storage::shared) type Bytestream = BoxStream<'static, Result<Bytes, Fault>>;
 
 /// How often in a row a store may break off before it has sent [`PROGRESS`] bytes.
 const BREAKS: u32 = 6;
@@ -66,7 +66,7 @@ impl Objects {
     }
 
     /// Begins to read these pieces, one after the other; `None` when the first object of them is not there.
-    pub(super) async fn read_all(&self, pieces: Vec<Piece>) -> Result<Option<Bytestream>, Fault> {
+    pub(in crate::storage::shared) async fn read_all(&self, pieces: Vec<Piece>) -> Result<Option<Bytestream>, Fault> {
         let mut pieces = VecDeque::from(pieces);
         let mut head = VecDeque::new();
         let first = loop {
