@@ -313,7 +313,7 @@ fn gateway(directory: &Path, port: u16) -> Child {
 }
 
 /// A port that is free now.
-fn free_port() -> u16 {
+pub(crate) fn free_port() -> u16 {
     let found = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).and_then(|listener| listener.local_addr());
     found.map(|address| address.port()).unwrap_or_else(|error: io::Error| panic!("no free port: {error}"))
 }

@@ -3,7 +3,11 @@
 
 #[path = "../arriving.rs"]
 mod arriving;
+mod balanced;
 mod contract;
 mod engines;
 mod outcomes;
+#[path = "../program.rs"]
+mod program;
 mod proxy;
+mod rolling;
