@@ -4,7 +4,7 @@
 # that say what they expected, and a cleanup that leaves no process, mount or file behind.
 #
 # The registry under test is one of
-#   REGISTRY=host:port   a registry that runs already, or
+#   REGISTRY=host:port   a registry that runs already (run --fleet starts one), or
 #   ORLOP_BIN=path       a binary started as `path serve --addr 127.0.0.1:0 --data DIR`;
 #                        without either, this repository's own build (release before debug).
 
