@@ -298,10 +298,8 @@ impl Drop for ObjectServer {
 }
 
 fn gateway(directory: &Path, port: u16) -> Child {
-    let tools = std::env::var_os("ORLOP_TOOLS").map(PathBuf::from);
-    let tools = tools.unwrap_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/tools"));
     let log = fs::File::create(directory.join("log")).expect("a log");
-    Command::new(tools.join("bin/versitygw"))
+    Command::new(tools().join("bin/versitygw"))
         .args(["--access", USER, "--secret", SECRET, "--port", &format!("127.0.0.1:{port}")])
         .arg("posix")
         .arg(directory.join("data"))
@@ -310,6 +308,12 @@ fn gateway(directory: &Path, port: u16) -> Child {
         .stderr(log)
         .spawn()
         .expect("the S3 server is installed: tests/fleet/install")
+}
+
+/// Where `tests/fleet/install` puts what comes from no package of the system.
+pub(crate) fn tools() -> PathBuf {
+    let tools = std::env::var_os("ORLOP_TOOLS").map(PathBuf::from);
+    tools.unwrap_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/tools"))
 }
 
 /// A port that is free now.

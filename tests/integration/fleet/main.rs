@@ -11,3 +11,4 @@ mod outcomes;
 mod program;
 mod proxy;
 mod rolling;
+mod stores;
