@@ -4,7 +4,7 @@
 # that say what they expected, and a cleanup that leaves no process, mount or file behind.
 #
 # The registry under test is one of
-#   REGISTRY=host:port   a registry that runs already, or
+#   REGISTRY=host:port   a registry that runs already (run --fleet starts one), or
 #   ORLOP_BIN=path       a binary started as `path serve --addr 127.0.0.1:0 --data DIR`;
 #                        without either, this repository's own build (release before debug).
 
@@ -234,6 +234,9 @@ layers() {
     mkdir -p "$dir/1/bin" "$dir/1/tmp" "$dir/2"
     cp "$(command -v busybox)" "$dir/1/bin/busybox"
     ln -s busybox "$dir/1/bin/sh"
+    # podman and skopeo remember, for all users of a machine, where in a registry which layer is, and take another
+    # compression of it that is there. The layers of a run are its own, so that its digests are as made.
+    echo "$word" >"$dir/1/made-by"
     pack "$dir/1" "$dir/1.tar"
     # Large enough for several chunks of every client that sends chunks.
     head -c 3000000 /dev/urandom >"$dir/2/ballast"

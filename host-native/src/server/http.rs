@@ -1,15 +1,18 @@
 //! HTTP/1.1 and HTTP/2 on connections, plain or encrypted.
 
+use std::convert::Infallible;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use axum::http::{HeaderValue, header};
 use hyper::server::conn::{http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::sync::Mutex;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use crate::observe::Observer;
@@ -54,6 +57,8 @@ pub(crate) struct Connections {
     body_idle: Duration,
     /// Gone once the server stops.
     running: Mutex<Option<GracefulShutdown>>,
+    /// Whether each answer says that no more requests are wanted on its connection.
+    leaving: Arc<AtomicBool>,
     cut: CancellationToken,
 }
 
@@ -77,7 +82,7 @@ impl Connections {
             .keep_alive_interval(limits.head_timeout)
             .keep_alive_timeout(limits.head_timeout);
         let (running, cut) = (Mutex::new(Some(GracefulShutdown::new())), CancellationToken::new());
-        Self { site, observer, http1, http2, body_idle: limits.body_idle, running, cut }
+        Self { site, observer, http1, http2, body_idle: limits.body_idle, running, leaving: Arc::default(), cut }
     }
 
     /// A connection that gives up on a client that takes nothing.
@@ -91,8 +96,18 @@ impl Connections {
         C: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         let _counted = Counted::new(&self.observer);
-        let (site, address) = (self.site.clone(), peer.address);
-        let service = hyper::service::service_fn(move |request| site.clone().answer(request, peer.clone()));
+        let (site, address, leaving) = (self.site.clone(), peer.address, self.leaving.clone());
+        let service = hyper::service::service_fn(move |request| {
+            let (answered, leaving) = (site.clone().answer(request, peer.clone()), leaving.clone());
+            async move {
+                let mut answer = answered.await?;
+                // HTTP/2 has GOAWAY for it, which is sent when the connection is closed, and loses no request.
+                if !http2 && leaving.load(Ordering::Relaxed) {
+                    answer.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+                }
+                Ok::<_, Infallible>(answer)
+            }
+        });
         let connection = TokioIo::new(connection);
         let serving = async {
             let running = self.running.lock().await;
@@ -115,6 +130,17 @@ impl Connections {
             }
             () = self.cut.cancelled() => {}
         }
+    }
+
+    /// Goes on for `delay` while those who balance load find out that the server is about to stop. Clients that keep
+    /// their connections are told with each answer to come again by another one.
+    pub(crate) async fn leave(&self, delay: Duration) {
+        if delay.is_zero() {
+            return;
+        }
+        tracing::info!("told to stop: going on for {delay:?}, for load balancers to see that it is not ready");
+        self.leaving.store(true, Ordering::Relaxed);
+        sleep(delay).await;
     }
 
     /// Lets running requests end, for `grace` at most, and then cuts them off.

@@ -89,7 +89,8 @@ pub async fn serve_doors(
     });
     let accepting: Vec<_> = doors.into_iter().map(|door| tokio::spawn(accept(server.clone(), door))).collect();
     stop.await;
-    // Nobody can connect any more from here on.
+    server.connections.leave(limits.shutdown_delay).await;
+    // No connection is accepted from here on.
     for accepting in accepting {
         accepting.abort();
         let _ = accepting.await;

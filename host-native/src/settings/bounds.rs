@@ -52,6 +52,13 @@ pub struct Bounds {
     )]
     max_client_connections: u32,
 
+    /// How long to go on serving after the signal to stop (SIGTERM, SIGINT), with 503 at /readyz already
+    ///
+    /// Behind a load balancer that has other servers: longer than the balancer takes to see it. A second signal ends
+    /// the server at once.
+    #[arg(long, env = "ORLOP_SHUTDOWN_DELAY", default_value = "0s", value_name = "TIME", value_parser = time)]
+    shutdown_delay: Duration,
+
     /// How long running requests may take to finish when the server is stopped (SIGTERM, SIGINT)
     #[arg(long, env = "ORLOP_SHUTDOWN_GRACE", default_value = "30s", value_name = "TIME", value_parser = time)]
     shutdown_grace: Duration,
@@ -73,6 +80,7 @@ impl Bounds {
             client_requests: self.max_client_requests.unwrap_or(self.max_requests / 4).max(1) as usize,
             connections: self.max_connections.max(1) as usize,
             client_connections: self.max_client_connections.max(1) as usize,
+            shutdown_delay: self.shutdown_delay,
             shutdown_grace: self.shutdown_grace,
         }
     }

@@ -19,7 +19,9 @@ pub struct Limits {
     pub connections: usize,
     /// How many connections one address has open at once. For one more, an idle one is closed.
     pub client_connections: usize,
-    /// How long running requests may take to end once the server is told to stop.
+    /// How long the server goes on as before once it is told to stop, while it says that it is not ready.
+    pub shutdown_delay: Duration,
+    /// How long running requests may take to end after that.
     pub shutdown_grace: Duration,
 }
 
@@ -33,6 +35,7 @@ impl Default for Limits {
             client_requests: 128,
             connections: 4096,
             client_connections: 512,
+            shutdown_delay: Duration::ZERO,
             shutdown_grace: Duration::from_secs(30),
         }
     }

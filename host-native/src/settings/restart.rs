@@ -1,7 +1,7 @@
 //! Which settings a running server takes over, and which need a restart.
 
 /// The settings that a running server does not take over when it reads its settings again: all others it does.
-pub const NEED_RESTART: [&str; 29] = [
+pub const NEED_RESTART: [&str; 30] = [
     "addr",
     "admin-addr",
     "body-idle-timeout",
@@ -26,6 +26,7 @@ pub const NEED_RESTART: [&str; 29] = [
     "record-log",
     "records",
     "records-password-file",
+    "shutdown-delay",
     "shutdown-grace",
     "storage-ca",
     "tls-certificate",

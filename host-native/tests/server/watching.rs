@@ -3,7 +3,7 @@
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::sync::mpsc::{Receiver, channel};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 use serde_json::Value;
@@ -291,6 +291,27 @@ fn an_address_of_a_collector_that_is_none_is_refused() {
     assert!(!ended.status.success());
     let told = String::from_utf8_lossy(&ended.stderr).into_owned();
     assert!(told.contains("write it like http://127.0.0.1:4318/v1/traces"), "{told}");
+}
+
+/// A load balancer asks now and then whether a server is ready, and sends requests until it knows that it is not.
+#[test]
+fn a_server_that_is_told_to_stop_serves_on_while_it_is_not_ready() {
+    let admin = free();
+    let mut server = Started::with(&["--admin-addr", &admin, "--shutdown-delay", "5s"]);
+    let mut kept = server.connect();
+    let mut ask = || {
+        kept.write_all(b"GET /v2/ HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
+        answer(&mut kept, false)
+    };
+    assert_eq!(ask().header("connection"), None);
+    let told = Instant::now();
+    server.signal(Signal::TERM);
+    eventually(|| get(&admin, "/readyz").status == 503);
+    let (old, new) = (ask(), server.get("/v2/"));
+    assert_eq!((old.status, new.status), (200, 200));
+    assert_eq!(old.header("connection").as_deref(), Some("close"), "the connection is not to be used again");
+    assert!(server.ended());
+    assert!(told.elapsed() >= Duration::from_secs(5));
 }
 
 #[test]

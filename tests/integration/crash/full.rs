@@ -9,10 +9,11 @@ use orlop_conformance::system::post;
 use tempfile::TempDir;
 
 use crate::journal::{Ledger, Outcome, Sent};
+use crate::program::program;
 use crate::random::{Random, seed};
 use crate::reachable::gc_and_look;
 use crate::served::{Client, Reply, Served};
-use crate::server::{Server, program};
+use crate::server::Server;
 use crate::skipping::skipped;
 use crate::verify::verify;
 use crate::worker::Worker;

@@ -6,10 +6,11 @@ use std::process::Command;
 use std::time::Duration;
 
 use crate::journal::{Journal, Ledger, Outcome, Sent};
+use crate::program::program;
 use crate::random::{Random, seed, switch};
 use crate::reachable::gc_and_look;
 use crate::served::Client;
-use crate::server::{Server, program, scratch, spawn};
+use crate::server::{Server, scratch, spawn};
 use crate::verify::{needed, verify};
 use crate::worker::Worker;
 

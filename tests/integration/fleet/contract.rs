@@ -21,9 +21,13 @@ use crate::outcomes::ask;
 #[ignore = "needs a database and an object store: `tests/run fleet` installs them and runs it"]
 async fn the_shared_engines_keep_the_contract() {
     let (database, store) = (Postgres::start(), ObjectServer::start());
+    keep_the_contract(|| store.engines(database.database())).await;
+}
+
+/// Each case on empty engines.
+pub(crate) async fn keep_the_contract(engines: impl Fn() -> Engines) {
     for Case { name, acts } in suite() {
-        let engines = store.engines(database.database());
-        let host = Host::connect(&engines, &orlop::Options::default()).await.expect("both answer");
+        let host = Host::connect(&engines(), &orlop::Options::default()).await.expect("both answer");
         for act in &acts {
             let mut body = arriving(&act.body);
             host.run(act.begin(), &mut body).await.unwrap_or_else(|wrong| panic!("{name}: {wrong}"));
@@ -66,8 +70,12 @@ async fn the_shared_engines_commit_nothing_of_a_call_that_was_held_up() {
 #[ignore = "needs a database and an object store: `tests/run fleet` installs them and runs it"]
 async fn an_upload_that_was_left_open_is_listed_and_can_be_erased() {
     let (database, store) = (Postgres::start(), ObjectServer::start());
-    let engines = store.engines(database.database());
-    let host = Arc::new(Host::connect(&engines, &orlop::Options::default()).await.expect("both answer"));
+    find_an_upload_that_was_left_open(&store.engines(database.database())).await;
+}
+
+/// Leaves an upload open in empty engines, finds it and erases it.
+pub(crate) async fn find_an_upload_that_was_left_open(engines: &Engines) {
+    let host = Arc::new(Host::connect(engines, &orlop::Options::default()).await.expect("both answer"));
     let object = ObjectId::received_by(Uuid::from_u128(1));
     // More than two parts, of which the second is sent when the third begins; and then nothing for ever.
     let came = stream::iter((0..20).map(|_| Ok::<_, std::io::Error>(vec![7; 1 << 20]))).chain(stream::pending());

@@ -309,10 +309,8 @@ impl Drop for ObjectServer {
 }
 
 fn gateway(directory: &Path, port: u16) -> Child {
-    let tools = std::env::var_os("ORLOP_TOOLS").map(PathBuf::from);
-    let tools = tools.unwrap_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/tools"));
     let log = fs::File::create(directory.join("log")).expect("a log");
-    Command::new(tools.join("bin/versitygw"))
+    Command::new(tools().join("bin/versitygw"))
         .args(["--access", USER, "--secret", SECRET, "--port", &format!("127.0.0.1:{port}")])
         .arg("posix")
         .arg(directory.join("data"))
@@ -323,8 +321,14 @@ fn gateway(directory: &Path, port: u16) -> Child {
         .expect("the S3 server is installed: tests/fleet/install")
 }
 
+/// Where `tests/fleet/install` puts what comes from no package of the system.
+pub(crate) fn tools() -> PathBuf {
+    let tools = std::env::var_os("ORLOP_TOOLS").map(PathBuf::from);
+    tools.unwrap_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/tools"))
+}
+
 /// A port that is free now.
-fn free_port() -> u16 {
+pub(crate) fn free_port() -> u16 {
     let found = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).and_then(|listener| listener.local_addr());
     found.map(|address| address.port()).unwrap_or_else(|error: io::Error| panic!("no free port: {error}"))
 }

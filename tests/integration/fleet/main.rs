@@ -3,12 +3,17 @@
 
 #[path = "../arriving.rs"]
 mod arriving;
+mod balanced;
 mod cache;
 mod contract;
 mod engines;
 mod outcomes;
+#[path = "../program.rs"]
+mod program;
 mod proxy;
 mod registry;
+mod rolling;
 #[path = "../crash/server.rs"]
 #[allow(dead_code, reason = "the crash tests use more of it")]
 mod server;
+mod stores;

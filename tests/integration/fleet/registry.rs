@@ -15,7 +15,8 @@ use orlop_core::digest::{Algorithm, Digest};
 use tempfile::TempDir;
 
 use crate::engines::{ObjectServer, Postgres, SECRET, USER};
-use crate::server::{program, spawn};
+use crate::program::program;
+use crate::server::spawn;
 
 pub(crate) const MIB: usize = 1 << 20;
 

@@ -11,7 +11,8 @@ use super::cut::{Cut, Found};
 use super::disk::Disk;
 use super::trace::{Event, TRACED, events};
 use crate::journal::{Journal, Ledger, Outcome, Sent};
-use crate::server::{Server, program, scratch};
+use crate::program::program;
+use crate::server::{Server, scratch};
 use crate::worker::Worker;
 
 /// Blobs are small, so that the log is: what can be torn is torn in a few sectors as well as in a million.

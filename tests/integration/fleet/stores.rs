@@ -1,0 +1,192 @@
+//! Other object stores than the one that most tests run on: a second opinion on S3, and that Azure works at all. Neither
+//! checks as much as the service does.
+//!
+//! Google Cloud Storage is not among them. Its client speaks the XML API, of which fake-gcs-server has no plain PUT, no
+//! list, no condition and no multipart upload (fsouza/fake-gcs-server#331, #852).
+
+use std::fs::File;
+use std::io::{Read, Write};
+use std::net::{Ipv4Addr, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use futures_util::stream;
+use orlop::{Engines, Host, RequestBody};
+use orlop_core::digest::Algorithm;
+use orlop_core::effect::{Erase, Inventory, Load, Measure, Receive};
+use orlop_core::meter::Meter;
+use orlop_core::object::ObjectId;
+use orlop_core::step::start;
+use tempfile::TempDir;
+use uuid::Uuid;
+
+use crate::contract::{find_an_upload_that_was_left_open, keep_the_contract};
+use crate::engines::{Postgres, free_port, tools};
+use crate::outcomes::ask;
+
+/// How long a server may take until it answers, on a machine that does other things too.
+const START: Duration = Duration::from_secs(60);
+
+/// The one account of azurite, which its manual names.
+const ACCOUNT: (&str, &str) =
+    ("devstoreaccount1", "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw==");
+
+/// Makes a container in azurite, which wants a signature for it.
+const CONTAINER: &str = r#"
+const [port, account, key] = process.argv.slice(1);
+const date = new Date().toUTCString(), path = `/${account}/bucket`;
+const fields = `x-ms-date:${date}\nx-ms-version:2021-08-06\n`;
+const signed = `PUT${"\n".repeat(12)}${fields}/${account}${path}\nrestype:container`;
+const signature = require("crypto").createHmac("sha256", Buffer.from(key, "base64")).update(signed).digest("base64");
+const headers = { "x-ms-date": date, "x-ms-version": "2021-08-06", authorization: `SharedKey ${account}:${signature}` };
+fetch(`http://127.0.0.1:${port}${path}?restype=container`, { method: "PUT", headers }).then(async (answer) => {
+  if (answer.status !== 201) throw new Error(`${answer.status} ${await answer.text()}`);
+});
+"#;
+
+/// A running server with an empty bucket.
+struct Store {
+    process: Child,
+    url: &'static str,
+    options: Vec<(String, String)>,
+    prefixes: AtomicU32,
+    _directory: TempDir,
+}
+
+impl Store {
+    /// moto, of S3; nothing when it is not installed.
+    fn moto() -> Option<Self> {
+        let program = installed("moto/bin/moto_server")?;
+        let port = free_port();
+        let mut server = Command::new(program);
+        server.args(["-H", "127.0.0.1", "-p", &port.to_string()]);
+        let options = vec![
+            ("endpoint", format!("http://127.0.0.1:{port}")),
+            ("region", "us-east-1".into()),
+            ("access_key_id", "orlop".into()),
+            ("secret_access_key", "secret".into()),
+            ("allow_http", "true".into()),
+        ];
+        let store = Self::start(server, port, "s3://bucket", options);
+        store.answers(port, "PUT", "/bucket", "");
+        Some(store)
+    }
+
+    /// azurite, of Azure Blob Storage.
+    fn azurite() -> Option<Self> {
+        let program = installed("azurite/node_modules/.bin/azurite-blob")?;
+        let port = free_port();
+        let mut server = Command::new(program);
+        server.args(["--blobHost", "127.0.0.1", "--blobPort", &port.to_string(), "--inMemoryPersistence"]);
+        server.args(["--skipApiVersionCheck", "--disableTelemetry"]);
+        let (account, key) = ACCOUNT;
+        let options = vec![
+            ("endpoint", format!("http://127.0.0.1:{port}/{account}")),
+            ("account_name", account.into()),
+            ("account_key", key.into()),
+            ("allow_http", "true".into()),
+        ];
+        let store = Self::start(server, port, "az://bucket", options);
+        let made = Command::new("node").args(["-e", CONTAINER, &port.to_string(), account, key]).output();
+        let made = made.expect("node runs");
+        assert!(made.status.success(), "no container: {}", String::from_utf8_lossy(&made.stderr));
+        Some(store)
+    }
+
+    fn start(mut server: Command, port: u16, url: &'static str, options: Vec<(&str, String)>) -> Self {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let log = File::create(directory.path().join("log")).expect("a log");
+        server.current_dir(directory.path()).stdin(Stdio::null());
+        server.stdout(log.try_clone().expect("a log")).stderr(log);
+        let process = server.spawn().unwrap_or_else(|error| panic!("{server:?}: {error}"));
+        let options = options.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
+        let store = Self { process, url, options, prefixes: AtomicU32::new(0), _directory: directory };
+        let began = Instant::now();
+        while TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_err() {
+            assert!(began.elapsed() < START, "{server:?} does not start");
+            sleep(Duration::from_millis(50));
+        }
+        store
+    }
+
+    /// Sends a request without credentials, and demands that it is answered well.
+    fn answers(&self, port: u16, method: &str, target: &str, body: &str) {
+        let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).expect("it listens");
+        let head = format!("{method} {target} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nConnection: close\r\n");
+        let fields = format!("Content-Type: application/json\r\nContent-Length: {}\r\n\r\n", body.len());
+        stream.write_all(format!("{head}{fields}{body}").as_bytes()).expect("it takes a request");
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).expect("it answers");
+        assert!(answer.starts_with("HTTP/1.1 20"), "{method} {target}: {answer}");
+    }
+
+    /// Where a registry of its own may keep its objects.
+    fn engines(&self, records: String) -> Engines {
+        let objects = format!("{}/registry{}", self.url, self.prefixes.fetch_add(1, Ordering::Relaxed));
+        Engines { records, password_file: None, objects, options: self.options.clone(), ca: None, cache: None }
+    }
+}
+
+impl Drop for Store {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+fn installed(program: &str) -> Option<PathBuf> {
+    // What it starts by itself is started elsewhere.
+    let tools = Path::new(&tools()).canonicalize().ok()?;
+    Some(tools.join(program)).filter(|program| program.exists())
+}
+
+/// What every store must do for a registry.
+async fn serves(name: &str, store: Option<Store>) {
+    let Some(store) = store else {
+        // `tests/run` shows and counts it.
+        println!("{name} SKIPPED  it is not installed: see what tests/fleet/install says");
+        return;
+    };
+    let began = Instant::now();
+    let database = Postgres::start();
+    keep_the_contract(|| store.engines(database.database())).await;
+    find_an_upload_that_was_left_open(&store.engines(database.database())).await;
+    keep_a_long_object(&store.engines(database.database())).await;
+    println!("{name}: {:.0} s", began.elapsed().as_secs_f64());
+}
+
+/// An object of several parts comes back as it came, and goes.
+async fn keep_a_long_object(engines: &Engines) {
+    let host = Host::connect(engines, &orlop::Options::default()).await.expect("both answer");
+    let whole: Bytes = (0..(20_u32 << 20) / 4).flat_map(u32::to_le_bytes).collect();
+    let pieces: Vec<std::io::Result<Bytes>> = whole.chunks(1 << 20).map(|piece| Ok(whole.slice_ref(piece))).collect();
+    let mut body = RequestBody::new(axum::body::Body::from_stream(stream::iter(pieces)), Duration::from_secs(600));
+    let object = ObjectId::received_by(Uuid::from_u128(2));
+    let receive = Receive { object, meter: Meter::new(Algorithm::Sha256), keep: 0, pause: Duration::MAX };
+    host.run(start(move |io| async move { io.ask(receive).await }), &mut body).await.expect("it is received");
+    let listed = ask(&host, Inventory { after: None, limit: 9 }).await.expect("it is listed");
+    let listed: Vec<_> = listed.iter().map(|stored| (stored.object, stored.size)).collect();
+    assert_eq!(listed, [(object, whole.len() as u64)]);
+    let loaded = ask(&host, Load { objects: vec![object], limit: whole.len() as u64 }).await;
+    assert!(loaded == Ok(Some(whole)), "it comes back as it came");
+    ask(&host, Erase { objects: vec![object] }).await.expect("it is erased");
+    assert_eq!(ask(&host, Inventory { after: None, limit: 9 }).await, Ok(vec![]));
+    let measure = Measure { objects: vec![object], meter: Meter::new(Algorithm::Sha256) };
+    assert_eq!(ask(&host, measure).await.map(|measured| measured.is_some()), Ok(false));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs a database and an object store: `tests/run fleet` installs them and runs it"]
+async fn moto_serves_a_registry() {
+    serves("moto", Store::moto()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs a database and an object store: `tests/run fleet` installs them and runs it"]
+async fn azurite_serves_a_registry() {
+    serves("azurite", Store::azurite()).await;
+}
