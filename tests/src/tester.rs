@@ -12,6 +12,7 @@
 //! | [`capabilities`] | what the specifications leave open, learnt from the target |
 //! | [`history`] | random operations, judged by the core, shrunk to the shortest that fail |
 //! | [`concurrent`] | several clients at once, checked for linearisability |
+//! | [`linear`] | whether there is an order that explains what several clients saw |
 //! | [`curl`] | what was said, as commands that say it again |
 //! | [`run`], [`report`] | everything in order, and what is told of it |
 
@@ -29,6 +30,7 @@ pub mod history;
 #[cfg(feature = "command")]
 pub mod http;
 pub mod lab;
+pub mod linear;
 #[cfg(feature = "command")]
 pub mod login;
 pub mod memory;
