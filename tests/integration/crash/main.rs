@@ -7,6 +7,8 @@ mod full;
 mod journal;
 mod kill;
 mod power;
+#[path = "../program.rs"]
+mod program;
 mod random;
 mod reachable;
 mod served;

@@ -1,13 +1,13 @@
 //! The real server as a process, and where it keeps its data.
 
-use std::env;
 use std::io::{BufRead, BufReader};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::sync::OnceLock;
 use std::thread::JoinHandle;
 
 use tempfile::TempDir;
+
+pub(crate) use crate::program::program;
 
 /// A running `orlop serve`.
 pub(crate) struct Server {
@@ -84,28 +84,6 @@ pub(crate) fn spawn(mut command: Command, data: &Path, flags: &[&str]) -> Child 
     command.arg("serve").args(["--addr", "127.0.0.1:0"]).arg("--data").arg(data).args(flags);
     command.env("NO_COLOR", "1").stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
     command.spawn().unwrap_or_else(|error| panic!("{command:?}: {error}"))
-}
-
-/// The program `orlop`, built like this test. `ORLOP` names another.
-pub(crate) fn program() -> &'static Path {
-    static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
-    PROGRAM.get_or_init(|| {
-        if let Some(given) = env::var_os("ORLOP") {
-            return given.into();
-        }
-        // This test is `<target>/<profile>/deps/crash-…`, the program `<target>/<profile>/orlop`.
-        let test = env::current_exe().expect("a test has a path");
-        let built = test.parent().and_then(Path::parent).expect("a test is in a target directory");
-        let release = built.file_name().is_some_and(|profile| profile == "release");
-        // A test of another package does not have it built. Whoever has built it waits for nothing here.
-        let mut build = Command::new(env!("CARGO"));
-        build.args(["build", "--quiet", "--package", "orlop", "--bin", "orlop", "--target-dir"]);
-        build.arg(built.parent().expect("a profile is in a target directory"));
-        build.args(release.then_some("--release")).current_dir(env!("CARGO_MANIFEST_DIR"));
-        let done = build.status().unwrap_or_else(|error| panic!("{build:?}: {error}"));
-        assert!(done.success(), "{build:?} failed");
-        built.join("orlop")
-    })
 }
 
 /// A directory for a test. In memory where that can be: what is tested here is the order of writes and not a disk.

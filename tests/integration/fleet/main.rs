@@ -3,7 +3,14 @@
 
 #[path = "../arriving.rs"]
 mod arriving;
+mod collected;
 mod contract;
 mod engines;
+mod faulty;
 mod outcomes;
+mod processes;
+#[path = "../program.rs"]
+mod program;
 mod proxy;
+mod serving;
+mod told;
