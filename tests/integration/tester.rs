@@ -5,6 +5,8 @@
 mod broken;
 #[path = "tester/server.rs"]
 mod server;
+#[path = "tester/several.rs"]
+mod several;
 
 use std::path::Path;
 use std::process::{Command, Output, Stdio};

@@ -12,6 +12,8 @@
 //! | [`capabilities`] | what the specifications leave open, learnt from the target |
 //! | [`history`] | random operations, judged by the core, shrunk to the shortest that fail |
 //! | [`concurrent`] | several clients at once, checked for linearisability |
+//! | `fleet` | several clients on several addresses of one registry, whatever fails meanwhile |
+//! | [`linear`] | whether there is an order that explains what several clients saw |
 //! | [`curl`] | what was said, as commands that say it again |
 //! | [`run`], [`report`] | everything in order, and what is told of it |
 
@@ -26,10 +28,13 @@ pub mod concurrent;
 pub mod content;
 pub mod curl;
 pub mod exchange;
+#[cfg(feature = "command")]
+pub mod fleet;
 pub mod history;
 #[cfg(feature = "command")]
 pub mod http;
 pub mod lab;
+pub mod linear;
 #[cfg(feature = "command")]
 pub mod login;
 pub mod memory;

@@ -51,6 +51,11 @@ impl Postgres {
 
     /// Makes a standby that streams from it, and has commits wait for that one from now on.
     pub(crate) fn standby(&self) -> Self {
+        self.standby_at(free_port())
+    }
+
+    /// Makes one that listens on that port, where another database was before.
+    pub(crate) fn standby_at(&self, port: u16) -> Self {
         let directory = tempfile::tempdir().expect("a temporary directory");
         fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o755)).expect("a directory to look into");
         let data = directory.path().join("data");
@@ -61,18 +66,22 @@ impl Postgres {
         run(program("pg_basebackup")
             .args(["--no-sync", "--checkpoint=fast", "--write-recovery-conf", "--dbname", &source, "--pgdata"])
             .arg(&data));
-        let port = free_port();
         let process = serve(&data, port);
         let standby = Self { directory, port, process, databases: AtomicU32::new(0) };
         standby.wait();
         self.ask("postgres", "ALTER SYSTEM SET synchronous_standby_names = 'standby'");
         self.ask("postgres", "SELECT pg_reload_conf()");
+        self.wait_for_standby();
+        standby
+    }
+
+    /// Waits until a standby has all that is acknowledged.
+    pub(crate) fn wait_for_standby(&self) {
         let began = Instant::now();
         while self.ask("postgres", "SELECT count(*) FROM pg_stat_replication WHERE sync_state = 'sync'") != "1" {
             assert!(began.elapsed() < START, "the standby does not stream");
             sleep(Duration::from_millis(50));
         }
-        standby
     }
 
     /// Makes it the primary, which waits for no standby.
@@ -85,7 +94,9 @@ impl Postgres {
     /// Stops its processes where they stand, or lets them go on.
     pub(crate) fn suspend(&self, suspended: bool) {
         let signal = if suspended { "-STOP" } else { "-CONT" };
-        run(Command::new("kill").arg(signal).arg(self.process.id().to_string()).args(self.children()));
+        // The one that starts the others first. Some of these end at that moment.
+        run(Command::new("kill").args([signal, &self.process.id().to_string()]));
+        let _ = Command::new("kill").arg(signal).args(self.children()).stderr(Stdio::null()).status();
     }
 
     /// Makes an empty database: its URL.
@@ -270,21 +281,50 @@ impl ObjectServer {
         }
     }
 
+    /// Kills it, and starts it again after a while.
+    pub(crate) fn crash(&mut self, pause: Duration) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+        sleep(pause);
+        self.process = gateway(self.directory.path(), self.port);
+        self.wait();
+    }
+
     /// The port it listens on.
     pub(crate) fn port(&self) -> u16 {
         self.port
     }
 
     /// Where the files are that it keeps its objects in.
-    pub(crate) fn files(&self) -> PathBuf {
+    pub(crate) fn bucket(&self) -> PathBuf {
         self.directory.path().join("data/bucket")
+    }
+
+    /// The files in its bucket: objects, and parts of uploads that are open.
+    pub(crate) fn files(&self) -> Vec<PathBuf> {
+        let mut files = Vec::new();
+        let mut directories = vec![self.directory.path().join("data/bucket")];
+        while let Some(directory) = directories.pop() {
+            for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
+                match entry.path() {
+                    path if path.is_dir() => directories.push(path),
+                    path => files.push(path),
+                }
+            }
+        }
+        files
     }
 
     /// Where a registry of its own may keep its objects, and its records in a database.
     pub(crate) fn engines(&self, records: String) -> Engines {
+        self.engines_by(self.port, records)
+    }
+
+    /// The same by another port, behind which this server is.
+    pub(crate) fn engines_by(&self, port: u16, records: String) -> Engines {
         let prefix = self.prefixes.fetch_add(1, Ordering::Relaxed);
         let options = [
-            ("endpoint", format!("http://127.0.0.1:{}", self.port)),
+            ("endpoint", format!("http://127.0.0.1:{port}")),
             ("region", "us-east-1".into()),
             ("access_key_id", USER.into()),
             ("secret_access_key", SECRET.into()),

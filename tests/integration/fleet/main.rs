@@ -5,9 +5,12 @@
 mod arriving;
 mod balanced;
 mod cache;
+mod collected;
 mod contract;
 mod engines;
+mod faulty;
 mod outcomes;
+mod processes;
 #[path = "../program.rs"]
 mod program;
 mod proxy;
@@ -16,4 +19,6 @@ mod rolling;
 #[path = "../crash/server.rs"]
 #[allow(dead_code, reason = "the crash tests use more of it")]
 mod server;
+mod serving;
 mod stores;
+mod told;

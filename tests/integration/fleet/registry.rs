@@ -147,7 +147,7 @@ impl Place {
 
     /// The files that the store has objects in, the one made last at the end.
     pub(crate) fn objects(&self) -> Vec<PathBuf> {
-        let listed = fs::read_dir(self.engines.1.files().join(&self.objects["s3://bucket/".len()..]).join("objects"))
+        let listed = fs::read_dir(self.engines.1.bucket().join(&self.objects["s3://bucket/".len()..]).join("objects"))
             .expect("the store keeps files");
         let mut files: Vec<_> = listed.flatten().map(|entry| entry.path()).filter(|path| path.is_file()).collect();
         files.sort_by_key(|path| fs::metadata(path).and_then(|metadata| metadata.modified()).ok());

@@ -4,19 +4,24 @@ use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use clap::Parser;
 use indicatif::{ProgressBar, ProgressStyle};
 
 use super::chance::Chance;
-use super::http::{Http, Options};
+use super::fleet::{self, Door};
+use super::http::{Http, Options, Spread};
 use super::login::Credentials;
 use super::report;
 use super::run::{Findings, Profile, Progress, Quiet, Settings, run};
 
 /// The registry does not do all that it must.
 const DEVIATES: u8 = 1;
+
+/// How long clients work at once where there are several addresses.
+const SECONDS: u64 = 10;
 
 /// It could not be tested, or not to the end.
 const UNTESTED: u8 = 2;
@@ -25,12 +30,15 @@ const UNTESTED: u8 = 2;
 ///
 /// It speaks HTTP alone, works in repositories below a prefix of its own, and deletes what it made where the registry
 /// deletes. The exit code is 0 when nothing was found, 1 when something was, 2 when it could not be tested to the end.
+///
+/// Several addresses are those of several processes of one registry: each request goes to another one. At the end,
+/// clients work on all of them at once for some seconds, and what each saw must have an explanation.
 #[derive(Debug, Parser)]
 #[command(name = "orlop-conformance", version, max_term_width = 110)]
 pub struct Command {
-    /// The registry, such as http://127.0.0.1:5000
+    /// The registry, such as http://127.0.0.1:5000, or all addresses of it
     #[arg(value_name = "URL", required_unless_present = "list")]
-    target: Option<String>,
+    targets: Vec<String>,
 
     /// Say what is checked, and why some items of the specification are not, and do nothing
     #[arg(long)]
@@ -51,6 +59,18 @@ pub struct Command {
     /// How many histories to play in which several clients work at once
     #[arg(long, default_value_t = 30, value_name = "NUMBER")]
     concurrent: usize,
+
+    /// Only let clients work at once for so long, over all addresses; processes may be killed meanwhile
+    ///
+    /// A request without an answer, or with 500 and more, may have been done or not, and both are right. Everything else
+    /// is judged: no client may see what no order of all operations explains, and what was acknowledged must be there at
+    /// the end. What was made is not deleted.
+    #[arg(long, value_name = "NUMBER")]
+    seconds: Option<u64>,
+
+    /// How many clients these are
+    #[arg(long, default_value_t = 12, value_name = "NUMBER")]
+    clients: usize,
 
     /// Repeat the run that had this seed
     #[arg(long, value_name = "NUMBER")]
@@ -126,14 +146,44 @@ impl Command {
         if !meant {
             return Err("--checks means no check; try a word such as tags, or an item such as N4".into());
         }
-        let options = Options { credentials: self.credentials()?, ca: self.ca.clone(), insecure: self.insecure };
-        let http = Http::new(self.target.as_deref().unwrap_or_default(), &options)?;
-        let base = http.base().to_owned();
+        let options =
+            Options { credentials: self.credentials()?, ca: self.ca.clone(), insecure: self.insecure, once: false };
+        let open = |options: &Options| -> Result<Vec<Http>, String> {
+            self.targets.iter().map(|target| Http::new(target, options)).collect()
+        };
+        let targets = open(&options)?;
+        let bases: Vec<String> = targets.iter().map(|http| http.base().to_owned()).collect();
+        let base = bases.join(", ");
         let began = Instant::now();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|e| e.to_string())?;
         let bar = std::io::stderr().is_terminal().then(Bar::new);
         let progress: &dyn Progress = bar.as_ref().map_or(&Quiet, |bar| bar);
-        let findings = runtime.block_on(run(Rc::new(http), &base, settings, progress));
+        let seconds = self.seconds.or_else(|| (bases.len() > 1).then_some(SECONDS));
+        let mut findings = match self.seconds {
+            Some(_) => Findings::none(&base, settings.clone()),
+            None => runtime.block_on(run(Rc::new(Spread::new(targets)), &bases[0], settings.clone(), progress)),
+        };
+        if let (Some(seconds), None) = (seconds, &findings.ended) {
+            let targets = open(&Options { once: true, ..options.clone() })?;
+            let door = |http: Http| Door { name: http.base().to_owned(), target: Rc::new(http) };
+            let doors: Vec<Door> = targets.into_iter().map(door).collect();
+            let work = fleet::Settings {
+                clients: self.clients.max(1),
+                duration: Duration::from_secs(seconds),
+                rounds: 1,
+                seed,
+                prefix: format!("{}/fleet", settings.prefix),
+                acknowledged: Arc::default(),
+            };
+            progress.begins("clients work at once", 1);
+            let played = runtime.block_on(fleet::play(&doors, &work));
+            findings.concurrent.0 += played.histories;
+            findings.concurrent.1.extend(played.failures.iter().cloned());
+            if played.operations == 0 {
+                findings.ended = Some(format!("nobody answers at {base}"));
+            }
+            println!("{}", played.summary());
+        }
         drop(bar);
         print!("{}", report::summary(&findings));
         println!("{} in {:.1} s", base, began.elapsed().as_secs_f64());

@@ -4,10 +4,7 @@
 //! seen, and in which nothing comes before what had ended when it began; or the registry has lost or invented
 //! something.
 
-mod linear;
-
 use std::cell::{Cell, RefCell};
-use std::fmt;
 
 use bytes::Bytes;
 use futures_util::future::join_all;
@@ -17,7 +14,7 @@ use super::content::{Image, sha256};
 use super::exchange::{Exchange, Unreachable};
 use super::history::Failure;
 use super::lab::{Lab, Run, Stop, get_manifest, put_manifest};
-use linear::{Event, Model, linearisable};
+use super::linear::{Event, Seen, Thing, explain, shortest};
 
 /// How many clients there are, and how many operations each does.
 const CLIENTS: usize = 4;
@@ -29,60 +26,6 @@ enum Subject {
     Tag,
     Blob,
     Upload,
-}
-
-/// An operation and what came of it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Seen {
-    /// A tag was put on that manifest, or a blob pushed.
-    Put(usize),
-    /// The tag names that manifest; or nothing.
-    Got(Option<usize>),
-    /// Whether there was something to delete.
-    Deleted(bool),
-    /// A chunk of that size was taken at that offset.
-    Appended(usize, usize),
-    /// The session stands there.
-    Stands(usize),
-    /// It was refused and changed nothing.
-    Refused,
-}
-
-impl fmt::Display for Seen {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Put(n) => write!(f, "put {n}"),
-            Self::Got(Some(n)) => write!(f, "got {n}"),
-            Self::Got(None) => write!(f, "got nothing"),
-            Self::Deleted(true) => write!(f, "deleted"),
-            Self::Deleted(false) => write!(f, "found nothing to delete"),
-            Self::Appended(start, size) => write!(f, "appended {size} bytes at {start}"),
-            Self::Stands(offset) => write!(f, "was told that {offset} bytes are there"),
-            Self::Refused => write!(f, "was refused"),
-        }
-    }
-}
-
-/// A tag or a blob: what is there, if anything. An upload: how many bytes it has.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-struct State(Option<usize>);
-
-impl Model for State {
-    type Seen = Seen;
-
-    fn after(&self, seen: &Seen) -> Option<Self> {
-        let same = |holds: bool| holds.then(|| self.clone());
-        match *seen {
-            Seen::Put(n) => Some(Self(Some(n))),
-            Seen::Got(found) => same(self.0 == found),
-            // Two who delete at once may both be told that they did: nobody loses anything by that.
-            Seen::Deleted(true) => Some(Self(None)),
-            Seen::Deleted(false) => same(self.0.is_none()),
-            Seen::Appended(start, size) => (self.0 == Some(start)).then(|| Self(Some(start + size))),
-            Seen::Stands(offset) => same(self.0 == Some(offset)),
-            Seen::Refused => Some(self.clone()),
-        }
-    }
 }
 
 /// What the clients have seen.
@@ -97,7 +40,7 @@ struct Stage<'a> {
     /// The Location of the chunk that reached furthest, and how far.
     newest: RefCell<(String, usize)>,
     /// Counts beginnings and ends of operations: the only clock there is.
-    moment: Cell<usize>,
+    moment: Cell<u64>,
     events: &'a Events,
 }
 
@@ -162,8 +105,9 @@ async fn play(lab: &Lab, subject: Subject, chance: &mut Chance, events: &Events)
         done?;
     }
     let events = stage.events.borrow().clone();
-    let initial = State((subject == Subject::Upload).then_some(0));
-    if !linearisable(&initial, &events) {
+    let initial = if subject == Subject::Upload { Thing::OPENED } else { Thing::NOTHING };
+    if explain(&initial, &events).is_err() {
+        *stage.events.borrow_mut() = shortest(&initial, &events);
         let expected = format!("an order of these operations on one {subject:?} that explains what each saw");
         return Ok(Some((expected.to_lowercase(), "there is none".into())));
     }
@@ -192,13 +136,13 @@ impl Stage<'_> {
             let ended = self.tick();
             if let Some(seen) = seen {
                 let name = format!("client {client}: {what}");
-                self.events.borrow_mut().push(Event { name, called, ended, seen });
+                self.events.borrow_mut().push(Event { name, called, ended: Some(ended), seen });
             }
         }
         Ok(())
     }
 
-    fn tick(&self) -> usize {
+    fn tick(&self) -> u64 {
         self.moment.set(self.moment.get() + 1);
         self.moment.get()
     }

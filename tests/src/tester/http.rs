@@ -1,6 +1,6 @@
 //! A registry at an address: HTTP/1.1, plain or over TLS.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::convert::Infallible;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -47,6 +47,7 @@ pub struct Http {
     base: String,
     client: Client<HttpsConnector<HttpConnector>, RequestBody>,
     login: RefCell<Login>,
+    once: bool,
 }
 
 /// How to reach it.
@@ -58,6 +59,8 @@ pub struct Options {
     pub ca: Option<PathBuf>,
     /// Trusts every certificate.
     pub insecure: bool,
+    /// Sends nothing a second time when a connection breaks: whether the first was done matters.
+    pub once: bool,
 }
 
 impl Http {
@@ -71,7 +74,7 @@ impl Http {
         let tls = tls(options)?;
         let connector = HttpsConnectorBuilder::new().with_tls_config(tls).https_or_http().enable_http1().build();
         let client = Client::builder(TokioExecutor::new()).pool_idle_timeout(IDLE).build(connector);
-        Ok(Self { base, client, login: RefCell::new(Login::new(options.credentials.clone())) })
+        Ok(Self { base, client, login: RefCell::new(Login::new(options.credentials.clone())), once: options.once })
     }
 
     /// Scheme, host and port, without a slash at the end.
@@ -141,6 +144,9 @@ impl Http {
     /// Sends a request; once more if the connection broke and doing it twice is the same as once.
     async fn attempt(&self, exchange: &Exchange, authorization: Option<&str>) -> Result<Answer, Unreachable> {
         let answered = self.plain(exchange, authorization).await;
+        if self.once {
+            return answered;
+        }
         let repeatable = matches!(exchange.method.as_str(), "GET" | "HEAD") || exchange.target.contains("/manifests/");
         if let Ok(answer) = &answered
             && answer.status == 429
@@ -177,6 +183,35 @@ impl Http {
             }
         }
         Ok(answer)
+    }
+}
+
+/// Several addresses of one registry: each request goes to the next.
+pub struct Spread {
+    targets: Vec<Http>,
+    next: Cell<usize>,
+}
+
+impl Spread {
+    /// One registry at all of these, of which there is at least one.
+    pub fn new(targets: Vec<Http>) -> Self {
+        Self { targets, next: Cell::new(0) }
+    }
+
+    fn next(&self) -> &Http {
+        let next = self.next.get();
+        self.next.set((next + 1) % self.targets.len());
+        &self.targets[next]
+    }
+}
+
+impl Target for Spread {
+    async fn send(&self, exchange: Exchange) -> Result<Answer, Unreachable> {
+        self.next().send(exchange).await
+    }
+
+    async fn send_unknown(&self, exchange: Exchange) -> Result<Answer, Unreachable> {
+        self.next().send_unknown(exchange).await
     }
 }
 

@@ -149,6 +149,21 @@ pub struct Findings {
 }
 
 impl Findings {
+    /// Nothing yet, of the registry at that address.
+    pub fn none(base: &str, settings: Settings) -> Self {
+        Self {
+            target: base.to_owned(),
+            settings,
+            can: None,
+            checked: Vec::new(),
+            played: (0, 0),
+            failures: Vec::new(),
+            failed: 0,
+            concurrent: (0, Vec::new()),
+            ended: None,
+        }
+    }
+
     /// How many checks failed that count.
     pub fn failed_checks(&self) -> impl Iterator<Item = &Checked> {
         self.checked.iter().filter(|checked| matches!(checked.found, Found::Failed { counts: true, .. }))
@@ -178,17 +193,7 @@ impl Progress for Quiet {
 
 /// Tests a registry.
 pub async fn run(target: Rc<dyn AnyTarget>, base: &str, settings: Settings, progress: &dyn Progress) -> Findings {
-    let mut findings = Findings {
-        target: base.to_owned(),
-        settings,
-        can: None,
-        checked: Vec::new(),
-        played: (0, 0),
-        failures: Vec::new(),
-        failed: 0,
-        concurrent: (0, Vec::new()),
-        ended: None,
-    };
+    let mut findings = Findings::none(base, settings);
     let mut begun = false;
     if let Err(why) = everything(target, base, &mut findings, progress, &mut begun).await {
         let died = |lost: &Unreachable| match (lost, begun) {

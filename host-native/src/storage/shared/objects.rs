@@ -19,7 +19,7 @@ use std::time::Duration;
 
 use axum::http::Method;
 use bytes::{Bytes, BytesMut};
-use futures_util::{StreamExt, TryStreamExt};
+use futures_util::StreamExt;
 use object_store::path::Path;
 use object_store::{MultipartId, ObjectMeta, ObjectStoreExt};
 use orlop_core::Fault;
@@ -172,18 +172,11 @@ impl Objects {
 
     /// Lists objects, and uploads that were begun and have not become one.
     pub(in crate::storage) async fn inventory(&self, inventory: Inventory) -> Result<Vec<Stored>, Fault> {
-        let failed = |error: object_store::Error| fault("list", self.layout.directory(), &error);
         let directory = self.layout.directory();
-        let mut listed = match &inventory.after {
-            Some(after) => self.store.list_with_offset(Some(directory), &self.layout.path(after)),
-            None => self.store.list(Some(directory)),
-        };
-        let mut page = Vec::new();
-        while page.len() < inventory.limit
-            && let Some(found) = listed.try_next().await.map_err(failed)?
-        {
-            page.extend(self.stored(&found));
-        }
+        let after = inventory.after.as_ref().map(|after| self.layout.path(after));
+        let listed =
+            store::list(&*self.store, directory, after.as_ref(), inventory.limit, |found| self.stored(&found)).await;
+        let mut page = listed.map_err(|error| fault("list", directory, &error))?;
         let whole = page.len() < inventory.limit;
         let end = page.last().map(|last| last.object).filter(|_| !whole);
         page.extend(self.uploads(inventory.after, end, inventory.limit).await?);

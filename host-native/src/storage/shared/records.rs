@@ -49,6 +49,7 @@ impl Records {
         let database = Arc::new(Database::new(url, tls));
         let connection = database.connect().await.map_err(connection::Refused::reason)?;
         schema::agree(&connection).await?;
+        database.watch();
         let about = connection.about.clone();
         // What waits has no bound of its own: a call waits for one thing at a time, so there is never more than calls.
         let (orders, queue) = mpsc::unbounded_channel();

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::{StreamExt, TryStreamExt};
 use object_store::aws::AmazonS3Builder;
 use object_store::azure::MicrosoftAzureBuilder;
 use object_store::client::HttpConnector;
@@ -10,12 +11,15 @@ use object_store::gcp::GoogleCloudStorageBuilder;
 use object_store::multipart::MultipartStore;
 use object_store::path::Path;
 use object_store::signer::Signer;
-use object_store::{BackoffConfig, ObjectStore, RetryConfig};
+use object_store::{BackoffConfig, ObjectMeta, ObjectStore, RetryConfig};
 
 /// What all stores can do.
 pub(super) trait Store: ObjectStore + MultipartStore + Signer {}
 
 impl<S: ObjectStore + MultipartStore + Signer> Store for S {}
+
+/// How often a list is asked for whose answer breaks off.
+const LISTING: usize = 4;
 
 /// How long a request is tried again.
 const TRYING: Duration = Duration::from_secs(30);
@@ -62,4 +66,28 @@ pub(super) fn open(
         _ => return Err(format!("objects = {url} is not an object store: write s3://BUCKET/PREFIX, gs:// or az://")),
     };
     Ok((store, prefix))
+}
+
+/// Lists what is under a directory, after a name if one is given: what `of` makes of the names, and so many at most. The
+/// library tries again what is not answered, and not a list that breaks off in the middle of its answer.
+pub(super) async fn list<T>(
+    store: &dyn Store,
+    directory: &Path,
+    after: Option<&Path>,
+    most: usize,
+    of: impl Fn(ObjectMeta) -> Option<T>,
+) -> object_store::Result<Vec<T>> {
+    let mut tries = 0;
+    loop {
+        tries += 1;
+        let listed = match after {
+            Some(after) => store.list_with_offset(Some(directory), after),
+            None => store.list(Some(directory)),
+        };
+        let meant = listed.try_filter_map(|found| std::future::ready(Ok(of(found))));
+        match meant.take(most).try_collect().await {
+            Err(object_store::Error::Generic { .. }) if tries < LISTING => {}
+            listed => return listed,
+        }
+    }
 }

@@ -34,6 +34,9 @@ const OTHERS: Duration = Duration::from_millis(300);
 /// After how long it is looked whether there is another primary, while one does not answer.
 const LOOK: Duration = Duration::from_millis(500);
 
+/// How often it is looked at each host whether it was promoted.
+const WATCH: Duration = Duration::from_millis(500);
+
 /// The oldest version there is a test for.
 const OLDEST: i32 = 150_000;
 
@@ -145,11 +148,7 @@ impl Database {
             }
         }
         if let Some(connection) = latest {
-            self.timeline.send_if_modified(|seen| {
-                let later = connection.timeline > *seen;
-                *seen = connection.timeline.max(*seen);
-                later
-            });
+            self.has_seen(&connection);
             if self.is_current(&connection) {
                 return Ok(connection);
             }
@@ -162,6 +161,32 @@ impl Database {
         let reasons: Vec<String> = wrong.into_iter().map(Refused::reason).collect();
         let reason = reasons.join("; ");
         Err(if unfit { Refused::Unfit(reason) } else { Refused::Unavailable(reason) })
+    }
+
+    /// Watches whether another host is promoted, for as long as this is used. A primary that hangs while that happens
+    /// answers again one day, as if nothing had been: who asks nothing meanwhile would not notice, and read the past.
+    pub(super) fn watch(self: &Arc<Self>) {
+        let places = if self.hosts.len() > 1 { 0..self.hosts.len() } else { 0..0 };
+        for place in places {
+            let watched = Arc::downgrade(self);
+            tokio::spawn(async move {
+                while let Some(database) = watched.upgrade() {
+                    if let Ok(connection) = database.connect_to(&database.hosts[place]).await {
+                        database.has_seen(&connection);
+                    }
+                    drop(database);
+                    sleep(WATCH).await;
+                }
+            });
+        }
+    }
+
+    fn has_seen(&self, primary: &Connection) {
+        self.timeline.send_if_modified(|seen| {
+            let later = primary.timeline > *seen;
+            *seen = primary.timeline.max(*seen);
+            later
+        });
     }
 
     /// Whether no later primary is known than the one of a connection.

@@ -1,0 +1,280 @@
+//! Several clients on several addresses of one registry, for a while, whatever fails meanwhile.
+//!
+//! Teams of clients play one round after the other: each round has a repository of its own, and in it a few *keys* that
+//! its clients share (tags, blobs, manifests, uploads), each asked by any address. What every client was told of a key is
+//! kept with when it asked and when it was told, and must be [explained](super::linear) by some order. At the end, all
+//! keys of all rounds are asked once more.
+//!
+//! A process that is killed, a database that fails over, a connection that breaks: the client gets 5xx or no answer at
+//! all, and then what it asked for may have been done, may still be done later, or never. Whatever else it gets counts.
+
+mod audit;
+mod key;
+mod round;
+
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use futures_util::future::join_all;
+
+use super::chance::Chance;
+use super::content::sha256;
+use super::exchange::{Answer, AnyTarget, Exchange, Unreachable};
+use super::history::Failure;
+use round::Round;
+
+/// How many clients share the keys of a round.
+const TEAM: usize = 3;
+
+/// How long the registry may give no answer at all before that is a failure of its own.
+const PATIENCE: Duration = Duration::from_secs(180);
+
+/// How many failures are told; after the first, no more rounds begin.
+const TOLD: usize = 5;
+
+/// An address of the registry.
+pub struct Door {
+    /// What it is called in histories.
+    pub name: String,
+    /// What answers there. It sends nothing twice: whether a request whose connection broke was done is not known.
+    pub target: Rc<dyn AnyTarget>,
+}
+
+/// What is to be played.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// How many clients work at once.
+    pub clients: usize,
+    /// How long new rounds begin.
+    pub duration: Duration,
+    /// How many rounds each team plays at least, however long that takes.
+    pub rounds: usize,
+    /// Where chance begins. What the clients do repeats with it, and not how they meet.
+    pub seed: u64,
+    /// The repositories begin with this.
+    pub prefix: String,
+    /// Counts the changes that were acknowledged, for whoever watches.
+    pub acknowledged: Arc<AtomicU64>,
+}
+
+/// What was played, and what came of it.
+#[derive(Clone, Debug, Default)]
+pub struct Played {
+    /// How many keys had a history.
+    pub histories: usize,
+    /// How many operations were answered.
+    pub operations: usize,
+    /// How many changes were acknowledged.
+    pub acknowledged: u64,
+    /// How many requests got no answer that says whether they were done.
+    pub unanswered: usize,
+    /// How many found nobody at the address.
+    pub unreached: usize,
+    /// How many sessions were opened and not there any more when the first bytes came.
+    pub forgotten: usize,
+    /// How many answers had which status of 500 and more.
+    pub faults: BTreeMap<u16, usize>,
+    /// Answers of 500 and more that do not say when to come again, the first few.
+    pub unhelpful: Vec<String>,
+    /// The longest that an answer of 200 to 499 took.
+    pub slowest: Duration,
+    /// Histories that no order explains, and wrong answers.
+    pub failures: Vec<Failure>,
+}
+
+impl Played {
+    /// What was played, in a line.
+    pub fn summary(&self) -> String {
+        let faults: Vec<String> = self.faults.iter().map(|(status, times)| format!("{times} times {status}")).collect();
+        let faults = if faults.is_empty() { "no fault".to_owned() } else { faults.join(", ") };
+        format!(
+            "clients at once: {} histories, {} operations answered, the slowest in {:.1} s; {} changes acknowledged; {} \
+             without an answer that counts ({faults}), {} found nobody, {} sessions forgotten before their first byte",
+            self.histories,
+            self.operations,
+            self.slowest.as_secs_f64(),
+            self.acknowledged,
+            self.unanswered,
+            self.unreached,
+            self.forgotten
+        )
+    }
+}
+
+/// Answers of 5xx that are told in full.
+const SHOWN: usize = 10;
+
+/// What a request came to.
+pub(crate) enum Reply {
+    /// This answer, which counts.
+    Answer(Answer),
+    /// It may have been done, or be done yet.
+    Unknown,
+    /// It was not done.
+    Never,
+}
+
+/// The registry did what it must not.
+#[derive(Clone, Debug)]
+pub(crate) struct Wrong {
+    pub(crate) expected: String,
+    pub(crate) came: String,
+}
+
+pub(crate) fn wrong<T>(expected: impl Into<String>, came: impl ToString) -> Result<T, Wrong> {
+    Err(Wrong { expected: expected.into(), came: came.to_string() })
+}
+
+/// What all clients have in common.
+pub(crate) struct Fleet<'a> {
+    doors: &'a [Door],
+    settings: &'a Settings,
+    began: Instant,
+    played: RefCell<Played>,
+    rounds: Cell<usize>,
+}
+
+/// Lets clients work, and judges what they saw.
+pub async fn play(doors: &[Door], settings: &Settings) -> Played {
+    let began = Instant::now();
+    let fleet = Fleet { doors, settings, began, played: RefCell::default(), rounds: Cell::new(0) };
+    let teams = join_all((0..settings.clients.div_ceil(TEAM)).map(|team| fleet.team(team))).await;
+    let rounds: Vec<Round> = teams.into_iter().flatten().collect();
+    fleet.audit(rounds).await;
+    let mut played = fleet.played.into_inner();
+    played.acknowledged = settings.acknowledged.load(Ordering::Relaxed);
+    played
+}
+
+impl Fleet<'_> {
+    /// One round after the other, until it is over.
+    async fn team(&self, team: usize) -> Vec<Round> {
+        let clients = TEAM.min(self.settings.clients - team * TEAM);
+        let mut rounds = Vec::new();
+        let goes_on = |played: usize| played < self.settings.rounds || self.began.elapsed() < self.settings.duration;
+        while goes_on(rounds.len()) && self.played.borrow().failures.is_empty() {
+            let number = self.rounds.replace(self.rounds.get() + 1);
+            let mut chance = Chance::of(self.settings.seed, &format!("team {team}, round {}", rounds.len()));
+            match Round::begin(self, number, &mut chance).await {
+                Ok(round) => {
+                    round.play(self, clients, &mut chance).await;
+                    rounds.push(round);
+                }
+                Err(Wrong { expected, came }) => self.failed(number, &expected, &came, Vec::new()),
+            }
+        }
+        rounds
+    }
+
+    /// A moment, for what happened before what: in microseconds.
+    pub(crate) fn now(&self) -> u64 {
+        u64::try_from(self.began.elapsed().as_micros()).unwrap_or(u64::MAX)
+    }
+
+    /// Sends a request to any address, once: what came of it, and to which it went.
+    pub(crate) async fn ask(&self, chance: &mut Chance, exchange: Exchange) -> Result<(Reply, &str), Wrong> {
+        let door = &self.doors[chance.below(self.doors.len())];
+        let asked = Instant::now();
+        let told = format!("{} {}", exchange.method, exchange.target);
+        let answer = door.target.send_any(exchange).await;
+        let reply = self.judge(&told, answer, asked.elapsed())?;
+        if !matches!(reply, Reply::Answer(_)) {
+            // Long enough that nobody spins, and short enough that what fails meanwhile is met.
+            tokio::time::sleep(Duration::from_millis(20 + chance.below(130) as u64)).await;
+        }
+        Ok((reply, &door.name))
+    }
+
+    fn judge(&self, told: &str, answer: Result<Answer, Unreachable>, took: Duration) -> Result<Reply, Wrong> {
+        let mut played = self.played.borrow_mut();
+        match answer {
+            Ok(answer) if answer.status >= 500 => {
+                *played.faults.entry(answer.status).or_default() += 1;
+                played.unanswered += 1;
+                let says_when = matches!(answer.status, 502..=504) && answer.header("Retry-After").is_some();
+                if !says_when && played.unhelpful.len() < SHOWN {
+                    let line = format!("after {:.1} s: {told} got {answer}", self.began.elapsed().as_secs_f64());
+                    played.unhelpful.push(line);
+                }
+                Ok(Reply::Unknown)
+            }
+            Ok(answer) if answer.status == 429 => Ok(Reply::Never),
+            Ok(answer) => {
+                played.operations += 1;
+                played.slowest = played.slowest.max(took);
+                Ok(Reply::Answer(answer))
+            }
+            Err(Unreachable::Gone(_)) => {
+                played.unreached += 1;
+                Ok(Reply::Never)
+            }
+            Err(Unreachable::Dropped(_)) => {
+                played.unanswered += 1;
+                Ok(Reply::Unknown)
+            }
+            Err(lost) => wrong(format!("an answer to {told}"), lost),
+        }
+    }
+
+    /// Sends a request that may be sent again, until it is answered.
+    pub(crate) async fn insist(&self, chance: &mut Chance, exchange: Exchange) -> Result<Answer, Wrong> {
+        let began = Instant::now();
+        while began.elapsed() < PATIENCE {
+            if let Reply::Answer(answer) = self.ask(chance, exchange.clone()).await?.0 {
+                return Ok(answer);
+            }
+        }
+        let told = format!("{} {}", exchange.method, exchange.target);
+        wrong(format!("an answer to {told} within {PATIENCE:?}"), "503 or none, each time")
+    }
+
+    /// Something was acknowledged.
+    pub(crate) fn acknowledged(&self) {
+        self.settings.acknowledged.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn failed(&self, history: usize, expected: &str, came: &str, operations: Vec<String>) {
+        let mut played = self.played.borrow_mut();
+        if played.failures.len() < TOLD {
+            played.failures.push(Failure {
+                history,
+                operations,
+                expected: expected.to_owned(),
+                came: came.to_owned(),
+                signature: expected.to_owned(),
+                curl: String::new(),
+            });
+        }
+    }
+}
+
+/// Bytes of which each place is known, and that no other seed has.
+pub(crate) fn content(seed: u64, from: usize, length: usize) -> Vec<u8> {
+    let word = |place: usize| (seed ^ place as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(29);
+    let words = from / 8..(from + length).div_ceil(8);
+    let bytes: Vec<u8> = words.flat_map(|place| (word(place) | 1).to_le_bytes()).collect();
+    bytes[from % 8..from % 8 + length].to_vec()
+}
+
+/// A blob that is made again whenever it is needed: a long run has more of them than memory holds.
+#[derive(Clone, Debug)]
+pub(crate) struct Blob {
+    seed: u64,
+    pub(crate) size: usize,
+    pub(crate) digest: String,
+}
+
+impl Blob {
+    pub(crate) fn new(seed: u64, size: usize) -> Self {
+        Self { seed, size, digest: sha256(content(seed, 0, size)) }
+    }
+
+    pub(crate) fn bytes(&self) -> Bytes {
+        content(self.seed, 0, self.size).into()
+    }
+}
