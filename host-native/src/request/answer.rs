@@ -425,13 +425,8 @@ async fn make(
         if let Some(fault) = &response.fault {
             failed(fault);
         }
-        let pieces = match std::mem::replace(&mut response.body, http::Body::Empty) {
-            http::Body::Pieces(pieces) => pieces,
-            body => {
-                response.body = body;
-                return (with_body(response, None), rest);
-            }
-        };
+        let http::Body::Pieces(pieces) = &mut response.body else { return (with_body(response, None), rest) };
+        let pieces = pieces.take();
         match service.host.open_pieces(pieces).await {
             Ok(Some(opened)) => {
                 let streamed = opened.into_body(from.peer.outbox.clone(), asked.clone());
