@@ -171,7 +171,14 @@ impl Pieces {
         self.part.as_ref().unwrap_or(&self.blob).iter()
     }
 
-    /// The same, taken out.
+    /// Takes all out, and leaves nothing to be sent.
+    #[must_use]
+    pub fn take(&mut self) -> Self {
+        let left = Self { digest: self.digest, blob: Vec::new(), part: None };
+        core::mem::replace(self, left)
+    }
+
+    /// What is to be sent, taken out.
     pub fn into_sent(self) -> Vec<Piece> {
         self.part.unwrap_or(self.blob)
     }

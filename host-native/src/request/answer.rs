@@ -426,13 +426,8 @@ async fn make(
         if let Some(fault) = &response.fault {
             failed(fault);
         }
-        let pieces = match std::mem::replace(&mut response.body, http::Body::Empty) {
-            http::Body::Pieces(pieces) => pieces,
-            body => {
-                response.body = body;
-                return (with_body(response, None), rest);
-            }
-        };
+        let http::Body::Pieces(pieces) = &mut response.body else { return (with_body(response, None), rest) };
+        let pieces = pieces.take();
         if let Some(elsewhere) = redirected(&service.host, live, asked, &pieces).await {
             return (with_body(elsewhere, None), rest);
         }
