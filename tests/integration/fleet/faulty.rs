@@ -67,8 +67,9 @@ impl Faulty {
         Self { port: address.port(), happened }
     }
 
-    /// One on which anything goes wrong with one request in so many.
-    pub(crate) async fn by_chance(port: u16, seed: u64, once_in: usize) -> Self {
+    /// One on which anything goes wrong with one request in so many; without cuts within answers, only what Orlop makes
+    /// good by itself.
+    pub(crate) async fn by_chance(port: u16, seed: u64, once_in: usize, cuts_answers: bool) -> Self {
         let chance = Mutex::new(Chance::of(seed, "faults of the object store"));
         let choose = move |asked: &Asked| {
             let mut chance = chance.lock().expect("nobody panics");
@@ -80,7 +81,7 @@ impl Faulty {
                 2 if asked.completes() => Fault::ErrorInside,
                 2 | 3 => Fault::AnswerLost,
                 4 => Fault::Slow,
-                5 => Fault::CutAnswer(chance.below(1000)),
+                5 if cuts_answers => Fault::CutAnswer(chance.below(1000)),
                 _ => Fault::CutRequest(chance.below(1000)),
             })
         };

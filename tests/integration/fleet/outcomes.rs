@@ -233,7 +233,9 @@ async fn a_batch_whose_client_is_gone_is_made_once_or_never() {
         tokio::spawn(async move { ask(&host, create).await })
     };
     let waits = "SELECT count(*) > 0 FROM pg_locks WHERE locktype = 'advisory' AND NOT granted";
+    let began = Instant::now();
     while postgres.ask(&name, waits) != "t" {
+        assert!(began.elapsed() < LONGEST, "it does not wait for the lock");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     proxy.cut();

@@ -164,7 +164,7 @@ async fn nothing_is_lost_whatever_fails() {
     let (seed, duration) = (seed(), duration());
     println!("ORLOP_SEED={seed} repeats what happens");
     let store = ObjectServer::start();
-    let faulty = Faulty::by_chance(store.port(), seed, FAULT_ONCE_IN).await;
+    let faulty = Faulty::by_chance(store.port(), seed, FAULT_ONCE_IN, true).await;
     let port = faulty.port;
     let machines = tokio::task::spawn_blocking(move || {
         let primary = Postgres::start();

@@ -29,7 +29,7 @@ type IsOne = fn(&Asked) -> bool;
 async fn the_contract_is_kept_while_the_store_fails() {
     let (database, store) = (Postgres::start(), ObjectServer::start());
     let seed = seed();
-    let faulty = Faulty::by_chance(store.port(), seed, 5).await;
+    let faulty = Faulty::by_chance(store.port(), seed, 5, false).await;
     for Case { name, acts } in suite() {
         let engines = store.engines_by(faulty.port, database.database());
         let host = connect(&engines).await;
