@@ -61,7 +61,7 @@ assert container["securityContext"]["readOnlyRootFilesystem"]
 assert not container["securityContext"]["allowPrivilegeEscalation"]
 assert container["securityContext"]["capabilities"]["drop"] == ["ALL"]
 environment = {variable["name"]: variable["value"] for variable in container["env"]}
-stopping = container["lifecycle"]["preStop"]["sleep"]["seconds"] + int(environment["ORLOP_SHUTDOWN_GRACE"].rstrip("s"))
+stopping = sum(int(environment[name].rstrip("s")) for name in ["ORLOP_SHUTDOWN_DELAY", "ORLOP_SHUTDOWN_GRACE"])
 assert pod["spec"]["terminationGracePeriodSeconds"] > stopping
 
 # Whatever is mounted is there, and what a variable names is mounted.
@@ -70,7 +70,7 @@ mounts = {mount["mountPath"]: mount["name"] for mount in container["volumeMounts
 assert set(mounts.values()) == volumes
 for name, value in environment.items():
     if value.startswith("/"):
-        assert any(value.startswith(path + "/") for path in mounts), f"{name} names {value}, where nothing is mounted"
+        assert any(f"{value}/".startswith(path + "/") for path in mounts), f"{name} names {value}, where nothing is mounted"
 
 directory.mkdir(exist_ok=True)
 (directory / "orlop.toml").write_text(one("ConfigMap")["data"]["orlop.toml"])
