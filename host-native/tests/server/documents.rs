@@ -57,7 +57,7 @@ fn examples_of_the_readme_load() {
 /// In the manuals an example of a configuration is marked, so that a shell's is not taken for one.
 #[test]
 fn examples_of_the_manuals_load() {
-    for (manual, expected) in [("debian/orlop.7", 6), ("debian/orlop.toml.5", 5)] {
+    for (manual, expected) in [("debian/orlop.7", 6), ("debian/orlop-cluster.7", 1), ("debian/orlop.toml.5", 5)] {
         let text = document(manual);
         let examples = blocks(&text, ".\\\" TOML\n.nf\n", ".fi");
         assert_eq!(examples.len(), expected, "{manual}");
@@ -88,7 +88,7 @@ fn the_configuration_of_the_package_loads() {
 #[test]
 fn the_commands_that_documents_name_exist() {
     let mut named = 0;
-    for path in ["../README.md", "debian/orlop.7", "debian/orlop.toml.5", "debian/orlop.toml"] {
+    for path in ["../README.md", "debian/orlop.7", "debian/orlop-cluster.7", "debian/orlop.toml.5", "debian/orlop.toml"] {
         let text = document(path).replace("\\-", "-");
         for rest in text.split("orlop ").skip(1) {
             let words: Vec<&str> = rest.split(|c: char| !c.is_ascii_lowercase()).take(2).collect();
