@@ -88,7 +88,8 @@ fn the_configuration_of_the_package_loads() {
 #[test]
 fn the_commands_that_documents_name_exist() {
     let mut named = 0;
-    for path in ["../README.md", "debian/orlop.7", "debian/orlop-cluster.7", "debian/orlop.toml.5", "debian/orlop.toml"] {
+    for path in ["../README.md", "debian/orlop.7", "debian/orlop-cluster.7", "debian/orlop.toml.5", "debian/orlop.toml"]
+    {
         let text = document(path).replace("\\-", "-");
         for rest in text.split("orlop ").skip(1) {
             let words: Vec<&str> = rest.split(|c: char| !c.is_ascii_lowercase()).take(2).collect();
