@@ -1,12 +1,13 @@
-//! Other object stores than the one that most tests run on: a second opinion on S3, and that Azure works at all. Neither
-//! checks as much as the service does.
+//! Other object stores than the one that most tests run on: a second opinion on S3, and that Azure and Google Cloud
+//! Storage work at all. None of them checks as much as the service does.
 //!
-//! Google Cloud Storage is not among them. Its client speaks the XML API, of which fake-gcs-server has no plain PUT, no
-//! list, no condition and no multipart upload (fsouza/fake-gcs-server#331, #852).
+//! The client of Google Cloud Storage speaks the XML API, of which fake-gcs-server has no plain PUT, no list, no condition
+//! and no multipart upload (fsouza/fake-gcs-server#331, #852). That API is the one of S3 but for the names of some header
+//! fields, so moto stands in for it, behind a translation of these.
 
 use std::fs::File;
-use std::io::{Read, Write};
-use std::net::{Ipv4Addr, TcpStream};
+use std::io::{self, Read, Write};
+use std::net::{self, Ipv4Addr};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -22,6 +23,8 @@ use orlop_core::meter::Meter;
 use orlop_core::object::ObjectId;
 use orlop_core::step::start;
 use tempfile::TempDir;
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::net::{TcpListener, TcpStream};
 use uuid::Uuid;
 
 use crate::contract::{find_an_upload_that_was_left_open, keep_the_contract};
@@ -50,7 +53,8 @@ fetch(`http://127.0.0.1:${port}${path}?restype=container`, { method: "PUT", head
 
 /// A running server with an empty bucket.
 struct Store {
-    process: Child,
+    _process: Process,
+    port: u16,
     url: &'static str,
     options: Vec<(String, String)>,
     prefixes: AtomicU32,
@@ -72,8 +76,26 @@ impl Store {
             ("allow_http", "true".into()),
         ];
         let store = Self::start(server, port, "s3://bucket", options);
-        store.answers(port, "PUT", "/bucket", "");
+        store.makes("/bucket");
         Some(store)
+    }
+
+    /// moto as Google Cloud Storage, as far as the two differ in what is asked of them.
+    async fn google() -> Option<Self> {
+        let moto = Self::moto()?;
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a free port");
+        let here = listener.local_addr().expect("an address");
+        let port = moto.port;
+        tokio::spawn(async move {
+            while let Ok((client, _)) = listener.accept().await {
+                tokio::spawn(translate(client, port));
+            }
+        });
+        let fields = r#""disable_oauth":true,"client_email":"","private_key":"","private_key_id":"""#;
+        let account = format!(r#"{{"gcs_base_url":"http://{here}",{fields}}}"#);
+        let options = [("service_account_key", account), ("allow_http", "true".into())];
+        let options = options.map(|(name, value)| (name.to_owned(), value)).into();
+        Some(Self { url: "gs://bucket", options, ..moto })
     }
 
     /// azurite, of Azure Blob Storage.
@@ -104,24 +126,25 @@ impl Store {
         server.stdout(log.try_clone().expect("a log")).stderr(log);
         let process = server.spawn().unwrap_or_else(|error| panic!("{server:?}: {error}"));
         let options = options.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
-        let store = Self { process, url, options, prefixes: AtomicU32::new(0), _directory: directory };
+        let _process = Process(process);
+        let store = Self { _process, port, url, options, prefixes: AtomicU32::new(0), _directory: directory };
         let began = Instant::now();
-        while TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_err() {
+        while net::TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_err() {
             assert!(began.elapsed() < START, "{server:?} does not start");
             sleep(Duration::from_millis(50));
         }
         store
     }
 
-    /// Sends a request without credentials, and demands that it is answered well.
-    fn answers(&self, port: u16, method: &str, target: &str, body: &str) {
-        let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).expect("it listens");
-        let head = format!("{method} {target} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nConnection: close\r\n");
-        let fields = format!("Content-Type: application/json\r\nContent-Length: {}\r\n\r\n", body.len());
-        stream.write_all(format!("{head}{fields}{body}").as_bytes()).expect("it takes a request");
+    /// Makes a bucket, without credentials.
+    fn makes(&self, target: &str) {
+        let mut stream = net::TcpStream::connect((Ipv4Addr::LOCALHOST, self.port)).expect("it listens");
+        let request =
+            format!("PUT {target} HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\nContent-Length: 0\r\n\r\n");
+        stream.write_all(request.as_bytes()).expect("it takes a request");
         let mut answer = String::new();
         stream.read_to_string(&mut answer).expect("it answers");
-        assert!(answer.starts_with("HTTP/1.1 20"), "{method} {target}: {answer}");
+        assert!(answer.starts_with("HTTP/1.1 200"), "PUT {target}: {answer}");
     }
 
     /// Where a registry of its own may keep its objects.
@@ -131,10 +154,47 @@ impl Store {
     }
 }
 
-impl Drop for Store {
+/// A process that ends when it is dropped.
+struct Process(Child);
+
+impl Drop for Process {
     fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// What moto wants to see of a client, and does not verify.
+const CREDENTIAL: &str =
+    "AWS4-HMAC-SHA256 Credential=orlop/20260101/us-east-1/s3/aws4_request, SignedHeaders=host, Signature=0";
+
+/// Passes requests for Google Cloud Storage on to moto in the words of S3, one after the other.
+async fn translate(client: TcpStream, port: u16) -> io::Result<()> {
+    let (requests, mut to_client) = client.into_split();
+    let (mut answers, mut to_server) = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await?.into_split();
+    tokio::spawn(async move { tokio::io::copy(&mut answers, &mut to_client).await });
+    let mut requests = BufReader::new(requests);
+    loop {
+        let (mut head, mut length) = (String::new(), 0);
+        while !head.ends_with("\r\n\r\n") {
+            let mut line = String::new();
+            if requests.read_line(&mut line).await? == 0 {
+                return Ok(());
+            }
+            let (name, value) = line.split_once(':').unwrap_or_default();
+            match (name.to_ascii_lowercase().as_str(), value.trim()) {
+                ("x-goog-if-generation-match", "0") => head.push_str("if-none-match: *\r\n"),
+                ("authorization", _) => {}
+                ("content-length", value) => {
+                    length = value.parse().unwrap_or_default();
+                    head.push_str(&line);
+                }
+                _ if line == "\r\n" => head.push_str(&format!("authorization: {CREDENTIAL}\r\n\r\n")),
+                _ => head.push_str(&line),
+            }
+        }
+        to_server.write_all(head.as_bytes()).await?;
+        tokio::io::copy(&mut (&mut requests).take(length), &mut to_server).await?;
     }
 }
 
@@ -189,4 +249,10 @@ async fn moto_serves_a_registry() {
 #[ignore = "needs a database and an object store: `tests/run fleet` installs them and runs it"]
 async fn azurite_serves_a_registry() {
     serves("azurite", Store::azurite()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs a database and an object store: `tests/run fleet` installs them and runs it"]
+async fn the_client_of_google_cloud_storage_serves_a_registry() {
+    serves("google", Store::google().await).await;
 }
