@@ -73,7 +73,9 @@ pub enum Immovable {
         /// The format that this version reads and writes.
         ours: u32,
     },
-    /// The target has a registry, or records of one.
+    /// The target has this registry: the copy is complete.
+    Complete,
+    /// The target has another registry, or records of one.
     Records,
     /// The target has objects, which belong to another registry.
     Objects,
@@ -158,16 +160,16 @@ impl Call {
             UNFINISHED => return Err(Immovable::Unfinished),
             found => return Err(Immovable::Format { found, ours: FORMAT }),
         }
-        let registry = Algorithm::Sha256.digest(&session_key.unwrap_or_default());
-        Ok(Departure { registry, meta })
+        Ok(Departure { registry: registry_of(session_key.as_ref()), meta })
     }
 
     /// Claims an empty storage for the copy of a registry, or goes on with one that was interrupted.
     pub(crate) async fn arrive(&self, departure: &Departure) -> Result<Arrival, Immovable> {
-        let [found] = self.get([keys::meta()]).await?;
+        let [found, session_key] = self.get([keys::meta(), keys::session_key()]).await?;
         if let Some(value) = found {
             if format_of(&value)? != UNFINISHED {
-                return Err(Immovable::Records);
+                let same = registry_of(session_key.as_ref()) == departure.registry;
+                return Err(if same { Immovable::Complete } else { Immovable::Records });
             }
             let record: UnfinishedRecord = record::decode(&keys::meta(), &value).map_err(Error::from)?;
             return if record.registry == departure.registry { Ok(Arrival { record }) } else { Err(Immovable::Other) };
@@ -255,6 +257,10 @@ impl Call {
     }
 }
 
+fn registry_of(session_key: Option<&Value>) -> Digest {
+    Algorithm::Sha256.digest(session_key.map_or(&[], |key| key))
+}
+
 fn format_of(meta: &Value) -> Result<u32, Error> {
     let Format { format } = record::decode(&keys::meta(), meta)?;
     Ok(format)
@@ -275,6 +281,7 @@ impl fmt::Display for Immovable {
                 "the records have format {found}, and this version of Orlop copies format {ours}: run the version that \
                  wrote them"
             ),
+            Self::Complete => "it has this registry already, and the copy is complete: start a server on it".into(),
             Self::Records => "it has a registry already: copy to an empty one".into(),
             Self::Objects => {
                 "it has objects without records, which may belong to another registry: copy to an empty one".into()
@@ -354,8 +361,9 @@ mod tests {
         arrival = take_in(&mut to, &arrival, Vec::new()).unwrap();
         assert!(arrival.is_copied());
         assert_eq!(agrees(&mut to), Err(Disagreement::Unfinished));
-        run(&mut to, |registry, ambient| registry.settle(arrival, departure, ambient)).unwrap();
+        run(&mut to, |registry, ambient| registry.settle(arrival, departure.clone(), ambient)).unwrap();
         agrees(&mut to).unwrap();
+        assert_eq!(arrive(&mut to, &departure), Err(Immovable::Complete));
         let own = |key: &Key| key.as_str().starts_with("host/") || key.as_str().starts_with("lease/");
         assert_eq!(from.records.keys().filter(|key| own(key)).count(), 2);
         from.records.retain(|key, _| !own(key));

@@ -14,6 +14,7 @@ mod lease;
 mod receive;
 mod run;
 mod shared;
+pub(crate) mod transfer;
 
 pub(crate) use self::ambient::ambient;
 pub use self::body::RequestBody;
@@ -22,4 +23,4 @@ pub use self::directory::{Backup, OpenError};
 pub(crate) use self::directory::{Outbox, holder};
 pub(crate) use self::lease::Leased;
 pub use self::run::Host;
-pub(crate) use self::shared::check_engines;
+pub(crate) use self::shared::{Presence, Use, check_engines, migrate};

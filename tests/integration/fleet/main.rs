@@ -4,6 +4,11 @@
 #[path = "../arriving.rs"]
 mod arriving;
 mod contract;
+mod cutting;
+mod database;
 mod engines;
+mod moving;
 mod outcomes;
+mod program;
 mod proxy;
+mod refusing;

@@ -6,6 +6,7 @@
 mod client;
 mod fault;
 mod layout;
+mod pairing;
 mod probe;
 mod sink;
 mod store;
@@ -30,6 +31,8 @@ use tokio::sync::Semaphore;
 use self::client::Connector;
 use self::fault::fault;
 use self::layout::Layout;
+use self::probe::Probed;
+pub(super) use self::probe::TRIED;
 use self::sink::PART;
 pub(in crate::storage) use self::sink::Sink;
 use self::store::Store;
@@ -41,6 +44,9 @@ use crate::storage::counters::Counters;
 /// How many bytes all bodies that come in may hold together, in parts.
 const MEMORY: usize = 96 << 20;
 
+/// How many round trips are measured.
+const ROUND_TRIPS: usize = 9;
+
 /// Under which keys of the host it is recorded that an upload was begun in the store.
 const UPLOADS: &str = "upload/";
 
@@ -50,6 +56,7 @@ pub(in crate::storage) struct Objects {
     store: Arc<dyn Store>,
     layout: Layout,
     records: Arc<Records>,
+    probed: Probed,
     memory: Arc<Semaphore>,
 }
 
@@ -77,9 +84,30 @@ impl Objects {
     ) -> Result<Self, String> {
         let connector = Connector { tls: Arc::new(tls), counters: counters.clone() };
         let (store, prefix) = store::open(&engines.objects, &engines.options, connector)?;
-        probe::probe(&*store, &prefix).await.map_err(|wrong| format!("objects = {}: {wrong}", engines.objects))?;
+        let probed =
+            probe::probe(&*store, &prefix).await.map_err(|wrong| format!("objects = {}: {wrong}", engines.objects))?;
+        pairing::check(&*store, &prefix, &records)
+            .await
+            .map_err(|wrong| format!("objects = {}: {wrong}", engines.objects))?;
         let memory = Arc::new(Semaphore::new(MEMORY / PART));
-        Ok(Self { store, layout: Layout::new(&prefix), records, memory })
+        Ok(Self { store, layout: Layout::new(&prefix), records, probed, memory })
+    }
+
+    /// What it was like at the start.
+    pub(super) fn probed(&self) -> Probed {
+        self.probed
+    }
+
+    /// How long a request takes: the median of some.
+    pub(super) async fn latency(&self) -> Result<Duration, Fault> {
+        let mut times = Vec::new();
+        for _ in 0..ROUND_TRIPS {
+            let asked = std::time::Instant::now();
+            self.ready().await?;
+            times.push(asked.elapsed());
+        }
+        times.sort_unstable();
+        Ok(times[ROUND_TRIPS / 2])
     }
 
     /// Whether the store answers.
