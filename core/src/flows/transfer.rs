@@ -364,7 +364,7 @@ mod tests {
         run(&mut to, |registry, ambient| registry.settle(arrival, departure.clone(), ambient)).unwrap();
         agrees(&mut to).unwrap();
         assert_eq!(arrive(&mut to, &departure), Err(Immovable::Complete));
-        let own = |key: &Key| key.as_str().starts_with("host/") || key.as_str().starts_with("lease/");
+        let own = |key: &Key| [Key::of_host("x"), keys::lease(&crate::Job::Gc)].contains(key);
         assert_eq!(from.records.keys().filter(|key| own(key)).count(), 2);
         from.records.retain(|key, _| !own(key));
         assert_eq!(to.records, from.records);
@@ -376,7 +376,7 @@ mod tests {
         let departure = depart(&mut from);
         assert_eq!(arrive(&mut source(2, "other"), &departure), Err(Immovable::Records));
         let mut without_meta = Memory::new();
-        without_meta.records.insert(Key::stored("repo/a"), "{}".into());
+        without_meta.records.insert(keys::repository(&"a".parse().unwrap()), "{}".into());
         assert_eq!(arrive(&mut without_meta, &departure), Err(Immovable::Records));
         let long: &'static str = "x".repeat(100_000).leak();
         let mut objects = source(4, long);
