@@ -167,10 +167,14 @@ fn what_was_pulled_before_is_pulled_after_a_move_there_and_back() {
     pushed.is_served_by(&server);
     server.stop();
 
-    // `orlop check` opens a directory as a server does, and ends.
+    // A directory that was not claimed yet would become a registry by `orlop check`, which opens it as a server does.
+    let has_objects = || {
+        let digits = fs::read_dir(after.join("objects")).into_iter().flatten().flatten();
+        digits.into_iter().any(|digits| fs::read_dir(digits.path()).is_ok_and(|mut some| some.next().is_some()))
+    };
     let claimed = || {
         let mut check = orlop(&["check", "--data"]);
-        after.exists() && String::from_utf8_lossy(&ended(check.arg(&after)).stderr).contains("the copy is not complete")
+        has_objects() && String::from_utf8_lossy(&ended(check.arg(&after)).stderr).contains("the copy is not complete")
     };
     let killed = killed_until_it_is_done(|| moving("directory", &after, &engines), claimed);
     println!("killed {killed} times while it copied to the directory");
