@@ -7,7 +7,7 @@ use core::ops::Range;
 use bytes::Bytes;
 
 use crate::base_url::BaseUrl;
-use crate::digest::Digest;
+use crate::digest::{Algorithm, Digest};
 use crate::object::ObjectId;
 
 /// A request as it came in, without its body: that is asked for by effects.
@@ -166,6 +166,13 @@ pub struct Pieces {
 }
 
 impl Pieces {
+    /// All bytes of an object, whatever blob it belongs to: the digest stands for none, and as a part of one the bytes are
+    /// held against nothing.
+    pub fn of_object(object: ObjectId, size: u64) -> Self {
+        let part = Some(alloc::vec![Piece::Slice(object, 0..size)]);
+        Self { digest: Algorithm::Sha256.digest(b""), blob: Vec::new(), part }
+    }
+
     /// What is to be sent, in order.
     pub fn iter(&self) -> core::slice::Iter<'_, Piece> {
         self.part.as_ref().unwrap_or(&self.blob).iter()

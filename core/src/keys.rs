@@ -112,6 +112,13 @@ fn text(parts: fmt::Arguments<'_>) -> String {
     text
 }
 
+/// Whether a record goes along when a registry is copied to another storage. Leases and what hosts keep for themselves
+/// are of the hosts of one storage, and `meta/storage` says of the copy that it is complete.
+pub fn is_copied(key: &Key) -> bool {
+    let stays = [Prefix::of_host(""), leases(), Prefix(meta().0)];
+    !stays.iter().any(|stays| key.0.starts_with(&stays.0))
+}
+
 pub(crate) fn repository(repository: &Repository) -> Key {
     Key(text(format_args!("repo/{repository}")))
 }
@@ -248,6 +255,11 @@ pub(crate) fn chunk(upload: &Uuid, offset: u64) -> Key {
 
 pub(crate) fn chunks(upload: &Uuid) -> Prefix {
     Prefix(text(format_args!("chunk/{upload}/")))
+}
+
+/// The chunks of all sessions.
+pub(crate) fn all_chunks() -> Prefix {
+    Prefix("chunk/".into())
 }
 
 pub(crate) fn finished(upload: &Uuid) -> Key {

@@ -173,6 +173,29 @@ pub struct MetaRecord {
     pub call_lifetime_ms: u64,
 }
 
+/// The format of a storage to which a registry is being copied: no version serves it.
+pub const UNFINISHED: u32 = 0;
+
+/// What stands in the place of [`MetaRecord`] until the copy of a registry is complete.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UnfinishedRecord {
+    /// [`UNFINISHED`].
+    pub format: u32,
+    /// Which registry is copied.
+    pub registry: Digest,
+    /// The call that wrote this: whoever copies at the same time notices.
+    pub by: Uuid,
+    /// Up to which key records were copied.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub copied: Option<String>,
+    /// All records were copied.
+    #[serde(default, skip_serializing_if = "core::ops::Not::not")]
+    pub complete: bool,
+    /// Up to which key the copy was compared with the source.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub compared: Option<String>,
+}
+
 /// The secret with which hosts sign the tokens that they give to clients: what one host signs, all others accept, and
 /// so does the same host after a restart. It is neither logged nor sent to clients.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -8,13 +8,14 @@ use uuid::Uuid;
 
 use crate::asked::Asked;
 use crate::digest::Digest;
-use crate::effect::{Fault, Step};
+use crate::effect::{Fault, Step, Value};
 use crate::error::{Error, stamped};
 use crate::event::Queued;
 pub use crate::flows::check::{CheckReport, Finding, Located, Part};
 pub use crate::flows::gc::Report;
 pub use crate::flows::lease::{Acquired, Claim, Job, Lease};
 pub use crate::flows::meta::{Agreement, Disagreement};
+pub use crate::flows::transfer::{Arrival, Departure, Immovable, Named, Run, named};
 pub use crate::flows::usage::Census;
 use crate::flows::{Call, fault};
 use crate::http::{Body, Method, Request, Response};
@@ -124,6 +125,47 @@ impl Registry {
     pub fn told(&self, events: Vec<Key>, ambient: Ambient) -> Step<Result<(), Fault>> {
         let call = self.own(ambient);
         start(|io| async move { call(io).told(events).await.map_err(fault) })
+    }
+
+    /// Begins to look at a registry that is to be copied to another storage.
+    pub fn depart(&self, ambient: Ambient) -> Step<Result<Departure, Immovable>> {
+        let call = self.own(ambient);
+        start(|io| async move { call(io).depart().await })
+    }
+
+    /// Begins to claim an empty storage for the copy of a registry, or to go on with a copy that was interrupted.
+    pub fn arrive(&self, departure: Departure, ambient: Ambient) -> Step<Result<Arrival, Immovable>> {
+        let call = self.own(ambient);
+        start(|io| async move { call(io).arrive(&departure).await })
+    }
+
+    /// Begins to take the next records of a registry into its copy. Their objects are there. An empty page is the end.
+    pub fn take_in(
+        &self,
+        arrival: Arrival,
+        page: Vec<(Key, Value)>,
+        ambient: Ambient,
+    ) -> Step<Result<Arrival, Immovable>> {
+        let call = self.own(ambient);
+        start(|io| async move { call(io).take_in(&arrival, page).await })
+    }
+
+    /// Begins to note up to which key a copy was compared with its source; without a key, that it is to be compared
+    /// from its beginning.
+    pub fn note_compared(
+        &self,
+        arrival: Arrival,
+        last: Option<Key>,
+        ambient: Ambient,
+    ) -> Step<Result<Arrival, Immovable>> {
+        let call = self.own(ambient);
+        start(|io| async move { call(io).note_compared(&arrival, last.as_ref()).await })
+    }
+
+    /// Begins to end a copy: from then on it can be served.
+    pub fn settle(&self, arrival: Arrival, departure: Departure, ambient: Ambient) -> Step<Result<(), Immovable>> {
+        let call = self.own(ambient);
+        start(|io| async move { call(io).settle(arrival, departure).await })
     }
 
     /// A call that nobody sent.

@@ -15,7 +15,7 @@ use crate::config::ATTEMPTS;
 use crate::effect::{Committed, Durability, Expect, Fault, Value};
 use crate::error::Error;
 use crate::keys;
-use crate::record::{self, FORMAT, MetaRecord, SessionKey};
+use crate::record::{self, FORMAT, MetaRecord, SessionKey, UNFINISHED};
 
 /// What a host has agreed on with the others.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,6 +34,8 @@ pub enum Disagreement {
         /// The format that this version reads and writes.
         ours: u32,
     },
+    /// A registry is being copied here, and the copy is not complete.
+    Unfinished,
     /// The other hosts keep the [stall rule](crate::stall) for another lifetime of calls.
     CallLifetime {
         /// The lifetime of calls on the other hosts.
@@ -47,8 +49,8 @@ pub enum Disagreement {
 
 /// The one field that the record has in every format.
 #[derive(Deserialize)]
-struct Format {
-    format: u32,
+pub(super) struct Format {
+    pub(super) format: u32,
 }
 
 impl Call {
@@ -84,6 +86,9 @@ impl Call {
 
     fn check_meta(&self, meta: &Value) -> Result<(), Disagreement> {
         let Format { format } = record::decode(&keys::meta(), meta).map_err(Error::from)?;
+        if format == UNFINISHED {
+            return Err(Disagreement::Unfinished);
+        }
         if format != FORMAT {
             return Err(Disagreement::Format { found: format, ours: FORMAT });
         }
@@ -119,6 +124,10 @@ impl fmt::Display for Disagreement {
                     _ => f.write_str("a newer version wrote them; start that one"),
                 }
             }
+            Self::Unfinished => f.write_str(
+                "a registry is being copied here, and the copy is not complete: run `orlop move` again, which goes on with \
+                 it",
+            ),
             Self::CallLifetime { found, ours } => write!(
                 f,
                 "the records were written by hosts with a call lifetime of {found:?}, and this one has {ours:?}: garbage \

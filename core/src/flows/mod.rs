@@ -23,6 +23,7 @@ mod pages;
 mod pull;
 mod push;
 mod referrers;
+pub(crate) mod transfer;
 mod upload;
 pub(crate) mod usage;
 

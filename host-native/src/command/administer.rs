@@ -4,18 +4,19 @@ use std::error::Error;
 use std::fmt::Write as _;
 use std::path::Path;
 
+use orlop_core::record::FORMAT;
 use orlop_core::{CheckReport, Finding};
 
 use crate::auth::identity::{Identities, Identity, users};
 use crate::auth::rules::{Rules, explain as explain_rules};
-use crate::command::cli::{Backup, Blob, Check, Explain, UserCommand};
+use crate::command::cli::{Backup, Blob, Check, Explain, Migrate, UserCommand};
 use crate::command::config::{Effective, with_places};
 use crate::command::control::{self, Request};
 use crate::command::storage::by_server_or_here;
-use crate::command::{check, integrity};
+use crate::command::{check, integrity, process};
 use crate::server::tls;
 use crate::settings::{Auth, Options, Settings};
-use crate::storage::Host;
+use crate::storage::{self, Host};
 
 type Done = Result<(), Box<dyn Error>>;
 
@@ -122,7 +123,13 @@ pub fn reload(settings: &Settings, effective: &[Effective], file: Option<&Path>,
 ///
 /// When something is wrong with what is stored, or it cannot be read.
 pub fn check_stored(asked: &Check) -> Done {
-    let told = by_server_or_here(&asked.data, &Options::default(), Request::Check, integrity::check_all)?;
+    let here = async |host: &Host| {
+        let lines = host.examine().await.map_err(|fault| fault.to_string())?;
+        // The report alone, if a program reads it.
+        lines.iter().filter(|_| !asked.json).for_each(|line| println!("{line}"));
+        integrity::check_all(host).await
+    };
+    let told = by_server_or_here(&asked.data, &Options::default(), Request::Check, here)?;
     let report: CheckReport = serde_json::from_str(&told)?;
     println!("{}", if asked.json { told } else { text(&report) });
     match (&report.fault, report.problems) {
@@ -130,6 +137,30 @@ pub fn check_stored(asked: &Check) -> Done {
         (None, 0) => Ok(()),
         (None, problems) => Err(format!("{problems} problems found").into()),
     }
+}
+
+/// `orlop migrate`
+///
+/// # Errors
+///
+/// When the storage cannot be used, or has a format that this version does not know.
+pub fn migrate(asked: &Migrate) -> Done {
+    let data = &asked.data;
+    if let Some(engines) = data.engines.engines()? {
+        println!("{}", process::runtime()?.block_on(storage::migrate(&engines))?);
+    }
+    // What opens the records refuses every format but its own.
+    let here =
+        async |_: &Host| Ok(format!("the records have format {FORMAT}, the newest that this version of Orlop knows"));
+    if data.engines.engines()?.is_none() && storage::holder(&data.directory).is_some() {
+        println!(
+            "a server has {} open, so its format is the one of that version: nothing to do",
+            data.directory.display()
+        );
+        return Ok(());
+    }
+    println!("{}", by_server_or_here(data, &Options::default(), Request::Check, here)?);
+    Ok(())
 }
 
 /// `orlop blob`

@@ -2,6 +2,7 @@
 
 mod access;
 mod integrity;
+mod transfer;
 mod users;
 
 use clap::{Args, Parser, Subcommand};
@@ -9,6 +10,7 @@ use orlop_core::Config;
 
 pub use self::access::{Access, AccessCommand, Explain};
 pub use self::integrity::{Blob, Check};
+pub use self::transfer::{Migrate, Move, Place};
 pub use self::users::{Listed, Named, Removed, User, UserCommand};
 use crate::settings::{Data, File, Options, Policy, Settings, Storage};
 
@@ -45,11 +47,24 @@ pub enum Command {
     /// Read everything that is stored, and report what is damaged or missing
     ///
     /// Every blob and manifest is hashed and compared with its digest, and every tag and repository is looked up in the
-    /// records. Nothing is changed. A server that has the data directory open does it while it goes on serving. The
-    /// exit status is 1 when something is wrong.
+    /// records. Nothing is changed. A server that has the data directory open does it while it goes on serving. Of a
+    /// database and an object store it is said first how they stand: versions, standbys, latency, clocks, and what the
+    /// store was tried for. The exit status is 1 when something is wrong.
     Check(Check),
     /// Print where the bytes of a blob are, and which repositories hold it
     Blob(Blob),
+    /// Copy a whole registry between the data directory and a database with an object store
+    ///
+    /// `orlop move --to shared` copies from --data to --records and --objects, `orlop move --to directory` the other way.
+    /// No server may use either of them meanwhile. The target is empty, or has the part that an earlier run has copied:
+    /// a run that was interrupted is gone on with. At the end all records of both are compared, and all bytes of the copy
+    /// are read and hashed; before that, no server starts on it. The source stays as it is.
+    Move(Move),
+    /// Change what is stored to the format of this version of Orlop
+    ///
+    /// Servers never do that by themselves. A version serves its own format and the one before, so upgrade all servers
+    /// first, one after the other, and run this once when all are of the new version. Then older versions are refused.
+    Migrate(Migrate),
     /// Check or print the settings
     Config(Configure),
     /// Manage the users of the password file

@@ -11,3 +11,4 @@ pub mod process;
 pub mod reload;
 pub mod start;
 pub mod storage;
+pub mod transfer;

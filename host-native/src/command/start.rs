@@ -22,7 +22,7 @@ use crate::server::playground;
 use crate::server::serve::{Door, serve_doors};
 use crate::server::tls::Tls;
 use crate::settings::{self, Settings};
-use crate::storage::{self, Host};
+use crate::storage::{self, Host, Use};
 
 type Done = Result<(), Box<dyn Error>>;
 
@@ -50,6 +50,7 @@ pub async fn serve(settings: &Settings, line: CommandLine, effective: Vec<Effect
         tracing::info!("metrics on http://{}/metrics", listener.local_addr()?);
     }
     let session_key = agree(&live.registry, &host, &settings.storage.data).await?;
+    let presence = host.enter(Use::Serve).await?;
     let current = Current::new(live.signing_with(session_key)?);
     let collector = Arc::new(Collector::new(current.clone(), host.clone(), observer.clone()));
     if !settings.gc_interval.is_zero() {
@@ -87,6 +88,9 @@ pub async fn serve(settings: &Settings, line: CommandLine, effective: Vec<Effect
     };
     let files = if settings.no_playground { &[] } else { playground::FILES };
     serve_doors(doors, files, host, &limits, current, observer, stop).await;
+    if let Some(presence) = presence {
+        presence.leave().await;
+    }
     if let Some(traces) = traces {
         traces.end().await;
     }

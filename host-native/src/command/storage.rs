@@ -11,7 +11,7 @@ use crate::command::check::data_directory;
 use crate::command::control::{self, Request};
 use crate::command::process;
 use crate::settings::{Data, Options};
-use crate::storage::{self, Host, RequestBody, ambient};
+use crate::storage::{self, Host, RequestBody, Use, ambient};
 
 /// Has the server that has a data directory open do what is asked, or without a server opens the directory and does it
 /// `here`. Returns what is to be printed.
@@ -29,7 +29,12 @@ pub fn by_server_or_here(
         return process::runtime()?.block_on(async {
             let host = Host::connect(&engines.without_cache(), options).await?;
             agree(&Registry::new(Config::default()), &host, data).await?;
-            Ok(here(&host).await?)
+            let presence = host.enter(Use::Serve).await?;
+            let done = here(&host).await;
+            if let Some(presence) = presence {
+                presence.leave().await;
+            }
+            Ok(done?)
         });
     }
     let directory = &data.directory;

@@ -24,7 +24,7 @@ use crate::settings::{Engines, Options};
 use crate::storage::counters::Counters;
 use crate::storage::directory::{self, Backup, Directory, OpenError};
 use crate::storage::disk::Outbox;
-use crate::storage::shared::{self, Shared};
+use crate::storage::shared::{self, Presence, Shared, Use};
 
 /// Where records and objects are kept.
 pub(super) enum Storage {
@@ -177,6 +177,22 @@ impl Storage {
             Self::Shared(_) => Err(Fault::Failed(
                 "the database and the object store are backed up by their own tools: see orlop(7)".into(),
             )),
+        }
+    }
+
+    /// How the engines stand, for an administrator; nothing to say of a directory.
+    pub(super) async fn examine(&self) -> Result<Vec<String>, Fault> {
+        match self {
+            Self::Directory(_) => Ok(Vec::new()),
+            Self::Shared(shared) => Box::pin(shared.examine()).await,
+        }
+    }
+
+    /// Says that this process uses the storage, where others could use it at the same time.
+    pub(super) async fn enter(&self, how: Use) -> Result<Option<Presence>, String> {
+        match self {
+            Self::Directory(_) => Ok(None),
+            Self::Shared(shared) => Box::pin(shared.enter(how)).await.map(Some),
         }
     }
 

@@ -15,6 +15,7 @@ mod lease;
 mod receive;
 mod run;
 mod shared;
+pub(crate) mod transfer;
 
 pub(crate) use self::ambient::ambient;
 pub use self::body::RequestBody;
@@ -23,4 +24,4 @@ pub use self::directory::{Backup, OpenError};
 pub(crate) use self::disk::{Outbox, holder};
 pub(crate) use self::lease::Leased;
 pub use self::run::Host;
-pub(crate) use self::shared::check_engines;
+pub(crate) use self::shared::{Presence, Use, check_engines, migrate};

@@ -18,7 +18,7 @@ use crate::settings::{Engines, Options};
 use crate::storage::body::{Held, RequestBody, UNIT};
 use crate::storage::engine::{Opened, Storage};
 use crate::storage::receive::{Open, Receiving, receive};
-use crate::storage::{Backup, Counters, OpenError};
+use crate::storage::{Backup, Counters, OpenError, Presence, Use};
 
 /// How many bytes all bodies that are collected may take together: thousands of usual manifests, or 32 of the largest.
 const COLLECTED: usize = 128 << 20;
@@ -111,6 +111,17 @@ impl Host {
     /// Where the bytes of an object are, for an administrator.
     pub fn place(&self, object: &ObjectId) -> String {
         self.storage.place(object)
+    }
+
+    /// How a database and an object store stand, for an administrator: a line for each thing.
+    pub(crate) async fn examine(&self) -> Result<Vec<String>, Fault> {
+        self.storage.examine().await
+    }
+
+    /// Says that this process uses the storage, and sees whether others use it in a way that does not go with that. A
+    /// directory, which one process has at a time, needs none.
+    pub(crate) async fn enter(&self, how: Use) -> Result<Option<Presence>, String> {
+        self.storage.enter(how).await
     }
 
     /// Under which name it holds leases.

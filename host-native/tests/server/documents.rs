@@ -93,7 +93,8 @@ fn the_commands_that_documents_name_exist() {
         let text = document(path).replace("\\-", "-");
         for rest in text.split("orlop ").skip(1) {
             let words: Vec<&str> = rest.split(|c: char| !c.is_ascii_lowercase()).take(2).collect();
-            let verbs = ["serve", "gc", "backup", "check", "blob", "config", "user", "access", "reload"];
+            let verbs =
+                ["serve", "gc", "backup", "check", "blob", "move", "migrate", "config", "user", "access", "reload"];
             let Some(verb) = words.first().filter(|verb| verbs.contains(verb)) else { continue };
             let mut command = Command::new(env!("CARGO_BIN_EXE_orlop"));
             command.arg(verb);
@@ -119,6 +120,8 @@ fn no_help_speaks_against_another() {
         &["backup"],
         &["check"],
         &["blob"],
+        &["move"],
+        &["migrate"],
         &["config", "check"],
         &["config", "show"],
         &["reload"],

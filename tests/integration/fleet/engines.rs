@@ -23,6 +23,8 @@ pub(crate) const SECRET: &str = "a secret of the tests";
 
 /// A PostgreSQL of its own.
 pub(crate) struct Postgres {
+    /// Where the programs of its version are.
+    binaries: PathBuf,
     directory: TempDir,
     port: u16,
     process: Child,
@@ -32,19 +34,29 @@ pub(crate) struct Postgres {
 impl Postgres {
     /// Makes a cluster and starts it. Its texts are sorted by ICU, as no key of a registry may be.
     pub(crate) fn start() -> Self {
+        Self::of(binaries())
+    }
+
+    /// The same with a version; nothing if that is not installed.
+    pub(crate) fn of_version(version: u32) -> Option<Self> {
+        let binaries = PathBuf::from(format!("/usr/lib/postgresql/{version}/bin"));
+        binaries.join("initdb").exists().then(|| Self::of(binaries))
+    }
+
+    fn of(binaries: PathBuf) -> Self {
         let directory = tempfile::tempdir().expect("a temporary directory");
         // PostgreSQL does not run as root: whoever it runs as owns its files.
         let data = directory.path().join("data");
         fs::create_dir(&data).expect("a directory for the database");
         fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o755)).expect("a directory to look into");
         own(&data);
-        run(program("initdb")
+        run(program(&binaries.join("initdb"))
             .args(["--username", USER, "--auth", "trust", "--no-sync", "--encoding", "UTF8"])
             .args(["--locale-provider=icu", "--icu-locale=en-US", "--locale=C.UTF-8", "--pgdata"])
             .arg(&data));
         let port = free_port();
-        let process = serve(&data, port);
-        let postgres = Self { directory, port, process, databases: AtomicU32::new(0) };
+        let process = serve(&binaries, &data, port);
+        let postgres = Self { binaries, directory, port, process, databases: AtomicU32::new(0) };
         postgres.wait();
         postgres
     }
@@ -63,11 +75,11 @@ impl Postgres {
         fs::set_permissions(&data, fs::Permissions::from_mode(0o700)).expect("a directory of its own");
         own(&data);
         let source = format!("host=127.0.0.1 port={} user={USER} application_name=standby", self.port);
-        run(program("pg_basebackup")
+        run(program(&self.binaries.join("pg_basebackup"))
             .args(["--no-sync", "--checkpoint=fast", "--write-recovery-conf", "--dbname", &source, "--pgdata"])
             .arg(&data));
-        let process = serve(&data, port);
-        let standby = Self { directory, port, process, databases: AtomicU32::new(0) };
+        let process = serve(&self.binaries, &data, port);
+        let standby = Self { binaries: self.binaries.clone(), directory, port, process, databases: AtomicU32::new(0) };
         standby.wait();
         self.ask("postgres", "ALTER SYSTEM SET synchronous_standby_names = 'standby'");
         self.ask("postgres", "SELECT pg_reload_conf()");
@@ -118,6 +130,32 @@ impl Postgres {
         String::from_utf8(asked.stdout).expect("text").trim().to_owned()
     }
 
+    /// What psql prints of a statement, if that can be made.
+    pub(crate) fn try_ask(&self, database: &str, statement: &str) -> Option<String> {
+        let asked = self.psql(database, statement).output().expect("psql runs");
+        asked.status.success().then(|| String::from_utf8_lossy(&asked.stdout).trim().to_owned())
+    }
+
+    /// The plans of all statements that a statement makes within functions.
+    pub(crate) fn plans(&self, database: &str, statement: &str) -> String {
+        let settings = "LOAD 'auto_explain'; SET auto_explain.log_min_duration = 0; \
+                        SET auto_explain.log_nested_statements = on; SET client_min_messages = log";
+        let mut psql = self.psql(database, settings);
+        let asked = psql.args(["--command", statement]).output().expect("psql runs");
+        let told = String::from_utf8_lossy(&asked.stderr).into_owned();
+        assert!(asked.status.success(), "{statement}: {told}");
+        told
+    }
+
+    /// Has everyone log in with a password from now on, as the user of the tests cannot do by psql.
+    pub(crate) fn want_passwords(&self, password: &str) {
+        self.ask("postgres", &format!("ALTER ROLE {USER} PASSWORD '{password}'"));
+        let rules = self.directory.path().join("data/pg_hba.conf");
+        let text = "local all all trust\nhost registry0 all all scram-sha-256\nhost all all all trust\n";
+        fs::write(rules, text).expect("a file");
+        self.ask("postgres", "SELECT pg_reload_conf()");
+    }
+
     /// The port it listens on.
     pub(crate) fn port(&self) -> u16 {
         self.port
@@ -165,7 +203,7 @@ impl Postgres {
     /// Kills it with all of its processes, as a machine that loses its power, and starts it again.
     pub(crate) fn crash(&mut self) {
         self.kill();
-        self.process = serve(&self.directory.path().join("data"), self.port);
+        self.process = serve(&self.binaries, &self.directory.path().join("data"), self.port);
         self.wait();
     }
 
@@ -190,6 +228,59 @@ impl Postgres {
     }
 }
 
+/// The name of the database of a URL.
+pub(crate) fn database_of(url: &str) -> &str {
+    url.rsplit('/').next().and_then(|name| name.split('?').next()).expect("a name")
+}
+
+/// A PgBouncer in front of a PostgreSQL, in transaction mode.
+pub(crate) struct Pooler<'p> {
+    postgres: &'p Postgres,
+    port: u16,
+    process: Child,
+    _directory: TempDir,
+}
+
+impl<'p> Pooler<'p> {
+    pub(crate) fn to(postgres: &'p Postgres) -> Self {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o755)).expect("a directory to look into");
+        let (users, settings, port) = (directory.path().join("users"), directory.path().join("settings"), free_port());
+        fs::write(&users, format!("\"{USER}\" \"\"\n")).expect("a file");
+        let text = format!(
+            "[databases]\n* = host=127.0.0.1 port={}\n[pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = {port}\n\
+             unix_socket_dir =\nauth_type = trust\nauth_file = {}\npool_mode = transaction\ndefault_pool_size = 4\n",
+            postgres.port,
+            users.display()
+        );
+        fs::write(&settings, text).expect("a file");
+        let path = Path::new("/usr/sbin/pgbouncer");
+        assert!(path.exists(), "PgBouncer is installed: tests/fleet/install");
+        let log = fs::File::create(directory.path().join("log")).expect("a log");
+        let process = program(path).arg(&settings).stdin(Stdio::null()).stdout(Stdio::null()).stderr(log).spawn();
+        let pooler = Self { postgres, port, process: process.expect("PgBouncer runs"), _directory: directory };
+        let (began, address) = (Instant::now(), SocketAddr::from((Ipv4Addr::LOCALHOST, port)));
+        while TcpStream::connect(address).is_err() {
+            assert!(began.elapsed() < START, "PgBouncer does not start");
+            sleep(Duration::from_millis(50));
+        }
+        pooler
+    }
+
+    /// Makes an empty database: its URL through the pooler.
+    pub(crate) fn database(&self) -> String {
+        let direct = self.postgres.database();
+        direct.replace(&format!(":{}/", self.postgres.port), &format!(":{}/", self.port))
+    }
+}
+
+impl Drop for Pooler<'_> {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
 /// A transaction that is held open.
 pub(crate) struct Held(Child, Command);
 
@@ -207,9 +298,9 @@ impl Drop for Postgres {
     }
 }
 
-fn serve(data: &Path, port: u16) -> Child {
+fn serve(binaries: &Path, data: &Path, port: u16) -> Child {
     let log = fs::File::options().create(true).append(true).open(data.with_file_name("log")).expect("a log");
-    let mut server = program("postgres");
+    let mut server = program(&binaries.join("postgres"));
     server.arg("-D").arg(data).args(["-p", &port.to_string(), "-h", "127.0.0.1"]);
     // No socket beside the port, and a wait for the disk at each commit, as Orlop wants it.
     server.args(["-c", "unix_socket_directories=", "-c", "max_connections=200", "-c", "wal_keep_size=64MB"]);
@@ -217,8 +308,7 @@ fn serve(data: &Path, port: u16) -> Child {
 }
 
 /// One of PostgreSQL's programs, as a user that may run it.
-fn program(name: &str) -> Command {
-    let path = binaries().join(name);
+fn program(path: &Path) -> Command {
     if !is_root() {
         return Command::new(path);
     }

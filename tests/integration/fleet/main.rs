@@ -7,13 +7,18 @@ mod balanced;
 mod cache;
 mod collected;
 mod contract;
+mod cutting;
+mod database;
 mod engines;
 mod faulty;
+mod moving;
+mod operator;
 mod outcomes;
 mod processes;
 #[path = "../program.rs"]
 mod program;
 mod proxy;
+mod refusing;
 mod registry;
 mod rolling;
 #[path = "../crash/server.rs"]

@@ -11,7 +11,7 @@ use orlop_core::effect::{Commit, Committed, Durability, Effect, Expect, Get, Sca
 use orlop_core::keys::{Key, Prefix};
 use orlop_core::step::start;
 
-use crate::engines::{ObjectServer, Postgres};
+use crate::engines::{ObjectServer, Postgres, database_of};
 use crate::proxy::Proxy;
 
 /// How many hosts there are, and how many calls each has at once.
@@ -216,7 +216,7 @@ async fn a_batch_whose_client_is_gone_is_made_once_or_never() {
     let (postgres, store) = (Postgres::start(), ObjectServer::start());
     let proxy = Proxy::to(postgres.port()).await;
     let records = postgres.database();
-    let name = records.rsplit('/').next().and_then(|name| name.split('?').next()).expect("a name").to_owned();
+    let name = database_of(&records).to_owned();
     let engines = store.engines(records.replace(&postgres.port().to_string(), &proxy.port.to_string()));
     let host = Arc::new(Host::connect(&engines, &orlop::Options::default()).await.expect("both answer"));
     let holding = postgres.hold(&name, "SELECT pg_advisory_xact_lock(7309471087405494895)");

@@ -2,7 +2,7 @@
 //! what it was told.
 
 use std::net::{Ipv4Addr, SocketAddr};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -11,6 +11,41 @@ use tokio::sync::Notify;
 pub(crate) struct Proxy {
     pub(crate) port: u16,
     cut: Arc<Notify>,
+    limit: Arc<Mutex<Limit>>,
+}
+
+/// In which direction bytes go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Direction {
+    ToServer,
+    ToClient,
+}
+
+/// After how many bytes in one direction a connection is cut, once.
+#[derive(Default)]
+struct Limit {
+    left: Option<(Direction, usize)>,
+    /// How many bytes went in each direction since a limit was set.
+    passed: [usize; 2],
+}
+
+impl Limit {
+    /// How many of these bytes are passed on, and whether the connection is cut then.
+    fn pass(&mut self, direction: Direction, bytes: usize) -> (usize, bool) {
+        let (passed, cut) = match &mut self.left {
+            Some((limited, left)) if *limited == direction => {
+                let passed = bytes.min(*left);
+                *left -= passed;
+                (passed, *left == 0)
+            }
+            _ => (bytes, false),
+        };
+        if cut {
+            self.left = None;
+        }
+        self.passed[direction as usize] += passed;
+        (passed, cut)
+    }
 }
 
 impl Proxy {
@@ -19,13 +54,21 @@ impl Proxy {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a free port");
         let address = listener.local_addr().expect("an address");
         let cut = Arc::new(Notify::new());
-        let cutting = cut.clone();
+        let (cutting, limit) = (cut.clone(), Arc::new(Mutex::new(Limit::default())));
+        let limiting = limit.clone();
         tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
-                tokio::spawn(pass(client, port, cutting.clone()));
+                tokio::spawn(pass(client, port, cutting.clone(), limiting.clone()));
             }
         });
-        Self { port: address.port(), cut }
+        Self { port: address.port(), cut, limit }
+    }
+
+    /// Cuts the connection on both sides on which a number of bytes, from now on, has gone in one direction. Returns how
+    /// many went in each since this was called before.
+    pub(crate) fn cut_after(&self, limit: Option<(Direction, usize)>) -> [usize; 2] {
+        let mut now = self.limit.lock().expect("no test panicked in it");
+        std::mem::replace(&mut *now, Limit { left: limit, passed: [0; 2] }).passed
     }
 
     /// Cuts all connections that there are.
@@ -34,12 +77,13 @@ impl Proxy {
     }
 }
 
-async fn pass(client: TcpStream, port: u16, cut: Arc<Notify>) {
+async fn pass(client: TcpStream, port: u16, cut: Arc<Notify>, limit: Arc<Mutex<Limit>>) {
     let _ = client.set_nodelay(true);
     let Ok(server) = TcpStream::connect(SocketAddr::from((Ipv4Addr::LOCALHOST, port))).await else { return };
     let _ = server.set_nodelay(true);
     let (mut from_client, mut to_client) = client.into_split();
     let (mut from_server, mut to_server) = server.into_split();
+    let limited = |direction, read| limit.lock().expect("no test panicked in it").pass(direction, read);
     let (mut told, mut buffer) = (vec![0; 64 << 10], vec![0; 64 << 10]);
     loop {
         tokio::select! {
@@ -49,14 +93,20 @@ async fn pass(client: TcpStream, port: u16, cut: Arc<Notify>) {
                 while let Ok(1..) = from_server.read(&mut buffer).await {}
                 return;
             }
-            read = from_client.read(&mut told) => match read {
-                Ok(read @ 1..) if to_server.write_all(&told[..read]).await.is_ok() => {}
-                _ => return,
-            },
-            read = from_server.read(&mut buffer) => match read {
-                Ok(read @ 1..) if to_client.write_all(&buffer[..read]).await.is_ok() => {}
-                _ => return,
-            },
+            read = from_client.read(&mut told) => {
+                let Ok(read @ 1..) = read else { return };
+                let (passed, last) = limited(Direction::ToServer, read);
+                if to_server.write_all(&told[..passed]).await.is_err() || last {
+                    return;
+                }
+            }
+            read = from_server.read(&mut buffer) => {
+                let Ok(read @ 1..) = read else { return };
+                let (passed, last) = limited(Direction::ToClient, read);
+                if to_client.write_all(&buffer[..passed]).await.is_err() || last {
+                    return;
+                }
+            }
         }
     }
 }

@@ -3,6 +3,7 @@
 
 mod cache;
 mod objects;
+mod presence;
 mod records;
 
 use std::sync::Arc;
@@ -15,7 +16,8 @@ use uuid::Uuid;
 use self::cache::Cache;
 pub(crate) use self::objects::Content;
 pub(super) use self::objects::{Objects, Sink};
-use self::records::Records;
+pub(crate) use self::presence::{Presence, Use};
+use self::records::{Examined, Records};
 use crate::settings::{Engines, Options};
 use crate::storage::counters::Counters;
 
@@ -89,12 +91,70 @@ impl Shared {
         self.holder
     }
 
+    /// How both stand, for an administrator: a line for each thing. What should be looked at begins with `warning: `.
+    pub(super) async fn examine(&self) -> Result<Vec<String>, Fault> {
+        let Examined { about, streaming, synchronous, latency } = self.records.examine().await?;
+        let (major, minor) = (about.version / 10_000, about.version % 10_000);
+        let mut told = vec![
+            format!(
+                "records: PostgreSQL {major}.{minor} on {}, a round trip takes {}",
+                about.place,
+                milliseconds(latency)
+            ),
+            format!("clock: {:+.3} s beside that of the database", -about.ahead),
+            "locks: advisory locks exclude each other".into(),
+        ];
+        told.push(match about.standbys.as_str() {
+            "" => format!(
+                "warning: synchronous_standby_names is empty, so what was acknowledged last is lost with the primary \
+                 ({streaming} standbys stream from it)"
+            ),
+            names => format!(
+                "standbys: {streaming} stream from it, commits wait for {synchronous} (synchronous_standby_names = {names})"
+            ),
+        });
+        let latency = self.objects.latency().await?;
+        told.push(format!("objects: {}, a round trip takes {}", self.place, milliseconds(latency)));
+        told.push(format!("object store: {}: ok", objects::TRIED));
+        told.push(match self.objects.probed().versions {
+            false => "versioning: off".into(),
+            true => "warning: the bucket keeps versions: what garbage collection removes stays there and is billed, unless a \
+                     lifecycle rule ends old versions"
+                .into(),
+        });
+        told.extend(presence::present(&self.records).await?.into_iter().map(|who| format!("used by {who}")));
+        Ok(told)
+    }
+
+    /// Says that this process uses the registry.
+    pub(super) async fn enter(&self, how: Use) -> Result<Presence, String> {
+        Presence::enter(&self.records, self.holder, how).await
+    }
+
     /// Whether there is a primary to write to, and an object store.
     pub(super) async fn ready(&self) -> Result<(), Fault> {
         let about = self.records.ready().await?;
         clock(about.ahead)?;
         self.objects.ready().await
     }
+}
+
+fn milliseconds(time: std::time::Duration) -> String {
+    format!("{:.1} ms", time.as_secs_f64() * 1000.0)
+}
+
+/// Changes the tables of a database to the format of this version. Returns what was done.
+///
+/// # Errors
+///
+/// When the database cannot be used, or its format is unknown to this version.
+pub(crate) async fn migrate(engines: &Engines) -> Result<String, String> {
+    Records::migrate(&address(engines)?, trusting(engines)?).await.map_err(|wrong| format!("records: {wrong}"))
+}
+
+/// Seconds since 1970.
+fn seconds() -> u64 {
+    std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default().as_secs()
 }
 
 /// Leases end, grace periods pass and objects age by the clock of each process.

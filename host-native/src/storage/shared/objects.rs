@@ -6,6 +6,7 @@
 mod client;
 mod fault;
 mod layout;
+mod pairing;
 mod part;
 mod probe;
 mod read;
@@ -34,6 +35,8 @@ use self::client::Connector;
 use self::fault::fault;
 use self::layout::Layout;
 use self::part::Spool;
+use self::probe::Probed;
+pub(super) use self::probe::TRIED;
 pub(super) use self::read::Bytestream;
 pub(in crate::storage) use self::sink::Sink;
 use self::store::Store;
@@ -48,6 +51,9 @@ use crate::storage::disk::Buffers;
 /// How long a client may wait until it begins to read from where it was sent.
 const SIGNED: Duration = Duration::from_secs(20 * 60);
 
+/// How many round trips are measured.
+const ROUND_TRIPS: usize = 9;
+
 /// Under which keys of the host it is recorded that an upload was begun in the store.
 const UPLOADS: &str = "upload/";
 
@@ -61,6 +67,7 @@ pub(in crate::storage) struct Objects {
     cache: Option<Cache>,
     buffers: Buffers,
     counters: Arc<Counters>,
+    probed: Probed,
 }
 
 /// Whether a store can be named so.
@@ -88,10 +95,31 @@ impl Objects {
     ) -> Result<Self, String> {
         let connector = Connector { tls: Arc::new(tls), counters: counters.clone() };
         let (store, prefix) = store::open(&engines.objects, &engines.options, connector)?;
-        probe::probe(&*store, &prefix).await.map_err(|wrong| format!("objects = {}: {wrong}", engines.objects))?;
+        let probed =
+            probe::probe(&*store, &prefix).await.map_err(|wrong| format!("objects = {}: {wrong}", engines.objects))?;
+        pairing::check(&*store, &prefix, &records)
+            .await
+            .map_err(|wrong| format!("objects = {}: {wrong}", engines.objects))?;
         let spool = Spool::open()?;
         let (buffers, counters) = (Buffers::default(), Arc::new(counters.clone()));
-        Ok(Self { store, layout: Layout::new(&prefix), records, spool, cache, buffers, counters })
+        Ok(Self { store, layout: Layout::new(&prefix), records, probed, spool, cache, buffers, counters })
+    }
+
+    /// What it was like at the start.
+    pub(super) fn probed(&self) -> Probed {
+        self.probed
+    }
+
+    /// How long a request takes: the median of some.
+    pub(super) async fn latency(&self) -> Result<Duration, Fault> {
+        let mut times = Vec::new();
+        for _ in 0..ROUND_TRIPS {
+            let asked = std::time::Instant::now();
+            self.ready().await?;
+            times.push(asked.elapsed());
+        }
+        times.sort_unstable();
+        Ok(times[ROUND_TRIPS / 2])
     }
 
     /// Whether the store answers.

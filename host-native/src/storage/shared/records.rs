@@ -4,6 +4,7 @@
 //! conditions of commits, which the database judges while one lock is held; nothing else is locked.
 
 mod connection;
+mod locks;
 mod reader;
 mod schema;
 mod state;
@@ -19,9 +20,10 @@ use rustls::ClientConfig;
 use tokio::sync::{Mutex, mpsc, oneshot};
 use tokio::time::{Instant, timeout};
 use tokio_postgres::Config;
+use tokio_postgres::types::Type;
 
-pub(super) use self::connection::About;
 use self::connection::Database;
+pub(super) use self::connection::{About, Examined};
 use self::reader::{Asked, READERS, Read, Reader, Waiting};
 use self::writer::{Order, Writer};
 use crate::storage::counters::Counters;
@@ -48,6 +50,9 @@ impl Records {
     ) -> Result<Self, String> {
         let database = Arc::new(Database::new(url, tls));
         let connection = database.connect().await.map_err(connection::Refused::reason)?;
+        let other = database.connect().await.map_err(connection::Refused::reason)?;
+        locks::check(&connection, &other).await?;
+        drop(other);
         schema::agree(&connection).await?;
         database.watch();
         let about = connection.about.clone();
@@ -62,6 +67,44 @@ impl Records {
             tokio::spawn(reader.run());
         }
         Ok(Self { database, orders, reads, about })
+    }
+
+    /// Changes the tables to the format of this version. Returns what was done.
+    ///
+    /// # Errors
+    ///
+    /// When the database cannot be reached, or its format is unknown to this version.
+    pub(in crate::storage::shared) async fn migrate(url: &Config, tls: ClientConfig) -> Result<String, String> {
+        let connection = Database::new(url, tls).connect().await.map_err(connection::Refused::reason)?;
+        schema::migrate(&connection).await
+    }
+
+    /// The id by which the object store is known that belongs to the database.
+    pub(in crate::storage::shared) async fn store_id(&self) -> Result<Option<String>, Fault> {
+        let unavailable = |refused: connection::Refused| Fault::Unavailable(refused.reason());
+        let connection = self.database.connect().await.map_err(unavailable)?;
+        let row = connection.client.query_typed_one("SELECT store FROM orlop.meta", &[]).await;
+        row.map(|row| row.get(0)).map_err(|error| state::fault(&error))
+    }
+
+    /// Replaces that id, if it is still the one that was read.
+    pub(in crate::storage::shared) async fn replace_store_id(
+        &self,
+        before: Option<&str>,
+        id: &str,
+    ) -> Result<(), Fault> {
+        const REPLACE: &str = "UPDATE orlop.meta SET store = $1 WHERE store IS NOT DISTINCT FROM $2";
+        let unavailable = |refused: connection::Refused| Fault::Unavailable(refused.reason());
+        let connection = self.database.connect().await.map_err(unavailable)?;
+        let asked = connection.client.query_typed(REPLACE, &[(&id, Type::TEXT), (&before, Type::TEXT)]).await;
+        asked.map(drop).map_err(|error| state::fault(&error))
+    }
+
+    /// Asks the primary how it stands, for an administrator.
+    pub(in crate::storage::shared) async fn examine(&self) -> Result<Examined, Fault> {
+        let unavailable = |refused: connection::Refused| Fault::Unavailable(refused.reason());
+        let connection = self.database.connect().await.map_err(unavailable)?;
+        connection.examine().await.map_err(|error| state::fault(&error))
     }
 
     /// What the primary said of itself at the start.

@@ -10,12 +10,24 @@ use super::store::{self, Store};
 
 const BYTES: &[u8] = b"orlop tries whether this can be written, read and removed";
 
+/// What a store that was tried is like. What a registry needs, it does.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::storage::shared) struct Probed {
+    /// It keeps what is removed, as an old version.
+    pub(in crate::storage::shared) versions: bool,
+}
+
+/// What is tried, for an administrator.
+pub(in crate::storage::shared) const TRIED: &str =
+    "create, conditional create, read after write, list in order, list after a name, remove";
+
 /// Tries a store.
 ///
 /// # Errors
 ///
 /// With what is missing, and what to do about it.
-pub(super) async fn probe(store: &dyn Store, prefix: &Path) -> Result<(), String> {
+pub(super) async fn probe(store: &dyn Store, prefix: &Path) -> Result<Probed, String> {
+    let mut versions = false;
     let directory = prefix.clone().join("probe").join(Uuid::new_v4().to_string());
     let (first, second) = (directory.clone().join("a"), directory.clone().join("b"));
     let failed = |what: &'static str, path: &Path| {
@@ -26,14 +38,18 @@ pub(super) async fn probe(store: &dyn Store, prefix: &Path) -> Result<(), String
     };
     // The later name first, so that a store that lists by age is found out.
     for path in [&second, &first] {
-        match store.put_opts(path, PutPayload::from_static(BYTES), PutMode::Create.into()).await {
-            Ok(made) if made.version.as_ref().is_some_and(|version| version != "null") => tracing::warn!(
+        let made = match store.put_opts(path, PutPayload::from_static(BYTES), PutMode::Create.into()).await {
+            Ok(made) => made,
+            // No other probe has this name, so it was this one, in a request whose answer was lost.
+            Err(Error::AlreadyExists { .. }) => continue,
+            Err(error) => return Err(failed("create", path)(error)),
+        };
+        if !versions && made.version.as_ref().is_some_and(|version| version != "null") {
+            versions = true;
+            tracing::warn!(
                 "the bucket keeps versions: what garbage collection removes stays there and is billed, unless a lifecycle \
                  rule ends old versions"
-            ),
-            // No other probe has this name, so it was this one, in a request whose answer was lost.
-            Ok(_) | Err(Error::AlreadyExists { .. }) => {}
-            Err(error) => return Err(failed("create", path)(error)),
+            );
         }
     }
     let tried = try_it(store, &directory, &first, &second, failed).await;
@@ -43,7 +59,7 @@ pub(super) async fn probe(store: &dyn Store, prefix: &Path) -> Result<(), String
             gone.map_err(failed("remove", path))?;
         }
     }
-    tried
+    tried.map(|()| Probed { versions })
 }
 
 async fn try_it<F: Fn(Error) -> String>(

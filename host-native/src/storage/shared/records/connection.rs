@@ -114,6 +114,23 @@ const ABOUT: &str = "SELECT current_setting('server_version_num')::int4, \
     current_setting('synchronous_standby_names'), current_setting('transaction_isolation'), \
     extract(epoch FROM clock_timestamp())::float8";
 
+/// How a primary stands.
+#[derive(Clone, Debug)]
+pub(in crate::storage::shared) struct Examined {
+    pub(in crate::storage::shared) about: About,
+    /// How many standbys stream from it, and for how many of these commits wait, as far as this user may see that.
+    pub(in crate::storage::shared) streaming: i64,
+    pub(in crate::storage::shared) synchronous: i64,
+    /// How long a round trip takes: the median of some.
+    pub(in crate::storage::shared) latency: Duration,
+}
+
+const STANDBYS: &str =
+    "SELECT count(*), count(*) FILTER (WHERE sync_state IN ('sync', 'quorum')) FROM pg_stat_replication";
+
+/// How many round trips are measured.
+const ROUND_TRIPS: usize = 9;
+
 /// Only a primary can say this: its cluster, and the timeline it writes.
 const PLACE: &str = "SELECT (pg_control_system()).system_identifier::text, ('x' || left(pg_walfile_name(pg_current_wal_lsn()), 8))::bit(32)::int4";
 
@@ -307,6 +324,20 @@ impl Connection {
     /// Whether a commit was acknowledged meanwhile that no standby may have; once only.
     pub(super) fn was_unreplicated(&self) -> bool {
         self.unreplicated.swap(false, Ordering::SeqCst)
+    }
+
+    /// How the primary stands.
+    pub(super) async fn examine(&self) -> Result<Examined, tokio_postgres::Error> {
+        let mut times = Vec::new();
+        for _ in 0..ROUND_TRIPS {
+            let asked = Instant::now();
+            self.client.query_typed_one("SELECT 1", &[]).await?;
+            times.push(asked.elapsed());
+        }
+        times.sort_unstable();
+        let row = self.client.query_typed_one(STANDBYS, &[]).await?;
+        let latency = times[ROUND_TRIPS / 2];
+        Ok(Examined { about: self.about.clone(), streaming: row.get(0), synchronous: row.get(1), latency })
     }
 
     /// Whether it can still be used.

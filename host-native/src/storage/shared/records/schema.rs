@@ -5,8 +5,22 @@ use tokio_postgres::error::SqlState;
 use super::connection::Connection;
 use super::state::told;
 
-/// The format of the tables and functions.
+/// The format of the tables and functions, which `orlop migrate` makes.
 const FORMAT: i32 = 1;
+
+/// The oldest format that this version serves: that of the version before, so that servers of both run side by side
+/// until all are of this one, and `orlop migrate` is run.
+const SERVED: i32 = 1;
+
+/// A change from a format to the next.
+struct Migration {
+    from: i32,
+    statements: &'static str,
+}
+
+/// All changes that this version can make, in order. The next format is a row here, with [`FORMAT`] one higher; functions
+/// that the version before calls stay until the format after that.
+const MIGRATIONS: [Migration; 0] = [];
 
 const SCHEMA: &str = include_str!("schema.sql");
 
@@ -20,11 +34,14 @@ const MAKING: &str = "SELECT pg_advisory_xact_lock(7309471087405494896)";
 /// When it has another format, or belongs to something else.
 pub(super) async fn agree(connection: &Connection) -> Result<(), String> {
     match format(connection).await? {
-        Some(FORMAT) => Ok(()),
+        Some(SERVED..=FORMAT) => Ok(()),
         Some(found) if found > FORMAT => Err(format!(
             "the database has format {found}, this version of Orlop knows format {FORMAT}: run the version that made it"
         )),
-        Some(found) => Err(format!("the database has format {found}, older than {FORMAT}: run `orlop migrate`")),
+        Some(found) => Err(format!(
+            "the database has format {found}, and this version of Orlop serves format {SERVED} and newer: run `orlop \
+             migrate`"
+        )),
         None => {
             make(connection).await?;
             match format(connection).await? {
@@ -33,6 +50,50 @@ pub(super) async fn agree(connection: &Connection) -> Result<(), String> {
             }
         }
     }
+}
+
+/// Changes the tables and functions to the format of this version, if they are older. Returns what was done.
+///
+/// # Errors
+///
+/// When they have a format that this version does not know.
+pub(super) async fn migrate(connection: &Connection) -> Result<String, String> {
+    let failed = |error: tokio_postgres::Error| told(&error);
+    connection.client.batch_execute(&format!("BEGIN; {MAKING}")).await.map_err(failed)?;
+    let migrated = async {
+        let found = format(connection).await?.ok_or(
+            "the database has no tables of Orlop: `orlop serve` makes them when it starts, in the newest format",
+        )?;
+        let steps = steps(found, FORMAT, &MIGRATIONS)?;
+        for Migration { from, statements } in &steps {
+            let next = from + 1;
+            let change = format!("{statements} UPDATE orlop.meta SET format = {next};");
+            connection.client.batch_execute(&change).await.map_err(failed)?;
+        }
+        Ok(match steps.len() {
+            0 => {
+                format!("the database has format {FORMAT}, the newest that this version of Orlop knows: nothing to do")
+            }
+            _ => format!("the database had format {found} and has format {FORMAT} now"),
+        })
+    }
+    .await;
+    let end = if migrated.is_ok() { "COMMIT" } else { "ROLLBACK" };
+    connection.client.batch_execute(end).await.map_err(failed)?;
+    migrated
+}
+
+/// The changes that lead from one format to another.
+fn steps(found: i32, wanted: i32, all: &[Migration]) -> Result<Vec<&Migration>, String> {
+    if found > wanted {
+        return Err(format!(
+            "the database has format {found}, this version of Orlop knows format {wanted}: run the version that made it"
+        ));
+    }
+    let step = |from| all.iter().find(|migration| migration.from == from);
+    (found..wanted).map(step).collect::<Option<_>>().ok_or_else(|| {
+        format!("this version of Orlop cannot change format {found} into {wanted}: run an older one first")
+    })
 }
 
 /// The format of the database; nothing if it has no tables of Orlop.
@@ -77,5 +138,27 @@ async fn make(connection: &Connection) -> Result<(), String> {
                 _ => Err(told(&error)),
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_older_format_is_changed_step_by_step() {
+        let all = [1, 2, 3].map(|from| Migration { from, statements: "" });
+        let from = |found| steps(found, 4, &all).map(|steps| steps.iter().map(|step| step.from).collect::<Vec<_>>());
+        assert_eq!(from(1), Ok(vec![1, 2, 3]));
+        assert_eq!(from(3), Ok(vec![3]));
+        assert_eq!(from(4), Ok(vec![]));
+        assert!(from(0).unwrap_err().contains("run an older one first"));
+        assert!(from(5).unwrap_err().contains("run the version that made it"));
+    }
+
+    #[test]
+    fn each_format_that_was_ever_served_can_be_changed_into_the_newest() {
+        assert_eq!(steps(1, FORMAT, &MIGRATIONS).unwrap().len() + 1, usize::try_from(FORMAT).unwrap());
+        assert!((FORMAT - 1..=FORMAT).contains(&SERVED));
     }
 }

@@ -11,6 +11,8 @@ CREATE SCHEMA orlop;
 CREATE TABLE orlop.meta (
     one boolean PRIMARY KEY DEFAULT true CHECK (one),
     format integer NOT NULL,
+    -- The id that the object store has too, and ` new` behind it until that is so.
+    store text,
     made timestamptz NOT NULL DEFAULT now()
 );
 INSERT INTO orlop.meta (format) VALUES (1);
@@ -23,12 +25,28 @@ CREATE TABLE orlop.record (
 ALTER TABLE orlop.record ALTER COLUMN value SET STORAGE EXTERNAL;
 
 -- What became of a batch of commits: which of them came too late. A nonce without that is a tombstone: that batch was
--- not made, and never will be.
+-- not made, and never will be. A nonce says when it was made (version 7 of RFC 9562). One that is older than an hour is
+-- neither committed nor asked for any more, so what became of it may be forgotten after two.
 CREATE TABLE orlop.outcome (
     nonce uuid PRIMARY KEY,
     late integer[],
     made timestamptz NOT NULL DEFAULT now()
 );
+
+-- Refuses a nonce that is older than an hour, as one of a process that was suspended, or of a statement that a server has
+-- received and was suspended before it began it.
+CREATE FUNCTION orlop.refuse_old(nonce uuid) RETURNS void
+LANGUAGE plpgsql STABLE
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    IF to_timestamp(('x' || left(replace(nonce::text, '-', ''), 12))::bit(48)::bigint / 1000.0)
+        < clock_timestamp() - interval '1 hour'
+    THEN
+        RAISE EXCEPTION 'the batch was sent more than an hour ago' USING ERRCODE = 'OR001';
+    END IF;
+END
+$$;
 
 -- The record of a counter to which numbers were added one after the other; null where it has none. It neither goes below
 -- 0 nor above what 64 bits hold, and one that does not read counts as 0.
@@ -126,6 +144,7 @@ BEGIN
         RAISE EXCEPTION 'commits need transactions that are READ COMMITTED' USING ERRCODE = 'feature_not_supported';
     END IF;
     PERFORM pg_advisory_xact_lock(7309471087405494895);
+    PERFORM orlop.refuse_old(nonce);
     IF NOT durable THEN
         PERFORM set_config('synchronous_commit', 'off', true);
     END IF;
@@ -185,7 +204,27 @@ SET enable_seqscan = off
 SET lock_timeout = '5s'
 AS $$
 BEGIN
+    PERFORM orlop.refuse_old(settle.nonce);
     INSERT INTO orlop.outcome (nonce, late) VALUES (settle.nonce, NULL) ON CONFLICT DO NOTHING;
     RETURN (SELECT outcome.late FROM orlop.outcome WHERE outcome.nonce = settle.nonce);
+END
+$$;
+
+-- Forgets outcomes that no process asks for any more, and tombstones of batches that would be refused anyway. A commit
+-- that is under way has the lock, and may still find its tombstone.
+CREATE FUNCTION orlop.forget() RETURNS bigint
+LANGUAGE plpgsql VOLATILE
+SET search_path = pg_catalog, pg_temp
+SET enable_seqscan = off
+SET lock_timeout = '5s'
+AS $$
+DECLARE
+    first CONSTANT bigint := extract(epoch FROM clock_timestamp() - interval '2 hours') * 1000;
+    gone bigint;
+BEGIN
+    PERFORM pg_advisory_xact_lock(7309471087405494895);
+    DELETE FROM orlop.outcome WHERE outcome.nonce < (lpad(to_hex(first), 12, '0') || repeat('0', 20))::uuid;
+    GET DIAGNOSTICS gone = ROW_COUNT;
+    RETURN gone;
 END
 $$;

@@ -17,11 +17,13 @@ pub(super) enum Cure {
 }
 
 /// By the beginning of the code; the first that fits decides.
-const CURES: [(&str, Cure); 11] = [
+const CURES: [(&str, Cure); 12] = [
     // serialization_failure, deadlock_detected, lock_not_available
     ("40001", Cure::Again),
     ("40P01", Cure::Again),
     ("55P03", Cure::Again),
+    // a batch that was sent long ago, by a process that was suspended
+    ("OR001", Cure::Again),
     // connection exceptions
     ("08", Cure::Reconnect),
     // admin_shutdown, crash_shutdown, cannot_connect_now
@@ -85,6 +87,7 @@ mod tests {
             ("40001", Cure::Again),
             ("40P01", Cure::Again),
             ("55P03", Cure::Again),
+            ("OR001", Cure::Again),
             ("08006", Cure::Reconnect),
             ("08P01", Cure::Reconnect),
             ("57P01", Cure::Reconnect),

@@ -7,7 +7,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use orlop_core::Fault;
 use orlop_core::effect::{Commit, Committed};
@@ -40,6 +40,11 @@ const LONGEST: Duration = Duration::from_millis(500);
 
 const COMMIT: &str = "SELECT orlop.commit($1, $2, $3, $4, $5, $6, $7, $8, $9)";
 const SETTLE: &str = "SELECT orlop.settle($1)";
+const FORGET: &str = "SELECT orlop.forget()";
+
+/// How often outcomes are forgotten that no process asks for any more: what failovers have left, and processes that have
+/// ended. That of the batch before goes with each batch.
+const FORGETTING: Duration = Duration::from_secs(600);
 
 type Outcome = Result<Committed, Fault>;
 
@@ -66,11 +71,13 @@ pub(super) struct Writer {
     counters: Counters,
     /// The batch before, whose outcome is known.
     before: Uuid,
+    /// When old outcomes were forgotten last.
+    forgot: Option<Instant>,
 }
 
 impl Writer {
     pub(super) fn new(database: Arc<Database>, connection: Connection, counters: Counters) -> Self {
-        Self { database, connection: Some(connection), counters, before: Uuid::nil() }
+        Self { database, connection: Some(connection), counters, before: Uuid::nil(), forgot: None }
     }
 
     /// Makes commits until nobody can ask for any more.
@@ -89,6 +96,10 @@ impl Writer {
             let (batch, orders) = gather(&mut waiting);
             if !orders.is_empty() {
                 self.make(batch, orders).await;
+            }
+            if self.forgot.is_none_or(|forgot| forgot.elapsed() > FORGETTING) {
+                self.forgot = Some(Instant::now());
+                self.forget().await;
             }
         }
     }
@@ -118,7 +129,7 @@ impl Writer {
     async fn try_until(&mut self, batch: &Batch, until: Instant) -> Result<Vec<i32>, (Fault, bool)> {
         let mut pause = SHORTEST;
         loop {
-            let nonce = Uuid::new_v4();
+            let nonce = nonce();
             let mut attempt = self.send(nonce, batch).await;
             let mut settling = SHORTEST;
             while let Attempt::Unknown(fault) = attempt {
@@ -205,6 +216,17 @@ impl Writer {
         }
     }
 
+    /// Forgets old outcomes. What stays because something is in the way goes the next time.
+    async fn forget(&mut self) {
+        let Ok(connection) = self.connected().await else { return };
+        let asked = connection.client.query_typed_one(FORGET, &[]);
+        match self.database.answered(&connection, ANSWER, asked).await {
+            Ok(_) => self.connection = Some(connection),
+            Err(Lost::Told(error)) if state::cure(&error) != Cure::Reconnect => self.connection = Some(connection),
+            Err(_) => {}
+        }
+    }
+
     /// A connection to the primary, taken out: whoever finds it sound puts it back.
     async fn connected(&mut self) -> Result<Connection, Fault> {
         let usable = |connection: &Connection| connection.is_open() && self.database.is_current(connection);
@@ -215,6 +237,14 @@ impl Writer {
         tracing::info!("connected to the primary of the database, {}", connected.about.place);
         Ok(connected)
     }
+}
+
+/// A nonce that says when it was made.
+fn nonce() -> Uuid {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let mut random = [0; 10];
+    random.copy_from_slice(&Uuid::new_v4().as_bytes()[6..]);
+    uuid::Builder::from_unix_timestamp_millis(u64::try_from(since.as_millis()).unwrap_or(u64::MAX), &random).into_uuid()
 }
 
 /// The next batch, and what waits for it. Whoever has waited for too long is refused.
