@@ -18,6 +18,7 @@
 //! | [`run`], [`report`] | everything in order, and what is told of it |
 
 pub mod capabilities;
+#[cfg(feature = "model")]
 pub mod challenge;
 pub mod chance;
 pub mod check;
