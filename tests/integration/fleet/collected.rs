@@ -18,7 +18,15 @@ fn an_upload_whose_process_was_killed_is_aborted_and_leaves_nothing() {
     let (database, store) = (Postgres::start(), ObjectServer::start());
     let engines = store.engines(database.database());
     let mut serving = Serving::start(&engines);
-    let before = store.files();
+    // It listens before it has tried the store and marked it as that of its database.
+    let began = Instant::now();
+    let before = loop {
+        match store.files().as_slice() {
+            [mark] if mark.ends_with("registry") => break vec![mark.clone()],
+            _ => assert!(began.elapsed() < Duration::from_secs(60), "the store is not marked"),
+        }
+        sleep(Duration::from_millis(20));
+    };
     // More than two parts of a longer body, so that the second is sent, and then nothing more.
     let mut client = TcpStream::connect(("127.0.0.1", serving.port())).expect("it listens");
     let head = "POST /v2/a/blobs/uploads/?digest=sha256:\

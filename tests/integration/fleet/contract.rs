@@ -55,6 +55,23 @@ async fn several_hosts_keep_the_contract_together() {
     }
 }
 
+/// The first of them makes the tables and marks the store; the others come while it does.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs a database and an object store: `tests/run fleet` installs them and runs it"]
+async fn hosts_that_start_at_once_on_new_engines_agree() {
+    let (database, store) = (Postgres::start(), ObjectServer::start());
+    for _ in 0..8 {
+        let engines = store.engines(database.database());
+        let starting = (0..4).map(|_| {
+            let engines = engines.clone();
+            tokio::spawn(async move { Host::connect(&engines, &orlop::Options::default()).await.map(drop) })
+        });
+        for started in futures_util::future::join_all(starting.collect::<Vec<_>>()).await {
+            started.expect("no panic").expect("it starts");
+        }
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs a database and an object store: `tests/run fleet` installs them and runs it"]
 async fn the_shared_engines_commit_nothing_of_a_call_that_was_held_up() {

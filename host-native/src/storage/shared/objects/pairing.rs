@@ -39,8 +39,9 @@ pub(super) async fn check(store: &dyn Store, prefix: &Path, records: &Records) -
         }
         None => {
             records.replace_store_id(None, &format!("{}{NEW}", Uuid::new_v4())).await.map_err(failed)?;
-            // Of several that start at once, the first one counts.
+            // Of several that start at once, the first one counts, and may have marked the store meanwhile.
             let known = records.store_id().await.map_err(failed)?;
+            marked = self::marked(store, &path).await?;
             known.ok_or("the database does not keep what is written to it")?
         }
     };
