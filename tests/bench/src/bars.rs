@@ -8,6 +8,7 @@ use crate::congestion::{BY_LOSS, BY_MODEL};
 use crate::report::{BUSY, number};
 use crate::workloads::pull::{MANY_OBJECTS, ONE_OBJECT};
 use crate::workloads::push::DURABLE_CHUNKS;
+use crate::workloads::shared::{COLD, HOT};
 
 /// A bar: a figure that may not be above, or not be below, another.
 struct Bar {
@@ -92,7 +93,113 @@ impl Results<'_> {
     }
 }
 
+/// What is asked of several machines: names in the results.
+const SHARED: &str = "orlop, shared";
+const ON_S3: &str = "distribution v3, S3";
+
+impl Results<'_> {
+    /// How many times as much of a figure Orlop on shared engines has as another server.
+    fn shared(&self, workload: &str, variant: &str, other: (&str, &str), figure: &str) -> Option<f64> {
+        Some(self.median(workload, SHARED, variant, figure)? / self.median(workload, other.0, other.1, figure)?)
+    }
+
+    fn shared_at_most(
+        &self,
+        most: f64,
+        workload: &str,
+        variant: &str,
+        other: (&str, &str),
+        figure: &str,
+    ) -> Option<Reached> {
+        let ratio = self.shared(workload, variant, other, figure)?;
+        Some(Reached { text: format!("{}×", number(ratio)), met: ratio <= most })
+    }
+
+    fn shared_at_least(&self, least: f64, workload: &str, variant: &str, figure: &str) -> Option<Reached> {
+        let ratio = self.shared(workload, variant, (ON_S3, variant), figure)?;
+        Some(Reached { text: format!("{}×", number(ratio)), met: ratio >= least })
+    }
+
+    /// A figure of Orlop on shared engines that may be this much at most, in its unit.
+    fn shared_no_more_than(&self, most: f64, workload: &str, figure: &str) -> Option<Reached> {
+        let median = self.median(workload, SHARED, "", figure)?;
+        Some(Reached { text: number(median), met: median <= most })
+    }
+}
+
 const BARS: &[Bar] = &[
+    Bar {
+        what: "several machines, push of 1 GiB streamed, throughput",
+        against: ON_S3,
+        asked: "≥ 1.5×",
+        reached: |results| results.shared_at_least(1.5, "shared-push", "", "GB/s"),
+    },
+    Bar {
+        what: "several machines, push of 1 GiB streamed, CPU",
+        against: ON_S3,
+        asked: "≤ 0.6×",
+        reached: |results| results.shared_at_most(0.6, "shared-push", "", (ON_S3, ""), "CPU s/GiB"),
+    },
+    Bar {
+        what: "several machines, the last PUT of 6 GiB",
+        against: "",
+        asked: "≤ 0.2 s",
+        reached: |results| results.shared_no_more_than(0.2, "shared-last-put", "s"),
+    },
+    Bar {
+        what: "several machines, memory under 64 pushes",
+        against: "",
+        asked: "≤ 192 MiB",
+        reached: |results| results.shared_no_more_than(192.0, "shared-memory", "peak MiB"),
+    },
+    Bar {
+        what: "several machines, pull of 1 GiB that is in the object cache, CPU",
+        against: "orlop by itself",
+        asked: "≤ 1.2×",
+        reached: |results| results.shared_at_most(1.2, "shared-pull", HOT, ("orlop", ""), "CPU s/GiB"),
+    },
+    Bar {
+        what: "several machines, pull of 1 GiB that is not, CPU",
+        against: ON_S3,
+        asked: "≤ 1.0×",
+        reached: |results| results.shared_at_most(1.0, "shared-pull", COLD, (ON_S3, ""), "CPU s/GiB"),
+    },
+    Bar {
+        what: "several machines, 200 pulls of one blob at once: bytes that the store sends for each",
+        against: "",
+        asked: "≤ 1.1",
+        reached: |results| results.shared_no_more_than(1.1, "shared-together", "read/stored"),
+    },
+    Bar {
+        what: "several machines, GET of a manifest by tag, CPU",
+        against: ON_S3,
+        asked: "≤ 1/8",
+        reached: |results| results.shared_at_most(0.125, "shared-tag", "", (ON_S3, ""), "CPU µs/request"),
+    },
+    Bar {
+        what: "several machines, GET of a manifest by tag, requests/s",
+        against: ON_S3,
+        asked: "≥ 8×",
+        reached: |results| results.shared_at_least(8.0, "shared-tag", "", "requests/s"),
+    },
+    Bar {
+        what: "several machines, GET of a manifest by tag, p99",
+        against: "",
+        asked: "≤ 5 ms",
+        reached: |results| results.shared_no_more_than(5.0, "shared-tag", "p99 ms"),
+    },
+    Bar {
+        what: "several machines, push of small images, 8 clients, images/s",
+        against: ON_S3,
+        asked: "≥ 8×",
+        reached: |results| results.shared_at_least(8.0, "shared-images", "8 clients", "images/s"),
+    },
+    Bar {
+        what: "several machines, memory when idle",
+        against: "",
+        asked: "≤ 24 MiB",
+        reached: |results| results.shared_no_more_than(24.0, "shared-idle", "RSS MiB"),
+    },
     Bar {
         what: "pull of 1 GiB by 1 client under cubic or reno, CPU",
         against: "nginx sendfile",

@@ -28,7 +28,7 @@ pub(crate) fn bars(title: &str, lines: &[Line]) -> String {
     for (index, (line, spread)) in bars.iter().enumerate() {
         let y = 52.0 + ROW * index as f64;
         let at = |value: f64| LEFT + (RIGHT - LEFT) * value / most;
-        let fill = if line.peer == Peer::Orlop { "#0b6e99" } else { "#b8c4cc" };
+        let fill = if matches!(line.peer, Peer::Orlop | Peer::Shared) { "#0b6e99" } else { "#b8c4cc" };
         let label = [line.peer.name(), line.variant.as_str()].join(" ");
         let middle = y + 14.0;
         let _ = writeln!(

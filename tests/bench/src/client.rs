@@ -3,7 +3,7 @@
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::net::RecvFlags;
 
@@ -204,7 +204,7 @@ pub(crate) enum Way {
     Chunked(usize),
 }
 
-/// Pushes a blob whose pieces `pieces` gives, `length` bytes in all.
+/// Pushes a blob whose pieces `pieces` gives, `length` bytes in all, and says how long the request took that ended it.
 pub(crate) fn push_blob<'b>(
     connection: &mut Connection,
     repository: &str,
@@ -212,12 +212,13 @@ pub(crate) fn push_blob<'b>(
     length: usize,
     pieces: impl Iterator<Item = &'b [u8]>,
     way: Way,
-) -> Outcome<()> {
+) -> Outcome<Duration> {
     let (head, _) = connection.exchange("POST", &format!("/v2/{repository}/blobs/uploads/"), "", &[])?;
     head.expect(&[202])?;
     let mut location = target(&head)?;
     let octets = "Content-Type: application/octet-stream\r\n";
     if way == Way::Monolithic {
+        let began = Instant::now();
         let fields = format!("{octets}Content-Length: {length}\r\n");
         connection.begin("PUT", &with_digest(&location, digest), &fields)?;
         for piece in pieces {
@@ -226,7 +227,8 @@ pub(crate) fn push_blob<'b>(
         let head = connection.head()?;
         connection.discard(&head)?;
         connection.renew_after(&head)?;
-        return head.expect(&[201]);
+        head.expect(&[201])?;
+        return Ok(began.elapsed());
     }
     if way == Way::Streamed {
         connection.begin("PATCH", &location, &format!("{octets}Transfer-Encoding: chunked\r\n"))?;
@@ -262,7 +264,9 @@ pub(crate) fn push_blob<'b>(
             (location, from) = (target(&head)?, to);
         }
     }
-    connection.exchange("PUT", &with_digest(&location, digest), "", &[])?.0.expect(&[201])
+    let began = Instant::now();
+    connection.exchange("PUT", &with_digest(&location, digest), "", &[])?.0.expect(&[201])?;
+    Ok(began.elapsed())
 }
 
 /// Pushes a manifest under a tag or its digest.

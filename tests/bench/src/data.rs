@@ -1,5 +1,7 @@
 //! Bytes, images and stores to measure with.
 
+use std::time::Duration;
+
 use sha2::{Digest, Sha256};
 
 use crate::Outcome;
@@ -51,6 +53,11 @@ impl Blob {
 
     /// Pushes it in a given way.
     pub(crate) fn push(&self, connection: &mut Connection, repository: &str, way: Way) -> Outcome<()> {
+        self.push_timed(connection, repository, way).map(drop)
+    }
+
+    /// The same, and how long the request took that ended it.
+    pub(crate) fn push_timed(&self, connection: &mut Connection, repository: &str, way: Way) -> Outcome<Duration> {
         push_blob(connection, repository, &self.digest, self.length, self.pieces(), way)
     }
 }

@@ -6,6 +6,7 @@
 //! | module | what it does |
 //! |---|---|
 //! | `peers` | how each server is started |
+//! | `engines` | PostgreSQL and an S3 server, for those that keep their data there |
 //! | `process` | what a server process has used: `/proc/PID` |
 //! | `machine` | what everybody else on the machine has used meanwhile |
 //! | `congestion` | which TCP congestion control is in force |
@@ -22,6 +23,7 @@ mod chart;
 mod client;
 mod congestion;
 mod data;
+mod engines;
 mod floor;
 mod load;
 mod machine;

@@ -8,6 +8,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use crate::Outcome;
+use crate::engines::{EnginePrograms, Engines};
 use crate::process::Process;
 
 /// How long a server may take to come up: one of a million manifests that was killed may have to check them.
@@ -32,10 +33,14 @@ pub(crate) enum Peer {
     Nginx,
     /// The least that can be done; see `floor`.
     Floor,
+    /// This registry, with its records in PostgreSQL and its objects in an S3 server.
+    Shared,
+    /// Distribution, version 3, on the same S3 server.
+    DistributionS3,
 }
 
 impl Peer {
-    pub(crate) const ALL: [Self; 8] = [
+    pub(crate) const ALL: [Self; 10] = [
         Self::Orlop,
         Self::Distribution,
         Self::DockerRegistry,
@@ -44,7 +49,12 @@ impl Peer {
         Self::Zot,
         Self::Nginx,
         Self::Floor,
+        Self::Shared,
+        Self::DistributionS3,
     ];
+
+    /// Those that share engines with others of their kind, and Orlop by itself beside them.
+    pub(crate) const SHARED: [Self; 3] = [Self::Shared, Self::DistributionS3, Self::Orlop];
 
     /// Those that are registries.
     pub(crate) const REGISTRIES: [Self; 6] =
@@ -60,7 +70,14 @@ impl Peer {
             Self::Zot => "zot",
             Self::Nginx => "nginx sendfile",
             Self::Floor => "floor",
+            Self::Shared => "orlop, shared",
+            Self::DistributionS3 => "distribution v3, S3",
         }
+    }
+
+    /// Whether it keeps its data in servers of their own.
+    fn shares(self) -> bool {
+        matches!(self, Self::Shared | Self::DistributionS3)
     }
 }
 
@@ -72,18 +89,27 @@ pub(crate) struct Programs {
     pub(crate) missing: Vec<(Peer, String)>,
     /// The load generator of zot.
     pub(crate) zb: PathBuf,
+    /// PostgreSQL and the S3 server.
+    engines: Option<EnginePrograms>,
 }
 
 impl Programs {
     /// Looks for all of them. `tools` is where tests/peers/install puts what it builds.
     pub(crate) fn find(orlop: &Path, tools: &Path) -> Outcome<Self> {
-        let mut programs = Self { found: Vec::new(), missing: Vec::new(), zb: tools.join("bin/zb") };
+        let mut programs = Self {
+            found: Vec::new(),
+            missing: Vec::new(),
+            zb: tools.join("bin/zb"),
+            engines: EnginePrograms::find(tools),
+        };
         for peer in Peer::ALL {
             let candidates = match peer {
-                Peer::Orlop => vec![orlop.to_owned()],
+                Peer::Shared | Peer::DistributionS3 if programs.engines.is_none() => vec![],
+                Peer::Orlop | Peer::Shared => vec![orlop.to_owned()],
                 Peer::DockerRegistry => vec!["/usr/bin/docker-registry".into()],
                 Peer::Nginx => vec!["/usr/sbin/nginx".into()],
                 Peer::Floor => vec![std::env::current_exe()?],
+                Peer::DistributionS3 => vec![tools.join("bin/distribution")],
                 Peer::Distribution | Peer::Crane | Peer::Olareg | Peer::Zot => {
                     vec![tools.join("bin").join(peer.name().split(' ').next().unwrap_or_default())]
                 }
@@ -122,6 +148,8 @@ pub(crate) struct Server {
     pub(crate) started_in: Duration,
     child: Child,
     process: Process,
+    /// What it keeps its data in, which ends after it.
+    engines: Option<Engines>,
 }
 
 impl Server {
@@ -139,15 +167,21 @@ impl Server {
         arguments: &[&str],
     ) -> Outcome<Self> {
         let address = free_address()?;
-        let (mut command, data) = command(programs, peer, data, address, floor)?;
+        let engines = match (&programs.engines, peer.shares()) {
+            (Some(engines), true) => Some(Engines::start(engines, &directory(data)?)?),
+            _ => None,
+        };
+        let (mut command, data) = command(programs, peer, data, address, floor, engines.as_ref())?;
         command.args(arguments);
-        Self::begin(peer, command, &data, address)
+        let mut server = Self::begin(peer, command, &data, address)?;
+        server.engines = engines;
+        Ok(server)
     }
 
     /// An Orlop whose instructions callgrind counts, into the file `counts`.
     pub(crate) fn start_counted(programs: &Programs, data: &Path, counts: &Path) -> Outcome<Self> {
         let address = free_address()?;
-        let (command, data) = command(programs, Peer::Orlop, data, address, crate::floor::Kind::default())?;
+        let (command, data) = command(programs, Peer::Orlop, data, address, crate::floor::Kind::default(), None)?;
         let mut counted = Command::new("valgrind");
         counted.arg("--tool=callgrind").arg(format!("--callgrind-out-file={}", counts.display()));
         counted.arg(command.get_program()).args(command.get_args());
@@ -176,12 +210,17 @@ impl Server {
         }
         let started_in = began.elapsed();
         let process = Process::new(child.id());
-        Ok(Self { peer, address, started_in, child, process })
+        Ok(Self { peer, address, started_in, child, process, engines: None })
     }
 
     /// The process to ask for what it has used.
     pub(crate) fn process(&self) -> &Process {
         &self.process
+    }
+
+    /// The object store that it uses, to ask for what that has used.
+    pub(crate) fn store(&self) -> Option<Process> {
+        self.engines.as_ref().map(Engines::store)
     }
 
     pub(crate) fn pid(&self) -> u32 {
@@ -218,8 +257,14 @@ impl Drop for Server {
 }
 
 /// An address that nobody has; another may take it only in the next moment.
-fn free_address() -> Outcome<SocketAddr> {
+pub(crate) fn free_address() -> Outcome<SocketAddr> {
     Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?)
+}
+
+/// A directory that is there, by its whole path.
+fn directory(path: &Path) -> Outcome<PathBuf> {
+    fs::create_dir_all(path)?;
+    Ok(fs::canonicalize(path)?)
 }
 
 /// How a server is started, and where its data really are.
@@ -229,10 +274,10 @@ fn command(
     data: &Path,
     address: SocketAddr,
     floor: crate::floor::Kind,
+    engines: Option<&Engines>,
 ) -> Outcome<(Command, PathBuf)> {
     let program = programs.get(peer).ok_or_else(|| format!("there is no {}", peer.name()))?;
-    fs::create_dir_all(data)?;
-    let data = fs::canonicalize(data)?;
+    let data = directory(data)?;
     let mut command = Command::new(program);
     let text = |path: &Path| path.to_string_lossy().into_owned();
     match peer {
@@ -240,14 +285,21 @@ fn command(
             command.args(["serve", "--addr", &address.to_string(), "--log", "warn"]);
             command.args(["--data", &text(&data.join("data"))]);
         }
-        Peer::Distribution | Peer::DockerRegistry => {
+        Peer::Shared => {
+            command.args(["serve", "--addr", &address.to_string(), "--log", "error"]);
+            engines.ok_or("it has no engines")?.for_orlop(&mut command);
+        }
+        Peer::Distribution | Peer::DockerRegistry | Peer::DistributionS3 => {
             let config = data.join("config.yml");
+            let storage = match engines {
+                Some(engines) => engines.for_distribution(),
+                None => format!("filesystem: {{rootdirectory: {}}}", text(&data.join("data"))),
+            };
             fs::write(
                 &config,
                 format!(
-                    "version: 0.1\nlog: {{level: error, accesslog: {{disabled: true}}}}\nstorage:\n  filesystem: \
-                     {{rootdirectory: {}}}\n  delete: {{enabled: true}}\nhttp: {{addr: {address}}}\n",
-                    text(&data.join("data"))
+                    "version: 0.1\nlog: {{level: error, accesslog: {{disabled: true}}}}\nstorage:\n  {storage}\n  delete: \
+                     {{enabled: true}}\nhttp: {{addr: {address}}}\n"
                 ),
             )?;
             command.args(["serve", &text(&config)]).env("OTEL_TRACES_EXPORTER", "none");

@@ -50,6 +50,12 @@ impl Process {
         Ok(field(&io, "write_bytes:").unwrap_or_default())
     }
 
+    /// How many bytes it has written to files and sockets, by sendfile too.
+    pub(crate) fn sent(&self) -> Outcome<f64> {
+        let io = fs::read_to_string(self.directory.join("io"))?;
+        Ok(field(&io, "wchar:").unwrap_or_default())
+    }
+
     fn status(&self, name: &str) -> Outcome<f64> {
         let status = fs::read_to_string(self.directory.join("status"))?;
         Ok(field(&status, name).ok_or("the process has ended")? * 1024.0)

@@ -8,6 +8,7 @@ mod lists;
 mod memory;
 pub(crate) mod pull;
 pub(crate) mod push;
+pub(crate) mod shared;
 mod small;
 mod stores;
 mod tags;
@@ -70,6 +71,14 @@ pub(crate) const ALL: &[Workload] = &[
     memory::PUSHES,
     memory::MILLION,
     growth::GROWTH,
+    shared::PUSH,
+    shared::LAST_PUT,
+    shared::PULL,
+    shared::TOGETHER,
+    shared::MANIFEST,
+    shared::IMAGES,
+    shared::IDLE,
+    shared::PUSHES,
     zb::ZB,
     instructions::INSTRUCTIONS,
 ];
@@ -129,11 +138,21 @@ impl Bench {
         Ok(Fresh { server: Some(Server::start(&self.programs, peer, &directory, floor)?), directory })
     }
 
+    /// A server with an empty store and more arguments.
+    pub(crate) fn fresh_with(&self, peer: Peer, name: &str, arguments: &[&str]) -> Outcome<Fresh> {
+        let directory = self.empty(format!("{peer:?}-{name}"));
+        let server = Server::start_with(&self.programs, peer, &directory, Kind::Answer, arguments)?;
+        Ok(Fresh { server: Some(server), directory })
+    }
+
     /// An Orlop that collects garbage every second.
     pub(crate) fn fresh_collecting(&self, peer: Peer, name: &str) -> Outcome<Fresh> {
-        let directory = self.empty(format!("{peer:?}-{name}"));
-        let server = Server::start_with(&self.programs, peer, &directory, Kind::Answer, &["--gc-interval", "1s"])?;
-        Ok(Fresh { server: Some(server), directory })
+        self.fresh_with(peer, name, &["--gc-interval", "1s"])
+    }
+
+    /// An empty directory for the object cache of a server of that name.
+    pub(crate) fn cache(&self, name: &str) -> String {
+        self.empty(format!("cache-{name}")).to_string_lossy().into_owned()
     }
 
     fn empty(&self, name: String) -> PathBuf {

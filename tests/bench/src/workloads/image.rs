@@ -19,7 +19,7 @@ pub(super) const IMAGES: Workload = Workload {
     title: "Push of small images: 5 layers of 16 KiB, a configuration and a manifest",
     notes: "Layers streamed, each image on the connection of its client, each client to a repository of its own. \
             Who is durable to what degree: see `fsyncs`.",
-    run: images,
+    run: |bench| images(bench, &bench.among(&Peer::REGISTRIES), &[1, 8, 32]),
 };
 
 pub(super) const FSYNCS: Workload = Workload {
@@ -38,10 +38,9 @@ fn image() -> Image {
     Image::of_a_platform(NUMBER.fetch_add(1, Ordering::Relaxed), 5, 16 << 10)
 }
 
-fn images(bench: &Bench) -> Outcome<Vec<Line>> {
-    let peers = bench.among(&Peer::REGISTRIES);
+pub(super) fn images(bench: &Bench, peers: &[Peer], clients: &[usize]) -> Outcome<Vec<Line>> {
     let subjects: Vec<_> =
-        [1, 8, 32].into_iter().flat_map(|clients| peers.iter().map(move |peer| (clients, *peer))).collect();
+        clients.iter().copied().flat_map(|clients| peers.iter().map(move |peer| (clients, *peer))).collect();
     let duration = Duration::from_millis(bench.amount(3000, 300));
     bench.rounds(
         &subjects,

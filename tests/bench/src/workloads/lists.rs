@@ -35,7 +35,7 @@ fn config() -> serde_json::Value {
 fn push_config(connection: &mut Connection, repository: &str) -> Outcome<()> {
     let digest = crate::data::digest(CONFIG);
     let pieces = std::iter::once(CONFIG);
-    crate::client::push_blob(connection, repository, &digest, CONFIG.len(), pieces, Way::Monolithic)
+    crate::client::push_blob(connection, repository, &digest, CONFIG.len(), pieces, Way::Monolithic).map(drop)
 }
 
 fn name(number: usize) -> String {

@@ -15,14 +15,14 @@ pub(super) const IDLE: Workload = Workload {
     name: "memory-idle",
     title: "Memory of a server that has just been started, and how long the start took",
     notes: "An empty store.",
-    run: idle,
+    run: |bench| idle(bench, &bench.among(&Peer::REGISTRIES)),
 };
 
 pub(super) const PUSHES: Workload = Workload {
     name: "memory-pushes",
     title: "Memory under 64 pushes at once",
     notes: "Each streams 16 MiB at no more than the server takes; the most that was held, and what is held after.",
-    run: pushes,
+    run: |bench| pushes(bench, &bench.among(&Peer::REGISTRIES)),
 };
 
 pub(super) const MILLION: Workload = Workload {
@@ -33,10 +33,9 @@ pub(super) const MILLION: Workload = Workload {
     run: million,
 };
 
-fn idle(bench: &Bench) -> Outcome<Vec<Line>> {
-    let peers = bench.among(&Peer::REGISTRIES);
+pub(super) fn idle(bench: &Bench, peers: &[Peer]) -> Outcome<Vec<Line>> {
     bench.rounds(
-        &peers,
+        peers,
         |peer| (*peer, String::new()),
         |peer, _| {
             let fresh = bench.fresh(*peer, Kind::Answer)?;
@@ -49,12 +48,12 @@ fn idle(bench: &Bench) -> Outcome<Vec<Line>> {
     )
 }
 
-fn pushes(bench: &Bench) -> Outcome<Vec<Line>> {
+pub(super) fn pushes(bench: &Bench, peers: &[Peer]) -> Outcome<Vec<Line>> {
     const CLIENTS: usize = 64;
     let length = bench.amount(16 << 20, 1 << 20);
     let blobs: Vec<_> = (0..CLIENTS as u64).map(|number| Blob::new(5000 + number, length)).collect();
     bench.rounds(
-        &bench.among(&Peer::REGISTRIES),
+        peers,
         |peer| (*peer, String::new()),
         |peer, _| {
             settle();

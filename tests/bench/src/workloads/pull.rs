@@ -85,7 +85,7 @@ fn whole(bench: &Bench, clients: usize) -> Outcome<Vec<Line>> {
 }
 
 /// So many clients at once pull so many times.
-fn pull(server: &Server, target: &str, clients: usize, times: usize) -> Outcome<Sample> {
+pub(super) fn pull(server: &Server, target: &str, clients: usize, times: usize) -> Outcome<Sample> {
     let (pulled, cost) = costs(server, || {
         at_once(clients, |_| {
             let mut connection = Connection::open(server.address)?;

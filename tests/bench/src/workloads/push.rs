@@ -14,14 +14,14 @@ pub(super) const STREAMED: Workload = Workload {
     notes: "One PATCH in chunks of 256 KiB without a length, then an empty PUT, to an empty store. The floor \
             receives, hashes with SHA-256, writes and calls fdatasync once; plain HTTP, monolithic, on one thread. Who \
             is durable to what degree: see `fsyncs`.",
-    run: |bench| one(bench, Way::Streamed),
+    run: |bench| one(bench, Way::Streamed, &peers(bench)),
 };
 
 pub(super) const MONOLITHIC: Workload = Workload {
     name: "push-whole",
     title: "Push of 1 GiB in one PUT, 1 client",
     notes: "As above.",
-    run: |bench| one(bench, Way::Monolithic),
+    run: |bench| one(bench, Way::Monolithic, &peers(bench)),
 };
 
 pub(super) const CHUNKS: Workload = Workload {
@@ -29,14 +29,14 @@ pub(super) const CHUNKS: Workload = Workload {
     title: "Push of 1 GiB in PATCHes of 4 MiB, 1 client",
     notes: "As above; Orlop makes each chunk durable before it acknowledges it. So does the floor in its second line: \
             each chunk is a file of its own, whose bytes and name are made durable, and a record of it in a log.",
-    run: |bench| one(bench, Way::Chunked(4 << 20)),
+    run: |bench| one(bench, Way::Chunked(4 << 20), &peers(bench)),
 };
 
 pub(super) const SMALL_CHUNKS: Workload = Workload {
     name: "push-chunks-1m",
     title: "Push of 1 GiB in PATCHes of 1 MiB, 1 client",
     notes: "As above; at the end Orlop joins runs of chunks, so that the blob has a few hundred objects.",
-    run: |bench| one(bench, Way::Chunked(1 << 20)),
+    run: |bench| one(bench, Way::Chunked(1 << 20), &peers(bench)),
 };
 
 pub(super) const PARALLEL: Workload = Workload {
@@ -53,11 +53,11 @@ fn peers(bench: &Bench) -> Vec<Peer> {
 /// The floor of pushes in chunks: each of them durable, as Orlop acknowledges them.
 pub(crate) const DURABLE_CHUNKS: &str = "each chunk durable";
 
-fn one(bench: &Bench, way: Way) -> Outcome<Vec<Line>> {
+pub(super) fn one(bench: &Bench, way: Way, peers: &[Peer]) -> Outcome<Vec<Line>> {
     let length = bench.amount(1 << 30, 64 << 20);
     let blob = Blob::new(2, length);
-    let mut subjects: Vec<(Peer, Kind)> = peers(bench).into_iter().map(|peer| (peer, Kind::Push)).collect();
-    if matches!(way, Way::Chunked(_)) {
+    let mut subjects: Vec<(Peer, Kind)> = peers.iter().map(|peer| (*peer, Kind::Push)).collect();
+    if matches!(way, Way::Chunked(_)) && peers.contains(&Peer::Floor) {
         subjects.extend(bench.among(&[Peer::Floor]).into_iter().map(|peer| (peer, Kind::Chunks)));
     }
     let variant = |kind| if kind == Kind::Chunks { DURABLE_CHUNKS } else { "" };

@@ -18,28 +18,30 @@ pub(super) const BASE: Workload = Workload {
     name: "small-base",
     title: "GET /v2/, 64 connections",
     notes: "",
-    run: |bench| ask(bench, |_| ("GET", "/v2/".into())),
+    run: |bench| ask(bench, &peers(bench), |_| ("GET", "/v2/".into())),
 };
 
 pub(super) const HEAD_BLOB: Workload = Workload {
     name: "small-head-blob",
     title: "HEAD of a blob, 64 connections",
     notes: "",
-    run: |bench| ask(bench, |image| ("HEAD", format!("/v2/bench/small/blobs/{}", image.blobs[0].digest))),
+    run: |bench| {
+        ask(bench, &peers(bench), |image| ("HEAD", format!("/v2/bench/small/blobs/{}", image.blobs[0].digest)))
+    },
 };
 
 pub(super) const MANIFEST_BY_TAG: Workload = Workload {
     name: "small-tag",
     title: "GET of a manifest by tag, 64 connections",
     notes: "The floor is an axum handler that answers as many bytes from memory.",
-    run: |bench| ask(bench, |_| ("GET", "/v2/bench/small/manifests/v1".into())),
+    run: |bench| by_tag(bench, &peers(bench)),
 };
 
 pub(super) const MANIFEST_BY_DIGEST: Workload = Workload {
     name: "small-digest",
     title: "GET of a manifest by digest, 64 connections",
     notes: "",
-    run: |bench| ask(bench, |image| ("GET", format!("/v2/bench/small/manifests/{}", image.digest()))),
+    run: |bench| ask(bench, &peers(bench), |image| ("GET", format!("/v2/bench/small/manifests/{}", image.digest()))),
 };
 
 /// The header fields of a client that pulls.
@@ -67,7 +69,17 @@ pub(super) fn measure(bench: &Bench, server: &crate::peers::Server, request: &[u
         .with("peak MiB", cost.peak / MIB))
 }
 
-fn ask(bench: &Bench, question: impl Fn(&Image) -> (&'static str, String)) -> Outcome<Vec<Line>> {
+/// All that can answer.
+fn peers(bench: &Bench) -> Vec<Peer> {
+    bench.among(&[&Peer::REGISTRIES[..], &[Peer::Floor]].concat())
+}
+
+/// A manifest by its tag, of each of these.
+pub(super) fn by_tag(bench: &Bench, peers: &[Peer]) -> Outcome<Vec<Line>> {
+    ask(bench, peers, |_| ("GET", "/v2/bench/small/manifests/v1".into()))
+}
+
+fn ask(bench: &Bench, peers: &[Peer], question: impl Fn(&Image) -> (&'static str, String)) -> Outcome<Vec<Line>> {
     let image = Image::new(3, 5, 4 << 10);
     let start = |peer: Peer| -> Outcome<Fresh> {
         let fresh = bench.fresh(peer, Kind::Answer)?;
@@ -77,8 +89,7 @@ fn ask(bench: &Bench, question: impl Fn(&Image) -> (&'static str, String)) -> Ou
         }
         Ok(fresh)
     };
-    let peers = bench.among(&[&Peer::REGISTRIES[..], &[Peer::Floor]].concat());
-    let servers = peers.into_iter().map(start).collect::<Outcome<Vec<_>>>()?;
+    let servers = peers.iter().copied().map(start).collect::<Outcome<Vec<_>>>()?;
     let (method, target) = question(&image);
     let request = request(method, &target);
     bench.rounds(
