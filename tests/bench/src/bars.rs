@@ -120,6 +120,15 @@ impl Results<'_> {
         Some(Reached { text: format!("{}×", number(ratio)), met: ratio >= least })
     }
 
+    /// The ratio of what a request costs with many manifests to what it costs with few: of the registry and of the database.
+    fn shared_grown(&self, most: f64, kind: &str) -> Option<Reached> {
+        let median = |count: &str, figure| self.median("shared-growth", SHARED, &format!("{kind}, {count}"), figure);
+        let ratio = |figure| Some(median("1000000", figure)? / median("1000", figure)?);
+        let (registry, database) = (ratio("CPU µs/request")?, ratio("database µs/request")?);
+        let text = format!("{}×, database {}×", number(registry), number(database));
+        Some(Reached { text, met: registry <= most && database <= most })
+    }
+
     /// A figure of Orlop on shared engines that may be this much at most, in its unit.
     fn shared_no_more_than(&self, most: f64, workload: &str, figure: &str) -> Option<Reached> {
         let median = self.median(workload, SHARED, "", figure)?;
@@ -199,6 +208,18 @@ const BARS: &[Bar] = &[
         against: "",
         asked: "≤ 24 MiB",
         reached: |results| results.shared_no_more_than(24.0, "shared-idle", "RSS MiB"),
+    },
+    Bar {
+        what: "several machines, GET of a manifest by tag in 1,000,000, CPU",
+        against: "in 1,000",
+        asked: "≤ 1.3×",
+        reached: |results| results.shared_grown(1.3, "get"),
+    },
+    Bar {
+        what: "several machines, PUT of a manifest into 1,000,000, CPU",
+        against: "into 1,000",
+        asked: "≤ 1.3×",
+        reached: |results| results.shared_grown(1.3, "push"),
     },
     Bar {
         what: "pull of 1 GiB by 1 client under cubic or reno, CPU",

@@ -46,6 +46,8 @@ pub(crate) struct Engines {
     database_at: SocketAddr,
     store: Child,
     store_at: SocketAddr,
+    /// Where an Orlop that uses them tells what it counts.
+    metrics_at: SocketAddr,
     directory: PathBuf,
 }
 
@@ -76,12 +78,13 @@ impl Engines {
         let mut gateway = Command::new(&programs.store);
         gateway.args(["--access", USER, "--secret", KEY, "--port", &store_at.to_string(), "posix"]).arg(&files);
         let store = gateway.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log("store.log")?).spawn()?;
-        let engines = Self { database, database_at, store, store_at, directory: directory.to_owned() };
+        let (metrics_at, directory) = (free_address()?, directory.to_owned());
+        let engines = Self { database, database_at, store, store_at, metrics_at, directory };
         for address in [database_at, store_at] {
             let began = Instant::now();
             while TcpStream::connect(address).is_err() {
                 if began.elapsed() > START {
-                    return Err(format!("nothing listens on {address}: see {}", directory.display()).into());
+                    return Err(format!("nothing listens on {address}: see {}", engines.directory.display()).into());
                 }
                 std::thread::sleep(Duration::from_millis(10));
             }
@@ -91,7 +94,7 @@ impl Engines {
         // It listens before it takes anybody.
         while done(program("createdb").args(["-h", "127.0.0.1", "-p", &port, "-U", USER, USER])).is_err() {
             if began.elapsed() > START {
-                return Err(format!("the database takes nobody: see {}", directory.display()).into());
+                return Err(format!("the database takes nobody: see {}", engines.directory.display()).into());
             }
             std::thread::sleep(Duration::from_millis(100));
         }
@@ -105,6 +108,7 @@ impl Engines {
         command.args(["--objects-option", &format!("endpoint=http://{}", self.store_at)]);
         command.args(["--objects-option", "allow_http=true", "--objects-option", "region=us-east-1"]);
         command.env("AWS_ACCESS_KEY_ID", USER).env("AWS_SECRET_ACCESS_KEY", KEY);
+        command.args(["--admin-addr", &self.metrics_at.to_string()]);
         // Where parts of uploads go that find no memory.
         command.env("TMPDIR", &self.directory);
     }
@@ -121,6 +125,24 @@ impl Engines {
     /// The object store, to ask for what it has used.
     pub(crate) fn store(&self) -> Process {
         Process::new(self.store.id())
+    }
+
+    /// The first process of the database, to ask for what it and its children have used.
+    pub(crate) fn database(&self) -> Process {
+        Process::new(self.database.id())
+    }
+
+    /// Where an Orlop that uses them tells what it counts.
+    pub(crate) fn metrics(&self) -> SocketAddr {
+        self.metrics_at
+    }
+
+    /// Runs a statement in the database of the registry.
+    pub(crate) fn execute(&self, statement: &str) -> Outcome<()> {
+        let port = self.database_at.port().to_string();
+        let mut psql = Command::new("psql");
+        psql.args(["-h", "127.0.0.1", "-p", &port, "-U", USER, "-d", USER, "-v", "ON_ERROR_STOP=1", "-qc", statement]);
+        done(&mut psql)
     }
 }
 

@@ -16,6 +16,7 @@
 //! | `floor` | servers that do the least that can be done |
 //! | `workloads` | what is measured |
 //! | `result`, `report`, `chart` | what came out: as a table, JSON, charts and a page |
+//! | `scale` | what a fleet would need for more than this machine can be asked |
 //! | `bars` | what is asked of Orlop, and whether it was reached |
 
 mod bars;
@@ -31,6 +32,7 @@ mod peers;
 mod process;
 mod report;
 mod result;
+mod scale;
 mod workloads;
 
 use std::error::Error;
@@ -51,7 +53,7 @@ type Outcome<T> = Result<T, Box<dyn Error + Send + Sync>>;
 #[command(version)]
 struct Arguments {
     #[command(subcommand)]
-    floor: Option<Command>,
+    command: Option<Command>,
 
     /// The workloads to measure, by the beginning of their names; all if none is given
     workloads: Vec<String>,
@@ -98,6 +100,17 @@ enum Command {
     /// Serve the least that can be served; the benchmark starts this itself
     #[command(hide = true)]
     Floor { kind: floor::Kind, port: u16, data: PathBuf },
+
+    /// Compute from the results what a fleet needs for more than can be measured here
+    Scale {
+        /// Pulls a second (repeatable)
+        #[arg(long = "pulls", default_values_t = [1_000.0, 10_000.0, 100_000.0])]
+        pulls: Vec<f64>,
+
+        /// Where the results are, and where SCALE.md goes
+        #[arg(long, default_value = "tests/bench")]
+        results: PathBuf,
+    },
 }
 
 fn main() -> ExitCode {
@@ -111,8 +124,14 @@ fn main() -> ExitCode {
 }
 
 fn run(arguments: Arguments) -> Outcome<()> {
-    if let Some(Command::Floor { kind, port, data }) = arguments.floor {
-        return floor::serve(kind, port, &data);
+    match arguments.command {
+        Some(Command::Floor { kind, port, data }) => return floor::serve(kind, port, &data),
+        Some(Command::Scale { pulls, results }) => {
+            let page = scale::page(&results.join("results.json"), &pulls)?;
+            println!("{page}");
+            return Ok(std::fs::write(results.join("SCALE.md"), page)?);
+        }
+        None => {}
     }
     let chosen = workloads::chosen(&arguments.workloads)?;
     if arguments.list {

@@ -218,9 +218,9 @@ impl Server {
         &self.process
     }
 
-    /// The object store that it uses, to ask for what that has used.
-    pub(crate) fn store(&self) -> Option<Process> {
-        self.engines.as_ref().map(Engines::store)
+    /// The database and the object store that it uses.
+    pub(crate) fn engines(&self) -> Option<&Engines> {
+        self.engines.as_ref()
     }
 
     pub(crate) fn pid(&self) -> u32 {

@@ -22,11 +22,28 @@ impl Process {
 
     /// User and system time of all its threads, also of those that have ended. Exact to a tick of 10 ms.
     pub(crate) fn cpu(&self) -> Outcome<Duration> {
+        self.times(&[11, 12])
+    }
+
+    /// The same with its child processes, also those that have ended.
+    pub(crate) fn cpu_of_family(&self) -> Outcome<Duration> {
+        let mut total = self.times(&[11, 12, 13, 14])?;
+        for thread in fs::read_dir(self.directory.join("task"))?.flatten() {
+            let children = fs::read_to_string(thread.path().join("children")).unwrap_or_default();
+            let children = children.split_whitespace().filter_map(|pid| pid.parse().ok());
+            // One that ends meanwhile is its parent's the next time.
+            total += children.filter_map(|pid| Self::new(pid).cpu_of_family().ok()).sum::<Duration>();
+        }
+        Ok(total)
+    }
+
+    /// The sum of some fields of `stat` that are times.
+    fn times(&self, fields: &[usize]) -> Outcome<Duration> {
         let stat = fs::read_to_string(self.directory.join("stat"))?;
         // The name, in parentheses, may hold anything.
-        let fields: Vec<_> = stat.rsplit_once(')').ok_or("a strange stat")?.1.split_whitespace().collect();
-        let ticks = |index: usize| fields.get(index).and_then(|field| field.parse::<f64>().ok()).unwrap_or_default();
-        Ok(Duration::from_secs_f64((ticks(11) + ticks(12)) / TICKS))
+        let all: Vec<_> = stat.rsplit_once(')').ok_or("a strange stat")?.1.split_whitespace().collect();
+        let ticks = |index: &usize| all.get(*index).and_then(|field| field.parse::<f64>().ok()).unwrap_or_default();
+        Ok(Duration::from_secs_f64(fields.iter().map(ticks).sum::<f64>() / TICKS))
     }
 
     /// The memory it holds, in bytes.

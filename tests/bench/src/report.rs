@@ -167,7 +167,8 @@ fn table(workload: &Value) -> String {
     aligned(&rows)
 }
 
-fn aligned(rows: &[Vec<String>]) -> String {
+/// A table in Markdown that is a table on a terminal too, its head first.
+pub(crate) fn aligned(rows: &[Vec<String>]) -> String {
     let columns = rows.iter().map(Vec::len).max().unwrap_or_default();
     let width = |column: usize| rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max();
     let widths: Vec<usize> = (0..columns).map(|column| width(column).unwrap_or_default()).collect();

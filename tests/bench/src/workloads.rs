@@ -12,7 +12,7 @@ pub(crate) mod shared;
 mod small;
 mod stores;
 mod tags;
-mod trace;
+pub(crate) mod trace;
 mod zb;
 
 use std::io::Write;
@@ -25,7 +25,7 @@ use crate::congestion::Congestion;
 use crate::data::PIECE;
 use crate::floor::Kind;
 use crate::load::percentile;
-use crate::machine::Watch;
+use crate::machine::{self, Watch};
 use crate::peers::{Peer, Programs, Server};
 use crate::result::{Line, Sample};
 
@@ -79,6 +79,7 @@ pub(crate) const ALL: &[Workload] = &[
     shared::IMAGES,
     shared::IDLE,
     shared::PUSHES,
+    shared::GROWTH,
     zb::ZB,
     instructions::INSTRUCTIONS,
 ];
@@ -222,10 +223,18 @@ pub(crate) struct Cost {
     pub(crate) took: Duration,
     pub(crate) cpu: f64,
     pub(crate) peak: f64,
+    /// The processor time of the database and of the object store, in seconds, where it has them.
+    engines: Option<(f64, f64)>,
     others: f64,
 }
 
 impl Cost {
+    /// Adds to a sample what the database and the object store have used for each of `count`.
+    pub(crate) fn with_engines(&self, sample: Sample, count: f64, unit: f64, names: [&'static str; 2]) -> Sample {
+        let Some((database, store)) = self.engines else { return sample };
+        sample.with(names[0], database * unit / count).with(names[1], store * unit / count)
+    }
+
     /// A sample that knows how busy the machine was.
     pub(crate) fn sample(&self) -> Sample {
         Sample { others: self.others, ..Sample::default() }
@@ -236,11 +245,23 @@ impl Cost {
 pub(crate) fn costs<T>(server: &Server, work: impl FnOnce() -> Outcome<T>) -> Outcome<(T, Cost)> {
     let process = server.process();
     process.reset_peak()?;
+    let of_engines = || match server.engines() {
+        Some(engines) => Ok(Some((engines.database().cpu_of_family()?, engines.store().cpu()?))),
+        None => Outcome::Ok(None),
+    };
+    let before_of_engines = of_engines()?;
     let (watch, before, began) = (Watch::begin(process)?, process.cpu()?, Instant::now());
     let done = work()?;
     let took = began.elapsed();
     let cpu = process.cpu()?.saturating_sub(before).as_secs_f64();
-    Ok((done, Cost { took, cpu, peak: process.peak()?, others: watch.others()? }))
+    let others = watch.others()?;
+    let since = |after: Duration, before: Duration| after.saturating_sub(before).as_secs_f64();
+    let engines = of_engines()?.zip(before_of_engines);
+    let engines = engines.map(|(after, before)| (since(after.0, before.0), since(after.1, before.1)));
+    // What it keeps its data in works for it.
+    let own = engines.map_or(0.0, |(database, store)| database + store);
+    let others = (others - own / took.as_secs_f64() / machine::processors() as f64).max(0.0);
+    Ok((done, Cost { took, cpu, peak: process.peak()?, engines, others }))
 }
 
 /// Asks for a target so many times, one client, after once that does not count.

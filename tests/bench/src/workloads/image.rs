@@ -48,6 +48,7 @@ pub(super) fn images(bench: &Bench, peers: &[Peer], clients: &[usize]) -> Outcom
         |(clients, peer), _| {
             settle();
             let fresh = bench.fresh(*peer, Kind::Answer)?;
+            let before = commits(fresh.server())?;
             let (times, cost) = costs(fresh.server(), || {
                 at_once(*clients, |client| {
                     let mut connection = Connection::open(fresh.server().address)?;
@@ -64,15 +65,29 @@ pub(super) fn images(bench: &Bench, peers: &[Peer], clients: &[usize]) -> Outcom
             })?;
             let mut times = times.concat();
             times.sort_unstable();
-            Ok(cost
+            let pushed = times.len() as f64;
+            let sample = cost
                 .sample()
-                .with("CPU ms/image", cost.cpu * 1e3 / times.len() as f64)
-                .with("images/s", times.len() as f64 / cost.took.as_secs_f64())
+                .with("CPU ms/image", cost.cpu * 1e3 / pushed)
+                .with("images/s", pushed / cost.took.as_secs_f64())
                 .with("p50 ms", percentile(&times, 0.5))
                 .with("p99 ms", percentile(&times, 0.99))
-                .with("peak MiB", cost.peak / MIB))
+                .with("peak MiB", cost.peak / MIB);
+            let sample = cost.with_engines(sample, pushed, 1e3, ["database ms/image", "store ms/image"]);
+            let commits = commits(fresh.server())?.zip(before).map(|(after, before)| after - before);
+            Ok(commits.into_iter().fold(sample, |sample, commits| sample.with("commits/image", commits / pushed)))
         },
     )
+}
+
+/// How many commits an Orlop with a database has made since it was started.
+fn commits(server: &Server) -> Outcome<Option<f64>> {
+    let Some(engines) = server.engines().filter(|_| server.peer == Peer::Shared) else { return Ok(None) };
+    let (head, metrics) = Connection::open(engines.metrics())?.exchange("GET", "/metrics", "", &[])?;
+    head.expect(&[200])?;
+    let metrics = String::from_utf8_lossy(&metrics);
+    let count = metrics.lines().find_map(|line| line.strip_prefix("orlop_commits_total "));
+    Ok(Some(count.ok_or("it does not tell its commits")?.trim().parse()?))
 }
 
 fn fsyncs(bench: &Bench) -> Outcome<Vec<Line>> {

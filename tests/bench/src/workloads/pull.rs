@@ -166,8 +166,10 @@ fn ranges(bench: &Bench) -> Outcome<Vec<Line>> {
 
 fn figures(bytes: usize, cost: &super::Cost) -> Sample {
     let gib = bytes as f64 / GIB;
-    cost.sample()
+    let sample = cost
+        .sample()
         .with("CPU s/GiB", cost.cpu / gib)
         .with("GB/s", bytes as f64 / 1e9 / cost.took.as_secs_f64())
-        .with("peak MiB", cost.peak / MIB)
+        .with("peak MiB", cost.peak / MIB);
+    cost.with_engines(sample, gib, 1.0, ["database s/GiB", "store s/GiB"])
 }

@@ -76,12 +76,14 @@ pub(super) fn one(bench: &Bench, way: Way, peers: &[Peer]) -> Outcome<Vec<Line>>
                 _ => blob.push(&mut connection, "bench/push", way),
             })?;
             let written = fresh.server().process().written()? - written;
-            Ok(cost
+            let gib = length as f64 / GIB;
+            let sample = cost
                 .sample()
-                .with("CPU s/GiB", cost.cpu * GIB / length as f64)
+                .with("CPU s/GiB", cost.cpu / gib)
                 .with("GB/s", length as f64 / 1e9 / cost.took.as_secs_f64())
                 .with("peak MiB", cost.peak / MIB)
-                .with("written/pushed", written / length as f64))
+                .with("written/pushed", written / length as f64);
+            Ok(cost.with_engines(sample, gib, 1.0, ["database s/GiB", "store s/GiB"]))
         },
     )
 }

@@ -5,7 +5,8 @@
 use super::{Bench, Fresh, GIB, MIB, Workload, at_once, costs, image, memory, pull, push, settle, small};
 use crate::Outcome;
 use crate::client::{Connection, Way};
-use crate::data::Blob;
+use crate::data::{Blob, Image};
+use crate::engines::Engines;
 use crate::floor::Kind;
 use crate::peers::Peer;
 use crate::result::{Line, Sample};
@@ -41,9 +42,9 @@ pub(super) const TOGETHER: Workload = Workload {
 
 pub(super) const MANIFEST: Workload = Workload {
     name: "shared-tag",
-    title: "Several machines: GET of a manifest by tag, 64 connections",
+    title: "Several machines: GET of a manifest by tag, 16 connections",
     notes: "",
-    run: |bench| small::by_tag(bench, &bench.among(&Peer::SHARED)),
+    run: |bench| small::by_tag(bench, &bench.among(&Peer::SHARED), 16),
 };
 
 pub(super) const IMAGES: Workload = Workload {
@@ -65,6 +66,14 @@ pub(super) const PUSHES: Workload = Workload {
     title: "Several machines: memory under 64 pushes at once",
     notes: "Each streams 16 MiB at no more than the server takes.",
     run: |bench| memory::pushes(bench, &bench.among(&Peer::SHARED)),
+};
+
+pub(super) const GROWTH: Workload = Workload {
+    name: "shared-growth",
+    title: "Several machines: GET and PUT of a manifest by tag, with 1,000 and with 1,000,000 manifests in the database",
+    notes: "The database was given copies of the records of one manifest, each with a tag and a digest of its own. Pushes: \
+            8 clients give new tags to a manifest that is there, durable.",
+    run: growth,
 };
 
 /// The variants of pulls.
@@ -130,7 +139,7 @@ fn together(bench: &Bench) -> Outcome<Vec<Line>> {
         |peer| (*peer, String::new()),
         |peer, _| {
             let (fresh, target) = with_blob(bench, *peer, COLD, &blob)?;
-            let store = fresh.server().store().ok_or("it has no object store")?;
+            let store = fresh.server().engines().ok_or("it has no object store")?.store();
             let before = store.sent()?;
             let (pulled, cost) = costs(fresh.server(), || {
                 at_once(clients, |_| {
@@ -148,6 +157,52 @@ fn together(bench: &Bench) -> Outcome<Vec<Line>> {
                 .with("CPU s/GiB", cost.cpu * GIB / bytes)
                 .with("GB/s", bytes / 1e9 / cost.took.as_secs_f64())
                 .with("peak MiB", cost.peak / MIB))
+        },
+    )
+}
+
+/// Gives the database `count` times the records of a manifest and its tag.
+fn multiply(engines: &Engines, repository: &str, tag: &str, count: usize) -> Outcome<()> {
+    let tagged = format!("tag/{repository}:{tag}");
+    engines.execute(&format!(
+        "INSERT INTO orlop.record
+         SELECT convert_to(regexp_replace(name, '@sha256:.{{7}}', '@sha256:' || lpad(number::text, 7, '0'))
+                           || CASE WHEN name ~ '^tag' THEN '-' || lpad(number::text, 7, '0') ELSE '' END, 'UTF8'), value
+         FROM (SELECT convert_from(key, 'UTF8') AS name, value FROM orlop.record
+               WHERE key = convert_to('{tagged}', 'UTF8') OR convert_from(key, 'UTF8') ~ '^(tagged|manifest|payload)/') AS one,
+              generate_series(1, {count}) AS number
+         ON CONFLICT DO NOTHING"
+    ))?;
+    engines.execute("VACUUM ANALYZE orlop.record")?;
+    engines.execute("CHECKPOINT")
+}
+
+fn growth(bench: &Bench) -> Outcome<Vec<Line>> {
+    const REPOSITORY: &str = "bench/growth";
+    let large = memory::many(bench);
+    let image = Image::new(8, 1, 4 << 10);
+    let start = |count: usize| -> Outcome<(usize, Fresh)> {
+        let fresh = bench.fresh_with(Peer::Shared, &count.to_string(), &[])?;
+        image.push(&mut Connection::open(fresh.server().address)?, REPOSITORY, "v1", Way::Streamed)?;
+        multiply(fresh.server().engines().ok_or("it has no database")?, REPOSITORY, "v1", count)?;
+        Ok((count, fresh))
+    };
+    if bench.among(&[Peer::Shared]).is_empty() {
+        return Ok(Vec::new());
+    }
+    let servers = [(large / 1000).max(10), large].map(start).into_iter().collect::<Outcome<Vec<_>>>()?;
+    settle();
+    let subjects: Vec<_> =
+        ["get", "push"].into_iter().flat_map(|kind| servers.iter().map(move |one| (kind, one))).collect();
+    bench.rounds(
+        &subjects,
+        |(kind, (count, _))| (Peer::Shared, format!("{kind}, {count}")),
+        |(kind, (count, fresh)), round| {
+            let target = format!("/v2/{REPOSITORY}/manifests/v1-{:07}", count / 2);
+            if *kind == "get" {
+                return small::measure(bench, fresh.server(), &small::request("GET", &target));
+            }
+            super::growth::push(bench, fresh.server(), REPOSITORY, &target, round)
         },
     )
 }

@@ -8,7 +8,7 @@ use crate::client::{Connection, Way};
 use crate::data::Image;
 use crate::floor::Kind;
 use crate::load::load;
-use crate::peers::Peer;
+use crate::peers::{Peer, Server};
 use crate::result::{Line, Sample};
 
 /// How many connections ask at once.
@@ -34,7 +34,7 @@ pub(super) const MANIFEST_BY_TAG: Workload = Workload {
     name: "small-tag",
     title: "GET of a manifest by tag, 64 connections",
     notes: "The floor is an axum handler that answers as many bytes from memory.",
-    run: |bench| by_tag(bench, &peers(bench)),
+    run: |bench| by_tag(bench, &peers(bench), CONNECTIONS),
 };
 
 pub(super) const MANIFEST_BY_DIGEST: Workload = Workload {
@@ -56,17 +56,23 @@ pub(super) fn request(method: &str, target: &str) -> Vec<u8> {
 }
 
 /// Asks a server for some seconds, and says what an answer costs.
-pub(super) fn measure(bench: &Bench, server: &crate::peers::Server, request: &[u8]) -> Outcome<Sample> {
+pub(super) fn measure(bench: &Bench, server: &Server, request: &[u8]) -> Outcome<Sample> {
+    measure_on(CONNECTIONS, bench, server, request)
+}
+
+fn measure_on(connections: usize, bench: &Bench, server: &Server, request: &[u8]) -> Outcome<Sample> {
     let seconds = Duration::from_millis(bench.amount(2000, 300));
-    let (loaded, cost) = costs(server, || load(server.address, request, CONNECTIONS, seconds))?;
-    Ok(cost
+    let (loaded, cost) = costs(server, || load(server.address, request, connections, seconds))?;
+    let answered = loaded.answered as f64;
+    let sample = cost
         .sample()
-        .with("CPU µs/request", cost.cpu * 1e6 / loaded.answered as f64)
-        .with("requests/s", loaded.answered as f64 / loaded.took.as_secs_f64())
+        .with("CPU µs/request", cost.cpu * 1e6 / answered)
+        .with("requests/s", answered / loaded.took.as_secs_f64())
         .with("p50 ms", loaded.percentile(0.5))
         .with("p99 ms", loaded.percentile(0.99))
         .with("p99.9 ms", loaded.percentile(0.999))
-        .with("peak MiB", cost.peak / MIB))
+        .with("peak MiB", cost.peak / MIB);
+    Ok(cost.with_engines(sample, answered, 1e6, ["database µs/request", "store µs/request"]))
 }
 
 /// All that can answer.
@@ -74,12 +80,21 @@ fn peers(bench: &Bench) -> Vec<Peer> {
     bench.among(&[&Peer::REGISTRIES[..], &[Peer::Floor]].concat())
 }
 
-/// A manifest by its tag, of each of these.
-pub(super) fn by_tag(bench: &Bench, peers: &[Peer]) -> Outcome<Vec<Line>> {
-    ask(bench, peers, |_| ("GET", "/v2/bench/small/manifests/v1".into()))
+/// A manifest by its tag, of each of these, on so many connections.
+pub(super) fn by_tag(bench: &Bench, peers: &[Peer], connections: usize) -> Outcome<Vec<Line>> {
+    ask_on(connections, bench, peers, |_| ("GET", "/v2/bench/small/manifests/v1".into()))
 }
 
 fn ask(bench: &Bench, peers: &[Peer], question: impl Fn(&Image) -> (&'static str, String)) -> Outcome<Vec<Line>> {
+    ask_on(CONNECTIONS, bench, peers, question)
+}
+
+fn ask_on(
+    connections: usize,
+    bench: &Bench,
+    peers: &[Peer],
+    question: impl Fn(&Image) -> (&'static str, String),
+) -> Outcome<Vec<Line>> {
     let image = Image::new(3, 5, 4 << 10);
     let start = |peer: Peer| -> Outcome<Fresh> {
         let fresh = bench.fresh(peer, Kind::Answer)?;
@@ -95,6 +110,6 @@ fn ask(bench: &Bench, peers: &[Peer], question: impl Fn(&Image) -> (&'static str
     bench.rounds(
         &servers,
         |fresh| (fresh.server().peer, String::new()),
-        |fresh, _| measure(bench, fresh.server(), &request),
+        |fresh, _| measure_on(connections, bench, fresh.server(), &request),
     )
 }

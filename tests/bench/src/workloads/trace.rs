@@ -38,6 +38,21 @@ const SIZES: [(f64, f64); 9] = [
     (1.0, 58e6),
 ];
 
+/// Of so many requests, how many are of each kind.
+pub(crate) struct Shares {
+    pub(crate) layers: f64,
+    pub(crate) manifests: f64,
+    pub(crate) heads: f64,
+    pub(crate) pushes: f64,
+}
+
+/// Of a hundred.
+pub(crate) const SHARES: Shares = Shares { layers: 64.0, manifests: 14.0, heads: 12.0, pushes: 10.0 };
+
+/// How much less often each layer is pulled than the one before it, by Zipf's law; the same of manifests.
+pub(crate) const LAYER_SLOPE: f64 = 0.96;
+const MANIFEST_SLOPE: f64 = 1.35;
+
 /// How many connections there are at most.
 const CLIENTS: usize = 32;
 
@@ -53,11 +68,13 @@ struct Due {
     ask: Ask,
 }
 
-fn chance(state: &mut u64) -> f64 {
+/// A number from 0 to 1.
+pub(crate) fn chance(state: &mut u64) -> f64 {
     (next(state) >> 11) as f64 / (1u64 << 53) as f64
 }
 
-fn size(share: f64) -> usize {
+/// How many bytes a layer has, of which this share of all is smaller.
+pub(crate) fn size(share: f64) -> usize {
     let above = SIZES.iter().position(|(at, _)| *at >= share).unwrap_or(SIZES.len() - 1).max(1);
     let ((from, least), (to, most)) = (SIZES[above - 1], SIZES[above]);
     (least * (most / least).powf((share - from) / (to - from))) as usize
@@ -83,10 +100,11 @@ fn schedule(rate: f64, duration: Duration, layers: usize, manifests: usize, fres
         // A burst of one to eight, then a gap that keeps the rate.
         let burst = 1 + (chance(&mut state) * 8.0) as usize;
         for _ in 0..burst {
-            let ask = match (chance(&mut state) * 100.0) as usize {
-                0..64 => Ask::Layer(popular(&mut state, layers, 0.96)),
-                64..78 => Ask::Manifest(popular(&mut state, manifests, 1.35)),
-                78..90 => Ask::Head(popular(&mut state, layers, 0.96)),
+            let (pulls, looks) = (SHARES.layers, SHARES.layers + SHARES.manifests);
+            let ask = match chance(&mut state) * 100.0 {
+                chosen if chosen < pulls => Ask::Layer(popular(&mut state, layers, LAYER_SLOPE)),
+                chosen if chosen < looks => Ask::Manifest(popular(&mut state, manifests, MANIFEST_SLOPE)),
+                chosen if chosen < looks + SHARES.heads => Ask::Head(popular(&mut state, layers, LAYER_SLOPE)),
                 _ => {
                     pushed += 1;
                     Ask::Push(pushed % fresh)

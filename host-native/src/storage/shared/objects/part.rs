@@ -22,7 +22,7 @@ use crate::storage::disk::blocking;
 const UNIT: usize = 256 << 10;
 
 /// How many bytes parts may have in memory together, those that come in and those that came in there and are sent.
-const COMING: usize = 64 << 20;
+const COMING: usize = 48 << 20;
 
 /// How many bytes parts may have in memory together that are read from their files and sent: one of the
 /// [largest](super::sink::LARGE_PART).
@@ -147,14 +147,18 @@ impl Part {
         let memory = spool.sending.clone().acquire_many_owned(units).await.ok();
         let read = blocking::run(move || {
             let mut read = || {
-                let mut bytes = Vec::with_capacity(length);
                 file.rewind()?;
-                file.read_to_end(&mut bytes)?;
-                Ok(bytes)
+                // Not at once: an allocator keeps as much for every thread as the largest piece that it was given back.
+                let piece = |from: usize| {
+                    let mut piece = vec![0; UNIT.min(length - from)];
+                    file.read_exact(&mut piece)?;
+                    Ok(Bytes::from(piece))
+                };
+                (0..length).step_by(UNIT).map(piece).collect::<io::Result<Vec<_>>>()
             };
             read().map_err(|error| spool.failed(&error))
         });
-        Ok(Payload { bytes: read.await?.into(), memory })
+        Ok(Payload { bytes: PutPayload::from_iter(read.await?), memory })
     }
 }
 
