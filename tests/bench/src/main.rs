@@ -51,7 +51,7 @@ type Outcome<T> = Result<T, Box<dyn Error + Send + Sync>>;
 #[command(version)]
 struct Arguments {
     #[command(subcommand)]
-    floor: Option<Command>,
+    part: Option<Command>,
 
     /// The workloads to measure, by the beginning of their names; all if none is given
     workloads: Vec<String>,
@@ -98,6 +98,10 @@ enum Command {
     /// Serve the least that can be served; the benchmark starts this itself
     #[command(hide = true)]
     Floor { kind: floor::Kind, port: u16, data: PathBuf },
+
+    /// Commit to records as fast as they are acknowledged; the benchmark starts this itself
+    #[command(hide = true)]
+    Commit(workloads::commits::Worker),
 }
 
 fn main() -> ExitCode {
@@ -111,8 +115,10 @@ fn main() -> ExitCode {
 }
 
 fn run(arguments: Arguments) -> Outcome<()> {
-    if let Some(Command::Floor { kind, port, data }) = arguments.floor {
-        return floor::serve(kind, port, &data);
+    match arguments.part {
+        Some(Command::Floor { kind, port, data }) => return floor::serve(kind, port, &data),
+        Some(Command::Commit(worker)) => return worker.work(),
+        None => {}
     }
     let chosen = workloads::chosen(&arguments.workloads)?;
     if arguments.list {

@@ -178,6 +178,25 @@ impl Server {
         Ok(server)
     }
 
+    /// Another process of the same registry, on the engines of this one, which must not end before it.
+    pub(crate) fn beside(&self, programs: &Programs, data: &Path) -> Outcome<Self> {
+        let address = free_address()?;
+        let engines = self.engines.as_ref();
+        let (command, data) = command(programs, self.peer, data, address, crate::floor::Kind::default(), engines)?;
+        Self::begin(self.peer, command, &data, address)
+    }
+
+    /// Has another program use its engines.
+    pub(crate) fn use_engines(&self, command: &mut Command) -> Outcome<()> {
+        self.engines.as_ref().ok_or("it has no engines")?.for_orlop(command);
+        Ok(())
+    }
+
+    /// What its database says to a statement.
+    pub(crate) fn ask_database(&self, statement: &str) -> Outcome<String> {
+        self.engines.as_ref().ok_or("it has no database")?.ask(statement)
+    }
+
     /// An Orlop whose instructions callgrind counts, into the file `counts`.
     pub(crate) fn start_counted(programs: &Programs, data: &Path, counts: &Path) -> Outcome<Self> {
         let address = free_address()?;
