@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use crate::congestion::{BY_LOSS, BY_MODEL};
 use crate::report::{BUSY, number};
+use crate::workloads::commits::RECORDS;
 use crate::workloads::pull::{MANY_OBJECTS, ONE_OBJECT};
 use crate::workloads::push::DURABLE_CHUNKS;
 use crate::workloads::shared::{COLD, HOT};
@@ -202,6 +203,15 @@ const BARS: &[Bar] = &[
         against: ON_S3,
         asked: "≥ 8×",
         reached: |results| results.shared_at_least(8.0, "shared-images", "8 clients", "images/s"),
+    },
+    Bar {
+        what: "several machines, commits of three processes on one database",
+        against: "",
+        asked: "≥ 10,000/s",
+        reached: |results| {
+            let median = results.median("shared-commits", SHARED, RECORDS, "commits/s")?;
+            Some(Reached { text: number(median), met: median >= 10_000.0 })
+        },
     },
     Bar {
         what: "several machines, memory when idle",

@@ -42,6 +42,8 @@ impl EnginePrograms {
 
 /// A database and an object store.
 pub(crate) struct Engines {
+    /// The directory of PostgreSQL's programs.
+    programs: PathBuf,
     database: Child,
     database_at: SocketAddr,
     store: Child,
@@ -78,8 +80,8 @@ impl Engines {
         let mut gateway = Command::new(&programs.store);
         gateway.args(["--access", USER, "--secret", KEY, "--port", &store_at.to_string(), "posix"]).arg(&files);
         let store = gateway.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log("store.log")?).spawn()?;
-        let (metrics_at, directory) = (free_address()?, directory.to_owned());
-        let engines = Self { database, database_at, store, store_at, metrics_at, directory };
+        let (programs, metrics_at, directory) = (programs.database.clone(), free_address()?, directory.to_owned());
+        let engines = Self { programs, database, database_at, store, store_at, metrics_at, directory };
         for address in [database_at, store_at] {
             let began = Instant::now();
             while TcpStream::connect(address).is_err() {
@@ -92,7 +94,17 @@ impl Engines {
         let port = database_at.port().to_string();
         let began = Instant::now();
         // It listens before it takes anybody.
-        while done(program("createdb").args(["-h", "127.0.0.1", "-p", &port, "-U", USER, USER])).is_err() {
+        while done(as_postgres(&engines.programs.join("createdb")).args([
+            "-h",
+            "127.0.0.1",
+            "-p",
+            &port,
+            "-U",
+            USER,
+            USER,
+        ]))
+        .is_err()
+        {
             if began.elapsed() > START {
                 return Err(format!("the database takes nobody: see {}", engines.directory.display()).into());
             }
@@ -101,14 +113,29 @@ impl Engines {
         Ok(engines)
     }
 
+    /// The URL of the database.
+    fn url(&self) -> String {
+        format!("postgres://{USER}@{}/{USER}?sslmode=disable", self.database_at)
+    }
+
+    /// What the database says to a statement.
+    pub(crate) fn ask(&self, statement: &str) -> Outcome<String> {
+        let mut psql = as_postgres(&self.programs.join("psql"));
+        psql.args(["--no-psqlrc", "--tuples-only", "--no-align", "--command", statement, &self.url()]);
+        let asked = psql.stdin(Stdio::null()).output()?;
+        match asked.status.success() {
+            true => Ok(String::from_utf8(asked.stdout)?.trim().to_owned()),
+            false => Err(format!("{statement}: {}", String::from_utf8_lossy(&asked.stderr)).into()),
+        }
+    }
+
     /// Has an Orlop use them.
     pub(crate) fn for_orlop(&self, command: &mut Command) {
-        command.args(["--records", &format!("postgres://{USER}@{}/{USER}?sslmode=disable", self.database_at)]);
+        command.args(["--records", &self.url()]);
         command.args(["--objects", &format!("s3://{BUCKET}/orlop")]);
         command.args(["--objects-option", &format!("endpoint=http://{}", self.store_at)]);
         command.args(["--objects-option", "allow_http=true", "--objects-option", "region=us-east-1"]);
         command.env("AWS_ACCESS_KEY_ID", USER).env("AWS_SECRET_ACCESS_KEY", KEY);
-        command.args(["--admin-addr", &self.metrics_at.to_string()]);
         // Where parts of uploads go that find no memory.
         command.env("TMPDIR", &self.directory);
     }
@@ -135,14 +162,6 @@ impl Engines {
     /// Where an Orlop that uses them tells what it counts.
     pub(crate) fn metrics(&self) -> SocketAddr {
         self.metrics_at
-    }
-
-    /// Runs a statement in the database of the registry.
-    pub(crate) fn execute(&self, statement: &str) -> Outcome<()> {
-        let port = self.database_at.port().to_string();
-        let mut psql = Command::new("psql");
-        psql.args(["-h", "127.0.0.1", "-p", &port, "-U", USER, "-d", USER, "-v", "ON_ERROR_STOP=1", "-qc", statement]);
-        done(&mut psql)
     }
 }
 

@@ -53,7 +53,7 @@ type Outcome<T> = Result<T, Box<dyn Error + Send + Sync>>;
 #[command(version)]
 struct Arguments {
     #[command(subcommand)]
-    command: Option<Command>,
+    part: Option<Command>,
 
     /// The workloads to measure, by the beginning of their names; all if none is given
     workloads: Vec<String>,
@@ -111,6 +111,10 @@ enum Command {
         #[arg(long, default_value = "tests/bench")]
         results: PathBuf,
     },
+
+    /// Commit to records as fast as they are acknowledged; the benchmark starts this itself
+    #[command(hide = true)]
+    Commit(workloads::commits::Worker),
 }
 
 fn main() -> ExitCode {
@@ -124,8 +128,9 @@ fn main() -> ExitCode {
 }
 
 fn run(arguments: Arguments) -> Outcome<()> {
-    match arguments.command {
+    match arguments.part {
         Some(Command::Floor { kind, port, data }) => return floor::serve(kind, port, &data),
+        Some(Command::Commit(worker)) => return worker.work(),
         Some(Command::Scale { pulls, results }) => {
             let page = scale::page(&results.join("results.json"), &pulls)?;
             println!("{page}");

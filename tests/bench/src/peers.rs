@@ -178,6 +178,20 @@ impl Server {
         Ok(server)
     }
 
+    /// Another process of the same registry, on the engines of this one, which must not end before it.
+    pub(crate) fn beside(&self, programs: &Programs, data: &Path) -> Outcome<Self> {
+        let address = free_address()?;
+        let engines = self.engines.as_ref();
+        let (command, data) = command(programs, self.peer, data, address, crate::floor::Kind::default(), engines)?;
+        Self::begin(self.peer, command, &data, address)
+    }
+
+    /// Has another program use its engines.
+    pub(crate) fn use_engines(&self, command: &mut Command) -> Outcome<()> {
+        self.engines.as_ref().ok_or("it has no engines")?.for_orlop(command);
+        Ok(())
+    }
+
     /// An Orlop whose instructions callgrind counts, into the file `counts`.
     pub(crate) fn start_counted(programs: &Programs, data: &Path, counts: &Path) -> Outcome<Self> {
         let address = free_address()?;
@@ -287,7 +301,9 @@ fn command(
         }
         Peer::Shared => {
             command.args(["serve", "--addr", &address.to_string(), "--log", "error"]);
-            engines.ok_or("it has no engines")?.for_orlop(&mut command);
+            let engines = engines.ok_or("it has no engines")?;
+            engines.for_orlop(&mut command);
+            command.args(["--admin-addr", &engines.metrics().to_string()]);
         }
         Peer::Distribution | Peer::DockerRegistry | Peer::DistributionS3 => {
             let config = data.join("config.yml");

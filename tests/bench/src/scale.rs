@@ -63,7 +63,7 @@ impl Times {
             push_database: of_image("database ms/image")? / 1e3,
             push_commits: of_image("commits/image")?,
             pushed_byte: median("shared-push", "", "CPU s/GiB")? / GIB,
-            commit: 1.0 / median("shared-commits", "3 processes", "commits/s")?,
+            commit: 1.0 / median("shared-commits", crate::workloads::commits::RECORDS, "commits/s")?,
         })
     }
 }

@@ -1,6 +1,7 @@
 //! What is measured. Each workload measures every server in turn, round after round, so that what the machine does
 //! meanwhile hits all of them alike.
 
+pub(crate) mod commits;
 mod growth;
 mod image;
 pub(crate) mod instructions;
@@ -80,6 +81,7 @@ pub(crate) const ALL: &[Workload] = &[
     shared::IDLE,
     shared::PUSHES,
     shared::GROWTH,
+    commits::COMMITS,
     zb::ZB,
     instructions::INSTRUCTIONS,
 ];
@@ -144,6 +146,11 @@ impl Bench {
         let directory = self.empty(format!("{peer:?}-{name}"));
         let server = Server::start_with(&self.programs, peer, &directory, Kind::Answer, arguments)?;
         Ok(Fresh { server: Some(server), directory })
+    }
+
+    /// Another process beside a server, on the same engines.
+    pub(crate) fn beside(&self, server: &Server, name: &str) -> Outcome<Server> {
+        server.beside(&self.programs, &self.empty(name.to_owned()))
     }
 
     /// An Orlop that collects garbage every second.

@@ -8,7 +8,8 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::thread::sleep;
+use std::sync::{OnceLock, mpsc};
+use std::thread::{self, sleep};
 use std::time::{Duration, Instant};
 
 use orlop::Engines;
@@ -257,8 +258,10 @@ impl<'p> Pooler<'p> {
         let path = Path::new("/usr/sbin/pgbouncer");
         assert!(path.exists(), "PgBouncer is installed: tests/fleet/install");
         let log = fs::File::create(directory.path().join("log")).expect("a log");
-        let process = program(path).arg(&settings).stdin(Stdio::null()).stdout(Stdio::null()).stderr(log).spawn();
-        let pooler = Self { postgres, port, process: process.expect("PgBouncer runs"), _directory: directory };
+        let mut process = program(path);
+        process.arg(&settings).stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
+        let process = start(process).expect("PgBouncer runs");
+        let pooler = Self { postgres, port, process, _directory: directory };
         let (began, address) = (Instant::now(), SocketAddr::from((Ipv4Addr::LOCALHOST, port)));
         while TcpStream::connect(address).is_err() {
             assert!(began.elapsed() < START, "PgBouncer does not start");
@@ -304,7 +307,27 @@ fn serve(binaries: &Path, data: &Path, port: u16) -> Child {
     server.arg("-D").arg(data).args(["-p", &port.to_string(), "-h", "127.0.0.1"]);
     // No socket beside the port, and a wait for the disk at each commit, as Orlop wants it.
     server.args(["-c", "unix_socket_directories=", "-c", "max_connections=200", "-c", "wal_keep_size=64MB"]);
-    server.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log).spawn().expect("PostgreSQL runs")
+    server.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
+    start(server).expect("PostgreSQL runs")
+}
+
+/// Starts a program that ends with these tests. The system ends it with the thread that has started it, and most threads of
+/// tests end before: so that is one of its own.
+fn start(program: Command) -> io::Result<Child> {
+    type Wanted = (Command, mpsc::Sender<io::Result<Child>>);
+    static STARTING: OnceLock<mpsc::Sender<Wanted>> = OnceLock::new();
+    let starting = STARTING.get_or_init(|| {
+        let (wanted, programs) = mpsc::channel::<Wanted>();
+        thread::spawn(move || {
+            for (mut program, started) in programs {
+                let _ = started.send(program.spawn());
+            }
+        });
+        wanted
+    });
+    let (started, child) = mpsc::channel();
+    starting.send((program, started)).map_err(io::Error::other)?;
+    child.recv().map_err(io::Error::other)?
 }
 
 /// One of PostgreSQL's programs, as a user that may run it.

@@ -17,9 +17,11 @@ mod outcomes;
 mod processes;
 #[path = "../program.rs"]
 mod program;
+mod promotion;
 mod proxy;
 mod refusing;
 mod registry;
+mod replicated;
 mod rolling;
 #[path = "../crash/server.rs"]
 #[allow(dead_code, reason = "the crash tests use more of it")]

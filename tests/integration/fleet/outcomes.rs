@@ -19,7 +19,7 @@ const HOSTS: usize = 3;
 const CALLS: usize = 8;
 
 /// How long writes may take to go on: 5 seconds are wanted after a failover, and a machine may be ten times slower.
-const LONGEST: Duration = Duration::from_secs(50);
+pub(crate) const LONGEST: Duration = Duration::from_secs(50);
 
 /// Asks one effect of a host.
 pub(crate) async fn ask<E: Effect>(host: &Host, effect: E) -> Result<E::Outcome, Fault> {

@@ -1,17 +1,18 @@
 //! Three processes serve, clients work on all of them, and everything that can fail does.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use orlop::Engines;
 use orlop_conformance::tester::chance::Chance;
-use orlop_conformance::tester::fleet::{Door, Played, Settings, play};
+use orlop_conformance::tester::fleet::{Door, Played, Progress, Settings, play};
 use orlop_conformance::tester::http::{Http, Options};
 
 use crate::engines::{ObjectServer, Postgres};
 use crate::faulty::Faulty;
+use crate::outcomes::LONGEST;
 use crate::serving::{Serving, ended, gc};
 
 /// How many processes there are, and how many clients.
@@ -25,8 +26,8 @@ const FULL: u64 = 1800;
 /// With one request to the object store in so many something goes wrong.
 const FAULT_ONCE_IN: usize = 40;
 
-/// How long writes may take to go on after a promotion: 5 seconds are wanted, and a machine may be ten times slower.
-const LONGEST: Duration = Duration::from_secs(50);
+/// How often it is told how far it is, of a run that takes long.
+const TELLING: Duration = Duration::from_secs(60);
 
 /// Whether everything is to be tried, for however long that takes.
 pub(crate) fn full() -> bool {
@@ -85,7 +86,7 @@ struct Machines {
     store: ObjectServer,
     engines: Engines,
     processes: Vec<Serving>,
-    acknowledged: Arc<AtomicU64>,
+    progress: Arc<Progress>,
     /// How long writes took to go on after each promotion.
     promotions: Vec<Duration>,
     /// Collections that came to their end, and those that did not.
@@ -143,8 +144,9 @@ impl Machines {
 
     fn promote(&mut self) {
         self.standby.promote();
-        let (promoted, before) = (Instant::now(), self.acknowledged.load(Ordering::SeqCst));
-        while self.acknowledged.load(Ordering::SeqCst) == before {
+        let acknowledged = || self.progress.acknowledged.load(Ordering::SeqCst);
+        let (promoted, before) = (Instant::now(), acknowledged());
+        while acknowledged() == before {
             assert!(promoted.elapsed() < LONGEST, "writes do not go on after a promotion");
             sleep(Duration::from_millis(5));
         }
@@ -173,9 +175,9 @@ async fn nothing_is_lost_whatever_fails() {
         let records = primary.database().replace(&hosts[0], &hosts.join(","));
         let engines = store.engines_by(port, records);
         let processes: Vec<Serving> = (0..PROCESSES).map(|_| Serving::start(&engines)).collect();
-        let acknowledged = Arc::default();
+        let progress = Arc::default();
         let (promotions, collections) = (Vec::new(), (0, 0));
-        Machines { primary, standby, store, engines, processes, acknowledged, promotions, collections }
+        Machines { primary, standby, store, engines, processes, progress, promotions, collections }
     });
     let mut machines = machines.await.expect("they start");
     let addresses: Vec<String> = machines.processes.iter().map(Serving::address).collect();
@@ -185,9 +187,10 @@ async fn nothing_is_lost_whatever_fails() {
         rounds: 1,
         seed,
         prefix: "fleet".into(),
-        acknowledged: machines.acknowledged.clone(),
+        progress: machines.progress.clone(),
     };
     let over = Arc::new(AtomicBool::new(false));
+    let telling = tokio::spawn(tell(machines.progress.clone()));
     let clients = std::thread::spawn({
         let over = over.clone();
         move || {
@@ -211,6 +214,7 @@ async fn nothing_is_lost_whatever_fails() {
     });
     let (machines, troubles) = troubles.await.expect("what happened could be mended");
     let played = clients.join().expect("the clients work");
+    telling.abort();
     println!("{}", played.summary());
     println!("{} troubles", troubles.len());
     println!("writes went on after promotions: {:?}", machines.promotions);
@@ -224,6 +228,15 @@ async fn nothing_is_lost_whatever_fails() {
     assert!(played.failures.is_empty(), "with ORLOP_SEED={seed}: {}", told(&played));
     assert!(played.acknowledged > 50, "they got on");
     assert!(played.unhelpful.is_empty(), "with ORLOP_SEED={seed}: 500s, or no word of when to come again");
+}
+
+/// Tells now and then how far clients are.
+async fn tell(progress: Arc<Progress>) {
+    let began = Instant::now();
+    loop {
+        tokio::time::sleep(TELLING).await;
+        println!("after {:.0} s: {progress}", began.elapsed().as_secs_f64());
+    }
 }
 
 fn work(addresses: &[String], settings: &Settings) -> Played {

@@ -1,6 +1,7 @@
 //! A way to a server that can be cut on the side of the client alone: the server learns nothing of it, and goes on with
 //! what it was told.
 
+use std::collections::VecDeque;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex};
 
@@ -21,18 +22,18 @@ pub(crate) enum Direction {
     ToClient,
 }
 
-/// After how many bytes in one direction a connection is cut, once.
+/// After how many bytes in one direction a connection is cut, once for each limit, one after the other.
 #[derive(Default)]
 struct Limit {
-    left: Option<(Direction, usize)>,
-    /// How many bytes went in each direction since a limit was set.
+    left: VecDeque<(Direction, usize)>,
+    /// How many bytes went in each direction since limits were set, or since the last cut.
     passed: [usize; 2],
 }
 
 impl Limit {
     /// How many of these bytes are passed on, and whether the connection is cut then.
     fn pass(&mut self, direction: Direction, bytes: usize) -> (usize, bool) {
-        let (passed, cut) = match &mut self.left {
+        let (passed, cut) = match self.left.front_mut() {
             Some((limited, left)) if *limited == direction => {
                 let passed = bytes.min(*left);
                 *left -= passed;
@@ -40,10 +41,11 @@ impl Limit {
             }
             _ => (bytes, false),
         };
-        if cut {
-            self.left = None;
-        }
         self.passed[direction as usize] += passed;
+        if cut {
+            self.left.pop_front();
+            self.passed = [0; 2];
+        }
         (passed, cut)
     }
 }
@@ -64,11 +66,12 @@ impl Proxy {
         Self { port: address.port(), cut, limit }
     }
 
-    /// Cuts the connection on both sides on which a number of bytes, from now on, has gone in one direction. Returns how
-    /// many went in each since this was called before.
-    pub(crate) fn cut_after(&self, limit: Option<(Direction, usize)>) -> [usize; 2] {
+    /// Cuts the connection on both sides on which a number of bytes, from now on, has gone in one direction; then the same
+    /// with the next of these. Returns how many bytes went in each direction since the last cut, or since this was called
+    /// before.
+    pub(crate) fn cut_after(&self, limits: impl IntoIterator<Item = (Direction, usize)>) -> [usize; 2] {
         let mut now = self.limit.lock().expect("no test panicked in it");
-        std::mem::replace(&mut *now, Limit { left: limit, passed: [0; 2] }).passed
+        std::mem::replace(&mut *now, Limit { left: limits.into_iter().collect(), passed: [0; 2] }).passed
     }
 
     /// Cuts all connections that there are.

@@ -7,7 +7,7 @@ use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, Weak, mpsc};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::thread::{self, sleep};
 use std::time::{Duration, Instant};
 
@@ -80,15 +80,7 @@ fn running() -> Arc<(Postgres, ObjectServer)> {
     static RUNNING: Mutex<Weak<(Postgres, ObjectServer)>> = Mutex::new(Weak::new());
     let mut running = RUNNING.lock().unwrap_or_else(PoisonError::into_inner);
     running.upgrade().unwrap_or_else(|| {
-        // They end with the thread that started them, and tests are threads that end.
-        let (tell, told) = mpsc::channel();
-        thread::spawn(move || {
-            let _ = tell.send((Postgres::start(), ObjectServer::start()));
-            loop {
-                thread::park();
-            }
-        });
-        let started = Arc::new(told.recv().expect("both start"));
+        let started = Arc::new((Postgres::start(), ObjectServer::start()));
         *running = Arc::downgrade(&started);
         started
     })

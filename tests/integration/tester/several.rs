@@ -27,6 +27,8 @@ enum Flaw {
     GoesBack,
     /// It acknowledges blobs and keeps none.
     KeepsNoBlob,
+    /// It forgets a blob that was read once, when it has answered much since.
+    Forgets,
     /// It breaks off half of all answers: that is not wrong.
     BreaksOff,
 }
@@ -37,7 +39,12 @@ struct Process {
     flaw: Flaw,
     asked: Cell<usize>,
     remembered: RefCell<BTreeMap<String, Answer>>,
+    /// When something was read first, as the number of the request.
+    read: RefCell<BTreeMap<String, usize>>,
 }
+
+/// After how many requests one that forgets has forgotten: some rounds.
+const FORGOTTEN: usize = 300;
 
 impl Target for Process {
     async fn send(&self, exchange: Exchange) -> Result<Answer, Unreachable> {
@@ -69,6 +76,12 @@ impl Target for Process {
         if self.flaw == Flaw::Stale || (self.flaw == Flaw::Resurrects && answer.status == 200 && !deletes) {
             self.remembered.borrow_mut().insert(key, answer.clone());
         }
+        if self.flaw == Flaw::Forgets && method == "GET" && target.contains("/blobs/sha256:") {
+            let first = *self.read.borrow_mut().entry(target.to_owned()).or_insert(self.asked.get());
+            if self.asked.get() - first > FORGOTTEN {
+                answer.status = 404;
+            }
+        }
         if self.flaw == Flaw::GoesBack && answer.status == 204 && now_and_then {
             answer.headers.retain(|(name, _)| name != "Range");
             answer.headers.push(("Range".into(), "0-0".into()));
@@ -80,12 +93,16 @@ impl Target for Process {
     }
 }
 
+/// How many rounds each team plays: more than are left to the end.
+const ROUNDS: usize = 12;
+
 /// Two processes, of which the second has a flaw.
 fn played(flaw: Flaw) -> Played {
     let one = Rc::new(InMemory::default());
     let other = if flaw == Flaw::Apart { Rc::new(InMemory::default()) } else { one.clone() };
     let process = |registry, flaw, name: &str| {
-        let process = Process { registry, flaw, asked: Cell::new(0), remembered: RefCell::default() };
+        let (remembered, read) = (RefCell::default(), RefCell::default());
+        let process = Process { registry, flaw, asked: Cell::new(0), remembered, read };
         let target: Rc<dyn AnyTarget> = Rc::new(process);
         Door { name: name.into(), target }
     };
@@ -93,10 +110,10 @@ fn played(flaw: Flaw) -> Played {
     let settings = Settings {
         clients: 6,
         duration: Duration::ZERO,
-        rounds: 8,
+        rounds: ROUNDS,
         seed: 20_261_126,
         prefix: "several".into(),
-        acknowledged: Arc::default(),
+        progress: Arc::default(),
     };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     runtime.block_on(play(&doors, &settings))
@@ -107,6 +124,9 @@ fn nothing_is_wrong_with_two_processes_of_one_registry() {
     let played = played(Flaw::None);
     assert!(played.failures.is_empty(), "{:#?}", played.failures);
     assert!(played.histories > 0 && played.acknowledged > 50 && played.unanswered == 0, "{}", played.summary());
+    // Six keys a round, of two teams, and all of it is deleted again.
+    assert_eq!(played.histories, 6 * 2 * ROUNDS, "{}", played.summary());
+    assert_eq!(played.deleted, 2 * ROUNDS, "{}", played.summary());
 }
 
 #[test]
@@ -118,7 +138,8 @@ fn lost_answers_are_no_failure() {
 
 #[test]
 fn what_no_one_registry_can_show_is_found() {
-    let flaws = [Flaw::Apart, Flaw::Stale, Flaw::Loses, Flaw::Resurrects, Flaw::GoesBack, Flaw::KeepsNoBlob];
+    let flaws =
+        [Flaw::Apart, Flaw::Stale, Flaw::Loses, Flaw::Resurrects, Flaw::GoesBack, Flaw::KeepsNoBlob, Flaw::Forgets];
     for flaw in flaws {
         let played = played(flaw);
         let failure = played.failures.first().unwrap_or_else(|| panic!("{flaw:?} is not found: {}", played.summary()));

@@ -6,8 +6,13 @@
 //! into one program, each behind a switch (`switch.rs`), and a change costs no more than a run of the tests with its
 //! number in the environment. `TREE` is a copy of the sources, which is written to. `SURVIVORS` lists the changes that
 //! need not be noticed. Exits with 0 when these are the ones that are not.
+//!
+//!     orlop-mutants TREE
+//!
+//! Plants mistakes that an engine for several hosts may have (`shared.rs`), instead.
 
 mod build;
+mod shared;
 mod switch;
 mod trial;
 
@@ -66,7 +71,11 @@ impl Mutant {
 
 fn main() -> Result<ExitCode, Box<dyn Error>> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let [tree, survivors] = arguments.as_slice() else { return Err("usage: orlop-mutants TREE SURVIVORS".into()) };
+    let (tree, survivors) = match arguments.as_slice() {
+        [tree] => return shared::tried(Path::new(tree)),
+        [tree, survivors] => (tree, survivors),
+        _ => return Err("usage: orlop-mutants TREE [SURVIVORS]".into()),
+    };
     let listed = std::fs::read_to_string(survivors)?;
     let listed: BTreeSet<&str> = listed.lines().filter(|line| !line.is_empty() && !line.starts_with('#')).collect();
 

@@ -173,7 +173,7 @@ impl Command {
                 rounds: 1,
                 seed,
                 prefix: format!("{}/fleet", settings.prefix),
-                acknowledged: Arc::default(),
+                progress: Arc::default(),
             };
             progress.begins("clients work at once", 1);
             let played = runtime.block_on(fleet::play(&doors, &work));

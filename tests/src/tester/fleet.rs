@@ -2,8 +2,9 @@
 //!
 //! Teams of clients play one round after the other: each round has a repository of its own, and in it a few *keys* that
 //! its clients share (tags, blobs, manifests, uploads), each asked by any address. What every client was told of a key is
-//! kept with when it asked and when it was told, and must be [explained](super::linear) by some order. At the end, all
-//! keys of all rounds are asked once more.
+//! kept with when it asked and when it was told, and must be [explained](super::linear) by some order. Some rounds later,
+//! all keys of a round are asked once more, and then most rounds are deleted, so that a run of hours needs no more memory
+//! and disk than one of minutes. What is left is asked at the end.
 //!
 //! A process that is killed, a database that fails over, a connection that breaks: the client gets 5xx or no answer at
 //! all, and then what it asked for may have been done, may still be done later, or never. Whatever else it gets counts.
@@ -13,7 +14,8 @@ mod key;
 mod round;
 
 use std::cell::{Cell, RefCell};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
+use std::fmt;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -34,8 +36,14 @@ const TEAM: usize = 3;
 /// How long the registry may give no answer at all before that is a failure of its own.
 const PATIENCE: Duration = Duration::from_secs(180);
 
-/// How many failures are told; after the first, no more rounds begin.
+/// How many failures are told; after the first, no more rounds begin, and after the last, nothing more is asked.
 const TOLD: usize = 5;
+
+/// How many rounds a team plays until the first of them is asked for again.
+const RECENT: usize = 8;
+
+/// One round in so many is not deleted then, but kept until the end.
+const KEPT_ONCE_IN: usize = 8;
 
 /// An address of the registry.
 pub struct Door {
@@ -58,8 +66,27 @@ pub struct Settings {
     pub seed: u64,
     /// The repositories begin with this.
     pub prefix: String,
-    /// Counts the changes that were acknowledged, for whoever watches.
-    pub acknowledged: Arc<AtomicU64>,
+    /// How far it is, for whoever watches.
+    pub progress: Arc<Progress>,
+}
+
+/// How far clients have come.
+#[derive(Debug, Default)]
+pub struct Progress {
+    /// How many changes were acknowledged.
+    pub acknowledged: AtomicU64,
+    /// How many rounds were played.
+    pub played: AtomicU64,
+    /// How many times a round was asked for again.
+    pub asked_again: AtomicU64,
+}
+
+impl fmt::Display for Progress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let [acknowledged, played, asked_again] =
+            [&self.acknowledged, &self.played, &self.asked_again].map(|count| count.load(Ordering::Relaxed));
+        write!(f, "{acknowledged} changes acknowledged, {played} rounds played, {asked_again} asked for again")
+    }
 }
 
 /// What was played, and what came of it.
@@ -71,6 +98,10 @@ pub struct Played {
     pub operations: usize,
     /// How many changes were acknowledged.
     pub acknowledged: u64,
+    /// How many rounds were deleted once they had been asked for again.
+    pub deleted: usize,
+    /// How long it took at the end to ask for all that were left, and to delete them.
+    pub audit: Duration,
     /// How many requests got no answer that says whether they were done.
     pub unanswered: usize,
     /// How many found nobody at the address.
@@ -94,14 +125,17 @@ impl Played {
         let faults = if faults.is_empty() { "no fault".to_owned() } else { faults.join(", ") };
         format!(
             "clients at once: {} histories, {} operations answered, the slowest in {:.1} s; {} changes acknowledged; {} \
-             without an answer that counts ({faults}), {} found nobody, {} sessions forgotten before their first byte",
+             without an answer that counts ({faults}), {} found nobody, {} sessions forgotten before their first byte; {} \
+             rounds deleted again; {:.1} s for all that was left at the end",
             self.histories,
             self.operations,
             self.slowest.as_secs_f64(),
             self.acknowledged,
             self.unanswered,
             self.unreached,
-            self.forgotten
+            self.forgotten,
+            self.deleted,
+            self.audit.as_secs_f64()
         )
     }
 }
@@ -130,6 +164,14 @@ pub(crate) fn wrong<T>(expected: impl Into<String>, came: impl ToString) -> Resu
     Err(Wrong { expected: expected.into(), came: came.to_string() })
 }
 
+/// Whether what has been tried since then may be tried again.
+fn still_in_time(began: Instant, what: impl FnOnce() -> String) -> Result<(), Wrong> {
+    match began.elapsed() < PATIENCE {
+        true => Ok(()),
+        false => wrong(format!("an answer to {} within {PATIENCE:?}", what()), "503 or none, each time"),
+    }
+}
+
 /// What all clients have in common.
 pub(crate) struct Fleet<'a> {
     doors: &'a [Door],
@@ -145,30 +187,46 @@ pub async fn play(doors: &[Door], settings: &Settings) -> Played {
     let fleet = Fleet { doors, settings, began, played: RefCell::default(), rounds: Cell::new(0) };
     let teams = join_all((0..settings.clients.div_ceil(TEAM)).map(|team| fleet.team(team))).await;
     let rounds: Vec<Round> = teams.into_iter().flatten().collect();
+    let over = Instant::now();
     fleet.audit(rounds).await;
     let mut played = fleet.played.into_inner();
-    played.acknowledged = settings.acknowledged.load(Ordering::Relaxed);
+    played.audit = over.elapsed();
+    played.acknowledged = settings.progress.acknowledged.load(Ordering::Relaxed);
     played
 }
 
 impl Fleet<'_> {
-    /// One round after the other, until it is over.
+    /// One round after the other, until it is over. Returns those that are still there.
     async fn team(&self, team: usize) -> Vec<Round> {
         let clients = TEAM.min(self.settings.clients - team * TEAM);
-        let mut rounds = Vec::new();
+        let (mut recent, mut kept) = (VecDeque::new(), Vec::new());
         let goes_on = |played: usize| played < self.settings.rounds || self.began.elapsed() < self.settings.duration;
-        while goes_on(rounds.len()) && self.played.borrow().failures.is_empty() {
+        let mut played = 0;
+        while goes_on(played) && self.played.borrow().failures.is_empty() {
             let number = self.rounds.replace(self.rounds.get() + 1);
-            let mut chance = Chance::of(self.settings.seed, &format!("team {team}, round {}", rounds.len()));
+            let mut chance = Chance::of(self.settings.seed, &format!("team {team}, round {played}"));
+            played += 1;
             match Round::begin(self, number, &mut chance).await {
                 Ok(round) => {
                     round.play(self, clients, &mut chance).await;
-                    rounds.push(round);
+                    self.played.borrow_mut().histories += round.keys.len();
+                    self.settings.progress.played.fetch_add(1, Ordering::Relaxed);
+                    recent.push_back(round);
                 }
-                Err(Wrong { expected, came }) => self.failed(number, &expected, &came, Vec::new()),
+                Err(wrong) => self.failed(number, &wrong.expected, &wrong.came, Vec::new()),
+            }
+            if recent.len() > RECENT
+                && let Some(oldest) = recent.pop_front()
+            {
+                self.ask_again(&oldest, "some rounds later").await;
+                match played % KEPT_ONCE_IN {
+                    0 => kept.push(oldest),
+                    _ => self.delete(&oldest, &mut chance).await,
+                }
             }
         }
-        rounds
+        kept.extend(recent);
+        kept
     }
 
     /// A moment, for what happened before what: in microseconds.
@@ -224,18 +282,22 @@ impl Fleet<'_> {
     /// Sends a request that may be sent again, until it is answered.
     pub(crate) async fn insist(&self, chance: &mut Chance, exchange: Exchange) -> Result<Answer, Wrong> {
         let began = Instant::now();
-        while began.elapsed() < PATIENCE {
+        loop {
             if let Reply::Answer(answer) = self.ask(chance, exchange.clone()).await?.0 {
                 return Ok(answer);
             }
+            still_in_time(began, || format!("{} {}", exchange.method, exchange.target))?;
         }
-        let told = format!("{} {}", exchange.method, exchange.target);
-        wrong(format!("an answer to {told} within {PATIENCE:?}"), "503 or none, each time")
     }
 
     /// Something was acknowledged.
     pub(crate) fn acknowledged(&self) {
-        self.settings.acknowledged.fetch_add(1, Ordering::Relaxed);
+        self.settings.progress.acknowledged.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Whether so much was wrong that nothing more need be asked.
+    fn has_told_enough(&self) -> bool {
+        self.played.borrow().failures.len() >= TOLD
     }
 
     fn failed(&self, history: usize, expected: &str, came: &str, operations: Vec<String>) {
@@ -257,8 +319,14 @@ impl Fleet<'_> {
 pub(crate) fn content(seed: u64, from: usize, length: usize) -> Vec<u8> {
     let word = |place: usize| (seed ^ place as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(29);
     let words = from / 8..(from + length).div_ceil(8);
-    let bytes: Vec<u8> = words.flat_map(|place| (word(place) | 1).to_le_bytes()).collect();
-    bytes[from % 8..from % 8 + length].to_vec()
+    let mut bytes = Vec::with_capacity(8 * words.len());
+    // All clients are one thread, which is not optimised in tests: whole words, not bytes.
+    for place in words {
+        bytes.extend_from_slice(&(word(place) | 1).to_le_bytes());
+    }
+    bytes.drain(..from % 8);
+    bytes.truncate(length);
+    bytes
 }
 
 /// A blob that is made again whenever it is needed: a long run has more of them than memory holds.

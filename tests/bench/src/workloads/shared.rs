@@ -164,7 +164,7 @@ fn together(bench: &Bench) -> Outcome<Vec<Line>> {
 /// Gives the database `count` times the records of a manifest and its tag.
 fn multiply(engines: &Engines, repository: &str, tag: &str, count: usize) -> Outcome<()> {
     let tagged = format!("tag/{repository}:{tag}");
-    engines.execute(&format!(
+    engines.ask(&format!(
         "INSERT INTO orlop.record
          SELECT convert_to(regexp_replace(name, '@sha256:.{{7}}', '@sha256:' || lpad(number::text, 7, '0'))
                            || CASE WHEN name ~ '^tag' THEN '-' || lpad(number::text, 7, '0') ELSE '' END, 'UTF8'), value
@@ -173,8 +173,8 @@ fn multiply(engines: &Engines, repository: &str, tag: &str, count: usize) -> Out
               generate_series(1, {count}) AS number
          ON CONFLICT DO NOTHING"
     ))?;
-    engines.execute("VACUUM ANALYZE orlop.record")?;
-    engines.execute("CHECKPOINT")
+    engines.ask("VACUUM ANALYZE orlop.record")?;
+    engines.ask("CHECKPOINT").map(drop)
 }
 
 fn growth(bench: &Bench) -> Outcome<Vec<Line>> {

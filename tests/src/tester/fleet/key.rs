@@ -1,10 +1,11 @@
 //! What the clients of a round share: one tag, blob, manifest or upload, and what they saw of it.
 
 use std::cell::RefCell;
+use std::time::Instant;
 
 use bytes::Bytes;
 
-use super::{Blob, Fleet, Reply, Wrong, content, wrong};
+use super::{Blob, Fleet, Reply, Wrong, content, still_in_time, wrong};
 use crate::tester::chance::Chance;
 use crate::tester::content::Image;
 use crate::tester::exchange::{Answer, Exchange, with_parameter};
@@ -311,6 +312,7 @@ impl Client<'_> {
         seed: u64,
         chance: &mut Chance,
     ) -> Result<Option<Blob>, Wrong> {
+        let began = Instant::now();
         loop {
             let before = key.events.borrow().len();
             self.read(key, chance).await?;
@@ -318,7 +320,10 @@ impl Client<'_> {
             let offset = match last {
                 Some(Seen::Stands(offset)) => offset,
                 Some(_) => return Ok(None),
-                None => continue,
+                None => {
+                    still_in_time(began, || format!("GET {session}"))?;
+                    continue;
+                }
             };
             let whole = Blob::new(seed, offset);
             let called = self.fleet.now();

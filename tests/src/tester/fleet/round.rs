@@ -1,13 +1,14 @@
 //! A round: a repository, a few keys, and clients that share them.
 
 use std::cell::RefCell;
+use std::time::Instant;
 
 use bytes::Bytes;
 use futures_util::future::join_all;
 use serde_json::json;
 
 use super::key::{Client, Key, Kind, path};
-use super::{Blob, Fleet, Wrong, wrong};
+use super::{Blob, Fleet, Wrong, still_in_time, wrong};
 use crate::tester::chance::Chance;
 use crate::tester::content::{Image, OCI_LAYER, OCI_MANIFEST};
 use crate::tester::exchange::{Exchange, with_parameter};
@@ -105,14 +106,14 @@ impl Round {
     pub(super) async fn read(&self, fleet: &Fleet<'_>, name: &str, chance: &mut Chance) {
         let client = Client { fleet, name: name.into(), images: &self.images };
         for key in &self.keys {
+            if fleet.has_told_enough() {
+                return;
+            }
             let before = key.events.borrow().len();
-            let began = std::time::Instant::now();
+            let began = Instant::now();
             while key.events.borrow().len() == before {
-                let read = match began.elapsed() < super::PATIENCE {
-                    true => client.read(key, chance).await,
-                    false => wrong(format!("an answer within {:?}", super::PATIENCE), "503 or none, each time"),
-                };
-                if let Err(wrong) = read {
+                let read = client.read(key, chance).await;
+                if let Err(wrong) = read.and_then(|()| still_in_time(began, || "a read".into())) {
                     self.failed(fleet, key, &wrong);
                     break;
                 }
@@ -156,6 +157,7 @@ fn image(config: &Blob, layer: &Blob) -> Image {
 
 /// Pushes a blob, and tries again until it is there.
 async fn push(fleet: &Fleet<'_>, repo: &str, blob: &Blob, chance: &mut Chance) -> Result<(), Wrong> {
+    let began = Instant::now();
     loop {
         let open = Exchange::new("POST", format!("/v2/{repo}/blobs/uploads/")).body(Bytes::new());
         let session = path(&fleet.insist(chance, open).await?)?;
@@ -167,7 +169,10 @@ async fn push(fleet: &Fleet<'_>, repo: &str, blob: &Blob, chance: &mut Chance) -
                 fleet.acknowledged();
                 return Ok(());
             }
-            404 => fleet.played.borrow_mut().forgotten += 1,
+            404 => {
+                fleet.played.borrow_mut().forgotten += 1;
+                still_in_time(began, || format!("a push of {} bytes to {repo}", blob.size))?;
+            }
             _ => return wrong(format!("201 of a blob of {} bytes in {repo}", blob.size), answer),
         }
     }

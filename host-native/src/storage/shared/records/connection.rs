@@ -148,12 +148,21 @@ impl Database {
 
     /// Connects to the primary.
     pub(super) async fn connect(&self) -> Result<Connection, Refused> {
-        let mut tried: FuturesUnordered<_> = self.hosts.iter().map(|host| self.connect_to(host)).collect();
+        let each = || self.hosts.iter().map(|host| self.connect_to(host)).collect::<FuturesUnordered<_>>();
+        let (mut changed, mut tried) = (self.timeline.subscribe(), each());
         let (mut latest, mut wrong): (Option<Connection>, Vec<Refused>) = (None, Vec::new());
         loop {
             // A host that hangs keeps nobody from the one that was promoted in its place.
             let wait = if latest.is_some() { OTHERS } else { 2 * CONNECTING };
-            match timeout(wait, tried.next()).await {
+            let answer = tokio::select! {
+                answer = timeout(wait, tried.next()) => answer,
+                // One that has said that it is a standby was promoted since.
+                Ok(()) = changed.changed() => {
+                    (tried, wrong) = (each(), Vec::new());
+                    continue;
+                }
+            };
+            match answer {
                 Ok(Some(Ok(connection)))
                     if latest.as_ref().is_none_or(|latest| latest.timeline < connection.timeline) =>
                 {

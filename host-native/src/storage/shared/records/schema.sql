@@ -197,16 +197,24 @@ $$;
 -- Finds out what became of a batch whose connection died: null if it was not made and never will be, or which of its
 -- commits came too late. An insert waits for a transaction in flight that has inserted the same nonce; one that wants to
 -- insert it later fails. To look it up alone would prove nothing.
+--
+-- An outcome that is there is written once more. The wait of its batch for a standby may have ended with its connection, or
+-- with the server, and a transaction that writes nothing waits for no standby: the batch would be acknowledged, and lost
+-- with this server.
 CREATE FUNCTION orlop.settle(nonce uuid) RETURNS integer[]
 LANGUAGE plpgsql VOLATILE
 SET search_path = pg_catalog, pg_temp
 SET enable_seqscan = off
 SET lock_timeout = '5s'
 AS $$
+DECLARE
+    settled integer[];
 BEGIN
     PERFORM orlop.refuse_old(settle.nonce);
-    INSERT INTO orlop.outcome (nonce, late) VALUES (settle.nonce, NULL) ON CONFLICT DO NOTHING;
-    RETURN (SELECT outcome.late FROM orlop.outcome WHERE outcome.nonce = settle.nonce);
+    INSERT INTO orlop.outcome (nonce, late) VALUES (settle.nonce, NULL)
+    ON CONFLICT ON CONSTRAINT outcome_pkey DO UPDATE SET late = outcome.late
+    RETURNING outcome.late INTO settled;
+    RETURN settled;
 END
 $$;
 
