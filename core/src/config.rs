@@ -41,6 +41,9 @@ pub(crate) const JOINED_OBJECT: u64 = 64 << 20;
 /// How many objects a blob has about at most, whatever its size: their places are read with each request for it.
 pub(crate) const MANY_OBJECTS: u64 = 4096;
 
+/// The largest blob of several objects that is made one in the background: to copy one takes some minutes.
+pub(crate) const LARGEST_GATHERED: u64 = 64 << 30;
+
 /// How many objects one `Erase` removes at most.
 pub(crate) const ERASE_BATCH: usize = 1000;
 
@@ -132,6 +135,9 @@ pub struct Config {
     /// How many objects a blob has before small ones are joined. To send one costs as much as to send 20 KiB, and its
     /// place in the record has 70 bytes.
     pub blob_objects: usize,
+    /// Blobs of several objects that are to become one, each in a call of its own
+    /// ([`Registry::gather`](crate::Registry::gather)). None by default.
+    pub gathered: Option<Gathered>,
 }
 
 impl Default for Config {
@@ -153,8 +159,18 @@ impl Default for Config {
             call_lifetime: 24 * HOUR,
             small_object: 16 << 10,
             blob_objects: 1024,
+            gathered: None,
         }
     }
+}
+
+/// Blobs that are to be one object each, because clients are sent to where that is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Gathered {
+    /// Those that one of these repositories holds.
+    pub repositories: Vec<Pattern>,
+    /// Those that have at least so many bytes.
+    pub from: u64,
 }
 
 /// How much each of some repositories may hold; of several that speak of one, the least counts.

@@ -7,7 +7,7 @@ use core::ops::Range;
 use bytes::Bytes;
 
 use crate::base_url::BaseUrl;
-use crate::digest::{Algorithm, Digest};
+use crate::digest::Digest;
 use crate::object::ObjectId;
 
 /// A request as it came in, without its body: that is asked for by effects.
@@ -157,8 +157,8 @@ pub enum Body {
 /// A streamed body: a blob, or a part of one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pieces {
-    /// The digest of the blob, which a host may hold against the bytes that it sends.
-    pub digest: Digest,
+    /// The digest of the blob, which a host may hold against the bytes that it sends; `None` when they are no blob.
+    pub digest: Option<Digest>,
     /// All bytes of the blob, in order.
     pub blob: Vec<Piece>,
     /// What is to be sent; `None` is the whole blob.
@@ -166,11 +166,9 @@ pub struct Pieces {
 }
 
 impl Pieces {
-    /// All bytes of an object, whatever blob it belongs to: the digest stands for none, and as a part of one the bytes are
-    /// held against nothing.
+    /// All bytes of an object, whatever blob it belongs to.
     pub fn of_object(object: ObjectId, size: u64) -> Self {
-        let part = Some(alloc::vec![Piece::Slice(object, 0..size)]);
-        Self { digest: Algorithm::Sha256.digest(b""), blob: Vec::new(), part }
+        Self { digest: None, blob: alloc::vec![Piece::Slice(object, 0..size)], part: None }
     }
 
     /// What is to be sent, in order.

@@ -24,6 +24,7 @@
 //! | `usage/<repository>` | counter | the bytes of its blobs, manifests and open uploads |
 //! | `meta/storage` | [`MetaRecord`](crate::record::MetaRecord) | the format of the records, and what all hosts of them agree on |
 //! | `meta/session-key` | [`SessionKey`](crate::record::SessionKey) | the secret with which hosts sign their tokens |
+//! | `meta/census` | [`CensusRecord`](crate::record::CensusRecord) | how much there was when it was last counted |
 //! | `lease/<job>` | [`LeaseRecord`](crate::record::LeaseRecord) | which host does a job that one host does at a time |
 //! | `host/…` | what a host makes of it | what a host keeps for itself; no flow reads or changes it |
 //!
@@ -290,9 +291,14 @@ pub(crate) fn session_key() -> Key {
     Key("meta/session-key".into())
 }
 
+pub(crate) fn census() -> Key {
+    Key("meta/census".into())
+}
+
 pub(crate) fn lease(job: &Job) -> Key {
     match job {
         Job::Gc => Key("lease/gc".into()),
+        Job::Census => Key("lease/census".into()),
         Job::Queue(listener) => Key(text(format_args!("lease/queue/{listener}"))),
     }
 }

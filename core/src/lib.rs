@@ -94,6 +94,6 @@ pub use effect::{Effect, Fault, Step};
 pub use http::{Body, Headers, Method, Piece, Request, Response};
 pub use operation::{Operation, Summary};
 pub use registry::{
-    Acquired, Agreement, Arrival, Census, CheckReport, Claim, Departure, Disagreement, Finding, Immovable, Job, Lease,
-    Located, Named, Part, Registry, Report, Run, named,
+    Acquired, Agreement, Arrival, Census, CheckReport, Claim, Departure, Disagreement, Finding, Gathering, Immovable,
+    Job, Lease, Located, Named, Part, Registry, Report, Run, named,
 };

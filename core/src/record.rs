@@ -11,6 +11,7 @@ use uuid::Uuid;
 use crate::ambient::Timestamp;
 use crate::digest::Digest;
 use crate::effect::Value;
+use crate::flows::usage::Census;
 use crate::keys::Key;
 use crate::manifest::Platform;
 use crate::meter::MeterState;
@@ -249,6 +250,15 @@ pub struct LeaseRecord {
     pub until: Timestamp,
     /// How often it was acquired since the record is there.
     pub generation: u64,
+}
+
+/// How much there was when everything was last counted, for the hosts that have not counted it themselves.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CensusRecord {
+    /// When that was.
+    pub counted: Timestamp,
+    /// What was counted.
+    pub census: Census,
 }
 
 /// The number in the record of a counter; 0 if there is none. One that does not read counts as none: it says what other

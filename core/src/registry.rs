@@ -3,6 +3,7 @@
 use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+use core::time::Duration;
 
 use uuid::Uuid;
 
@@ -12,6 +13,7 @@ use crate::effect::{Fault, Step, Value};
 use crate::error::{Error, stamped};
 use crate::event::Queued;
 pub use crate::flows::check::{CheckReport, Finding, Located, Part};
+pub use crate::flows::gather::Gathering;
 pub use crate::flows::gc::Report;
 pub use crate::flows::lease::{Acquired, Claim, Job, Lease};
 pub use crate::flows::meta::{Agreement, Disagreement};
@@ -97,6 +99,13 @@ impl Registry {
         start(|io| async move { call(io).gc(true).await })
     }
 
+    /// Begins to make the next blob behind `after` one object, of those that [are to be](crate::config::Gathered). A host
+    /// goes on with the key that it is told, until all are looked at.
+    pub fn gather(&self, after: Option<Key>, ambient: Ambient) -> Step<Result<Gathering, Fault>> {
+        let call = self.own(ambient);
+        start(|io| async move { call(io).gather(after).await.map_err(fault) })
+    }
+
     /// Begins a check of everything that is stored. It reads every byte, and changes nothing.
     pub fn check(&self, ambient: Ambient) -> Step<CheckReport> {
         let call = self.own(ambient);
@@ -109,7 +118,13 @@ impl Registry {
         start(move |io| async move { call(io).located(&digest).await.map_err(fault) })
     }
 
-    /// Begins to count everything.
+    /// Begins to look up what was counted last, by whatever host, if that is no longer ago than `within`.
+    pub fn counted(&self, within: Duration, ambient: Ambient) -> Step<Result<Option<Census>, Fault>> {
+        let call = self.own(ambient);
+        start(move |io| async move { call(io).counted(within).await.map_err(fault) })
+    }
+
+    /// Begins to count everything. What is counted is kept, for [other hosts](Self::counted).
     pub fn census(&self, ambient: Ambient) -> Step<Result<Census, Fault>> {
         let call = self.own(ambient);
         start(|io| async move { call(io).census().await.map_err(fault) })

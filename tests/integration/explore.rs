@@ -84,6 +84,11 @@ fn listeners() {
 }
 
 #[test]
+fn gathers() {
+    all("gathers", WITH_FAILURES, scenarios::gathers());
+}
+
+#[test]
 fn hosts() {
     all("hosts", WITH_FAILURES, scenarios::hosts());
 }

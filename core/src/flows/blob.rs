@@ -186,7 +186,7 @@ fn stream(response: Response, digest: &Digest, blob: Vec<Piece>, part: Option<Ve
     let body = match part.as_ref().unwrap_or(&blob).as_slice() {
         [] => Body::Empty,
         [Piece::Bytes(bytes)] => Body::Bytes(bytes.clone()),
-        _ => Body::Pieces(Pieces { digest: *digest, blob, part }),
+        _ => Body::Pieces(Pieces { digest: Some(*digest), blob, part }),
     };
     Response { body, ..response }
 }

@@ -12,6 +12,7 @@ pub(crate) mod check;
 mod delete;
 mod events;
 mod finish;
+pub(crate) mod gather;
 pub(crate) mod gc;
 mod join;
 pub(crate) mod lease;

@@ -16,7 +16,12 @@ pub(super) struct Pages<'a> {
 
 impl<'a> Pages<'a> {
     pub(super) fn new(prefix: &'a Prefix) -> Self {
-        Self { prefix, after: None }
+        Self::after(prefix, None)
+    }
+
+    /// Those behind a key.
+    pub(super) fn after(prefix: &'a Prefix, after: Option<Key>) -> Self {
+        Self { prefix, after }
     }
 
     pub(super) async fn next(&mut self, call: &Call) -> Result<Option<Vec<(Key, Value)>>, Error> {

@@ -1,20 +1,23 @@
 //! What is stored: of one repository, for its quota, and of all, for whoever watches the registry.
 
 use alloc::format;
+use core::time::Duration;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::Call;
+use super::batch::Batch;
 use super::pages::Pages;
+use crate::config::LEASE_AHEAD;
 use crate::digest::Digest;
-use crate::effect::Get;
+use crate::effect::{Durability, Get};
 use crate::error::Error;
 use crate::keys;
 use crate::name::Repository;
-use crate::record::{self, BlobRecord, UploadRecord};
+use crate::record::{self, BlobRecord, CensusRecord, UploadRecord};
 
 /// How much there is.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Census {
     /// Repositories.
     pub repositories: u64,
@@ -83,8 +86,30 @@ impl Call {
         }
     }
 
-    /// Counts everything. Of a record that does not read, the bytes are not known.
+    /// What was counted last, by whatever host, if that is no longer ago than `within`.
+    pub(crate) async fn counted(&self, within: Duration) -> Result<Option<Census>, Error> {
+        let (key, now) = (keys::census(), self.ambient.now);
+        let [value] = self.get([key.clone()]).await?;
+        // One that does not read is counted anew, and so is one of a clock that was wrong.
+        let found: Option<CensusRecord> = value.and_then(|value| record::decode(&key, &value).ok());
+        let recent =
+            |record: &CensusRecord| now.since(record.counted) <= within && record.counted <= now.after(LEASE_AHEAD);
+        Ok(found.filter(recent).map(|record| record.census))
+    }
+
+    /// Counts everything, and keeps what it has counted for other hosts. Of a record that does not read, the bytes are
+    /// not known.
+    ///
+    /// Of several that count at once, what the last of them has counted stays: it is as right as that of the others.
     pub(crate) async fn census(&self) -> Result<Census, Error> {
+        let census = self.count().await?;
+        let mut batch = Batch::reclaiming();
+        batch.put(keys::census(), &CensusRecord { counted: self.ambient.now, census });
+        self.commit(batch, Durability::Eventual).await?;
+        Ok(census)
+    }
+
+    async fn count(&self) -> Result<Census, Error> {
         let mut census = Census::default();
         let (repositories, blobs, uploads) = (keys::repositories(), keys::blobs(), keys::uploads());
         let mut pages = Pages::new(&repositories);

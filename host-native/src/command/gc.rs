@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use bytesize::ByteSize;
-use orlop_core::{Claim, Job, Registry, Report};
+use orlop_core::{Claim, Fault, Gathering, Job, Registry, Report};
 use tokio::sync::Mutex;
 
 use crate::observe::Observer;
@@ -58,13 +58,61 @@ pub async fn foretell(registry: &Registry, host: &Host) -> Report {
 ///
 /// When that is another host.
 pub async fn collect(registry: &Registry, host: &Host, claim: Claim) -> Result<Report, Elsewhere> {
-    let work = async { host.run(registry.gc(ambient()), &mut RequestBody::empty()).await };
+    let work = async {
+        let report = host.run(registry.gc(ambient()), &mut RequestBody::empty()).await;
+        end_unrecorded(host).await;
+        gather(registry, host).await;
+        report
+    };
     match host.under_lease(registry, Job::Gc, claim, work).await {
         Ok(Leased::Done(report)) => Ok(report),
         Ok(Leased::Held) => Err(Elsewhere::Collecting),
         Ok(Leased::Lost) => Err(Elsewhere::TakenOver),
         // What keeps it from the lease would keep it from all else.
         Err(fault) => Ok(Report { fault: Some(fault.to_string()), ..Report::default() }),
+    }
+}
+
+/// Ends what an object store has begun and no record knows.
+async fn end_unrecorded(host: &Host) {
+    match host.end_unrecorded().await {
+        Ok(0) => {}
+        Ok(ended) => {
+            tracing::info!("{ended} uploads were open in the object store that no record knew: they are ended")
+        }
+        Err(fault) => tracing::warn!(
+            "uploads that are open in the object store and in no record are not ended: {fault}; a lifecycle rule of the \
+             bucket can do it (AbortIncompleteMultipartUpload)"
+        ),
+    }
+}
+
+/// Makes blobs of several objects one, where clients are sent to the object store.
+async fn gather(registry: &Registry, host: &Host) {
+    let (mut after, mut gathered) = (None, 0_u64);
+    loop {
+        match host.run(registry.gather(after.take(), ambient()), &mut RequestBody::empty()).await {
+            Ok(Gathering::At(key, done)) => {
+                match done {
+                    Ok(done) => gathered += u64::from(done),
+                    Err(fault) => {
+                        tracing::warn!("{} stays as several objects until the next collection: {fault}", key.as_str());
+                        if matches!(fault, Fault::Unavailable(_)) {
+                            break;
+                        }
+                    }
+                }
+                after = Some(key);
+            }
+            Ok(Gathering::Over) => break,
+            Err(fault) => {
+                tracing::warn!("blobs stay as several objects until the next collection: {fault}");
+                break;
+            }
+        }
+    }
+    if gathered > 0 {
+        tracing::info!("{gathered} blobs of several objects are one object each now");
     }
 }
 

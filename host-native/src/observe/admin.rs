@@ -11,15 +11,18 @@ use axum::routing::get;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
-use orlop_core::Registry;
+use orlop_core::{Census, Claim, Fault, Job, Registry};
 use tokio::net::TcpListener;
 use tokio::task::AbortHandle;
 
 use crate::observe::Observer;
-use crate::storage::{Host, RequestBody, ambient};
+use crate::storage::{Host, Leased, RequestBody, ambient};
 
-/// How often everything is counted.
+/// How often everything is counted: by one of all hosts of a storage.
 const CENSUS: Duration = Duration::from_secs(300);
+
+/// How often it is looked whether that was done, or is to be done: to look costs one record.
+const LOOK: Duration = Duration::from_secs(30);
 
 /// How many connections there may be at once. For one more, the oldest is closed: whoever asks whether the process lives
 /// does not wait for those who ask nothing.
@@ -76,18 +79,71 @@ fn counted(observer: &Observer) -> Response {
     ([(header::CONTENT_TYPE, kind)], observer.metrics.text()).into_response()
 }
 
-/// Counts what is stored, now and then, for ever. `in_force` is asked for the registry each time.
+/// Shows what is stored, as it is counted now and then, for ever. `in_force` is asked for the registry each time.
 pub async fn count_regularly(
     in_force: impl Fn() -> Registry + Send + 'static,
     host: Arc<Host>,
     observer: Arc<Observer>,
 ) {
     loop {
-        let step = in_force().census(ambient());
-        match host.run(step, &mut RequestBody::empty()).await {
-            Ok(census) => observer.metrics.counted(&census),
+        match census(&in_force(), &host, CENSUS).await {
+            Ok(census) => census.iter().for_each(|census| observer.metrics.counted(census)),
             Err(fault) => tracing::warn!("what is stored cannot be counted: {fault}"),
         }
-        tokio::time::sleep(CENSUS).await;
+        tokio::time::sleep(LOOK).await;
+    }
+}
+
+/// How much there is, as a host of this storage has counted it within that time, be it this one now. `None` while another
+/// one counts.
+async fn census(registry: &Registry, host: &Host, within: Duration) -> Result<Option<Census>, Fault> {
+    let known = host.run(registry.counted(within, ambient()), &mut RequestBody::empty()).await?;
+    if known.is_some() {
+        return Ok(known);
+    }
+    let work = async { host.run(registry.census(ambient()), &mut RequestBody::empty()).await };
+    match host.under_lease(registry, Job::Census, Claim::Free, work).await? {
+        Leased::Done(counted) => counted.map(Some),
+        Leased::Held | Leased::Lost => Ok(None),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use orlop_core::digest::Algorithm;
+    use orlop_core::http::{Headers, Method, Request};
+    use orlop_core::{Acquired, Config};
+    use tempfile::TempDir;
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::settings::Options;
+
+    async fn push(registry: &Registry, host: &Host, bytes: &'static str) {
+        let target = format!("/v2/a/blobs/uploads/?digest={}", Algorithm::Sha256.digest(bytes.as_bytes()));
+        let length = Some(bytes.len() as u64);
+        let request = Request { method: Method::Post, target, headers: Headers::default(), length, base: None };
+        let mut body = RequestBody::new(bytes, Duration::from_secs(10));
+        assert_eq!(host.run(registry.call(request, ambient()), &mut body).await.status, 201);
+    }
+
+    #[tokio::test]
+    async fn one_host_counts_and_the_others_take_what_it_has_counted() {
+        let directory = TempDir::new().unwrap();
+        let host = Host::open(directory.path(), &Options::default()).unwrap();
+        let registry = Registry::new(Config::default());
+        let within = Duration::from_secs(60);
+        let blobs = async |within| census(&registry, &host, within).await.unwrap().map(|census| census.blobs);
+        push(&registry, &host, "one").await;
+        let claim = registry.acquire(Job::Census, Uuid::from_u128(1), Claim::Now, ambient());
+        let acquired = host.run(claim, &mut RequestBody::empty()).await.unwrap();
+        assert_eq!(blobs(within).await, None, "another host counts");
+        let Acquired::Ours(lease) = acquired else { panic!("it was to be had") };
+        host.run(registry.release(lease, ambient()), &mut RequestBody::empty()).await.unwrap();
+        assert_eq!(blobs(within).await, Some(1));
+        push(&registry, &host, "two").await;
+        assert_eq!(blobs(within).await, Some(1), "that was counted a moment ago");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        assert_eq!(blobs(Duration::from_millis(10)).await, Some(2));
     }
 }

@@ -10,12 +10,12 @@ use crate::storage::Host;
 /// The answer that sends a client to the object store for a blob, where the settings have it so and the store can. `None`
 /// when the registry sends the bytes itself.
 pub(super) async fn redirected(host: &Host, live: &Live, asked: &Asked, pieces: &Pieces) -> Option<Response> {
-    let (object, size) = single(pieces)?;
+    let (digest, (object, size)) = (pieces.digest?, single(pieces)?);
     if !live.redirects.cover(asked.summary().repository?, size) {
         return None;
     }
     let url = host.sign(&object).await?;
-    let response = Response::new(307).with("Location", url).with("Docker-Content-Digest", pieces.digest.to_string());
+    let response = Response::new(307).with("Location", url).with("Docker-Content-Digest", digest.to_string());
     Some(response.with("Content-Length", "0"))
 }
 
@@ -41,7 +41,7 @@ mod tests {
         let slice = |number, from, to| Piece::Slice(object(number), from..to);
         let bytes = || Piece::Bytes("--boundary".into());
         let sent = |blob: &[Piece], part: Option<&[Piece]>| {
-            let digest = Algorithm::Sha256.digest(b"");
+            let digest = Some(Algorithm::Sha256.digest(b"a blob"));
             single(&Pieces { digest, blob: blob.to_vec(), part: part.map(<[Piece]>::to_vec) })
         };
         let blob = [slice(1, 0, 100)];

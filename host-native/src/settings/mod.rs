@@ -158,6 +158,7 @@ impl Settings {
             quotas: self.shares.quota.iter().map(QuotaSetting::quota).collect(),
             external_url: self.reach.base(),
             listeners: self.watch.webhook.iter().map(WebhookSetting::listener).collect(),
+            gathered: self.reach.gathered().filter(|_| self.storage.data.engines.objects.is_some()),
             ..self.policy.config()
         }
     }

@@ -5,7 +5,7 @@ use std::str::FromStr;
 use bytesize::ByteSize;
 use clap::{Args, ValueEnum};
 use orlop_core::BaseUrl;
-use orlop_core::config::Pattern;
+use orlop_core::config::{Gathered, Pattern};
 use orlop_core::name::Repository;
 
 use super::number::size;
@@ -34,7 +34,8 @@ pub struct Reach {
     /// Repositories whose blobs clients read from the object store itself (repeatable)
     ///
     /// A GET is answered with 307 and a signed URL that is good for 20 minutes. Clients must reach the store under the
-    /// name that the servers use for it. `*` and `**` are as for assemble; `**` is every repository.
+    /// name that the servers use for it. Of a blob that was pushed in several chunks this is done once garbage collection
+    /// has made it one object. `*` and `**` are as for assemble; `**` is every repository.
     #[arg(long, env = "ORLOP_REDIRECT", value_name = "PATTERN", value_delimiter = ',')]
     redirect: Vec<String>,
 
@@ -78,6 +79,12 @@ impl Reach {
     pub(crate) fn redirects(&self) -> Redirects {
         let repositories = self.redirect.iter().map(Pattern::new).collect();
         Redirects { repositories, smallest: self.redirect_from.as_u64() }
+    }
+
+    /// Which blobs are therefore to be one object each.
+    pub(crate) fn gathered(&self) -> Option<Gathered> {
+        let Redirects { repositories, smallest } = self.redirects();
+        (!repositories.is_empty()).then_some(Gathered { repositories, from: smallest })
     }
 
     /// What every `Location` begins with, if that is the same for all.

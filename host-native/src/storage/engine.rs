@@ -9,6 +9,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::body::Body;
 use bytes::Bytes;
@@ -126,6 +127,16 @@ impl Storage {
         match self {
             Self::Directory(directory) => directory.objects.inventory(effect).await,
             Self::Shared(shared) => Box::pin(shared.objects.inventory(effect)).await,
+        }
+    }
+
+    /// Ends what was begun in the storage longer ago than any call can live, and is none of the objects that garbage
+    /// collection can see: how many things that were.
+    pub(super) async fn end_unrecorded(&self, call_lifetime: Duration) -> Result<u64, Fault> {
+        match self {
+            // What is in a directory is an object or is gone with the process that wrote it.
+            Self::Directory(_) => Ok(0),
+            Self::Shared(shared) => Box::pin(shared.objects.end_unrecorded(call_lifetime)).await,
         }
     }
 

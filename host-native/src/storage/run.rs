@@ -200,6 +200,16 @@ impl Host {
         }
     }
 
+    /// Ends uploads in an object store that no record knows and no call that lives has begun, which garbage collection of
+    /// objects cannot see: how many there were.
+    ///
+    /// # Errors
+    ///
+    /// When the storage fails.
+    pub async fn end_unrecorded(&self) -> Result<u64, Fault> {
+        self.storage.end_unrecorded(self.call_lifetime).await
+    }
+
     /// Opens the objects of a body that is to be streamed; `None` when one is not there.
     pub(crate) async fn open_pieces(&self, pieces: Pieces) -> Result<Option<Opened>, Fault> {
         self.storage.open_pieces(pieces).await

@@ -20,6 +20,8 @@ pub enum Call {
     Request(Request, RequestBody),
     /// A garbage collection.
     Gc,
+    /// A blob of several objects becomes one.
+    Gather,
     /// A host starts: it agrees with the others, and offers this session key.
     Agree(u8),
     /// A host acquires the lease of garbage collection.
@@ -215,6 +217,8 @@ impl Scenario {
         let holder = holder(u128::from(self.is_on_other(call)));
         Begun::Answering(match &self.calls[call] {
             Call::Request(request, _) => registry.call(request.clone(), ambient),
+            // What it says of a blob depends on who else is there, and decides nothing.
+            Call::Gather => registry.gather(None, ambient).map(|result| told(result.map(drop))),
             Call::Agree(key) => registry.agree(Some(SessionKey::new([*key; 32])), ambient).map(agreed),
             Call::Acquire(claim) => registry.acquire(Job::Gc, holder, *claim, ambient).map(told),
             Call::Renew(lease) => registry.renew(lease.clone(), ambient).map(told),

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use orlop_core::config::{Pattern, Quota};
+use orlop_core::config::{Gathered, Pattern, Quota};
 use orlop_core::digest::Digest;
 use orlop_core::event::{Happening, Listener};
 use orlop_core::keys::Key;
@@ -55,8 +55,20 @@ fn list_of_both() -> Bytes {
 
 /// Every scenario.
 pub fn all() -> Vec<Scenario> {
-    [blobs(), uploads(), manifests(), lists(), collections(), crowds(), quotas(), limits(), listeners(), hosts()]
-        .concat()
+    [
+        blobs(),
+        uploads(),
+        manifests(),
+        lists(),
+        collections(),
+        crowds(),
+        quotas(),
+        limits(),
+        listeners(),
+        gathers(),
+        hosts(),
+    ]
+    .concat()
 }
 
 /// Blobs alone: pushed, mounted, deleted, collected.
@@ -393,6 +405,31 @@ pub fn listeners() -> Vec<Scenario> {
             .given(&push("a", "v1", &amd64))
             .later(HOUR * 24 * 4)
             .at_once([delete("a", "v1"), Call::Gc]),
+    ]
+}
+
+/// Blobs of several objects that become one.
+pub fn gathers() -> Vec<Scenario> {
+    let gathered = Some(Gathered { repositories: vec![Pattern::new("a")], from: 0 });
+    let config = Config { gathered, ..Config::default() };
+    let whole: &[u8] = b"1234567890";
+    let two = |name: &str| {
+        let scenario = Scenario::new(name, config.clone()).given_session("a", &[b"12345", b"67890"]);
+        let session = scenario.session();
+        scenario.given(&finish(&session, &digest(whole), b""))
+    };
+    let unheld = |name: &str| two(name).given(&delete_blob("a", whole));
+    vec![
+        two("gather × GET").at_once([Call::Gather, get_blob("a", whole)]),
+        two("gather × delete").at_once([Call::Gather, delete_blob("a", whole)]),
+        two("gather × push the same blob").at_once([Call::Gather, push_blob("b", whole)]),
+        two("gather × mount").at_once([Call::Gather, mount("b", whole, "a")]),
+        two("gather × gather").at_once([Call::Gather, Call::Gather]),
+        two("gather × gc").later(HOUR * 25).at_once([Call::Gather, Call::Gc]),
+        unheld("gather × gc of a deleted blob").given(&push_blob("a", LAYER)).at_once([Call::Gather, Call::Gc]),
+        two("gather × delete × gc").at_once([Call::Gather, delete_blob("a", whole), Call::Gc]),
+        two("a day × gather × gc").at_once([Call::Wait(HOUR * 25), Call::Gather, Call::Gc]),
+        two("gather × gather, on two hosts").with_other(config.clone()).at_once([Call::Gather, Call::Gather]),
     ]
 }
 

@@ -112,6 +112,8 @@ pub struct Played {
     pub faults: BTreeMap<u16, usize>,
     /// Answers of 500 and more that do not say when to come again, the first few.
     pub unhelpful: Vec<String>,
+    /// How many requests for blobs were sent elsewhere.
+    pub redirected: usize,
     /// The longest that an answer of 200 to 499 took.
     pub slowest: Duration,
     /// Histories that no order explains, and wrong answers.
@@ -125,8 +127,8 @@ impl Played {
         let faults = if faults.is_empty() { "no fault".to_owned() } else { faults.join(", ") };
         format!(
             "clients at once: {} histories, {} operations answered, the slowest in {:.1} s; {} changes acknowledged; {} \
-             without an answer that counts ({faults}), {} found nobody, {} sessions forgotten before their first byte; {} \
-             rounds deleted again; {:.1} s for all that was left at the end",
+             without an answer that counts ({faults}), {} found nobody, {} sessions forgotten before their first byte, {} \
+             redirected; {} rounds deleted again; {:.1} s for all that was left at the end",
             self.histories,
             self.operations,
             self.slowest.as_secs_f64(),
@@ -134,6 +136,7 @@ impl Played {
             self.unanswered,
             self.unreached,
             self.forgotten,
+            self.redirected,
             self.deleted,
             self.audit.as_secs_f64()
         )
@@ -239,7 +242,16 @@ impl Fleet<'_> {
         let door = &self.doors[chance.below(self.doors.len())];
         let asked = Instant::now();
         let told = format!("{} {}", exchange.method, exchange.target);
-        let answer = door.target.send_any(exchange).await;
+        let mut answer = door.target.send_any(exchange.clone()).await;
+        // The bytes of a blob may be elsewhere (SPEC C12), where nobody knows when to come again.
+        let elsewhere = answer.as_ref().ok().and_then(|answer| elsewhere(&exchange, answer));
+        if let Some(url) = elsewhere {
+            self.played.borrow_mut().redirected += 1;
+            answer = door.target.send_any(Exchange { target: url, ..exchange }).await;
+            if let Ok(Answer { status: 500.., .. }) = answer {
+                answer = Err(Unreachable::Dropped("the store has a fault".into()));
+            }
+        }
         let reply = self.judge(&told, answer, asked.elapsed())?;
         if !matches!(reply, Reply::Answer(_)) {
             // Long enough that nobody spins, and short enough that what fails meanwhile is met.
@@ -313,6 +325,12 @@ impl Fleet<'_> {
             });
         }
     }
+}
+
+/// Where an answer sends for a blob.
+fn elsewhere(exchange: &Exchange, answer: &Answer) -> Option<String> {
+    let blob = exchange.method == "GET" && exchange.target.contains("/blobs/sha256:");
+    answer.header("Location").filter(|_| blob && answer.status == 307).map(str::to_owned)
 }
 
 /// Bytes of which each place is known, and that no other seed has.

@@ -93,7 +93,7 @@ impl Http {
         authorization: Option<&str>,
         body: RequestBody,
     ) -> Result<Answer, Unreachable> {
-        let url = match exchange.target.starts_with("http") {
+        let url = match is_url(&exchange.target) {
             true => exchange.target.clone(),
             false => format!("{}{}", self.base, exchange.target),
         };
@@ -102,7 +102,7 @@ impl Http {
         for (name, value) in &exchange.headers {
             request = request.header(name, value);
         }
-        if let (Some(authorization), true) = (authorization, url.starts_with(&self.base)) {
+        if let (Some(authorization), true) = (authorization, is_below(&self.base, &url)) {
             request = request.header("Authorization", authorization);
         }
         match &exchange.body {
@@ -217,6 +217,10 @@ impl Target for Spread {
 
 impl Target for Http {
     async fn send(&self, exchange: Exchange) -> Result<Answer, Unreachable> {
+        if is_url(&exchange.target) && !is_below(&self.base, &exchange.target) {
+            // Where the registry has sent us, nobody is told who we are, whatever is asked there.
+            return self.attempt(&exchange, None).await;
+        }
         let known = self.login.borrow().known(&exchange);
         let answer = self.attempt(&exchange, known.as_deref()).await?;
         if answer.status != 401 {
@@ -292,6 +296,15 @@ fn reason(error: &dyn std::error::Error) -> String {
         innermost = source;
     }
     innermost.to_string()
+}
+
+fn is_url(target: &str) -> bool {
+    target.starts_with("http://") || target.starts_with("https://")
+}
+
+/// Whether a URL is of the registry at `base`: of the same scheme, host and port.
+fn is_below(base: &str, url: &str) -> bool {
+    url.strip_prefix(base).is_some_and(|rest| rest.is_empty() || rest.starts_with(['/', '?', '#']))
 }
 
 fn base(address: &str) -> Result<String, String> {
@@ -375,5 +388,27 @@ impl ServerCertVerifier for Trusting {
 
     fn supported_verify_schemes(&self) -> Vec<rustls::SignatureScheme> {
         self.0.signature_verification_algorithms.supported_schemes()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn another_host_is_told_no_credentials() {
+        let base = base("http://registry.example:50").unwrap();
+        for own in ["http://registry.example:50", "http://registry.example:50/v2/", "http://registry.example:50?a"] {
+            assert!(is_below(&base, own), "{own}");
+        }
+        for other in [
+            "http://registry.example:5000/v2/",
+            "https://registry.example:50/v2/",
+            "http://registry.example:50.example/",
+            "http://registry.example:50@store.example/",
+            "http://store.example/v2/",
+        ] {
+            assert!(!is_below(&base, other), "{other}");
+        }
     }
 }

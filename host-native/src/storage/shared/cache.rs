@@ -95,12 +95,14 @@ impl Cache {
         opened.await.map_err(|error| error.to_string())?
     }
 
-    /// Where the cache has a blob, or is going to have it from now on; `None` when it is to be read from the store.
+    /// Where the cache has a blob, or is going to have it from now on; `None` when it is to be read from the store, as all
+    /// that is no blob.
     pub(super) async fn find(&self, objects: &Objects, pieces: &Pieces) -> Option<Source> {
+        let digest = pieces.digest?;
         let size = pieces.blob.iter().map(Piece::length).sum();
-        let (source, result) = match self.look(objects, pieces, size).await {
+        let (source, result) = match self.look(objects, digest, pieces, size).await {
             Some((source, result)) => (Some(source), result),
-            None => match self.begin(objects, pieces, size) {
+            None => match self.begin(objects, &digest, pieces, size) {
                 Some((source, result)) => (Some(source), result),
                 None => (None, "bypass"),
             },
@@ -110,8 +112,13 @@ impl Cache {
     }
 
     /// What is there of a blob.
-    async fn look(&self, objects: &Objects, pieces: &Pieces, size: u64) -> Option<(Source, &'static str)> {
-        let digest = pieces.digest;
+    async fn look(
+        &self,
+        objects: &Objects,
+        digest: Digest,
+        pieces: &Pieces,
+        size: u64,
+    ) -> Option<(Source, &'static str)> {
         let (found, open) = {
             let mut index = self.index();
             if let Some(fill) = index.fills.get(&digest) {
@@ -172,11 +179,11 @@ impl Cache {
     }
 
     /// Begins to read a blob from the store into a file, if it is to have one.
-    fn begin(&self, objects: &Objects, pieces: &Pieces, size: u64) -> Option<(Source, &'static str)> {
+    fn begin(&self, objects: &Objects, digest: &Digest, pieces: &Pieces, size: u64) -> Option<(Source, &'static str)> {
         if !self.index().takes(size) || !begins(pieces) {
             return None;
         }
-        match self.job(&pieces.digest, size)? {
+        match self.job(digest, size)? {
             Err(progress) => Some((Source::Fill(progress), "shared")),
             Ok((job, progress)) => {
                 tokio::spawn(job.fetch(objects.clone(), pieces.clone()));

@@ -13,6 +13,7 @@ mod read;
 mod sink;
 mod store;
 mod stream;
+mod unrecorded;
 mod verify;
 
 use std::sync::Arc;
@@ -21,8 +22,9 @@ use std::time::Duration;
 use axum::http::Method;
 use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt;
+use object_store::client::{HttpClient, HttpConnector};
 use object_store::path::Path;
-use object_store::{MultipartId, ObjectMeta, ObjectStoreExt};
+use object_store::{ClientOptions, MultipartId, ObjectMeta, ObjectStoreExt};
 use orlop_core::Fault;
 use orlop_core::effect::{Commit, Durability, Erase, Get, Inventory, Join, Load, Measure, Scan, Stored};
 use orlop_core::http::Pieces;
@@ -61,6 +63,8 @@ const UPLOADS: &str = "upload/";
 #[derive(Clone)]
 pub(in crate::storage) struct Objects {
     store: Arc<dyn Store>,
+    /// For what the library cannot ask of a store.
+    http: HttpClient,
     layout: Layout,
     records: Arc<Records>,
     spool: Spool,
@@ -94,6 +98,7 @@ impl Objects {
         counters: &Counters,
     ) -> Result<Self, String> {
         let connector = Connector { tls: Arc::new(tls), counters: counters.clone() };
+        let http = connector.connect(&ClientOptions::default()).map_err(|error| error.to_string())?;
         let (store, prefix) = store::open(&engines.objects, &engines.options, connector)?;
         let probed =
             probe::probe(&*store, &prefix).await.map_err(|wrong| format!("objects = {}: {wrong}", engines.objects))?;
@@ -102,7 +107,7 @@ impl Objects {
             .map_err(|wrong| format!("objects = {}: {wrong}", engines.objects))?;
         let spool = Spool::open()?;
         let (buffers, counters) = (Buffers::default(), Arc::new(counters.clone()));
-        Ok(Self { store, layout: Layout::new(&prefix), records, probed, spool, cache, buffers, counters })
+        Ok(Self { store, http, layout: Layout::new(&prefix), records, probed, spool, cache, buffers, counters })
     }
 
     /// What it was like at the start.

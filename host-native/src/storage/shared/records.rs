@@ -17,14 +17,14 @@ use orlop_core::Fault;
 use orlop_core::effect::{Commit, Committed, Get, Scan, Value};
 use orlop_core::keys::Key;
 use rustls::ClientConfig;
-use tokio::sync::{Mutex, mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, timeout};
 use tokio_postgres::Config;
 use tokio_postgres::types::Type;
 
 use self::connection::Database;
 pub(super) use self::connection::{About, Examined};
-use self::reader::{Asked, READERS, Read, Reader, Waiting};
+use self::reader::{Asked, Read, Readers};
 use self::writer::{Order, Writer};
 use crate::storage::counters::Counters;
 
@@ -59,13 +59,7 @@ impl Records {
         // What waits has no bound of its own: a call waits for one thing at a time, so there is never more than calls.
         let (orders, queue) = mpsc::unbounded_channel();
         tokio::spawn(Writer::new(database.clone(), connection, counters.clone()).run(queue));
-        let (reads, queue) = mpsc::unbounded_channel();
-        let queue = Arc::new(Mutex::new(Waiting { queue, next: None }));
-        for number in 0..READERS {
-            let (database, queue, counters) = (database.clone(), queue.clone(), counters.clone());
-            let reader = Reader { database, queue, counters, connection: None, rests: number > 0 };
-            tokio::spawn(reader.run());
-        }
+        let reads = Readers::start(database.clone(), counters);
         Ok(Self { database, orders, reads, about })
     }
 

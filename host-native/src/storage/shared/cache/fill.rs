@@ -100,7 +100,7 @@ impl Job {
 
     /// Reads the blob from the store into a file, as fast as these two can.
     pub(super) async fn fetch(mut self, objects: Objects, pieces: Pieces) {
-        let verify = Verify::new(&objects, &pieces);
+        let verify = Verify::new(&objects, self.digest, &pieces);
         let mut partial = match self.create().await {
             Ok(partial) => partial,
             Err(fault) => return self.stop(&fault, verify),
@@ -150,7 +150,7 @@ impl Job {
 
     /// Reads a file of the cache past a hash, as fast as the disk can.
     pub(super) async fn read_again(self, objects: Objects, pieces: Pieces, opened: Arc<Opened>, modified: SystemTime) {
-        let mut verify = Verify::new(&objects, &pieces);
+        let mut verify = Verify::new(&objects, self.digest, &pieces);
         self.fill.progress.send_modify(|progress| progress.file = Some(opened.clone()));
         let mut buffer = vec![0; BATCH];
         while verify.count() < verify.size() {

@@ -7,8 +7,10 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use axum::http::Method;
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
+use http_body_util::{BodyExt, Limited};
 use hyper_rustls::HttpsConnector;
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector as Tcp;
@@ -31,6 +33,10 @@ const ANSWERING: Duration = Duration::from_secs(60);
 
 /// How long an answer may stand still while more of it is waited for.
 const STALLED: Duration = Duration::from_secs(20);
+
+/// How many bytes an answer may have that is read to its end before it counts: one to the removal of a thousand objects has
+/// some hundred KiB.
+const LARGEST: usize = 16 << 20;
 
 /// How long a connection is kept that nobody uses.
 const IDLE: Duration = Duration::from_secs(60);
@@ -71,8 +77,12 @@ struct Hyper {
 #[async_trait]
 impl HttpService for Hyper {
     async fn call(&self, request: HttpRequest) -> Result<HttpResponse, HttpError> {
+        let reads = request.method() == Method::GET;
         let method = request.method().to_string();
         let count = |status: u16| self.counters.objects.get_or_create(&ObjectRequest { method, status }).inc();
+        // Whoever asked may ask again: a request that was done once is done twice without harm, and what that leaves in
+        // the store is found.
+        let again = |error| HttpError::new_boxed(HttpErrorKind::Request, error);
         let answered = match timeout(ANSWERING, self.client.request(request)).await {
             Ok(answered) => answered,
             Err(late) => {
@@ -82,13 +92,31 @@ impl HttpService for Hyper {
         };
         match answered {
             Ok(response) => {
-                count(response.status().as_u16());
-                Ok(response.map(|body| HttpResponseBody::new(Patient { body, stalled: None })))
+                let (head, body) = response.into_parts();
+                let body = Patient { body, stalled: None };
+                if reads && head.status.is_success() {
+                    count(head.status.as_u16());
+                    return Ok(HttpResponse::from_parts(head, HttpResponseBody::new(body)));
+                }
+                // The library does not ask again when an answer breaks off after its head.
+                match Limited::new(body, LARGEST).collect().await {
+                    Ok(whole) => {
+                        count(head.status.as_u16());
+                        Ok(HttpResponse::from_parts(head, whole.to_bytes().into()))
+                    }
+                    Err(error) => {
+                        count(0);
+                        Err(again(error))
+                    }
+                }
             }
             Err(error) => {
                 count(0);
-                let kind = if error.is_connect() { HttpErrorKind::Connect } else { HttpErrorKind::Request };
-                Err(HttpError::new(kind, error))
+                Err(if error.is_connect() {
+                    HttpError::new(HttpErrorKind::Connect, error)
+                } else {
+                    again(error.into())
+                })
             }
         }
     }

@@ -5,7 +5,7 @@ use std::mem;
 use bytes::Bytes;
 use object_store::multipart::PartId;
 use object_store::path::Path;
-use object_store::{MultipartId, ObjectStoreExt, PutMode};
+use object_store::{Error, MultipartId, ObjectStoreExt, PutMode};
 use orlop_core::Fault;
 use orlop_core::object::ObjectId;
 use tokio::task::JoinHandle;
@@ -36,6 +36,8 @@ pub(in crate::storage) struct Sink {
     path: Path,
     /// How many bytes are expected, if that is known.
     expected: Option<u64>,
+    /// How many bytes have come.
+    length: u64,
     coming: Part,
     upload: Option<Upload>,
 }
@@ -51,12 +53,13 @@ impl Sink {
     pub(super) fn new(objects: Objects, object: &ObjectId, expected: Option<u64>) -> Self {
         let path = objects.layout.path(object);
         let coming = objects.spool.part();
-        Self { objects, object: *object, path, expected, coming, upload: None }
+        Self { objects, object: *object, path, expected, length: 0, coming, upload: None }
     }
 
     /// Takes a batch. It is in the store, but no object yet, once later ones have been taken.
     pub(in crate::storage) async fn append(&mut self, batch: Vec<Bytes>) -> Result<(), Fault> {
         for mut piece in batch {
+            self.length += piece.len() as u64;
             while !piece.is_empty() {
                 let size = part_size(self.upload.as_ref().map_or(0, Upload::begun), self.expected);
                 if self.coming.length() >= size {
@@ -79,11 +82,15 @@ impl Sink {
         self.sent().await?;
         let Some(upload) = &mut self.upload else { return Ok(()) };
         let (id, parts) = (upload.id.clone(), mem::take(&mut upload.parts));
-        let store = &self.objects.store;
-        store
-            .complete_multipart(&self.path, &id, parts)
-            .await
-            .map_err(|error| fault("end the upload of", &self.path, &error))?;
+        match self.objects.store.complete_multipart(&self.path, &id, parts).await {
+            Ok(_) => {}
+            // Some stores know an upload no more once it has ended: by a request whose answer was lost.
+            Err(error @ Error::NotFound { .. }) if !self.is_written().await? => {
+                return Err(fault("end the upload of", &self.path, &error));
+            }
+            Err(Error::NotFound { .. }) => {}
+            Err(error) => return Err(fault("end the upload of", &self.path, &error)),
+        }
         self.upload = None;
         // The record of an upload that has ended says nothing wrong: whoever follows it finds none.
         self.objects.forget_upload(&self.object).await;
@@ -92,20 +99,24 @@ impl Sink {
 
     /// All of it in one request.
     async fn put(&mut self) -> Result<(), Fault> {
-        let length = self.coming.length();
         let Payload { bytes, memory: _memory } = self.take().await?;
         match self.objects.store.put_opts(&self.path, bytes, PutMode::Create.into()).await {
             Ok(_) => Ok(()),
-            // No other call writes under this name, so it was this one, in a request whose answer was lost.
-            Err(object_store::Error::AlreadyExists { .. }) => {
-                let found = self.objects.store.head(&self.path).await;
-                let found = found.map_err(|error| fault("look at", &self.path, &error))?;
-                if found.size == length as u64 {
-                    return Ok(());
-                }
+            Err(Error::AlreadyExists { .. }) if self.is_written().await? => Ok(()),
+            Err(Error::AlreadyExists { .. }) => {
                 Err(Fault::Failed(format!("{} was there already, with other bytes", self.path)))
             }
             Err(error) => Err(fault("write", &self.path, &error)),
+        }
+    }
+
+    /// Whether the object is there, whole. No other call writes under this name, so it was this one, in a request whose
+    /// answer was lost.
+    async fn is_written(&self) -> Result<bool, Fault> {
+        match self.objects.store.head(&self.path).await {
+            Ok(found) => Ok(found.size == self.length),
+            Err(Error::NotFound { .. }) => Ok(false),
+            Err(error) => Err(fault("look at", &self.path, &error)),
         }
     }
 

@@ -37,7 +37,8 @@ impl Content {
             None => None,
         };
         let Some(source) = source else {
-            let verify = pieces.part.is_none().then(|| Verify::new(objects, &pieces));
+            let whole = pieces.digest.filter(|_| pieces.part.is_none());
+            let verify = whole.map(|digest| Verify::new(objects, digest, &pieces));
             let Some(stream) = objects.read_all(pieces.into_sent()).await? else { return Ok(None) };
             let sending = Sending { cached: None, from: From::Store(stream, verify) };
             return Ok(Some(Self { objects: objects.clone(), length, sending }));
@@ -255,8 +256,8 @@ impl Parts for Sending {
 
     fn unreadable(&mut self, rest: Range<u64>, fault: &Fault) -> bool {
         let Some(cached) = &mut self.cached else { return false };
-        if let Some(cache) = &cached.objects.cache {
-            cache.unreadable(&cached.pieces.digest, fault);
+        if let (Some(cache), Some(digest)) = (&cached.objects.cache, &cached.pieces.digest) {
+            cache.unreadable(digest, fault);
         }
         cached.runs.push_front(Run::Blob(rest));
         self.from = cached.beginning(None);

@@ -29,15 +29,15 @@ pub(in crate::storage::shared) struct Verify {
 }
 
 impl Verify {
-    /// Nothing of the blob has come.
-    pub(in crate::storage::shared) fn new(objects: &Objects, pieces: &Pieces) -> Self {
+    /// Nothing has come of the blob of that digest, which has these pieces.
+    pub(in crate::storage::shared) fn new(objects: &Objects, digest: Digest, pieces: &Pieces) -> Self {
         let paths = pieces.blob.iter().filter_map(|piece| match piece {
             Piece::Bytes(_) => None,
             Piece::Slice(object, _) => Some(objects.path(object)),
         });
         Self {
-            digest: pieces.digest,
-            meter: Meter::new(pieces.digest.algorithm()),
+            digest,
+            meter: Meter::new(digest.algorithm()),
             size: pieces.blob.iter().map(Piece::length).sum(),
             paths: paths.collect(),
             counters: objects.counters.clone(),

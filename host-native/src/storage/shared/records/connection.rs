@@ -20,6 +20,7 @@ use tokio_postgres::config::Host;
 use tokio_postgres::{AsyncMessage, Client, Config};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
+use super::reader::READERS;
 use super::state::told;
 
 /// How long a host may take until it is connected.
@@ -36,6 +37,9 @@ const LOOK: Duration = Duration::from_millis(500);
 
 /// How often it is looked at each host whether it was promoted.
 const WATCH: Duration = Duration::from_millis(500);
+
+/// How many connections a process has at most: for commits, for reads, and to look how the primary is.
+const CONNECTIONS: usize = 1 + READERS + 1;
 
 /// The oldest version there is a test for.
 const OLDEST: i32 = 150_000;
@@ -262,6 +266,11 @@ impl Database {
         let failed = |error: tokio_postgres::Error| match error.code().map(|state| state.code()) {
             // Wrong user or password, no such database: to try again changes nothing.
             Some(code) if code.starts_with("28") || code.starts_with("3D") => unfit(told(&error)),
+            Some("53300") => unavailable(format!(
+                "{}; a server of Orlop needs up to {CONNECTIONS} connections: raise max_connections, or put PgBouncer \
+                 in front of the database",
+                told(&error)
+            )),
             _ => unavailable(told(&error)),
         };
         let (client, mut connection) = host.connect(self.tls.clone()).await.map_err(failed)?;

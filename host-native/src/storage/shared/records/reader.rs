@@ -1,8 +1,9 @@
 //! Who reads records: a few tasks with a connection each. Whichever is free takes all look-ups that wait, and asks for
 //! them in one statement, which sees one snapshot; so under load many requests share a round trip, and a thousand clients
-//! need no more connections than one.
+//! need no more connections than one. So whoever gets no connection leaves what waits to those that have one.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -35,6 +36,9 @@ const IDLE: Duration = Duration::from_secs(60);
 
 /// The pause between tries.
 const PAUSE: Duration = Duration::from_millis(100);
+
+/// The longest pause of a task that gets no connection while others have one.
+const LONGEST: Duration = Duration::from_secs(5);
 
 const GET: &str = "SELECT value FROM orlop.get($1)";
 const SCAN: &str = "SELECT key, value FROM orlop.scan($1, $2, $3, $4)";
@@ -74,37 +78,83 @@ impl Read {
 }
 
 /// The reads that wait.
-pub(super) type Queue = Arc<Mutex<Waiting>>;
+type Queue = Arc<Mutex<Waiting>>;
 
-pub(super) struct Waiting {
-    pub(super) queue: mpsc::UnboundedReceiver<Read>,
+struct Waiting {
+    queue: mpsc::UnboundedReceiver<Read>,
     /// One that did not fit into a batch.
-    pub(super) next: Option<Read>,
+    next: Option<Read>,
 }
 
-pub(super) struct Reader {
-    pub(super) database: Arc<Database>,
-    pub(super) queue: Queue,
-    pub(super) counters: Counters,
-    pub(super) connection: Option<Connection>,
+/// What all readers of a process share.
+#[derive(Clone)]
+pub(super) struct Readers {
+    database: Arc<Database>,
+    queue: Queue,
+    /// Where reads are given back.
+    back: mpsc::WeakUnboundedSender<Read>,
+    /// How many of them have a connection.
+    connected: Arc<AtomicUsize>,
+    counters: Counters,
+}
+
+impl Readers {
+    /// Starts them: where reads are sent.
+    pub(super) fn start(database: Arc<Database>, counters: &Counters) -> mpsc::UnboundedSender<Read> {
+        let (reads, queue) = mpsc::unbounded_channel();
+        let queue = Arc::new(Mutex::new(Waiting { queue, next: None }));
+        let (back, connected) = (reads.downgrade(), Arc::default());
+        let readers = Self { database, queue, back, connected, counters: counters.clone() };
+        for number in 0..READERS {
+            let reader = Reader { readers: readers.clone(), held: None, rests: number > 0, pause: PAUSE };
+            tokio::spawn(reader.run());
+        }
+        reads
+    }
+}
+
+/// A connection that a reader has, counted as long as it has it.
+struct Held {
+    connection: Connection,
+    connected: Arc<AtomicUsize>,
+}
+
+impl Held {
+    fn new(connection: Connection, connected: &Arc<AtomicUsize>) -> Self {
+        connected.fetch_add(1, Ordering::SeqCst);
+        Self { connection, connected: connected.clone() }
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.connected.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+struct Reader {
+    readers: Readers,
+    held: Option<Held>,
     /// Whether its connection is closed when nobody uses it.
-    pub(super) rests: bool,
+    rests: bool,
+    /// How long it pauses when it gets no connection while others have one.
+    pause: Duration,
 }
 
 impl Reader {
     /// Reads until nobody can ask for any more.
-    pub(super) async fn run(mut self) {
+    async fn run(mut self) {
         loop {
-            let taken = if self.rests && self.connection.is_some() {
-                match timeout(IDLE, take(&self.queue)).await {
+            let taken = if self.rests && self.held.is_some() {
+                match timeout(IDLE, take(&self.readers.queue)).await {
                     Ok(taken) => taken,
                     Err(_) => {
-                        self.connection = None;
+                        self.held = None;
                         continue;
                     }
                 }
             } else {
-                take(&self.queue).await
+                take(&self.readers.queue).await
             };
             let Some(reads) = taken else { return };
             self.read(reads).await;
@@ -122,7 +172,14 @@ impl Reader {
                 Err((fault, Cure::Again | Cure::Reconnect)) => fault,
                 Err((fault, _)) => return reads.into_iter().for_each(|read| read.refuse(fault.clone())),
             };
-            self.counters.retries.inc();
+            self.readers.counters.retries.inc();
+            if self.held.is_none() && self.readers.connected.load(Ordering::SeqCst) > 0 {
+                // The database has no connection to spare: what waits is for those that have one.
+                reads.drain(..).for_each(|read| self.give_back(read, &fault));
+                sleep(self.pause).await;
+                self.pause = (self.pause * 2).min(LONGEST);
+                return;
+            }
             sleep(PAUSE).await;
             let now = Instant::now();
             for late in reads.extract_if(.., |read| read.until <= now) {
@@ -131,29 +188,40 @@ impl Reader {
         }
     }
 
+    /// Leaves a read to another one, if there is time for that.
+    fn give_back(&self, read: Read, fault: &Fault) {
+        match self.readers.back.upgrade() {
+            Some(back) if read.until > Instant::now() => drop(back.send(read)),
+            _ => read.refuse(fault.clone()),
+        }
+    }
+
     /// Answers reads, which are then taken out.
     async fn try_once(&mut self, reads: &mut Vec<Read>) -> Result<(), (Fault, Cure)> {
-        let usable = |connection: &Connection| connection.is_open() && self.database.is_current(connection);
-        if !self.connection.as_ref().is_some_and(usable) {
-            self.connection = None;
+        let database = &self.readers.database;
+        let usable = |held: &Held| held.connection.is_open() && database.is_current(&held.connection);
+        if !self.held.as_ref().is_some_and(usable) {
+            self.held = None;
             let unavailable = |reason| (Fault::Unavailable(reason), Cure::Reconnect);
-            self.connection = Some(self.database.connect().await.map_err(|refused| unavailable(refused.reason()))?);
+            let connection = database.connect().await.map_err(|refused| unavailable(refused.reason()))?;
+            self.held = Some(Held::new(connection, &self.readers.connected));
+            self.pause = PAUSE;
         }
-        let Some(connection) = &self.connection else { return Ok(()) };
-        match self.database.answered(connection, ANSWER, ask(connection, reads)).await {
+        let Some(Held { connection, .. }) = &self.held else { return Ok(()) };
+        match database.answered(connection, ANSWER, ask(connection, reads)).await {
             // What an earlier primary says may not be true any more.
-            Ok(answer) if self.database.is_current(connection) => {
+            Ok(answer) if database.is_current(connection) => {
                 answer.give(reads);
                 Ok(())
             }
             Ok(_) | Err(Lost::Silent) => {
-                self.connection = None;
+                self.held = None;
                 Err((Fault::Unavailable("the database does not answer".into()), Cure::Reconnect))
             }
             Err(Lost::Told(error)) => {
                 let (fault, cure) = (state::fault(&error), state::cure(&error));
                 if cure == Cure::Reconnect {
-                    self.connection = None;
+                    self.held = None;
                 }
                 Err((fault, cure))
             }

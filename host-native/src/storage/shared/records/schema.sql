@@ -71,6 +71,9 @@ END
 $$;
 
 -- Looks keys up: a row for each, in their order.
+--
+-- While something else locks the table (VACUUM FULL), whoever reads gives up sooner than its client does: a server process
+-- that waits for a lock does not notice that its client has gone, and each new attempt would take one more connection.
 CREATE FUNCTION orlop.get(keys bytea[]) RETURNS TABLE (value bytea)
 LANGUAGE plpgsql STABLE ROWS 10
 SET search_path = pg_catalog, pg_temp
@@ -78,6 +81,7 @@ SET plan_cache_mode = force_generic_plan
 SET enable_seqscan = off
 SET enable_hashjoin = off
 SET enable_mergejoin = off
+SET lock_timeout = '3s'
 AS $$
 BEGIN
     RETURN QUERY
@@ -96,6 +100,7 @@ SET search_path = pg_catalog, pg_temp
 SET plan_cache_mode = force_generic_plan
 SET enable_seqscan = off
 SET enable_bitmapscan = off
+SET lock_timeout = '3s'
 AS $$
 DECLARE
     listed bigint := 0;
