@@ -74,6 +74,11 @@ impl Proxy {
         std::mem::replace(&mut *now, Limit { left: limits.into_iter().collect(), passed: [0; 2] }).passed
     }
 
+    /// Whether all cuts that were asked for have happened.
+    pub(crate) fn has_cut(&self) -> bool {
+        self.limit.lock().expect("no test panicked in it").left.is_empty()
+    }
+
     /// Cuts all connections that there are.
     pub(crate) fn cut(&self) {
         self.cut.notify_waiters();

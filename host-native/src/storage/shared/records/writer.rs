@@ -90,6 +90,8 @@ impl Writer {
                     None => return,
                 }
             }
+            // Calls that were answered just now go on first, so that what they commit next goes with this batch.
+            tokio::task::yield_now().await;
             while let Ok(order) = queue.try_recv() {
                 waiting.push_back(order);
             }
