@@ -84,6 +84,11 @@ fn listeners() {
 }
 
 #[test]
+fn kept() {
+    all("kept", WITH_FAILURES, scenarios::kept());
+}
+
+#[test]
 fn hosts() {
     all("hosts", WITH_FAILURES, scenarios::hosts());
 }
