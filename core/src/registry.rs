@@ -3,7 +3,6 @@
 use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
-use core::time::Duration;
 
 use uuid::Uuid;
 
@@ -35,12 +34,6 @@ impl Registry {
     /// A registry with that configuration.
     pub fn new(config: Config) -> Self {
         Self { config: Arc::new(config) }
-    }
-
-    /// The same registry, but objects stay for so long when the record that named them is gone.
-    #[must_use]
-    pub fn keeping(&self, keep_erased: Duration) -> Self {
-        Self::new(Config { keep_erased, ..Config::clone(&self.config) })
     }
 
     /// Begins a call. Every request is answered; one that nobody understands, too.

@@ -20,6 +20,7 @@ mod program;
 mod proxy;
 mod refusing;
 mod registry;
+mod restored;
 mod rolling;
 #[path = "../crash/server.rs"]
 #[allow(dead_code, reason = "the crash tests use more of it")]

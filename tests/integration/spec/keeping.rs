@@ -197,7 +197,7 @@ fn nothing_is_kept_unless_that_is_wanted() {
     assert_eq!(report, Report { objects_kept: 1, bytes_kept: 7, ..left });
     let told = "1 objects of 7 bytes released, 0 erased, 1 of 7 bytes kept for a restore";
     assert!(report.to_string().ends_with(told), "{report}");
-    registry.registry = registry.registry.keeping(Duration::ZERO);
+    registry.registry = configured(|_| {}).registry;
     // However the clock of the host that released it went.
     registry.memory.now = Timestamp(0);
     assert_eq!(registry.gc(), Report { objects_erased: 1, bytes_freed: 7, ..Report::default() });
