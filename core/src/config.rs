@@ -119,6 +119,10 @@ pub struct Config {
     pub blob_grace: Duration,
     /// How long a manifest that neither a tag nor an index names and that refers to nothing stays; `None` is for ever.
     pub untagged_lifetime: Option<Duration>,
+    /// How long an object stays after the record that named it is gone, and after it was found that no record names it.
+    /// Records that are restored to a moment no longer ago than that find their bytes. With zero, which is for records and
+    /// objects that are only restored together, objects are erased at once.
+    pub keep_erased: Duration,
     /// How much repositories may hold.
     pub quotas: Vec<Quota>,
     /// Who wants to know what happens.
@@ -154,6 +158,7 @@ impl Default for Config {
             upload_lifetime: 7 * 24 * HOUR,
             blob_grace: 24 * HOUR,
             untagged_lifetime: None,
+            keep_erased: Duration::ZERO,
             quotas: Vec::new(),
             listeners: Vec::new(),
             call_lifetime: 24 * HOUR,

@@ -20,6 +20,7 @@
 //! | `chunk/<id>/<offset>` | [`Extent`](crate::record::Extent) | bytes that the session has received, and where in it they begin |
 //! | `finished/<id>` | [`FinishedRecord`](crate::record::FinishedRecord) | the session has become a blob |
 //! | `object/<object>` | [`Owner`](crate::record::Owner) | what the object belongs to: a session or a blob |
+//! | `released/<object>` | [`ReleasedRecord`](crate::record::ReleasedRecord) | the object belongs to nothing, and is erased later |
 //! | `bytes/<object>` | raw bytes | an object that is so small that its bytes lie among the records |
 //! | `usage/<repository>` | counter | the bytes of its blobs, manifests and open uploads |
 //! | `meta/storage` | [`MetaRecord`](crate::record::MetaRecord) | the format of the records, and what all hosts of them agree on |
@@ -113,10 +114,10 @@ fn text(parts: fmt::Arguments<'_>) -> String {
     text
 }
 
-/// Whether a record goes along when a registry is copied to another storage. Leases and what hosts keep for themselves
-/// are of the hosts of one storage, and `meta/storage` says of the copy that it is complete.
+/// Whether a record goes along when a registry is copied to another storage. Leases, objects that belong to nothing and
+/// what hosts keep for themselves are of one storage, and `meta/storage` says of the copy that it is complete.
 pub fn is_copied(key: &Key) -> bool {
-    let stays = [Prefix::of_host(""), leases(), Prefix(meta().0)];
+    let stays = [Prefix::of_host(""), leases(), all_released(), Prefix(meta().0)];
     !stays.iter().any(|stays| key.0.starts_with(&stays.0))
 }
 
@@ -273,6 +274,14 @@ pub(crate) fn all_finished() -> Prefix {
 
 pub(crate) fn object(object: &ObjectId) -> Key {
     Key(text(format_args!("object/{object}")))
+}
+
+pub(crate) fn released(object: &ObjectId) -> Key {
+    Key(text(format_args!("released/{object}")))
+}
+
+pub(crate) fn all_released() -> Prefix {
+    Prefix("released/".into())
 }
 
 pub(crate) fn bytes(object: &ObjectId) -> Key {

@@ -126,6 +126,16 @@ pub enum Owner {
     Blob(Digest),
 }
 
+/// An object that belonged to a session or a blob, or of which it was found that it belongs to nothing. It stays for a
+/// while, for records that are restored to an earlier moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReleasedRecord {
+    /// Since when no record names it, or when that was found.
+    pub released: Timestamp,
+    /// How many bytes it has.
+    pub size: u64,
+}
+
 /// An upload session.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct UploadRecord {

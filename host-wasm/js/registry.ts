@@ -39,6 +39,8 @@ export interface RegistryOptions {
   uploadLifetimeMs?: number;
   blobGraceMs?: number;
   untaggedLifetimeMs?: number;
+  /** How long bytes stay after the record that named them is gone, for records that are restored without them; else 0. */
+  keepErasedMs?: number;
   /**
    * Longer than any call can live: bytes that are older, and that no record names, are garbage. A storage is opened with
    * the same each time.
@@ -63,6 +65,11 @@ export interface GcReport {
   events_removed: number;
   orphans_removed: number;
   bytes_freed: number;
+  objects_released: number;
+  bytes_released: number;
+  objects_erased: number;
+  objects_kept: number;
+  bytes_kept: number;
   records_damaged: number;
   fault: string | null;
   [more: string]: unknown;

@@ -89,6 +89,11 @@ fn gathers() {
 }
 
 #[test]
+fn kept() {
+    all("kept", WITH_FAILURES, scenarios::kept());
+}
+
+#[test]
 fn hosts() {
     all("hosts", WITH_FAILURES, scenarios::hosts());
 }

@@ -27,6 +27,7 @@ use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::fmt;
 use std::rc::Rc;
+use std::time::Duration;
 
 use orlop_core::memory::{Memory, RequestBody, request};
 
@@ -118,6 +119,10 @@ pub fn explore(scenario: &Scenario, extent: Extent) -> Result<Summary, Violation
                 world.heard_before(Some(&passed[at - 1].1));
             }
             world.step(call, failure);
+            if let Some(object) = world.store.lost {
+                let what = format!("{object} is erased, and a database that is restored may name it");
+                return Err(explorer.violation(what, &choices.path()));
+            }
         };
         passed.iter().for_each(|(place, _)| *futures.entry(*place).or_default() += ways);
         explorer.summary.schedules += ways;
@@ -210,10 +215,22 @@ fn examine(scenario: &Scenario, mutation: Mutation, memory: &Memory) -> Result<E
 }
 
 /// Lets all graces pass, collects garbage, and checks what is left. Where garbage collection takes manifests, their
-/// blobs have a grace of their own, and go with the next.
+/// blobs have a grace of their own, and go with the next. Where objects are kept, they go with the one after.
 fn gc_at_last(scenario: &Scenario, store: &mut Store) -> Result<(), String> {
+    let keep = scenario.config.keep_erased;
+    if !keep.is_zero() {
+        *store = store.clone().keeping();
+    }
     for _ in 0..if scenario.config.untagged_lifetime.is_some() { 2 } else { 1 } {
         store.memory.advance(scenario.long_enough());
+        gc(scenario, store)?;
+    }
+    if !keep.is_zero() {
+        const LEAST: Duration = Duration::from_millis(1);
+        store.memory.advance(keep - LEAST);
+        gc(scenario, store)?;
+        store.kept = None;
+        store.memory.advance(LEAST);
         gc(scenario, store)?;
     }
     invariants::hold_after_gc(&store.memory)
@@ -230,6 +247,9 @@ fn gc(scenario: &Scenario, store: &mut Store) -> Result<(), String> {
         }
     };
     report.fault.map_or(Ok(()), Err)?;
+    if let Some(object) = store.lost {
+        return Err(format!("{object} is erased too early"));
+    }
     invariants::hold(&store.memory, &scenario.deleted)
 }
 

@@ -9,9 +9,9 @@ use uuid::Uuid;
 
 use super::batch::{Batch, Found};
 use super::join::Joined;
-use super::upload::{Body, Chunk, Session, forget_extent, forget_session, mismatch, objects};
+use super::upload::{Body, Chunk, Session, forget_session, mismatch, objects};
 use super::{Call, blob_location};
-use crate::ambient::Ambient;
+use crate::ambient::{Ambient, Timestamp};
 use crate::config::ATTEMPTS;
 use crate::digest::{Algorithm, Digest};
 use crate::effect::{BodyEnd, Committed, Durability, Measure, Value};
@@ -29,6 +29,8 @@ struct Upload {
     /// What came with this request.
     chunk: Option<Chunk>,
     meter: Meter,
+    /// When the body of this request had ended.
+    at: Timestamp,
     /// The session that they came by, to be ended by the commit that makes them a blob.
     session: Option<(Uuid, Session)>,
 }
@@ -59,7 +61,7 @@ impl Call {
         }
         let allowance = self.check_quota(name, Some(digest), request.length.unwrap_or(1), 0).await?;
         let meter = Meter::new(digest.algorithm()).with_limit(limit.min(allowance.bytes()));
-        let (end, Body { meter, chunk, .. }) = self.receive(meter, None).await?;
+        let (end, Body { meter, chunk, at, .. }) = self.receive(meter, None).await?;
         let wrong = mismatch(&meter, digest);
         let refused = match end {
             BodyEnd::TooLarge if allowance.bytes() < limit => Some(allowance.overrun(name)),
@@ -75,7 +77,7 @@ impl Call {
             self.discard(chunk.as_ref());
             return Err(error);
         }
-        self.publish(name, digest, Upload { stored: Vec::new(), chunk, meter, session: None }).await
+        self.publish(name, digest, Upload { stored: Vec::new(), chunk, meter, at, session: None }).await
     }
 
     /// `PUT`: the last chunk, if any, and the digest that the whole must have (SPEC H).
@@ -101,7 +103,7 @@ impl Call {
         request: &Request,
     ) -> Result<Response, Error> {
         let mut session = self.session(name, id).await?;
-        let Body { meter, cut, chunk, .. } = self.receive_chunk(id, &mut session, request, Some(digest)).await?;
+        let Body { meter, cut, chunk, at } = self.receive_chunk(id, &mut session, request, Some(digest)).await?;
         if cut {
             // The client meant to end the upload and may do so again: nothing has happened.
             self.discard(chunk.as_ref());
@@ -109,7 +111,7 @@ impl Call {
         }
         let stored = self.extents(id, &session).await?;
         let error = mismatch(&meter, digest);
-        let upload = Upload { stored, chunk, meter, session: Some((id, session)) };
+        let upload = Upload { stored, chunk, meter, at, session: Some((id, session)) };
         match error {
             Some(error) => Err(self.abandon(name, &upload, error).await?),
             None => self.publish(name, digest, upload).await,
@@ -177,10 +179,10 @@ impl Call {
                     batch.put(keys::object(&object), &owner);
                 }
             }
-            let superfluous: Vec<Extent> =
-                upload.extents().into_iter().filter(|extent| !taken.contains(&extent.object)).collect();
-            let stored = upload.stored.iter().filter(|extent| !taken.contains(&extent.object));
-            stored.for_each(|extent| forget_extent(&mut batch, extent));
+            let superfluous = |extent: &&Extent| !taken.contains(&extent.object);
+            let mut left = self.let_go(&mut batch, upload.stored.iter().filter(superfluous), upload.at);
+            // No record has ever named what came with this request.
+            left.extend(objects(upload.chunk.iter().map(|chunk| &chunk.extent).filter(superfluous)));
             if let Some((id, session)) = &upload.session {
                 forget_session(&mut batch, *id, session, &upload.stored);
                 let finished = FinishedRecord { repository: name.clone(), digest: *digest, finished: self.ambient.now };
@@ -190,7 +192,7 @@ impl Call {
             batch.keep_repository(name, repository.as_ref(), &self.ambient);
             let committed = self.commit(batch, Durability::Durable).await?;
             if committed == Committed::Done {
-                self.erase_later(objects(&superfluous));
+                self.erase_later(left);
                 if known.is_some() {
                     self.erase_later(joined.into_iter().flat_map(|joined| joined.made));
                 }
@@ -254,8 +256,8 @@ impl Call {
     async fn abandon(&self, name: &Repository, upload: &Upload, wrong: Error) -> Result<Error, Error> {
         self.discard(upload.chunk.as_ref());
         let Some((id, session)) = &upload.session else { return Ok(wrong) };
-        if self.end_session(*id, session, &upload.stored).await? {
-            self.erase_later(objects(&upload.stored));
+        if let Some(left) = self.end_session(*id, session, &upload.stored, upload.at).await? {
+            self.erase_later(left);
             return Ok(wrong);
         }
         Ok(self.out_of_place(name, *id).await)

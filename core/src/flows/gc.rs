@@ -2,7 +2,10 @@
 //!
 //! It decides nothing upon what it has read: every record it removes goes by a commit that expects the reason to
 //! hold at that moment. Objects are erased after the record that named them, or when no record names them and
-//! they are older than any call can live. So it needs no lock, and whatever runs beside it is safe.
+//! they are older than any call can live. So it needs no lock, and whatever runs beside it is safe. Where objects are
+//! kept for records that may be restored, both are [released](super::release) instead, and erased by a later collection:
+//! so of what a restored database does not know, too, nothing is erased before `keep_erased` has passed since the first
+//! collection on that database.
 //!
 //! A record that does not read is counted, named and passed by: it ends no collection.
 //!
@@ -21,7 +24,7 @@ use uuid::Uuid;
 use super::batch::{Batch, Found};
 use super::blob::take_blob;
 use super::pages::Pages;
-use super::upload::{Session, forget_extent, objects};
+use super::upload::Session;
 use super::{Call, fault};
 use crate::ambient::Timestamp;
 use crate::config::{EVENT_LIFETIME, FINISHED_LIFETIME, LEASE, SCAN_PAGE};
@@ -33,7 +36,8 @@ use crate::keys::{self, Key, Prefix};
 use crate::name::Repository;
 use crate::object::ObjectId;
 use crate::record::{
-    self, BlobRecord, FinishedRecord, LeaseRecord, LeftRecord, LinkRecord, ManifestRecord, RepositoryRecord,
+    self, BlobRecord, Extent, FinishedRecord, LeaseRecord, LeftRecord, LinkRecord, ManifestRecord, ReleasedRecord,
+    RepositoryRecord,
 };
 
 /// How many damaged records, and how much garbage in a dry run, a report names one by one.
@@ -56,10 +60,20 @@ pub struct Report {
     pub repositories_removed: u64,
     /// Events that were too old.
     pub events_removed: u64,
-    /// Objects that no record named: what crashes left.
+    /// Objects that no record named: what crashes left, and what a database that was restored does not know.
     pub orphans_removed: u64,
     /// How many bytes were freed.
     pub bytes_freed: u64,
+    /// Of all this, objects that stay for a while, for a database that is restored.
+    pub objects_released: u64,
+    /// The bytes they have: they are freed later.
+    pub bytes_released: u64,
+    /// Objects that were released long enough ago, and are gone now. Their bytes are freed.
+    pub objects_erased: u64,
+    /// All objects that are released and stay for now.
+    pub objects_kept: u64,
+    /// The bytes they have.
+    pub bytes_kept: u64,
     /// Records that do not read. They stay as they are.
     pub records_damaged: u64,
     /// Their keys, some ten thousand at most.
@@ -100,6 +114,13 @@ impl fmt::Display for Report {
             self.orphans_removed,
             self.bytes_freed
         )?;
+        if self.objects_released + self.objects_erased + self.objects_kept > 0 {
+            write!(
+                f,
+                "; {} objects of {} bytes released, {} erased, {} of {} bytes kept for a restore",
+                self.objects_released, self.bytes_released, self.objects_erased, self.objects_kept, self.bytes_kept
+            )?;
+        }
         if self.records_damaged > 0 {
             write!(f, "; {} damaged records passed by, the first is {}", self.records_damaged, self.damaged[0])?;
         }
@@ -159,7 +180,8 @@ impl Collection<'_> {
             }
         }
         self.blobs().await?;
-        self.orphans().await
+        self.orphans().await?;
+        self.released().await
     }
 
     /// Counts a record that does not read, and goes on.
@@ -201,6 +223,23 @@ impl Collection<'_> {
         }
     }
 
+    /// Counts the bytes of what no record names any more.
+    fn count_left(&mut self, extents: &[Extent]) {
+        for extent in extents {
+            if extent.small || !self.call.keeps_erased() {
+                self.report.bytes_freed += extent.size;
+            } else {
+                self.count_released(extent.size);
+            }
+        }
+    }
+
+    /// Counts an object that is released.
+    fn count_released(&mut self, size: u64) {
+        self.report.objects_released += 1;
+        self.report.bytes_released += size;
+    }
+
     fn older(&self, than: Duration, since: Timestamp) -> bool {
         self.call.ambient.now.since(since) > than
     }
@@ -224,18 +263,17 @@ impl Collection<'_> {
             return Ok(());
         }
         let extents = self.call.extents(id, &session).await?;
-        let bytes = session.record.offset();
         if self.dry_run {
+            let bytes = session.record.offset();
             let why = "no request came for longer than the upload lifetime";
             self.name(|| Garbage { what: format!("upload {id} to {}", session.record.repository), why, bytes });
         } else {
-            if !self.call.end_session(id, &session, &extents).await? {
-                return Ok(());
-            }
-            self.call.erase(objects(&extents)).await;
+            let ended = self.call.end_session(id, &session, &extents, self.call.ambient.now).await?;
+            let Some(left) = ended else { return Ok(()) };
+            self.call.erase(left).await;
         }
         self.report.uploads_expired += 1;
-        self.report.bytes_freed += bytes;
+        self.count_left(&extents);
         Ok(())
     }
 
@@ -521,19 +559,20 @@ impl Collection<'_> {
         batch.expect(blob.unchanged());
         batch.expect(Expect::NoneUnder(holders));
         batch.delete(blob.key.clone());
-        extents.iter().for_each(|extent| forget_extent(&mut batch, extent));
+        let left = self.call.let_go(&mut batch, extents, self.call.ambient.now);
         let garbage = || Garbage { what: format!("blob {digest}"), why: "no repository holds it", bytes: *size };
         if self.remove(batch, Durability::Durable, garbage).await? {
             self.report.blobs_removed += 1;
-            self.report.bytes_freed += size;
+            self.count_left(extents);
             if !self.dry_run {
-                self.call.erase(objects(extents)).await;
+                self.call.erase(left).await;
             }
         }
         Ok(())
     }
 
-    /// Erases what crashes left: objects that no record names and that no living call can come to name.
+    /// Takes objects that no record names and that no living call can come to name: what crashes left, and what is
+    /// younger than a database that was restored.
     async fn orphans(&mut self) -> Result<(), Error> {
         let mut after = None;
         loop {
@@ -542,19 +581,97 @@ impl Collection<'_> {
             after = Some(last.object);
             let old = |stored: &&Stored| stored.age > self.call.config.call_lifetime;
             let old: Vec<Stored> = stored.iter().filter(old).copied().collect();
-            let keys = old.iter().map(|stored| keys::object(&stored.object)).collect();
-            let named = self.call.ask(Get { keys }).await?;
-            let mut orphans: Vec<ObjectId> = Vec::new();
-            for (Stored { object, size, .. }, _) in old.iter().zip(named).filter(|(_, owner)| owner.is_none()) {
-                orphans.push(*object);
-                self.report.orphans_removed += 1;
+            let unnamed = self.without(keys::object, old).await?;
+            let orphans = if unnamed.is_empty() { unnamed } else { self.without(keys::released, unnamed).await? };
+            // An object without bytes is none that a record could name, but an upload to the store that has not ended.
+            let keeps = self.call.keeps_erased();
+            let (kept, erased): (Vec<Stored>, Vec<Stored>) =
+                orphans.into_iter().partition(|orphan| keeps && orphan.size > 0);
+            self.release(kept).await?;
+            for Stored { object, size, .. } in &erased {
+                self.count_orphan(object, *size);
                 self.report.bytes_freed += size;
-                let why = "no upload and no blob has it";
-                self.name(|| Garbage { what: format!("object {object}"), why, bytes: *size });
             }
-            if !self.dry_run && !orphans.is_empty() {
-                self.call.erase(orphans).await;
+            if !self.dry_run && !erased.is_empty() {
+                self.call.erase(erased.into_iter().map(|orphan| orphan.object).collect()).await;
             }
         }
+    }
+
+    /// Those of these objects of which there is no record of that family.
+    async fn without(&self, family: fn(&ObjectId) -> Key, objects: Vec<Stored>) -> Result<Vec<Stored>, Error> {
+        let keys = objects.iter().map(|stored| family(&stored.object)).collect();
+        let found = self.call.ask(Get { keys }).await?;
+        Ok(objects.into_iter().zip(found).filter(|(_, found)| found.is_none()).map(|(stored, _)| stored).collect())
+    }
+
+    /// Releases orphans. A crash here may take that back: then they are orphans as before.
+    async fn release(&mut self, orphans: Vec<Stored>) -> Result<(), Error> {
+        if orphans.is_empty() {
+            return Ok(());
+        }
+        let mut batch = Batch::reclaiming();
+        for Stored { object, size, .. } in &orphans {
+            batch.expect(Expect::Absent(keys::object(object)));
+            let released = ReleasedRecord { released: self.call.ambient.now, size: *size };
+            batch.put(keys::released(object), &released);
+        }
+        if self.dry_run || self.call.commit(batch, Durability::Eventual).await? == Committed::Done {
+            for Stored { object, size, .. } in orphans {
+                self.count_orphan(&object, size);
+                self.count_released(size);
+            }
+        }
+        Ok(())
+    }
+
+    fn count_orphan(&mut self, object: &ObjectId, bytes: u64) {
+        self.report.orphans_removed += 1;
+        self.name(|| Garbage { what: format!("object {object}"), why: "no upload and no blob has it", bytes });
+    }
+
+    /// Erases objects that were released long enough ago, and counts the others. A crash here leaves orphans, or takes the
+    /// commit back: then the next collection finds the records of objects that are gone.
+    async fn released(&mut self) -> Result<(), Error> {
+        let prefix = keys::all_released();
+        let mut pages = Pages::new(&prefix);
+        while let Some(page) = pages.next(self.call).await? {
+            let mut batch = Batch::reclaiming();
+            let mut over = Vec::new();
+            for (key, value) in page {
+                let Ok(object) = prefix.rest(&key).parse::<ObjectId>() else { continue };
+                let record = record::decode::<ReleasedRecord>(&key, &value).map_err(Error::from);
+                let Some(ReleasedRecord { released, size }) = self.pass_by_damage(record)? else { continue };
+                if self.call.ambient.now.since(released) < self.call.config.keep_erased {
+                    self.report.objects_kept += 1;
+                    self.report.bytes_kept += size;
+                    continue;
+                }
+                // Written by whoever released it, and removed by nothing else.
+                batch.expect(Expect::Absent(keys::object(&object)));
+                batch.delete(key);
+                over.push((object, size));
+            }
+            if over.is_empty() {
+                continue;
+            }
+            if !self.dry_run && self.call.commit(batch, Durability::Eventual).await? == Committed::Conflict {
+                continue;
+            }
+            for (object, bytes) in &over {
+                self.report.objects_erased += 1;
+                self.report.bytes_freed += bytes;
+                let why = "it was released longer ago than such objects are kept";
+                self.name(|| Garbage { what: format!("object {object}"), why, bytes: *bytes });
+            }
+            if !self.dry_run {
+                self.call.erase(over.into_iter().map(|(object, _)| object).collect()).await;
+            }
+        }
+        if self.dry_run {
+            self.report.objects_kept += self.report.objects_released;
+            self.report.bytes_kept += self.report.bytes_released;
+        }
+        Ok(())
     }
 }

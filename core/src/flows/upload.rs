@@ -61,7 +61,7 @@ pub(super) struct Body {
     /// Its bytes, if there were any.
     pub(super) chunk: Option<Chunk>,
     /// When it ended.
-    at: crate::Timestamp,
+    pub(super) at: crate::Timestamp,
 }
 
 impl Call {
@@ -124,8 +124,8 @@ impl Call {
         for _ in 0..ATTEMPTS {
             let session = self.session(name, id).await?;
             let extents = self.extents(id, &session).await?;
-            if self.end_session(id, &session, &extents).await? {
-                self.erase_later(objects(&extents));
+            if let Some(left) = self.end_session(id, &session, &extents, self.ambient.now).await? {
+                self.erase_later(left);
                 return Ok(Response::new(204).with("Docker-Upload-UUID", id.to_string()));
             }
         }
@@ -152,12 +152,19 @@ impl Call {
         Ok(extents)
     }
 
-    /// Ends a session if it is still as it was read. `false` when it is not; else its objects are to be erased.
-    pub(super) async fn end_session(&self, id: Uuid, session: &Session, extents: &[Extent]) -> Result<bool, Error> {
+    /// Ends a session, at this time, if it is still as it was read: then the objects that are to be erased now.
+    pub(super) async fn end_session(
+        &self,
+        id: Uuid,
+        session: &Session,
+        extents: &[Extent],
+        at: crate::Timestamp,
+    ) -> Result<Option<Vec<ObjectId>>, Error> {
         let mut batch = Batch::reclaiming();
         forget_session(&mut batch, id, session, extents);
-        extents.iter().for_each(|extent| forget_extent(&mut batch, extent));
-        Ok(self.commit(batch, Durability::Durable).await? == Committed::Done)
+        let left = self.let_go(&mut batch, extents, at);
+        let committed = self.commit(batch, Durability::Durable).await?;
+        Ok((committed == Committed::Done).then_some(left))
     }
 
     /// Receives the body as the next bytes of the session, held against what the request announced: a body that
@@ -330,12 +337,6 @@ pub(super) fn forget_session(batch: &mut Batch, id: Uuid, session: &Session, ext
         batch.delete(keys::chunk(&id, offset));
         offset += extent.size;
     }
-}
-
-/// Takes what says that an object is of use out of the records, or its bytes.
-pub(super) fn forget_extent(batch: &mut Batch, extent: &Extent) {
-    let key = if extent.small { keys::bytes(&extent.object) } else { keys::object(&extent.object) };
-    batch.delete(key);
 }
 
 /// Where a session stands (SPEC E1, E2, F1, G1). `Range` has no unit, and is `0-0` for an empty session as

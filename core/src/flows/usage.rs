@@ -14,7 +14,7 @@ use crate::effect::{Durability, Get};
 use crate::error::Error;
 use crate::keys;
 use crate::name::Repository;
-use crate::record::{self, BlobRecord, CensusRecord, UploadRecord};
+use crate::record::{self, BlobRecord, CensusRecord, ReleasedRecord, UploadRecord};
 
 /// How much there is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -29,6 +29,10 @@ pub struct Census {
     pub uploads: u64,
     /// The bytes they have.
     pub upload_bytes: u64,
+    /// Objects that belong to nothing any more, and stay for records that are restored.
+    pub released: u64,
+    /// The bytes they have.
+    pub released_bytes: u64,
 }
 
 /// How much more a repository may hold: its quota, and what it has of it. Without a quota, anything.
@@ -112,6 +116,7 @@ impl Call {
     async fn count(&self) -> Result<Census, Error> {
         let mut census = Census::default();
         let (repositories, blobs, uploads) = (keys::repositories(), keys::blobs(), keys::uploads());
+        let released = keys::all_released();
         let mut pages = Pages::new(&repositories);
         while let Some(page) = pages.next(self).await? {
             census.repositories += page.len() as u64;
@@ -128,6 +133,13 @@ impl Call {
             for (key, value) in page {
                 census.uploads += 1;
                 census.upload_bytes += record::decode::<UploadRecord>(&key, &value).map_or(0, |upload| upload.offset());
+            }
+        }
+        let mut pages = Pages::new(&released);
+        while let Some(page) = pages.next(self).await? {
+            for (key, value) in page {
+                census.released += 1;
+                census.released_bytes += record::decode::<ReleasedRecord>(&key, &value).map_or(0, |object| object.size);
             }
         }
         Ok(census)

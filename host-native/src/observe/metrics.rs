@@ -35,6 +35,8 @@ struct Stored {
     blob_bytes: Gauge<u64, AtomicU64>,
     uploads: Gauge<u64, AtomicU64>,
     upload_bytes: Gauge<u64, AtomicU64>,
+    released_objects: Gauge<u64, AtomicU64>,
+    released_bytes: Gauge<u64, AtomicU64>,
 }
 
 /// Everything that is counted.
@@ -146,6 +148,12 @@ impl Metrics {
             ("stored_blob_bytes", "Bytes of blobs, as last counted", &stored.blob_bytes),
             ("stored_uploads", "Uploads that are not finished, as last counted", &stored.uploads),
             ("stored_upload_bytes", "Bytes of these uploads, as last counted", &stored.upload_bytes),
+            (
+                "stored_released_objects",
+                "Objects that are kept for a restore, as last counted",
+                &stored.released_objects,
+            ),
+            ("stored_released_bytes", "Bytes of these objects, as last counted", &stored.released_bytes),
         ] {
             registry.register(name, help, gauge.clone());
         }
@@ -170,7 +178,7 @@ impl Metrics {
 
     /// Everything was counted.
     pub(crate) fn counted(&self, census: &Census) {
-        let Census { repositories, blobs, bytes, uploads, upload_bytes } = *census;
+        let Census { repositories, blobs, bytes, uploads, upload_bytes, released, released_bytes } = *census;
         let stored = &self.stored;
         for (gauge, count) in [
             (&stored.repositories, repositories),
@@ -178,6 +186,8 @@ impl Metrics {
             (&stored.blob_bytes, bytes),
             (&stored.uploads, uploads),
             (&stored.upload_bytes, upload_bytes),
+            (&stored.released_objects, released),
+            (&stored.released_bytes, released_bytes),
         ] {
             gauge.set(count);
         }
@@ -195,6 +205,7 @@ impl Metrics {
             ("blobs", report.blobs_removed),
             ("repositories", report.repositories_removed),
             ("orphans", report.orphans_removed),
+            ("released", report.objects_erased),
         ];
         for (kind, count) in kinds {
             self.gc_removed.get_or_create(&[("kind", kind.into())]).inc_by(count);

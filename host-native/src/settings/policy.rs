@@ -62,6 +62,21 @@ pub struct Policy {
         value_parser = lifetime
     )]
     untagged_lifetime: Lifetime,
+
+    /// How long the bytes of blobs that are gone stay, for a database that is restored to an earlier time
+    ///
+    /// The database is restored by itself, and then names blobs that were removed since. Their bytes are there if they
+    /// were removed no longer ago than this. The default is 1d with --records, and 0 for a data directory, which is
+    /// restored with its bytes. `orlop gc --keep-erased 0` erases at once what is kept.
+    #[arg(
+        long,
+        env = "ORLOP_KEEP_ERASED",
+        default_value = "0",
+        default_value_if("records", clap::builder::ArgPredicate::IsPresent, "1d"),
+        value_name = "TIME",
+        value_parser = time
+    )]
+    keep_erased: Duration,
 }
 
 impl Policy {
@@ -76,6 +91,7 @@ impl Policy {
             upload_lifetime: self.upload_lifetime,
             blob_grace: self.blob_grace,
             untagged_lifetime: self.untagged_lifetime.0,
+            keep_erased: self.keep_erased,
             ..Config::default()
         }
     }

@@ -42,7 +42,7 @@ mod tests {
     use crate::settings::Settings;
 
     /// What a running server takes over: see `Live::new`, and the filter of the log.
-    const RELOADED: [&str; 31] = [
+    const RELOADED: [&str; 32] = [
         "allow-sparse",
         "assemble",
         "auth-htpasswd",
@@ -53,6 +53,7 @@ mod tests {
         "cors",
         "external-url",
         "group",
+        "keep-erased",
         "limit",
         "location",
         "log",

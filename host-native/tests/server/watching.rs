@@ -33,8 +33,8 @@ fn metrics_tell_what_was_done_and_readiness_whether_more_can_be() {
         "orlop_requests_total{operation=\"push-blob\",status=\"201\"} 1",
         "orlop_requests_total{operation=\"pull-manifest\",status=\"404\"} 1",
         "orlop_received_bytes_total 10",
-        // What the hosts agree on, and the blob.
-        "orlop_commits_total 2",
+        // What the hosts agree on, the blob, and who counts what is stored, and what that has counted.
+        "orlop_commits_total 4",
         "orlop_request_seconds_count{operation=\"push-blob\"} 1",
         "# EOF",
     ] {
@@ -42,7 +42,9 @@ fn metrics_tell_what_was_done_and_readiness_whether_more_can_be() {
     }
     assert!(text().lines().any(|line| line.starts_with("orlop_fsyncs_total ") && !line.ends_with(" 0")));
     // A family never mixes numbers and bytes, and says which it is.
-    for stored in ["repositories", "blobs", "blob_bytes", "uploads", "upload_bytes"] {
+    for stored in
+        ["repositories", "blobs", "blob_bytes", "uploads", "upload_bytes", "released_objects", "released_bytes"]
+    {
         eventually(|| text().contains(&format!("\norlop_stored_{stored} ")));
     }
     assert!(!text().contains("orlop_stored{"));

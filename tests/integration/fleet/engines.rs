@@ -2,7 +2,7 @@
 //! ended when it is dropped.
 
 use std::fs;
-use std::io;
+use std::io::{self, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -60,6 +60,61 @@ impl Postgres {
         let postgres = Self { binaries, directory, port, process, databases: AtomicU32::new(0) };
         postgres.wait();
         postgres
+    }
+
+    /// The same, with an archive of its log, by which a backup is brought to any moment.
+    pub(crate) fn archiving() -> Self {
+        let mut postgres = Self::start();
+        let archive = postgres.directory.path().join("archive");
+        fs::create_dir(&archive).expect("a directory for the log");
+        own(&archive);
+        postgres.ask("postgres", "ALTER SYSTEM SET archive_mode = on");
+        let copy = format!("cp %p {}/%f", archive.display());
+        postgres.ask("postgres", &format!("ALTER SYSTEM SET archive_command = '{copy}'"));
+        postgres.crash();
+        postgres
+    }
+
+    /// Copies all of its files while it runs.
+    pub(crate) fn back_up(&self) -> PathBuf {
+        let backup = self.directory.path().join("backup");
+        fs::create_dir(&backup).expect("a directory for the backup");
+        fs::set_permissions(&backup, fs::Permissions::from_mode(0o700)).expect("a directory of its own");
+        own(&backup);
+        let source = format!("host=127.0.0.1 port={} user={USER}", self.port);
+        run(program(&self.binaries.join("pg_basebackup"))
+            .args(["--no-sync", "--checkpoint=fast", "--dbname", &source, "--pgdata"])
+            .arg(&backup));
+        backup
+    }
+
+    /// Puts a backup in the place of its files, and brings it to that moment.
+    pub(crate) fn restore(&mut self, backup: &Path, moment: &str) {
+        let last = self.ask("postgres", "SELECT pg_walfile_name(pg_switch_wal())");
+        let archive = self.directory.path().join("archive");
+        let began = Instant::now();
+        while !archive.join(&last).exists() {
+            assert!(began.elapsed() < START, "{last} is not archived");
+            sleep(Duration::from_millis(20));
+        }
+        self.kill();
+        let data = self.directory.path().join("data");
+        fs::rename(&data, data.with_file_name("before")).expect("the files of before");
+        fs::rename(backup, &data).expect("the backup");
+        let settings = format!(
+            "restore_command = 'cp {}/%f %p'\nrecovery_target_time = '{moment}'\nrecovery_target_action = promote\n",
+            archive.display()
+        );
+        let written = fs::File::options().append(true).open(data.join("postgresql.auto.conf"));
+        written.and_then(|mut file| file.write_all(settings.as_bytes())).expect("settings");
+        fs::write(data.join("recovery.signal"), "").expect("a file");
+        self.process = serve(&self.binaries, &data, self.port);
+        self.wait();
+        let began = Instant::now();
+        while self.ask("postgres", "SELECT pg_is_in_recovery()") != "f" {
+            assert!(began.elapsed() < START, "the recovery does not end");
+            sleep(Duration::from_millis(20));
+        }
     }
 
     /// Makes a standby that streams from it, and has commits wait for that one from now on.

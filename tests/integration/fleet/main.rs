@@ -22,6 +22,7 @@ mod proxy;
 mod refusing;
 mod registry;
 mod replicated;
+mod restored;
 mod rolling;
 #[path = "../crash/server.rs"]
 #[allow(dead_code, reason = "the crash tests use more of it")]

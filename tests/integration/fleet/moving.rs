@@ -13,7 +13,7 @@ use crate::engines::{ObjectServer, Postgres, database_of};
 use crate::operator::{Server, ended, field, on, orlop, refusal};
 
 /// A registry with this and that, and what there is to pull from it.
-struct Pushed {
+pub(crate) struct Pushed {
     answers: BTreeMap<String, (u16, Vec<u8>)>,
     session: String,
 }
@@ -30,7 +30,7 @@ fn bytes(seed: u32, length: usize) -> Vec<u8> {
 }
 
 impl Pushed {
-    fn to(server: &Server) -> Self {
+    pub(crate) fn to(server: &Server) -> Self {
         let mut pulls = Vec::new();
         for (number, length) in [(1, 0), (2, 100), (3, 16 << 10), (4, 100_000), (5, 100_000), (6, 32 << 20)] {
             let (name, layer) = (format!("team/app{number}"), bytes(number, length));
@@ -63,7 +63,7 @@ impl Pushed {
         Self { answers, session }
     }
 
-    fn is_served_by(&self, server: &Server) {
+    pub(crate) fn is_served_by(&self, server: &Server) {
         for (target, answer) in &self.answers {
             assert!(pulled(server, target) == *answer, "{target}");
         }
@@ -71,8 +71,21 @@ impl Pushed {
         assert_eq!((status, field(&head, "range")), (204, Some("0-199999")), "the session goes on");
     }
 
+    /// Deletes all of it, and cancels the open session.
+    pub(crate) fn is_deleted_from(&self, server: &Server) {
+        for (target, (_, body)) in self.answers.iter().filter(|(target, _)| target.contains("/manifests/")) {
+            let (repository, _) = target.rsplit_once('/').expect("a manifest is in a repository");
+            let target = format!("{repository}/{}", Algorithm::Sha256.digest(body));
+            assert_eq!(server.ask("DELETE", &target, "", b"").0, 202, "{target}");
+        }
+        for target in self.answers.keys().filter(|target| target.contains("/blobs/")) {
+            assert_eq!(server.ask("DELETE", target, "", b"").0, 202, "{target}");
+        }
+        assert_eq!(server.ask("DELETE", &self.session, "", b"").0, 204);
+    }
+
     /// Ends the open session: its hash has seen the bytes of before.
-    fn is_finished_by(&self, server: &Server) {
+    pub(crate) fn is_finished_by(&self, server: &Server) {
         let whole = [bytes(7, 200_000), bytes(8, 1000)].concat();
         let last = format!("{}?digest={}", self.session, Algorithm::Sha256.digest(&whole));
         assert_eq!(server.ask("PUT", &last, "", &whole[200_000..]).0, 201);

@@ -156,7 +156,7 @@ fn an_index_that_goes_does_not_take_along_what_was_tagged_since() {
         untag(0),
         Pass { seconds: 40 * 60, collects: true },
     ];
-    let setting = Setting { sparse: false, delete: true, mount_from_anywhere: true, untagged_go: true };
+    let setting = Setting { sparse: false, delete: true, mount_from_anywhere: true, untagged_go: true, keeps: false };
     holds(setting, &history);
 }
 

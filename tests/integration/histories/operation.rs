@@ -16,6 +16,8 @@ pub(crate) struct Setting {
     pub(crate) mount_from_anywhere: bool,
     /// Manifests that nothing names go.
     pub(crate) untagged_go: bool,
+    /// Objects stay when their record is gone.
+    pub(crate) keeps: bool,
 }
 
 /// A step: what is done, and how the storage fails meanwhile.
@@ -172,12 +174,13 @@ pub(crate) enum Condition {
 
 pub(crate) fn setting() -> impl Strategy<Value = Setting> {
     let delete = prop::bool::weighted(0.9);
-    (prop::bool::weighted(0.2), delete, any::<bool>(), any::<bool>()).prop_map(
-        |(sparse, delete, mount_from_anywhere, untagged_go)| Setting {
+    (prop::bool::weighted(0.2), delete, any::<bool>(), any::<bool>(), any::<bool>()).prop_map(
+        |(sparse, delete, mount_from_anywhere, untagged_go, keeps)| Setting {
             sparse,
             delete,
             mount_from_anywhere,
             untagged_go,
+            keeps,
         },
     )
 }

@@ -1,6 +1,6 @@
 //! One history, played on the hosts and on the model at the same time.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use orlop_conformance::image::{Manifest, sha256, sha512};
@@ -8,7 +8,7 @@ use orlop_conformance::model::{Model, Says};
 use orlop_conformance::system::{self, Call, delete, get, head, patch, post, put, uploads};
 use orlop_core::config::Pattern;
 use orlop_core::memory::Memory;
-use orlop_core::{Config, Response};
+use orlop_core::{Config, Response, Timestamp};
 
 use super::hosts::Host;
 use super::operation::{Condition, Event, Failure, Flaw, Operation, Place, PutFlaw, Reference, Setting};
@@ -17,6 +17,9 @@ use super::world::{
 };
 
 type Done = Result<(), String>;
+
+/// How long objects stay in histories in which they do: longer than most things rest in one.
+const KEPT: Duration = Duration::from_secs(10 * 24 * 3600);
 
 /// The core on its hosts, and what the model says.
 pub(crate) struct Trial {
@@ -28,6 +31,10 @@ pub(crate) struct Trial {
     surroundings: Memory,
     /// The sessions that were opened: repository and id.
     sessions: Vec<(usize, String)>,
+    /// How long objects stay after their record is gone.
+    keep: Duration,
+    /// The objects that some record named when garbage was about to be collected, and when that was last so.
+    named: BTreeMap<String, Timestamp>,
 }
 
 impl Trial {
@@ -36,6 +43,7 @@ impl Trial {
         let config = Config {
             assemble: vec![Pattern::new(ASSEMBLED)],
             untagged_lifetime: setting.untagged_go.then_some(Duration::from_secs(3600)),
+            keep_erased: if setting.keeps { KEPT } else { Duration::ZERO },
             // The hosts count ages on clocks of their own: what nobody names goes at once.
             call_lifetime: Duration::ZERO,
             allow_sparse: setting.sparse,
@@ -48,8 +56,9 @@ impl Trial {
             blob_objects: 2,
             ..Config::default()
         };
-        let hosts = hosts(&config);
-        Self { hosts, models: vec![Model::new(config)], surroundings: Memory::new(), sessions: Vec::new() }
+        let (hosts, keep) = (hosts(&config), config.keep_erased);
+        let (models, sessions) = (vec![Model::new(config)], Vec::new());
+        Self { hosts, models, surroundings: Memory::new(), sessions, keep, named: BTreeMap::new() }
     }
 
     /// Plays one step.
@@ -75,6 +84,11 @@ impl Trial {
         self.advance(Duration::from_secs(30 * 24 * 3600));
         self.gc(None)?;
         self.gc(None)?;
+        // What an index that goes has freed comes next, and each time its objects stay first.
+        for _ in 0..if self.keep.is_zero() { 0 } else { 5 } {
+            self.advance(self.keep);
+            self.gc(None)?;
+        }
         self.narrow()?;
         let held: BTreeSet<String> = self.models[0].held().map(String::from).collect();
         let mut first = None;
@@ -90,6 +104,10 @@ impl Trial {
             let objects: BTreeSet<String> = everything.objects.keys().cloned().collect();
             if objects != named {
                 return Err(format!("there are the objects {objects:?}, but named are {named:?}"));
+            }
+            let released = family("released/");
+            if !released.is_empty() {
+                return Err(format!("{released:?} are said to stay, and are gone"));
             }
             if first.get_or_insert_with(|| everything.clone()) != &everything {
                 return Err("the hosts hold different things".into());
@@ -177,6 +195,12 @@ impl Trial {
 
     fn gc(&mut self, failure: Option<Failure>) -> Done {
         let ambient = self.surroundings.ambient();
+        if !self.keep.is_zero() {
+            // All hosts have the same.
+            let records = self.hosts[0].everything()?.records;
+            let objects = records.keys().filter_map(|key| key.strip_prefix("object/"));
+            self.named.extend(objects.map(|object| (object.to_owned(), ambient.now)));
+        }
         self.models.iter_mut().for_each(Model::gc);
         // What a failure keeps it from doing, the next one does.
         let attempts = failure.into_iter().map(Some).chain([None]);
@@ -191,6 +215,18 @@ impl Trial {
                 if *first != report {
                     return Err(format!("one host's garbage collection says {first}, another's {report}"));
                 }
+            }
+        }
+        self.restorable(ambient.now)
+    }
+
+    /// Records of any moment for which objects are kept find them.
+    fn restorable(&mut self, now: Timestamp) -> Done {
+        self.named.retain(|_, named| now.since(*named) < self.keep);
+        for host in self.hosts.iter_mut().filter(|_| !self.named.is_empty()) {
+            let objects = host.everything()?.objects;
+            if let Some((lost, named)) = self.named.iter().find(|(object, _)| !objects.contains_key(*object)) {
+                return Err(format!("{lost} is gone, which records named {:?} ago", now.since(*named)));
             }
         }
         Ok(())

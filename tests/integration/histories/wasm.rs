@@ -105,6 +105,7 @@ impl Wasm {
             "mountFromAnywhere": config.mount_from_anywhere,
             "assemble": [ASSEMBLED],
             "untaggedLifetimeMs": config.untagged_lifetime.map(millis),
+            "keepErasedMs": millis(config.keep_erased),
             "callLifetimeMs": millis(config.call_lifetime),
             "smallObject": config.small_object,
             "blobObjects": config.blob_objects,

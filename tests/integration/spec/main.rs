@@ -17,6 +17,7 @@ mod events;
 mod faults;
 mod finishing;
 mod isolation;
+mod keeping;
 mod lists;
 mod locations;
 mod maintained;

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use orlop_core::digest::Digest;
 use orlop_core::memory::Memory;
-use orlop_core::record::{BlobRecord, Extent, UploadRecord};
+use orlop_core::record::{BlobRecord, Extent, ReleasedRecord, UploadRecord};
 use serde_json::Value as Json;
 
 /// The records by family: what stands behind the first slash, and the value.
@@ -38,6 +38,7 @@ pub(super) fn hold(memory: &Memory, deleted: &BTreeSet<String>) -> Check {
     records.referrers()?;
     records.uploads()?;
     records.objects()?;
+    records.released()?;
     records.repositories()?;
     records.counters()
 }
@@ -249,6 +250,18 @@ impl<'a> Records<'a> {
         self.family_is("bytes", &small)
     }
 
+    /// What is released belongs to nothing, and says how many bytes will go. (Whether they are still there is not said: a
+    /// crash may bring back the record of an object that is gone.)
+    fn released(&self) -> Check {
+        for (object, value) in self.family("released") {
+            let ReleasedRecord { size, .. } = json(object, value)?;
+            ensure!(!self.has("object", object), "released/{object} belongs to something");
+            let there = self.memory.objects.get(&parse(object)?);
+            ensure!(there.is_none_or(|(bytes, _)| bytes.len() as u64 == size), "released/{object} says {size} bytes");
+        }
+        Ok(())
+    }
+
     /// Each counter stands at what it counts.
     fn counters(&self) -> Check {
         let mut counters: BTreeMap<String, u64> = BTreeMap::new();
@@ -295,7 +308,7 @@ impl<'a> Records<'a> {
     /// Invariant 6. Nothing is left that nothing leads to: no sessions, no objects but those of blobs, no
     /// blobs that no manifest needs, no lists that no tag names, no traces of what is gone, no empty repositories.
     fn reachable(&self) -> Check {
-        for family in ["upload", "chunk", "finished", "event", "lease"] {
+        for family in ["upload", "chunk", "finished", "event", "lease", "released"] {
             if let Some((name, _)) = self.family(family).next() {
                 return Err(format!("{family}/{name} has outlived its time"));
             }
@@ -326,7 +339,8 @@ impl<'a> Records<'a> {
     }
 
     fn strays(&self) -> Check {
-        match self.memory.objects.keys().find(|object| !self.has("object", &object.to_string())) {
+        let known = |object: &str| self.has("object", object) || self.has("released", object);
+        match self.memory.objects.keys().find(|object| !known(&object.to_string())) {
             Some(stray) => Err(format!("the object {stray} belongs to nothing")),
             None => Ok(()),
         }

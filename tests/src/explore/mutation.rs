@@ -2,10 +2,12 @@
 //! find each of them, it would not find the same mistake made by a person.
 
 use bytes::Bytes;
+use orlop_core::Timestamp;
 use orlop_core::effect::{Commit, Committed, Durability, Erase, Expect, Fault, Join, Receive, Received};
 use orlop_core::keys::Key;
 use orlop_core::memory::RequestBody;
 use orlop_core::object::ObjectId;
+use orlop_core::record::ReleasedRecord;
 
 use super::store::{Altered, Store};
 
@@ -35,6 +37,10 @@ pub enum Mutation {
     EventualRemovals,
     /// Objects are never erased.
     ObjectsStay,
+    /// Objects that are released are erased at once.
+    ReleasedErased,
+    /// Objects are said to have been released long ago.
+    ReleasedLongAgo,
     /// Hosts commit for calls however long they were held up.
     StallRuleForgotten,
     /// The other host keeps the stall rule for calls that live longer than garbage collection lets them.
@@ -54,13 +60,15 @@ pub enum Sort {
 
 /// Every mutation, and the name of the scenario that finds it.
 ///
-/// Four expectations are not in the list, because nothing can go wrong without them; the core keeps them so that
+/// Five expectations are not in the list, because nothing can go wrong without them; the core keeps them so that
 /// each commit says by itself why it is right:
 ///
 /// * a host that puts a session key expects `meta/storage` unchanged: no host changes it;
 /// * a mount expects `blob/`: the link or holder that it expects implies the blob;
 /// * garbage collection of a manifest expects nothing under `tagged/`: whoever points a tag at a manifest writes its
 ///   record anew, and garbage collection expects that unchanged;
+/// * whatever is released or erased by garbage collection expects that nothing is under `object/`: by the stall rule no
+///   call names an object that is older than any call, and none that belonged to something before;
 /// * garbage collection of a repository expects its record unchanged: it expects it to be empty, and whoever fills it
 ///   expects the record.
 pub const ALL: &[(Mutation, &str)] = &[
@@ -124,6 +132,10 @@ pub const ALL: &[(Mutation, &str)] = &[
     (Mutation::NotDeleting("tag/"), "move tag × delete by tag"),
     (Mutation::NotDeleting("tagged/"), "one tag × two pushers"),
     (Mutation::NotDeleting("upload/"), "mount × delete"),
+    (Mutation::NotPutting("released/"), "gc × gc, objects are kept"),
+    (Mutation::NotDeleting("released/"), "gc × gc, objects are kept"),
+    (Mutation::ReleasedErased, "PUT × cancel, objects are kept"),
+    (Mutation::ReleasedLongAgo, "gc × gc, objects are kept"),
     (Mutation::NotDeleting("use/"), "push manifest × push the same"),
     (Mutation::Eventual("blob/"), "push blob × push the same blob"),
     (Mutation::Eventual("link/"), "push blob × push the same blob"),
@@ -167,8 +179,8 @@ fn kind(expectation: &Expect) -> (Kind, &str) {
 }
 
 fn sort(commit: &Commit) -> Sort {
-    let puts =
-        commit.put.iter().any(|(key, _)| !key.as_str().starts_with("left/") && !key.as_str().starts_with("event/"));
+    let with_removals = ["left/", "event/", "released/"];
+    let puts = commit.put.iter().any(|(key, _)| !with_removals.iter().any(|family| key.as_str().starts_with(family)));
     if puts { Sort::Push } else { Sort::Removal }
 }
 
@@ -189,13 +201,25 @@ impl Altered for Commit {
                 self.durability = Durability::Eventual;
             }
             Mutation::EventualRemovals if sort(&self) == Sort::Removal => self.durability = Durability::Eventual,
+            Mutation::ReleasedLongAgo => {
+                for (_, value) in self.put.iter_mut().filter(|(key, _)| begins(key, "released/")) {
+                    let Ok(record) = serde_json::from_slice::<ReleasedRecord>(value) else { continue };
+                    let long_ago = ReleasedRecord { released: Timestamp(0), ..record };
+                    *value = serde_json::to_vec(&long_ago).unwrap_or_default().into();
+                }
+            }
             Mutation::EraseBeforeCommit => {
                 let named = self.delete.iter().filter_map(|key| key.as_str().strip_prefix("object/")?.parse().ok());
                 store.execute(Erase { objects: named.collect() }, body)?;
             }
             _ => {}
         }
+        let released = self.put.iter().filter_map(|(key, _)| key.as_str().strip_prefix("released/")?.parse().ok());
+        let released: Vec<ObjectId> = released.collect();
         let mut committed = store.commit(self)?;
+        if store.mutation == Mutation::ReleasedErased && !released.is_empty() {
+            Erase { objects: released }.perform(store, body)?;
+        }
         if store.mutation == Mutation::ConflictAsDone {
             committed = Committed::Done;
         }
@@ -232,9 +256,13 @@ impl Altered for Erase {
     const CHANGES: bool = true;
 
     fn perform(self, store: &mut Store, body: &RequestBody) -> Result<(), Fault> {
-        if store.mutation == Mutation::ObjectsStay { Ok(()) } else { store.execute(self, body) }
+        if store.mutation == Mutation::ObjectsStay {
+            return Ok(());
+        }
+        store.erased(&self.objects);
+        store.execute(self, body)
     }
 }
 
 /// An object that the mutation [`CommitBeforeObject`](Mutation::CommitBeforeObject) holds back.
-pub(super) type Delayed = (ObjectId, (Bytes, orlop_core::Timestamp));
+pub(super) type Delayed = (ObjectId, (Bytes, Timestamp));

@@ -65,6 +65,8 @@ pub struct Scenario {
 pub struct Other {
     /// The registry as it is there.
     pub registry: Registry,
+    /// The configuration of it.
+    pub config: Config,
     /// How much the clock there is ahead.
     pub ahead: Duration,
 }
@@ -140,7 +142,7 @@ impl Scenario {
     /// made at once, the second, the fourth and so on are made there.
     #[must_use]
     pub fn with_other(mut self, config: Config) -> Self {
-        self.other = Some(Other { registry: Registry::new(config), ahead: SKEW });
+        self.other = Some(Other { registry: Registry::new(config.clone()), config, ahead: SKEW });
         self
     }
 
@@ -236,7 +238,13 @@ impl Scenario {
         }
     }
 
-    /// Longer than every grace and lifetime.
+    /// Whether objects stay after their record is gone, whichever host collects, for longer than all that happens here.
+    pub(super) fn keeps(&self) -> bool {
+        let kept = |config: &Config| !config.keep_erased.is_zero();
+        kept(&self.config) && self.other.as_ref().is_none_or(|other| kept(&other.config))
+    }
+
+    /// Longer than every grace and lifetime, but for that of objects whose record is gone.
     pub fn long_enough(&self) -> Duration {
         let Config { upload_lifetime, blob_grace, untagged_lifetime, call_lifetime, .. } = &self.config;
         *upload_lifetime + *blob_grace + untagged_lifetime.unwrap_or_default() + *call_lifetime + HOUR

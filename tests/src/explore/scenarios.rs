@@ -66,6 +66,7 @@ pub fn all() -> Vec<Scenario> {
         limits(),
         listeners(),
         gathers(),
+        kept(),
         hosts(),
     ]
     .concat()
@@ -430,6 +431,57 @@ pub fn gathers() -> Vec<Scenario> {
         two("gather × delete × gc").at_once([Call::Gather, delete_blob("a", whole), Call::Gc]),
         two("a day × gather × gc").at_once([Call::Wait(HOUR * 25), Call::Gather, Call::Gc]),
         two("gather × gather, on two hosts").with_other(config.clone()).at_once([Call::Gather, Call::Gather]),
+    ]
+}
+
+/// Objects stay after their record is gone, for a month: longer than all that happens here.
+pub fn kept() -> Vec<Scenario> {
+    let month = HOUR * 24 * 30;
+    let new = |name: &str| Scenario::new(name, Config { keep_erased: month, ..Config::default() });
+    let pushed = |name| new(name).given(&push_blob("a", LAYER));
+    let deleted = |name| pushed(name).given(&delete_blob("a", LAYER));
+    let over = |name| deleted(name).given(&Call::Gc).later(month);
+    let gathered = |name: &str| {
+        let gathered = Some(Gathered { repositories: vec![Pattern::new("a")], from: 0 });
+        let scenario = Scenario::new(name, Config { keep_erased: month, gathered, ..Config::default() });
+        let scenario = scenario.given_session("a", &[b"12345", b"67890"]);
+        let session = scenario.session();
+        scenario.given(&finish(&session, &digest(b"1234567890"), b""))
+    };
+    let session = |scenario: Scenario, calls: &dyn Fn(&str) -> [Call; 2]| {
+        let session = scenario.session();
+        scenario.at_once(calls(&session))
+    };
+    let open = |name: &str| new(name).given_session("a", &[b"12345"]);
+    let many = |name: &str| new(name).given_session("a", &[b"12", b"34", b"567", b"8"]);
+    let whole = digest(b"123456");
+    vec![
+        deleted("gc × gc, objects are kept").at_once([Call::Gc, Call::Gc]),
+        deleted("push a deleted blob × gc, objects are kept").at_once([push_blob("a", LAYER), Call::Gc]),
+        pushed("GET × gc, objects are kept").later(HOUR * 25).at_once([get_blob("a", LAYER), Call::Gc]),
+        over("gc × gc of objects that were kept").at_once([Call::Gc, Call::Gc]),
+        over("push a blob whose objects were kept × gc").at_once([push_blob("a", LAYER), Call::Gc]),
+        session(open("PUT × cancel, objects are kept"), &|s| [finish(s, &whole, b"6"), cancel(s)]),
+        session(open("PUT × push of the same blob, objects are kept"), &|s| {
+            [finish(s, &whole, b"6"), push_blob("b", b"123456")]
+        }),
+        session(open("PUT with another digest × PATCH, objects are kept"), &|s| {
+            [finish(s, &digest(b"12"), b"6"), patch(s, None, b"789ab")]
+        }),
+        session(open("PATCH × gc, objects are kept").later(HOUR * 24 * 8), &|s| [patch(s, None, b"6789a"), Call::Gc]),
+        gathered("gather × GET, objects are kept").at_once([Call::Gather, get_blob("a", b"1234567890")]),
+        gathered("gather × gc, objects are kept").at_once([Call::Gather, Call::Gc]),
+        session(many("PUT of many chunks × cancel, objects are kept"), &|s| {
+            [finish(s, &digest(MANY), b""), cancel(s)]
+        }),
+        new("a day × push blob × gc, objects are kept").at_once([
+            Call::Wait(HOUR * 25),
+            push_blob("a", LAYER),
+            Call::Gc,
+        ]),
+        deleted("gc × gc of another host that keeps nothing")
+            .with_other(Config::default())
+            .at_once([Call::Gc, Call::Gc]),
     ]
 }
 

@@ -1,6 +1,6 @@
 //! The store under exploration: the memory host, performing one effect at a time, with what a crash would take.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::hash::{DefaultHasher, Hash as _, Hasher};
 use std::time::Duration;
@@ -26,6 +26,10 @@ pub(super) struct Store {
     delayed: Vec<Delayed>,
     /// That commit has been.
     due: bool,
+    /// The objects that a record has named, if they stay for longer than all calls take.
+    pub(super) kept: Option<BTreeSet<ObjectId>>,
+    /// One of them that was erased all the same.
+    pub(super) lost: Option<ObjectId>,
     /// The last fingerprint, as long as nothing has changed: hashing is what an exploration would spend its time on.
     fingerprint: Option<u64>,
 }
@@ -42,7 +46,28 @@ pub(super) enum Failure {
 
 impl Store {
     pub(super) fn new(memory: Memory, mutation: Mutation) -> Self {
-        Self { memory, losable: Vec::new(), mutation, delayed: Vec::new(), due: false, fingerprint: None }
+        Self {
+            memory,
+            losable: Vec::new(),
+            mutation,
+            delayed: Vec::new(),
+            due: false,
+            kept: None,
+            lost: None,
+            fingerprint: None,
+        }
+    }
+
+    /// The same, where objects that a record names now or later are not to be erased.
+    pub(super) fn keeping(self) -> Self {
+        let named = self.memory.records.keys().filter_map(named).collect();
+        Self { kept: Some(named), ..self }
+    }
+
+    /// Takes down what is erased.
+    pub(super) fn erased(&mut self, objects: &[ObjectId]) {
+        let kept = |object: &&ObjectId| self.kept.as_ref().is_some_and(|kept| kept.contains(*object));
+        self.lost = self.lost.or(objects.iter().find(kept).copied());
     }
 
     /// Performs the effect that is asked for. `heard` takes down what the call is told.
@@ -114,7 +139,13 @@ impl Store {
 
     pub(super) fn commit(&mut self, commit: Commit) -> Result<Committed, Fault> {
         let before = (commit.durability == Durability::Eventual).then(|| self.memory.records.clone());
+        let puts: Vec<ObjectId> = commit.put.iter().filter_map(|(key, _)| named(key)).collect();
         let committed = self.execute(commit, &RequestBody::default())?;
+        if committed == Committed::Done
+            && let Some(kept) = &mut self.kept
+        {
+            kept.extend(puts);
+        }
         self.due = !self.delayed.is_empty();
         match before {
             _ if committed == Committed::Conflict => {}
@@ -144,6 +175,11 @@ impl Store {
             hasher.finish()
         })
     }
+}
+
+/// The object that a record of this key names.
+fn named(key: &Key) -> Option<ObjectId> {
+    key.as_str().strip_prefix("object/")?.parse().ok()
 }
 
 /// A number that tells what is stored from everything else that could be. Sixty-four bits: among the some hundred

@@ -64,7 +64,9 @@ impl<'s> World<'s> {
             before: 0,
         });
         let flights = flights.collect();
-        Self { scenario, store: Store::new(scenario.before.clone(), mutation), flights, failed: false, told: None }
+        let store = Store::new(scenario.before.clone(), mutation);
+        let store = if scenario.keeps() { store.keeping() } else { store };
+        Self { scenario, store, flights, failed: false, told: None }
     }
 
     /// What can happen next: which call goes on, and whether the storage fails it.

@@ -1,4 +1,5 @@
 use std::io::Write;
+use std::time::Duration;
 
 use tempfile::NamedTempFile;
 
@@ -45,6 +46,23 @@ fn a_flag_wins_over_the_file_and_the_file_over_the_default() {
     assert!(matches!(origin("max-requests"), Some(Origin::File(_, 2))));
     assert!(matches!(origin("tls-key"), Some(Origin::File(_, 4))));
     assert_eq!(origin("blob-grace"), Some(Origin::Default));
+}
+
+/// A data directory is restored with its bytes, and a database without.
+#[test]
+fn objects_are_kept_for_a_database_unless_it_is_said_otherwise() {
+    let engines = "records = 'postgres://orlop@db/orlop'\nobjects = 's3://bucket/prefix'\n";
+    let day = Duration::from_secs(24 * 3600);
+    let kept = |text: &str, flags: &[&str]| {
+        let loaded = load(text, flags).unwrap();
+        let shown = loaded.effective.iter().find(|setting| setting.key == "keep-erased").unwrap().to_string();
+        (settings(&loaded).config().keep_erased, shown)
+    };
+    assert_eq!(kept("", &[]), (Duration::ZERO, "keep-erased = \"0\"  # default".into()));
+    assert_eq!(kept(engines, &[]), (day, "keep-erased = \"1d\"  # default".into()));
+    assert_eq!(kept("", &["--records", "postgres://orlop@db/orlop"]).0, day);
+    assert_eq!(kept("keep-erased = '7d'", &[]).0, 7 * day);
+    assert_eq!(kept(engines, &["--keep-erased", "0"]), (Duration::ZERO, "keep-erased = \"0\"  # flag".into()));
 }
 
 #[test]
