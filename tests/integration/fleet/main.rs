@@ -5,8 +5,10 @@
 mod arriving;
 mod balanced;
 mod cache;
+mod clocks;
 mod collected;
 mod contract;
+mod crowd;
 mod cutting;
 mod database;
 mod engines;
@@ -18,6 +20,7 @@ mod processes;
 #[path = "../program.rs"]
 mod program;
 mod proxy;
+mod redirects;
 mod refusing;
 mod registry;
 mod rolling;
