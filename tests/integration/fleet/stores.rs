@@ -202,7 +202,12 @@ async fn translate(client: TcpStream, port: u16, words: Words) -> io::Result<()>
             if requests.read_line(&mut line).await? == 0 {
                 return Ok(());
             }
-            let (name, value) = line.split_once(':').unwrap_or_default();
+            // The line of the request, which has no field, is as it is.
+            let blank = (line == "\r\n").then_some(("", ""));
+            let Some((name, value)) = line.split_once(':').or(blank) else {
+                head.push_str(&line);
+                continue;
+            };
             let (name, value) = (name.to_ascii_lowercase(), value.trim());
             if name == "content-length" {
                 length = value.parse().unwrap_or_default();
@@ -283,7 +288,8 @@ async fn an_upload_whose_end_was_answered_to_nobody_is_an_object() {
     let faulty = Faulty::to(store.port, once).await;
     keep_a_long_object(&through(store.engines(database.database()), store.port, faulty.port)).await;
     assert_eq!(faulty.happened().into_iter().collect::<Vec<_>>(), [("answer lost", 1)]);
-    find_uploads_that_no_record_knows(&store.engines(database.database()), store.port).await;
+    // It says of each that it was begun in 2010.
+    find_uploads_that_no_record_knows(&store.engines(database.database()), store.port, false).await;
 }
 
 /// One that does not look at the condition under which an object is to be written would let two calls write one object.
