@@ -30,28 +30,29 @@ pub(crate) struct Fleet {
     directory: PathBuf,
     port: u16,
     engines: Engines,
-    flags: Vec<String>,
+    /// What each server is started with.
+    flags: Vec<Vec<String>>,
     _database: Postgres,
     _store: ObjectServer,
 }
 
 impl Fleet {
-    /// Starts a database, an object store, servers with these flags, and HAProxy. All of them write their logs to the
-    /// directory.
-    pub(crate) fn start(program: &Path, directory: &Path, flags: &[String]) -> Self {
+    /// Starts a database, an object store, servers with flags by their numbers, and HAProxy. All of them write their logs
+    /// to the directory.
+    pub(crate) fn start(program: &Path, directory: &Path, flags: impl Fn(usize) -> Vec<String>) -> Self {
+        let flags: Vec<Vec<String>> = (0..SERVERS).map(flags).collect();
         let (database, store) = (Postgres::start(), ObjectServer::start());
         let engines = store.engines(database.database());
         let servers: Vec<Server> = (0..SERVERS)
             .map(|number| {
-                let place =
-                    Place { port: free_port(), admin: free_port(), log: log(directory, &format!("orlop{number}")) };
-                Server::start(program, place, &engines, flags)
+                let place = Place { port: free_port(), admin: free_port(), log: server_log(directory, number) };
+                Server::start(program, place, &engines, &flags[number])
             })
             .collect();
         servers.iter().for_each(Server::wait);
         let port = free_port();
         let haproxy = balance(directory, port, &servers);
-        let (directory, flags) = (directory.to_owned(), flags.to_vec());
+        let directory = directory.to_owned();
         let fleet = Self { servers, haproxy, directory, port, engines, flags, _database: database, _store: store };
         fleet.wait_for(|states| states.iter().all(|state| state == "UP"));
         fleet
@@ -68,7 +69,7 @@ impl Fleet {
         let Server { process, place } = &mut self.servers[number];
         signal(process, "-TERM");
         let ended = process.wait().expect("a process of our own ends");
-        self.servers[number] = Server::start(program, place.clone(), &self.engines, &self.flags);
+        self.servers[number] = Server::start(program, place.clone(), &self.engines, &self.flags[number]);
         self.wait_for(|states| states[number] == "UP");
         ended.success()
     }
@@ -195,6 +196,11 @@ fn balance(directory: &Path, port: u16, servers: &[Server]) -> Child {
 
 fn path() -> String {
     std::env::var("PATH").unwrap_or_default()
+}
+
+/// Where a server writes its log.
+pub(crate) fn server_log(directory: &Path, number: usize) -> PathBuf {
+    log(directory, &format!("orlop{number}"))
 }
 
 fn log(directory: &Path, name: &str) -> PathBuf {

@@ -17,7 +17,7 @@ const OPEN: &str = "FROM orlop.record WHERE convert_from(key, 'UTF8') LIKE '%upl
 fn an_upload_whose_process_was_killed_is_aborted_and_leaves_nothing() {
     let (database, store) = (Postgres::start(), ObjectServer::start());
     let engines = store.engines(database.database());
-    let mut serving = Serving::start(&engines);
+    let mut serving = Serving::start(&engines, &[], false);
     // It listens before it has tried the store and marked it as that of its database.
     let began = Instant::now();
     let before = loop {

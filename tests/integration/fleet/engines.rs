@@ -2,7 +2,7 @@
 //! ended when it is dropped.
 
 use std::fs;
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -13,10 +13,14 @@ use std::thread::{self, sleep};
 use std::time::{Duration, Instant};
 
 use orlop::Engines;
+use orlop_core::digest::Algorithm;
 use tempfile::TempDir;
 
 /// How long a server may take until it answers, on a machine that does other things too.
 const START: Duration = Duration::from_secs(120);
+
+/// How many connections a database takes.
+const CONNECTIONS: usize = 200;
 
 /// The user of the database, and of the object store.
 pub(crate) const USER: &str = "orlop";
@@ -35,16 +39,21 @@ pub(crate) struct Postgres {
 impl Postgres {
     /// Makes a cluster and starts it. Its texts are sorted by ICU, as no key of a registry may be.
     pub(crate) fn start() -> Self {
-        Self::of(binaries())
+        Self::of(binaries(), CONNECTIONS)
+    }
+
+    /// One that takes so many connections.
+    pub(crate) fn with_connections(connections: usize) -> Self {
+        Self::of(binaries(), connections)
     }
 
     /// The same with a version; nothing if that is not installed.
     pub(crate) fn of_version(version: u32) -> Option<Self> {
         let binaries = PathBuf::from(format!("/usr/lib/postgresql/{version}/bin"));
-        binaries.join("initdb").exists().then(|| Self::of(binaries))
+        binaries.join("initdb").exists().then(|| Self::of(binaries, CONNECTIONS))
     }
 
-    fn of(binaries: PathBuf) -> Self {
+    fn of(binaries: PathBuf, connections: usize) -> Self {
         let directory = tempfile::tempdir().expect("a temporary directory");
         // PostgreSQL does not run as root: whoever it runs as owns its files.
         let data = directory.path().join("data");
@@ -55,6 +64,9 @@ impl Postgres {
             .args(["--username", USER, "--auth", "trust", "--no-sync", "--encoding", "UTF8"])
             .args(["--locale-provider=icu", "--icu-locale=en-US", "--locale=C.UTF-8", "--pgdata"])
             .arg(&data));
+        let settings = format!("max_connections = {connections}\n");
+        let mut file = fs::File::options().append(true).open(data.join("postgresql.conf")).expect("a file");
+        file.write_all(settings.as_bytes()).expect("a file");
         let port = free_port();
         let process = serve(&binaries, &data, port);
         let postgres = Self { binaries, directory, port, process, databases: AtomicU32::new(0) };
@@ -217,6 +229,39 @@ impl Postgres {
         self.port
     }
 
+    /// A connection on which nothing is asked; the code of the error when there is none to be had.
+    pub(crate) fn idle(&self) -> Result<TcpStream, String> {
+        let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, self.port)).expect("it listens");
+        let parameters = format!("user\0{USER}\0database\0postgres\0\0");
+        let length = u32::try_from(8 + parameters.len()).expect("a few bytes");
+        // Version 3.0 of the protocol.
+        let begin = [&length.to_be_bytes()[..], &(3_u32 << 16).to_be_bytes(), parameters.as_bytes()].concat();
+        stream.write_all(&begin).expect("it reads");
+        let mut kind = [0];
+        stream.read_exact(&mut kind).expect("it answers");
+        if kind[0] == b'R' {
+            return Ok(stream);
+        }
+        let mut told = Vec::new();
+        stream.read_to_end(&mut told).expect("it answers");
+        let field = told[4..].split(|byte| *byte == 0).find(|field| field.first() == Some(&b'C'));
+        Err(String::from_utf8_lossy(&field.expect("a code")[1..]).into_owned())
+    }
+
+    /// All connections that are left, on which nothing is asked.
+    pub(crate) fn idle_all(&self) -> Vec<TcpStream> {
+        let mut idle = Vec::new();
+        loop {
+            match self.idle() {
+                Ok(stream) => idle.push(stream),
+                Err(code) => {
+                    assert_eq!(code, "53300", "too_many_connections");
+                    return idle;
+                }
+            }
+        }
+    }
+
     /// A transaction that has made a statement, and ends when this is dropped.
     pub(crate) fn hold(&self, database: &str, statement: &str) -> Held {
         let mut psql = self.psql(database, &format!("BEGIN; {statement}; SELECT pg_sleep(600)"));
@@ -361,7 +406,7 @@ fn serve(binaries: &Path, data: &Path, port: u16) -> Child {
     let mut server = program(&binaries.join("postgres"));
     server.arg("-D").arg(data).args(["-p", &port.to_string(), "-h", "127.0.0.1"]);
     // No socket beside the port, and a wait for the disk at each commit, as Orlop wants it.
-    server.args(["-c", "unix_socket_directories=", "-c", "max_connections=200", "-c", "wal_keep_size=64MB"]);
+    server.args(["-c", "unix_socket_directories=", "-c", "wal_keep_size=64MB"]);
     server.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
     start(server).expect("PostgreSQL runs")
 }
@@ -419,6 +464,9 @@ fn binaries() -> PathBuf {
     PathBuf::from(format!("/usr/lib/postgresql/{newest}/bin"))
 }
 
+/// Where an S3 server has old versions, if it keeps them.
+const VERSIONS: &str = "versions";
+
 /// An S3 server that keeps its objects in files, and checks signatures, conditions and sizes of parts as S3 does.
 pub(crate) struct ObjectServer {
     directory: TempDir,
@@ -430,9 +478,29 @@ pub(crate) struct ObjectServer {
 impl ObjectServer {
     /// Starts one with an empty bucket.
     pub(crate) fn start() -> Self {
+        Self::with(&["data/bucket", "iam"])
+    }
+
+    /// One whose bucket keeps what is removed or written over, as an old version.
+    pub(crate) fn with_versions() -> Self {
+        let server = Self::with(&["data/bucket", "iam", VERSIONS]);
+        let status = "<VersioningConfiguration xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\"><Status>Enabled</Status>\
+                      </VersioningConfiguration>";
+        // This version of curl signs what it is told the hash of the body is.
+        let hash = Algorithm::Sha256.digest(status.as_bytes());
+        let mut curl = Command::new("curl");
+        curl.args(["--silent", "--show-error", "--fail-with-body", "--request", "PUT", "--data", status]);
+        curl.args(["--aws-sigv4", "aws:amz:us-east-1:s3", "--user", &format!("{USER}:{SECRET}")]);
+        curl.args(["--header", &format!("x-amz-content-sha256: {}", hash.encoded())]);
+        run(curl.arg(format!("http://127.0.0.1:{}/bucket?versioning=", server.port)));
+        server
+    }
+
+    fn with(directories: &[&str]) -> Self {
         let directory = tempfile::tempdir().expect("a temporary directory");
-        fs::create_dir_all(directory.path().join("data/bucket")).expect("a bucket");
-        fs::create_dir_all(directory.path().join("iam")).expect("a directory");
+        for below in directories {
+            fs::create_dir_all(directory.path().join(below)).expect("a directory");
+        }
         let port = free_port();
         let process = gateway(directory.path(), port);
         let server = Self { directory, port, process, prefixes: AtomicU32::new(0) };
@@ -518,9 +586,13 @@ impl Drop for ObjectServer {
 
 fn gateway(directory: &Path, port: u16) -> Child {
     let log = fs::File::create(directory.join("log")).expect("a log");
-    Command::new(tools().join("bin/versitygw"))
-        .args(["--access", USER, "--secret", SECRET, "--port", &format!("127.0.0.1:{port}")])
-        .arg("posix")
+    let mut server = Command::new(tools().join("bin/versitygw"));
+    server.args(["--access", USER, "--secret", SECRET, "--port", &format!("127.0.0.1:{port}")]).arg("posix");
+    let versions = directory.join(VERSIONS);
+    if versions.exists() {
+        server.arg("--versioning-dir").arg(versions);
+    }
+    server
         .arg(directory.join("data"))
         .stdin(Stdio::null())
         .stdout(log.try_clone().expect("a log"))

@@ -5,8 +5,10 @@
 mod arriving;
 mod balanced;
 mod cache;
+mod clocks;
 mod collected;
 mod contract;
+mod crowd;
 mod cutting;
 mod database;
 mod engines;
@@ -19,6 +21,7 @@ mod processes;
 mod program;
 mod promotion;
 mod proxy;
+mod redirects;
 mod refusing;
 mod registry;
 mod replicated;

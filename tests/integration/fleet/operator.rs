@@ -45,6 +45,8 @@ pub(crate) fn refusal(command: &mut Command) -> String {
 pub(crate) struct Server {
     process: Child,
     address: String,
+    /// What it has said until it listened.
+    said: String,
 }
 
 impl Server {
@@ -63,7 +65,12 @@ impl Server {
             }
         };
         std::thread::spawn(move || drop(std::io::copy(&mut log, &mut std::io::sink())));
-        Self { process, address }
+        Self { process, address, said: all }
+    }
+
+    /// What it has said until it listened.
+    pub(crate) fn said(&self) -> &str {
+        &self.said
     }
 
     /// Asks something of it: status, header fields in small letters, and body.

@@ -17,6 +17,12 @@ use crate::serving::{Serving, ended, gc};
 
 /// How many processes there are, and how many clients.
 const PROCESSES: usize = 3;
+
+/// What each is started with: one has an object cache, one sends clients to the object store and makes blobs of several
+/// objects one, beside all else.
+const FLAGS: [&[&str]; PROCESSES] =
+    [&["--keep-free", "0B"], &["--redirect", "**", "--redirect-from", "20KiB", "--gc-interval", "2s"], &[]];
+const WITH_CACHE: usize = 0;
 const CLIENTS: usize = 12;
 
 /// How long clients work: seconds in each run of the tests, half an hour when that is asked for.
@@ -174,7 +180,8 @@ async fn nothing_is_lost_whatever_fails() {
         let hosts = [&primary, &standby].map(|database| format!("127.0.0.1:{}", database.port()));
         let records = primary.database().replace(&hosts[0], &hosts.join(","));
         let engines = store.engines_by(port, records);
-        let processes: Vec<Serving> = (0..PROCESSES).map(|_| Serving::start(&engines)).collect();
+        let start = |number: usize| Serving::start(&engines, FLAGS[number], number == WITH_CACHE);
+        let processes: Vec<Serving> = (0..PROCESSES).map(start).collect();
         let progress = Arc::default();
         let (promotions, collections) = (Vec::new(), (0, 0));
         Machines { primary, standby, store, engines, processes, progress, promotions, collections }
@@ -225,6 +232,8 @@ async fn nothing_is_lost_whatever_fails() {
     for line in machines.processes.iter().flat_map(Serving::trouble).take(20) {
         println!("  {line}");
     }
+    println!("{} files in the object cache", machines.processes[WITH_CACHE].cached());
+    assert!(played.redirected > 0 && machines.processes[WITH_CACHE].cached() > 0, "both were used");
     assert!(played.failures.is_empty(), "with ORLOP_SEED={seed}: {}", told(&played));
     assert!(played.acknowledged > 50, "they got on");
     assert!(played.unhelpful.is_empty(), "with ORLOP_SEED={seed}: 500s, or no word of when to come again");

@@ -1,11 +1,17 @@
 //! What the built program says of engines that it cannot use, and of those that it can.
 
 use std::process::Command;
+use std::thread::{self, sleep};
+use std::time::{Duration, Instant};
 
 use orlop::Engines;
+use orlop_core::digest::Algorithm;
 
 use crate::engines::{ObjectServer, Postgres, database_of};
 use crate::operator::{Server, ended, on, orlop, refusal};
+
+/// How long something may take that is answered within half a minute, on a machine that does other things too.
+const LONGEST: Duration = Duration::from_secs(90);
 
 fn serve(engines: &Engines) -> Command {
     let mut command = orlop(&["serve", "--no-playground"]);
@@ -92,22 +98,123 @@ fn a_wrong_password_is_refused_and_never_printed() {
     assert!(told.contains("password authentication failed") && !told.contains("wrong-and-secret"), "{told}");
 }
 
-/// Whoever finds no connection waits, and is told to come again.
 #[test]
 #[ignore = "needs a database and an object store: `tests/run fleet` installs them and runs it"]
-fn a_database_without_a_connection_to_spare_is_503() {
+fn a_store_that_does_not_let_one_write_is_refused() {
+    let (postgres, store) = (Postgres::start(), ObjectServer::start());
+    let mut engines = store.engines(postgres.database());
+    let secret = engines.options.iter_mut().find(|(name, _)| name == "secret_access_key").expect("an option");
+    secret.1 = "wrong-and-secret".into();
+    let told = refused(&engines);
+    assert!(told.contains("the credentials may do this") && told.contains("403"), "{told}");
+    assert!(!told.contains("wrong-and-secret"), "{told}");
+}
+
+/// What garbage collection removes stays as an old version: that costs money, and no bytes that are needed.
+#[test]
+#[ignore = "needs a database and an object store: `tests/run fleet` installs them and runs it"]
+fn a_bucket_that_keeps_versions_is_used_with_a_warning() {
+    let (postgres, store) = (Postgres::start(), ObjectServer::with_versions());
+    let engines = store.engines(postgres.database());
+    let server = Server::start(&mut serve(&engines));
+    assert!(server.said().contains("the bucket keeps versions"), "{}", server.said());
+    let (kept, removed) = ([1; 100_000], [2; 100_000]);
+    let (kept_as, removed_as) = (push(&server, &kept).1, push(&server, &removed).1);
+    assert_eq!(server.ask("DELETE", &removed_as, "", b"").0, 202);
+    server.stop();
+    let mut command = orlop(&["gc"]);
+    let told = ended(on(&engines, &mut command));
+    let told = String::from_utf8_lossy(&told.stdout).into_owned();
+    assert!(told.contains("1 blobs") && told.contains("100000 bytes freed"), "{told}");
+    let mut command = orlop(&["check"]);
+    let told = ended(on(&engines, &mut command));
+    let told = String::from_utf8_lossy(&told.stdout).into_owned();
+    assert!(told.contains("warning: the bucket keeps versions") && told.contains("0 problems"), "{told}");
+    let server = Server::start(&mut serve(&engines));
+    let (status, _, bytes) = server.ask("GET", &kept_as, "", b"");
+    assert!(status == 200 && bytes == kept, "{status}");
+    assert_eq!(server.ask("GET", &removed_as, "", b"").0, 404);
+    assert_eq!(push(&server, &removed).0, 201);
+}
+
+/// How many connections a small database takes.
+const FEW: usize = 30;
+
+/// Whoever finds no connection waits, and is told to come again; the server goes on with those it has.
+#[test]
+#[ignore = "needs a database and an object store: `tests/run fleet` installs them and runs it"]
+fn a_database_whose_connections_others_have_is_503() {
+    let (postgres, store) = (Postgres::with_connections(FEW), ObjectServer::start());
+    let engines = store.engines(postgres.database());
+    let server = Server::start(&mut serve(&engines));
+    let (status, blob) = push(&server, b"acknowledged");
+    assert_eq!((status, server.ask("GET", &blob, "", b"").0), (201, 200));
+    let mut others = postgres.idle_all();
+    assert_eq!((server.ask("GET", &blob, "", b"").0, push(&server, b"more").0), (200, 201));
+    let told = refused(&engines);
+    assert!(told.contains("[53300]") && told.contains("raise max_connections"), "{told}");
+    // It has none any more, and gets none.
+    let ends = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE application_name = 'orlop'";
+    while others.len() < FEW {
+        others.pop();
+        let began = Instant::now();
+        while postgres.try_ask("postgres", ends).is_none() {
+            assert!(began.elapsed() < LONGEST, "there is a connection to spare");
+        }
+        sleep(Duration::from_millis(100));
+        others.extend(postgres.idle_all());
+    }
+    let began = Instant::now();
+    thread::scope(|scope| {
+        let read = scope.spawn(|| server.ask("GET", &blob, "", b""));
+        let written = scope.spawn(|| server.ask("POST", "/v2/a/blobs/uploads/", "", b""));
+        for asked in [read, written] {
+            let (status, head, _) = asked.join().expect("an answer");
+            assert!(status == 503 && head.contains("retry-after: "), "{head}");
+        }
+    });
+    assert!(began.elapsed() < LONGEST, "it waits for {:?}", began.elapsed());
+    drop(others);
+    let (status, _, bytes) = server.ask("GET", &blob, "", b"");
+    assert_eq!((status, bytes), (200, b"acknowledged".to_vec()));
+    assert_eq!(push(&server, b"and more").0, 201);
+}
+
+/// While something else locks the table, those who wait are bounded, and so are the connections on which they do.
+#[test]
+#[ignore = "needs a database and an object store: `tests/run fleet` installs them and runs it"]
+fn reads_that_wait_for_a_lock_are_503_and_take_no_more_connections() {
     let (postgres, store) = (Postgres::start(), ObjectServer::start());
     let engines = store.engines(postgres.database());
-    let name = database_of(&engines.records);
     let server = Server::start(&mut serve(&engines));
-    assert_eq!(server.ask("GET", "/v2/_catalog", "", b"").0, 200);
-    postgres.ask("postgres", &format!("ALTER DATABASE {name} ALLOW_CONNECTIONS false"));
-    let ends = format!("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}'");
-    postgres.ask("postgres", &ends);
-    let (status, head, _) = server.ask("GET", "/v2/_catalog", "", b"");
-    assert!(status == 503 && head.contains("retry-after: "), "{head}");
-    postgres.ask("postgres", &format!("ALTER DATABASE {name} ALLOW_CONNECTIONS true"));
-    assert_eq!(server.ask("GET", "/v2/_catalog", "", b"").0, 200);
+    let (_, blob) = push(&server, b"acknowledged");
+    let locked = postgres.hold(database_of(&engines.records), "LOCK TABLE orlop.record IN ACCESS EXCLUSIVE MODE");
+    let began = Instant::now();
+    thread::scope(|scope| {
+        let reads: Vec<_> = (0..40).map(|_| scope.spawn(|| server.ask("GET", &blob, "", b""))).collect();
+        let mut most = 0;
+        while reads.iter().any(|read| !read.is_finished()) {
+            let count = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'orlop'";
+            most = most.max(postgres.ask("postgres", count).parse().expect("a number"));
+            sleep(Duration::from_millis(100));
+        }
+        for read in reads {
+            let (status, head, _) = read.join().expect("an answer");
+            assert!(status == 503 && head.contains("retry-after: "), "{head}");
+        }
+        // For reads, for commits, and for a moment the one that looks after the primary.
+        assert!(most <= 8 + 1 + 1, "{most} connections");
+    });
+    assert!(began.elapsed() < LONGEST, "they wait for {:?}", began.elapsed());
+    drop(locked);
+    assert_eq!(server.ask("GET", &blob, "", b"").0, 200);
+}
+
+/// Pushes a blob: what came of it, and where it is.
+fn push(server: &Server, bytes: &[u8]) -> (u16, String) {
+    let digest = Algorithm::Sha256.digest(bytes);
+    let told = server.ask("POST", &format!("/v2/a/blobs/uploads/?digest={digest}"), "", bytes);
+    (told.0, format!("/v2/a/blobs/{digest}"))
 }
 
 #[test]

@@ -109,6 +109,11 @@ impl Place {
         self.directory.path().join("cache")
     }
 
+    /// A directory that ends with this.
+    pub(crate) fn directory(&self) -> &Path {
+        self.directory.path()
+    }
+
     /// Starts a server with a cache of that size.
     pub(crate) fn serve(&self, size: &str) -> Server {
         self.serve_with(&self.cache(), &["--object-cache-size", size, "--keep-free", "0B"])
@@ -230,6 +235,12 @@ impl Server {
         line.and_then(|line| line.trim().parse().ok()).unwrap_or_default()
     }
 
+    /// Whether it says that it is ready, and why it is not.
+    pub(crate) fn ready(&self) -> (u16, String) {
+        let told = get(&self.admin, "/readyz", "");
+        (told.status, String::from_utf8(told.body).expect("text"))
+    }
+
     /// How many objects, or ranges of them, were asked of the store.
     pub(crate) fn gets(&self) -> u64 {
         ["200", "206"]
@@ -244,8 +255,13 @@ impl Server {
 
     /// Pushes a blob in one request.
     pub(crate) fn push(&self, bytes: &[u8]) -> Digest {
+        self.push_to("a", bytes)
+    }
+
+    /// Pushes a blob to a repository.
+    pub(crate) fn push_to(&self, repository: &str, bytes: &[u8]) -> Digest {
         let digest = Algorithm::Sha256.digest(bytes);
-        let target = format!("/v2/a/blobs/uploads/?digest={digest}");
+        let target = format!("/v2/{repository}/blobs/uploads/?digest={digest}");
         let told = ask(&self.address, "POST", &target, "", bytes);
         assert_eq!(told.status, 201, "{}", String::from_utf8_lossy(&told.body));
         digest
@@ -270,6 +286,7 @@ impl Drop for Server {
 /// What came of a request.
 pub(crate) struct Answer {
     pub(crate) status: u16,
+    head: String,
     /// How many bytes were announced.
     pub(crate) length: usize,
     pub(crate) body: Vec<u8>,
@@ -278,6 +295,12 @@ pub(crate) struct Answer {
 }
 
 impl Answer {
+    /// The value of a header field.
+    pub(crate) fn field(&self, name: &str) -> Option<&str> {
+        let mut fields = self.head.lines().filter_map(|line| line.split_once(": "));
+        fields.find(|(field, _)| field.eq_ignore_ascii_case(name)).map(|(_, value)| value)
+    }
+
     #[track_caller]
     pub(crate) fn is(&self, bytes: &[u8]) {
         assert!(matches!(self.status, 200 | 206), "{}: {}", self.status, String::from_utf8_lossy(&self.body));
@@ -307,7 +330,8 @@ pub(crate) fn ask(address: &str, method: &str, target: &str, fields: &str, body:
     let head = String::from_utf8(head).expect("text");
     let status = head.split(' ').nth(1).and_then(|status| status.parse().ok()).expect("a status");
     let length = head.lines().find_map(|line| line.to_ascii_lowercase().strip_prefix("content-length: ")?.parse().ok());
-    let mut answer = Answer { status, length: length.unwrap_or(usize::MAX), body: Vec::new(), first: Duration::ZERO };
+    let length = length.unwrap_or(usize::MAX);
+    let mut answer = Answer { status, head, length, body: Vec::new(), first: Duration::ZERO };
     let mut buffer = vec![0; 256 << 10];
     while let Ok(read @ 1..) = stream.read(&mut buffer) {
         if answer.body.is_empty() {

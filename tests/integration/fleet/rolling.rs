@@ -194,8 +194,8 @@ async fn servers_are_started_again_one_by_one_and_no_request_fails() {
     let old = env::var_os("ORLOP_OLD").map_or_else(|| new.to_owned(), PathBuf::from);
     let directory = tempfile::tempdir().expect("a temporary directory");
     let logs = directory.path().to_owned();
-    let flags = ["--shutdown-delay", DELAY].map(str::to_owned);
-    let start = move || Fleet::start(&old, &logs, &flags);
+    let flags = |_| ["--shutdown-delay", DELAY].map(str::to_owned).into();
+    let start = move || Fleet::start(&old, &logs, flags);
     let mut fleet = tokio::task::spawn_blocking(start).await.expect("it starts");
     let load = Arc::new(Load::default());
     let user = || User::new(&fleet.address(), load.clone());

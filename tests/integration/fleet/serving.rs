@@ -19,20 +19,40 @@ const START: Duration = Duration::from_secs(120);
 /// A process that serves at an address which stays its own when it is started again.
 pub(crate) struct Serving {
     engines: Engines,
+    flags: Vec<String>,
     port: u16,
     child: Child,
     directory: TempDir,
 }
 
 impl Serving {
-    /// Starts one.
-    pub(crate) fn start(engines: &Engines) -> Self {
+    /// Starts one with these flags, and a directory for a cache if it is to have one.
+    pub(crate) fn start(engines: &Engines, flags: &[&str], cache: bool) -> Self {
         let directory = tempfile::tempdir().expect("a temporary directory");
         let port = free_port();
-        let child = spawn(engines, port, &directory);
-        let mut serving = Self { engines: engines.clone(), port, child, directory };
+        let mut flags: Vec<String> = flags.iter().map(|flag| (*flag).to_owned()).collect();
+        if cache {
+            flags.extend(["--object-cache".into(), directory.path().join("cache").display().to_string()]);
+        }
+        let child = spawn(engines, &flags, port, &directory);
+        let mut serving = Self { engines: engines.clone(), flags, port, child, directory };
         serving.wait();
         serving
+    }
+
+    /// How many files its cache has.
+    pub(crate) fn cached(&self) -> usize {
+        let mut files = 0;
+        let mut directories = vec![self.directory.path().join("cache/sha256")];
+        while let Some(directory) = directories.pop() {
+            for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
+                match entry.path() {
+                    path if path.is_dir() => directories.push(path),
+                    _ => files += 1,
+                }
+            }
+        }
+        files
     }
 
     pub(crate) fn address(&self) -> String {
@@ -51,7 +71,7 @@ impl Serving {
 
     /// Starts it again where it was.
     pub(crate) fn restart(&mut self) {
-        self.child = spawn(&self.engines, self.port, &self.directory);
+        self.child = spawn(&self.engines, &self.flags, self.port, &self.directory);
         self.wait();
     }
 
@@ -86,7 +106,7 @@ impl Serving {
             assert!(began.elapsed() < START, "it does not start:\n{}", self.last_words());
             if let Ok(Some(_)) = self.child.try_wait() {
                 sleep(Duration::from_millis(300));
-                self.child = spawn(&self.engines, self.port, &self.directory);
+                self.child = spawn(&self.engines, &self.flags, self.port, &self.directory);
             }
             sleep(Duration::from_millis(20));
         }
@@ -99,10 +119,11 @@ impl Drop for Serving {
     }
 }
 
-fn spawn(engines: &Engines, port: u16, directory: &TempDir) -> Child {
+fn spawn(engines: &Engines, flags: &[String], port: u16, directory: &TempDir) -> Child {
     let log = File::options().create(true).append(true).open(directory.path().join("log")).expect("a log");
     let mut serve = command("serve", engines);
     serve.args(["--addr", &format!("127.0.0.1:{port}"), "--log", "info,orlop::access=off,orlop::audit=off"]);
+    serve.args(flags);
     serve.stdout(Stdio::null()).stderr(log).spawn().expect("it is built")
 }
 

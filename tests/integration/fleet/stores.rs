@@ -29,7 +29,9 @@ use uuid::Uuid;
 
 use crate::contract::{find_an_upload_that_was_left_open, keep_the_contract};
 use crate::engines::{Postgres, free_port, tools};
+use crate::faulty::{Asked, Fault, Faulty};
 use crate::outcomes::ask;
+use crate::told::find_uploads_that_no_record_knows;
 
 /// How long a server may take until it answers, on a machine that does other things too.
 const START: Duration = Duration::from_secs(60);
@@ -88,7 +90,7 @@ impl Store {
         let port = moto.port;
         tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
-                tokio::spawn(translate(client, port));
+                tokio::spawn(translate(client, port, in_words_of_s3));
             }
         });
         let fields = r#""disable_oauth":true,"client_email":"","private_key":"","private_key_id":"""#;
@@ -165,11 +167,30 @@ impl Drop for Process {
 }
 
 /// What moto wants to see of a client, and does not verify.
-const CREDENTIAL: &str =
-    "AWS4-HMAC-SHA256 Credential=orlop/20260101/us-east-1/s3/aws4_request, SignedHeaders=host, Signature=0";
+const CREDENTIAL: &str = "authorization: AWS4-HMAC-SHA256 Credential=orlop/20260101/us-east-1/s3/aws4_request, \
+                          SignedHeaders=host, Signature=0\r\n\r\n";
 
-/// Passes requests for Google Cloud Storage on to moto in the words of S3, one after the other.
-async fn translate(client: TcpStream, port: u16) -> io::Result<()> {
+/// What becomes of a header field on the way to a store: other words, or none; as it is, if this says nothing.
+type Words = fn(&str, &str) -> Option<&'static str>;
+
+/// What the client of Google Cloud Storage says, in the words of S3.
+fn in_words_of_s3(name: &str, value: &str) -> Option<&'static str> {
+    match (name, value) {
+        ("x-goog-if-generation-match", "0") => Some("if-none-match: *\r\n"),
+        ("authorization", _) => Some(""),
+        // The end of the head.
+        ("", "") => Some(CREDENTIAL),
+        _ => None,
+    }
+}
+
+/// All but the condition under which an object is to be written.
+fn without_conditions(name: &str, _: &str) -> Option<&'static str> {
+    (name == "if-none-match").then_some("")
+}
+
+/// Passes requests on to moto in other words, one after the other.
+async fn translate(client: TcpStream, port: u16, words: Words) -> io::Result<()> {
     let (requests, mut to_client) = client.into_split();
     let (mut answers, mut to_server) = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await?.into_split();
     tokio::spawn(async move { tokio::io::copy(&mut answers, &mut to_client).await });
@@ -181,17 +202,17 @@ async fn translate(client: TcpStream, port: u16) -> io::Result<()> {
             if requests.read_line(&mut line).await? == 0 {
                 return Ok(());
             }
-            let (name, value) = line.split_once(':').unwrap_or_default();
-            match (name.to_ascii_lowercase().as_str(), value.trim()) {
-                ("x-goog-if-generation-match", "0") => head.push_str("if-none-match: *\r\n"),
-                ("authorization", _) => {}
-                ("content-length", value) => {
-                    length = value.parse().unwrap_or_default();
-                    head.push_str(&line);
-                }
-                _ if line == "\r\n" => head.push_str(&format!("authorization: {CREDENTIAL}\r\n\r\n")),
-                _ => head.push_str(&line),
+            // The line of the request, which has no field, is as it is.
+            let blank = (line == "\r\n").then_some(("", ""));
+            let Some((name, value)) = line.split_once(':').or(blank) else {
+                head.push_str(&line);
+                continue;
+            };
+            let (name, value) = (name.to_ascii_lowercase(), value.trim());
+            if name == "content-length" {
+                length = value.parse().unwrap_or_default();
             }
+            head.push_str(words(&name, value).unwrap_or(&line));
         }
         to_server.write_all(head.as_bytes()).await?;
         tokio::io::copy(&mut (&mut requests).take(length), &mut to_server).await?;
@@ -204,11 +225,13 @@ fn installed(program: &str) -> Option<PathBuf> {
     Some(tools.join(program)).filter(|program| program.exists())
 }
 
+const MISSING: &str = "SKIPPED  it is not installed: see what tests/fleet/install says";
+
 /// What every store must do for a registry.
 async fn serves(name: &str, store: Option<Store>) {
     let Some(store) = store else {
         // `tests/run` shows and counts it.
-        println!("{name} SKIPPED  it is not installed: see what tests/fleet/install says");
+        println!("{name} {MISSING}");
         return;
     };
     let began = Instant::now();
@@ -243,6 +266,48 @@ async fn keep_a_long_object(engines: &Engines) {
 #[ignore = "needs a database and an object store: `tests/run fleet` installs them and runs it"]
 async fn moto_serves_a_registry() {
     serves("moto", Store::moto()).await;
+}
+
+/// Engines whose store is reached by another port.
+fn through(engines: Engines, port: u16, other: u16) -> Engines {
+    let (port, other) = (format!(":{port}"), format!(":{other}"));
+    let options = engines.options.iter().map(|(name, value)| (name.clone(), value.replace(&port, &other))).collect();
+    Engines { options, ..engines }
+}
+
+/// moto does not know an upload that has ended, as S3 does for a while.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs a database and an object store: `tests/run fleet` installs them and runs it"]
+async fn an_upload_whose_end_was_answered_to_nobody_is_an_object() {
+    let Some(store) = Store::moto() else { return println!("moto {MISSING}") };
+    let database = Postgres::start();
+    let lost = AtomicU32::new(0);
+    let once = move |asked: &Asked| {
+        (asked.completes() && lost.fetch_add(1, Ordering::Relaxed) == 0).then_some(Fault::AnswerLost)
+    };
+    let faulty = Faulty::to(store.port, once).await;
+    keep_a_long_object(&through(store.engines(database.database()), store.port, faulty.port)).await;
+    assert_eq!(faulty.happened().into_iter().collect::<Vec<_>>(), [("answer lost", 1)]);
+    // It says of each that it was begun in 2010.
+    find_uploads_that_no_record_knows(&store.engines(database.database()), store.port, false).await;
+}
+
+/// One that does not look at the condition under which an object is to be written would let two calls write one object.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs a database and an object store: `tests/run fleet` installs them and runs it"]
+async fn a_store_without_conditional_writes_is_refused() {
+    let Some(store) = Store::moto() else { return println!("moto {MISSING}") };
+    let database = Postgres::start();
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a free port");
+    let (here, port) = (listener.local_addr().expect("an address"), store.port);
+    tokio::spawn(async move {
+        while let Ok((client, _)) = listener.accept().await {
+            tokio::spawn(translate(client, port, without_conditions));
+        }
+    });
+    let engines = through(store.engines(database.database()), port, here.port());
+    let refused = Host::connect(&engines, &orlop::Options::default()).await.err().expect("it is refused");
+    assert!(refused.contains("use a store that enforces conditional writes"), "{refused}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
