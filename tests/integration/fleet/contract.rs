@@ -1,7 +1,7 @@
 //! The host on PostgreSQL and S3 passes the contract suite.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures_util::{StreamExt, stream};
 use orlop::{CacheSettings, Engines, Host};
@@ -15,7 +15,7 @@ use uuid::Uuid;
 
 use crate::arriving::arriving;
 use crate::engines::{ObjectServer, Postgres};
-use crate::outcomes::ask;
+use crate::outcomes::{LONGEST, ask};
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs a database and an object store: `tests/run fleet` installs them and runs it"]
@@ -105,8 +105,9 @@ pub(crate) async fn find_an_upload_that_was_left_open(engines: &Engines) {
         }
     });
     let list = async || ask(&host, Inventory { after: None, limit: 9 }).await.expect("both answer");
-    let mut listed = list().await;
+    let (mut listed, began) = (list().await, Instant::now());
     while listed.is_empty() {
+        assert!(began.elapsed() < LONGEST, "no record says that an upload is open");
         tokio::time::sleep(Duration::from_millis(50)).await;
         listed = list().await;
     }
