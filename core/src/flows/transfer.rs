@@ -345,6 +345,8 @@ mod tests {
     fn a_copy_is_served_when_it_is_complete_and_not_before() {
         let (mut from, mut to) = (source(1, "hello"), Memory::new());
         from.records.insert(Key::of_host("x"), "of the host".into());
+        let released = keys::released(&ObjectId::received_by(uuid::Uuid::from_u128(9)));
+        from.records.insert(released.clone(), r#"{"released":1,"size":1}"#.into());
         run(&mut from, |registry, ambient| {
             registry.acquire(crate::Job::Gc, uuid::Uuid::from_u128(1), crate::Claim::Free, ambient)
         })
@@ -364,8 +366,8 @@ mod tests {
         run(&mut to, |registry, ambient| registry.settle(arrival, departure.clone(), ambient)).unwrap();
         agrees(&mut to).unwrap();
         assert_eq!(arrive(&mut to, &departure), Err(Immovable::Complete));
-        let own = |key: &Key| [Key::of_host("x"), keys::lease(&crate::Job::Gc)].contains(key);
-        assert_eq!(from.records.keys().filter(|key| own(key)).count(), 2);
+        let own = |key: &Key| [Key::of_host("x"), keys::lease(&crate::Job::Gc), released.clone()].contains(key);
+        assert_eq!(from.records.keys().filter(|key| own(key)).count(), 3);
         from.records.retain(|key, _| !own(key));
         assert_eq!(to.records, from.records);
     }

@@ -153,7 +153,7 @@ fn an_answer_that_is_made_again_is_told_of_once() {
         assert_eq!(stream.peek(&mut [0]).unwrap(), 1);
         stream
     });
-    let mut told_of = |count: usize| {
+    let told_of = |count: usize| {
         let mut tags: Vec<String> = (0..count)
             .map(|_| {
                 let (_, body) = told.recv_timeout(Duration::from_secs(30)).unwrap();

@@ -200,8 +200,30 @@ fn nothing_is_kept_unless_that_is_wanted() {
     registry.registry = configured(|_| {}).registry;
     // However the clock of the host that released it went.
     registry.memory.now = Timestamp(0);
-    assert_eq!(registry.gc(), Report { objects_erased: 1, bytes_freed: 7, ..Report::default() });
+    let report = registry.gc();
+    assert_eq!(report, Report { objects_erased: 1, bytes_freed: 7, ..Report::default() });
+    let told = "7 bytes freed; 0 objects of 0 bytes released, 1 erased, 0 of 0 bytes kept for a restore";
+    assert!(report.to_string().ends_with(told), "{report}");
     assert!(registry.memory.objects.is_empty());
+}
+
+/// Bytes that are records are restored with them.
+#[test]
+fn bytes_among_the_records_are_not_kept() {
+    let mut registry = configured(|config| {
+        config.keep_erased = KEPT;
+        config.small_object = 4;
+    });
+    let session = registry.open("a");
+    for chunk in ["tiny", "and more"] {
+        registry.call(patch(&session).body(chunk)).expect(202);
+    }
+    let digest = sha256("tinyand more");
+    registry.call(put(format!("{session}?digest={digest}"))).expect(201);
+    registry.delete(blob("a", digest)).expect(202);
+    let left = Report { blobs_removed: 1, bytes_freed: 4, objects_released: 1, bytes_released: 8, ..Report::default() };
+    assert_eq!(registry.gc(), Report { objects_kept: 1, bytes_kept: 8, ..left });
+    assert!(!registry.memory.records.keys().any(|key| key.as_str().starts_with("bytes/")));
 }
 
 /// A dry run counts what a collection counts, and names what is erased and what is released.
