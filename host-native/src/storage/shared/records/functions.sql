@@ -1,41 +1,13 @@
--- The records of a registry in PostgreSQL, format 1.
+-- What is done with the records, in the newest format. It may be run again: each format replaces the functions of the one
+-- before, which the version before goes on calling.
 --
--- Keys and values are bytes, so their order is that of bytes: collations would order texts in other ways. What is done
--- with them are functions, whose settings hang on them: a connection has none of its own, so that a pooler may hand each
--- statement to another one. Small tables are read by their index too (enable_seqscan = off), so that a plan that was made
--- while there was little is right when there is much.
-
-CREATE SCHEMA orlop;
-
--- One row: what this is.
-CREATE TABLE orlop.meta (
-    one boolean PRIMARY KEY DEFAULT true CHECK (one),
-    format integer NOT NULL,
-    -- The id that the object store has too, and ` new` behind it until that is so.
-    store text,
-    made timestamptz NOT NULL DEFAULT now()
-);
-INSERT INTO orlop.meta (format) VALUES (1);
-
-CREATE TABLE orlop.record (
-    key bytea PRIMARY KEY,
-    value bytea NOT NULL
-) WITH (fillfactor = 90, toast_tuple_target = 4080);
--- Most values are digests and numbers, which do not get smaller; and to try costs more than a commit does.
-ALTER TABLE orlop.record ALTER COLUMN value SET STORAGE EXTERNAL;
-
--- What became of a batch of commits: which of them came too late. A nonce without that is a tombstone: that batch was
--- not made, and never will be. A nonce says when it was made (version 7 of RFC 9562). One that is older than an hour is
--- neither committed nor asked for any more, so what became of it may be forgotten after two.
-CREATE TABLE orlop.outcome (
-    nonce uuid PRIMARY KEY,
-    late integer[],
-    made timestamptz NOT NULL DEFAULT now()
-);
+-- The settings of functions hang on them: a connection has none of its own, so that a pooler may hand each statement to
+-- another one. Small tables are read by their index too (enable_seqscan = off), so that a plan that was made while there
+-- was little is right when there is much.
 
 -- Refuses a nonce that is older than an hour, as one of a process that was suspended, or of a statement that a server has
 -- received and was suspended before it began it.
-CREATE FUNCTION orlop.refuse_old(nonce uuid) RETURNS void
+CREATE OR REPLACE FUNCTION orlop.refuse_old(nonce uuid) RETURNS void
 LANGUAGE plpgsql STABLE
 SET search_path = pg_catalog, pg_temp
 AS $$
@@ -50,7 +22,7 @@ $$;
 
 -- The record of a counter to which numbers were added one after the other; null where it has none. It neither goes below
 -- 0 nor above what 64 bits hold, and one that does not read counts as 0.
-CREATE FUNCTION orlop.counted(value bytea, more bigint[]) RETURNS bytea
+CREATE OR REPLACE FUNCTION orlop.counted(value bytea, more bigint[]) RETURNS bytea
 LANGUAGE plpgsql IMMUTABLE
 SET search_path = pg_catalog, pg_temp
 AS $$
@@ -71,7 +43,7 @@ END
 $$;
 
 -- Looks keys up: a row for each, in their order.
-CREATE FUNCTION orlop.get(keys bytea[]) RETURNS TABLE (value bytea)
+CREATE OR REPLACE FUNCTION orlop.get(keys bytea[]) RETURNS TABLE (value bytea)
 LANGUAGE plpgsql STABLE ROWS 10
 SET search_path = pg_catalog, pg_temp
 SET plan_cache_mode = force_generic_plan
@@ -90,7 +62,7 @@ $$;
 
 -- Lists entries from `low` on and below `high`: `most` at most, and fewer when their values have more than `size` bytes
 -- together, but never none when there is one.
-CREATE FUNCTION orlop.scan(low bytea, high bytea, most bigint, size bigint) RETURNS TABLE (key bytea, value bytea)
+CREATE OR REPLACE FUNCTION orlop.scan(low bytea, high bytea, most bigint, size bigint) RETURNS TABLE (key bytea, value bytea)
 LANGUAGE plpgsql STABLE ROWS 100
 SET search_path = pg_catalog, pg_temp
 SET plan_cache_mode = force_generic_plan
@@ -124,7 +96,7 @@ $$;
 --
 -- The lock is taken in a statement of its own: a later statement sees all that was committed until then, which one that
 -- had begun before it had the lock would not. Nothing is asked of the client while it is held.
-CREATE FUNCTION orlop.commit(
+CREATE OR REPLACE FUNCTION orlop.commit(
     nonce uuid, before uuid, durable boolean, last_wave integer,
     commits integer[], waves integer[], kinds integer[], keys bytea[], vals bytea[]
 ) RETURNS integer[]
@@ -197,7 +169,7 @@ $$;
 -- Finds out what became of a batch whose connection died: null if it was not made and never will be, or which of its
 -- commits came too late. An insert waits for a transaction in flight that has inserted the same nonce; one that wants to
 -- insert it later fails. To look it up alone would prove nothing.
-CREATE FUNCTION orlop.settle(nonce uuid) RETURNS integer[]
+CREATE OR REPLACE FUNCTION orlop.settle(nonce uuid) RETURNS integer[]
 LANGUAGE plpgsql VOLATILE
 SET search_path = pg_catalog, pg_temp
 SET enable_seqscan = off
@@ -212,7 +184,7 @@ $$;
 
 -- Forgets outcomes that no process asks for any more, and tombstones of batches that would be refused anyway. A commit
 -- that is under way has the lock, and may still find its tombstone.
-CREATE FUNCTION orlop.forget() RETURNS bigint
+CREATE OR REPLACE FUNCTION orlop.forget() RETURNS bigint
 LANGUAGE plpgsql VOLATILE
 SET search_path = pg_catalog, pg_temp
 SET enable_seqscan = off
