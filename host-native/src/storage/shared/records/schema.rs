@@ -22,8 +22,10 @@ struct Migration {
 }
 
 /// All changes that this version can make, in order. The next format is a row here, with [`FORMAT`] one higher; functions
-/// that the version before calls stay until the format after that.
-const MIGRATIONS: [Migration; 1] = [Migration { from: 1, statements: "ALTER TABLE orlop.meta ADD COLUMN store text;" }];
+/// that the version before calls stay until the format after that. For some time, databases of format 1 had what makes
+/// format 2.
+const MIGRATIONS: [Migration; 1] =
+    [Migration { from: 1, statements: "ALTER TABLE orlop.meta ADD COLUMN IF NOT EXISTS store text;" }];
 
 const TABLES: &str = include_str!("tables.sql");
 const FUNCTIONS: &str = include_str!("functions.sql");
