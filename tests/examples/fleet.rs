@@ -21,11 +21,11 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 use std::{env, fs, io};
 
-use balanced::{Fleet, SERVERS, server_log};
+use balanced::{Fleet, SERVERS, Settings, server_log};
 
-/// What a server is started with that sends clients to the object store, and how many do not.
-const REDIRECTING: [&str; 4] = ["--redirect", "**", "--redirect-from", "20KiB"];
-const SENDING: usize = 1;
+/// The settings of the servers, of which two send clients to the object store.
+const SETTINGS: [Settings; SERVERS] = [&[], REDIRECTING, REDIRECTING];
+const REDIRECTING: Settings = &[("ORLOP_REDIRECT", "**"), ("ORLOP_REDIRECT_FROM", "20KiB")];
 
 /// A client that pulled so many blobs has been at every server.
 const MANY: usize = 9;
@@ -37,12 +37,11 @@ fn main() -> io::Result<ExitCode> {
         return Ok(ExitCode::from(2));
     };
     fs::create_dir_all(&directory)?;
-    let flags = |number| if number < SENDING { vec![] } else { REDIRECTING.map(str::to_owned).into() };
     let logs: Vec<PathBuf> = (0..SERVERS).map(|number| server_log(&directory, number)).collect();
     for log in logs.iter().filter(|log| log.exists()) {
         fs::remove_file(log)?;
     }
-    let fleet = Fleet::start(program::program(), &directory, flags);
+    let fleet = Fleet::start(program::program(), &directory, SETTINGS);
     let ended = Command::new(command).args(arguments).env("REGISTRY", fleet.address()).status()?;
     let code = ended.code().and_then(|code| u8::try_from(code).ok());
     let mut met = true;

@@ -17,9 +17,9 @@ pub(crate) fn program() -> &'static Path {
         let built = test.parent().and_then(Path::parent).expect("a test is in a target directory");
         let release = built.file_name().is_some_and(|profile| profile == "release");
         // A test of another package does not have it built. Whoever has built it waits for nothing here: with the whole
-        // workspace, for which dependencies have the features that they have for tests.
+        // workspace and an example, for which dependencies have the features that they have for tests.
         let mut build = Command::new(env!("CARGO"));
-        build.args(["build", "--quiet", "--workspace", "--bin", "orlop", "--target-dir"]);
+        build.args(["build", "--quiet", "--workspace", "--bin", "orlop", "--example", "generate", "--target-dir"]);
         build.arg(built.parent().expect("a profile is in a target directory"));
         build.args(release.then_some("--release")).current_dir(env!("CARGO_MANIFEST_DIR"));
         // Build scripts look at what cargo tells a test of its own package, and would be run again for it.

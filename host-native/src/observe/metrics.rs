@@ -82,65 +82,38 @@ impl Metrics {
             webhooks: Family::default(),
         };
         let registry = &mut metrics.registry;
-        registry.register("requests", "Requests that were answered, by operation and status", metrics.requests.clone());
-        registry.register(
-            "request_seconds",
-            "From the head of a request to the end of its answer",
-            metrics.seconds.clone(),
-        );
-        registry.register("received_bytes", "Bytes of request bodies", metrics.received.clone());
-        registry.register("sent_bytes", "Bytes of response bodies", metrics.sent.clone());
-        registry.register("requests_running", "Requests that are being answered", metrics.running.clone());
-        registry.register("connections", "Connections that are open", metrics.connections.clone());
-        registry.register("commits", "Changes of records that were made", storage.commits.clone());
-        registry.register(
-            "conflicts",
-            "Changes of records that came too late and were tried again",
-            storage.conflicts.clone(),
-        );
-        registry.register("fsyncs", "Times that something was made durable", storage.fsyncs.clone());
-        registry.register(
-            "database_batches",
-            "Batches of commits that were sent to the database",
-            storage.batches.clone(),
-        );
-        registry.register(
-            "database_retries",
-            "Times that something was asked of the database once more",
-            storage.retries.clone(),
-        );
-        registry.register(
-            "database_settled",
-            "Batches whose outcome was found out after their connection had died",
-            storage.settled.clone(),
-        );
-        registry.register(
-            "object_requests",
-            "Requests to the object store, by method and status; status 0 is no answer",
-            storage.objects.clone(),
-        );
-        registry.register(
-            "damaged_reads",
-            "Blobs whose bytes were not those of their digest when they were read from the store or the cache",
-            storage.damaged.clone(),
-        );
-        registry.register(
-            "cache_reads",
-            "Pulls where there is an object cache: hit, shared (of a file that is being filled), miss or bypass",
-            storage.cache_reads.clone(),
-        );
-        registry.register("cache_filled_bytes", "Bytes written into the object cache", storage.cache_filled.clone());
-        registry.register(
-            "cache_evictions",
-            "Files removed from the object cache to make room",
-            storage.cache_evictions.clone(),
-        );
-        registry.register(
-            "cache_bytes",
-            "Bytes of the object cache, with what is reserved for files that are being filled",
-            storage.cache_bytes.clone(),
-        );
-        registry.register("logins_refused", "Requests with a wrong password or token", metrics.logins_refused.clone());
+        for (name, help, counter) in [
+            ("received_bytes", "Bytes of request bodies", &metrics.received),
+            ("sent_bytes", "Bytes of response bodies", &metrics.sent),
+            ("logins_refused", "Requests with a wrong password or token", &metrics.logins_refused),
+            ("commits", "Changes of records that were made", &storage.commits),
+            ("conflicts", "Changes of records that came too late and were tried again", &storage.conflicts),
+            ("fsyncs", "Times that something was made durable", &storage.fsyncs),
+            ("database_batches", "Batches of commits that were sent to the database", &storage.batches),
+            ("database_retries", "Times that something was asked of the database once more", &storage.retries),
+            (
+                "database_settled",
+                "Batches whose outcome was found out after their connection had died",
+                &storage.settled,
+            ),
+            ("cache_filled_bytes", "Bytes written into the object cache", &storage.cache_filled),
+            ("cache_evictions", "Files removed from the object cache to make room", &storage.cache_evictions),
+            ("gc_freed_bytes", "Bytes that garbage collection freed", &metrics.gc_freed),
+        ] {
+            registry.register(name, help, counter.clone());
+        }
+        for (name, help, gauge) in [
+            ("requests_running", "Requests that are being answered", &metrics.running),
+            ("connections", "Connections that are open", &metrics.connections),
+            (
+                "cache_bytes",
+                "Bytes of the object cache, with what is reserved for files that are being filled",
+                &storage.cache_bytes,
+            ),
+            ("gc_last_timestamp_seconds", "When the last garbage collection ended", &metrics.gc_last),
+        ] {
+            registry.register(name, help, gauge.clone());
+        }
         let stored = &metrics.stored;
         for (name, help, gauge) in [
             ("stored_repositories", "Repositories, as last counted", &stored.repositories),
@@ -157,14 +130,29 @@ impl Metrics {
         ] {
             registry.register(name, help, gauge.clone());
         }
+        registry.register("requests", "Requests that were answered, by operation and status", metrics.requests.clone());
+        registry.register(
+            "request_seconds",
+            "From the head of a request to the end of its answer",
+            metrics.seconds.clone(),
+        );
+        registry.register(
+            "object_requests",
+            "Requests to the object store, by method and status; status 0 is no answer",
+            storage.objects.clone(),
+        );
+        registry.register(
+            "damaged_reads",
+            "Blobs whose bytes were not those of their digest when they were read from the store or the cache",
+            storage.damaged.clone(),
+        );
+        registry.register(
+            "cache_reads",
+            "Pulls where there is an object cache: hit, shared (of a file that is being filled), miss or bypass",
+            storage.cache_reads.clone(),
+        );
         registry.register("gc_runs", "Garbage collections, by result", metrics.gc_runs.clone());
         registry.register("gc_removed", "What garbage collection removed, by kind", metrics.gc_removed.clone());
-        registry.register("gc_freed_bytes", "Bytes that garbage collection freed", metrics.gc_freed.clone());
-        registry.register(
-            "gc_last_timestamp_seconds",
-            "When the last garbage collection ended",
-            metrics.gc_last.clone(),
-        );
         registry.register("webhooks", "Events that were told, by webhook and result", metrics.webhooks.clone());
         metrics
     }

@@ -42,13 +42,12 @@ pub struct Auth {
     pub realm: String,
 
     /// The URL of a Docker token server at which clients get tokens
-    #[arg(id = "token_realm", long = "token-realm", env = "ORLOP_TOKEN_REALM", value_name = "URL", value_parser = quotable)]
+    #[arg(long, env = "ORLOP_TOKEN_REALM", value_name = "URL", value_parser = quotable)]
     pub token_realm: Option<String>,
 
     /// The name of this registry at the token server: the audience (aud) of tokens
     #[arg(
-        id = "token_service",
-        long = "token-service",
+        long,
         env = "ORLOP_TOKEN_SERVICE",
         value_name = "NAME",
         value_parser = quotable
@@ -56,13 +55,13 @@ pub struct Auth {
     pub token_service: Option<String>,
 
     /// The issuer (iss) of tokens
-    #[arg(id = "token_issuer", long = "token-issuer", env = "ORLOP_TOKEN_ISSUER", value_name = "NAME")]
+    #[arg(long, env = "ORLOP_TOKEN_ISSUER", value_name = "NAME")]
     pub token_issuer: Option<String>,
 
     /// The public keys that verify tokens: PEM or a JSON Web Key Set (JWKS); read again when the file changes
     ///
     /// RS256, ES256 and EdDSA are accepted, each with a key of its kind; other keys of a set are passed over. A key inside a token is never used.
-    #[arg(id = "token_keys", long = "token-keys", env = "ORLOP_TOKEN_KEYS", value_name = "FILE")]
+    #[arg(long, env = "ORLOP_TOKEN_KEYS", value_name = "FILE")]
     pub token_keys: Option<PathBuf>,
 
     /// A rule, as a table of TOML; the first rule that matches a request decides (repeatable)

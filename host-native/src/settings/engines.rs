@@ -18,33 +18,28 @@ pub struct EngineSettings {
     ///
     /// It goes with --objects, and the data directory is not used then. Any number of servers may use the same two. Of
     /// several hosts, the one that is the primary is used. Encryption is as sslmode says: disable, prefer, require.
-    #[arg(help_heading = HEADING, id = "records", long = "records", env = "ORLOP_RECORDS", value_name = "URL")]
+    #[arg(help_heading = HEADING, long, env = "ORLOP_RECORDS", value_name = "URL")]
     pub records: Option<String>,
 
     /// A file with the password for the database, so that it is not part of the URL
-    #[arg(
-        help_heading = HEADING,
-        id = "records_password_file",
-        long = "records-password-file",
-        env = "ORLOP_RECORDS_PASSWORD_FILE",
-        value_name = "FILE"
-    )]
+    #[arg(help_heading = HEADING, long, env = "ORLOP_RECORDS_PASSWORD_FILE", value_name = "FILE")]
     pub records_password_file: Option<PathBuf>,
 
     /// Keep blobs in this object store: s3://BUCKET/PREFIX, gs://BUCKET/PREFIX or az://CONTAINER/PREFIX
     ///
     /// Credentials are taken from where the tools of that store have them: the environment, web identity, or the
     /// machine.
-    #[arg(help_heading = HEADING, id = "objects", long = "objects", env = "ORLOP_OBJECTS", value_name = "URL")]
+    #[arg(help_heading = HEADING, long, env = "ORLOP_OBJECTS", value_name = "URL")]
     pub objects: Option<String>,
 
     /// An option of the object store (repeatable), such as region=eu-west-1 or virtual_hosted_style_request=true
+    ///
+    /// One option a flag; in the environment, each on a line of its own.
     #[arg(
         help_heading = HEADING,
-        id = "objects_option",
-        long = "objects-option",
+        long,
         env = "ORLOP_OBJECTS_OPTION",
-        value_delimiter = ' ',
+        value_delimiter = '\n',
         value_name = "NAME=VALUE"
     )]
     pub objects_option: Vec<ObjectsOption>,
@@ -53,20 +48,13 @@ pub struct EngineSettings {
     ///
     /// A pull of what is there is sent from the local disk. The directory is created if it does not exist, and belongs to
     /// one server; to remove it while no server runs loses nothing.
-    #[arg(
-        help_heading = HEADING,
-        id = "object_cache",
-        long = "object-cache",
-        env = "ORLOP_OBJECT_CACHE",
-        value_name = "DIRECTORY"
-    )]
+    #[arg(help_heading = HEADING, long, env = "ORLOP_OBJECT_CACHE", value_name = "DIRECTORY")]
     pub object_cache: Option<PathBuf>,
 
     /// How many bytes that directory may have; what has not been pulled for longest goes first
     #[arg(
         help_heading = HEADING,
-        id = "object_cache_size",
-        long = "object-cache-size",
+        long,
         env = "ORLOP_OBJECT_CACHE_SIZE",
         default_value = "10GiB",
         value_name = "SIZE",
@@ -75,7 +63,7 @@ pub struct EngineSettings {
     pub object_cache_size: ByteSize,
 
     /// Trust these authorities (PEM) too, for the database and the object store
-    #[arg(help_heading = HEADING, id = "storage_ca", long = "storage-ca", env = "ORLOP_STORAGE_CA", value_name = "FILE")]
+    #[arg(help_heading = HEADING, long, env = "ORLOP_STORAGE_CA", value_name = "FILE")]
     pub storage_ca: Option<PathBuf>,
 }
 

@@ -21,6 +21,6 @@ pub struct Tls {
     pub client_ca: Option<PathBuf>,
 
     /// A second address that speaks plain HTTP
-    #[arg(id = "plain_addr", long = "plain-addr", env = "ORLOP_PLAIN_ADDR", value_name = "HOST:PORT")]
+    #[arg(long, env = "ORLOP_PLAIN_ADDR", value_name = "HOST:PORT")]
     pub plain_addr: Option<String>,
 }

@@ -180,6 +180,24 @@ fn a_variable_that_is_no_setting_is_warned_of() {
     assert!(lines.iter().any(|line| line.contains("did you mean ORLOP_ADDR?")), "{lines:?}");
 }
 
+/// Its value may have spaces, commas and further equals signs.
+#[test]
+fn an_option_of_the_object_store_is_one_flag_or_one_line_of_the_environment() {
+    let options = ["copy_if_not_exists=header: if-none-match: *, =", "region=eu-west-1"];
+    let shows = |program: &mut Command, origin: &str| {
+        let told = String::from_utf8(program.env("ORLOP_CONFIG", "").output().unwrap().stdout).unwrap();
+        let expected = format!("objects-option = [\"{}\"]  # {origin}\n", options.join("\", \""));
+        assert!(told.contains(&expected), "{told}");
+    };
+    let show = || {
+        let mut program = Command::new(env!("CARGO_BIN_EXE_orlop"));
+        program.args(["config", "show"]);
+        program
+    };
+    shows(show().args(options.map(|option| format!("--objects-option={option}"))), "flag");
+    shows(show().env("ORLOP_OBJECTS_OPTION", options.join("\n")), "ORLOP_OBJECTS_OPTION");
+}
+
 #[test]
 fn what_moved_tags_leave_is_kept_unless_it_is_said_for_how_long() {
     let (_, told) = said(&["config", "show"], "");

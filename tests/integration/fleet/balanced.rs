@@ -23,6 +23,10 @@ pub(crate) const SERVERS: usize = 3;
 /// How long a server may take until it is ready, or has ended, on a machine that does other things too.
 const PATIENCE: Duration = Duration::from_secs(60);
 
+/// Variables that the servers get, with their values: a program of another version warns of one that it does not know, and
+/// would refuse a flag.
+pub(crate) type Settings = &'static [(&'static str, &'static str)];
+
 /// Servers behind HAProxy, with all that they need. Everything ends when it is dropped.
 pub(crate) struct Fleet {
     servers: Vec<Server>,
@@ -31,29 +35,28 @@ pub(crate) struct Fleet {
     port: u16,
     engines: Engines,
     /// What each server is started with.
-    flags: Vec<Vec<String>>,
+    settings: [Settings; SERVERS],
     _database: Postgres,
     _store: ObjectServer,
 }
 
 impl Fleet {
-    /// Starts a database, an object store, servers with flags by their numbers, and HAProxy. All of them write their logs
+    /// Starts a database, an object store, servers with settings by their numbers, and HAProxy. All of them write their logs
     /// to the directory.
-    pub(crate) fn start(program: &Path, directory: &Path, flags: impl Fn(usize) -> Vec<String>) -> Self {
-        let flags: Vec<Vec<String>> = (0..SERVERS).map(flags).collect();
+    pub(crate) fn start(program: &Path, directory: &Path, settings: [Settings; SERVERS]) -> Self {
         let (database, store) = (Postgres::start(), ObjectServer::start());
         let engines = store.engines(database.database());
         let servers: Vec<Server> = (0..SERVERS)
             .map(|number| {
                 let place = Place { port: free_port(), admin: free_port(), log: server_log(directory, number) };
-                Server::start(program, place, &engines, &flags[number])
+                Server::start(program, place, &engines, settings[number])
             })
             .collect();
         servers.iter().for_each(Server::wait);
         let port = free_port();
         let haproxy = balance(directory, port, &servers);
         let directory = directory.to_owned();
-        let fleet = Self { servers, haproxy, directory, port, engines, flags, _database: database, _store: store };
+        let fleet = Self { servers, haproxy, directory, port, engines, settings, _database: database, _store: store };
         fleet.wait_for(|states| states.iter().all(|state| state == "UP"));
         fleet
     }
@@ -69,7 +72,7 @@ impl Fleet {
         let Server { process, place } = &mut self.servers[number];
         signal(process, "-TERM");
         let ended = process.wait().expect("a process of our own ends");
-        self.servers[number] = Server::start(program, place.clone(), &self.engines, &self.flags[number]);
+        self.servers[number] = Server::start(program, place.clone(), &self.engines, self.settings[number]);
         self.wait_for(|states| states[number] == "UP");
         ended.success()
     }
@@ -125,15 +128,16 @@ struct Server {
 }
 
 impl Server {
-    fn start(program: &Path, place: Place, engines: &Engines, flags: &[String]) -> Self {
+    fn start(program: &Path, place: Place, engines: &Engines, settings: Settings) -> Self {
         let log = File::options().create(true).append(true).open(&place.log).expect("a log");
         let mut command = Command::new(program);
         command.args(["serve", "--trusted-proxy", "127.0.0.1", "--addr", &format!("127.0.0.1:{}", place.port)]);
         command.args(["--admin-addr", &format!("127.0.0.1:{}", place.admin)]);
-        command.args(["--records", &engines.records, "--objects", &engines.objects]).args(flags);
+        command.args(["--records", &engines.records, "--objects", &engines.objects]);
         // As an administrator gives credentials.
         command.envs(engines.options.iter().map(|(name, value)| (format!("AWS_{}", name.to_uppercase()), value)));
-        command.env("NO_COLOR", "1").stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
+        command.envs(settings.iter().copied()).env("NO_COLOR", "1");
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
         let process = command.spawn().unwrap_or_else(|error| panic!("{command:?}: {error}"));
         Self { process, place }
     }
@@ -177,7 +181,10 @@ fn balance(directory: &Path, port: u16, servers: &[Server]) -> Child {
     };
     replace(":443 ssl crt /etc/haproxy/registry.pem alpn h2,http/1.1", &format!("127.0.0.1:{port}"));
     replace("X-Forwarded-Proto https", "X-Forwarded-Proto http");
-    replace("global\n", &format!("global\n    stats socket {}\n", directory.join(SOCKET).display()));
+    let socket = directory.join(SOCKET);
+    replace("/dev/log local0\n", &format!("stdout format raw local0\n    stats socket {}\n", socket.display()));
+    // A request that a server has had and not answered is to be seen.
+    replace("    retry-on conn-failure empty-response\n", "");
     // The restarts of a test are not to wait for it.
     replace("inter 1s", "inter 200ms");
     for (number, Server { place, .. }) in (1..).zip(servers) {
@@ -187,10 +194,11 @@ fn balance(directory: &Path, port: u16, servers: &[Server]) -> Child {
     let file = directory.join("haproxy.cfg");
     fs::write(&file, configuration).expect("a configuration for HAProxy");
     let told = File::create(log(directory, "haproxy")).expect("a log");
+    let also = told.try_clone().expect("a log");
     let mut haproxy = Command::new("haproxy");
     // Each connection takes open files, of which a machine may allow few.
     haproxy.args(["-db", "-n", "200", "-f"]).arg(file).env("PATH", format!("{}:/usr/sbin", path()));
-    haproxy.stdin(Stdio::null()).stdout(Stdio::null()).stderr(told);
+    haproxy.stdin(Stdio::null()).stdout(told).stderr(also);
     haproxy.spawn().expect("HAProxy is installed: tests/fleet/install")
 }
 

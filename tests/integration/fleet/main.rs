@@ -13,6 +13,7 @@ mod cutting;
 mod database;
 mod engines;
 mod faulty;
+mod migrating;
 mod moving;
 mod operator;
 mod outcomes;

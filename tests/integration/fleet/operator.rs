@@ -20,7 +20,7 @@ pub(crate) fn orlop(arguments: &[&str]) -> Command {
     command
 }
 
-/// Has it use these engines. What has spaces in it goes by the environment, where the tools of the store have it.
+/// Has it use these engines, with the options of the store where its tools have them.
 pub(crate) fn on<'c>(engines: &Engines, command: &'c mut Command) -> &'c mut Command {
     for (name, value) in &engines.options {
         command.env(format!("AWS_{}", name.to_uppercase()), value);

@@ -68,7 +68,7 @@ fn writes_go_on_in_each_process_after_a_promotion() {
     let mut standby = primary.standby();
     let hosts = [&primary, &standby].map(|database| format!("127.0.0.1:{}", database.port()));
     let engines = store.engines(primary.database().replace(&hosts[0], &hosts.join(",")));
-    let processes: Vec<Serving> = (0..PROCESSES).map(|_| Serving::start(&engines)).collect();
+    let processes: Vec<Serving> = (0..PROCESSES).map(|_| Serving::start(&engines, &[], false)).collect();
     let acknowledged: Arc<[AtomicU64]> = processes.iter().map(|_| AtomicU64::new(0)).collect();
     let over = Arc::new(AtomicBool::new(false));
     let clients: Vec<_> = (0..PROCESSES * CLIENTS)

@@ -64,12 +64,12 @@ fn engines_that_cannot_be_used_are_refused_with_what_is_wrong() {
         assert!(told.contains(&format!("format {format}")), "{told}");
         assert_eq!(postgres.ask(name, "SELECT format FROM orlop.meta"), format.to_string(), "it is left alone");
     }
-    postgres.ask(name, "UPDATE orlop.meta SET format = 1");
+    postgres.ask(name, "UPDATE orlop.meta SET format = 2");
     let mut command = orlop(&["migrate"]);
     let done = ended(on(&engines, &mut command));
     let told = String::from_utf8_lossy(&done.stdout).into_owned();
     assert!(
-        done.status.success() && told.contains("the database has format 1") && told.contains("nothing to do"),
+        done.status.success() && told.contains("the database has format 2") && told.contains("nothing to do"),
         "{told}"
     );
 

@@ -137,7 +137,7 @@ impl Place {
     pub(crate) fn command(&self) -> Command {
         let mut command = Command::new(program());
         command.env("AWS_ACCESS_KEY_ID", USER).env("AWS_SECRET_ACCESS_KEY", SECRET).env("ORLOP_CONFIG", "");
-        let endpoint = format!("endpoint=http://127.0.0.1:{} region=us-east-1 allow_http=true", self.port);
+        let endpoint = format!("endpoint=http://127.0.0.1:{}\nregion=us-east-1\nallow_http=true", self.port);
         command.env("ORLOP_OBJECTS_OPTION", endpoint);
         command
     }

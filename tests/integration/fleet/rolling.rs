@@ -19,7 +19,7 @@ use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use orlop_core::digest::Algorithm;
 
-use crate::balanced::{Fleet, SERVERS};
+use crate::balanced::{Fleet, SERVERS, Settings};
 use crate::program::program;
 
 /// How many clients push and pull images, and how many of each kind send and read slowly.
@@ -32,7 +32,7 @@ const PIECES: usize = 30;
 const PAUSE: Duration = Duration::from_millis(50);
 
 /// Longer than HAProxy takes to see that a server is not ready, by some ten times.
-const DELAY: &str = "2s";
+const SETTINGS: Settings = &[("ORLOP_SHUTDOWN_DELAY", "2s")];
 
 const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 
@@ -194,8 +194,7 @@ async fn servers_are_started_again_one_by_one_and_no_request_fails() {
     let old = env::var_os("ORLOP_OLD").map_or_else(|| new.to_owned(), PathBuf::from);
     let directory = tempfile::tempdir().expect("a temporary directory");
     let logs = directory.path().to_owned();
-    let flags = |_| ["--shutdown-delay", DELAY].map(str::to_owned).into();
-    let start = move || Fleet::start(&old, &logs, flags);
+    let start = move || Fleet::start(&old, &logs, [SETTINGS; SERVERS]);
     let mut fleet = tokio::task::spawn_blocking(start).await.expect("it starts");
     let load = Arc::new(Load::default());
     let user = || User::new(&fleet.address(), load.clone());

@@ -23,14 +23,14 @@ struct Planted {
 const PLANTED: [Planted; 8] = [
     Planted {
         what: "commits of several hosts take no lock",
-        file: "records/schema.sql",
+        file: "records/functions.sql",
         right: "    PERFORM pg_advisory_xact_lock(7309471087405494895);\n    PERFORM orlop.refuse_old(nonce);",
         wrong: "    PERFORM orlop.refuse_old(nonce);",
         test: "outcomes::it_is_true_when_connections_are_cut",
     },
     Planted {
         what: "the lock is taken in the statement that reads, which sees what was before it had the lock",
-        file: "records/schema.sql",
+        file: "records/functions.sql",
         right: "    PERFORM pg_advisory_xact_lock(7309471087405494895);
     PERFORM orlop.refuse_old(nonce);
     IF NOT durable THEN
@@ -50,7 +50,7 @@ const PLANTED: [Planted; 8] = [
     },
     Planted {
         what: "what became of a batch is looked up, and no tombstone keeps it from being made later",
-        file: "records/schema.sql",
+        file: "records/functions.sql",
         right: "    INSERT INTO orlop.outcome (nonce, late) VALUES (settle.nonce, NULL)
     ON CONFLICT ON CONSTRAINT outcome_pkey DO UPDATE SET late = outcome.late
     RETURNING outcome.late INTO settled;",
@@ -59,7 +59,7 @@ const PLANTED: [Planted; 8] = [
     },
     Planted {
         what: "a batch that was made is acknowledged before a standby has it, once its connection has died",
-        file: "records/schema.sql",
+        file: "records/functions.sql",
         right: "    ON CONFLICT ON CONSTRAINT outcome_pkey DO UPDATE SET late = outcome.late
     RETURNING outcome.late INTO settled;",
         wrong: "    ON CONFLICT DO NOTHING;

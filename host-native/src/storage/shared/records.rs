@@ -1,6 +1,6 @@
 //! The records: one ordered map from key to value in a PostgreSQL database, which any number of processes share.
 //!
-//! All that reads and writes it are the functions of `schema.sql`. What makes processes safe beside each other are the
+//! All that reads and writes it are the functions of `functions.sql`. What makes processes safe beside each other are the
 //! conditions of commits, which the database judges while one lock is held; nothing else is locked.
 
 mod connection;
@@ -35,6 +35,8 @@ pub(in crate::storage) struct Records {
     reads: mpsc::UnboundedSender<Read>,
     /// What the primary said of itself at the start.
     about: About,
+    /// The format of its tables then.
+    format: i32,
 }
 
 impl Records {
@@ -53,14 +55,14 @@ impl Records {
         let other = database.connect().await.map_err(connection::Refused::reason)?;
         locks::check(&connection, &other).await?;
         drop(other);
-        schema::agree(&connection).await?;
+        let format = schema::agree(&connection).await?;
         database.watch();
         let about = connection.about.clone();
         // What waits has no bound of its own: a call waits for one thing at a time, so there is never more than calls.
         let (orders, queue) = mpsc::unbounded_channel();
         tokio::spawn(Writer::new(database.clone(), connection, counters.clone()).run(queue));
         let reads = Readers::start(database.clone(), counters);
-        Ok(Self { database, orders, reads, about })
+        Ok(Self { database, orders, reads, about, format })
     }
 
     /// Changes the tables to the format of this version. Returns what was done.
@@ -71,6 +73,11 @@ impl Records {
     pub(in crate::storage::shared) async fn migrate(url: &Config, tls: ClientConfig) -> Result<String, String> {
         let connection = Database::new(url, tls).connect().await.map_err(connection::Refused::reason)?;
         schema::migrate(&connection).await
+    }
+
+    /// Whether the database has a place for the id of the object store: one of the format before has none.
+    pub(in crate::storage::shared) fn keeps_store_id(&self) -> bool {
+        self.format >= schema::WITH_STORE
     }
 
     /// The id by which the object store is known that belongs to the database.

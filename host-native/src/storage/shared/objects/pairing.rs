@@ -13,12 +13,20 @@ use crate::storage::shared::records::Records;
 /// What stands behind the id in the database until the store has it too.
 const NEW: &str = " new";
 
-/// Sees whether a store belongs to the records, and marks it if both are new.
+/// Sees whether a store belongs to the records, and marks it if both are new. A database of the format before has no
+/// place for the id.
 ///
 /// # Errors
 ///
 /// When it belongs to others, or one of the two cannot be used.
 pub(super) async fn check(store: &dyn Store, prefix: &Path, records: &Records) -> Result<(), String> {
+    if !records.keeps_store_id() {
+        tracing::warn!(
+            "whether the object store is that of the database is not looked at, as the database is of the version before: run \
+             `orlop migrate` when all servers are of this version"
+        );
+        return Ok(());
+    }
     let path = prefix.clone().join("registry");
     let failed = |fault: Fault| format!("the database cannot be used: {fault}");
     // The database is read before the store, which has the id before the one in the database is complete.

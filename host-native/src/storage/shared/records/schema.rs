@@ -6,35 +6,41 @@ use super::connection::Connection;
 use super::state::told;
 
 /// The format of the tables and functions, which `orlop migrate` makes.
-const FORMAT: i32 = 1;
+const FORMAT: i32 = 2;
 
 /// The oldest format that this version serves: that of the version before, so that servers of both run side by side
 /// until all are of this one, and `orlop migrate` is run.
 const SERVED: i32 = 1;
 
-/// A change from a format to the next.
+/// The first format that has a place for the id of the object store.
+pub(super) const WITH_STORE: i32 = 2;
+
+/// A change of the tables from a format to the next. The functions of the newest format come after the last one.
 struct Migration {
     from: i32,
     statements: &'static str,
 }
 
 /// All changes that this version can make, in order. The next format is a row here, with [`FORMAT`] one higher; functions
-/// that the version before calls stay until the format after that.
-const MIGRATIONS: [Migration; 0] = [];
+/// that the version before calls stay until the format after that. For some time, databases of format 1 had what makes
+/// format 2.
+const MIGRATIONS: [Migration; 1] =
+    [Migration { from: 1, statements: "ALTER TABLE orlop.meta ADD COLUMN IF NOT EXISTS store text;" }];
 
-const SCHEMA: &str = include_str!("schema.sql");
+const TABLES: &str = include_str!("tables.sql");
+const FUNCTIONS: &str = include_str!("functions.sql");
 
 /// Held while the schema is made, so that of several processes that start at once one makes it.
 const MAKING: &str = "SELECT pg_advisory_xact_lock(7309471087405494896)";
 
-/// Sees to it that the database has the format of this version.
+/// Sees to it that the database has a format that this version serves. Returns which one.
 ///
 /// # Errors
 ///
 /// When it has another format, or belongs to something else.
-pub(super) async fn agree(connection: &Connection) -> Result<(), String> {
+pub(super) async fn agree(connection: &Connection) -> Result<i32, String> {
     match format(connection).await? {
-        Some(SERVED..=FORMAT) => Ok(()),
+        Some(served @ SERVED..=FORMAT) => Ok(served),
         Some(found) if found > FORMAT => Err(format!(
             "the database has format {found}, this version of Orlop knows format {FORMAT}: run the version that made it"
         )),
@@ -45,7 +51,7 @@ pub(super) async fn agree(connection: &Connection) -> Result<(), String> {
         None => {
             make(connection).await?;
             match format(connection).await? {
-                Some(FORMAT) => Ok(()),
+                Some(FORMAT) => Ok(FORMAT),
                 _ => Err("the database has no tables of Orlop after they were made".into()),
             }
         }
@@ -69,6 +75,9 @@ pub(super) async fn migrate(connection: &Connection) -> Result<String, String> {
             let next = from + 1;
             let change = format!("{statements} UPDATE orlop.meta SET format = {next};");
             connection.client.batch_execute(&change).await.map_err(failed)?;
+        }
+        if !steps.is_empty() {
+            connection.client.batch_execute(FUNCTIONS).await.map_err(failed)?;
         }
         Ok(match steps.len() {
             0 => {
@@ -115,7 +124,7 @@ async fn format(connection: &Connection) -> Result<Option<i32>, String> {
 /// Makes all of it in one transaction.
 async fn make(connection: &Connection) -> Result<(), String> {
     // Several statements at once are one transaction, of which the server commits all or nothing.
-    let statements = format!("BEGIN; {MAKING}; {SCHEMA} COMMIT;");
+    let statements = format!("BEGIN; {MAKING}; {TABLES} {FUNCTIONS} COMMIT;");
     match connection.client.batch_execute(&statements).await {
         Ok(()) => {
             tracing::info!("the tables of the registry were made in the database");

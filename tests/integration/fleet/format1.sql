@@ -11,8 +11,6 @@ CREATE SCHEMA orlop;
 CREATE TABLE orlop.meta (
     one boolean PRIMARY KEY DEFAULT true CHECK (one),
     format integer NOT NULL,
-    -- The id that the object store has too, and ` new` behind it until that is so.
-    store text,
     made timestamptz NOT NULL DEFAULT now()
 );
 INSERT INTO orlop.meta (format) VALUES (1);
@@ -25,28 +23,12 @@ CREATE TABLE orlop.record (
 ALTER TABLE orlop.record ALTER COLUMN value SET STORAGE EXTERNAL;
 
 -- What became of a batch of commits: which of them came too late. A nonce without that is a tombstone: that batch was
--- not made, and never will be. A nonce says when it was made (version 7 of RFC 9562). One that is older than an hour is
--- neither committed nor asked for any more, so what became of it may be forgotten after two.
+-- not made, and never will be.
 CREATE TABLE orlop.outcome (
     nonce uuid PRIMARY KEY,
     late integer[],
     made timestamptz NOT NULL DEFAULT now()
 );
-
--- Refuses a nonce that is older than an hour, as one of a process that was suspended, or of a statement that a server has
--- received and was suspended before it began it.
-CREATE FUNCTION orlop.refuse_old(nonce uuid) RETURNS void
-LANGUAGE plpgsql STABLE
-SET search_path = pg_catalog, pg_temp
-AS $$
-BEGIN
-    IF to_timestamp(('x' || left(replace(nonce::text, '-', ''), 12))::bit(48)::bigint / 1000.0)
-        < clock_timestamp() - interval '1 hour'
-    THEN
-        RAISE EXCEPTION 'the batch was sent more than an hour ago' USING ERRCODE = 'OR001';
-    END IF;
-END
-$$;
 
 -- The record of a counter to which numbers were added one after the other; null where it has none. It neither goes below
 -- 0 nor above what 64 bits hold, and one that does not read counts as 0.
@@ -71,9 +53,6 @@ END
 $$;
 
 -- Looks keys up: a row for each, in their order.
---
--- While something else locks the table (VACUUM FULL), whoever reads gives up sooner than its client does: a server process
--- that waits for a lock does not notice that its client has gone, and each new attempt would take one more connection.
 CREATE FUNCTION orlop.get(keys bytea[]) RETURNS TABLE (value bytea)
 LANGUAGE plpgsql STABLE ROWS 10
 SET search_path = pg_catalog, pg_temp
@@ -81,7 +60,6 @@ SET plan_cache_mode = force_generic_plan
 SET enable_seqscan = off
 SET enable_hashjoin = off
 SET enable_mergejoin = off
-SET lock_timeout = '3s'
 AS $$
 BEGIN
     RETURN QUERY
@@ -100,7 +78,6 @@ SET search_path = pg_catalog, pg_temp
 SET plan_cache_mode = force_generic_plan
 SET enable_seqscan = off
 SET enable_bitmapscan = off
-SET lock_timeout = '3s'
 AS $$
 DECLARE
     listed bigint := 0;
@@ -149,7 +126,6 @@ BEGIN
         RAISE EXCEPTION 'commits need transactions that are READ COMMITTED' USING ERRCODE = 'feature_not_supported';
     END IF;
     PERFORM pg_advisory_xact_lock(7309471087405494895);
-    PERFORM orlop.refuse_old(nonce);
     IF NOT durable THEN
         PERFORM set_config('synchronous_commit', 'off', true);
     END IF;
@@ -202,42 +178,14 @@ $$;
 -- Finds out what became of a batch whose connection died: null if it was not made and never will be, or which of its
 -- commits came too late. An insert waits for a transaction in flight that has inserted the same nonce; one that wants to
 -- insert it later fails. To look it up alone would prove nothing.
---
--- An outcome that is there is written once more. The wait of its batch for a standby may have ended with its connection, or
--- with the server, and a transaction that writes nothing waits for no standby: the batch would be acknowledged, and lost
--- with this server.
 CREATE FUNCTION orlop.settle(nonce uuid) RETURNS integer[]
 LANGUAGE plpgsql VOLATILE
 SET search_path = pg_catalog, pg_temp
 SET enable_seqscan = off
 SET lock_timeout = '5s'
 AS $$
-DECLARE
-    settled integer[];
 BEGIN
-    PERFORM orlop.refuse_old(settle.nonce);
-    INSERT INTO orlop.outcome (nonce, late) VALUES (settle.nonce, NULL)
-    ON CONFLICT ON CONSTRAINT outcome_pkey DO UPDATE SET late = outcome.late
-    RETURNING outcome.late INTO settled;
-    RETURN settled;
-END
-$$;
-
--- Forgets outcomes that no process asks for any more, and tombstones of batches that would be refused anyway. A commit
--- that is under way has the lock, and may still find its tombstone.
-CREATE FUNCTION orlop.forget() RETURNS bigint
-LANGUAGE plpgsql VOLATILE
-SET search_path = pg_catalog, pg_temp
-SET enable_seqscan = off
-SET lock_timeout = '5s'
-AS $$
-DECLARE
-    first CONSTANT bigint := extract(epoch FROM clock_timestamp() - interval '2 hours') * 1000;
-    gone bigint;
-BEGIN
-    PERFORM pg_advisory_xact_lock(7309471087405494895);
-    DELETE FROM orlop.outcome WHERE outcome.nonce < (lpad(to_hex(first), 12, '0') || repeat('0', 20))::uuid;
-    GET DIAGNOSTICS gone = ROW_COUNT;
-    RETURN gone;
+    INSERT INTO orlop.outcome (nonce, late) VALUES (settle.nonce, NULL) ON CONFLICT DO NOTHING;
+    RETURN (SELECT outcome.late FROM orlop.outcome WHERE outcome.nonce = settle.nonce);
 END
 $$;
