@@ -2,9 +2,11 @@
 
     kubernetes.py MANIFESTS DIRECTORY VERSION...
 
-Into DIRECTORY it writes `orlop.toml` and `environment`: the file and the variables that Orlop sees.
+Into DIRECTORY it writes `orlop.toml` and `environment`: the file and the variables that Orlop sees, each variable with a
+zero byte at its end; and `monitor.mts`, a program that ends well where a ServiceMonitor is one, if there is one.
 """
 
+import json
 import pathlib
 import sys
 
@@ -16,7 +18,7 @@ documents = [document for document in yaml.safe_load_all(open(manifests)) if doc
 kinds = {}
 for document in documents:
     kinds.setdefault(document["kind"], []).append(document)
-    # A custom resource, of which Kubernetes has no schema.
+    # A custom resource, of which Kubernetes has no schema: see monitor.mts.
     if document["kind"] == "ServiceMonitor":
         continue
     for version in versions:
@@ -74,4 +76,12 @@ for name, value in environment.items():
 
 directory.mkdir(exist_ok=True)
 (directory / "orlop.toml").write_text(one("ConfigMap")["data"]["orlop.toml"])
-(directory / "environment").write_text("".join(f"{name}={value}\n" for name, value in environment.items()))
+(directory / "environment").write_text("".join(f"{name}={value}\0" for name, value in environment.items()))
+MODEL = "@kubernetes-models/prometheus-operator/monitoring.coreos.com/v1/ServiceMonitor"
+if "ServiceMonitor" in kinds:
+    # The compiler refuses fields that there are not, and the schema values that cannot be.
+    program = f"""import {{ ServiceMonitor, type IServiceMonitor }} from "{MODEL}";
+const monitor: IServiceMonitor = {json.dumps(one("ServiceMonitor"))};
+new ServiceMonitor(monitor).validate();
+"""
+    (directory / "monitor.mts").write_text(program)
