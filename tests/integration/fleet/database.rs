@@ -6,8 +6,9 @@ use orlop_core::effect::{Commit, Committed, Durability, Get};
 use orlop_core::keys::Key;
 
 use crate::arriving::arriving;
-use crate::engines::{ObjectServer, Pooler, Postgres, database_of};
+use crate::engines::{ObjectServer, Postgres, database_of};
 use crate::outcomes::ask;
+use crate::pooler::Pooler;
 
 fn put(key: &str) -> Commit {
     Commit {

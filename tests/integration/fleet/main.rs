@@ -17,6 +17,7 @@ mod migrating;
 mod moving;
 mod operator;
 mod outcomes;
+mod pooler;
 mod processes;
 #[path = "../program.rs"]
 mod program;
