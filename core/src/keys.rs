@@ -307,6 +307,7 @@ pub(crate) fn census() -> Key {
 pub(crate) fn lease(job: &Job) -> Key {
     match job {
         Job::Gc => Key("lease/gc".into()),
+        Job::Gather => Key("lease/gather".into()),
         Job::Census => Key("lease/census".into()),
         Job::Queue(listener) => Key(text(format_args!("lease/queue/{listener}"))),
     }

@@ -99,6 +99,11 @@ impl Registry {
         start(|io| async move { call(io).gc(true).await })
     }
 
+    /// Whether blobs of several objects are to be [gathered](Self::gather).
+    pub fn gathers(&self) -> bool {
+        self.config.gathered.is_some()
+    }
+
     /// Begins to make the next blob behind `after` one object, of those that [are to be](crate::config::Gathered). A host
     /// goes on with the key that it is told, until all are looked at.
     pub fn gather(&self, after: Option<Key>, ambient: Ambient) -> Step<Result<Gathering, Fault>> {
@@ -124,7 +129,14 @@ impl Registry {
         start(move |io| async move { call(io).counted(within).await.map_err(fault) })
     }
 
-    /// Begins to count everything. What is counted is kept, for [other hosts](Self::counted).
+    /// Begins to keep what was counted for [other hosts](Self::counted). It is as old as this call, not as the one that
+    /// has counted: that may have taken longer than the others wait.
+    pub fn keep_census(&self, census: Census, ambient: Ambient) -> Step<Result<(), Fault>> {
+        let call = self.own(ambient);
+        start(move |io| async move { call(io).keep_census(census).await.map_err(fault) })
+    }
+
+    /// Begins to count everything.
     pub fn census(&self, ambient: Ambient) -> Step<Result<Census, Fault>> {
         let call = self.own(ambient);
         start(|io| async move { call(io).census().await.map_err(fault) })

@@ -5,13 +5,14 @@
 //! instead, a blob a call, since a call may commit for a limited time after its first object (the [stall rule](crate::stall)).
 //!
 //! Bytes are copied, hashed, and only then is the blob's record changed, expecting it as it was read. Objects that it has
-//! named are let go by the same commit. A crash before the commit leaves one object that no record names, and one after it those
+//! named are released by the same commit, and erased by a later collection. A crash before the commit leaves one object that no record names, and one after it those
 //! that the blob had before: garbage collection takes them.
 
 use alloc::vec::Vec;
 
 use super::batch::{Batch, Found};
 use super::pages::Pages;
+use super::release::set_aside;
 use super::upload::objects;
 use super::{Call, fault};
 use crate::config::{Gathered, LARGEST_GATHERED};
@@ -91,7 +92,8 @@ impl Call {
         }
         let mut batch = Batch::default();
         batch.expect(blob.unchanged());
-        let left = self.let_go(&mut batch, extents, self.ambient.now);
+        // Pulls have found them, and open one after the other.
+        set_aside(&mut batch, extents, self.ambient.now);
         let extent = Extent { object: into, size: *size, small: false };
         batch.put(blob.key.clone(), &BlobRecord { size: *size, extents: Vec::from([extent]) });
         batch.put(keys::object(&into), &Owner::Blob(*digest));
@@ -99,7 +101,6 @@ impl Call {
             self.erase(stray()).await;
             return Ok(false);
         }
-        self.erase(left).await;
         Ok(true)
     }
 }

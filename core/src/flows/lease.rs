@@ -24,6 +24,8 @@ use crate::record::{self, LeaseRecord};
 pub enum Job {
     /// Garbage collection.
     Gc,
+    /// To make blobs of several objects one.
+    Gather,
     /// To count everything.
     Census,
     /// To tell the [listener](crate::event::Listener) of that name what is in its queue.
@@ -34,6 +36,7 @@ impl fmt::Display for Job {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Gc => f.write_str("garbage collection"),
+            Self::Gather => f.write_str("making blobs one object"),
             Self::Census => f.write_str("the census"),
             Self::Queue(listener) => write!(f, "the events for {listener}"),
         }

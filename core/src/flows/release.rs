@@ -4,7 +4,8 @@
 //! gets another one, by the same commit: `released/<object>` says since when it belongs to nothing, and garbage collection
 //! erases it once [`keep_erased`](crate::Config::keep_erased) has passed. An object is never taken into use again: a push
 //! of the same bytes makes new ones. What no record has ever named is of no use to any database, and erased at once by
-//! the call that made it.
+//! the call that made it. So is what a client gives up itself: an upload that it cancels, or ends with a wrong digest, or
+//! of a blob that is there.
 
 use alloc::vec::Vec;
 
@@ -25,24 +26,46 @@ impl Call {
         extents: impl IntoIterator<Item = &'e Extent>,
         at: Timestamp,
     ) -> Vec<ObjectId> {
-        let mut left = Vec::new();
-        for extent in extents {
-            let object = &extent.object;
-            if extent.small {
-                batch.delete(keys::bytes(object));
-                continue;
-            }
-            batch.delete(keys::object(object));
-            match self.keeps_erased() {
-                true => batch.put(keys::released(object), &ReleasedRecord { released: at, size: extent.size }),
-                false => left.push(*object),
-            }
-        }
-        left
+        forget(batch, extents, self.keeps_erased().then_some(at))
     }
 
     /// Whether objects stay when the record that named them is gone.
     pub(super) fn keeps_erased(&self) -> bool {
         !self.config.keep_erased.is_zero()
     }
+}
+
+/// The same of what a client gives up: it is erased at once, as it counts to no quota any more, and who pushes alone could
+/// fill the storage with what is given up.
+#[must_use = "what does not stay is to be erased after the commit"]
+pub(super) fn give_up<'e>(batch: &mut Batch, extents: impl IntoIterator<Item = &'e Extent>) -> Vec<ObjectId> {
+    forget(batch, extents, None)
+}
+
+/// The same of what is still pulled by clients that have found it before: it stays at least until garbage is collected.
+pub(super) fn set_aside<'e>(batch: &mut Batch, extents: impl IntoIterator<Item = &'e Extent>, at: Timestamp) {
+    let left = forget(batch, extents, Some(at));
+    debug_assert!(left.is_empty());
+}
+
+/// Those of the objects that do not stay: all, unless they are `released` at some time.
+fn forget<'e>(
+    batch: &mut Batch,
+    extents: impl IntoIterator<Item = &'e Extent>,
+    released: Option<Timestamp>,
+) -> Vec<ObjectId> {
+    let mut left = Vec::new();
+    for extent in extents {
+        let object = &extent.object;
+        if extent.small {
+            batch.delete(keys::bytes(object));
+            continue;
+        }
+        batch.delete(keys::object(object));
+        match released {
+            Some(released) => batch.put(keys::released(object), &ReleasedRecord { released, size: extent.size }),
+            None => left.push(*object),
+        }
+    }
+    left
 }

@@ -13,6 +13,8 @@ use uuid::Uuid;
 use super::Call;
 use super::batch::{Batch, Found};
 use super::pages::Pages;
+use super::release::give_up;
+use crate::ambient::Timestamp;
 use crate::config::{ATTEMPTS, UPLOAD_CHUNKS};
 use crate::digest::{Algorithm, Digest, DigestError};
 use crate::effect::{BodyEnd, Committed, Durability, Receive, Received, Value};
@@ -124,7 +126,7 @@ impl Call {
         for _ in 0..ATTEMPTS {
             let session = self.session(name, id).await?;
             let extents = self.extents(id, &session).await?;
-            if let Some(left) = self.end_session(id, &session, &extents, self.ambient.now).await? {
+            if let Some(left) = self.end_session(id, &session, &extents, None).await? {
                 self.erase_later(left);
                 return Ok(Response::new(204).with("Docker-Upload-UUID", id.to_string()));
             }
@@ -152,17 +154,21 @@ impl Call {
         Ok(extents)
     }
 
-    /// Ends a session, at this time, if it is still as it was read: then the objects that are to be erased now.
+    /// Ends a session, if it is still as it was read: then the objects that are to be erased now. Those of one that has
+    /// `expired` at some time may stay.
     pub(super) async fn end_session(
         &self,
         id: Uuid,
         session: &Session,
         extents: &[Extent],
-        at: crate::Timestamp,
+        expired: Option<Timestamp>,
     ) -> Result<Option<Vec<ObjectId>>, Error> {
         let mut batch = Batch::reclaiming();
         forget_session(&mut batch, id, session, extents);
-        let left = self.let_go(&mut batch, extents, at);
+        let left = match expired {
+            Some(at) => self.let_go(&mut batch, extents, at),
+            None => give_up(&mut batch, extents),
+        };
         let committed = self.commit(batch, Durability::Durable).await?;
         Ok((committed == Committed::Done).then_some(left))
     }

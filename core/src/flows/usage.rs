@@ -101,19 +101,17 @@ impl Call {
         Ok(found.filter(recent).map(|record| record.census))
     }
 
-    /// Counts everything, and keeps what it has counted for other hosts. Of a record that does not read, the bytes are
-    /// not known.
+    /// Keeps what was counted until now for other hosts.
     ///
     /// Of several that count at once, what the last of them has counted stays: it is as right as that of the others.
-    pub(crate) async fn census(&self) -> Result<Census, Error> {
-        let census = self.count().await?;
+    pub(crate) async fn keep_census(&self, census: Census) -> Result<(), Error> {
         let mut batch = Batch::reclaiming();
         batch.put(keys::census(), &CensusRecord { counted: self.ambient.now, census });
-        self.commit(batch, Durability::Eventual).await?;
-        Ok(census)
+        self.commit(batch, Durability::Eventual).await.map(drop)
     }
 
-    async fn count(&self) -> Result<Census, Error> {
+    /// Counts everything. Of a record that does not read, the bytes are not known.
+    pub(crate) async fn census(&self) -> Result<Census, Error> {
         let mut census = Census::default();
         let (repositories, blobs, uploads) = (keys::repositories(), keys::blobs(), keys::uploads());
         let released = keys::all_released();

@@ -18,6 +18,9 @@ const FIRST: Duration = Duration::from_secs(600);
 /// How far the clock may be set forward while a collection is waited for. A machine that slept is no different.
 const LEAP: Duration = Duration::from_secs(3600);
 
+/// How long blobs are made one object after a collection.
+const GATHERING: Duration = Duration::from_secs(3600);
+
 /// What is to be done, and how it is reported.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Collection {
@@ -61,7 +64,6 @@ pub async fn collect(registry: &Registry, host: &Host, claim: Claim) -> Result<R
     let work = async {
         let report = host.run(registry.gc(ambient()), &mut RequestBody::empty()).await;
         end_unrecorded(host).await;
-        gather(registry, host).await;
         report
     };
     match host.under_lease(registry, Job::Gc, claim, work).await {
@@ -87,32 +89,45 @@ async fn end_unrecorded(host: &Host) {
     }
 }
 
-/// Makes blobs of several objects one, where clients are sent to the object store.
-async fn gather(registry: &Registry, host: &Host) {
-    let (mut after, mut gathered) = (None, 0_u64);
-    loop {
-        match host.run(registry.gather(after.take(), ambient()), &mut RequestBody::empty()).await {
-            Ok(Gathering::At(key, done)) => {
-                match done {
-                    Ok(done) => gathered += u64::from(done),
-                    Err(fault) => {
-                        tracing::warn!("{} stays as several objects until the next collection: {fault}", key.as_str());
-                        if matches!(fault, Fault::Unavailable(_)) {
-                            break;
-                        }
+/// Makes blobs of several objects one, where clients are sent to the object store, for so long at most: one host at a
+/// time. `in_force` is asked for the registry each time.
+async fn gather(in_force: impl Fn() -> Registry, host: &Host, most: Duration) {
+    let work = async {
+        let (began, mut after, mut gathered) = (Instant::now(), None, 0_u64);
+        while began.elapsed() < most {
+            match host.run(in_force().gather(after.take(), ambient()), &mut RequestBody::empty()).await {
+                Ok(Gathering::At(key, Ok(done))) => {
+                    if !done {
+                        tracing::info!("{} is gone, or an object of it: it is not made one object", key.as_str());
                     }
+                    gathered += u64::from(done);
+                    after = Some(key);
                 }
-                after = Some(key);
-            }
-            Ok(Gathering::Over) => break,
-            Err(fault) => {
-                tracing::warn!("blobs stay as several objects until the next collection: {fault}");
-                break;
+                Ok(Gathering::At(key, Err(fault))) => {
+                    tracing::warn!("{} stays as several objects for now: {fault}", key.as_str());
+                    // What is written now would be garbage, too.
+                    if !matches!(fault, Fault::Failed(_)) {
+                        break;
+                    }
+                    after = Some(key);
+                }
+                Ok(Gathering::Over) => break,
+                Err(fault) => {
+                    tracing::warn!("blobs stay as several objects for now: {fault}");
+                    break;
+                }
             }
         }
+        gathered
+    };
+    let registry = in_force();
+    if !registry.gathers() {
+        return;
     }
-    if gathered > 0 {
-        tracing::info!("{gathered} blobs of several objects are one object each now");
+    match host.under_lease(&registry, Job::Gather, Claim::Free, work).await {
+        Ok(Leased::Done(0) | Leased::Held | Leased::Lost) => {}
+        Ok(Leased::Done(gathered)) => tracing::info!("{gathered} blobs of several objects are one object each now"),
+        Err(fault) => tracing::warn!("blobs stay as several objects for now: {fault}"),
     }
 }
 
@@ -123,12 +138,14 @@ pub struct Collector {
     observer: Arc<Observer>,
     /// One collection at a time: in one process, all have one lease.
     one: Mutex<()>,
+    /// The same of making blobs one object.
+    gathering: Arc<Mutex<()>>,
 }
 
 impl Collector {
     /// For that server.
     pub fn new(current: Current, host: Arc<Host>, observer: Arc<Observer>) -> Self {
-        Self { current, host, observer, one: Mutex::default() }
+        Self { current, host, observer, one: Mutex::default(), gathering: Arc::default() }
     }
 
     /// Collects every `interval`, for ever.
@@ -167,9 +184,23 @@ impl Collector {
         self.observer.metrics.collected(&report, now.try_into().unwrap_or(i64::MAX));
         match &report.fault {
             Some(_) => tracing::error!("garbage collection ended early: {report}"),
-            None => tracing::info!("garbage collected in {:.1} s: {report}", began.elapsed().as_secs_f64()),
+            None => {
+                tracing::info!("garbage collected in {:.1} s: {report}", began.elapsed().as_secs_f64());
+                self.gather();
+            }
         }
         Ok(report)
+    }
+
+    /// Makes blobs of several objects one, beside all else: that may take hours. What is left then comes after the next
+    /// collection.
+    fn gather(&self) {
+        let (current, host, gathering) = (self.current.clone(), self.host.clone(), self.gathering.clone());
+        tokio::spawn(async move {
+            if let Ok(_one) = gathering.try_lock() {
+                gather(|| current.registry(), &host, GATHERING).await;
+            }
+        });
     }
 
     /// Finds out what a collection would remove.

@@ -101,7 +101,11 @@ async fn census(registry: &Registry, host: &Host, within: Duration) -> Result<Op
     if known.is_some() {
         return Ok(known);
     }
-    let work = async { host.run(registry.census(ambient()), &mut RequestBody::empty()).await };
+    let work = async {
+        let census = host.run(registry.census(ambient()), &mut RequestBody::empty()).await?;
+        host.run(registry.keep_census(census, ambient()), &mut RequestBody::empty()).await?;
+        Ok(census)
+    };
     match host.under_lease(registry, Job::Census, Claim::Free, work).await? {
         Leased::Done(counted) => counted.map(Some),
         Leased::Held | Leased::Lost => Ok(None),

@@ -104,7 +104,7 @@ enum Command {
     /// Compute from the results what a fleet needs for more than can be measured here
     Scale {
         /// Pulls a second (repeatable)
-        #[arg(long = "pulls", default_values_t = [1_000.0, 10_000.0, 100_000.0])]
+        #[arg(long = "pulls", default_values_t = scale::PULLS)]
         pulls: Vec<f64>,
 
         /// Where the results are, and where SCALE.md goes
@@ -132,9 +132,8 @@ fn run(arguments: Arguments) -> Outcome<()> {
         Some(Command::Floor { kind, port, data }) => return floor::serve(kind, port, &data),
         Some(Command::Commit(worker)) => return worker.work(),
         Some(Command::Scale { pulls, results }) => {
-            let page = scale::page(&results.join("results.json"), &pulls)?;
-            println!("{page}");
-            return Ok(std::fs::write(results.join("SCALE.md"), page)?);
+            println!("{}", scale::write(&results, &pulls)?);
+            return Ok(());
         }
         None => {}
     }
@@ -153,10 +152,15 @@ fn run(arguments: Arguments) -> Outcome<()> {
         arguments.work,
     )?;
     let mut report = Report::new(&arguments.out, &bench)?;
-    for workload in chosen {
+    for workload in &chosen {
         eprintln!("{}: {}", workload.name, workload.title);
         let measured = workload.measure(&bench).map_err(|error| format!("{}: {error}", workload.name))?;
         println!("{}", report.add(workload, measured)?);
+    }
+    if chosen.iter().any(|workload| workload.name.starts_with("shared"))
+        && let Err(error) = scale::write(&arguments.out, &scale::PULLS)
+    {
+        eprintln!("SCALE.md is not written: {error}");
     }
     report.finish()
 }

@@ -217,13 +217,20 @@ impl Demand {
     }
 }
 
-/// Computes the page from the results at `results`, for these pulls a second.
-pub(crate) fn page(results: &Path, rates: &[f64]) -> Outcome<String> {
-    let text = std::fs::read_to_string(results).map_err(|error| format!("{}: {error}", results.display()))?;
+/// The pulls a second that are looked at.
+pub(crate) const PULLS: [f64; 3] = [1_000.0, 10_000.0, 100_000.0];
+
+/// Computes what so many pulls a second need, from `results.json` in a directory, and writes it to `SCALE.md` there.
+/// Returns the page.
+pub(crate) fn write(directory: &Path, pulls: &[f64]) -> Outcome<String> {
+    let results = directory.join("results.json");
+    let text = std::fs::read_to_string(&results).map_err(|error| format!("{}: {error}", results.display()))?;
     let times = Times::of(&serde_json::from_str(&text)?)?;
     let layers = Layers::new(FLEET.layers, FLEET.cache);
     let demand = Demand::of(&times, &layers);
-    page::written(&times, &FLEET, &demand, &layers, rates)
+    let page = page::written(&times, &FLEET, &demand, &layers, pulls)?;
+    std::fs::write(directory.join("SCALE.md"), &page)?;
+    Ok(page)
 }
 
 /// A number between 0 and `below`.

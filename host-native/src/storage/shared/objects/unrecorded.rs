@@ -36,6 +36,14 @@ struct Page {
     uploads: Vec<Begun>,
 }
 
+/// Why a store refuses to list them.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+struct Refusal {
+    code: String,
+    message: String,
+}
+
 /// An upload that was begun.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "PascalCase")]
@@ -74,10 +82,12 @@ impl Objects {
                     Err(error) => return Err(fault("abort an upload of", &path, &error)),
                 }
             }
-            if !page.is_truncated || page.uploads.is_empty() {
+            let next = Some((page.next_key_marker, page.next_upload_id_marker));
+            // Some stores say that there is more, and not where it begins.
+            if !page.is_truncated || page.uploads.is_empty() || next == markers {
                 return Ok(ended);
             }
-            markers = Some((page.next_key_marker, page.next_upload_id_marker));
+            markers = next;
         }
     }
 
@@ -102,7 +112,9 @@ impl Objects {
         let status = answer.status();
         let text = answer.into_body().bytes().await.map_err(|error| failed(&error))?;
         if !status.is_success() {
-            return Err(failed(&format_args!("{status}: {}", String::from_utf8_lossy(&text))));
+            // The rest of the answer may name the credentials.
+            let told: Refusal = quick_xml::de::from_reader(text.as_ref()).unwrap_or_default();
+            return Err(failed(&format_args!("{status}: {} {}", told.code, told.message)));
         }
         quick_xml::de::from_reader(text.as_ref()).map(Some).map_err(|error| failed(&error))
     }

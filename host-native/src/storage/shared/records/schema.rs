@@ -65,7 +65,9 @@ pub(super) async fn agree(connection: &Connection) -> Result<i32, String> {
 /// When they have a format that this version does not know.
 pub(super) async fn migrate(connection: &Connection) -> Result<String, String> {
     let failed = |error: tokio_postgres::Error| told(&error);
-    connection.client.batch_execute(&format!("BEGIN; {MAKING}")).await.map_err(failed)?;
+    // Whoever waits for a table (pg_dump reads it, say) holds up all who start meanwhile.
+    let begin = format!("BEGIN; SET LOCAL lock_timeout = '10s'; {MAKING}");
+    connection.client.batch_execute(&begin).await.map_err(failed)?;
     let migrated = async {
         let found = format(connection).await?.ok_or(
             "the database has no tables of Orlop: `orlop serve` makes them when it starts, in the newest format",
