@@ -121,8 +121,7 @@ pub struct Config {
     pub untagged_lifetime: Option<Duration>,
     /// How long an object stays after the record that named it is gone, and after it was found that no record names it.
     /// Records that are restored to a moment no longer ago than that find their bytes. With zero, which is for records and
-    /// objects that are only restored together, objects are erased at once. So is always what a client gives up: an upload
-    /// that it cancels, or ends with a wrong digest.
+    /// objects that are only restored together, objects are erased at once.
     pub keep_erased: Duration,
     /// How much repositories may hold.
     pub quotas: Vec<Quota>,

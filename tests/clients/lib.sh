@@ -188,7 +188,8 @@ space=e2e-$$-$RANDOM
 api() {
   local method=$1 path=$2
   shift 2
-  curl -fsS "${access[@]}" -X "$method" "$@" "$scheme://$registry/v2/$path"
+  # A registry may send clients to its object store.
+  curl -fsSL "${access[@]}" -X "$method" "$@" "$scheme://$registry/v2/$path"
 }
 
 # status METHOD PATH [CURL ARGUMENT...]: the status code alone.

@@ -30,6 +30,9 @@ const REDIRECTING: Settings = &[("ORLOP_REDIRECT", "**"), ("ORLOP_REDIRECT_FROM"
 /// A client that pulled so many blobs has been at every server.
 const MANY: usize = 9;
 
+/// Programs whose blobs are all too small to be sent by the object store.
+const SMALL: [&str; 2] = ["Go-http-client", "distribution-spec-conformance-tests"];
+
 fn main() -> io::Result<ExitCode> {
     let mut arguments = env::args_os().skip(1);
     let (Some(directory), Some(command)) = (arguments.next().map(PathBuf::from), arguments.next()) else {
@@ -47,7 +50,7 @@ fn main() -> io::Result<ExitCode> {
     let mut met = true;
     for (client, [sent, redirected]) in pulls(&logs)? {
         println!("{client}: {sent} pulls of blobs answered by a server, {redirected} by the object store");
-        met &= sent + redirected < MANY || (sent > 0 && redirected > 0);
+        met &= SMALL.contains(&client.as_str()) || sent + redirected < MANY || (sent > 0 && redirected > 0);
     }
     if !met {
         eprintln!("fleet: a client pulled many blobs, and met only one of the two ways");

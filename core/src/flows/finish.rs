@@ -9,7 +9,6 @@ use uuid::Uuid;
 
 use super::batch::{Batch, Found};
 use super::join::Joined;
-use super::release::give_up;
 use super::upload::{Body, Chunk, Session, forget_session, mismatch, objects};
 use super::{Call, blob_location};
 use crate::ambient::{Ambient, Timestamp};
@@ -181,11 +180,7 @@ impl Call {
                 }
             }
             let superfluous = |extent: &&Extent| !taken.contains(&extent.object);
-            let stored = upload.stored.iter().filter(superfluous);
-            let mut left = match &known {
-                Some(_) => give_up(&mut batch, stored),
-                None => self.let_go(&mut batch, stored, upload.at),
-            };
+            let mut left = self.let_go(&mut batch, upload.stored.iter().filter(superfluous), upload.at);
             // No record has ever named what came with this request.
             left.extend(objects(upload.chunk.iter().map(|chunk| &chunk.extent).filter(superfluous)));
             if let Some((id, session)) = &upload.session {
@@ -261,7 +256,7 @@ impl Call {
     async fn abandon(&self, name: &Repository, upload: &Upload, wrong: Error) -> Result<Error, Error> {
         self.discard(upload.chunk.as_ref());
         let Some((id, session)) = &upload.session else { return Ok(wrong) };
-        if let Some(left) = self.end_session(*id, session, &upload.stored, None).await? {
+        if let Some(left) = self.end_session(*id, session, &upload.stored, upload.at).await? {
             self.erase_later(left);
             return Ok(wrong);
         }

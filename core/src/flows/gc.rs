@@ -251,7 +251,7 @@ impl Collection<'_> {
             let why = "no request came for longer than the upload lifetime";
             self.name(|| Garbage { what: format!("upload {id} to {}", session.record.repository), why, bytes });
         } else {
-            let ended = self.call.end_session(id, &session, &extents, Some(self.call.ambient.now)).await?;
+            let ended = self.call.end_session(id, &session, &extents, self.call.ambient.now).await?;
             let Some(left) = ended else { return Ok(()) };
             self.call.erase(left).await;
         }

@@ -4,8 +4,7 @@
 //! gets another one, by the same commit: `released/<object>` says since when it belongs to nothing, and garbage collection
 //! erases it once [`keep_erased`](crate::Config::keep_erased) has passed. An object is never taken into use again: a push
 //! of the same bytes makes new ones. What no record has ever named is of no use to any database, and erased at once by
-//! the call that made it. So is what a client gives up itself: an upload that it cancels, or ends with a wrong digest, or
-//! of a blob that is there.
+//! the call that made it.
 
 use alloc::vec::Vec;
 
@@ -33,13 +32,6 @@ impl Call {
     pub(super) fn keeps_erased(&self) -> bool {
         !self.config.keep_erased.is_zero()
     }
-}
-
-/// The same of what a client gives up: it is erased at once, as it counts to no quota any more, and who pushes alone could
-/// fill the storage with what is given up.
-#[must_use = "what does not stay is to be erased after the commit"]
-pub(super) fn give_up<'e>(batch: &mut Batch, extents: impl IntoIterator<Item = &'e Extent>) -> Vec<ObjectId> {
-    forget(batch, extents, None)
 }
 
 /// The same of what is still pulled by clients that have found it before: it stays at least until garbage is collected.

@@ -13,8 +13,6 @@ use uuid::Uuid;
 use super::Call;
 use super::batch::{Batch, Found};
 use super::pages::Pages;
-use super::release::give_up;
-use crate::ambient::Timestamp;
 use crate::config::{ATTEMPTS, UPLOAD_CHUNKS};
 use crate::digest::{Algorithm, Digest, DigestError};
 use crate::effect::{BodyEnd, Committed, Durability, Receive, Received, Value};
@@ -126,7 +124,7 @@ impl Call {
         for _ in 0..ATTEMPTS {
             let session = self.session(name, id).await?;
             let extents = self.extents(id, &session).await?;
-            if let Some(left) = self.end_session(id, &session, &extents, None).await? {
+            if let Some(left) = self.end_session(id, &session, &extents, self.ambient.now).await? {
                 self.erase_later(left);
                 return Ok(Response::new(204).with("Docker-Upload-UUID", id.to_string()));
             }
@@ -154,21 +152,17 @@ impl Call {
         Ok(extents)
     }
 
-    /// Ends a session, if it is still as it was read: then the objects that are to be erased now. Those of one that has
-    /// `expired` at some time may stay.
+    /// Ends a session, at this time, if it is still as it was read: then the objects that are to be erased now.
     pub(super) async fn end_session(
         &self,
         id: Uuid,
         session: &Session,
         extents: &[Extent],
-        expired: Option<Timestamp>,
+        at: crate::Timestamp,
     ) -> Result<Option<Vec<ObjectId>>, Error> {
         let mut batch = Batch::reclaiming();
         forget_session(&mut batch, id, session, extents);
-        let left = match expired {
-            Some(at) => self.let_go(&mut batch, extents, at),
-            None => give_up(&mut batch, extents),
-        };
+        let left = self.let_go(&mut batch, extents, at);
         let committed = self.commit(batch, Durability::Durable).await?;
         Ok((committed == Committed::Done).then_some(left))
     }

@@ -67,8 +67,7 @@ pub struct Policy {
     ///
     /// The database is restored by itself, and then names blobs that were removed since. Their bytes are there if they
     /// were removed no longer ago than this. The default is 1d with --records, and 0 for a data directory, which is
-    /// restored with its bytes. What an upload has received that its client cancels or ends with a wrong digest is not kept.
-    /// `orlop gc --keep-erased 0` erases at once what is kept.
+    /// restored with its bytes. `orlop gc --keep-erased 0` erases at once what is kept.
     #[arg(
         long,
         env = "ORLOP_KEEP_ERASED",

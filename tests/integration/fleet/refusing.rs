@@ -122,7 +122,7 @@ fn a_bucket_that_keeps_versions_is_used_with_a_warning() {
     let (kept_as, removed_as) = (push(&server, &kept).1, push(&server, &removed).1);
     assert_eq!(server.ask("DELETE", &removed_as, "", b"").0, 202);
     server.stop();
-    let mut command = orlop(&["gc"]);
+    let mut command = orlop(&["gc", "--keep-erased", "0"]);
     let told = ended(on(&engines, &mut command));
     let told = String::from_utf8_lossy(&told.stdout).into_owned();
     assert!(told.contains("1 blobs") && told.contains("100000 bytes freed"), "{told}");
