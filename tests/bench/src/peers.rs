@@ -173,6 +173,9 @@ impl Server {
         };
         let (mut command, data) = command(programs, peer, data, address, floor, engines.as_ref())?;
         command.args(arguments);
+        if let (Peer::Shared, Some(engines)) = (peer, &engines) {
+            command.args(["--admin-addr", &engines.metrics().to_string()]);
+        }
         let mut server = Self::begin(peer, command, &data, address)?;
         server.engines = engines;
         Ok(server)
@@ -301,9 +304,7 @@ fn command(
         }
         Peer::Shared => {
             command.args(["serve", "--addr", &address.to_string(), "--log", "error"]);
-            let engines = engines.ok_or("it has no engines")?;
-            engines.for_orlop(&mut command);
-            command.args(["--admin-addr", &engines.metrics().to_string()]);
+            engines.ok_or("it has no engines")?.for_orlop(&mut command);
         }
         Peer::Distribution | Peer::DockerRegistry | Peer::DistributionS3 => {
             let config = data.join("config.yml");

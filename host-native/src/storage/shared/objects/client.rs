@@ -31,8 +31,12 @@ const CONNECTING: Duration = Duration::from_secs(5);
 /// How long a store may take until it begins to answer: a part of some MiB is sent meanwhile.
 const ANSWERING: Duration = Duration::from_secs(60);
 
-/// How long an answer may stand still while more of it is waited for.
+/// How long an answer with bytes of an object may stand still while more of them are waited for.
 const STALLED: Duration = Duration::from_secs(20);
+
+/// How long a store may take to end an upload. Some put its parts together then: that is minutes for a large one, before
+/// the answer or after its head.
+const ENDING: Duration = Duration::from_secs(900);
 
 /// How many bytes an answer may have that is read to its end before it counts: one to the removal of a thousand objects has
 /// some hundred KiB.
@@ -78,12 +82,13 @@ struct Hyper {
 impl HttpService for Hyper {
     async fn call(&self, request: HttpRequest) -> Result<HttpResponse, HttpError> {
         let reads = request.method() == Method::GET;
+        let [answering, patience] = patience(request.method());
         let method = request.method().to_string();
         let count = |status: u16| self.counters.objects.get_or_create(&ObjectRequest { method, status }).inc();
         // Whoever asked may ask again: a request that was done once is done twice without harm, and what that leaves in
         // the store is found.
         let again = |error| HttpError::new_boxed(HttpErrorKind::Request, error);
-        let answered = match timeout(ANSWERING, self.client.request(request)).await {
+        let answered = match timeout(answering, self.client.request(request)).await {
             Ok(answered) => answered,
             Err(late) => {
                 count(0);
@@ -93,7 +98,7 @@ impl HttpService for Hyper {
         match answered {
             Ok(response) => {
                 let (head, body) = response.into_parts();
-                let body = Patient { body, stalled: None };
+                let body = Patient { body, patience, stalled: None };
                 if reads && head.status.is_success() {
                     count(head.status.as_u16());
                     return Ok(HttpResponse::from_parts(head, HttpResponseBody::new(body)));
@@ -122,9 +127,15 @@ impl HttpService for Hyper {
     }
 }
 
-/// The body of an answer, which breaks off when no byte comes for [a while](STALLED) although it is waited for.
+/// How long the answer to such a request may take to begin, and then stand still.
+fn patience(method: &Method) -> [Duration; 2] {
+    if method == Method::POST { [ENDING; 2] } else { [ANSWERING, STALLED] }
+}
+
+/// The body of an answer, which breaks off when no byte comes for a while although it is waited for.
 struct Patient<B> {
     body: B,
+    patience: Duration,
     stalled: Option<Pin<Box<Sleep>>>,
 }
 
@@ -140,7 +151,8 @@ impl<B: Body<Data = Bytes, Error = hyper::Error> + Unpin> Body for Patient<B> {
             self.stalled = None;
             return Poll::Ready(frame.map(|frame| frame.map_err(|error| HttpError::new(of(&error), error))));
         }
-        let stalled = self.stalled.get_or_insert_with(|| Box::pin(sleep(STALLED)));
+        let patience = self.patience;
+        let stalled = self.stalled.get_or_insert_with(|| Box::pin(sleep(patience)));
         ready!(stalled.as_mut().poll(context));
         let late = io::Error::new(io::ErrorKind::TimedOut, "the store has stopped in the middle of an answer");
         Poll::Ready(Some(Err(HttpError::new(HttpErrorKind::Timeout, late))))
@@ -189,7 +201,8 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn an_answer_that_stands_still_breaks_off_but_not_while_nobody_waits_for_it() {
-        let mut body = Patient { body: Told(true), stalled: None };
+        let [_, stalled] = patience(&Method::GET);
+        let mut body = Patient { body: Told(true), patience: stalled, stalled: None };
         let next = async |body: &mut Patient<Told>| poll_fn(|context| Pin::new(&mut *body).poll_frame(context)).await;
         assert!(next(&mut body).await.is_some_and(|frame| frame.is_ok()));
         // Whoever reads it takes an hour over a byte.
@@ -201,5 +214,14 @@ mod tests {
             next(&mut body).await.is_some_and(|frame| frame.is_err_and(|error| error.kind() == HttpErrorKind::Timeout))
         );
         assert_eq!(began.elapsed().as_secs(), STALLED.as_secs());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_store_may_take_minutes_to_end_an_upload() {
+        let [answering, stalled] = patience(&Method::POST);
+        assert!(answering >= Duration::from_secs(600));
+        let mut body = Patient { body: Told(false), patience: stalled, stalled: None };
+        let next = poll_fn(|context| Pin::new(&mut body).poll_frame(context));
+        assert!(timeout(Duration::from_secs(600), next).await.is_err(), "it is waited for");
     }
 }

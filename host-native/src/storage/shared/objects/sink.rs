@@ -84,12 +84,9 @@ impl Sink {
         let (id, parts) = (upload.id.clone(), mem::take(&mut upload.parts));
         match self.objects.store.complete_multipart(&self.path, &id, parts).await {
             Ok(_) => {}
-            // Some stores know an upload no more once it has ended: by a request whose answer was lost.
-            Err(error @ Error::NotFound { .. }) if !self.is_written().await? => {
-                return Err(fault("end the upload of", &self.path, &error));
-            }
-            Err(Error::NotFound { .. }) => {}
-            Err(error) => return Err(fault("end the upload of", &self.path, &error)),
+            // Stores say different things of an upload that has ended by a request whose answer was lost.
+            Err(error) if !self.is_written().await? => return Err(fault("end the upload of", &self.path, &error)),
+            Err(_) => {}
         }
         self.upload = None;
         // The record of an upload that has ended says nothing wrong: whoever follows it finds none.
