@@ -78,7 +78,11 @@ impl Engines {
         server.args(["-c", "unix_socket_directories=", "-c", "shared_buffers=256MB"]);
         let database = server.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log("database.log")?).spawn()?;
         let mut gateway = Command::new(&programs.store);
-        gateway.args(["--access", USER, "--secret", KEY, "--port", &store_at.to_string(), "posix"]).arg(&files);
+        gateway.args(["--access", USER, "--secret", KEY, "--port", &store_at.to_string(), "posix"]);
+        // Attributes of a file are too small for the list of the parts of some GiB.
+        let attributes = directory.join("attributes");
+        fs::create_dir_all(&attributes)?;
+        gateway.arg("--sidecar").arg(attributes).arg(&files);
         let store = gateway.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log("store.log")?).spawn()?;
         let (programs, metrics_at, directory) = (programs.database.clone(), free_address()?, directory.to_owned());
         let engines = Self { programs, database, database_at, store, store_at, metrics_at, directory };

@@ -41,7 +41,16 @@ fn an_upload_whose_process_was_killed_is_aborted_and_leaves_nothing() {
         sleep(Duration::from_millis(20));
     }
     serving.kill();
-    let left = store.files();
+    // The store may still be writing a part that it has received.
+    let mut left = store.files();
+    loop {
+        sleep(Duration::from_secs(1));
+        let now = store.files();
+        if now == left {
+            break;
+        }
+        left = now;
+    }
     assert!(left.len() > before.len(), "parts are in the store");
     // Younger than any call can be, it may be somebody's.
     assert!(ended(gc(&engines)).status.success());
