@@ -2,10 +2,10 @@
 //!
 //!     fleet DIRECTORY COMMAND [ARGUMENT...]
 //!
-//! Runs the command with `REGISTRY` set to where HAProxy listens, and ends as it does. Two of the servers send clients to the
-//! object store for blobs, so that each client meets both ways; what it was sent how is counted, by the name that it gives
-//! itself. The logs are written to the directory. `ORLOP` names the program that serves, or it is built like this one; the variables that it reads
-//! (`ORLOP_…`) are its settings.
+//! Runs the command with `REGISTRY` set to where HAProxy listens, and ends as it does. Two of the servers send clients to
+//! the object store for blobs, so that each client meets both ways; what it was sent how is counted, by the name that it
+//! gives itself. The logs are written to the directory. `ORLOP` names the program that serves, or it is built like this
+//! one; the variables that it reads (`ORLOP_…`) are its settings.
 
 #[expect(dead_code, reason = "the tests of the fleet use more of it")]
 #[path = "../integration/fleet/balanced.rs"]

@@ -374,6 +374,23 @@ impl InMemory {
         self.memory.run(step, &RequestBody::default())
     }
 
+    /// What a collection would do now.
+    ///
+    /// # Panics
+    ///
+    /// When finding out changes anything.
+    pub fn gc_dry_run(&mut self) -> Report {
+        let mut step = self.registry.gc_dry_run(self.memory.ambient());
+        loop {
+            step = match step {
+                Step::Respond(report) => return report,
+                Step::Commit(ask) => panic!("a dry run commits {:?}", ask.effect),
+                Step::Erase(ask) => panic!("a dry run erases {:?}", ask.effect),
+                asks => self.memory.perform(asks, &RequestBody::default()),
+            };
+        }
+    }
+
     /// Begins a call and stops it before its first effect.
     pub fn begin(&mut self, call: Call) -> Running {
         let ambient = self.memory.ambient();

@@ -2,17 +2,18 @@
 //! objects there is no one place (SPEC C12).
 //!
 //! Pushes join nothing for this: their last request answers in the time of one commit. It is done in the background
-//! instead, a blob a call, since a call may commit for a limited time after its first object (the [stall rule](crate::stall)).
+//! instead, a blob a call, since a call may commit for a limited time after its first object (the
+//! [stall rule](crate::stall)).
 //!
-//! Bytes are copied, hashed, and only then is the blob's record changed, expecting it as it was read. Objects that it has
-//! named are released by the same commit, and erased by a later collection. A crash before the commit leaves one object that no record names, and one after it those
-//! that the blob had before: garbage collection takes them.
+//! Bytes are copied, hashed, and only then is the blob's record changed, expecting it as it was read. The same commit
+//! releases the objects that it has named, which a later collection erases. A crash before the commit leaves one object
+//! that no record names, which garbage collection takes.
 
 use alloc::vec::Vec;
 
 use super::batch::{Batch, Found};
 use super::pages::Pages;
-use super::release::set_aside;
+use super::release::release;
 use super::upload::objects;
 use super::{Call, fault};
 use crate::config::{Gathered, LARGEST_GATHERED};
@@ -92,8 +93,8 @@ impl Call {
         }
         let mut batch = Batch::default();
         batch.expect(blob.unchanged());
-        // Pulls have found them, and open one after the other.
-        set_aside(&mut batch, extents, self.ambient.now);
+        // Whatever is kept: pulls have found them, and open one after the other.
+        extents.iter().for_each(|extent| release(&mut batch, extent, self.ambient.now));
         let extent = Extent { object: into, size: *size, small: false };
         batch.put(blob.key.clone(), &BlobRecord { size: *size, extents: Vec::from([extent]) });
         batch.put(keys::object(&into), &Owner::Blob(*digest));

@@ -1,8 +1,8 @@
 //! Flows: every operation of the registry as one straight-line `async fn` over effects.
 //!
 //! The order of the effects is the design. An object is at rest before a record names it; the record is gone before
-//! the object is erased, at once or, where records may be restored, [later](release). So a crash at any point leaves at most objects that no record names, which garbage collection
-//! finds. Records change by conditional commits alone: read, decide, commit with what was read as the expectation, and
+//! the object is erased, at once or, where records may be restored, [later](release). So a crash at any point leaves at
+//! most objects that no record names, which garbage collection finds. Records change by conditional commits alone: read, decide, commit with what was read as the expectation, and
 //! on a conflict read again.
 
 mod base;

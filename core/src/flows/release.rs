@@ -25,7 +25,18 @@ impl Call {
         extents: impl IntoIterator<Item = &'e Extent>,
         at: Timestamp,
     ) -> Vec<ObjectId> {
-        forget(batch, extents, self.keeps_erased().then_some(at))
+        let mut left = Vec::new();
+        for extent in extents {
+            if extent.small {
+                batch.delete(keys::bytes(&extent.object));
+            } else if self.keeps_erased() {
+                release(batch, extent, at);
+            } else {
+                batch.delete(keys::object(&extent.object));
+                left.push(extent.object);
+            }
+        }
+        left
     }
 
     /// Whether objects stay when the record that named them is gone.
@@ -34,30 +45,9 @@ impl Call {
     }
 }
 
-/// The same of what is still pulled by clients that have found it before: it stays at least until garbage is collected.
-pub(super) fn set_aside<'e>(batch: &mut Batch, extents: impl IntoIterator<Item = &'e Extent>, at: Timestamp) {
-    let left = forget(batch, extents, Some(at));
-    debug_assert!(left.is_empty());
-}
-
-/// Those of the objects that do not stay: all, unless they are `released` at some time.
-fn forget<'e>(
-    batch: &mut Batch,
-    extents: impl IntoIterator<Item = &'e Extent>,
-    released: Option<Timestamp>,
-) -> Vec<ObjectId> {
-    let mut left = Vec::new();
-    for extent in extents {
-        let object = &extent.object;
-        if extent.small {
-            batch.delete(keys::bytes(object));
-            continue;
-        }
-        batch.delete(keys::object(object));
-        match released {
-            Some(released) => batch.put(keys::released(object), &ReleasedRecord { released, size: extent.size }),
-            None => left.push(*object),
-        }
-    }
-    left
+/// Takes a record of an object that is no record itself out of the records, from this time on. It stays at least until
+/// garbage is collected.
+pub(super) fn release(batch: &mut Batch, extent: &Extent, at: Timestamp) {
+    batch.delete(keys::object(&extent.object));
+    batch.put(keys::released(&extent.object), &ReleasedRecord { released: at, size: extent.size });
 }

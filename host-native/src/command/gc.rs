@@ -192,7 +192,7 @@ impl Collector {
         Ok(report)
     }
 
-    /// Makes blobs of several objects one, beside all else: that may take hours. What is left then comes after the next
+    /// Makes blobs of several objects one, beside all else, as it may take long. What is left comes after the next
     /// collection.
     fn gather(&self) {
         let (current, host, gathering) = (self.current.clone(), self.host.clone(), self.gathering.clone());

@@ -22,6 +22,8 @@ pub(crate) enum Fault {
     AnswerLost,
     /// It is done, and the answer comes slowly.
     Slow,
+    /// It is done, and the answer stands still for so long after its head.
+    Pause(Duration),
     /// It is done, and the connection breaks after that part of the answer, of 1000.
     CutAnswer(usize),
     /// The connection breaks after that part of the request, of 1000.
@@ -105,6 +107,7 @@ async fn pass(mut client: TcpStream, port: u16, choose: &Choose, happened: &Mute
                 Fault::ErrorInside => "error in 200",
                 Fault::AnswerLost => "answer lost",
                 Fault::Slow => "slow",
+                Fault::Pause(_) => "pause",
                 Fault::CutAnswer(_) => "answer cut",
                 Fault::CutRequest(_) => "request cut",
             };
@@ -142,6 +145,7 @@ async fn pass(mut client: TcpStream, port: u16, choose: &Choose, happened: &Mute
                 return;
             }
             Some(Fault::Slow) => slowly(&mut client, &answer).await,
+            Some(Fault::Pause(pause)) => paused(&mut client, &answer, pause).await,
             _ => client.write_all(&answer).await,
         };
         if sent.is_err() {
@@ -156,6 +160,14 @@ async fn slowly(client: &mut TcpStream, answer: &[u8]) -> io::Result<()> {
         client.write_all(piece).await?;
     }
     Ok(())
+}
+
+async fn paused(client: &mut TcpStream, answer: &[u8], pause: Duration) -> io::Result<()> {
+    let end = answer.windows(4).position(|four| four == b"\r\n\r\n").map_or(answer.len(), |at| at + 4);
+    let (head, body) = answer.split_at(end);
+    client.write_all(head).await?;
+    tokio::time::sleep(pause).await;
+    client.write_all(body).await
 }
 
 fn told(status: &str, code: &str) -> Vec<u8> {

@@ -170,6 +170,22 @@ async fn what_is_said_of_an_object_is_true_wherever_the_connection_is_cut() {
     assert!(refused.is_empty(), "the store was not tried again: {refused:#?}");
 }
 
+/// Some stores put the parts of an upload together when it ends, after the head of their answer.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs a database and an object store: `tests/run fleet` installs them and runs it"]
+async fn a_store_that_takes_long_to_end_an_upload_is_waited_for() {
+    let (database, store) = (Postgres::start(), ObjectServer::start());
+    // Longer than an answer with bytes of an object may stand still.
+    let pause = Fault::Pause(Duration::from_secs(25));
+    let faulty = Faulty::to(store.port(), move |asked| asked.completes().then_some(pause)).await;
+    let host = connect(&store.engines_by(faulty.port, database.database())).await;
+    let (object, bytes) = (ObjectId::received_by(Uuid::new_v4()), Bytes::from(vec![1; PARTS]));
+    receive(&host, object, &bytes).await.expect("it is in the store");
+    let loaded = ask(&host, Load { objects: vec![object], limit: u64::MAX }).await;
+    assert!(matches!(&loaded, Ok(Some(loaded)) if *loaded == bytes), "{loaded:?}");
+    assert_eq!(faulty.happened(), [("pause", 1)].into(), "it is asked once");
+}
+
 /// Receives a body into an object.
 async fn receive(host: &Host, object: ObjectId, bytes: &Bytes) -> Result<(), Failed> {
     let pieces: Vec<_> = bytes.chunks(1 << 20).map(|piece| Ok::<_, std::io::Error>(piece.to_vec())).collect();

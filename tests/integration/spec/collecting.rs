@@ -4,13 +4,13 @@ use std::time::Duration;
 
 use orlop_conformance::image::{AMD64, ARM64, Manifest, OCI_INDEX, sha256, sha512};
 use orlop_conformance::system::{InMemory, System, blob, get, manifest, patch, post, put, referrers, uploads};
+use orlop_core::Config;
 use orlop_core::config::{Pattern, Quota};
 use orlop_core::event::{Happening, Listener};
 use orlop_core::keys::Key;
 use orlop_core::memory::RequestBody;
 use orlop_core::object::ObjectId;
 use orlop_core::registry::Report;
-use orlop_core::{Config, Step};
 
 use crate::{configured, registry};
 
@@ -512,16 +512,7 @@ fn a_dry_run_names_the_garbage_and_changes_nothing() {
     registry.call(put(format!("{finished}?digest={}", sha256("whole"))).body("whole")).expect(201);
     registry.advance(30 * DAY);
     let before = (registry.memory.records.clone(), registry.memory.objects.clone());
-    let ambient = registry.memory.ambient();
-    let mut step = registry.registry.gc_dry_run(ambient);
-    let planned = loop {
-        step = match step {
-            Step::Respond(report) => break report,
-            Step::Commit(ask) => panic!("a dry run commits {:?}", ask.effect),
-            Step::Erase(ask) => panic!("a dry run erases {:?}", ask.effect),
-            asks => registry.memory.perform(asks, &RequestBody::default()),
-        };
-    };
+    let planned = registry.gc_dry_run();
     assert_eq!((&registry.memory.records, &registry.memory.objects), (&before.0, &before.1));
     assert!(!planned.garbage.is_empty() && planned.events_removed == 8, "{planned}");
     let done = registry.gc();

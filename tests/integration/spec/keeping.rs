@@ -8,11 +8,10 @@ use orlop_conformance::image::{AMD64, sha256};
 use orlop_conformance::system::{InMemory, System, blob, delete, manifest, patch, put};
 use orlop_core::effect::Value;
 use orlop_core::keys::Key;
-use orlop_core::memory::RequestBody;
 use orlop_core::object::ObjectId;
 use orlop_core::record::ReleasedRecord;
 use orlop_core::registry::Report;
-use orlop_core::{Config, Step, Timestamp};
+use orlop_core::{Config, Timestamp};
 
 use crate::configured;
 
@@ -240,16 +239,7 @@ fn a_dry_run_foretells_what_is_kept() {
     let late = registry.push_blob("a", "released");
     registry.delete(blob("a", &late)).expect(202);
     registry.advance(Config::default().upload_lifetime + LEAST);
-    let ambient = registry.memory.ambient();
-    let mut step = registry.registry.gc_dry_run(ambient);
-    let planned = loop {
-        step = match step {
-            Step::Respond(report) => break report,
-            Step::Commit(ask) => panic!("a dry run commits {:?}", ask.effect),
-            Step::Erase(ask) => panic!("a dry run erases {:?}", ask.effect),
-            asks => registry.memory.perform(asks, &RequestBody::default()),
-        };
-    };
+    let planned = registry.gc_dry_run();
     let why: Vec<&str> = planned.garbage.iter().map(|garbage| garbage.why).collect();
     assert!(why.contains(&"it was released longer ago than such objects are kept"), "{why:?}");
     let done = registry.gc();
