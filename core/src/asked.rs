@@ -1,9 +1,12 @@
 //! A request that was read, once for all who want to know something of it, and what can be demanded of its caller.
 
+use alloc::format;
+use alloc::string::String;
 use alloc::vec::Vec;
 
 use crate::error::Error;
-use crate::http::Request;
+use crate::http::{Request, Response};
+use crate::mirror::Mirror;
 use crate::name::{Repository, Tag};
 use crate::operation::{Operation, Summary};
 use crate::target::Query;
@@ -17,6 +20,8 @@ pub struct Asked {
     pub operation: Result<Operation, Error>,
     /// Its parameters.
     pub(crate) query: Query,
+    /// The prefix of the mirror whose repositories the client sees without it.
+    pub(crate) root: Option<String>,
 }
 
 impl From<Request> for Asked {
@@ -24,7 +29,7 @@ impl From<Request> for Asked {
         let (path, query) = request.target.split_once('?').unwrap_or((&request.target, ""));
         let query = Query::parse(query);
         let operation = Operation::read(request.method, path, &query);
-        Self { request, operation, query }
+        Self { request, operation, query, root: None }
     }
 }
 
@@ -37,6 +42,52 @@ impl Asked {
     /// What logs and counts say of it.
     pub fn summary(&self) -> Summary<'_> {
         self.operation.as_ref().map_or(Summary::OTHER, Operation::summary)
+    }
+}
+
+/// What stands in front of the name of a repository in a target.
+const NAMES: &str = "/v2/";
+
+impl Asked {
+    /// Reads a request to a registry with mirrors. The repositories of one of them may be at the root of what the client
+    /// sees: then the request that counts is that for the whole name.
+    pub(crate) fn within(request: Request, root: Option<&str>, mirrors: &[Mirror]) -> Self {
+        let asked = Self::from(request);
+        let namespace = asked.query.get("ns").filter(|namespace| !namespace.is_empty() && !mirrors.is_empty());
+        let prefix = match namespace {
+            Some(namespace) => {
+                let meant = |mirror: &&Mirror| mirror.namespaces.iter().any(|known| known == namespace);
+                match mirrors.iter().find(meant) {
+                    Some(mirror) => mirror.prefix.as_str(),
+                    None => {
+                        let unknown = Error::NamespaceUnknown(namespace.into());
+                        let operation = asked.operation.and(Err(unknown));
+                        return Self { operation, ..asked };
+                    }
+                }
+            }
+            None => root.unwrap_or_default(),
+        };
+        let rest = asked.request.target.strip_prefix(NAMES).filter(|rest| !rest.is_empty() && !prefix.is_empty());
+        let Some(rest) = rest else { return asked };
+        if rest.starts_with("_catalog") {
+            // The names in it would be others than those by which the client can pull.
+            return Self { operation: Err(Error::NoSuchEndpoint), ..asked };
+        }
+        let target = format!("{NAMES}{prefix}{rest}");
+        Self { root: Some(prefix.into()), ..Self::from(Request { target, ..asked.request }) }
+    }
+
+    /// The response with links as the client is to follow them.
+    pub(crate) fn outward(&self, mut response: Response) -> Response {
+        let Some(root) = &self.root else { return response };
+        let within = format!("<{NAMES}{root}");
+        for (name, value) in &mut response.headers {
+            if let Some(rest) = value.strip_prefix(&within).filter(|_| *name == "Link") {
+                *value = format!("<{NAMES}{rest}").into();
+            }
+        }
+        response
     }
 }
 

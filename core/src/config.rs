@@ -1,10 +1,12 @@
 //! What an operator can decide, and every limit with its reason.
 
+use alloc::string::String;
 use alloc::vec::Vec;
 use core::time::Duration;
 
 use crate::base_url::BaseUrl;
 use crate::event::Listener;
+use crate::mirror::Mirror;
 pub use crate::pattern::Pattern;
 
 /// The largest manifest in bytes. The specification asks for at least 4 megabytes, peers take 4 MiB (SPEC K13).
@@ -89,6 +91,12 @@ pub const LEASE: Duration = Duration::from_secs(60);
 /// has ended: else its job would rest until then. Clocks of hosts in order differ by less than a lease.
 pub(crate) const LEASE_AHEAD: Duration = LEASE.saturating_mul(2);
 
+/// How often a fetch is begun again at the place where it broke off, without a byte in between.
+pub(crate) const FETCH_ATTEMPTS: usize = 4;
+
+/// How often at most it is written down that an upstream was asked where a tag is.
+pub(crate) const CHECKED_COARSELY: Duration = Duration::from_secs(60);
+
 /// How long an event is kept for a listener that does not take it.
 pub const EVENT_LIFETIME: Duration = Duration::from_secs(3 * 24 * 3600);
 
@@ -142,6 +150,11 @@ pub struct Config {
     /// Blobs of several objects that are to become one, each in a call of its own
     /// ([`Registry::gather`](crate::Registry::gather)). None by default.
     pub gathered: Option<Gathered>,
+    /// Repositories that stand in front of those of other registries.
+    pub mirrors: Vec<Mirror>,
+    /// What this registry is called in `Via`, by which one that mirrors itself by way of others notices it: something that
+    /// no other registry is called, and all hosts of this one are.
+    pub via: String,
 }
 
 impl Default for Config {
@@ -165,6 +178,8 @@ impl Default for Config {
             small_object: 16 << 10,
             blob_objects: 1024,
             gathered: None,
+            mirrors: Vec::new(),
+            via: "orlop".into(),
         }
     }
 }

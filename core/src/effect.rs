@@ -16,12 +16,14 @@
 
 use alloc::{string::String, vec::Vec};
 use core::fmt::{self, Debug};
+use core::ops::Range;
 use core::time::Duration;
 
 use bytes::Bytes;
 
 use crate::keys::{Key, Prefix};
 use crate::meter::Meter;
+use crate::mirror::{Answer, Fetching, Followed, Relayed, Source, Unmet, Wanted};
 use crate::object::ObjectId;
 use crate::step::{Ask, Flow, Reply, Rest};
 
@@ -168,6 +170,29 @@ effects! { $
         expect: Vec<Expect>, put: Vec<(Key, Value)>, add: Vec<(Key, i64)>, delete: Vec<Key>,
         durability: Durability, reclaims: bool,
     } -> Committed;
+
+    // ── upstreams: the registries that mirrors stand in front of ─────────────────────────────────────────
+    /// Asks an upstream something small, and reads its answer whole: at most `limit` bytes, more are
+    /// [`Unmet::Failed`]. A host that is asked the same several times at once asks the upstream once. It may remember
+    /// for half a minute that the upstream does not have something.
+    Inquire { wanted: Wanted, limit: u64 } -> Result<Answer, Unmet>;
+    /// Streams a blob of an upstream into the new object `object`, as [`Receive`] does with the body of a request: past
+    /// `meter`, to its limit, and with at most `keep` bytes given back in the place of an object. [`BodyEnd::Later`] does
+    /// not occur.
+    ///
+    /// When the connection broke ([`BodyEnd::Cut`]), the next `Fetch` of the call may name the object again and goes on
+    /// with it: it asks the upstream, which may be another one, for the bytes behind those that the meter has seen.
+    ///
+    /// Whoever [follows](Follow) is shown all bytes but the last as they come, and the last one only when the meter has
+    /// come to the digest of the blob.
+    Fetch { source: Source, object: ObjectId, meter: Meter, keep: usize } -> Result<Received, Unmet>;
+    /// Begins the fetch of a blob, unless it is under way already, and waits until its bytes come or it is over. It is a
+    /// call of its own, and goes on without those who wait for it.
+    Follow { fetching: Fetching } -> Followed;
+    /// Asks an upstream for some bytes of a blob or all of them, to be sent on as they come
+    /// ([`Body::Relayed`](crate::Body::Relayed)) and not to be kept. An upstream that does not give these alone has not
+    /// given them. The last byte of a whole blob is sent on only when the blob is that of its digest.
+    Relay { source: Source, range: Option<Range<u64>> } -> Result<Relayed, Unmet>;
 }
 
 /// The raw bytes of a record.

@@ -5,6 +5,7 @@ use alloc::boxed::Box;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use alloc::{format, vec};
+use core::time::Duration;
 
 use serde_json::{Value as Json, json};
 
@@ -126,6 +127,15 @@ pub enum Error {
     BlobTooLarge(u64),
     /// The upload has as many chunks as one may have.
     TooManyChunks,
+    /// The repository is a mirror: what it has comes from its upstream.
+    Mirrored(Repository),
+    /// No mirror is meant by this `?ns=`.
+    NamespaceUnknown(String),
+    // ── another registry, which this one mirrors, has not answered ───────────────────────────────────────
+    /// It is not to be asked for so long.
+    UpstreamPaused(Duration),
+    /// It cannot be reached, or what it says is no answer: with the reason, for the log.
+    UpstreamFailed(String),
     // ── the registry has no room for the request now ─────────────────────────────────────────────────────
     /// It works on as many requests as it can.
     Busy,
@@ -144,7 +154,7 @@ impl Error {
         match self {
             Self::NoSuchEndpoint => (404, Code::Unsupported),
             Self::ContentCoding(_) => (415, Code::Unsupported),
-            Self::MethodNotAllowed(_) | Self::Disabled(_) => (405, Code::Unsupported),
+            Self::MethodNotAllowed(_) | Self::Disabled(_) | Self::Mirrored(_) => (405, Code::Unsupported),
             Self::Repository(_) => (400, Code::NameInvalid),
             Self::Tag(_) => (400, Code::TagInvalid),
             Self::Digest(_) | Self::DigestMissing | Self::DigestMismatch { .. } => (400, Code::DigestInvalid),
@@ -152,7 +162,7 @@ impl Error {
             Self::Manifest(_) => (400, Code::ManifestInvalid),
             Self::TooManyTags(_) => (414, Code::TagInvalid),
             Self::TagTwice => (400, Code::TagInvalid),
-            Self::RepositoryUnknown(_) => (404, Code::NameUnknown),
+            Self::RepositoryUnknown(_) | Self::NamespaceUnknown(_) => (404, Code::NameUnknown),
             Self::BlobUnknown(_) => (404, Code::BlobUnknown),
             Self::ManifestUnknown(_) => (404, Code::ManifestUnknown),
             Self::UploadUnknown => (404, Code::BlobUploadUnknown),
@@ -163,7 +173,8 @@ impl Error {
             Self::Size(_) => (400, Code::SizeInvalid),
             Self::ManifestTooLarge(_) => (413, Code::ManifestInvalid),
             Self::BlobTooLarge(_) | Self::TooManyChunks => (413, Code::SizeInvalid),
-            Self::Busy => (429, Code::TooManyRequests),
+            Self::Busy | Self::UpstreamPaused(_) => (429, Code::TooManyRequests),
+            Self::UpstreamFailed(_) => (502, Code::Unavailable),
             Self::Storage(Fault::Full(_)) => (507, Code::Unknown),
             Self::Storage(Fault::Failed(_)) | Self::Damaged(_) => (500, Code::Unknown),
             Self::Storage(Fault::Unavailable(_)) | Self::Contention => (503, Code::Unavailable),
@@ -195,6 +206,10 @@ impl Error {
             Self::RangeUnsatisfiable(size) => format!("the content has {size} bytes, and none of them was asked for"),
             Self::Denied(reason) | Self::Precondition(reason) => reason.clone(),
             Self::Busy => "the registry is busy; come again".into(),
+            Self::Mirrored(name) => format!("{name} is a mirror: push to the registry that it mirrors"),
+            Self::NamespaceUnknown(namespace) => format!("this registry mirrors no `{namespace}`"),
+            Self::UpstreamPaused(_) => "the registry that is mirrored here allows no more requests now".into(),
+            Self::UpstreamFailed(_) => "the registry that is mirrored here cannot be reached or fails; retry later".into(),
             Self::Storage(Fault::Full(_)) => "the storage of the registry is full".into(),
             Self::Storage(Fault::Unavailable(_)) => "the storage of the registry is unavailable; retry later".into(),
             Self::Storage(Fault::Failed(_)) | Self::Damaged(_) => "the storage of the registry failed".into(),
@@ -261,6 +276,12 @@ impl From<Error> for Response {
             Error::ContentCoding(_) => response.with("Accept-Encoding", "identity"),
             // SPEC C9.
             Error::RangeUnsatisfiable(size) => response.with("Content-Range", format!("bytes */{size}")),
+            Error::Mirrored(_) => response.with("Allow", "GET, HEAD, DELETE"),
+            Error::UpstreamPaused(time) => response.with("Retry-After", time.as_secs().max(1).to_string()),
+            Error::UpstreamFailed(reason) => {
+                let fault = Some(Fault::Unavailable(reason));
+                Self { fault, ..response.with("Retry-After", "1") }
+            }
             Error::Busy | Error::Contention => response.with("Retry-After", "1"),
             Error::Storage(fault) => {
                 let retry = matches!(fault, Fault::Unavailable(_));

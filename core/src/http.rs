@@ -69,8 +69,17 @@ impl fmt::Display for Method {
 }
 
 /// The header fields the core reads. A host may leave out all others.
-pub const HEADERS_READ: [&str; 8] =
-    ["accept", "content-encoding", "content-range", "content-type", "if-match", "if-none-match", "if-range", "range"];
+pub const HEADERS_READ: [&str; 9] = [
+    "accept",
+    "content-encoding",
+    "content-range",
+    "content-type",
+    "if-match",
+    "if-none-match",
+    "if-range",
+    "range",
+    "via",
+];
 
 /// The header fields of most answers, as they are written here. A host may have them ready; others come too.
 pub const HEADERS_WRITTEN: [&str; 10] = [
@@ -152,6 +161,12 @@ pub enum Body {
     /// Pieces of objects, which the host streams by itself. When an object is gone (the blob was deleted and garbage
     /// collection ran since the core looked) and nothing has been sent yet, the host makes the same call again.
     Pieces(Pieces),
+    /// Bytes of a blob that is being fetched, which the host streams as they come: those of the fetch that the call
+    /// [follows](crate::effect::Follow).
+    Coming(Range<u64>),
+    /// Bytes of a blob that the host streams from an upstream as they come: those that the call has
+    /// [asked for](crate::effect::Relay).
+    Relayed,
 }
 
 /// A streamed body: a blob, or a part of one.

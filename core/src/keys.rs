@@ -5,6 +5,7 @@
 //! | `repo/<repository>` | [`RepositoryRecord`](crate::record::RepositoryRecord) | the repository exists |
 //! | `tag/<repository>:<tag>` | [`TagRecord`](crate::record::TagRecord) | the tag names a manifest |
 //! | `platforms/<repository>:<tag>` | [`PlatformsRecord`](crate::record::PlatformsRecord) | the newest image a platform pushed to the tag: its maintained list |
+//! | `mirrored/<repository>:<tag>` | [`MirroredRecord`](crate::record::MirroredRecord) | when an upstream was last asked where the tag is |
 //! | `tagged/<repository>@<digest>/<tag>` | nothing | the tag names the manifest, or its maintained list does |
 //! | `left/<repository>@<digest>` | [`LeftRecord`](crate::record::LeftRecord) | when a tag or manifest last ceased to name the manifest or blob |
 //! | `manifest/<repository>@<digest>` | [`ManifestRecord`](crate::record::ManifestRecord) | the repository holds the manifest |
@@ -244,6 +245,10 @@ pub(crate) fn queue_of(event: &Key) -> Key {
 pub(crate) fn listener_of(event: &Key) -> &str {
     let rest = event.0.strip_prefix("event/").unwrap_or_default();
     rest.split_once('/').map_or(rest, |(listener, _)| listener)
+}
+
+pub(crate) fn mirrored(repository: &Repository, tag: &Tag) -> Key {
+    Key(text(format_args!("mirrored/{repository}:{tag}")))
 }
 
 pub(crate) fn uploads() -> Prefix {

@@ -74,6 +74,7 @@ mod manifest;
 pub mod media;
 pub mod memory;
 pub mod meter;
+pub mod mirror;
 pub mod name;
 pub mod object;
 pub mod operation;
@@ -91,6 +92,7 @@ pub use base_url::BaseUrl;
 pub use caller::{Caller, Rights};
 pub use config::Config;
 pub use effect::{Effect, Fault, Step};
+pub use error::Error;
 pub use http::{Body, Headers, Method, Piece, Request, Response};
 pub use operation::{Operation, Summary};
 pub use registry::{

@@ -1,6 +1,8 @@
 //! The reference host: everything in memory. It is what documentation and tests run on, and what another host may
 //! be compared with.
 
+mod upstream;
+
 use alloc::collections::BTreeMap;
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -9,6 +11,7 @@ use core::time::Duration;
 
 use bytes::Bytes;
 
+pub use self::upstream::Upstream;
 use crate::ambient::{Ambient, Timestamp};
 use crate::config::Config;
 use crate::effect::{
@@ -17,6 +20,7 @@ use crate::effect::{
 use crate::http::{Body, Piece, Request, Response};
 use crate::judge::Snapshot;
 use crate::keys::{Key, Prefix};
+use crate::mirror::UpstreamName;
 use crate::object::ObjectId;
 use crate::registry::Registry;
 use crate::stall::Stall;
@@ -32,6 +36,10 @@ pub struct Memory {
     pub now: Timestamp,
     /// How much time passes with each effect: none, unless a test wants it.
     pub tick: Duration,
+    /// The registries that mirrors stand in front of.
+    pub upstreams: BTreeMap<UpstreamName, Upstream>,
+    /// What an upstream has sent last to be passed on.
+    relayed: Bytes,
     calls: u64,
 }
 
@@ -101,7 +109,7 @@ impl Memory {
                     Ok(()) => self.perform(Step::Commit(ask), body),
                     Err(fault) => ask.answer(Err(fault)),
                 },
-                makes @ (Step::Receive(_) | Step::Join(_)) => {
+                makes @ (Step::Receive(_) | Step::Join(_) | Step::Fetch(_)) => {
                     let objects = self.objects.len();
                     let next = self.perform(makes, body);
                     if self.objects.len() > objects {
@@ -167,13 +175,37 @@ impl Memory {
                 let committed = self.commit(&ask.effect);
                 ask.answer(committed)
             }
+            Step::Inquire(ask) => {
+                let answer = self.inquire(&ask.effect.wanted, ask.effect.limit);
+                ask.answer(Ok(answer))
+            }
+            Step::Fetch(ask) => {
+                let fetch = ask.effect.clone();
+                let fetched = self.fetch(&fetch.source, fetch.object, fetch.meter, fetch.keep);
+                ask.answer(Ok(fetched))
+            }
+            Step::Follow(ask) => {
+                let fetching = ask.effect.fetching.clone();
+                let followed = self.follow(|ambient| fetching.begin(ambient));
+                ask.answer(Ok(followed))
+            }
+            Step::Relay(ask) => {
+                let relayed = self.relay(&ask.effect.source, ask.effect.range.as_ref());
+                ask.answer(Ok(relayed))
+            }
             over @ (Step::Respond(_) | Step::Answered(..)) => over,
         }
     }
 
     /// Puts the bytes of a streamed body into the response; one of whose objects is gone becomes a 500.
     pub fn fill(&self, response: Response) -> Response {
-        let Body::Pieces(pieces) = &response.body else { return response };
+        let pieces = match &response.body {
+            Body::Pieces(pieces) => pieces,
+            Body::Relayed => return Response { body: Body::Bytes(self.relayed.clone()), ..response },
+            // A fetch is over here before a call learns of it.
+            Body::Coming(_) => return Response { body: Body::Empty, status: 500, ..response },
+            Body::Empty | Body::Bytes(_) => return response,
+        };
         let mut bytes = Vec::new();
         for piece in pieces {
             match piece {

@@ -118,7 +118,7 @@ operations! {
         log: "list-referrers", [name], [subject],
         needs: [pull(name)],
         changes: false,
-        flow: |call, asked| call.referrers(name, subject, &asked.query).await,
+        flow: |call, asked| call.referrers(name, subject, &asked.request, &asked.query).await,
     }
     /// `GET`, `HEAD /v2/<name>/blobs/<digest>` (OCI end-2)
     PullBlob(name: Repository, digest: Digest) {

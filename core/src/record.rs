@@ -187,6 +187,16 @@ pub struct MetaRecord {
 /// The format of a storage to which a registry is being copied: no version serves it.
 pub const UNFINISHED: u32 = 0;
 
+/// A tag of a mirror, as its upstream last had it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MirroredRecord {
+    /// When the upstream last said where the tag is: it stays usable for a while after that.
+    pub checked: Timestamp,
+    /// Since when the upstream says that it has no such tag.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gone: Option<Timestamp>,
+}
+
 /// What stands in the place of [`MetaRecord`] until the copy of a registry is complete.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct UnfinishedRecord {

@@ -43,6 +43,13 @@ impl Registry {
         self.call_of(Arc::new(Caller::anybody()), Arc::new(request.into()), ambient)
     }
 
+    /// Reads a request. `root` is the prefix of the mirror whose repositories the client sees at the root, by the address
+    /// or the name of the host that it speaks to; `?ns=`, by which containerd says which registry it means, may name
+    /// another one (SPEC V).
+    pub fn read(&self, request: Request, root: Option<&str>) -> Asked {
+        Asked::within(request, root, &self.config.mirrors)
+    }
+
     /// Begins a call of somebody. A host has held [`access`](Asked::access) against the rights and refuses what it
     /// may tell by the request alone; the flows see to what only the records tell. What the caller may not pull or
     /// list is to it as if it were not there.
@@ -52,6 +59,7 @@ impl Registry {
             let call = Call { io, config, ambient, caller };
             let response = finish(asked.request.method, call.answer(&asked).await);
             // Flows write URLs from `/v2/` on; here alone they become what the client is to use.
+            let response = asked.outward(response);
             let base = call.config.external_url.as_ref().or(asked.request.base.as_ref());
             match base {
                 Some(base) => base.apply(response),

@@ -1,5 +1,6 @@
 //! Blobs: download and delete (OCI end-2, end-10; SPEC C, D).
 
+use alloc::borrow::Cow;
 use alloc::format;
 use alloc::string::ToString;
 use alloc::vec::Vec;
@@ -8,6 +9,7 @@ use core::ops::Range;
 use bytes::Bytes;
 
 use super::batch::Batch;
+use super::mirror::Cached;
 use super::{Call, upload};
 use crate::caller::Right;
 use crate::conditional::{self, Condition};
@@ -28,51 +30,49 @@ const BLOB_TYPE: &str = "application/octet-stream";
 
 impl Call {
     /// `GET` and `HEAD`: the bytes, or some of them. A repository shows only what was pushed or mounted into
-    /// it (SPEC C4).
+    /// it (SPEC C4), or what it mirrors (SPEC V).
     pub(crate) async fn blob(&self, name: &Repository, digest: &Digest, request: &Request) -> Result<Response, Error> {
+        let asked = Asked { digest, request };
+        let mut cached = self.config.mirror_of(name).map(|_| Cached::Hit);
         for _ in 0..ATTEMPTS {
-            let BlobRecord { size, extents } = self.blob_record(name, digest).await?;
-            let response = |status| {
-                conditional::identified(status, digest).with("Cache-Control", FOR_EVER).with("Accept-Ranges", "bytes")
+            let BlobRecord { size, extents } = match self.blob_record(name, digest).await {
+                Err(unknown @ Error::BlobUnknown(_)) if self.may(Right::Pull, name) => {
+                    let Some(route) = self.route(name, request) else { return Err(unknown) };
+                    cached = Some(Cached::Miss);
+                    match self.blob_through(&route, &asked).await? {
+                        Some(response) => return Ok(said(response, cached)),
+                        None => continue,
+                    }
+                }
+                record => record?,
             };
-            match conditional::evaluate(&request.headers, Some(digest)) {
-                Condition::Holds => {}
-                Condition::NotModified => return Ok(response(304)),
-                Condition::Fails(reason) => return Err(Error::Precondition(reason)),
+            if let Some(unmodified) = asked.unmodified()? {
+                return Ok(unmodified);
             }
-            let whole = || response(200).with("Content-Type", BLOB_TYPE).with("Content-Length", size.to_string());
             if request.method == Method::Head {
-                return Ok(whole());
+                return Ok(said(asked.whole(size), cached));
             }
-            // RFC 9110, 14.2: Range is for GET alone; 13.1.5: If-Range makes it count only for these very bytes.
-            let range = request.headers.get("range").filter(|_| conditional::range_applies(&request.headers, digest));
-            let selection = range.map_or(Selection::Whole, |range| range::select(range, size));
+            let selection = asked.selection(size);
             if selection == Selection::Unsatisfiable {
                 return Err(Error::RangeUnsatisfiable(size));
             }
             // Deleted since, and garbage collection has run: then look again.
             let Some(source) = self.source(&extents).await? else { continue };
-            return Ok(match selection {
-                Selection::Whole | Selection::Unsatisfiable => stream(whole(), digest, source.pieces(0..size), None),
+            let whole = source.pieces(0..size);
+            let response = match selection {
+                Selection::Whole | Selection::Unsatisfiable => stream(asked.whole(size), digest, whole, None),
                 Selection::Ranges(ranges) => match ranges.as_slice() {
-                    [range] => {
-                        let response = response(206)
-                            .with("Content-Type", BLOB_TYPE)
-                            .with("Content-Range", content_range(range, size))
-                            .with("Content-Length", (range.end - range.start).to_string());
-                        stream(response, digest, source.pieces(0..size), Some(source.pieces(range.clone())))
-                    }
+                    [range] => stream(asked.part(range, size), digest, whole, Some(source.pieces(range.clone()))),
                     ranges => {
                         let boundary = self.ambient.nonce.simple().to_string();
                         let pieces = multipart(ranges, size, &source, &boundary);
                         let length: u64 = pieces.iter().map(Piece::length).sum();
-                        let response = response(206)
-                            .with("Content-Type", format!("multipart/byteranges; boundary={boundary}"))
-                            .with("Content-Length", length.to_string());
-                        stream(response, digest, source.pieces(0..size), Some(pieces))
+                        let content_type = format!("multipart/byteranges; boundary={boundary}");
+                        stream(asked.response(206, content_type, length), digest, whole, Some(pieces))
                     }
                 },
-            });
+            };
+            return Ok(said(response, cached));
         }
         Err(Error::Contention)
     }
@@ -146,6 +146,60 @@ pub(super) fn take_blob(batch: &mut Batch, name: &Repository, digest: &Digest, s
     batch.delete(keys::link(name, digest));
     batch.delete(keys::holder(digest, name));
     batch.delete(keys::left(name, digest));
+}
+
+/// A blob that is asked for: what answers say of it.
+pub(super) struct Asked<'a> {
+    pub(super) digest: &'a Digest,
+    pub(super) request: &'a Request,
+}
+
+impl Asked<'_> {
+    /// The answer when the client has it already; an error when it wants another one.
+    pub(super) fn unmodified(&self) -> Result<Option<Response>, Error> {
+        match conditional::evaluate(&self.request.headers, Some(self.digest)) {
+            Condition::Holds => Ok(None),
+            Condition::NotModified => Ok(Some(self.identified(304))),
+            Condition::Fails(reason) => Err(Error::Precondition(reason)),
+        }
+    }
+
+    /// What of its `size` bytes is asked for.
+    pub(super) fn selection(&self, size: u64) -> Selection {
+        // RFC 9110, 14.2: Range is for GET alone; 13.1.5: If-Range makes it count only for these very bytes.
+        let headers = &self.request.headers;
+        let range = headers.get("range").filter(|_| conditional::range_applies(headers, self.digest));
+        range.map_or(Selection::Whole, |range| range::select(range, size))
+    }
+
+    /// The answer with all of its bytes.
+    pub(super) fn whole(&self, size: u64) -> Response {
+        self.response(200, BLOB_TYPE, size)
+    }
+
+    /// The answer with these bytes.
+    pub(super) fn part(&self, range: &Range<u64>, size: u64) -> Response {
+        let response = self.response(206, BLOB_TYPE, range.end - range.start);
+        response.with("Content-Range", content_range(range, size))
+    }
+
+    fn response(&self, status: u16, content_type: impl Into<Cow<'static, str>>, length: u64) -> Response {
+        let response = self.identified(status).with("Content-Type", content_type);
+        response.with("Content-Length", length.to_string())
+    }
+
+    fn identified(&self, status: u16) -> Response {
+        let response = conditional::identified(status, self.digest);
+        response.with("Cache-Control", FOR_EVER).with("Accept-Ranges", "bytes")
+    }
+}
+
+/// The answer of a mirror with how it came about.
+pub(super) fn said(response: Response, cached: Option<Cached>) -> Response {
+    match cached {
+        Some(cached) => response.with("X-Cache", cached.as_str()),
+        None => response,
+    }
 }
 
 /// The objects of a blob.

@@ -188,7 +188,7 @@ impl Call {
         Err(Error::Denied(format!("the tag {} of {name} needs this manifest, and you may not change it", state.tag)))
     }
 
-    async fn tag_state(&self, name: &Repository, tag: &Tag) -> Result<TagState, Error> {
+    pub(super) async fn tag_state(&self, name: &Repository, tag: &Tag) -> Result<TagState, Error> {
         let values = self.get(TagState::keys(name, tag)).await?;
         TagState::read(name, tag, values)
     }

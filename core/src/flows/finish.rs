@@ -211,6 +211,18 @@ impl Call {
         Err(Error::Contention)
     }
 
+    /// Makes bytes that were fetched a blob of the repository. They are those of the digest.
+    pub(super) async fn keep_fetched(
+        &self,
+        name: &Repository,
+        digest: &Digest,
+        meter: Meter,
+        chunk: Option<Chunk>,
+    ) -> Result<(), Error> {
+        let upload = Upload { stored: Vec::new(), chunk, meter, at: self.ambient.now, session: None };
+        self.publish(name, digest, upload).await.map(drop)
+    }
+
     /// Reads all bytes of these extents past a meter. `bytes` are those of the first, if that is no record yet. `None`
     /// when some are gone.
     pub(super) async fn measure(

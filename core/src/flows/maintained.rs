@@ -184,6 +184,7 @@ impl Call {
             None => {
                 batch.delete(keys::tag(name, tag));
                 batch.delete(keys::platforms(name, tag));
+                batch.delete(keys::mirrored(name, tag));
             }
             Some((digest, platforms)) => {
                 new.insert(digest);

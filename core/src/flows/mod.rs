@@ -18,6 +18,7 @@ mod join;
 pub(crate) mod lease;
 mod listing;
 mod maintained;
+mod mirror;
 pub(crate) mod meta;
 mod mount;
 mod pages;
@@ -60,7 +61,9 @@ impl Call {
     /// Answers a request.
     pub(crate) async fn answer(&self, asked: &Asked) -> Result<Response, Error> {
         uncoded(&asked.request)?;
-        asked.operation.as_ref().map_err(Clone::clone)?.answer(self, asked).await
+        let operation = asked.operation.as_ref().map_err(Clone::clone)?;
+        self.may_write(operation)?;
+        operation.answer(self, asked).await
     }
 
     /// The largest blob that the caller may push, in bytes.

@@ -44,6 +44,12 @@ impl Call {
         self.open_session(name, algorithm).await
     }
 
+    /// Links a blob that is known, whichever repository holds it: its upstream has said that this one has it. `false`
+    /// when nothing holds it any more.
+    pub(super) async fn mount_known(&self, name: &Repository, digest: &Digest) -> Result<bool, Error> {
+        self.mount_from(name, digest, Source::Anywhere).await
+    }
+
     /// Links a blob that another repository holds, without a byte moved (SPEC E10). `false` when it cannot be.
     async fn mount_from(&self, name: &Repository, digest: &Digest, from: Source<'_>) -> Result<bool, Error> {
         let source = match from {

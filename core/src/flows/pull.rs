@@ -3,6 +3,8 @@
 use alloc::string::ToString;
 
 use super::Call;
+use super::blob::said;
+use super::mirror::Cached;
 use crate::caller::Right;
 use crate::conditional::{self, Condition};
 use crate::config::ATTEMPTS;
@@ -29,14 +31,29 @@ impl Call {
         if !self.may(Right::Pull, name) {
             return Err(unknown());
         }
+        let mirrored = self.config.mirror_of(name).is_some();
+        let hit = mirrored.then_some(Cached::Hit);
         match reference {
-            Reference::Digest(digest) => self.stored(name, digest, request, None).await?.ok_or_else(unknown),
+            Reference::Digest(digest) => {
+                if let Some(response) = self.stored(name, digest, request, None).await? {
+                    return Ok(said(response, hit));
+                }
+                let route = self.route(name, request).ok_or_else(unknown)?;
+                self.bring_manifest(&route, digest).await?;
+                let response = self.stored(name, digest, request, None).await?.ok_or_else(unknown)?;
+                Ok(said(response, Some(Cached::Miss)))
+            }
             Reference::Tag(tag) => {
+                let cached = match self.route(name, request) {
+                    Some(route) => Some(self.freshen(&route, tag).await?),
+                    None => hit,
+                };
                 for _ in 0..ATTEMPTS {
                     let (digest, choice) = self.resolve(name, tag, request).await?.ok_or_else(unknown)?;
                     // A tag names a manifest that is there, unless it was deleted between the two looks.
                     if let Some(response) = self.stored(name, &digest, request, Some(tag)).await? {
-                        return Ok(if choice { response.with("Vary", "Accept") } else { response });
+                        let response = if choice { response.with("Vary", "Accept") } else { response };
+                        return Ok(said(response, cached));
                     }
                 }
                 Err(Error::Contention)

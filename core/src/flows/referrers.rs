@@ -1,5 +1,6 @@
 //! Referrers: which manifests have this one as their subject (OCI end-12; SPEC M).
 
+use alloc::collections::BTreeMap;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
@@ -9,7 +10,7 @@ use crate::caller::Right;
 use crate::config::SCAN_BYTES;
 use crate::digest::Digest;
 use crate::error::Error;
-use crate::http::Response;
+use crate::http::{Request, Response};
 use crate::keys::{self, Key};
 use crate::manifest::{Descriptor, Index};
 use crate::media::ManifestType;
@@ -28,33 +29,41 @@ impl Call {
         &self,
         name: &Repository,
         subject: &Digest,
+        request: &Request,
         query: &Query,
     ) -> Result<Response, Error> {
         let prefix = keys::referrers(name, subject);
         let types: Vec<&str> = query.all("artifactType").filter(|artifact_type| !artifact_type.is_empty()).collect();
-        let mut manifests = Vec::new();
-        let mut size = ENVELOPE;
+        let mut page = Page { types: &types, manifests: Vec::new(), size: ENVELOPE, more: false };
         let mut after = query.get("last").map(|last| prefix.at(last));
-        let mut last: Option<String> = None;
-        'pages: while self.may(Right::Pull, name) {
+        let seen = self.may(Right::Pull, name);
+        // What only the upstream of a mirror has, in the order of digests, as records are.
+        let mut others: BTreeMap<String, Descriptor> = BTreeMap::new();
+        if let Some(route) = self.route(name, request).filter(|_| seen) {
+            let listed = self.upstream_referrers(&route, subject).await?.into_iter();
+            let listed = listed.map(|descriptor| (descriptor.digest.to_string(), descriptor));
+            others.extend(listed.filter(|(digest, _)| query.get("last").is_none_or(|last| digest.as_str() > last)));
+        }
+        'pages: while seen {
             let entries = self.scan(&prefix, after).await?;
             let Some((key, _)) = entries.last() else { break };
             after = Some(key.clone());
             for (key, value) in &entries {
-                let descriptor: Descriptor = decode(key, value)?;
-                let wanted = descriptor.artifact_type.as_deref().is_some_and(|given| types.contains(&given));
-                if !types.is_empty() && !wanted {
-                    continue;
+                let digest = prefix.rest(key);
+                others.remove(digest);
+                while let Some(first) = others.first_entry().filter(|first| first.key().as_str() < digest) {
+                    if !page.add(first.remove()) {
+                        break 'pages;
+                    }
                 }
-                // The comma that follows counts, too.
-                size += value.len() + 1;
-                if size > SCAN_BYTES && !manifests.is_empty() {
-                    last = last_listed(&manifests);
+                if !page.add(decode(key, value)?) {
                     break 'pages;
                 }
-                manifests.push(descriptor);
             }
         }
+        let _ = others.into_values().all(|descriptor| page.add(descriptor));
+        let Page { manifests, more, .. } = page;
+        let last = manifests.last().filter(|_| more).map(|descriptor| descriptor.digest.to_string());
         let index = Index::new(ManifestType::OciIndex, manifests);
         let mut response = Response::new(200).with_bytes(ManifestType::OciIndex.as_str(), record::encode(&index));
         if !types.is_empty() {
@@ -67,9 +76,31 @@ impl Call {
     }
 }
 
-/// Where the next page goes on.
-fn last_listed(manifests: &[Descriptor]) -> Option<String> {
-    manifests.last().map(|descriptor| descriptor.digest.to_string())
+/// A page in the making.
+struct Page<'t> {
+    /// The artifact types that are wanted; none is all.
+    types: &'t [&'t str],
+    manifests: Vec<Descriptor>,
+    /// How many bytes it has.
+    size: usize,
+    /// Whether something has found no room.
+    more: bool,
+}
+
+impl Page<'_> {
+    /// Adds a descriptor, if it is wanted. `false` when the page is full.
+    fn add(&mut self, descriptor: Descriptor) -> bool {
+        let wanted = descriptor.artifact_type.as_deref().is_some_and(|given| self.types.contains(&given));
+        if self.types.is_empty() || wanted {
+            // The comma that follows counts, too.
+            self.size += record::encode(&descriptor).len() + 1;
+            self.more |= self.size > SCAN_BYTES && !self.manifests.is_empty();
+            if !self.more {
+                self.manifests.push(descriptor);
+            }
+        }
+        !self.more
+    }
 }
 
 /// The entry of one manifest under its subject.

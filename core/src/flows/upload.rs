@@ -38,6 +38,11 @@ pub(super) struct Chunk {
 }
 
 impl Chunk {
+    /// Bytes of that extent, which a host has given back when they are to be a record.
+    pub(super) fn new(extent: Extent, bytes: Option<Value>) -> Self {
+        Self { extent, bytes }
+    }
+
     /// Puts the record that says what the object belongs to, or the bytes themselves.
     pub(super) fn put(&self, batch: &mut Batch, owner: &Owner) {
         match &self.bytes {
@@ -278,8 +283,8 @@ impl Call {
                 continue;
             }
             let size = after.count() - before;
-            let chunk =
-                (size > 0).then(|| Chunk { extent: Extent { object, size, small: kept.is_some() }, bytes: kept });
+            let extent = Extent { object, size, small: kept.is_some() };
+            let chunk = (size > 0).then(|| Chunk::new(extent, kept));
             return Ok((end, Body { meter: after, cut: end == BodyEnd::Cut, chunk, at }));
         }
     }

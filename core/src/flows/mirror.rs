@@ -1,0 +1,124 @@
+//! Mirrors: what is not here is fetched from the registries that a repository stands in front of (SPEC V).
+//!
+//! A tag is looked up at its upstream when it was not for a while; what a digest names is fetched once. Manifests are
+//! taken in by the call that wants them, blobs by a call of their own that all others follow. Everything is held against
+//! its digest before a record names it, and from then on is what had been pushed: with the upstream gone, or the mirror
+//! taken out of the settings, it stays and is served.
+
+mod blob;
+mod manifest;
+mod referrers;
+
+use alloc::format;
+use alloc::string::String;
+use alloc::vec::Vec;
+
+pub(super) use self::manifest::Cached;
+use super::Call;
+use crate::asked::{Access, Action};
+use crate::effect::Inquire;
+use crate::error::Error;
+use crate::http::{Headers, Method, Request};
+use crate::mirror::{Answer, Mirror, Unmet, Upstream, Wanted};
+use crate::name::Repository;
+use crate::operation::Operation;
+
+/// The way of a call to the upstreams of a repository.
+pub(super) struct Route<'c> {
+    mirror: &'c Mirror,
+    name: &'c Repository,
+    /// The registries that the request has gone through, with this one.
+    via: String,
+}
+
+impl Route<'_> {
+    /// The upstreams that may be asked, and what the repository is called there.
+    fn upstreams(&self) -> impl Iterator<Item = (&Upstream, Repository)> {
+        let named = |upstream| Some((upstream, self.mirror.remote(upstream, self.name)?));
+        self.mirror.upstreams.iter().filter_map(named).filter(|(_, remote)| self.mirror.takes(remote))
+    }
+}
+
+impl Call {
+    /// How what the repository lacks can be had. There is no way when it belongs to no mirror, and when the request has
+    /// come through this registry before: then whoever it mirrors mirrors it.
+    pub(super) fn route<'c>(&'c self, name: &'c Repository, request: &Request) -> Option<Route<'c>> {
+        let mirror = self.config.mirror_of(name)?;
+        Some(Route { mirror, name, via: passed(&self.config.via, &request.headers)? })
+    }
+
+    /// Refuses what would push to a repository that stands in front of another registry's (SPEC V).
+    pub(super) fn may_write(&self, operation: &Operation) -> Result<(), Error> {
+        if self.config.mirrors.is_empty() {
+            return Ok(());
+        }
+        let pushed = operation.access().into_iter().find_map(|access| match access {
+            Access::Repository(name, Action::Push) if self.config.mirror_of(&name).is_some() => Some(name),
+            _ => None,
+        });
+        pushed.map_or(Ok(()), |name| Err(Error::Mirrored(name)))
+    }
+
+    /// Asks the upstreams of a repository in order, until one of them has an answer. A failure of one counts for more
+    /// than that another one does not have it.
+    async fn inquire(
+        &self,
+        route: &Route<'_>,
+        method: Method,
+        resource: &str,
+        accept: &[&'static str],
+        limit: u64,
+    ) -> Result<Result<Answer, Unmet>, Error> {
+        let mut unmet = Unmet::Absent;
+        for (upstream, repository) in route.upstreams() {
+            let wanted = Wanted {
+                upstream: upstream.name.clone(),
+                method,
+                repository,
+                resource: resource.into(),
+                accept: Vec::from(accept),
+                via: route.via.clone(),
+            };
+            match self.ask(Inquire { wanted, limit }).await? {
+                Ok(answer) => return Ok(Ok(answer)),
+                Err(why) => unmet = worse(unmet, why),
+            }
+        }
+        Ok(Err(unmet))
+    }
+}
+
+/// The value of `Via` with which a request goes on, or nothing when it has been here (RFC 9110, section 7.6.3).
+fn passed(own: &str, headers: &Headers) -> Option<String> {
+    let received = headers.all("via").flat_map(|field| field.split(',')).map(str::trim).filter(|hop| !hop.is_empty());
+    let mut hops = String::new();
+    for hop in received {
+        // The protocol, who received it, and perhaps a comment.
+        if hop.split_whitespace().nth(1) == Some(own) {
+            return None;
+        }
+        hops = format!("{hops}{hop}, ");
+    }
+    Some(format!("{hops}1.1 {own}"))
+}
+
+/// Of two reasons why nothing was found, the one that says more: a client that hears of a failure may try again.
+fn worse(one: Unmet, other: Unmet) -> Unmet {
+    let weight = |unmet: &Unmet| match unmet {
+        Unmet::Absent => 0,
+        Unmet::Denied => 1,
+        Unmet::Failed(_) => 2,
+        Unmet::Paused(_) => 3,
+    };
+    if weight(&other) > weight(&one) { other } else { one }
+}
+
+/// The answer when the upstreams have not given what was asked for: `unknown` when they do not have it. What they deny
+/// is not told from that, as in a registry of our own.
+fn refused(unmet: Unmet, unknown: Error) -> Error {
+    match unmet {
+        Unmet::Absent | Unmet::Denied => unknown,
+        Unmet::Paused(time) => Error::UpstreamPaused(time),
+        Unmet::Failed(reason) => Error::UpstreamFailed(reason),
+    }
+}

@@ -1,0 +1,194 @@
+//! Blobs of a mirror: fetched by a call of its own, which all calls follow that want the blob.
+
+use alloc::format;
+use core::ops::Range;
+
+use super::{Route, refused, worse};
+use crate::config::FETCH_ATTEMPTS;
+use crate::digest::Digest;
+use crate::effect::{BodyEnd, Erase, Fault, Fetch, Follow, Received, Relay};
+use crate::error::Error;
+use crate::flows::Call;
+use crate::flows::blob::Asked;
+use crate::flows::batch::Found;
+use crate::flows::upload::Chunk;
+use crate::http::{Body, Method, Response};
+use crate::keys;
+use crate::meter::Meter;
+use crate::mirror::{Fetching, Followed, Relayed, Source, Unmet};
+use crate::name::Repository;
+use crate::object::ObjectId;
+use crate::range::Selection;
+use crate::record::{BlobRecord, Extent};
+
+impl Call {
+    /// A blob that the repository does not have: its bytes as they come, or nothing when it has been fetched meanwhile, so
+    /// that it can be read.
+    pub(in crate::flows) async fn blob_through(
+        &self,
+        route: &Route<'_>,
+        asked: &Asked<'_>,
+    ) -> Result<Option<Response>, Error> {
+        let digest = asked.digest;
+        let unknown = || Error::BlobUnknown(*digest);
+        if asked.request.method == Method::Head {
+            let answer = self.inquire(route, Method::Head, &format!("blobs/{digest}"), &[], 0).await?;
+            let size = answer.map_err(|unmet| refused(unmet, unknown()))?.length;
+            let Some(size) = size else {
+                return Err(Error::UpstreamFailed(format!("the upstream does not say how long {digest} is")));
+            };
+            return asked.unmodified().map(|unmodified| Some(unmodified.unwrap_or_else(|| asked.whole(size))));
+        }
+        let fetching = Fetching::new(self.config.clone(), route.name.clone(), *digest, route.via.clone());
+        match self.ask(Follow { fetching }).await? {
+            Followed::Over(Ok(())) => Ok(None),
+            // What cannot be kept can be passed on.
+            Followed::Over(Err(Error::Storage(fault @ Fault::Full(_)))) => {
+                match self.relay(route, digest, None).await?.map_err(|unmet| refused(unmet, unknown())) {
+                    Ok(Relayed { size }) => Ok(Some(Response { body: Body::Relayed, ..asked.whole(size) })),
+                    Err(_) => Err(Error::Storage(fault)),
+                }
+            }
+            Followed::Over(Err(error)) => Err(error),
+            Followed::Coming(size) if size > self.largest(route) => Err(self.too_large(route)),
+            Followed::Coming(size) => self.coming(route, asked, size).await.map(Some),
+        }
+    }
+
+    /// The answer while `size` bytes come. One range is asked of the upstream for itself, since what a client needs first
+    /// of a large blob is often its end; several are answered with the whole, as RFC 9110, 14.2, allows.
+    async fn coming(&self, route: &Route<'_>, asked: &Asked<'_>, size: u64) -> Result<Response, Error> {
+        if let Some(unmodified) = asked.unmodified()? {
+            return Ok(unmodified);
+        }
+        let whole = || Response { body: Body::Coming(0..size), ..asked.whole(size) };
+        match asked.selection(size) {
+            Selection::Unsatisfiable => Err(Error::RangeUnsatisfiable(size)),
+            Selection::Whole => Ok(whole()),
+            Selection::Ranges(ranges) => match ranges.as_slice() {
+                [range] => {
+                    let relayed = self.relay(route, asked.digest, Some(range.clone())).await?;
+                    let body = match relayed {
+                        Ok(relayed) if relayed.size == size => Body::Relayed,
+                        _ => Body::Coming(range.clone()),
+                    };
+                    Ok(Response { body, ..asked.part(range, size) })
+                }
+                _ => Ok(whole()),
+            },
+        }
+    }
+
+    async fn relay(
+        &self,
+        route: &Route<'_>,
+        digest: &Digest,
+        range: Option<Range<u64>>,
+    ) -> Result<Result<Relayed, Unmet>, Error> {
+        let mut unmet = Unmet::Absent;
+        for (upstream, repository) in route.upstreams() {
+            let source =
+                Source { upstream: upstream.name.clone(), repository, digest: *digest, via: route.via.clone() };
+            match self.ask(Relay { source, range: range.clone() }).await? {
+                Ok(relayed) => return Ok(Ok(relayed)),
+                Err(why) => unmet = worse(unmet, why),
+            }
+        }
+        Ok(Err(unmet))
+    }
+
+    /// Fetches a blob into a repository that does not have it: a call of its own.
+    ///
+    /// The bytes are at rest and are those of the digest before the one commit that makes them the blob. A crash before it
+    /// leaves an object that no record names.
+    pub(crate) async fn fetch_blob(&self, name: &Repository, digest: &Digest, via: &str) -> Result<(), Error> {
+        let unknown = || Error::BlobUnknown(*digest);
+        let mirror = self.config.mirror_of(name).ok_or_else(unknown)?;
+        let route = Route { mirror, name, via: via.into() };
+        let blob_key = keys::blob(digest);
+        let [link, blob] = self.get([keys::link(name, digest), blob_key.clone()]).await?;
+        if link.is_some() {
+            return Ok(());
+        }
+        if let Some(blob) = Found::<BlobRecord>::read(blob_key, blob)? {
+            // Another repository has these bytes. Whether this one has them is for its upstream to say.
+            let answer = self.inquire(&route, Method::Head, &format!("blobs/{digest}"), &[], 0).await?;
+            let there = answer.map_err(|unmet| refused(unmet, unknown()))?.length;
+            if there.is_some_and(|there| there != blob.record.size) {
+                return Err(Error::UpstreamFailed(format!("the upstream of {name} has {digest} with another length")));
+            }
+            if self.mount_known(name, digest).await? {
+                return Ok(());
+            }
+        }
+        let mut unmet = Unmet::Absent;
+        for (index, (upstream, repository)) in (0..).zip(route.upstreams()) {
+            let object = ObjectId { nonce: self.ambient.nonce, index };
+            let source = Source { upstream: upstream.name.clone(), repository, digest: *digest, via: route.via.clone() };
+            match self.fetch_from(&route, source, object).await? {
+                Ok((meter, chunk)) => return self.keep_fetched(name, digest, meter, chunk).await,
+                Err(why) => unmet = worse(unmet, why),
+            }
+        }
+        Err(refused(unmet, unknown()))
+    }
+
+    /// Fetches a blob from one upstream, and goes on where the connection broke. What comes back is the blob.
+    async fn fetch_from(
+        &self,
+        route: &Route<'_>,
+        source: Source,
+        object: ObjectId,
+    ) -> Result<Result<(Meter, Option<Chunk>), Unmet>, Error> {
+        let digest = source.digest;
+        let limit = self.largest(route);
+        let mut meter = Meter::new(digest.algorithm()).with_limit(limit);
+        let mut attempts = FETCH_ATTEMPTS;
+        let unmet = loop {
+            let before = meter.count();
+            let keep = if before == 0 { self.config.small_object } else { 0 };
+            let fetch = Fetch { source: source.clone(), object, meter: meter.clone(), keep };
+            let received = match self.io.ask(fetch).await {
+                Ok(received) => received,
+                Err(fault) => {
+                    self.erase_later([object]);
+                    return Err(fault.into());
+                }
+            };
+            let Received { meter: after, end, kept, .. } = match received {
+                Ok(received) => received,
+                Err(unmet) => break unmet,
+            };
+            if end == BodyEnd::TooLarge {
+                self.erase_later([object]);
+                return Err(self.too_large(route));
+            }
+            if end == BodyEnd::Whole {
+                if after.digest() != digest {
+                    let name = route.name;
+                    break Unmet::Failed(format!("the upstream of {name} has sent something else as the blob {digest}"));
+                }
+                let size = after.count();
+                let extent = Extent { object, size, small: kept.is_some() };
+                return Ok(Ok((after, (size > 0).then(|| Chunk::new(extent, kept)))));
+            }
+            attempts = if after.count() > before { FETCH_ATTEMPTS } else { attempts - 1 };
+            // What came of so little that it would have been kept is asked for again.
+            meter = if kept.is_some() { meter } else { after };
+            if attempts == 0 {
+                break Unmet::Failed(format!("the upstream of {} breaks off in the blob {digest}", route.name));
+            }
+        };
+        // Nothing else writes under this name; it goes before another upstream is asked.
+        let _ = self.io.ask(Erase { objects: [object].into() }).await;
+        Ok(Err(unmet))
+    }
+
+    fn largest(&self, route: &Route<'_>) -> u64 {
+        route.mirror.blob_limit.min(self.config.blob_limit)
+    }
+
+    fn too_large(&self, route: &Route<'_>) -> Error {
+        Error::Denied(format!("blobs of this mirror have at most {} bytes", self.largest(route)))
+    }
+}

@@ -1,0 +1,270 @@
+//! Manifests and tags of a mirror.
+
+use alloc::format;
+use alloc::string::{String, ToString};
+use alloc::vec::Vec;
+use core::time::Duration;
+
+use super::{Route, refused};
+use crate::ambient::Timestamp;
+use crate::config::{ATTEMPTS, CHECKED_COARSELY};
+use crate::digest::{Algorithm, Digest};
+use crate::effect::{Committed, Durability, Expect, Value};
+use crate::error::Error;
+use crate::flows::batch::{Batch, Found};
+use crate::flows::maintained::TagState;
+use crate::flows::{Call, referrers};
+use crate::http::Method;
+use crate::keys;
+use crate::manifest::Manifest;
+use crate::media::ManifestType;
+use crate::mirror::{Answer, Freshness, Unmet};
+use crate::name::{Repository, Tag};
+use crate::record::{ManifestRecord, MirroredRecord, PlatformsRecord, TagRecord};
+
+/// How an answer of a mirror came about: the value of `X-Cache`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::flows) enum Cached {
+    /// It was here.
+    Hit,
+    /// It was fetched.
+    Miss,
+    /// It was here, and the upstream could not be asked whether it still holds.
+    Stale,
+}
+
+impl Cached {
+    pub(in crate::flows) fn as_str(self) -> &'static str {
+        match self {
+            Self::Hit => "HIT",
+            Self::Miss => "MISS",
+            Self::Stale => "STALE",
+        }
+    }
+}
+
+/// A tag of a mirror as it was read.
+struct Known {
+    tag: Found<TagRecord>,
+    mirrored: Option<MirroredRecord>,
+    /// Whether the repository has the manifest that it names.
+    whole: bool,
+}
+
+impl Known {
+    /// When the upstream last said where the tag is.
+    fn checked(&self) -> Timestamp {
+        self.mirrored.map_or(self.tag.record.pushed, |mirrored| mirrored.checked)
+    }
+}
+
+impl Call {
+    /// Brings a manifest into the repository, whole and as its digest says.
+    pub(in crate::flows) async fn bring_manifest(&self, route: &Route<'_>, digest: &Digest) -> Result<(), Error> {
+        self.bring(route, digest, None).await?.map_err(|unmet| refused(unmet, Error::ManifestUnknown(digest.to_string())))
+    }
+
+    /// Sees to it that a tag is where its upstream has it, as far as that can be known now.
+    pub(in crate::flows) async fn freshen(&self, route: &Route<'_>, tag: &Tag) -> Result<Cached, Error> {
+        let name = route.name;
+        let Some(known) = self.known(name, tag).await? else {
+            // With nothing to compare, one request is enough.
+            let unknown = |unmet| refused(unmet, Error::ManifestUnknown(tag.to_string()));
+            return self.bring_tag(route, tag).await?.map(|()| Cached::Miss).map_err(unknown);
+        };
+        let since = self.ambient.now.since(known.checked());
+        let gone = known.mirrored.and_then(|mirrored| mirrored.gone);
+        if known.whole && gone.is_none() && route.mirror.is_fresh(tag, since) {
+            return Ok(Cached::Hit);
+        }
+        let unmet = match self.inquire(route, Method::Head, &resource(tag), &accepted(), 0).await? {
+            Ok(Answer { digest: Some(there), .. }) if known.whole && there == known.tag.record.digest => {
+                self.note_checked(route, tag, &known, None).await?;
+                return Ok(Cached::Hit);
+            }
+            Ok(Answer { digest: Some(there), .. }) => self.bring(route, &there, Some(tag)).await?,
+            Ok(Answer { digest: None, .. }) => self.bring_tag(route, tag).await?,
+            Err(unmet) => Err(unmet),
+        };
+        let Err(unmet) = unmet else { return Ok(Cached::Miss) };
+        let unknown = || Error::ManifestUnknown(tag.to_string());
+        if !known.whole {
+            return Err(refused(unmet, unknown()));
+        }
+        if !unmet.is_absence() {
+            return if since < route.mirror.stale { Ok(Cached::Stale) } else { Err(refused(unmet, unknown())) };
+        }
+        // A registry that is being restored may not have for a moment what it had and will have.
+        let first = gone.unwrap_or(self.ambient.now);
+        if self.ambient.now.since(first) < route.mirror.gone {
+            self.note_checked(route, tag, &known, Some(first)).await?;
+            return Ok(Cached::Stale);
+        }
+        self.forget_tag(name, tag).await?;
+        Err(unknown())
+    }
+
+    async fn known(&self, name: &Repository, tag: &Tag) -> Result<Option<Known>, Error> {
+        let (tag_key, mirrored_key) = (keys::tag(name, tag), keys::mirrored(name, tag));
+        let [tag, mirrored] = self.get([tag_key.clone(), mirrored_key.clone()]).await?;
+        let Some(tag) = Found::<TagRecord>::read(tag_key, tag)? else { return Ok(None) };
+        let mirrored = Found::read(mirrored_key, mirrored)?.map(|found| found.record);
+        let [manifest] = self.get([keys::manifest(name, &tag.record.digest)]).await?;
+        Ok(Some(Known { tag, mirrored, whole: manifest.is_some() }))
+    }
+
+    /// Brings what the upstream has under a tag, and the tag.
+    async fn bring_tag(&self, route: &Route<'_>, tag: &Tag) -> Result<Result<(), Unmet>, Error> {
+        let limit = self.config.manifest_limit;
+        let answer = match self.inquire(route, Method::Get, &resource(tag), &accepted(), limit).await? {
+            Ok(answer) => answer,
+            Err(unmet) => return Ok(Err(unmet)),
+        };
+        let digest = answer.digest.unwrap_or_else(|| Algorithm::Sha256.digest(&answer.body));
+        self.keep_manifest(route, answer, &digest, Some(tag)).await
+    }
+
+    /// Brings the manifest of a digest, if it is not here, and points a tag at it.
+    async fn bring(
+        &self,
+        route: &Route<'_>,
+        digest: &Digest,
+        tag: Option<&Tag>,
+    ) -> Result<Result<(), Unmet>, Error> {
+        if let Some(tag) = tag {
+            let keys = [keys::manifest(route.name, digest), keys::payload(route.name, digest)];
+            let [manifest, payload] = self.get(keys).await?;
+            if let (Some(manifest), Some(body)) = (manifest, payload) {
+                let manifest: ManifestRecord = crate::record::decode(&keys::manifest(route.name, digest), &manifest)?;
+                let answer =
+                    Answer { media_type: Some(manifest.media_type), digest: Some(*digest), length: None, body };
+                return self.keep_manifest(route, answer, digest, Some(tag)).await;
+            }
+        }
+        let limit = self.config.manifest_limit;
+        match self.inquire(route, Method::Get, &format!("manifests/{digest}"), &accepted(), limit).await? {
+            Ok(answer) => self.keep_manifest(route, answer, digest, tag).await,
+            Err(unmet) => Ok(Err(unmet)),
+        }
+    }
+
+    /// Keeps a manifest that an upstream has sent, if it is what its digest says, and lets the tag name it. What it needs
+    /// comes when a client wants it.
+    async fn keep_manifest(
+        &self,
+        route: &Route<'_>,
+        answer: Answer,
+        digest: &Digest,
+        tag: Option<&Tag>,
+    ) -> Result<Result<(), Unmet>, Error> {
+        let failed = |reason: String| Ok(Err(Unmet::Failed(reason)));
+        let name = route.name;
+        let Answer { media_type, body, .. } = answer;
+        if digest.algorithm().digest(&body) != *digest {
+            return failed(format!("the upstream of {name} has sent something else as the manifest {digest}"));
+        }
+        let manifest = match Manifest::parse(&body, media_type.as_deref()) {
+            Ok(manifest) => manifest,
+            Err(Error::Manifest(reason)) => {
+                return failed(format!("the upstream of {name} has sent {digest}, which is refused: {reason}"));
+            }
+            Err(error) => return Err(error),
+        };
+        for _ in 0..ATTEMPTS {
+            let batch = self.batch_of(name, &manifest, &body, digest, tag).await?;
+            if self.commit(batch, Durability::Durable).await? == Committed::Done {
+                return Ok(Ok(()));
+            }
+        }
+        Err(Error::Contention)
+    }
+
+    /// The change that makes the manifest one of the repository. Unlike a push, it expects nothing of what the manifest
+    /// needs, tells nobody, and starts no list of platforms.
+    async fn batch_of(
+        &self,
+        name: &Repository,
+        manifest: &Manifest,
+        body: &Value,
+        digest: &Digest,
+        tag: Option<&Tag>,
+    ) -> Result<Batch, Error> {
+        let [repository, known] = self.get([keys::repository(name), keys::manifest(name, digest)]).await?;
+        let mut batch = Batch::default();
+        batch.keep_repository(name, repository.as_ref(), &self.ambient);
+        let size = body.len() as u64;
+        if known.is_none() {
+            self.check_quota(name, None, size, 0).await?;
+        }
+        let record = ManifestRecord {
+            media_type: manifest.media_type.as_str().into(),
+            size,
+            subject: manifest.subject,
+            pushed: self.ambient.now,
+            by: self.ambient.nonce,
+            maintained: false,
+        };
+        self.put_manifest_record(&mut batch, name, digest, &record, known.is_some());
+        batch.put.push((keys::payload(name, digest), body.clone()));
+        manifest.needs.keys().for_each(|needed| batch.mark(keys::used(name, needed, digest)));
+        if let Some(subject) = &manifest.subject {
+            batch.put.push(referrers::entry(name, subject, &manifest.referrer(*digest, size)));
+        }
+        if let Some(tag) = tag {
+            let state = self.tag_state(name, tag).await?;
+            let alone = PlatformsRecord { list: None, images: Vec::new() };
+            self.change_tag(&mut batch, name, &state, Some((*digest, alone)), None);
+            batch.put(keys::mirrored(name, tag), &MirroredRecord { checked: self.ambient.now, gone: None });
+        }
+        Ok(batch)
+    }
+
+    /// Writes down that the upstream was asked where the tag is. A crash may lose that: it is asked again.
+    async fn note_checked(
+        &self,
+        route: &Route<'_>,
+        tag: &Tag,
+        known: &Known,
+        gone: Option<Timestamp>,
+    ) -> Result<(), Error> {
+        let now = self.ambient.now;
+        let (before, always) = (known.mirrored, route.mirror.fresh == Freshness::For(Duration::ZERO));
+        // What says that the upstream has it no more does not make the rest any fresher.
+        let checked = if gone.is_some() { known.checked() } else { now };
+        let recently = |before: MirroredRecord| now.since(before.checked) < CHECKED_COARSELY;
+        if before.is_some_and(|before| before.gone == gone && (gone.is_some() || always && recently(before))) {
+            return Ok(());
+        }
+        let mut batch = Batch::default();
+        batch.expect(known.tag.unchanged());
+        batch.put(keys::mirrored(route.name, tag), &MirroredRecord { checked, gone });
+        // Another call has moved the tag meanwhile: then that one knows better.
+        self.commit(batch, Durability::Eventual).await.map(drop)
+    }
+
+    /// Takes a tag away that the upstream has not had for long enough.
+    async fn forget_tag(&self, name: &Repository, tag: &Tag) -> Result<(), Error> {
+        for _ in 0..ATTEMPTS {
+            let state: TagState = self.tag_state(name, tag).await?;
+            let mut batch = Batch::reclaiming();
+            match &state.record {
+                Some(record) => batch.expect(record.unchanged()),
+                None => batch.expect(Expect::Absent(keys::tag(name, tag))),
+            }
+            self.change_tag(&mut batch, name, &state, None, None);
+            if self.commit(batch, Durability::Eventual).await? == Committed::Done {
+                return Ok(());
+            }
+        }
+        Err(Error::Contention)
+    }
+}
+
+fn resource(tag: &Tag) -> String {
+    format!("manifests/{tag}")
+}
+
+/// All that the registry takes.
+fn accepted() -> [&'static str; ManifestType::ALL.len()] {
+    ManifestType::ALL.map(ManifestType::as_str)
+}
