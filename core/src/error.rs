@@ -209,7 +209,9 @@ impl Error {
             Self::Mirrored(name) => format!("{name} is a mirror: push to the registry that it mirrors"),
             Self::NamespaceUnknown(namespace) => format!("this registry mirrors no `{namespace}`"),
             Self::UpstreamPaused(_) => "the registry that is mirrored here allows no more requests now".into(),
-            Self::UpstreamFailed(_) => "the registry that is mirrored here cannot be reached or fails; retry later".into(),
+            Self::UpstreamFailed(_) => {
+                "the registry that is mirrored here cannot be reached or fails; retry later".into()
+            }
             Self::Storage(Fault::Full(_)) => "the storage of the registry is full".into(),
             Self::Storage(Fault::Unavailable(_)) => "the storage of the registry is unavailable; retry later".into(),
             Self::Storage(Fault::Failed(_)) | Self::Damaged(_) => "the storage of the registry failed".into(),

@@ -349,6 +349,8 @@ fn response(response: &Response) -> String {
     }
     match &response.body {
         Body::Empty => {}
+        Body::Coming(range) => write!(text, "\n<   ({range:?} of what comes)").expect("a string takes everything"),
+        Body::Relayed => write!(text, "\n<   (what the upstream sends)").expect("a string takes everything"),
         Body::Bytes(bytes) => {
             write!(text, "\n<   {}", String::from_utf8_lossy(bytes)).expect("a string takes everything")
         }

@@ -260,7 +260,7 @@ impl Answer {
         match &self.response.body {
             Body::Empty => &[],
             Body::Bytes(bytes) => bytes,
-            Body::Pieces(_) => panic!("{}: the host has not sent the objects", self.to),
+            Body::Pieces(_) | Body::Coming(_) | Body::Relayed => panic!("{}: the host has not sent the bytes", self.to),
         }
     }
 

@@ -7,10 +7,11 @@ use std::time::{Duration, Instant, SystemTime};
 
 use orlop_core::effect::{BodyEnd, Received};
 use orlop_core::http::Pieces;
+use orlop_core::mirror::{Followed, Unmet};
 use orlop_core::object::ObjectId;
 use orlop_core::stall::Stall;
 use orlop_core::step::{Ask, Rest};
-use orlop_core::{Fault, Step};
+use orlop_core::{Error, Fault, Step};
 use tokio::sync::Semaphore;
 use uuid::Uuid;
 
@@ -194,6 +195,14 @@ impl Host {
                     Ok(()) => waiting.answer(self.storage.commit(effect).await),
                     Err(fault) => waiting.answer(Err(fault)),
                 },
+                // No setting makes a mirror, so there is no upstream to ask.
+                Step::Inquire(Ask { waiting, .. }) => waiting.answer(Ok(Err(Unmet::Absent))),
+                Step::Fetch(Ask { waiting, .. }) => waiting.answer(Ok(Err(Unmet::Absent))),
+                Step::Follow(Ask { effect, waiting }) => {
+                    let unknown = Error::BlobUnknown(effect.fetching.digest);
+                    waiting.answer(Ok(Followed::Over(Err(unknown))))
+                }
+                Step::Relay(Ask { waiting, .. }) => waiting.answer(Ok(Err(Unmet::Absent))),
                 Step::Respond(result) => return (result, None),
                 Step::Answered(result, rest) => return (result, Some(rest)),
             }

@@ -217,6 +217,10 @@ unaltered! {
     Inventory changes false;
     Get changes false;
     Scan changes false;
+    Inquire changes false;
+    Fetch changes true;
+    Follow changes true;
+    Relay changes false;
 }
 
 /// Everything a call has been told. A call is a function of that, so two schedules that told it the same have

@@ -121,7 +121,7 @@ impl Says {
         let body = match &response.body {
             Body::Empty => &[][..],
             Body::Bytes(bytes) => bytes,
-            Body::Pieces(_) => return Err("the host has not sent the objects".into()),
+            Body::Pieces(_) | Body::Coming(_) | Body::Relayed => return Err("the host has not sent the bytes".into()),
         };
         let length = response.header("Content-Length");
         match (self.status, method) {

@@ -9,8 +9,8 @@ use crate::digest::Digest;
 use crate::effect::{BodyEnd, Erase, Fault, Fetch, Follow, Received, Relay};
 use crate::error::Error;
 use crate::flows::Call;
-use crate::flows::blob::Asked;
 use crate::flows::batch::Found;
+use crate::flows::blob::Asked;
 use crate::flows::upload::Chunk;
 use crate::http::{Body, Method, Response};
 use crate::keys;
@@ -124,7 +124,8 @@ impl Call {
         let mut unmet = Unmet::Absent;
         for (index, (upstream, repository)) in (0..).zip(route.upstreams()) {
             let object = ObjectId { nonce: self.ambient.nonce, index };
-            let source = Source { upstream: upstream.name.clone(), repository, digest: *digest, via: route.via.clone() };
+            let source =
+                Source { upstream: upstream.name.clone(), repository, digest: *digest, via: route.via.clone() };
             match self.fetch_from(&route, source, object).await? {
                 Ok((meter, chunk)) => return self.keep_fetched(name, digest, meter, chunk).await,
                 Err(why) => unmet = worse(unmet, why),
@@ -166,7 +167,9 @@ impl Call {
             if end == BodyEnd::Whole {
                 if after.digest() != digest {
                     let name = route.name;
-                    break Unmet::Failed(format!("the upstream of {name} has sent something else as the blob {digest}"));
+                    break Unmet::Failed(format!(
+                        "the upstream of {name} has sent something else as the blob {digest}"
+                    ));
                 }
                 let size = after.count();
                 let extent = Extent { object, size, small: kept.is_some() };

@@ -61,7 +61,9 @@ impl Known {
 impl Call {
     /// Brings a manifest into the repository, whole and as its digest says.
     pub(in crate::flows) async fn bring_manifest(&self, route: &Route<'_>, digest: &Digest) -> Result<(), Error> {
-        self.bring(route, digest, None).await?.map_err(|unmet| refused(unmet, Error::ManifestUnknown(digest.to_string())))
+        self.bring(route, digest, None)
+            .await?
+            .map_err(|unmet| refused(unmet, Error::ManifestUnknown(digest.to_string())))
     }
 
     /// Sees to it that a tag is where its upstream has it, as far as that can be known now.
@@ -125,12 +127,7 @@ impl Call {
     }
 
     /// Brings the manifest of a digest, if it is not here, and points a tag at it.
-    async fn bring(
-        &self,
-        route: &Route<'_>,
-        digest: &Digest,
-        tag: Option<&Tag>,
-    ) -> Result<Result<(), Unmet>, Error> {
+    async fn bring(&self, route: &Route<'_>, digest: &Digest, tag: Option<&Tag>) -> Result<Result<(), Unmet>, Error> {
         if let Some(tag) = tag {
             let keys = [keys::manifest(route.name, digest), keys::payload(route.name, digest)];
             let [manifest, payload] = self.get(keys).await?;
