@@ -40,7 +40,8 @@ impl Registry {
 
     /// Begins a call. Every request is answered; one that nobody understands, too.
     pub fn call(&self, request: Request, ambient: Ambient) -> Step {
-        self.call_of(Arc::new(Caller::anybody()), Arc::new(request.into()), ambient)
+        let asked = self.read(request, None);
+        self.call_of(Arc::new(Caller::anybody()), Arc::new(asked), ambient)
     }
 
     /// Reads a request. `root` is the prefix of the mirror whose repositories the client sees at the root, by the address
