@@ -115,8 +115,8 @@ async fn only_what_the_settings_name_is_mirrored() {
     let large = scene.push("library/app", "v2", 60_000).await;
     scene.manifest("library/app", "v2").await.is(&large.manifest.bytes());
     let refused = scene.blob("library/app", &large.layer()).await;
-    refused.is_no_success();
-    assert!(refused.text().contains("50"), "{}", refused.text());
+    refused.is_refused(403);
+    assert!(refused.text().contains("50000"), "{}", refused.text());
 }
 
 /// With the longest prefix, and several upstreams of their own.
