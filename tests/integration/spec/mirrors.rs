@@ -10,7 +10,7 @@ use orlop_conformance::system::{
 use orlop_core::caller::{Right, Rule};
 use orlop_core::config::{Pattern, Quota};
 use orlop_core::memory::{RequestBody, Upstream as Other};
-use orlop_core::mirror::{Freshness, Mirror, Unmet, Upstream, UpstreamName};
+use orlop_core::mirror::{Freshness, Login, Mirror, Unmet, Upstream, UpstreamName};
 use orlop_core::{Caller, Config, Registry, Rights};
 
 use crate::{NOWHERE, configured};
@@ -840,4 +840,66 @@ fn hits_are_nearly_as_frequent_as_with_the_exact_order_of_pulls() {
     let (exact, ours) = (exact as f64 / PULLS as f64, ours as f64 / PULLS as f64);
     assert!((0.3..0.95).contains(&exact), "the trace says something: {exact}");
     assert!(ours > exact - 0.03, "{ours} and {exact}");
+}
+
+/// A call of somebody with this login for upstreams.
+fn with_login(login: Option<&str>) -> Arc<Caller> {
+    Arc::new(Caller { login: login.map(Login::new), ..Caller::anybody() })
+}
+
+/// SPEC V20: whether it is here or not.
+#[test]
+fn an_upstream_says_what_a_caller_may_see_where_it_is_to() {
+    let mut registry = mirroring(vec![Mirror { verify: true, ..hub() }]);
+    let image = push_image(&mut registry, "app", "v1", "layer");
+    let hub = registry.memory.upstreams.get_mut(&upstream("hub")).expect("an upstream");
+    hub.logins = Some(vec![Login::new("Basic alice"), Login::new("Basic bob")]);
+    let requests = [
+        manifest("hub/app", "v1"),
+        manifest("hub/app", image.digest()),
+        blob("hub/app", sha256("layer")),
+        blob("hub/app", sha256(&image.blobs()[0])),
+        "/v2/hub/app/tags/list".into(),
+    ];
+    let statuses = |registry: &mut InMemory, login: Option<&str>| {
+        let both = requests.iter().flat_map(|target| [get(target), head(target)]);
+        both.map(|call| within(registry, None, &with_login(login), &call).status()).collect::<Vec<_>>()
+    };
+    let refused = [401, 401, 401, 401, 401, 401, 401, 401, 404, 404];
+    assert_eq!(statuses(&mut registry, None), refused, "tags of a repository that is not here are not to be had");
+    assert_eq!(statuses(&mut registry, Some("Basic mallory")), [404; 10]);
+    assert!(registry.memory.records.is_empty());
+    assert_eq!(statuses(&mut registry, Some("Basic alice")), [200; 10]);
+    assert_eq!(statuses(&mut registry, Some("Basic mallory")), [404; 10]);
+    assert_eq!(statuses(&mut registry, None), [401; 10]);
+    assert_eq!(statuses(&mut registry, Some("Basic bob")), [200; 10]);
+    let challenge = within(&mut registry, None, &with_login(None), &get(&requests[0]));
+    assert!(
+        challenge.refused(401, "UNAUTHORIZED").header("WWW-Authenticate").is_some_and(|it| it.starts_with("Basic "))
+    );
+    // What cannot be asked is not told.
+    answers(&mut registry, "hub", unreachable());
+    assert_eq!(statuses(&mut registry, Some("Basic alice")), [502; 10]);
+    // At the root of what a client sees, it is asked for a login from the beginning.
+    assert_eq!(within(&mut registry, Some("hub/"), &with_login(None), &get("/v2/")).status(), 401);
+    assert_eq!(within(&mut registry, Some("hub/"), &with_login(Some("Basic x")), &get("/v2/")).status(), 200);
+    assert_eq!(within(&mut registry, None, &with_login(None), &get("/v2/")).status(), 200);
+}
+
+/// SPEC V20.
+#[test]
+fn referrers_are_those_of_a_subject_that_the_caller_may_see() {
+    let mut registry = mirroring(vec![Mirror { verify: true, ..hub() }]);
+    let image = push_image(&mut registry, "app", "v1", "layer");
+    let signature = Manifest::artifact("x/signature", "one").about(&image);
+    at(&mut registry, "hub", |hub| drop(hub.push("app", signature.digest(), &signature)));
+    let hub = registry.memory.upstreams.get_mut(&upstream("hub")).expect("an upstream");
+    hub.logins = Some(vec![Login::new("Basic alice")]);
+    let list = get(referrers("hub/app", image.digest()));
+    let listed = |registry: &mut InMemory, login: &str| {
+        let list = within(registry, None, &with_login(Some(login)), &list).expect(200).json();
+        list["manifests"].as_array().expect("a list").len()
+    };
+    assert_eq!((listed(&mut registry, "Basic alice"), listed(&mut registry, "Basic mallory")), (1, 0));
+    assert_eq!(within(&mut registry, None, &with_login(None), &list).status(), 401);
 }
