@@ -190,9 +190,6 @@ impl Call {
         let mut batch = Batch::default();
         batch.keep_repository(name, repository.as_ref(), &self.ambient);
         let size = body.len() as u64;
-        if known.is_none() {
-            self.check_quota(name, None, size, 0).await?;
-        }
         let record = ManifestRecord {
             media_type: manifest.media_type.as_str().into(),
             size,
