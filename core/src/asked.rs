@@ -68,7 +68,11 @@ impl Asked {
             }
             None => root.unwrap_or_default(),
         };
-        let rest = asked.request.target.strip_prefix(NAMES).filter(|rest| !prefix.is_empty() && !rest.is_empty() && !rest.starts_with('?'));
+        let rest = asked
+            .request
+            .target
+            .strip_prefix(NAMES)
+            .filter(|rest| !prefix.is_empty() && !rest.is_empty() && !rest.starts_with('?'));
         let Some(rest) = rest else { return asked };
         if rest.starts_with("_catalog") {
             // The names in it would be others than those by which the client can pull.

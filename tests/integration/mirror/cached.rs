@@ -1,5 +1,6 @@
 //! What is here is not asked of the upstream, and what is not here is asked once.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use axum::body::Bytes;
@@ -95,7 +96,7 @@ async fn two_hundred_clients_of_one_blob_are_one_get() {
     let target = format!("/v2/hub/app/blobs/{digest}");
     let idle = scene.mirror.begin("GET", &target, &[]).await;
     drop(scene.mirror.begin("GET", &target, &[]).await);
-    let mirror = std::sync::Arc::new(scene.mirror);
+    let mirror = Arc::new(scene.mirror);
     let mut clients = JoinSet::new();
     for _ in 0..CLIENTS {
         let (mirror, target, blob) = (mirror.clone(), target.clone(), blob.clone());
@@ -119,6 +120,23 @@ async fn two_hundred_clients_of_one_blob_are_one_get() {
     let gets: Vec<_> = asked.iter().filter(|seen| seen.line.starts_with("GET ")).collect();
     assert_eq!(gets.len(), 1, "{:?}", scene.proxy.lines());
     assert_eq!(gets[0].sent(), blob.len() as u64);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn fifty_clients_of_one_new_tag_are_one_get() {
+    let scene = Arc::new(Scene::new("").await);
+    let image = scene.push("app", "v1", 1000).await;
+    // So slowly that all of them come meanwhile.
+    scene.proxy.fails("GET /v2/app/manifests/", Fault::Trickle(20));
+    let mut clients = JoinSet::new();
+    for _ in 0..50 {
+        let (scene, manifest) = (scene.clone(), image.manifest.bytes());
+        clients.spawn(async move { scene.manifest("app", "v1").await.is(&manifest) });
+    }
+    while let Some(ended) = clients.join_next().await {
+        ended.expect("a client");
+    }
+    assert_eq!(scene.proxy.lines(), ["GET /v2/app/manifests/v1"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -169,6 +187,21 @@ async fn what_was_pulled_is_pulled_without_the_upstream() {
     scene.start_again();
     scene.manifest("app", "v1").await.is(&index.bytes());
     scene.pull("app", "amd64", &one).await;
+}
+
+/// As on a journey, or to see what would be missing.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_offline_mirror_has_what_is_here() {
+    let mut scene = Scene::new("fresh = \"always\"").await;
+    let (image, other) = (scene.push("app", "v1", 1000).await, scene.push("other", "v1", 1000).await);
+    scene.pull("app", "v1", &image).await;
+    scene.mirror.kill();
+    scene.start_again_with("offline = true");
+    scene.proxy.clear();
+    scene.pull("app", "v1", &image).await;
+    scene.manifest("other", "v1").await.is_refused(404);
+    scene.blob("other", &other.layer()).await.is_refused(404);
+    assert_eq!(scene.proxy.lines(), [""; 0]);
 }
 
 /// A client that wants a part of a blob (zstd:chunked, SOCI) does not wait for all of it.

@@ -1,6 +1,8 @@
 //! Who logs in where: the login of an upstream goes to that upstream alone, that of a client goes no further than the
 //! mirror, and of what a client may not see it learns nothing.
 
+use std::time::{Duration, Instant};
+
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use tempfile::TempDir;
@@ -8,7 +10,7 @@ use tempfile::TempDir;
 use crate::client::accepted;
 use crate::proxy::{Fault, Proxy};
 use crate::scene::{Scene, scratch};
-use crate::server::add_user;
+use crate::server::{PATIENCE, add_user};
 
 /// The mirror's login at the upstream.
 const NAME: &str = "robot";
@@ -61,6 +63,20 @@ async fn a_login_that_the_upstream_refuses_is_told_and_not_tried_for_ever() {
     scene.mirror.logs(&scene.proxy.address).await;
     let log = scene.mirror.log();
     assert!(log.contains(NAME) && !log.contains("wrong"), "{log}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_new_password_in_the_file_is_used() {
+    let scene = locked("wrong", "").await;
+    let image = scene.push("app", "v1", 1000).await;
+    scene.manifest("app", "v1").await.is_refused(502);
+    std::fs::write(scene.path("upstream-password"), format!("{PASSWORD}\n")).expect("a file");
+    let began = Instant::now();
+    while scene.manifest("app", "v1").await.status != 200 {
+        assert!(began.elapsed() < PATIENCE, "the file is not read again:\n{}", scene.mirror.log());
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+    scene.pull("app", "v1", &image).await;
 }
 
 /// A client's own login is for the mirror, or a mistake: docker sends that of Docker Hub to each of its mirrors.
