@@ -48,6 +48,8 @@ pub struct Mirror {
     pub deny: Vec<Pattern>,
     /// The largest blob that is fetched, in bytes.
     pub blob_limit: u64,
+    /// How many bytes its repositories may have before the blobs go that were not pulled for longest; `None` is any.
+    pub max: Option<u64>,
 }
 
 impl Default for Mirror {
@@ -64,6 +66,7 @@ impl Default for Mirror {
             only: Vec::new(),
             deny: Vec::new(),
             blob_limit: u64::MAX,
+            max: None,
         }
     }
 }

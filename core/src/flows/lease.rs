@@ -28,6 +28,8 @@ pub enum Job {
     Gather,
     /// To count everything.
     Census,
+    /// To take blobs out of mirrors that have more bytes than they may.
+    Evict,
     /// To tell the [listener](crate::event::Listener) of that name what is in its queue.
     Queue(String),
 }
@@ -38,6 +40,7 @@ impl fmt::Display for Job {
             Self::Gc => f.write_str("garbage collection"),
             Self::Gather => f.write_str("making blobs one object"),
             Self::Census => f.write_str("the census"),
+            Self::Evict => f.write_str("eviction"),
             Self::Queue(listener) => write!(f, "the events for {listener}"),
         }
     }

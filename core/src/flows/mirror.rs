@@ -6,6 +6,7 @@
 //! taken out of the settings, it stays and is served.
 
 mod blob;
+mod evict;
 mod manifest;
 mod referrers;
 
@@ -13,6 +14,7 @@ use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
 
+pub use self::evict::Eviction;
 pub(super) use self::manifest::Cached;
 use super::Call;
 use crate::asked::{Access, Action};
