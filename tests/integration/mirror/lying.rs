@@ -51,7 +51,7 @@ async fn wrong_bytes_of_a_blob_end_in_no_success_and_are_not_kept() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn wrong_bytes_of_a_manifest_end_in_no_success_and_are_not_kept() {
-    let mut scene = Scene::new("fresh = \"always\"").await;
+    let mut scene = Scene::new("fresh = \"never\"").await;
     let length = Image::new(1000).manifest.bytes().len();
     for fault in wrong_bytes(length) {
         for by_tag in [false, true] {
@@ -109,7 +109,7 @@ fn is_what_it_is(manifest: &Answer, image: &Image) {
 /// A HEAD that lies makes nothing of what is here.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_head_that_lies_moves_no_tag() {
-    let scene = Scene::new("fresh = \"always\"").await;
+    let scene = Scene::new("fresh = \"never\"").await;
     let image = scene.push("app", "v1", 1000).await;
     scene.pull("app", "v1", &image).await;
     for value in [sha256("other"), "sha256:none".into(), String::new()] {
