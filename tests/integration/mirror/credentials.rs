@@ -56,18 +56,18 @@ async fn the_mirror_logs_in_where_its_clients_need_not() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_login_that_the_upstream_refuses_is_told_and_not_tried_for_ever() {
-    let scene = locked("wrong", "").await;
+    let scene = locked("old-secret", "").await;
     scene.push("app", "v1", 1000).await;
     scene.manifest("app", "v1").await.is_refused(502);
     assert!(scene.proxy.lines().len() <= 4, "{:?}", scene.proxy.lines());
     scene.mirror.logs(&scene.proxy.address).await;
     let log = scene.mirror.log();
-    assert!(log.contains(NAME) && !log.contains("wrong"), "{log}");
+    assert!(log.contains(NAME) && !log.contains("old-secret"), "{log}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_new_password_in_the_file_is_used() {
-    let scene = locked("wrong", "").await;
+    let scene = locked("old-secret", "").await;
     let image = scene.push("app", "v1", 1000).await;
     scene.manifest("app", "v1").await.is_refused(502);
     std::fs::write(scene.path("upstream-password"), format!("{PASSWORD}\n")).expect("a file");
