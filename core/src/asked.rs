@@ -68,8 +68,14 @@ impl Asked {
             }
             None => root.unwrap_or_default(),
         };
-        let rest = asked.request.target.strip_prefix(NAMES).filter(|rest| !rest.is_empty() && !prefix.is_empty());
-        let Some(rest) = rest else { return asked };
+        let rest = asked
+            .request
+            .target
+            .strip_prefix(NAMES)
+            .filter(|rest| !prefix.is_empty() && !rest.is_empty() && !rest.starts_with('?'));
+        let Some(rest) = rest else {
+            return Self { root: Some(prefix.into()).filter(|_| !prefix.is_empty()), ..asked };
+        };
         if rest.starts_with("_catalog") {
             // The names in it would be others than those by which the client can pull.
             return Self { operation: Err(Error::NoSuchEndpoint), ..asked };

@@ -97,6 +97,9 @@ pub(crate) const FETCH_ATTEMPTS: usize = 4;
 /// How often at most it is written down that an upstream was asked where a tag is.
 pub(crate) const CHECKED_COARSELY: Duration = Duration::from_secs(60);
 
+/// How often at most it is written down that a blob of a mirror was pulled.
+pub(crate) const PULLED_COARSELY: Duration = Duration::from_secs(3600);
+
 /// How long an event is kept for a listener that does not take it.
 pub const EVENT_LIFETIME: Duration = Duration::from_secs(3 * 24 * 3600);
 

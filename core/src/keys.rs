@@ -12,6 +12,7 @@
 //! | `payload/<repository>@<digest>` | raw bytes | the manifest as it was pushed |
 //! | `referrer/<repository>@<subject>/<digest>` | descriptor | the manifest refers to the subject |
 //! | `link/<repository>@<digest>` | [`LinkRecord`](crate::record::LinkRecord) | the repository holds the blob |
+//! | `pulled/<repository>@<digest>` | [`PulledRecord`](crate::record::PulledRecord) | when the blob was last pulled from a mirror, to the hour |
 //! | `holder/<digest>/<repository>` | nothing | the same, the other way round |
 //! | `use/<repository>@<digest>/<manifest>` | nothing | the manifest needs the blob or child manifest |
 //! | `blob/<digest>` | [`BlobRecord`](crate::record::BlobRecord) | where the bytes of the blob are |
@@ -186,6 +187,15 @@ pub(crate) fn links(repository: &Repository) -> Prefix {
     Prefix(text(format_args!("link/{repository}@")))
 }
 
+/// The blobs that all repositories hold.
+pub(crate) fn all_links() -> Prefix {
+    Prefix("link/".into())
+}
+
+pub(crate) fn pulled(repository: &Repository, blob: &Digest) -> Key {
+    Key(text(format_args!("pulled/{repository}@{blob}")))
+}
+
 pub(crate) fn holder(blob: &Digest, repository: &Repository) -> Key {
     Key(text(format_args!("holder/{blob}/{repository}")))
 }
@@ -297,6 +307,10 @@ pub(crate) fn usage(repository: &Repository) -> Key {
     Key(text(format_args!("usage/{repository}")))
 }
 
+pub(crate) fn usages() -> Prefix {
+    Prefix("usage/".into())
+}
+
 pub(crate) fn meta() -> Key {
     Key("meta/storage".into())
 }
@@ -314,6 +328,8 @@ pub(crate) fn lease(job: &Job) -> Key {
         Job::Gc => Key("lease/gc".into()),
         Job::Gather => Key("lease/gather".into()),
         Job::Census => Key("lease/census".into()),
+        Job::Evict => Key("lease/evict".into()),
+        Job::Fetch(repository, digest) => Key(text(format_args!("lease/fetch/{repository}@{digest}"))),
         Job::Queue(listener) => Key(text(format_args!("lease/queue/{listener}"))),
     }
 }

@@ -96,6 +96,6 @@ pub use error::Error;
 pub use http::{Body, Headers, Method, Piece, Request, Response};
 pub use operation::{Operation, Summary};
 pub use registry::{
-    Acquired, Agreement, Arrival, Census, CheckReport, Claim, Departure, Disagreement, Finding, Gathering, Immovable,
-    Job, Lease, Located, Named, Part, Registry, Report, Run, named,
+    Acquired, Agreement, Arrival, Census, CheckReport, Claim, Departure, Disagreement, Eviction, Finding, Gathering,
+    Immovable, Job, Lease, Located, Named, Part, Registry, Report, Run, named,
 };

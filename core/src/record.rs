@@ -187,6 +187,13 @@ pub struct MetaRecord {
 /// The format of a storage to which a registry is being copied: no version serves it.
 pub const UNFINISHED: u32 = 0;
 
+/// A blob of a mirror was pulled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PulledRecord {
+    /// When that was last written down.
+    pub pulled: Timestamp,
+}
+
 /// A tag of a mirror, as its upstream last had it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MirroredRecord {

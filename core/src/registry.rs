@@ -17,6 +17,7 @@ pub use crate::flows::gather::Gathering;
 pub use crate::flows::gc::Report;
 pub use crate::flows::lease::{Acquired, Claim, Job, Lease};
 pub use crate::flows::meta::{Agreement, Disagreement};
+pub use crate::flows::mirror::Eviction;
 pub use crate::flows::transfer::{Arrival, Departure, Immovable, Named, Run, named};
 pub use crate::flows::usage::Census;
 use crate::flows::{Call, fault};
@@ -40,7 +41,8 @@ impl Registry {
 
     /// Begins a call. Every request is answered; one that nobody understands, too.
     pub fn call(&self, request: Request, ambient: Ambient) -> Step {
-        self.call_of(Arc::new(Caller::anybody()), Arc::new(request.into()), ambient)
+        let asked = self.read(request, None);
+        self.call_of(Arc::new(Caller::anybody()), Arc::new(asked), ambient)
     }
 
     /// Reads a request. `root` is the prefix of the mirror whose repositories the client sees at the root, by the address
@@ -117,6 +119,17 @@ impl Registry {
     pub fn gather(&self, after: Option<Key>, ambient: Ambient) -> Step<Result<Gathering, Fault>> {
         let call = self.own(ambient);
         start(|io| async move { call(io).gather(after).await.map_err(fault) })
+    }
+
+    /// Whether a mirror has a bound to its bytes.
+    pub fn evicts(&self) -> bool {
+        self.config.mirrors.iter().any(|mirror| mirror.max.is_some())
+    }
+
+    /// Begins to take the blobs that were not pulled for longest out of mirrors that have more bytes than they may.
+    pub fn evict(&self, ambient: Ambient) -> Step<Result<Eviction, Fault>> {
+        let call = self.own(ambient);
+        start(|io| async move { call(io).evict().await.map_err(fault) })
     }
 
     /// Begins a check of everything that is stored. It reads every byte, and changes nothing.

@@ -15,7 +15,7 @@ use crate::caller::Right;
 use crate::conditional::{self, Condition};
 use crate::config::ATTEMPTS;
 use crate::digest::Digest;
-use crate::effect::{Committed, Durability, Expect, Fault, Load};
+use crate::effect::{Committed, Durability, Expect, Fault, Get, Load, Value};
 use crate::error::Error;
 use crate::http::{Body, Method, Piece, Pieces, Request, Response};
 use crate::keys;
@@ -34,8 +34,12 @@ impl Call {
     pub(crate) async fn blob(&self, name: &Repository, digest: &Digest, request: &Request) -> Result<Response, Error> {
         let asked = Asked { digest, request };
         let mut cached = self.config.mirror_of(name).map(|_| Cached::Hit);
+        if self.may(Right::Pull, name) {
+            let unknown = || Error::BlobUnknown(*digest);
+            self.vouch(name, request, (Method::Head, &format!("blobs/{digest}")), unknown).await?;
+        }
         for _ in 0..ATTEMPTS {
-            let BlobRecord { size, extents } = match self.blob_record(name, digest).await {
+            let BlobRecord { size, extents } = match self.blob_record(name, digest, request.method).await {
                 Err(unknown @ Error::BlobUnknown(_)) if self.may(Right::Pull, name) => {
                     let Some(route) = self.route(name, request) else { return Err(unknown) };
                     cached = Some(Cached::Miss);
@@ -78,11 +82,18 @@ impl Call {
     }
 
     /// Where the bytes of a blob of the repository are.
-    async fn blob_record(&self, name: &Repository, digest: &Digest) -> Result<BlobRecord, Error> {
+    async fn blob_record(&self, name: &Repository, digest: &Digest, method: Method) -> Result<BlobRecord, Error> {
         let blob_key = keys::blob(digest);
-        let [link, blob] = self.get([keys::link(name, digest), blob_key.clone()]).await?;
-        if link.is_none() || !self.may(Right::Pull, name) {
-            return Err(Error::BlobUnknown(*digest));
+        let mirrored = self.config.mirror_of(name).is_some();
+        let pulled = mirrored.then(|| keys::pulled(name, digest));
+        let keys = [keys::link(name, digest), blob_key.clone()].into_iter().chain(pulled);
+        let mut values = self.ask(Get { keys: keys.collect() }).await?.into_iter();
+        let mut next = || values.next().flatten();
+        let (link, blob, pulled): (Option<Value>, Option<Value>, Option<Value>) = (next(), next(), next());
+        let unknown = Error::BlobUnknown(*digest);
+        let link = link.filter(|_| self.may(Right::Pull, name)).ok_or(unknown)?;
+        if mirrored && method == Method::Get {
+            self.note_pulled(name, digest, &link, pulled.as_ref());
         }
         let blob = blob.ok_or_else(|| Fault::Failed(format!("{name} links {digest}, which has no record")))?;
         Ok(record::decode(&blob_key, &blob)?)
@@ -146,6 +157,7 @@ pub(super) fn take_blob(batch: &mut Batch, name: &Repository, digest: &Digest, s
     batch.delete(keys::link(name, digest));
     batch.delete(keys::holder(digest, name));
     batch.delete(keys::left(name, digest));
+    batch.delete(keys::pulled(name, digest));
 }
 
 /// A blob that is asked for: what answers say of it.

@@ -36,6 +36,7 @@ use crate::error::Error;
 use crate::event::Event;
 use crate::keys::{self, Key, Prefix};
 use crate::name::Repository;
+use crate::object::ObjectId;
 use crate::record::{
     self, BlobRecord, FinishedRecord, LeaseRecord, LeftRecord, LinkRecord, ManifestRecord, RepositoryRecord,
 };
@@ -538,11 +539,7 @@ impl Collection<'_> {
         }
         let Some(blob): Option<Found<BlobRecord>> = Found::read(key, Some(value))? else { return Ok(()) };
         let BlobRecord { size, extents } = &blob.record;
-        let mut batch = Batch::reclaiming();
-        batch.expect(blob.unchanged());
-        batch.expect(Expect::NoneUnder(holders));
-        batch.delete(blob.key.clone());
-        let left = self.call.let_go(&mut batch, extents, self.call.ambient.now);
+        let (batch, left) = self.call.unheld(digest, &blob);
         let garbage = || Garbage { what: format!("blob {digest}"), why: "no repository holds it", bytes: *size };
         if self.remove(batch, Durability::Durable, garbage).await? {
             self.report.blobs_removed += 1;
@@ -552,5 +549,17 @@ impl Collection<'_> {
             }
         }
         Ok(())
+    }
+}
+
+impl Call {
+    /// The change that ends a blob that no repository holds, and the objects that are to be erased after it.
+    pub(super) fn unheld(&self, digest: &Digest, blob: &Found<BlobRecord>) -> (Batch, Vec<ObjectId>) {
+        let mut batch = Batch::reclaiming();
+        batch.expect(blob.unchanged());
+        batch.expect(Expect::NoneUnder(keys::holders(digest)));
+        batch.delete(blob.key.clone());
+        let left = self.let_go(&mut batch, &blob.record.extents, self.ambient.now);
+        (batch, left)
     }
 }

@@ -19,7 +19,7 @@ pub(crate) mod lease;
 mod listing;
 mod maintained;
 pub(crate) mod meta;
-mod mirror;
+pub(crate) mod mirror;
 mod mount;
 mod pages;
 mod pull;

@@ -1,5 +1,6 @@
 //! Manifests: download (OCI end-3; SPEC J).
 
+use alloc::format;
 use alloc::string::ToString;
 
 use super::Call;
@@ -31,6 +32,7 @@ impl Call {
         if !self.may(Right::Pull, name) {
             return Err(unknown());
         }
+        self.vouch(name, request, (Method::Head, &format!("manifests/{reference}")), unknown).await?;
         let mirrored = self.config.mirror_of(name).is_some();
         let hit = mirrored.then_some(Cached::Hit);
         match reference {

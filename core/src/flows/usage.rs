@@ -69,6 +69,10 @@ impl Call {
         more: u64,
         counted: u64,
     ) -> Result<Allowance, Error> {
+        // A quota is for who pushes: a mirror grows by what is pulled.
+        if self.config.mirror_of(name).is_some() {
+            return Ok(Allowance::default());
+        }
         let quotas = self.config.quotas.iter();
         let Some(quota) =
             quotas.filter(|quota| quota.repositories.iter().any(|p| p.matches(name))).map(|q| q.bytes).min()

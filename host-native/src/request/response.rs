@@ -13,7 +13,9 @@ pub(super) fn with_body(response: http::Response, streamed: Option<Body>) -> Res
     let body = match (response.body, streamed) {
         (_, Some(body)) => body,
         (http::Body::Bytes(bytes), None) => Body::from(bytes),
-        (http::Body::Empty | http::Body::Pieces(_) | http::Body::Coming(_) | http::Body::Relayed, None) => Body::empty(),
+        (http::Body::Empty | http::Body::Pieces(_) | http::Body::Coming(_) | http::Body::Relayed, None) => {
+            Body::empty()
+        }
     };
     let mut made = Response::new(body);
     // With room for what the host adds.

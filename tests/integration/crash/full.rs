@@ -6,7 +6,6 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use orlop_conformance::system::post;
-use tempfile::TempDir;
 
 use crate::journal::{Ledger, Outcome, Sent};
 use crate::program::program;
@@ -15,37 +14,12 @@ use crate::reachable::gc_and_look;
 use crate::served::{Client, Reply, Served};
 use crate::server::Server;
 use crate::skipping::skipped;
+use crate::small_disk::SmallDisk;
 use crate::verify::verify;
 use crate::worker::Worker;
 
 /// Longer than a garbage collection takes to come and give back space.
 const PATIENCE: Duration = Duration::from_secs(20);
-
-/// A small file system in memory.
-struct SmallDisk(TempDir);
-
-impl SmallDisk {
-    fn mount(size: &str) -> Result<Self, String> {
-        let directory = TempDir::new().map_err(|error| error.to_string())?;
-        let mut mount = Command::new("mount");
-        mount.args(["-t", "tmpfs", "-o", &format!("size={size}"), "tmpfs"]).arg(directory.path());
-        match mount.output() {
-            Ok(done) if done.status.success() => Ok(Self(directory)),
-            Ok(done) => Err(String::from_utf8_lossy(&done.stderr).into_owned()),
-            Err(error) => Err(format!("mount: {error}")),
-        }
-    }
-
-    fn path(&self) -> &Path {
-        self.0.path()
-    }
-}
-
-impl Drop for SmallDisk {
-    fn drop(&mut self) {
-        let _ = Command::new("umount").arg("-l").arg(self.path()).status();
-    }
-}
 
 /// A failure that a client can make something of: the status that says that there is no space, and the error in the
 /// form that the specification asks for, with nothing about the disk that is nobody's business.

@@ -14,5 +14,7 @@ mod reachable;
 mod served;
 mod server;
 mod skipping;
+#[path = "../small_disk.rs"]
+mod small_disk;
 mod verify;
 mod worker;

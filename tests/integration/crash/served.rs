@@ -191,6 +191,7 @@ impl Served for InProcess {
         let body = match response.body {
             Body::Empty => Bytes::new(),
             Body::Bytes(bytes) => bytes,
+            Body::Coming(_) | Body::Relayed => return Err(io::Error::other("there is no upstream")),
             Body::Pieces(pieces) => {
                 let mut bytes = Vec::new();
                 for piece in pieces.into_sent() {

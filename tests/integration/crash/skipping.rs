@@ -5,5 +5,5 @@ use std::io::{self, Write};
 /// Says that something is not tried here, and why. It is written past the capture of the test runner, in the form
 /// that `tests/run` counts.
 pub(crate) fn skipped(what: &str, reason: &str) {
-    let _ = writeln!(io::stderr(), "crash    SKIPPED {what}: {}", reason.trim());
+    let _ = writeln!(io::stderr(), "test     SKIPPED {what}: {}", reason.trim());
 }

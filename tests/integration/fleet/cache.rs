@@ -3,14 +3,12 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::sync::atomic::Ordering;
 use std::thread::{self, sleep};
 use std::time::{Duration, Instant};
 
-use tempfile::TempDir;
-
 use crate::registry::{MIB, PATIENCE, Place, Server, begin, bytes, damage, files};
+use crate::small_disk::SmallDisk;
 
 #[test]
 #[ignore = "needs a database and an object store: `tests/run fleet` installs them and runs it"]
@@ -170,15 +168,11 @@ fn a_damaged_file_is_served_to_nobody_as_whole_and_read_anew() {
 #[ignore = "needs a database and an object store: `tests/run fleet` installs them and runs it"]
 fn a_full_disk_of_the_cache_fails_no_pull() {
     let place = Place::new();
-    let disk = tempfile::tempdir().expect("a temporary directory");
-    let mut mount = Command::new("mount");
-    mount.args(["-t", "tmpfs", "-o", "size=12m", "tmpfs"]).arg(disk.path());
-    if !mount.output().is_ok_and(|done| done.status.success()) {
-        eprintln!("SKIPPED: this machine lets nobody mount a small disk");
-        return;
-    }
-    let mounted = Mounted(disk);
-    let server = place.serve_with(mounted.0.path(), &["--keep-free", "0B"]);
+    let disk = match SmallDisk::mount("12m") {
+        Ok(disk) => disk,
+        Err(reason) => return eprintln!("SKIPPED: this machine lets nobody mount a small disk: {reason}"),
+    };
+    let server = place.serve_with(disk.path(), &["--keep-free", "0B"]);
     let (large, fits) = (bytes(14 * MIB, 50), bytes(8 * MIB, 51));
     let (larger, fitting) = (server.push(&large), server.push(&fits));
     server.pull(&larger).is(&large);
@@ -188,27 +182,18 @@ fn a_full_disk_of_the_cache_fails_no_pull() {
     thread::scope(|scope| {
         let pulling = scope.spawn(|| server.pull(&fitting));
         let another = scope.spawn(|| server.pull(&fitting));
-        let begun = || fs::read_dir(mounted.0.path().join("partial")).is_ok_and(|files| files.count() > 0);
+        let begun = || fs::read_dir(disk.path().join("partial")).is_ok_and(|files| files.count() > 0);
         while !begun() && !pulling.is_finished() {
             sleep(Duration::from_millis(2));
         }
-        let _ = fs::write(mounted.0.path().join("other"), vec![0; 8 * MIB]);
+        let _ = fs::write(disk.path().join("other"), vec![0; 8 * MIB]);
         pulling.join().expect("a pull").is(&fits);
         another.join().expect("a pull").is(&fits);
     });
-    assert_eq!(fs::read_dir(mounted.0.path().join("partial")).expect("a directory").count(), 0);
-    fs::remove_file(mounted.0.path().join("other")).expect("a file");
+    assert_eq!(fs::read_dir(disk.path().join("partial")).expect("a directory").count(), 0);
+    fs::remove_file(disk.path().join("other")).expect("a file");
     server.pull(&fitting).is(&fits);
-    assert!(files(mounted.0.path()).iter().any(|file| file.ends_with(fitting.encoded())), "there is room again");
-}
-
-/// A small file system in memory.
-struct Mounted(TempDir);
-
-impl Drop for Mounted {
-    fn drop(&mut self) {
-        let _ = Command::new("umount").arg("-l").arg(self.0.path()).status();
-    }
+    assert!(files(disk.path()).iter().any(|file| file.ends_with(fitting.encoded())), "there is room again");
 }
 
 #[test]

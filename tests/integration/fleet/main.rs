@@ -33,5 +33,7 @@ mod rolling;
 #[allow(dead_code, reason = "the crash tests use more of it")]
 mod server;
 mod serving;
+#[path = "../small_disk.rs"]
+mod small_disk;
 mod stores;
 mod told;

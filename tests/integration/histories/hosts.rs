@@ -157,6 +157,7 @@ impl Storage {
         let body = match &response.body {
             Body::Empty => Bytes::new(),
             Body::Bytes(bytes) => bytes.clone(),
+            Body::Coming(_) | Body::Relayed => return Err("these histories have no upstream".into()),
             Body::Pieces(pieces) => {
                 let mut sent = Vec::new();
                 for piece in pieces {

@@ -21,6 +21,7 @@ mod keeping;
 mod lists;
 mod locations;
 mod maintained;
+mod mirrors;
 mod names;
 mod nesting;
 mod payloads;

@@ -5,7 +5,7 @@ use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use core::time::Duration;
 
-use super::{Route, refused};
+use super::{Route, accepted, refused};
 use crate::ambient::Timestamp;
 use crate::config::{ATTEMPTS, CHECKED_COARSELY};
 use crate::digest::{Algorithm, Digest};
@@ -17,7 +17,6 @@ use crate::flows::{Call, referrers};
 use crate::http::Method;
 use crate::keys;
 use crate::manifest::Manifest;
-use crate::media::ManifestType;
 use crate::mirror::{Answer, Freshness, Unmet};
 use crate::name::{Repository, Tag};
 use crate::record::{ManifestRecord, MirroredRecord, PlatformsRecord, TagRecord};
@@ -221,9 +220,6 @@ impl Call {
         let mut batch = Batch::default();
         batch.keep_repository(name, repository.as_ref(), &self.ambient);
         let size = body.len() as u64;
-        if known.is_none() {
-            self.check_quota(name, None, size, 0).await?;
-        }
         let record = ManifestRecord {
             media_type: manifest.media_type.as_str().into(),
             size,
@@ -278,9 +274,4 @@ impl Call {
 
 fn resource(tag: &Tag) -> String {
     format!("manifests/{tag}")
-}
-
-/// All that the registry takes.
-fn accepted() -> [&'static str; ManifestType::ALL.len()] {
-    ManifestType::ALL.map(ManifestType::as_str)
 }

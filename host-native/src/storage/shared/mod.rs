@@ -9,7 +9,7 @@ mod records;
 use std::sync::Arc;
 
 use orlop_core::Fault;
-use rustls::{ClientConfig, RootCertStore};
+use rustls::ClientConfig;
 use tokio_postgres::Config;
 use uuid::Uuid;
 
@@ -18,6 +18,7 @@ pub(crate) use self::objects::Content;
 pub(super) use self::objects::{Objects, Sink};
 pub(crate) use self::presence::{Presence, Use};
 use self::records::{Examined, Records};
+use crate::remote::{self, authorities};
 use crate::settings::{Engines, Options};
 use crate::storage::counters::Counters;
 
@@ -190,18 +191,7 @@ fn address(engines: &Engines) -> Result<Config, String> {
 
 /// What both are encrypted with: certificates that the system trusts, and those of the setting.
 fn trusting(engines: &Engines) -> Result<ClientConfig, String> {
-    let mut roots = RootCertStore::empty();
-    let found = rustls_native_certs::load_native_certs();
-    roots.add_parsable_certificates(found.certs);
-    if let Some(path) = &engines.ca {
-        let wrong = |error: &dyn std::fmt::Display| format!("storage-ca = {}: {error}", path.display());
-        use rustls::pki_types::CertificateDer;
-        use rustls::pki_types::pem::PemObject;
-        for certificate in CertificateDer::pem_file_iter(path).map_err(|error| wrong(&error))? {
-            roots.add(certificate.map_err(|error| wrong(&error))?).map_err(|error| wrong(&error))?;
-        }
-    }
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let builder = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
-    Ok(builder.map_err(|error| error.to_string())?.with_root_certificates(roots).with_no_client_auth())
+    let path = engines.ca.as_deref();
+    let wrong = |error| format!("storage-ca = {}: {error}", path.unwrap_or("".as_ref()).display());
+    authorities(path).map(remote::trusting).map_err(wrong)
 }
