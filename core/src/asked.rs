@@ -73,7 +73,9 @@ impl Asked {
             .target
             .strip_prefix(NAMES)
             .filter(|rest| !prefix.is_empty() && !rest.is_empty() && !rest.starts_with('?'));
-        let Some(rest) = rest else { return asked };
+        let Some(rest) = rest else {
+            return Self { root: Some(prefix.into()).filter(|_| !prefix.is_empty()), ..asked };
+        };
         if rest.starts_with("_catalog") {
             // The names in it would be others than those by which the client can pull.
             return Self { operation: Err(Error::NoSuchEndpoint), ..asked };

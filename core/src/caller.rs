@@ -6,6 +6,7 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use crate::event::Source;
+use crate::mirror::Login;
 use crate::name::{Repository, Tag};
 use crate::pattern::{Pattern, Reach};
 
@@ -20,12 +21,14 @@ pub struct Caller {
     pub blob_limit: u64,
     /// What events say of its request; nothing where nobody is told of events.
     pub request: Option<Source>,
+    /// The login with which upstreams are asked that are to say who may see what they have.
+    pub login: Option<Login>,
 }
 
 impl Caller {
     /// A caller who may do everything: what a registry without users has.
     pub fn anybody() -> Self {
-        Self { name: String::new(), rights: Rights::all(), blob_limit: u64::MAX, request: None }
+        Self { name: String::new(), rights: Rights::all(), blob_limit: u64::MAX, request: None, login: None }
     }
 }
 

@@ -174,7 +174,8 @@ effects! { $
     // ── upstreams: the registries that mirrors stand in front of ─────────────────────────────────────────
     /// Asks an upstream something small, and reads its answer whole: at most `limit` bytes, more are
     /// [`Unmet::Failed`]. A host that is asked the same several times at once asks the upstream once. It may remember
-    /// for half a minute that the upstream does not have something.
+    /// for half a minute that the upstream does not have something, and for a minute what it has answered to the login of
+    /// a caller.
     Inquire { wanted: Wanted, limit: u64 } -> Result<Answer, Unmet>;
     /// Streams a blob of an upstream into the new object `object`, as [`Receive`] does with the body of a request: past
     /// `meter`, to its limit, and with at most `keep` bytes given back in the place of an object. [`BodyEnd::Later`] does

@@ -129,6 +129,8 @@ pub enum Error {
     TooManyChunks,
     /// The repository is a mirror: what it has comes from its upstream.
     Mirrored(Repository),
+    /// An upstream is to say what the caller may see, and wants to know who that is.
+    LoginNeeded,
     /// No mirror is meant by this `?ns=`.
     NamespaceUnknown(String),
     // ── another registry, which this one mirrors, has not answered ───────────────────────────────────────
@@ -168,6 +170,7 @@ impl Error {
             Self::UploadUnknown => (404, Code::BlobUploadUnknown),
             Self::ManifestBlobsUnknown(_) => (400, Code::ManifestBlobUnknown),
             Self::ChunkOutOfPlace(_) | Self::RangeUnsatisfiable(_) => (416, Code::RangeInvalid),
+            Self::LoginNeeded => (401, Code::Unauthorized),
             Self::Denied(_) => (403, Code::Denied),
             Self::Precondition(_) => (412, Code::Denied),
             Self::Size(_) => (400, Code::SizeInvalid),
@@ -207,6 +210,7 @@ impl Error {
             Self::Denied(reason) | Self::Precondition(reason) => reason.clone(),
             Self::Busy => "the registry is busy; come again".into(),
             Self::Mirrored(name) => format!("{name} is a mirror: push to the registry that it mirrors"),
+            Self::LoginNeeded => "log in with your login for the registry that is mirrored here".into(),
             Self::NamespaceUnknown(namespace) => format!("this registry mirrors no `{namespace}`"),
             Self::UpstreamPaused(_) => "the registry that is mirrored here allows no more requests now".into(),
             Self::UpstreamFailed(_) => {
@@ -278,6 +282,8 @@ impl From<Error> for Response {
             Error::ContentCoding(_) => response.with("Accept-Encoding", "identity"),
             // SPEC C9.
             Error::RangeUnsatisfiable(size) => response.with("Content-Range", format!("bytes */{size}")),
+            // SPEC V20; RFC 9110, 11.6.1.
+            Error::LoginNeeded => response.with("WWW-Authenticate", "Basic realm=\"the registry that is mirrored\""),
             Error::Mirrored(_) => response.with("Allow", "GET, HEAD, DELETE"),
             Error::UpstreamPaused(time) => response.with("Retry-After", time.as_secs().max(1).to_string()),
             Error::UpstreamFailed(reason) => {

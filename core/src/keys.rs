@@ -329,6 +329,7 @@ pub(crate) fn lease(job: &Job) -> Key {
         Job::Gather => Key("lease/gather".into()),
         Job::Census => Key("lease/census".into()),
         Job::Evict => Key("lease/evict".into()),
+        Job::Fetch(repository, digest) => Key(text(format_args!("lease/fetch/{repository}@{digest}"))),
         Job::Queue(listener) => Key(text(format_args!("lease/queue/{listener}"))),
     }
 }

@@ -18,6 +18,7 @@ use crate::config::Config;
 use crate::digest::Digest;
 use crate::effect::Step;
 use crate::flows::Call;
+use crate::flows::mirror::Route;
 use crate::http::Method;
 use crate::name::{Repository, Tag};
 use crate::pattern::Pattern;
@@ -48,6 +49,8 @@ pub struct Mirror {
     pub deny: Vec<Pattern>,
     /// The largest blob that is fetched, in bytes.
     pub blob_limit: u64,
+    /// Whether upstreams are asked with the login of the caller, each time, and what they do not give to it is not answered.
+    pub verify: bool,
     /// How many bytes its repositories may have before the blobs go that were not pulled for longest; `None` is any.
     pub max: Option<u64>,
 }
@@ -66,6 +69,7 @@ impl Default for Mirror {
             only: Vec::new(),
             deny: Vec::new(),
             blob_limit: u64::MAX,
+            verify: false,
             max: None,
         }
     }
@@ -144,6 +148,38 @@ impl Config {
     }
 }
 
+/// The login of a caller, for an upstream that is asked with it: the value of `Authorization`.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Login(Arc<str>);
+
+impl Login {
+    /// The value of the header field as it was sent.
+    pub fn new(authorization: &str) -> Self {
+        Self(authorization.into())
+    }
+
+    /// The value of the header field.
+    pub fn authorization(&self) -> &str {
+        &self.0
+    }
+}
+
+/// It stays out of logs.
+impl fmt::Debug for Login {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Login(…)")
+    }
+}
+
+/// As whom an upstream is asked.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum As {
+    /// With the login that the mirror is configured with, if it is with one.
+    Mirror,
+    /// With the login of the caller, and without one when the caller has none.
+    Caller(Option<Login>),
+}
+
 /// What is asked of an upstream: with `method`, for `/v2/<repository>/<resource>`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Wanted {
@@ -157,6 +193,8 @@ pub struct Wanted {
     pub resource: String,
     /// The media types to be accepted; with none, anything.
     pub accept: Vec<&'static str>,
+    /// As whom.
+    pub login: As,
     /// The registries that the request of the client has gone through, this one included: the value of `Via`
     /// (RFC 9110, section 7.6.3).
     pub via: String,
@@ -171,6 +209,8 @@ pub struct Source {
     pub repository: Repository,
     /// The blob.
     pub digest: Digest,
+    /// As whom.
+    pub login: As,
     /// As in [`Wanted`].
     pub via: String,
 }
@@ -229,20 +269,21 @@ pub struct Fetching {
     pub repository: Repository,
     /// The blob.
     pub digest: Digest,
+    login: As,
     via: String,
 }
 
 impl Fetching {
-    pub(crate) fn new(config: Arc<Config>, repository: Repository, digest: Digest, via: String) -> Self {
-        Self { config, repository, digest, via }
+    pub(crate) fn new(config: Arc<Config>, route: &Route<'_>, digest: Digest) -> Self {
+        Self { config, repository: route.name.clone(), digest, login: route.login.clone(), via: route.via.clone() }
     }
 
     /// Begins it. It is over when the repository has the blob, or when it is known why not.
     pub fn begin(self, ambient: Ambient) -> Step<Result<(), Error>> {
-        let Self { config, repository, digest, via } = self;
+        let Self { config, repository, digest, login, via } = self;
         start(|io| async move {
             let call = Call { io, config, ambient, caller: Arc::new(Caller::anybody()) };
-            call.fetch_blob(&repository, &digest, &via).await
+            call.fetch_blob(&repository, &digest, login, via).await
         })
     }
 }

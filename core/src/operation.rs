@@ -94,7 +94,7 @@ operations! {
         log: "base", [], [],
         needs: [],
         changes: false,
-        flow: |call, asked| Ok(call.base()),
+        flow: |call, asked| call.base(asked.root.as_deref()),
     }
     /// `GET`, `HEAD /v2/_catalog` (Docker)
     ListRepositories {
@@ -110,7 +110,7 @@ operations! {
         log: "list-tags", [name], [],
         needs: [pull(name)],
         changes: false,
-        flow: |call, asked| call.tags(name, &asked.query).await,
+        flow: |call, asked| call.tags(name, &asked.request, &asked.query).await,
     }
     /// `GET`, `HEAD /v2/<name>/referrers/<digest>` (OCI end-12)
     ListReferrers(name: Repository, subject: Digest) {

@@ -34,6 +34,10 @@ impl Call {
     pub(crate) async fn blob(&self, name: &Repository, digest: &Digest, request: &Request) -> Result<Response, Error> {
         let asked = Asked { digest, request };
         let mut cached = self.config.mirror_of(name).map(|_| Cached::Hit);
+        if self.may(Right::Pull, name) {
+            let unknown = || Error::BlobUnknown(*digest);
+            self.vouch(name, request, (Method::Head, &format!("blobs/{digest}")), unknown).await?;
+        }
         for _ in 0..ATTEMPTS {
             let BlobRecord { size, extents } = match self.blob_record(name, digest, request.method).await {
                 Err(unknown @ Error::BlobUnknown(_)) if self.may(Right::Pull, name) => {

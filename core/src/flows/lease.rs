@@ -14,9 +14,11 @@ use super::Call;
 use super::batch::{Batch, Found};
 use crate::ambient::Timestamp;
 use crate::config::{ATTEMPTS, LEASE, LEASE_AHEAD};
+use crate::digest::Digest;
 use crate::effect::{Committed, Durability, Expect};
 use crate::error::Error;
 use crate::keys;
+use crate::name::Repository;
 use crate::record::{self, LeaseRecord};
 
 /// A job that one host does at a time.
@@ -30,6 +32,8 @@ pub enum Job {
     Census,
     /// To take blobs out of mirrors that have more bytes than they may.
     Evict,
+    /// To fetch a blob for a mirror: which, and into which repository.
+    Fetch(Repository, Digest),
     /// To tell the [listener](crate::event::Listener) of that name what is in its queue.
     Queue(String),
 }
@@ -41,6 +45,7 @@ impl fmt::Display for Job {
             Self::Gather => f.write_str("making blobs one object"),
             Self::Census => f.write_str("the census"),
             Self::Evict => f.write_str("eviction"),
+            Self::Fetch(repository, digest) => write!(f, "the fetch of {repository}@{digest}"),
             Self::Queue(listener) => write!(f, "the events for {listener}"),
         }
     }

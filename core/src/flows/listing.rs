@@ -11,19 +11,21 @@ use crate::caller::{Place, Right};
 use crate::config::{CATALOG_PAGE, SCAN_PAGE, TAGS_PAGE};
 use crate::effect::Scan;
 use crate::error::Error;
-use crate::http::Response;
+use crate::http::{Method, Request, Response};
 use crate::keys::{self, Prefix};
 use crate::name::Repository;
 use crate::target::Query;
 
 impl Call {
     /// The tags, in byte order (SPEC N2), after `last`, as many as `n` says; all of them without (SPEC N8).
-    pub(crate) async fn tags(&self, name: &Repository, query: &Query) -> Result<Response, Error> {
+    pub(crate) async fn tags(&self, name: &Repository, request: &Request, query: &Query) -> Result<Response, Error> {
         let n = page_size(query, TAGS_PAGE, TAGS_PAGE)?;
+        let unknown = || Error::RepositoryUnknown(name.clone());
         let [repository] = self.get([keys::repository(name)]).await?;
         if repository.is_none() || !self.may(Right::Pull, name) {
-            return Err(Error::RepositoryUnknown(name.clone()));
+            return Err(unknown());
         }
+        self.vouch(name, request, (Method::Get, "tags/list?n=1"), unknown).await?;
         let (tags, more) = self.page(&keys::tags(name), query.get("last"), n, Some, |_| true).await?;
         let link = link(&format!("/v2/{name}/tags/list"), query, tags.last().filter(|_| more));
         Ok(listing(&json!({ "name": name, "tags": tags }), link))

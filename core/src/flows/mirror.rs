@@ -18,19 +18,26 @@ pub use self::evict::Eviction;
 pub(super) use self::manifest::Cached;
 use super::Call;
 use crate::asked::{Access, Action};
+use crate::digest::Digest;
 use crate::effect::Inquire;
 use crate::error::Error;
 use crate::http::{Headers, Method, Request};
-use crate::mirror::{Answer, Mirror, Unmet, Upstream, Wanted};
+use crate::media::ManifestType;
+use crate::mirror::{Answer, As, Mirror, Source, Unmet, Upstream, Wanted};
 use crate::name::Repository;
 use crate::operation::Operation;
 
+/// How many bytes of a list are read that only tells whether a caller may have it.
+const LISTED: u64 = 1 << 20;
+
 /// The way of a call to the upstreams of a repository.
-pub(super) struct Route<'c> {
+pub(crate) struct Route<'c> {
     mirror: &'c Mirror,
-    name: &'c Repository,
+    pub(crate) name: &'c Repository,
+    /// As whom upstreams are asked.
+    pub(crate) login: As,
     /// The registries that the request has gone through, with this one.
-    via: String,
+    pub(crate) via: String,
 }
 
 impl Route<'_> {
@@ -39,6 +46,12 @@ impl Route<'_> {
         let named = |upstream| Some((upstream, self.mirror.remote(upstream, self.name)?));
         self.mirror.upstreams.iter().filter_map(named).filter(|(_, remote)| self.mirror.takes(remote))
     }
+
+    /// A blob at one of them.
+    fn source(&self, upstream: &Upstream, repository: Repository, digest: Digest) -> Source {
+        let (login, via) = (self.login.clone(), self.via.clone());
+        Source { upstream: upstream.name.clone(), repository, digest, login, via }
+    }
 }
 
 impl Call {
@@ -46,7 +59,28 @@ impl Call {
     /// come through this registry before: then whoever it mirrors mirrors it.
     pub(super) fn route<'c>(&'c self, name: &'c Repository, request: &Request) -> Option<Route<'c>> {
         let mirror = self.config.mirror_of(name)?;
-        Some(Route { mirror, name, via: passed(&self.config.via, &request.headers)? })
+        let login = if mirror.verify { As::Caller(self.caller.login.clone()) } else { As::Mirror };
+        Some(Route { mirror, name, login, via: passed(&self.config.via, &request.headers)? })
+    }
+
+    /// Sees to it that the upstream gives something to the caller, where it is to say so. What it does not give is
+    /// `unknown`, whether it is here or not; a caller without a login is asked for one when that may help.
+    pub(super) async fn vouch(
+        &self,
+        name: &Repository,
+        request: &Request,
+        (method, resource): (Method, &str),
+        unknown: impl Fn() -> Error,
+    ) -> Result<(), Error> {
+        if !self.config.mirror_of(name).is_some_and(|mirror| mirror.verify) {
+            return Ok(());
+        }
+        let route = self.route(name, request).ok_or_else(&unknown)?;
+        match self.inquire(&route, method, resource, &accepted(), LISTED).await? {
+            Ok(_) => Ok(()),
+            Err(Unmet::Denied) if self.caller.login.is_none() => Err(Error::LoginNeeded),
+            Err(unmet) => Err(refused(unmet, unknown())),
+        }
     }
 
     /// Refuses what would push to a repository that stands in front of another registry's (SPEC V).
@@ -79,6 +113,7 @@ impl Call {
                 repository,
                 resource: resource.into(),
                 accept: Vec::from(accept),
+                login: route.login.clone(),
                 via: route.via.clone(),
             };
             match self.ask(Inquire { wanted, limit }).await? {
@@ -88,6 +123,11 @@ impl Call {
         }
         Ok(Err(unmet))
     }
+}
+
+/// The media types of all manifests that the registry takes.
+fn accepted() -> [&'static str; ManifestType::ALL.len()] {
+    ManifestType::ALL.map(ManifestType::as_str)
 }
 
 /// The value of `Via` with which a request goes on, or nothing when it has been here (RFC 9110, section 7.6.3).

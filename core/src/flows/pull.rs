@@ -1,5 +1,6 @@
 //! Manifests: download (OCI end-3; SPEC J).
 
+use alloc::format;
 use alloc::string::ToString;
 
 use super::Call;
@@ -31,6 +32,7 @@ impl Call {
         if !self.may(Right::Pull, name) {
             return Err(unknown());
         }
+        self.vouch(name, request, (Method::Head, &format!("manifests/{reference}")), unknown).await?;
         let mirrored = self.config.mirror_of(name).is_some();
         let hit = mirrored.then_some(Cached::Hit);
         match reference {
@@ -39,13 +41,19 @@ impl Call {
                     return Ok(said(response, hit));
                 }
                 let route = self.route(name, request).ok_or_else(unknown)?;
-                self.bring_manifest(&route, digest).await?;
+                match self.bring_manifest(&route, digest).await {
+                    Err(Error::Storage(Fault::Full(_))) => return self.pass_on(&route, reference).await,
+                    brought => brought?,
+                }
                 let response = self.stored(name, digest, request, None).await?.ok_or_else(unknown)?;
                 Ok(said(response, Some(Cached::Miss)))
             }
             Reference::Tag(tag) => {
                 let cached = match self.route(name, request) {
-                    Some(route) => Some(self.freshen(&route, tag).await?),
+                    Some(route) => match self.freshen(&route, tag).await {
+                        Err(Error::Storage(Fault::Full(_))) => return self.pass_on(&route, reference).await,
+                        cached => Some(cached?),
+                    },
                     None => hit,
                 };
                 for _ in 0..ATTEMPTS {

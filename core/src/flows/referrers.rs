@@ -10,7 +10,7 @@ use crate::caller::Right;
 use crate::config::SCAN_BYTES;
 use crate::digest::Digest;
 use crate::error::Error;
-use crate::http::{Request, Response};
+use crate::http::{Method, Request, Response};
 use crate::keys::{self, Key};
 use crate::manifest::{Descriptor, Index};
 use crate::media::ManifestType;
@@ -36,7 +36,7 @@ impl Call {
         let types: Vec<&str> = query.all("artifactType").filter(|artifact_type| !artifact_type.is_empty()).collect();
         let mut page = Page { types: &types, manifests: Vec::new(), size: ENVELOPE, more: false };
         let mut after = query.get("last").map(|last| prefix.at(last));
-        let seen = self.may(Right::Pull, name);
+        let seen = self.may(Right::Pull, name) && self.may_see(name, request, subject).await?;
         // What only the upstream of a mirror has, in the order of digests, as records are.
         let mut others: BTreeMap<String, Descriptor> = BTreeMap::new();
         if let Some(route) = self.route(name, request).filter(|_| seen) {
@@ -73,6 +73,18 @@ impl Call {
             response = response.with("Link", link);
         }
         Ok(response)
+    }
+}
+
+impl Call {
+    /// Whether the upstream, where it is to say so, gives the subject to the caller.
+    async fn may_see(&self, name: &Repository, request: &Request, subject: &Digest) -> Result<bool, Error> {
+        let resource = alloc::format!("manifests/{subject}");
+        let unknown = || Error::ManifestUnknown(subject.to_string());
+        match self.vouch(name, request, (Method::Head, &resource), unknown).await {
+            Err(Error::ManifestUnknown(_)) => Ok(false),
+            vouched => vouched.map(|()| true),
+        }
     }
 }
 

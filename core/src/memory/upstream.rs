@@ -12,7 +12,7 @@ use crate::effect::{Receive, Received, Step};
 use crate::error::Error;
 use crate::http::{Body, Headers, Method, Request, Response};
 use crate::meter::Meter;
-use crate::mirror::{Answer, Followed, Relayed, Source, Unmet, Wanted};
+use crate::mirror::{Answer, As, Followed, Login, Relayed, Source, Unmet, UpstreamName, Wanted};
 use crate::object::ObjectId;
 use crate::registry::Registry;
 
@@ -25,6 +25,8 @@ pub struct Upstream {
     pub memory: Memory,
     /// What it answers to everything, if it does not answer as it should.
     pub unmet: Option<Unmet>,
+    /// The only logins of callers that it takes, if it does not take all.
+    pub logins: Option<Vec<Login>>,
     /// After how many bytes the next connections break by which it sends a blob.
     pub breaks: Vec<usize>,
     /// What it was asked, such as `GET /v2/library/debian/manifests/latest`.
@@ -34,13 +36,18 @@ pub struct Upstream {
 impl Upstream {
     /// A registry that answers.
     pub fn new(registry: Registry) -> Self {
-        Self { registry, memory: Memory::new(), unmet: None, breaks: Vec::new(), asked: Vec::new() }
+        Self { registry, memory: Memory::new(), unmet: None, logins: None, breaks: Vec::new(), asked: Vec::new() }
     }
 
-    fn ask(&mut self, method: Method, target: String, headers: Headers) -> Result<Response, Unmet> {
+    fn ask(&mut self, login: &As, method: Method, target: String, headers: Headers) -> Result<Response, Unmet> {
         self.asked.push(format!("{method} {target}"));
         if let Some(unmet) = &self.unmet {
             return Err(unmet.clone());
+        }
+        if let (As::Caller(login), Some(logins)) = (login, &self.logins)
+            && !login.as_ref().is_some_and(|login| logins.contains(login))
+        {
+            return Err(Unmet::Denied);
         }
         let request = Request { method, target, headers, length: None, base: None };
         let response = self.memory.call(&self.registry, &request, RequestBody::default());
@@ -57,22 +64,23 @@ impl Upstream {
 impl Memory {
     fn ask_upstream(
         &mut self,
-        upstream: &crate::mirror::UpstreamName,
+        upstream: &UpstreamName,
+        login: &As,
         method: Method,
         target: String,
         headers: Headers,
     ) -> Result<Response, Unmet> {
         match self.upstreams.get_mut(upstream) {
-            Some(upstream) => upstream.ask(method, target, headers),
+            Some(upstream) => upstream.ask(login, method, target, headers),
             None => Err(Unmet::Failed(format!("there is no upstream {}", upstream.as_str()))),
         }
     }
 
     pub(super) fn inquire(&mut self, wanted: &Wanted, limit: u64) -> Result<Answer, Unmet> {
-        let Wanted { upstream, method, repository, resource, accept, via } = wanted;
+        let Wanted { upstream, method, repository, resource, accept, login, via } = wanted;
         let mut headers: Headers = accept.iter().map(|media_type| ("Accept", *media_type)).collect();
         headers.push("Via", via.as_str());
-        let response = self.ask_upstream(upstream, *method, format!("/v2/{repository}/{resource}"), headers)?;
+        let response = self.ask_upstream(upstream, login, *method, format!("/v2/{repository}/{resource}"), headers)?;
         let body = match &response.body {
             Body::Bytes(bytes) => bytes.clone(),
             _ => Bytes::new(),
@@ -109,12 +117,13 @@ impl Memory {
     }
 
     fn blob_of(&mut self, source: &Source, range: Option<&core::ops::Range<u64>>) -> Result<Bytes, Unmet> {
-        let Source { upstream, repository, digest, via } = source;
+        let Source { upstream, repository, digest, login, via } = source;
         let mut headers: Headers = [("Via", via.as_str())].into_iter().collect();
         if let Some(range) = range {
             headers.push("Range", format!("bytes={}-{}", range.start, range.end.saturating_sub(1)));
         }
-        let response = self.ask_upstream(upstream, Method::Get, format!("/v2/{repository}/blobs/{digest}"), headers)?;
+        let response =
+            self.ask_upstream(upstream, login, Method::Get, format!("/v2/{repository}/blobs/{digest}"), headers)?;
         match response.body {
             Body::Bytes(bytes) => Ok(bytes),
             _ => Ok(Bytes::new()),

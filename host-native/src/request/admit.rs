@@ -90,7 +90,7 @@ pub(crate) async fn admit(
         Verdict::Made => {}
     }
     let client = Client::of(&name, client);
-    let caller = Caller { name, rights, blob_limit: entered.upload, request: None };
+    let caller = Caller { name, rights, blob_limit: entered.upload, request: None, login: None };
     Ok(Admitted { caller, client, slots: entered.slots })
 }
 

@@ -1,6 +1,7 @@
 //! Blobs of a mirror: fetched by a call of its own, which all calls follow that want the blob.
 
 use alloc::format;
+use alloc::string::String;
 use core::ops::Range;
 
 use super::{Route, refused, worse};
@@ -15,7 +16,7 @@ use crate::flows::upload::Chunk;
 use crate::http::{Body, Method, Response};
 use crate::keys;
 use crate::meter::Meter;
-use crate::mirror::{Fetching, Followed, Relayed, Source, Unmet};
+use crate::mirror::{As, Fetching, Followed, Relayed, Source, Unmet};
 use crate::name::Repository;
 use crate::object::ObjectId;
 use crate::range::Selection;
@@ -39,7 +40,7 @@ impl Call {
             };
             return asked.unmodified().map(|unmodified| Some(unmodified.unwrap_or_else(|| asked.whole(size))));
         }
-        let fetching = Fetching::new(self.config.clone(), route.name.clone(), *digest, route.via.clone());
+        let fetching = Fetching::new(self.config.clone(), route, *digest);
         match self.ask(Follow { fetching }).await? {
             Followed::Over(Ok(())) => Ok(None),
             // What cannot be kept can be passed on.
@@ -87,8 +88,7 @@ impl Call {
     ) -> Result<Result<Relayed, Unmet>, Error> {
         let mut unmet = Unmet::Absent;
         for (upstream, repository) in route.upstreams() {
-            let source =
-                Source { upstream: upstream.name.clone(), repository, digest: *digest, via: route.via.clone() };
+            let source = route.source(upstream, repository, *digest);
             match self.ask(Relay { source, range: range.clone() }).await? {
                 Ok(relayed) => return Ok(Ok(relayed)),
                 Err(why) => unmet = worse(unmet, why),
@@ -101,10 +101,16 @@ impl Call {
     ///
     /// The bytes are at rest and are those of the digest before the one commit that makes them the blob. A crash before it
     /// leaves an object that no record names.
-    pub(crate) async fn fetch_blob(&self, name: &Repository, digest: &Digest, via: &str) -> Result<(), Error> {
+    pub(crate) async fn fetch_blob(
+        &self,
+        name: &Repository,
+        digest: &Digest,
+        login: As,
+        via: String,
+    ) -> Result<(), Error> {
         let unknown = || Error::BlobUnknown(*digest);
         let mirror = self.config.mirror_of(name).ok_or_else(unknown)?;
-        let route = Route { mirror, name, via: via.into() };
+        let route = Route { mirror, name, login, via };
         let blob_key = keys::blob(digest);
         let [link, blob] = self.get([keys::link(name, digest), blob_key.clone()]).await?;
         if link.is_some() {
@@ -124,8 +130,7 @@ impl Call {
         let mut unmet = Unmet::Absent;
         for (index, (upstream, repository)) in (0..).zip(route.upstreams()) {
             let object = ObjectId { nonce: self.ambient.nonce, index };
-            let source =
-                Source { upstream: upstream.name.clone(), repository, digest: *digest, via: route.via.clone() };
+            let source = route.source(upstream, repository, *digest);
             match self.fetch_from(&route, source, object).await? {
                 Ok((meter, chunk)) => return self.keep_fetched(name, digest, meter, chunk).await,
                 Err(why) => unmet = worse(unmet, why),

@@ -5,22 +5,25 @@ use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use core::time::Duration;
 
-use super::{Route, refused};
+use super::{Route, accepted, refused};
 use crate::ambient::Timestamp;
+use crate::conditional;
 use crate::config::{ATTEMPTS, CHECKED_COARSELY};
 use crate::digest::{Algorithm, Digest};
-use crate::effect::{Committed, Durability, Expect, Value};
+use crate::effect::{Committed, Durability, Expect, Fault, Value};
 use crate::error::Error;
 use crate::flows::batch::{Batch, Found};
+use crate::flows::blob::said;
 use crate::flows::maintained::TagState;
 use crate::flows::{Call, referrers};
-use crate::http::Method;
+use crate::http::{Method, Response};
 use crate::keys;
 use crate::manifest::Manifest;
 use crate::media::ManifestType;
 use crate::mirror::{Answer, Freshness, Unmet};
 use crate::name::{Repository, Tag};
 use crate::record::{ManifestRecord, MirroredRecord, PlatformsRecord, TagRecord};
+use crate::target::Reference;
 
 /// How an answer of a mirror came about: the value of `X-Cache`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -81,14 +84,20 @@ impl Call {
         }
         let unmet = match self.inquire(route, Method::Head, &resource(tag), &accepted(), 0).await? {
             Ok(Answer { digest: Some(there), .. }) if known.whole && there == known.tag.record.digest => {
-                self.note_checked(route, tag, &known, None).await?;
+                self.note_checked(route, tag, &known, None).await;
                 return Ok(Cached::Hit);
             }
-            Ok(Answer { digest: Some(there), .. }) => self.bring(route, &there, Some(tag)).await?,
-            Ok(Answer { digest: None, .. }) => self.bring_tag(route, tag).await?,
-            Err(unmet) => Err(unmet),
+            Ok(Answer { digest: Some(there), .. }) => self.bring(route, &there, Some(tag)).await,
+            Ok(Answer { digest: None, .. }) => self.bring_tag(route, tag).await,
+            Err(unmet) => Ok(Err(unmet)),
         };
-        let Err(unmet) = unmet else { return Ok(Cached::Miss) };
+        let unmet = match unmet {
+            Ok(Ok(())) => return Ok(Cached::Miss),
+            Ok(Err(unmet)) => unmet,
+            // There is no room for where it is now.
+            Err(Error::Storage(Fault::Full(_))) if known.whole => return Ok(Cached::Stale),
+            Err(error) => return Err(error),
+        };
         let unknown = || Error::ManifestUnknown(tag.to_string());
         if !known.whole {
             return Err(refused(unmet, unknown()));
@@ -99,7 +108,7 @@ impl Call {
         // A registry that is being restored may not have for a moment what it had and will have.
         let first = gone.unwrap_or(self.ambient.now);
         if self.ambient.now.since(first) < route.mirror.gone {
-            self.note_checked(route, tag, &known, Some(first)).await?;
+            self.note_checked(route, tag, &known, Some(first)).await;
             return Ok(Cached::Stale);
         }
         self.forget_tag(name, tag).await?;
@@ -145,6 +154,20 @@ impl Call {
         }
     }
 
+    /// A manifest that there is no room to keep, as the upstream sends it.
+    pub(in crate::flows) async fn pass_on(&self, route: &Route<'_>, reference: &Reference) -> Result<Response, Error> {
+        let (resource, limit) = (format!("manifests/{reference}"), self.config.manifest_limit);
+        let answer = self.inquire(route, Method::Get, &resource, &accepted(), limit).await?;
+        let answer = answer.map_err(|unmet| refused(unmet, Error::ManifestUnknown(reference.to_string())))?;
+        let digest = match reference {
+            Reference::Digest(digest) => *digest,
+            Reference::Tag(_) => answer.digest.unwrap_or_else(|| Algorithm::Sha256.digest(&answer.body)),
+        };
+        let manifest = judged(route.name, &answer, &digest)?;
+        let response = conditional::identified(200, &digest).with_bytes(manifest.media_type.as_str(), answer.body);
+        Ok(said(response, Some(Cached::Miss)))
+    }
+
     /// Keeps a manifest that an upstream has sent, if it is what its digest says, and lets the tag name it. What it needs
     /// comes when a client wants it.
     async fn keep_manifest(
@@ -154,19 +177,13 @@ impl Call {
         digest: &Digest,
         tag: Option<&Tag>,
     ) -> Result<Result<(), Unmet>, Error> {
-        let failed = |reason: String| Ok(Err(Unmet::Failed(reason)));
         let name = route.name;
-        let Answer { media_type, body, .. } = answer;
-        if digest.algorithm().digest(&body) != *digest {
-            return failed(format!("the upstream of {name} has sent something else as the manifest {digest}"));
-        }
-        let manifest = match Manifest::parse(&body, media_type.as_deref()) {
+        let manifest = match judged(name, &answer, digest) {
             Ok(manifest) => manifest,
-            Err(Error::Manifest(reason)) => {
-                return failed(format!("the upstream of {name} has sent {digest}, which is refused: {reason}"));
-            }
+            Err(Error::UpstreamFailed(reason)) => return Ok(Err(Unmet::Failed(reason))),
             Err(error) => return Err(error),
         };
+        let body = answer.body;
         for _ in 0..ATTEMPTS {
             let batch = self.batch_of(name, &manifest, &body, digest, tag).await?;
             if self.commit(batch, Durability::Durable).await? == Committed::Done {
@@ -213,27 +230,22 @@ impl Call {
         Ok(batch)
     }
 
-    /// Writes down that the upstream was asked where the tag is. A crash may lose that: it is asked again.
-    async fn note_checked(
-        &self,
-        route: &Route<'_>,
-        tag: &Tag,
-        known: &Known,
-        gone: Option<Timestamp>,
-    ) -> Result<(), Error> {
+    /// Writes down that the upstream was asked where the tag is. A crash may lose that, and a full disk not take it: then
+    /// it is asked again.
+    async fn note_checked(&self, route: &Route<'_>, tag: &Tag, known: &Known, gone: Option<Timestamp>) {
         let now = self.ambient.now;
         let (before, always) = (known.mirrored, route.mirror.fresh == Freshness::For(Duration::ZERO));
         // What says that the upstream has it no more does not make the rest any fresher.
         let checked = if gone.is_some() { known.checked() } else { now };
         let recently = |before: MirroredRecord| now.since(before.checked) < CHECKED_COARSELY;
         if before.is_some_and(|before| before.gone == gone && (gone.is_some() || always && recently(before))) {
-            return Ok(());
+            return;
         }
         let mut batch = Batch::default();
         batch.expect(known.tag.unchanged());
         batch.put(keys::mirrored(route.name, tag), &MirroredRecord { checked, gone });
         // Another call has moved the tag meanwhile: then that one knows better.
-        self.commit(batch, Durability::Eventual).await.map(drop)
+        let _ = self.commit(batch, Durability::Eventual).await;
     }
 
     /// Takes a tag away that the upstream has not had for long enough.
@@ -254,11 +266,22 @@ impl Call {
     }
 }
 
-fn resource(tag: &Tag) -> String {
-    format!("manifests/{tag}")
+/// What an upstream has sent as a manifest, if it is that of the digest and such as could be pushed.
+fn judged(name: &Repository, answer: &Answer, digest: &Digest) -> Result<Manifest, Error> {
+    let failed = |reason: String| Error::UpstreamFailed(reason);
+    if digest.algorithm().digest(&answer.body) != *digest {
+        return Err(failed(format!("the upstream of {name} has sent something else as the manifest {digest}")));
+    }
+    // Registries out of plain files call everything by a type of no meaning.
+    let told = answer.media_type.as_deref().filter(|told| ManifestType::named(told).is_some());
+    Manifest::parse(&answer.body, told).map_err(|error| match error {
+        Error::Manifest(reason) => {
+            failed(format!("the upstream of {name} has sent {digest}, which is refused: {reason}"))
+        }
+        other => other,
+    })
 }
 
-/// All that the registry takes.
-fn accepted() -> [&'static str; ManifestType::ALL.len()] {
-    ManifestType::ALL.map(ManifestType::as_str)
+fn resource(tag: &Tag) -> String {
+    format!("manifests/{tag}")
 }
