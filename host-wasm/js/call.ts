@@ -1,15 +1,27 @@
-import type { Answer, Call as EngineCall, Engine } from './pkg/orlop_wasm.js';
+import { answered } from './answer.js';
+import { Coming, Relaying } from './coming.js';
+import type { Call as EngineCall, Engine } from './pkg/orlop_wasm.js';
 import type { Effect, EffectName, Outcome, Performed } from './effect.js';
-import { BodyReader, Pause, RegistryResponse, joined } from './request.js';
-import type { Body, Piece } from './request.js';
+import { Receiver } from './receive.js';
+import { BodyReader, joined } from './request.js';
+import type { Body, RegistryResponse } from './request.js';
 import { StorageFull, StorageUnavailable } from './storage.js';
-import type { ObjectWriter, Storage } from './storage.js';
+import type { Storage } from './storage.js';
+import { Unmet } from './upstream.js';
+import type { Upstreams } from './upstream.js';
 
 /** What calls work on. */
 export interface Host {
   engine: Engine;
   storage: Storage;
   now: () => number;
+  /** Sixteen random bytes for a call. */
+  random: () => Uint8Array;
+  upstreams: Upstreams;
+  /** The blobs that are being fetched, by repository and digest. */
+  fetches: Map<string, Coming>;
+  /** Runs a call to its end, and lets go of it. */
+  finish(call: Call): void;
   /** Runs one commit after the other: between what it expects and what it changes nothing else happens. */
   exclusively<T>(act: () => Promise<T>): Promise<T>;
   /** Is told of every change of the records. */
@@ -41,16 +53,27 @@ export class Call {
   private busy = false;
   private crashed = false;
   private freed = false;
-  /** The object that the body is being received into, while the body is still coming. */
-  private open: { name: string; writer: ObjectWriter } | undefined;
+  private readonly fetches: boolean;
+  private readonly receiver: Receiver;
+  /** What an upstream sends for this call alone. */
+  private relaying: Relaying | undefined;
+  /**
+   * Is given the fetch of a blob when this call begins one (`Follow`), and must run it to its end. Without this, the
+   * registry runs it.
+   */
+  onFetch: ((fetch: Call) => void) | undefined;
 
+  /** `coming` is the blob that the call fetches, if that is what it does. */
   constructor(
     private readonly host: Host,
     private readonly inner: EngineCall,
     body: Body = null,
     cutAfter?: number,
+    private coming?: Coming,
   ) {
     this.body = new BodyReader(body, cutAfter);
+    this.receiver = new Receiver(host, inner, () => this.crashed);
+    this.fetches = coming !== undefined;
   }
 
   /** The name of the effect that is asked for. */
@@ -111,7 +134,7 @@ export class Call {
   response(): RegistryResponse {
     const answer = this.inner.response();
     if (!answer) throw new Error(this.crashed ? 'the call has crashed' : 'the call is still under way');
-    return answered(this.host.storage, answer);
+    return answered(this.host.storage, answer, this.coming, this.relaying);
   }
 
   /** The report of a garbage collection; only at the end. */
@@ -148,6 +171,7 @@ export class Call {
       } catch (error) {
         if (!this.crashed) this.refuse(error);
       }
+      if (this.fetches && this.answered) this.coming?.over(this.inner.fetched());
       if (effect) this.performed.push({ effect, outcome: JSON.parse(this.inner.outcome()) as Outcome });
       if (this.ended) await this.settle();
     } finally {
@@ -157,12 +181,16 @@ export class Call {
 
   /** Lets go of what the call holds, at its end. */
   private async settle(): Promise<void> {
+    const isUnanswered = this.crashed && !this.answered;
     if (this.crashed) this.inner.crash();
+    if (this.fetches) this.coming?.over(this.inner.fetched());
     if (this.freed) this.inner.free();
-    await this.abandon().catch(() => {});
+    if (isUnanswered) await this.relaying?.cancel();
+    await this.receiver.abandon().catch(() => {});
   }
 
   private refuse(error: unknown): void {
+    if (error instanceof Unmet) return this.inner.unmet(error.kind, error.message, error.pause);
     const kind = error instanceof StorageFull ? 'full' : error instanceof StorageUnavailable ? 'unavailable' : 'failed';
     this.inner.fail(error instanceof Error ? error.message : String(error), kind);
   }
@@ -183,7 +211,7 @@ export class Call {
       case 'Collect':
         return this.collect(effect.limit ?? Infinity);
       case 'Receive':
-        return this.receive(effect.object, effect.keep, effect.pause);
+        return this.receive(effect);
       case 'Join': {
         const there = this.sizes(effect.from) !== undefined;
         const at = now();
@@ -205,11 +233,19 @@ export class Call {
         return () => inner.measured(whole);
       }
       case 'Erase':
-        if (this.open && effect.objects.includes(this.open.name)) await this.abandon();
+        if (effect.objects.some((object) => this.receiver.receives(object))) await this.receiver.abandon();
         await storage.remove(effect.objects);
         return () => inner.erased();
       case 'Inventory':
         return this.inventory();
+      case 'Inquire':
+        return this.inquire(effect);
+      case 'Fetch':
+        return this.fetch(effect);
+      case 'Follow':
+        return this.follow(effect);
+      case 'Relay':
+        return this.relay(effect);
       default:
         return () => {};
     }
@@ -256,56 +292,56 @@ export class Call {
     return () => inner.collected(joined(pieces), body.end ?? 'whole');
   }
 
-  private async receive(object: string, keep: number, pauseMs: number | null): Promise<Tell> {
-    const { inner, body } = this;
-    const { storage, now } = this.host;
-    const pause = new Pause(pauseMs);
-    const began = now();
-    const held: Uint8Array[] = [];
-    let size = 0;
-    let end: string | undefined;
-    const write = async () => {
-      this.open ??= { name: object, writer: storage.writer(object) };
-      for (const piece of held.splice(0)) await this.open.writer.write(piece);
-    };
-    try {
-      for (let piece = await body.next(pause); piece; piece = pause.isOver ? undefined : await body.next(pause)) {
-        if (this.crashed) break;
-        const taken = inner.show(piece);
-        if (taken > 0) held.push(piece.subarray(0, taken));
-        size += taken;
-        if (this.open || size > keep) await write();
-        if (taken < piece.length) {
-          end = 'too-large';
-          await body.cancel();
-          break;
-        }
-      }
-      if (this.crashed) throw new Error('the call has crashed');
-      end ??= body.end ?? 'later';
-      const at = now();
-      if (end === 'later') {
-        if (size > 0) await write();
-      } else if (this.open) {
-        await this.open.writer.close(at);
-        this.open = undefined;
-        inner.made(at);
-      }
-      const kept = held.length > 0 ? joined(held) : undefined;
-      return () => inner.received(end!, kept, at - began);
-    } catch (error) {
-      await this.abandon().catch(() => {});
-      throw error;
-    } finally {
-      pause.end();
-    }
+  private async receive({ object, keep, pause }: Extract<Effect, { effect: 'Receive' }>): Promise<Tell> {
+    const { end, kept, took } = await this.receiver.receive({ body: this.body, object, keep, pause });
+    return () => this.inner.received(end, kept, took);
   }
 
-  /** Gives up the object that is being received, if there is one. */
-  private async abandon(): Promise<void> {
-    const { open } = this;
-    this.open = undefined;
-    await open?.writer.abort();
+  private async inquire({ wanted, limit }: Extract<Effect, { effect: 'Inquire' }>): Promise<Tell> {
+    const { mediaType, digest, length, body } = await this.host.upstreams.inquire(wanted, limit);
+    return () => this.inner.inquired(mediaType, digest, length, body);
+  }
+
+  private async fetch({ source, object, meter, keep }: Extract<Effect, { effect: 'Fetch' }>): Promise<Tell> {
+    const { inner, coming } = this;
+    const { body, size } = await this.host.upstreams.rest(source, meter.count);
+    const reader = new BodyReader(body, undefined);
+    coming?.begins(meter.count, size);
+    const { end, kept, took } = await this.receiver
+      .receive({ body: reader, object, keep, pause: null, coming })
+      .finally(() => reader.cancel());
+    if (end === 'whole' && inner.digest() === source.digest) coming?.verify();
+    return () => inner.received(end, kept, took);
+  }
+
+  /** Joins the fetch of a blob, or begins it. */
+  private async follow({ fetching }: Extract<Effect, { effect: 'Follow' }>): Promise<Tell> {
+    const { host, inner } = this;
+    const key = `${fetching.repository}@${fetching.digest}`;
+    let coming = host.fetches.get(key);
+    if (!coming) {
+      coming = new Coming(() => host.fetches.delete(key));
+      host.fetches.set(key, coming);
+      const fetch = new Call(host, inner.fetch(host.engine, host.now(), host.random()), null, undefined, coming);
+      if (this.onFetch) this.onFetch(fetch);
+      else host.finish(fetch);
+    }
+    this.coming = coming;
+    const size = await coming.begun();
+    if (size !== undefined) return () => inner.coming(size);
+    const { fetched } = coming;
+    return () => (fetched ? inner.followed(fetched) : inner.fail('the fetch has crashed', 'failed'));
+  }
+
+  private async relay({ source, range }: Extract<Effect, { effect: 'Relay' }>): Promise<Tell> {
+    const { body, size } = await this.host.upstreams.part(source, range);
+    if (size === undefined) {
+      await body.cancel();
+      throw new Unmet('failed', 'the upstream does not say how long the blob is');
+    }
+    await this.relaying?.cancel();
+    this.relaying = new Relaying(body, range ? range[1] - range[0] : size, range ? undefined : source.digest);
+    return () => this.inner.relayed(size);
   }
 
   /** How many bytes objects have together; nothing when one is not there. */
@@ -344,23 +380,4 @@ export class Call {
         Float64Array.from(all, (stored) => Math.max(0, now - stored.since)),
       );
   }
-}
-
-function answered(storage: Storage, answer: Answer): RegistryResponse {
-  const { status, fault } = answer;
-  const pieces = answer.pieces as Piece[];
-  const flat = answer.headers;
-  answer.free();
-  const headers: [string, string][] = [];
-  for (let i = 0; i < flat.length; i += 2) headers.push([flat[i]!, flat[i + 1]!]);
-  const bytes = pieces.filter((piece) => piece instanceof Uint8Array);
-  const objects = pieces.flatMap((piece) => (piece instanceof Uint8Array ? [] : [piece[0]]));
-  const inMemory = objects.length > 0 ? undefined : bytes.length === 1 ? bytes[0] : joined(bytes);
-  async function* source(): AsyncIterable<Uint8Array> {
-    for (const piece of pieces) {
-      if (piece instanceof Uint8Array) yield piece;
-      else yield* storage.read(...piece);
-    }
-  }
-  return new RegistryResponse(status, headers, source, inMemory, fault, objects);
 }

@@ -17,6 +17,34 @@ export interface Expectation {
   value?: Shown;
 }
 
+/** What is asked of an upstream: with `method`, for `/v2/<repository>/<resource>`. */
+export interface Wanted {
+  /** What the registry calls it: `upstream` the first of its options, `upstream-2` the next. */
+  upstream: string;
+  method: 'GET' | 'HEAD';
+  /** The repository, by its name there. */
+  repository: string;
+  resource: string;
+  /** Media types. */
+  accept: string[];
+  /** The registries that the request has gone through. */
+  via: string;
+}
+
+/** A blob at an upstream. */
+export interface Source {
+  upstream: string;
+  repository: string;
+  digest: string;
+  via: string;
+}
+
+/** Why an upstream has not given what it was asked for: `absent` is 404, `denied` 401 or 403, `paused` 429. */
+export interface UnmetShown {
+  unmet: 'absent' | 'denied' | 'paused' | 'failed';
+  reason: string;
+}
+
 /**
  * An effect, with its fields as `core/src/effect.rs` names them. Times are in milliseconds; `null` for a number is no
  * bound. `altered` says that a planted bug has changed it.
@@ -40,6 +68,10 @@ export type Effect = { altered?: true } & (
       durability: 'durable' | 'eventual';
       reclaims: boolean;
     }
+  | { effect: 'Inquire'; wanted: Wanted; limit: number | null }
+  | { effect: 'Fetch'; source: Source; object: string; meter: Meter; keep: number }
+  | { effect: 'Follow'; fetching: { repository: string; digest: string } }
+  | { effect: 'Relay'; source: Source; range: [start: number, end: number] | null }
   | { effect: 'Respond' }
   | { effect: 'Over' }
 );
@@ -60,6 +92,12 @@ export type Outcome =
   | [string, Shown][]
   | { object: string; size: number; ageMs: number }[]
   | Meter
+  | UnmetShown
+  | { mediaType: string | null; digest: string | null; length: number | null; body: Shown }
+  | { end: 'coming'; size: number }
+  | { end: 'kept' }
+  | { end: 'failed'; status: number }
+  | { size: number }
   | { fault: string };
 
 /** An effect that has been answered. */

@@ -7,9 +7,10 @@
  * ```
  */
 export { Registry } from './registry.js';
-export type { RecordsChanged, RegistryOptions, GcReport } from './registry.js';
+export type { GcReport, MirrorOptions, RecordsChanged, RegistryOptions } from './registry.js';
 export { Call } from './call.js';
 export type { FaultOptions } from './call.js';
+export type { Upstream, UpstreamFetch } from './upstream.js';
 export { BodyReader, RegistryResponse, joined } from './request.js';
 export type { Body, Piece, RegistryRequest } from './request.js';
 export type * from './effect.js';

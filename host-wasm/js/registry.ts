@@ -12,6 +12,8 @@ import { RegistryResponse, lengthOf } from './request.js';
 import type { Body, RegistryRequest } from './request.js';
 import { StorageRefused } from './storage.js';
 import type { Storage, StoredInfo } from './storage.js';
+import { Upstreams } from './upstream.js';
+import type { Upstream } from './upstream.js';
 
 /** How often a call is made again because an object that it found was collected before it was read. */
 const ATTEMPTS = 4;
@@ -50,8 +52,41 @@ export interface RegistryOptions {
   smallObject?: number;
   /** How many objects a blob has before small ones are joined. */
   blobObjects?: number;
+  /** Repositories that stand in front of those of other registries. */
+  mirrors?: MirrorOptions[];
+  /** What the registry is called in `Via`; no other one may be called so. Something random, if not given. */
+  via?: string;
   /** A bug to plant, by the name that `bugs()` gives. */
   bug?: string;
+}
+
+/**
+ * Repositories of other registries, under a prefix of names: what is not here is fetched from there, kept, and answered
+ * from here from then on. Times are in milliseconds; `Infinity` is for ever.
+ */
+export interface MirrorOptions {
+  /** What the names of the repositories begin with here, such as `hub/`; all names, if not given. */
+  prefix?: string;
+  /** Where the repositories are; several are asked in their order. */
+  upstream: Upstream | Upstream[];
+  /** What a name of one component has in front of it at the upstream: `library/` for Docker Hub. */
+  official?: string;
+  /** By which names clients may mean this mirror with `?ns=`, as containerd does: `docker.io`. */
+  namespaces?: string[];
+  /** For how long a tag is answered without asking whether it has moved; else a minute. */
+  freshMs?: number;
+  /** Tags that never move: patterns such as `v*`. Once they are here, the upstream is not asked. */
+  fixed?: string[];
+  /** For how long a tag is answered when the upstream cannot be asked; else 30 days. */
+  staleMs?: number;
+  /** For how long a tag is answered that the upstream says it does not have any more; else an hour. */
+  goneMs?: number;
+  /** The repositories that are mirrored, by their names at the upstream: patterns; all, if not given. */
+  only?: string[];
+  /** Those that are not. */
+  deny?: string[];
+  /** The largest blob that is fetched, in bytes. */
+  blobLimit?: number;
 }
 
 /** What a garbage collection did. */
@@ -88,18 +123,18 @@ export class Registry {
   /** What calls do behind their answers. */
   private readonly rests = new Set<Promise<void>>();
   private readonly host: Host;
-  private readonly random: () => Uint8Array;
 
   private constructor(
     private readonly engine: Engine,
     private readonly storage: Storage,
-    options: RegistryOptions,
+    ambient: Pick<Host, 'now' | 'random' | 'upstreams'>,
   ) {
-    this.random = options.random ?? (() => crypto.getRandomValues(new Uint8Array(16)));
     this.host = {
       engine,
       storage,
-      now: options.now ?? Date.now,
+      ...ambient,
+      fetches: new Map(),
+      finish: (call) => this.finish(call),
       exclusively: (act) => {
         const turn = this.last.then(act, act);
         this.last = turn.catch(() => {});
@@ -111,11 +146,23 @@ export class Registry {
 
   /** Opens a registry, with what its storage has kept. Throws `StorageRefused` if that is not for such a registry. */
   static async open(options: RegistryOptions = {}): Promise<Registry> {
-    const { storage = new MemoryStorage(), module, now, random, ...decided } = options;
+    const {
+      storage = new MemoryStorage(),
+      module,
+      now = Date.now,
+      random = randomly,
+      mirrors = [],
+      ...decided
+    } = options;
     await load(module);
-    const engine = new Engine(JSON.stringify(decided));
+    const upstreams = new Upstreams(now);
+    const named = mirrors.map(({ upstream, ...mirror }) => ({
+      ...mirror,
+      upstreams: [upstream].flat().map((one) => upstreams.add(one)),
+    }));
+    const engine = new Engine(JSON.stringify({ via: viaName(), ...decided, mirrors: named }, forEver));
     for (const [key, value] of await storage.open()) engine.restore(key, value);
-    const registry = new Registry(engine, storage, { ...(now && { now }), ...(random && { random }) });
+    const registry = new Registry(engine, storage, { now, random, upstreams });
     try {
       await registry.agree();
     } catch (error) {
@@ -168,14 +215,14 @@ export class Registry {
       pairs.flat(),
       chunked ? undefined : lengthOf(body),
       this.host.now(),
-      this.random(),
+      this.host.random(),
     );
     return new Call(this.host, inner, body, cutAfter);
   }
 
   /** Begins a garbage collection, as if it were `now`. */
   beginGc(now = this.host.now()): Call {
-    return new Call({ ...this.host, now: () => now }, this.engine.gc(now, this.random()));
+    return new Call({ ...this.host, now: () => now }, this.engine.gc(now, this.host.random()));
   }
 
   /** Collects garbage: gives back the space of what is no longer needed. */
@@ -259,4 +306,19 @@ export class Registry {
     });
     this.rests.add(rest);
   }
+}
+
+function randomly(): Uint8Array {
+  return crypto.getRandomValues(new Uint8Array(16));
+}
+
+/** A name for `Via` that no other registry has. */
+function viaName(): string {
+  const digits = Array.from(randomly().subarray(0, 4), (byte) => byte.toString(16).padStart(2, '0'));
+  return `orlop-${digits.join('')}`;
+}
+
+/** JSON has no `Infinity`. */
+function forEver(_: string, value: unknown): unknown {
+  return value === Infinity ? Number.MAX_SAFE_INTEGER : value;
 }

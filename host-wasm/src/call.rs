@@ -7,16 +7,17 @@ use js_sys::{Array, Uint8Array};
 use orlop_core::effect::{BodyEnd, Collected, Committed, Durability, Fault, Received, Step, Stored, Value};
 use orlop_core::keys::Key;
 use orlop_core::meter::Meter;
+use orlop_core::mirror::{self, Followed, Relayed, Unmet};
 use orlop_core::object::InvalidObjectId;
 use orlop_core::registry::Report;
 use orlop_core::stall::Stall;
-use orlop_core::{Agreement, Body, Disagreement, Piece, Response};
+use orlop_core::{Agreement, Body, Disagreement, Error, Piece, Response};
 use serde_json::{Value as Json, json};
 use wasm_bindgen::JsValue;
 use wasm_bindgen::prelude::{JsError, wasm_bindgen};
 
 use crate::bug::Bug;
-use crate::engine::Engine;
+use crate::engine::{Engine, ambient};
 use crate::view::{View, view};
 
 /// A call and where it stands. `effect` names the effect that it asks for; each effect is answered by one method.
@@ -26,7 +27,7 @@ pub struct Call {
     step: Option<Step<End>>,
     /// What the call came to, as soon as that is known. Effects may follow: what it does behind its answer.
     end: Option<End>,
-    /// What `Receive` and `Measure` show the bytes to.
+    /// What `Receive`, `Fetch` and `Measure` show the bytes to.
     meter: Option<Meter>,
     stall: Stall,
     bug: Bug,
@@ -41,6 +42,8 @@ pub(crate) enum End {
     Response(Response),
     Report(Report),
     Agreed(Result<Agreement, Disagreement>),
+    /// A blob of a mirror is kept, or why not.
+    Fetched(Result<(), Error>),
     /// What was wrong in a case of the suite, if anything was.
     #[cfg(feature = "suite")]
     Checked(Result<(), String>),
@@ -95,6 +98,7 @@ impl Call {
         self.altered = step.as_mut().is_some_and(|step| bug.alter(step));
         self.meter = match &step {
             Some(Step::Receive(ask)) => Some(ask.effect.meter.clone()),
+            Some(Step::Fetch(ask)) => Some(ask.effect.meter.clone()),
             Some(Step::Measure(ask)) => Some(ask.effect.meter.clone()),
             _ => None,
         };
@@ -113,7 +117,7 @@ impl Call {
     }
 
     fn meter(&mut self) -> &mut Meter {
-        self.meter.as_mut().expect("bytes are shown to Receive and Measure alone")
+        self.meter.as_mut().expect("bytes are shown to Receive, Fetch and Measure alone")
     }
 }
 
@@ -197,7 +201,7 @@ impl Call {
         answer!(self, Collect, outcome);
     }
 
-    /// Shows bytes to the meter of `Receive` or `Measure`, as many of them as it has room for: how many that were.
+    /// Shows bytes to the meter of `Receive`, `Fetch` or `Measure`, as many of them as it has room for: how many that were.
     pub fn show(&mut self, bytes: &[u8]) -> usize {
         let meter = self.meter();
         let room = usize::try_from(meter.room()).unwrap_or(usize::MAX);
@@ -206,8 +210,8 @@ impl Call {
         taken.len()
     }
 
-    /// Answers `Receive`. `end` is `whole`, `too-large`, `cut` or `later`, `kept` the bytes if they make no object,
-    /// `took` how long it took, in milliseconds.
+    /// Answers `Receive` or `Fetch`. `end` is `whole`, `too-large`, `cut` or `later`, `kept` the bytes if they make no
+    /// object, `took` how long it took, in milliseconds.
     pub fn received(&mut self, end: &str, kept: Option<Vec<u8>>, took: f64) {
         let end = match end {
             "whole" => BodyEnd::Whole,
@@ -217,7 +221,74 @@ impl Call {
         };
         let kept = kept.map(Bytes::from);
         let outcome = Received { meter: self.meter().clone(), end, kept, took: Duration::from_millis(took as u64) };
-        answer!(self, Receive, outcome);
+        match self.name() {
+            "Fetch" => answer!(self, Fetch, Ok(outcome)),
+            _ => answer!(self, Receive, outcome),
+        }
+    }
+
+    /// The digest of the bytes that the meter of `Receive`, `Fetch` or `Measure` has been shown.
+    pub fn digest(&mut self) -> String {
+        self.meter().digest().to_string()
+    }
+
+    // ── upstreams ────────────────────────────────────────────────────────────────────────────────────────
+
+    /// Answers `Inquire` with `Content-Type`, `Docker-Content-Digest`, `Content-Length` and the body of an upstream's
+    /// answer. A digest that is none is as if it were not there.
+    pub fn inquired(&mut self, media_type: Option<String>, digest: Option<String>, length: Option<f64>, body: Vec<u8>) {
+        let answer = mirror::Answer {
+            media_type,
+            digest: digest.and_then(|digest| digest.parse().ok()),
+            length: length.map(|length| length as u64),
+            body: body.into(),
+        };
+        answer!(self, Inquire, Ok(answer));
+    }
+
+    /// Answers `Inquire`, `Fetch` or `Relay`: the upstream has not given it. `kind` is `absent`, `denied`, `paused` for
+    /// `pause` milliseconds, or `failed` for a reason.
+    pub fn unmet(&mut self, kind: &str, reason: &str, pause: f64) {
+        let unmet = match kind {
+            "absent" => Unmet::Absent,
+            "denied" => Unmet::Denied,
+            "paused" => Unmet::Paused(milliseconds(pause)),
+            _ => Unmet::Failed(reason.into()),
+        };
+        match self.name() {
+            "Inquire" => answer!(self, Inquire, Err(unmet)),
+            "Fetch" => answer!(self, Fetch, Err(unmet)),
+            _ => answer!(self, Relay, Err(unmet)),
+        }
+    }
+
+    /// Begins the fetch that `Follow` asks for, a call of its own.
+    pub fn fetch(&self, engine: &Engine, now: f64, random: &[u8]) -> Call {
+        let fetching = asked!(self, Follow).fetching.clone();
+        engine.begin(fetching.begin(ambient(now, random)), End::Fetched)
+    }
+
+    /// What the fetch of a blob came to, once that is known.
+    pub fn fetched(&self) -> Option<Fetched> {
+        match &self.end {
+            Some(End::Fetched(result)) => Some(Fetched { result: result.clone() }),
+            _ => None,
+        }
+    }
+
+    /// Answers `Follow`: so many bytes come in all.
+    pub fn coming(&mut self, size: f64) {
+        answer!(self, Follow, Followed::Coming(size as u64));
+    }
+
+    /// Answers `Follow`: the fetch is over.
+    pub fn followed(&mut self, fetched: &Fetched) {
+        answer!(self, Follow, Followed::Over(fetched.result.clone()));
+    }
+
+    /// Answers `Relay`: the bytes come, of a blob of so many.
+    pub fn relayed(&mut self, size: f64) {
+        answer!(self, Relay, Ok(Relayed { size: size as u64 }));
     }
 
     // ── bytes at rest ────────────────────────────────────────────────────────────────────────────────────
@@ -368,6 +439,12 @@ impl Changes {
     }
 }
 
+/// What the fetch of a blob came to.
+#[wasm_bindgen]
+pub struct Fetched {
+    result: Result<(), Error>,
+}
+
 /// A response.
 #[wasm_bindgen]
 pub struct Answer {
@@ -392,14 +469,31 @@ impl Answer {
             .collect()
     }
 
-    /// The body: bytes as they are, pieces of objects as `[name, start, end]`.
+    /// The body: bytes as they are, pieces of objects as `[name, start, end]`. Nothing of what is not here yet: see
+    /// `coming` and `relayed`.
     #[wasm_bindgen(getter)]
     pub fn pieces(&self) -> Array {
         match &self.response.body {
-            Body::Empty => Array::new(),
+            Body::Empty | Body::Coming(_) | Body::Relayed => Array::new(),
             Body::Bytes(bytes) => Array::of1(&Uint8Array::from(&bytes[..])),
             Body::Pieces(pieces) => pieces.iter().map(piece).collect(),
         }
+    }
+
+    /// Which bytes of the blob that the call follows are the body: the first of them, and the end. Nothing, if that is not
+    /// what the body is.
+    #[wasm_bindgen(getter)]
+    pub fn coming(&self) -> Option<Vec<f64>> {
+        match &self.response.body {
+            Body::Coming(range) => Some(vec![range.start as f64, range.end as f64]),
+            _ => None,
+        }
+    }
+
+    /// Whether the body is what the call has asked an upstream for last.
+    #[wasm_bindgen(getter)]
+    pub fn relayed(&self) -> bool {
+        self.response.body == Body::Relayed
     }
 
     /// Why the storage failed, if that is what the status tells.

@@ -3,16 +3,15 @@
 use std::time::Duration;
 
 use js_sys::{Array, Uint8Array};
-use orlop_core::config::Pattern;
 use orlop_core::effect::{Step, Value};
 use orlop_core::keys::Key;
 use orlop_core::memory::Memory;
-use orlop_core::{Ambient, Config, Headers, Method, Registry, Request, Timestamp};
-use serde::Deserialize;
+use orlop_core::{Ambient, Headers, Method, Registry, Request, Timestamp};
 use wasm_bindgen::prelude::{JsError, wasm_bindgen};
 
 use crate::bug::Bug;
 use crate::call::{Call, End};
+use crate::options::Options;
 
 /// A registry: the core, and the records of the reference host. Bytes at rest are with JavaScript.
 #[wasm_bindgen]
@@ -22,70 +21,6 @@ pub struct Engine {
     /// Of the reference host, the records alone are used.
     pub(crate) memory: Memory,
     bug: Bug,
-}
-
-/// What can be decided, as JavaScript spells it. What is left out is as the core has it.
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
-struct Options {
-    manifest_limit: Option<u64>,
-    blob_limit: Option<u64>,
-    allow_sparse: bool,
-    allow_delete: bool,
-    mount_from_anywhere: bool,
-    assemble: Vec<String>,
-    upload_lifetime_ms: Option<u64>,
-    blob_grace_ms: Option<u64>,
-    untagged_lifetime_ms: Option<u64>,
-    keep_erased_ms: Option<u64>,
-    call_lifetime_ms: Option<u64>,
-    small_object: Option<usize>,
-    blob_objects: Option<usize>,
-    bug: String,
-}
-
-impl Default for Options {
-    fn default() -> Self {
-        Self {
-            manifest_limit: None,
-            blob_limit: None,
-            allow_sparse: false,
-            allow_delete: true,
-            mount_from_anywhere: true,
-            assemble: Vec::new(),
-            upload_lifetime_ms: None,
-            blob_grace_ms: None,
-            untagged_lifetime_ms: None,
-            keep_erased_ms: None,
-            call_lifetime_ms: None,
-            small_object: None,
-            blob_objects: None,
-            bug: String::new(),
-        }
-    }
-}
-
-impl Options {
-    fn config(&self) -> Config {
-        let standard = Config::default();
-        let time = |given: Option<u64>, standard| given.map_or(standard, Duration::from_millis);
-        Config {
-            manifest_limit: self.manifest_limit.unwrap_or(standard.manifest_limit),
-            blob_limit: self.blob_limit.unwrap_or(standard.blob_limit),
-            allow_sparse: self.allow_sparse,
-            allow_delete: self.allow_delete,
-            mount_from_anywhere: self.mount_from_anywhere,
-            assemble: self.assemble.iter().map(Pattern::new).collect(),
-            upload_lifetime: time(self.upload_lifetime_ms, standard.upload_lifetime),
-            blob_grace: time(self.blob_grace_ms, standard.blob_grace),
-            untagged_lifetime: self.untagged_lifetime_ms.map(Duration::from_millis),
-            keep_erased: time(self.keep_erased_ms, standard.keep_erased),
-            call_lifetime: time(self.call_lifetime_ms, standard.call_lifetime),
-            small_object: self.small_object.unwrap_or(standard.small_object),
-            blob_objects: self.blob_objects.unwrap_or(standard.blob_objects),
-            ..standard
-        }
-    }
 }
 
 #[wasm_bindgen]
@@ -98,7 +33,7 @@ impl Engine {
     #[wasm_bindgen(constructor)]
     pub fn new(options: &str) -> Result<Engine, JsError> {
         let options: Options = serde_json::from_str(options)?;
-        let bug = Bug::named(&options.bug).ok_or_else(|| JsError::new("there is no bug of that name"))?;
+        let bug = Bug::named(options.bug()).ok_or_else(|| JsError::new("there is no bug of that name"))?;
         let config = options.config();
         let call_lifetime = config.call_lifetime;
         Ok(Self { registry: Registry::new(config), call_lifetime, memory: Memory::new(), bug })
@@ -195,7 +130,8 @@ impl Engine {
     }
 }
 
-fn ambient(now: f64, random: &[u8]) -> Ambient {
+/// What a call is lent: `now` in milliseconds since 1970, sixteen random bytes.
+pub(crate) fn ambient(now: f64, random: &[u8]) -> Ambient {
     let mut bytes = [0; 16];
     for (byte, random) in bytes.iter_mut().zip(random) {
         *byte = *random;

@@ -13,11 +13,12 @@ mod bug;
 mod call;
 mod engine;
 mod hasher;
+mod options;
 #[cfg(feature = "suite")]
 mod suite;
 mod view;
 
-pub use call::{Answer, Call, Changes};
+pub use call::{Answer, Call, Changes, Fetched};
 pub use engine::Engine;
 pub use hasher::Hasher;
 #[cfg(feature = "suite")]

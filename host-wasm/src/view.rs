@@ -1,10 +1,13 @@
 //! Effects and their outcomes as JSON, for people to look at. What is large is told by its size.
 
+use std::ops::Range;
 use std::time::Duration;
 
+use orlop_core::Response;
 use orlop_core::effect::{self, BodyEnd, Collected, Committed, Durability, Expect, Received, Step, Stored, Value};
 use orlop_core::keys::{Key, Prefix};
 use orlop_core::meter::Meter;
+use orlop_core::mirror::{Answer, Fetching, Followed, Relayed, Source, Unmet, Wanted};
 use orlop_core::object::ObjectId;
 use serde_json::{Value as Json, json};
 
@@ -171,6 +174,79 @@ impl View for Committed {
 impl View for Stored {
     fn view(&self) -> Json {
         json!({ "object": self.object.view(), "size": self.size, "ageMs": self.age.view() })
+    }
+}
+
+impl View for Wanted {
+    fn view(&self) -> Json {
+        json!({
+            "upstream": self.upstream.as_str(), "method": self.method.to_string(), "repository": self.repository.as_str(),
+            "resource": self.resource, "accept": self.accept, "via": self.via,
+        })
+    }
+}
+
+impl View for Source {
+    fn view(&self) -> Json {
+        json!({
+            "upstream": self.upstream.as_str(), "repository": self.repository.as_str(),
+            "digest": self.digest.to_string(), "via": self.via,
+        })
+    }
+}
+
+impl View for Fetching {
+    fn view(&self) -> Json {
+        json!({ "repository": self.repository.as_str(), "digest": self.digest.to_string() })
+    }
+}
+
+impl View for Range<u64> {
+    fn view(&self) -> Json {
+        json!([self.start, self.end])
+    }
+}
+
+impl View for Answer {
+    fn view(&self) -> Json {
+        json!({
+            "mediaType": self.media_type, "digest": self.digest.map(|digest| digest.to_string()),
+            "length": self.length.view(), "body": self.body.view(),
+        })
+    }
+}
+
+impl View for Unmet {
+    fn view(&self) -> Json {
+        let kind = match self {
+            Self::Absent => "absent",
+            Self::Denied => "denied",
+            Self::Paused(_) => "paused",
+            Self::Failed(_) => "failed",
+        };
+        json!({ "unmet": kind, "reason": self.to_string() })
+    }
+}
+
+impl<T: View> View for Result<T, Unmet> {
+    fn view(&self) -> Json {
+        self.as_ref().map_or_else(View::view, View::view)
+    }
+}
+
+impl View for Followed {
+    fn view(&self) -> Json {
+        match self {
+            Self::Coming(size) => json!({ "end": "coming", "size": number(*size) }),
+            Self::Over(Ok(())) => json!({ "end": "kept" }),
+            Self::Over(Err(error)) => json!({ "end": "failed", "status": Response::from(error.clone()).status }),
+        }
+    }
+}
+
+impl View for Relayed {
+    fn view(&self) -> Json {
+        json!({ "size": number(self.size) })
     }
 }
 

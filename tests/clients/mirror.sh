@@ -69,7 +69,7 @@ prefix = "$peer/"
 upstream = "http://${upstream[$peer]}"
 namespace = ["$peer.example.com"]
 addr = "${at[$peer]}"
-fresh = "always"
+fresh = "never"
 END
 done >"$work/orlop.toml"
 registry_flags=(--config "$work/orlop.toml")

@@ -31,6 +31,8 @@ export function about(key: string): string {
       return `the repository ${rest}`;
     case 'tag':
       return `the tag ${repository}:${target}`;
+    case 'mirrored':
+      return `when the upstream was last asked for ${repository}:${target}`;
     case 'platforms':
       return `the list of platforms of ${repository}:${target}`;
     case 'tagged':
@@ -136,6 +138,16 @@ function asked(effect: Effect): string {
       const expects = effect.expect.length;
       return `In one transaction: ${changes.join(', ') || 'change nothing'}${expects > 0 ? `, if ${expects} ${expects === 1 ? 'expectation holds' : 'expectations hold'}` : ''}. ${effect.durability === 'durable' ? 'It must survive a power cut.' : 'It may be lost in a power cut.'}`;
     }
+    case 'Inquire': {
+      const { upstream, method, repository, resource } = effect.wanted;
+      return `Ask ${upstream}: ${method} /v2/${repository}/${short(resource)}.`;
+    }
+    case 'Fetch':
+      return `Stream the blob ${short(effect.source.digest)} of ${effect.source.upstream} into a new object, counting and hashing each byte${effect.meter.count > 0 ? `, from byte ${effect.meter.count} on` : ''}.`;
+    case 'Follow':
+      return `Begin to fetch the blob ${short(effect.fetching.digest)}, unless another call has, and wait until its bytes come or it is over.`;
+    case 'Relay':
+      return `Ask ${effect.source.upstream} for ${effect.range ? `the bytes ${effect.range[0]} to ${effect.range[1] - 1} of ` : ''}the blob ${short(effect.source.digest)}, to be sent on and not to be kept.`;
     case 'Respond':
       return 'The call is over.';
     case 'Over':
@@ -145,6 +157,7 @@ function asked(effect: Effect): string {
 
 function told({ effect, outcome }: Performed): string {
   if (outcome && typeof outcome === 'object' && 'fault' in outcome) return `Fault: ${outcome.fault}`;
+  if (outcome && typeof outcome === 'object' && 'unmet' in outcome) return `Not answered: ${outcome.reason}.`;
   switch (effect.effect) {
     case 'Get': {
       const found = (outcome as unknown[]).filter((value) => value !== null).length;
@@ -159,6 +172,7 @@ function told({ effect, outcome }: Performed): string {
     case 'Commit':
       return outcome === 'Conflict' ? 'Conflict: an expectation no longer holds. Nothing was changed.' : 'Done.';
     case 'Collect':
+    case 'Fetch':
     case 'Receive': {
       const { end, meter, digest, kept } = outcome as {
         end: string;
@@ -175,6 +189,17 @@ function told({ effect, outcome }: Performed): string {
       }[end];
       return `${ends}${meter ? `: ${size(meter.count)}${digest ? `, ${short(digest)}` : ''}` : ''}${kept ? '; it is so small that it goes into the records' : ''}.`;
     }
+    case 'Inquire': {
+      const { digest, length } = outcome as { digest: string | null; length: number | null };
+      return `It answers${digest ? ` ${short(digest)}` : ''}${length === null ? '' : `, ${size(length)}`}.`;
+    }
+    case 'Follow': {
+      const followed = outcome as { end: string; size?: number; status?: number };
+      if (followed.end === 'coming') return `The bytes come, ${size(followed.size ?? 0)} in all.`;
+      return followed.end === 'kept' ? 'The blob is here.' : `The fetch failed: ${followed.status}.`;
+    }
+    case 'Relay':
+      return `The bytes come, of a blob of ${size((outcome as { size: number }).size)}.`;
     case 'Join':
       return outcome === false ? 'One of them is not there.' : 'Done.';
     case 'Load':
@@ -189,7 +214,8 @@ function told({ effect, outcome }: Performed): string {
 
 /** Whether an outcome deserves attention. */
 export function troubles(outcome: Outcome): boolean {
-  return outcome === 'Conflict' || (typeof outcome === 'object' && outcome !== null && 'fault' in outcome);
+  if (outcome === 'Conflict') return true;
+  return typeof outcome === 'object' && outcome !== null && ('fault' in outcome || 'unmet' in outcome);
 }
 
 /** What response headers are for. */
@@ -213,5 +239,7 @@ export const HEADERS: Record<string, string> = {
   range: 'How much of the upload has arrived: first and last byte. 0-0 for an empty session, too.',
   'retry-after': 'How many seconds to wait before the next try.',
   'www-authenticate': 'How to authenticate.',
+  'x-cache':
+    'What a mirror did: HIT, it had this; MISS, it has fetched it; STALE, it had this and could not ask the upstream whether it still holds.',
   'x-content-type-options': 'Tells the browser not to guess the media type.',
 };

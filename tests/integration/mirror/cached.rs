@@ -1,5 +1,6 @@
 //! What is here is not asked of the upstream, and what is not here is asked once.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use axum::body::Bytes;
@@ -22,7 +23,7 @@ const CLIENTS: usize = 200;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_digest_that_is_here_is_never_asked_for_again() {
-    let scene = Scene::new("fresh = \"never\"").await;
+    let scene = Scene::new("fresh = \"always\"").await;
     let image = scene.push("app", "v1", 300_000).await;
     let first = scene.manifest("app", "v1").await;
     first.is(&image.manifest.bytes());
@@ -65,22 +66,30 @@ async fn a_tag_costs_one_head_once_it_is_no_longer_fresh() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_always_asked_for_and_what_never() {
-    let always = Scene::new("fresh = \"always\"\nfixed = [\"v*\"]").await;
-    let image = always.push("app", "latest", 1000).await;
-    always.upstream.push("app", "v1", &image.manifest).await;
+async fn tags_may_never_be_fresh_or_always() {
+    let scene = Scene::new("fresh = \"never\"\nfixed = [\"v*\"]").await;
+    let image = scene.push("app", "latest", 1000).await;
+    scene.upstream.push("app", "v1", &image.manifest).await;
     for tag in ["latest", "v1"] {
-        always.pull("app", tag, &image).await;
+        scene.pull("app", tag, &image).await;
     }
-    always.proxy.clear();
+    scene.proxy.clear();
     for _ in 0..3 {
-        always.manifest("app", "v1").await.is(&image.manifest.bytes());
+        scene.manifest("app", "v1").await.is(&image.manifest.bytes());
     }
-    assert_eq!(always.proxy.lines(), [""; 0], "a tag that never changes");
+    assert_eq!(scene.proxy.lines(), [""; 0], "a tag that never changes");
     for _ in 0..3 {
-        always.manifest("app", "latest").await.is(&image.manifest.bytes());
+        scene.manifest("app", "latest").await.is(&image.manifest.bytes());
     }
-    assert_eq!(always.proxy.lines(), ["HEAD /v2/app/manifests/latest"; 3]);
+    assert_eq!(scene.proxy.lines(), ["HEAD /v2/app/manifests/latest"; 3]);
+
+    let scene = Scene::new("fresh = \"always\"").await;
+    let image = scene.push("app", "latest", 1000).await;
+    scene.pull("app", "latest", &image).await;
+    scene.push("app", "latest", 1000).await;
+    scene.proxy.clear();
+    scene.pull("app", "latest", &image).await;
+    assert_eq!(scene.proxy.lines(), [""; 0]);
 }
 
 /// The upstream sends the blob once, whoever comes, stands still, or leaves.
@@ -95,7 +104,7 @@ async fn two_hundred_clients_of_one_blob_are_one_get() {
     let target = format!("/v2/hub/app/blobs/{digest}");
     let idle = scene.mirror.begin("GET", &target, &[]).await;
     drop(scene.mirror.begin("GET", &target, &[]).await);
-    let mirror = std::sync::Arc::new(scene.mirror);
+    let mirror = Arc::new(scene.mirror);
     let mut clients = JoinSet::new();
     for _ in 0..CLIENTS {
         let (mirror, target, blob) = (mirror.clone(), target.clone(), blob.clone());
@@ -119,6 +128,23 @@ async fn two_hundred_clients_of_one_blob_are_one_get() {
     let gets: Vec<_> = asked.iter().filter(|seen| seen.line.starts_with("GET ")).collect();
     assert_eq!(gets.len(), 1, "{:?}", scene.proxy.lines());
     assert_eq!(gets[0].sent(), blob.len() as u64);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn fifty_clients_of_one_new_tag_are_one_get() {
+    let scene = Arc::new(Scene::new("").await);
+    let image = scene.push("app", "v1", 1000).await;
+    // So slowly that all of them come meanwhile.
+    scene.proxy.fails("GET /v2/app/manifests/", Fault::Trickle(20));
+    let mut clients = JoinSet::new();
+    for _ in 0..50 {
+        let (scene, manifest) = (scene.clone(), image.manifest.bytes());
+        clients.spawn(async move { scene.manifest("app", "v1").await.is(&manifest) });
+    }
+    while let Some(ended) = clients.join_next().await {
+        ended.expect("a client");
+    }
+    assert_eq!(scene.proxy.lines(), ["GET /v2/app/manifests/v1"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -148,7 +174,7 @@ async fn a_client_that_leaves_ends_no_fetch() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_was_pulled_is_pulled_without_the_upstream() {
-    let mut scene = Scene::new("fresh = \"always\"").await;
+    let mut scene = Scene::new("fresh = \"never\"").await;
     let (one, other) = (scene.push("app", "amd64", 5000).await, Manifest::image(ARM64, &content(5000)));
     scene.upstream.push("app", "arm64", &other).await;
     let index = Manifest::index(&[&one.manifest, &other]);
@@ -169,6 +195,21 @@ async fn what_was_pulled_is_pulled_without_the_upstream() {
     scene.start_again();
     scene.manifest("app", "v1").await.is(&index.bytes());
     scene.pull("app", "amd64", &one).await;
+}
+
+/// As on a journey, or to see what would be missing.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_offline_mirror_has_what_is_here() {
+    let mut scene = Scene::new("fresh = \"never\"").await;
+    let (image, other) = (scene.push("app", "v1", 1000).await, scene.push("other", "v1", 1000).await);
+    scene.pull("app", "v1", &image).await;
+    scene.mirror.kill();
+    scene.start_again_with("offline = true");
+    scene.proxy.clear();
+    scene.pull("app", "v1", &image).await;
+    scene.manifest("other", "v1").await.is_refused(404);
+    scene.blob("other", &other.layer()).await.is_refused(404);
+    assert_eq!(scene.proxy.lines(), [""; 0]);
 }
 
 /// A client that wants a part of a blob (zstd:chunked, SOCI) does not wait for all of it.

@@ -13,7 +13,7 @@ const GIVEN_UP: Duration = Duration::from_secs(45);
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_tag_is_served_stale_whatever_fails() {
-    let scene = Scene::new("fresh = \"always\"").await;
+    let scene = Scene::new("fresh = \"never\"").await;
     let image = scene.push("app", "v1", 1000).await;
     scene.pull("app", "v1", &image).await;
     let faults = [
@@ -39,7 +39,7 @@ async fn a_tag_is_served_stale_whatever_fails() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_upstream_that_does_not_answer_is_given_up() {
-    let scene = Scene::new("fresh = \"always\"").await;
+    let scene = Scene::new("fresh = \"never\"").await;
     let image = scene.push("app", "v1", 1000).await;
     scene.pull("app", "v1", &image).await;
     scene.proxy.fails("", Fault::Silence);
@@ -75,7 +75,7 @@ async fn what_was_never_pulled_is_refused_while_the_upstream_fails() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_limit_of_the_upstream_is_told_only_for_what_is_not_here() {
-    let scene = Scene::new("fresh = \"always\"").await;
+    let scene = Scene::new("fresh = \"never\"").await;
     let image = scene.push("app", "v1", 1000).await;
     scene.pull("app", "v1", &image).await;
     let other = scene.push("other", "v1", 1000).await;

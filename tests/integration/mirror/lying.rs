@@ -3,8 +3,9 @@
 use orlop_conformance::image::{OCI_INDEX, sha256};
 
 use crate::client::Answer;
-use crate::proxy::Fault;
-use crate::scene::{Image, Scene};
+use crate::proxy::{Fault, Proxy};
+use crate::scene::{Image, Scene, scratch};
+use crate::server::Server;
 
 const MIB: usize = 1 << 20;
 
@@ -51,7 +52,7 @@ async fn wrong_bytes_of_a_blob_end_in_no_success_and_are_not_kept() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn wrong_bytes_of_a_manifest_end_in_no_success_and_are_not_kept() {
-    let mut scene = Scene::new("fresh = \"always\"").await;
+    let mut scene = Scene::new("fresh = \"never\"").await;
     let length = Image::new(1000).manifest.bytes().len();
     for fault in wrong_bytes(length) {
         for by_tag in [false, true] {
@@ -71,6 +72,31 @@ async fn wrong_bytes_of_a_manifest_end_in_no_success_and_are_not_kept() {
     assert!(scene.mirror.is_running());
     scene.mirror.kill();
     scene.mirror.is_in_order();
+}
+
+/// A client that was sent wrong bytes by the first is not sent the end of the right ones by the second.
+#[tokio::test(flavor = "multi_thread")]
+async fn right_bytes_of_another_upstream_do_not_follow_wrong_ones() {
+    let scene = Scene::new("").await;
+    let directory = scratch();
+    let liar = Proxy::to(&scene.upstream.address).await;
+    let both = format!("[\"http://{}\", \"http://{}\"]", liar.address, scene.proxy.address);
+    let settings = format!("[[mirror]]\nprefix = \"hub/\"\nupstream = {both}\n");
+    let mirror = Server::start(&directory.path().join("mirror"), &settings, &[]);
+    for fault in
+        [Fault::Corrupt(0), Fault::Corrupt(MIB), Fault::Corrupt(3 * MIB - 1), Fault::Cut(MIB), Fault::Shorter(1)]
+    {
+        let image = scene.push("app", "v1", 3 * MIB).await;
+        liar.heals();
+        liar.fails("GET /v2/app/blobs/", fault.clone());
+        let target = format!("/v2/hub/app/blobs/{}", image.layer());
+        let blob = mirror.get(&target).await;
+        println!("{fault:?}: {} with {} bytes, whole: {}", blob.status, blob.body.len(), blob.whole);
+        if blob.status == 200 && blob.whole {
+            blob.is(image.content());
+        }
+        mirror.get(&target).await.is(image.content());
+    }
 }
 
 /// Fields that speak of other bytes than come.
@@ -109,7 +135,7 @@ fn is_what_it_is(manifest: &Answer, image: &Image) {
 /// A HEAD that lies makes nothing of what is here.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_head_that_lies_moves_no_tag() {
-    let scene = Scene::new("fresh = \"always\"").await;
+    let scene = Scene::new("fresh = \"never\"").await;
     let image = scene.push("app", "v1", 1000).await;
     scene.pull("app", "v1", &image).await;
     for value in [sha256("other"), "sha256:none".into(), String::new()] {

@@ -46,6 +46,12 @@ impl Scene {
         self.mirror = Server::start(&self.path("mirror"), &self.settings, &[]);
     }
 
+    /// The same with other lines in its `[[mirror]]`.
+    pub(crate) fn start_again_with(&mut self, settings: &str) {
+        self.settings = below_hub(&self.proxy.address, settings);
+        self.start_again();
+    }
+
     /// Another mirror of the same, on that data directory and with these flags.
     pub(crate) fn another_mirror(&self, data: &Path, flags: &[&str]) -> Server {
         Server::start(data, &self.settings, flags)

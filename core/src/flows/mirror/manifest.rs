@@ -7,19 +7,23 @@ use core::time::Duration;
 
 use super::{Route, accepted, refused};
 use crate::ambient::Timestamp;
+use crate::conditional;
 use crate::config::{ATTEMPTS, CHECKED_COARSELY};
 use crate::digest::{Algorithm, Digest};
-use crate::effect::{Committed, Durability, Expect, Value};
+use crate::effect::{Committed, Durability, Fault, Value};
 use crate::error::Error;
 use crate::flows::batch::{Batch, Found};
+use crate::flows::blob::said;
 use crate::flows::maintained::TagState;
 use crate::flows::{Call, referrers};
-use crate::http::Method;
+use crate::http::{Method, Response};
 use crate::keys;
 use crate::manifest::Manifest;
+use crate::media::ManifestType;
 use crate::mirror::{Answer, Freshness, Unmet};
 use crate::name::{Repository, Tag};
 use crate::record::{ManifestRecord, MirroredRecord, PlatformsRecord, TagRecord};
+use crate::target::Reference;
 
 /// How an answer of a mirror came about: the value of `X-Cache`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,6 +43,21 @@ impl Cached {
             Self::Miss => "MISS",
             Self::Stale => "STALE",
         }
+    }
+}
+
+/// A tag that is to name what its upstream has under it.
+#[derive(Clone, Copy)]
+struct Pointed<'k> {
+    tag: &'k Tag,
+    /// The tag as it was before the upstream was asked: if it is another one now, whoever has changed it knows better.
+    before: Option<&'k Known>,
+}
+
+impl Pointed<'_> {
+    fn is_unchanged(&self, state: &TagState) -> bool {
+        let before = self.before.map(|known| &known.tag.value);
+        before == state.record.as_ref().map(|found| &found.value)
     }
 }
 
@@ -71,23 +90,31 @@ impl Call {
         let Some(known) = self.known(name, tag).await? else {
             // With nothing to compare, one request is enough.
             let unknown = |unmet| refused(unmet, Error::ManifestUnknown(tag.to_string()));
-            return self.bring_tag(route, tag).await?.map(|()| Cached::Miss).map_err(unknown);
+            let pointed = Pointed { tag, before: None };
+            return self.bring_tag(route, pointed).await?.map(|()| Cached::Miss).map_err(unknown);
         };
         let since = self.ambient.now.since(known.checked());
         let gone = known.mirrored.and_then(|mirrored| mirrored.gone);
         if known.whole && gone.is_none() && route.mirror.is_fresh(tag, since) {
             return Ok(Cached::Hit);
         }
+        let pointed = Pointed { tag, before: Some(&known) };
         let unmet = match self.inquire(route, Method::Head, &resource(tag), &accepted(), 0).await? {
             Ok(Answer { digest: Some(there), .. }) if known.whole && there == known.tag.record.digest => {
-                self.note_checked(route, tag, &known, None).await?;
+                self.note_checked(route, tag, &known, None).await;
                 return Ok(Cached::Hit);
             }
-            Ok(Answer { digest: Some(there), .. }) => self.bring(route, &there, Some(tag)).await?,
-            Ok(Answer { digest: None, .. }) => self.bring_tag(route, tag).await?,
-            Err(unmet) => Err(unmet),
+            Ok(Answer { digest: Some(there), .. }) => self.bring(route, &there, Some(pointed)).await,
+            Ok(Answer { digest: None, .. }) => self.bring_tag(route, pointed).await,
+            Err(unmet) => Ok(Err(unmet)),
         };
-        let Err(unmet) = unmet else { return Ok(Cached::Miss) };
+        let unmet = match unmet {
+            Ok(Ok(())) => return Ok(Cached::Miss),
+            Ok(Err(unmet)) => unmet,
+            // There is no room for where it is now.
+            Err(Error::Storage(Fault::Full(_))) if known.whole => return Ok(Cached::Stale),
+            Err(error) => return Err(error),
+        };
         let unknown = || Error::ManifestUnknown(tag.to_string());
         if !known.whole {
             return Err(refused(unmet, unknown()));
@@ -98,11 +125,11 @@ impl Call {
         // A registry that is being restored may not have for a moment what it had and will have.
         let first = gone.unwrap_or(self.ambient.now);
         if self.ambient.now.since(first) < route.mirror.gone {
-            self.note_checked(route, tag, &known, Some(first)).await?;
+            self.note_checked(route, tag, &known, Some(first)).await;
             return Ok(Cached::Stale);
         }
-        self.forget_tag(name, tag).await?;
-        Err(unknown())
+        // Another call has brought the tag anew meanwhile, or else nothing is left to be answered.
+        if self.forget_tag(name, pointed).await? { Err(unknown()) } else { Ok(Cached::Hit) }
     }
 
     async fn known(&self, name: &Repository, tag: &Tag) -> Result<Option<Known>, Error> {
@@ -115,33 +142,57 @@ impl Call {
     }
 
     /// Brings what the upstream has under a tag, and the tag.
-    async fn bring_tag(&self, route: &Route<'_>, tag: &Tag) -> Result<Result<(), Unmet>, Error> {
+    async fn bring_tag(&self, route: &Route<'_>, pointed: Pointed<'_>) -> Result<Result<(), Unmet>, Error> {
         let limit = self.config.manifest_limit;
-        let answer = match self.inquire(route, Method::Get, &resource(tag), &accepted(), limit).await? {
+        let answer = match self.inquire(route, Method::Get, &resource(pointed.tag), &accepted(), limit).await? {
             Ok(answer) => answer,
             Err(unmet) => return Ok(Err(unmet)),
         };
         let digest = answer.digest.unwrap_or_else(|| Algorithm::Sha256.digest(&answer.body));
-        self.keep_manifest(route, answer, &digest, Some(tag)).await
+        self.keep_manifest(route, answer, &digest, Some(pointed)).await
     }
 
     /// Brings the manifest of a digest, if it is not here, and points a tag at it.
-    async fn bring(&self, route: &Route<'_>, digest: &Digest, tag: Option<&Tag>) -> Result<Result<(), Unmet>, Error> {
-        if let Some(tag) = tag {
+    async fn bring(
+        &self,
+        route: &Route<'_>,
+        digest: &Digest,
+        pointed: Option<Pointed<'_>>,
+    ) -> Result<Result<(), Unmet>, Error> {
+        if pointed.is_some() {
             let keys = [keys::manifest(route.name, digest), keys::payload(route.name, digest)];
             let [manifest, payload] = self.get(keys).await?;
             if let (Some(manifest), Some(body)) = (manifest, payload) {
                 let manifest: ManifestRecord = crate::record::decode(&keys::manifest(route.name, digest), &manifest)?;
-                let answer =
-                    Answer { media_type: Some(manifest.media_type), digest: Some(*digest), length: None, body };
-                return self.keep_manifest(route, answer, digest, Some(tag)).await;
+                let answer = Answer {
+                    media_type: Some(manifest.media_type),
+                    digest: Some(*digest),
+                    length: None,
+                    next: None,
+                    body,
+                };
+                return self.keep_manifest(route, answer, digest, pointed).await;
             }
         }
         let limit = self.config.manifest_limit;
         match self.inquire(route, Method::Get, &format!("manifests/{digest}"), &accepted(), limit).await? {
-            Ok(answer) => self.keep_manifest(route, answer, digest, tag).await,
+            Ok(answer) => self.keep_manifest(route, answer, digest, pointed).await,
             Err(unmet) => Ok(Err(unmet)),
         }
+    }
+
+    /// A manifest that there is no room to keep, as the upstream sends it.
+    pub(in crate::flows) async fn pass_on(&self, route: &Route<'_>, reference: &Reference) -> Result<Response, Error> {
+        let (resource, limit) = (format!("manifests/{reference}"), self.config.manifest_limit);
+        let answer = self.inquire(route, Method::Get, &resource, &accepted(), limit).await?;
+        let answer = answer.map_err(|unmet| refused(unmet, Error::ManifestUnknown(reference.to_string())))?;
+        let digest = match reference {
+            Reference::Digest(digest) => *digest,
+            Reference::Tag(_) => answer.digest.unwrap_or_else(|| Algorithm::Sha256.digest(&answer.body)),
+        };
+        let manifest = judged(route.name, &answer, &digest)?;
+        let response = conditional::identified(200, &digest).with_bytes(manifest.media_type.as_str(), answer.body);
+        Ok(said(response, Some(Cached::Miss)))
     }
 
     /// Keeps a manifest that an upstream has sent, if it is what its digest says, and lets the tag name it. What it needs
@@ -151,23 +202,27 @@ impl Call {
         route: &Route<'_>,
         answer: Answer,
         digest: &Digest,
-        tag: Option<&Tag>,
+        pointed: Option<Pointed<'_>>,
     ) -> Result<Result<(), Unmet>, Error> {
-        let failed = |reason: String| Ok(Err(Unmet::Failed(reason)));
         let name = route.name;
-        let Answer { media_type, body, .. } = answer;
-        if digest.algorithm().digest(&body) != *digest {
-            return failed(format!("the upstream of {name} has sent something else as the manifest {digest}"));
-        }
-        let manifest = match Manifest::parse(&body, media_type.as_deref()) {
+        let manifest = match judged(name, &answer, digest) {
             Ok(manifest) => manifest,
-            Err(Error::Manifest(reason)) => {
-                return failed(format!("the upstream of {name} has sent {digest}, which is refused: {reason}"));
-            }
+            Err(Error::UpstreamFailed(reason)) => return Ok(Err(Unmet::Failed(reason))),
             Err(error) => return Err(error),
         };
+        let body = answer.body;
         for _ in 0..ATTEMPTS {
-            let batch = self.batch_of(name, &manifest, &body, digest, tag).await?;
+            let mut batch = self.batch_of(name, &manifest, &body, digest).await?;
+            if let Some(pointed) = pointed {
+                let state = self.tag_state(name, pointed.tag).await?;
+                if !pointed.is_unchanged(&state) {
+                    return Ok(Ok(()));
+                }
+                let alone = PlatformsRecord { list: None, images: Vec::new() };
+                self.change_tag(&mut batch, name, &state, Some((*digest, alone)), None);
+                let now = MirroredRecord { checked: self.ambient.now, gone: None };
+                batch.put(keys::mirrored(name, pointed.tag), &now);
+            }
             if self.commit(batch, Durability::Durable).await? == Committed::Done {
                 return Ok(Ok(()));
             }
@@ -183,7 +238,6 @@ impl Call {
         manifest: &Manifest,
         body: &Value,
         digest: &Digest,
-        tag: Option<&Tag>,
     ) -> Result<Batch, Error> {
         let [repository, known] = self.get([keys::repository(name), keys::manifest(name, digest)]).await?;
         let mut batch = Batch::default();
@@ -203,54 +257,53 @@ impl Call {
         if let Some(subject) = &manifest.subject {
             batch.put.push(referrers::entry(name, subject, &manifest.referrer(*digest, size)));
         }
-        if let Some(tag) = tag {
-            let state = self.tag_state(name, tag).await?;
-            let alone = PlatformsRecord { list: None, images: Vec::new() };
-            self.change_tag(&mut batch, name, &state, Some((*digest, alone)), None);
-            batch.put(keys::mirrored(name, tag), &MirroredRecord { checked: self.ambient.now, gone: None });
-        }
         Ok(batch)
     }
 
-    /// Writes down that the upstream was asked where the tag is. A crash may lose that: it is asked again.
-    async fn note_checked(
-        &self,
-        route: &Route<'_>,
-        tag: &Tag,
-        known: &Known,
-        gone: Option<Timestamp>,
-    ) -> Result<(), Error> {
+    /// Writes down that the upstream was asked where the tag is. A crash may lose that, and a full disk not take it: then
+    /// it is asked again.
+    async fn note_checked(&self, route: &Route<'_>, tag: &Tag, known: &Known, gone: Option<Timestamp>) {
         let now = self.ambient.now;
         let (before, always) = (known.mirrored, route.mirror.fresh == Freshness::For(Duration::ZERO));
         // What says that the upstream has it no more does not make the rest any fresher.
         let checked = if gone.is_some() { known.checked() } else { now };
         let recently = |before: MirroredRecord| now.since(before.checked) < CHECKED_COARSELY;
         if before.is_some_and(|before| before.gone == gone && (gone.is_some() || always && recently(before))) {
-            return Ok(());
+            return;
         }
         let mut batch = Batch::default();
         batch.expect(known.tag.unchanged());
         batch.put(keys::mirrored(route.name, tag), &MirroredRecord { checked, gone });
         // Another call has moved the tag meanwhile: then that one knows better.
-        self.commit(batch, Durability::Eventual).await.map(drop)
+        let _ = self.commit(batch, Durability::Eventual).await;
     }
 
-    /// Takes a tag away that the upstream has not had for long enough.
-    async fn forget_tag(&self, name: &Repository, tag: &Tag) -> Result<(), Error> {
-        for _ in 0..ATTEMPTS {
-            let state: TagState = self.tag_state(name, tag).await?;
-            let mut batch = Batch::reclaiming();
-            match &state.record {
-                Some(record) => batch.expect(record.unchanged()),
-                None => batch.expect(Expect::Absent(keys::tag(name, tag))),
-            }
-            self.change_tag(&mut batch, name, &state, None, None);
-            if self.commit(batch, Durability::Eventual).await? == Committed::Done {
-                return Ok(());
-            }
+    /// Takes a tag away that the upstream has not had for long enough. `false` when it is another one now.
+    async fn forget_tag(&self, name: &Repository, pointed: Pointed<'_>) -> Result<bool, Error> {
+        let state = self.tag_state(name, pointed.tag).await?;
+        if !pointed.is_unchanged(&state) {
+            return Ok(false);
         }
-        Err(Error::Contention)
+        let mut batch = Batch::reclaiming();
+        self.change_tag(&mut batch, name, &state, None, None);
+        Ok(self.commit(batch, Durability::Eventual).await? == Committed::Done)
     }
+}
+
+/// What an upstream has sent as a manifest, if it is that of the digest and such as could be pushed.
+fn judged(name: &Repository, answer: &Answer, digest: &Digest) -> Result<Manifest, Error> {
+    let failed = |reason: String| Error::UpstreamFailed(reason);
+    if digest.algorithm().digest(&answer.body) != *digest {
+        return Err(failed(format!("the upstream of {name} has sent something else as the manifest {digest}")));
+    }
+    // Registries out of plain files call everything by a type of no meaning.
+    let told = answer.media_type.as_deref().filter(|told| ManifestType::named(told).is_some());
+    Manifest::parse(&answer.body, told).map_err(|error| match error {
+        Error::Manifest(reason) => {
+            failed(format!("the upstream of {name} has sent {digest}, which is refused: {reason}"))
+        }
+        other => other,
+    })
 }
 
 fn resource(tag: &Tag) -> String {
