@@ -181,7 +181,7 @@ pub enum As {
 }
 
 /// What is asked of an upstream: with `method`, for `/v2/<repository>/<resource>`.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Wanted {
     /// Which upstream.
     pub upstream: UpstreamName,
