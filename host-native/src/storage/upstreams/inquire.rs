@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, Shared, WeakShared};
+use hyper::header::LINK;
 use orlop_core::http::Method;
 use orlop_core::mirror::{Answer, Unmet, Wanted};
 
@@ -62,6 +63,8 @@ impl Upstream {
             ..Get::default()
         };
         let answer = self.ask(asked, counters).await.map_err(unmet)?;
+        let link = answer.headers.get(LINK).and_then(|link| link.to_str().ok());
+        let next = link.and_then(|link| next_page(link, &self.remote.host(), wanted.repository.as_str()));
         let body = match head {
             true => bytes::Bytes::new(),
             false => {
@@ -69,6 +72,38 @@ impl Upstream {
                 answer.body.collect_within(limit).await.map_err(unmet)?
             }
         };
-        Ok(Answer { media_type: answer.content_type, digest: answer.digest, length: answer.length, body })
+        Ok(Answer { media_type: answer.content_type, digest: answer.digest, length: answer.length, next, body })
+    }
+}
+
+/// What of a repository has the next page, by `Link` (RFC 8288): of the same host, or without one.
+fn next_page(link: &str, host: &str, repository: &str) -> Option<String> {
+    let (target, parameters) = link.trim().strip_prefix('<')?.split_once('>')?;
+    if !parameters.replace('"', "").contains("rel=next") {
+        return None;
+    }
+    let path = match target.split_once("://") {
+        Some((_, rest)) => rest.strip_prefix(host)?,
+        None => target,
+    };
+    path.strip_prefix("/v2/")?.strip_prefix(repository)?.strip_prefix('/').map(str::to_owned)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_next_page_is_one_of_the_same_repository() {
+        let check = |link: &str, expected: Option<&str>| {
+            assert_eq!(next_page(link, "registry.example.com", "team/app").as_deref(), expected, "{link}");
+        };
+        check(r#"</v2/team/app/referrers/x?last=y>; rel="next""#, Some("referrers/x?last=y"));
+        check("<https://registry.example.com/v2/team/app/referrers/x>; rel=next", Some("referrers/x"));
+        check(r#"<https://evil.example.com/v2/team/app/referrers/x>; rel="next""#, None);
+        check(r#"<https://registry.example.com.evil/v2/team/app/referrers/x>; rel="next""#, None);
+        check(r#"</v2/team/other/referrers/x>; rel="next""#, None);
+        check(r#"</v2/team/app/referrers/x>; rel="prev""#, None);
+        check("referrers/x", None);
     }
 }
