@@ -7,6 +7,7 @@ pub mod config;
 pub mod control;
 pub mod gc;
 pub mod integrity;
+pub mod mirror;
 pub mod process;
 pub mod reload;
 pub mod start;
