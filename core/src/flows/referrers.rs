@@ -44,7 +44,10 @@ impl Call {
             let listed = listed.map(|descriptor| (descriptor.digest.to_string(), descriptor));
             others.extend(listed.filter(|(digest, _)| query.get("last").is_none_or(|last| digest.as_str() > last)));
         }
-        'pages: while seen {
+        'pages: loop {
+            if !seen {
+                break;
+            }
             let entries = self.scan(&prefix, after).await?;
             let Some((key, _)) = entries.last() else { break };
             after = Some(key.clone());
