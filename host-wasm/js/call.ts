@@ -175,7 +175,9 @@ export class Call {
         if (!this.crashed) this.refuse(error);
       }
       if (this.fetches && this.answered) this.coming?.over(this.inner.fetched());
-      if (effect) this.performed.push({ effect, outcome: JSON.parse(this.inner.outcome()) as Outcome });
+      // What a crash interrupts has no outcome.
+      if (effect && !this.crashed)
+        this.performed.push({ effect, outcome: JSON.parse(this.inner.outcome()) as Outcome });
       if (this.ended) await this.settle();
     } finally {
       this.busy = false;

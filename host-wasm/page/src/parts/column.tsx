@@ -102,7 +102,9 @@ export function Column({ call }: { call: CallState }) {
           {call.effect.effect !== 'Respond' && <p>{asks(call.effect)}</p>}
           {call.response && !ended && <p class="muted">The client has its response by now: this is clean-up.</p>}
           {waits && <p class="muted">It waits for the fetch, a call of its own. Step that one.</p>}
-          {call.fetches && call.effect.effect === 'Respond' && <p>Whoever waits for the blob is told.</p>}
+          {call.fetches && call.effect.effect === 'Respond' && (
+            <p>Every call that waits for the blob has its result.</p>
+          )}
           {!ended && <Detail value={call.effect} />}
           {call.response && <Answer response={call.response} timed={false} />}
           {call.report && <Report report={call.report} />}

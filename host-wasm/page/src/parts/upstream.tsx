@@ -10,7 +10,7 @@ export function UpstreamBar() {
       <p class="line">
         <strong>Upstream</strong>
         <span class={broken ? 'badge bad' : 'badge good'}>{broken ? 'fails' : 'works'}</span>
-        <span class="muted">A second registry in this tab. Repositories below “mirror/” are its.</span>
+        <span class="muted">A second registry in this tab. What is pulled below mirror/ comes from there.</span>
         <button type="button" class="quiet" onClick={() => void registry().breakUpstream(!broken)}>
           {broken ? 'Mend it' : 'Break it'}
         </button>

@@ -120,7 +120,8 @@ export const MIRROR: Tour = {
     answers(
       {
         title: 'Pull the manifest again',
-        about: 'Tags such as v1 never move, this mirror is told. So it answers without a question.',
+        about:
+          'This mirror is set to take tags such as v1 as fixed: once they are here, it answers without a question.',
         spec: {
           section: 'RFC 9111, 4.2 (Freshness)',
           says: 'A fresh response can be used without contacting the origin server.',
