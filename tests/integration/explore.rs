@@ -94,6 +94,11 @@ fn kept() {
 }
 
 #[test]
+fn mirrors() {
+    all("mirrors", WITH_FAILURES, scenarios::mirrors());
+}
+
+#[test]
 fn hosts() {
     all("hosts", WITH_FAILURES, scenarios::hosts());
 }

@@ -13,6 +13,7 @@
 
 pub mod choices;
 mod invariants;
+mod mirrored;
 pub mod mutation;
 mod observation;
 mod order;
@@ -156,6 +157,9 @@ impl Explorer<'_> {
         if let Some(answer) = world.failed_by_itself() {
             return Err(format!("a call failed although the storage did not: {answer}"));
         }
+        if let Some(wrong) = world.wrong() {
+            return Err(format!("a client gets other bytes than those of the digest: {wrong}"));
+        }
         if world.is_endless() {
             return Err("a call goes on for ever".into());
         }
@@ -202,14 +206,14 @@ impl Explorer<'_> {
 /// same once more, to see what only tags have held.
 fn examine(scenario: &Scenario, mutation: Mutation, memory: &Memory) -> Result<Examined, String> {
     let collected = |what: String| format!("after the last garbage collection: {what}");
-    invariants::hold(memory, &scenario.deleted)?;
-    let seen = Rc::new(observation::observe(&scenario.registry, memory));
+    invariants::hold(memory, scenario)?;
+    let seen = Rc::new(observation::observe(scenario, memory));
     let mut store = Store::new(memory.clone(), mutation);
     gc_at_last(scenario, &mut store).map_err(collected)?;
-    let mut after = observation::observe(&scenario.registry, &store.memory);
+    let mut after = observation::observe(scenario, &store.memory);
     untag(scenario, &mut store.memory);
     gc_at_last(scenario, &mut store).map_err(collected)?;
-    let untagged = observation::observe(&scenario.registry, &store.memory);
+    let untagged = observation::observe(scenario, &store.memory);
     after.extend(untagged.into_iter().map(|(what, answer)| (format!("without tags: {what}"), answer)));
     Ok(Examined { seen, after: Rc::new(after) })
 }
@@ -250,7 +254,7 @@ fn gc(scenario: &Scenario, store: &mut Store) -> Result<(), String> {
     if let Some(object) = store.lost {
         return Err(format!("{object} is erased too early"));
     }
-    invariants::hold(&store.memory, &scenario.deleted)
+    invariants::hold(&store.memory, scenario)
 }
 
 /// Deletes every tag.

@@ -37,27 +37,37 @@ impl Call {
         let hit = mirrored.then_some(Cached::Hit);
         match reference {
             Reference::Digest(digest) => {
-                if let Some(response) = self.stored(name, digest, request, None).await? {
-                    return Ok(said(response, hit));
+                let mut cached = hit;
+                for _ in 0..ATTEMPTS {
+                    if let Some(response) = self.stored(name, digest, request, None).await? {
+                        return Ok(said(response, cached));
+                    }
+                    let route = self.route(name, request).ok_or_else(unknown)?;
+                    match self.bring_manifest(&route, digest).await {
+                        Err(Error::Storage(Fault::Full(_))) => return self.pass_on(&route, reference).await,
+                        brought => brought?,
+                    }
+                    cached = Some(Cached::Miss);
                 }
-                let route = self.route(name, request).ok_or_else(unknown)?;
-                match self.bring_manifest(&route, digest).await {
-                    Err(Error::Storage(Fault::Full(_))) => return self.pass_on(&route, reference).await,
-                    brought => brought?,
-                }
-                let response = self.stored(name, digest, request, None).await?.ok_or_else(unknown)?;
-                Ok(said(response, Some(Cached::Miss)))
+                Err(Error::Contention)
             }
             Reference::Tag(tag) => {
-                let cached = match self.route(name, request) {
-                    Some(route) => match self.freshen(&route, tag).await {
-                        Err(Error::Storage(Fault::Full(_))) => return self.pass_on(&route, reference).await,
-                        cached => Some(cached?),
-                    },
-                    None => hit,
-                };
+                let route = self.route(name, request);
                 for _ in 0..ATTEMPTS {
-                    let (digest, choice) = self.resolve(name, tag, request).await?.ok_or_else(unknown)?;
+                    let cached = match &route {
+                        Some(route) => match self.freshen(route, tag).await {
+                            Err(Error::Storage(Fault::Full(_))) => return self.pass_on(route, reference).await,
+                            cached => Some(cached?),
+                        },
+                        None => hit,
+                    };
+                    let Some((digest, choice)) = self.resolve(name, tag, request).await? else {
+                        // Taken out of the mirror since: its upstream has it still.
+                        if route.is_some() {
+                            continue;
+                        }
+                        return Err(unknown());
+                    };
                     // A tag names a manifest that is there, unless it was deleted between the two looks.
                     if let Some(response) = self.stored(name, &digest, request, Some(tag)).await? {
                         let response = if choice { response.with("Vary", "Accept") } else { response };

@@ -10,6 +10,9 @@ use orlop_core::memory::Memory;
 use orlop_core::record::{BlobRecord, Extent, ReleasedRecord, UploadRecord};
 use serde_json::Value as Json;
 
+use super::mirrored::Mirrored;
+use super::scenario::Scenario;
+
 /// The records by family: what stands behind the first slash, and the value.
 struct Records<'a> {
     memory: &'a Memory,
@@ -26,14 +29,14 @@ macro_rules! ensure {
     };
 }
 
-/// What holds at every moment. `deleted` are the digests that some call deletes explicitly: only these may be
-/// missing from what needs them.
-pub(super) fn hold(memory: &Memory, deleted: &BTreeSet<String>) -> Check {
+/// What holds at every moment.
+pub(super) fn hold(memory: &Memory, scenario: &Scenario) -> Check {
     let records = Records::read(memory);
     records.contents()?;
     records.holders()?;
     records.manifests()?;
-    records.needs(deleted)?;
+    records.needs(scenario)?;
+    records.mirrored(&scenario.mirrored)?;
     records.tags()?;
     records.referrers()?;
     records.uploads()?;
@@ -131,19 +134,33 @@ impl<'a> Records<'a> {
     }
 
     /// Invariant 2, for what manifests need: `use/` says exactly that, and what is needed is there unless it was
-    /// deleted explicitly.
-    fn needs(&self, deleted: &BTreeSet<String>) -> Check {
+    /// deleted explicitly, or is to be fetched from an upstream when it is asked for.
+    fn needs(&self, Scenario { deleted, mirrored, .. }: &Scenario) -> Check {
         let mut needed = BTreeSet::new();
         for (name, _) in self.family("manifest") {
             let (repository, digest) = split(name, '@')?;
             for need in needs(&self.document(name)?) {
                 let target = format!("{repository}@{need}");
                 let there = self.has("link", &target) || self.has("manifest", &target);
-                ensure!(there || deleted.contains(&need), "manifest/{name} lacks {need}");
+                let to_be_fetched = mirrored.is_of(repository);
+                ensure!(there || to_be_fetched || deleted.contains(&need), "manifest/{name} lacks {need}");
                 needed.insert(format!("{target}/{digest}"));
             }
         }
         self.family_is("use", &needed)
+    }
+
+    /// A repository of a mirror has only what its upstream has had, and says of no tag but its own when it was looked at.
+    fn mirrored(&self, mirrored: &Mirrored) -> Check {
+        for family in ["link", "manifest", "tag"] {
+            for (name, value) in self.family(family).filter(|(name, _)| mirrored.is_of(name)) {
+                ensure!(mirrored.has_had(family, name, value), "{family}/{name} is not from the upstream");
+            }
+        }
+        for (name, _) in self.family("mirrored") {
+            ensure!(self.has("tag", name), "mirrored/{name} has no tag");
+        }
+        Ok(())
     }
 
     /// Invariant 2, for tags: what a tag and its maintained list name is there, and `tagged/` says exactly that.

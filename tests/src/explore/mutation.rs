@@ -1,6 +1,8 @@
 //! Deliberately broken cores: wrappers between the core and its host that alter effects. If the explorer did not
 //! find each of them, it would not find the same mistake made by a person.
 
+mod upstreams;
+
 use bytes::Bytes;
 use orlop_core::Timestamp;
 use orlop_core::effect::{Commit, Committed, Durability, Erase, Expect, Fault, Join, Receive, Received};
@@ -9,6 +11,7 @@ use orlop_core::memory::RequestBody;
 use orlop_core::object::ObjectId;
 use orlop_core::record::ReleasedRecord;
 
+use super::mirrored::altered;
 use super::store::{Altered, Store};
 
 /// What is broken.
@@ -47,6 +50,16 @@ pub enum Mutation {
     LifetimeNotShared,
     /// A body that comes slowly is said to have ended where it pauses.
     PauseAsEnd,
+    /// What an upstream sends as a blob is kept, whatever it is.
+    FetchedUnverified,
+    /// What an upstream sends as a manifest is kept, whatever it is.
+    ManifestUnverified,
+    /// Behind a break, a fetch asks for the blob from its first byte, and takes that for the next.
+    ResumedFromTheStart,
+    /// A tag of a mirror is put by a commit of its own, before its manifest.
+    TagBeforeManifest,
+    /// That another repository has a blob is enough for a mirror.
+    UpstreamNotAsked,
 }
 
 /// A sort of commits.
@@ -157,6 +170,13 @@ pub const ALL: &[(Mutation, &str)] = &[
     (Mutation::NotExpecting(Sort::Removal, Kind::Exactly, "lease/"), "acquire × gc of a lease that has ended"),
     (Mutation::NotPutting("lease/"), "acquire × acquire"),
     (Mutation::NotDeleting("lease/"), "acquire × acquire"),
+    (Mutation::FetchedUnverified, "fetch blob × fetch it"),
+    (Mutation::ManifestUnverified, "pull × pull"),
+    (Mutation::ResumedFromTheStart, "fetch a blob that breaks off × fetch it"),
+    (Mutation::TagBeforeManifest, "pull × pull"),
+    (Mutation::UpstreamNotAsked, "fetch a blob that is elsewhere, and not at the upstream"),
+    (Mutation::NotExpecting(Sort::Push, Kind::Exactly, "tag/hub/"), "pull again × move tag × pull"),
+    (Mutation::NotDeleting("mirrored/"), "pull × evict tag"),
 ];
 
 /// A kind of expectation.
@@ -207,6 +227,22 @@ impl Altered for Commit {
                     let long_ago = ReleasedRecord { released: Timestamp(0), ..record };
                     *value = serde_json::to_vec(&long_ago).unwrap_or_default().into();
                 }
+            }
+            Mutation::ManifestUnverified => {
+                for (_, value) in self.put.iter_mut().filter(|(key, _)| begins(key, "payload/hub/")) {
+                    *value = altered(value);
+                }
+            }
+            Mutation::TagBeforeManifest if self.put.iter().any(|(key, _)| begins(key, "mirrored/")) => {
+                let puts = std::mem::take(&mut self.put).into_iter();
+                let (tags, others) = puts.partition(|(key, _)| begins(key, "tag"));
+                let first = Commit { put: tags, add: Vec::new(), delete: Vec::new(), ..self.clone() };
+                if store.commit(first)? == Committed::Conflict {
+                    return Ok(Committed::Conflict);
+                }
+                self.expect.clear();
+                self.durability = Durability::Eventual;
+                self.put = others;
             }
             Mutation::EraseBeforeCommit => {
                 let named = self.delete.iter().filter_map(|key| key.as_str().strip_prefix("object/")?.parse().ok());

@@ -4,34 +4,44 @@
 use std::collections::BTreeMap;
 
 use orlop_core::memory::{Memory, request};
-use orlop_core::{Body, Registry, Response};
+use orlop_core::{Body, Response};
 use serde_json::Value as Json;
 
 use super::sample::INDEX;
+use super::scenario::Scenario;
 
 /// Every answer, under what was asked. Lists are taken apart, so that an observation with less in it is a subset.
 pub(super) type Observation = BTreeMap<String, String>;
 
 /// Asks for everything that there may be. What has no record need not be asked for: that a record is all it
 /// takes to be served, and that without one nothing is, is tested with the requests themselves.
-pub(super) fn observe(registry: &Registry, memory: &Memory) -> Observation {
+///
+/// What mirrors keep is left out, and no upstream is asked.
+pub(super) fn observe(scenario: &Scenario, memory: &Memory) -> Observation {
+    let Scenario { local, mirrored, .. } = scenario;
     let mut memory = memory.clone();
     let records: Vec<_> = memory.records.iter().map(|(key, value)| (key.clone(), value.clone())).collect();
     let mut send = |method: &str, target: String, accept: Option<&str>| {
         let mut request = request(method, target);
         accept.into_iter().for_each(|accept| request.headers.push("Accept", accept));
-        memory.call(registry, &request, "")
+        memory.call(local, &request, "")
     };
     let mut seen = Observation::new();
     let mut note = |what: String, answer: String| drop(seen.insert(what, answer));
     for (key, value) in records {
         let Some((family, rest)) = key.as_str().split_once('/') else { continue };
+        if mirrored.is_of(rest) {
+            continue;
+        }
         match family {
             "repo" => {
                 let lists = [("/v2/_catalog".into(), "repositories"), (format!("/v2/{rest}/tags/list"), "tags")];
                 for (list, field) in lists {
                     let answer = json(&send("GET", list, None));
                     for name in entries(&answer, field) {
+                        if name.as_str().is_some_and(|name| mirrored.is_of(name)) {
+                            continue;
+                        }
                         note(format!("{} {field}: {name}", answer["name"]), String::new());
                     }
                 }
@@ -96,14 +106,14 @@ fn json(response: &Response) -> Json {
     }
 }
 
-/// A response as text: what a client decides upon. Of errors that is the status and the codes; which of several
+/// A response as text: what a client decides upon. (Whether a mirror had it already decides nothing.) Of errors that is the status and the codes; which of several
 /// missing blobs are named depends on how far a garbage collection has come.
 pub(super) fn text(response: &Response) -> String {
     let mut text = response.status.to_string();
     let failed = response.status >= 400;
     for (name, value) in &response.headers {
-        let unwanted = matches!(*name, "Docker-Distribution-API-Version" | "X-Content-Type-Options" | "Cache-Control");
-        let unwanted = unwanted || failed && *name == "Content-Length";
+        let unwanted = ["Docker-Distribution-API-Version", "X-Content-Type-Options", "Cache-Control", "X-Cache"];
+        let unwanted = unwanted.contains(name) || failed && *name == "Content-Length";
         if !unwanted {
             text += &format!(" | {name}: {value}");
         }

@@ -16,7 +16,7 @@ use orlop_core::memory::{Memory, RequestBody};
 
 use super::mutation::Mutation;
 use super::observation::{self, Observation};
-use super::scenario::{Begun, Call, Scenario, filled};
+use super::scenario::{Begun, Call, Scenario, change_upstreams, filled};
 use super::world::PASSED;
 
 /// One order, and what comes of it.
@@ -70,9 +70,9 @@ impl Orders {
         let mut passing = Observation::new();
         if let Some(collection) = collection {
             let mut memory = scenario.before.clone();
-            passing = observation::observe(&scenario.registry, &memory);
+            passing = observation::observe(scenario, &memory);
             self::gc(scenario, &mut memory, collection, usize::MAX);
-            let collected = observation::observe(&scenario.registry, &memory);
+            let collected = observation::observe(scenario, &memory);
             passing.retain(|what, answer| collected.get(what) != Some(answer));
         }
         Self { orders, passing }
@@ -142,7 +142,7 @@ impl Made<'_> {
             let least = collecting.map_or(seen.clone(), |call| {
                 let mut memory = memory.clone();
                 gc(scenario, &mut memory, call, usize::MAX);
-                Rc::new(observation::observe(&scenario.registry, &memory))
+                Rc::new(observation::observe(scenario, &memory))
             });
             [seen, least, after]
         });
@@ -160,6 +160,10 @@ fn call_alone(scenario: &Scenario, call: usize, memory: &mut Memory) -> Option<S
         }
         Begun::Waiting(time) => {
             memory.advance(time);
+            Some(PASSED.into())
+        }
+        Begun::Changing(request, body) => {
+            change_upstreams(memory, request, body);
             Some(PASSED.into())
         }
         Begun::Collecting(_) => None,

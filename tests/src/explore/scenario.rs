@@ -5,13 +5,16 @@ use std::fmt::Debug;
 use std::time::Duration;
 
 use orlop_core::ambient::Timestamp;
-use orlop_core::memory::{Memory, RequestBody};
+use orlop_core::memory::{Memory, RequestBody, Upstream};
+use orlop_core::mirror::UpstreamName;
 use orlop_core::record::SessionKey;
 use orlop_core::{
     Acquired, Agreement, Ambient, Body, Claim, Config, Disagreement, Fault, Job, Lease, Method, Registry, Report,
     Request, Response, Step,
 };
 use uuid::Uuid;
+
+use super::mirrored::Mirrored;
 
 /// A call that is to be made.
 #[derive(Clone, Debug)]
@@ -32,13 +35,16 @@ pub enum Call {
     Release(Lease),
     /// So much time passes, for all.
     Wait(Duration),
+    /// Something is pushed to all upstreams, or deleted there.
+    Upstream(Request, RequestBody),
 }
 
 /// A call that has begun.
-pub(super) enum Begun {
+pub(super) enum Begun<'s> {
     Answering(Step),
     Collecting(Step<Report>),
     Waiting(Duration),
+    Changing(&'s Request, &'s RequestBody),
 }
 
 /// A store as it is found, and what happens at once.
@@ -48,6 +54,8 @@ pub struct Scenario {
     pub name: String,
     /// The registry.
     pub registry: Registry,
+    /// The same without its mirrors: it serves what is there, and asks no upstream.
+    pub local: Registry,
     /// The configuration of it.
     pub config: Config,
     /// The store before the calls.
@@ -58,6 +66,8 @@ pub struct Scenario {
     pub other: Option<Other>,
     /// The digests that are deleted explicitly, beforehand or by the calls.
     pub deleted: BTreeSet<String>,
+    /// The repositories of its mirrors.
+    pub(super) mirrored: Mirrored,
 }
 
 /// Another host on the same store.
@@ -88,12 +98,23 @@ impl Scenario {
         Self {
             name: name.into(),
             registry: Registry::new(config.clone()),
+            local: Registry::new(Config { mirrors: Vec::new(), ..config.clone() }),
+            mirrored: Mirrored::by(&config),
             config,
             before,
             calls: Vec::new(),
             other: None,
             deleted: BTreeSet::new(),
         }
+    }
+
+    /// Puts a registry behind the upstream of that name: what another scenario has prepared.
+    #[must_use]
+    pub fn with_upstream(mut self, name: &str, registry: Self) -> Self {
+        let upstream = Upstream { memory: registry.before, ..Upstream::new(registry.registry) };
+        self.before.upstreams.insert(UpstreamName::new(name), upstream);
+        self.mirrored.take_down(&self.before);
+        self
     }
 
     /// Makes a call beforehand.
@@ -166,6 +187,13 @@ impl Scenario {
             self.take_down(&call);
             self.calls.push(call);
         }
+        let mut upstreams = self.before.clone();
+        for call in &self.calls {
+            if let Call::Upstream(request, body) = call {
+                change_upstreams(&mut upstreams, request, body);
+                self.mirrored.take_down(&upstreams);
+            }
+        }
         self
     }
 
@@ -202,6 +230,14 @@ impl Scenario {
         Ambient { now: self.before.now.after(ahead), nonce }
     }
 
+    /// What surrounds a fetch that a call begins when it has heard so many outcomes.
+    pub(super) fn ambient_of_fetch(&self, call: usize, heard: usize, now: Timestamp) -> Ambient {
+        let number = 0xfe7c_u128 << 64 | (heard as u128) << 32 | call as u128;
+        let nonce = uuid::Builder::from_random_bytes(number.to_be_bytes()).into_uuid();
+        let ahead = self.other_of(call).map_or(Duration::ZERO, |other| other.ahead);
+        Ambient { now: now.after(ahead), nonce }
+    }
+
     /// The other host, if it makes the call of that number.
     fn other_of(&self, call: usize) -> Option<&Other> {
         self.other.as_ref().filter(|_| call % 2 == 1)
@@ -213,7 +249,7 @@ impl Scenario {
     }
 
     /// Begins the call of that number, on the host that makes it.
-    pub(super) fn begin(&self, call: usize) -> Begun {
+    pub(super) fn begin(&self, call: usize) -> Begun<'_> {
         let registry = self.other_of(call).map_or(&self.registry, |other| &other.registry);
         let ambient = self.ambient(call);
         let holder = holder(u128::from(self.is_on_other(call)));
@@ -227,6 +263,7 @@ impl Scenario {
             Call::Release(lease) => registry.release(lease.clone(), ambient).map(told),
             Call::Gc => return Begun::Collecting(registry.gc(ambient)),
             Call::Wait(time) => return Begun::Waiting(*time),
+            Call::Upstream(request, body) => return Begun::Changing(request, body),
         })
     }
 
@@ -277,6 +314,13 @@ impl Call {
     /// Whether what is told of it still holds after a crash. A lease may be lost: then it is acquired anew.
     pub(super) fn is_lasting(&self) -> bool {
         !matches!(self, Self::Acquire(_) | Self::Renew(_) | Self::Release(_))
+    }
+}
+
+/// Makes a request of every upstream.
+pub(super) fn change_upstreams(memory: &mut Memory, request: &Request, body: &RequestBody) {
+    for upstream in memory.upstreams.values_mut() {
+        upstream.memory.call(&upstream.registry, request, body.clone());
     }
 }
 

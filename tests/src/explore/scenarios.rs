@@ -1,5 +1,7 @@
 //! The scenarios: pairs of operations that touch the same repository, tag, digest or upload.
 
+mod mirrors;
+
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -9,6 +11,7 @@ use orlop_core::event::{Happening, Listener};
 use orlop_core::keys::Key;
 use orlop_core::{Claim, Config, Lease};
 
+pub use self::mirrors::mirrors;
 use super::sample::{
     artifact, ask, cancel, config, delete, delete_blob, digest, digest512, finish, get, get_blob, get_list, image,
     index, mount, mount_from_anywhere, patch, push, push_blob, slow,
@@ -68,6 +71,7 @@ pub fn all() -> Vec<Scenario> {
         gathers(),
         kept(),
         hosts(),
+        mirrors(),
     ]
     .concat()
 }

@@ -5,13 +5,16 @@ use std::fmt::Write as _;
 use std::hash::{DefaultHasher, Hash as _, Hasher};
 use std::time::Duration;
 
-use orlop_core::Step;
-use orlop_core::effect::{Commit, Committed, Durability, Effect, Fault, Value};
+use orlop_core::effect::{Commit, Committed, Durability, Effect, Fault, Received, Value};
 use orlop_core::keys::Key;
 use orlop_core::memory::{Memory, RequestBody};
+use orlop_core::mirror::Source;
 use orlop_core::object::ObjectId;
+use orlop_core::record::BlobRecord;
 use orlop_core::step::{Ask, start};
+use orlop_core::{Request, Step};
 
+use super::mirrored::Trouble;
 use super::mutation::{Delayed, Mutation};
 
 /// The records and bytes, and the records as a crash may find them again.
@@ -30,6 +33,8 @@ pub(super) struct Store {
     pub(super) kept: Option<BTreeSet<ObjectId>>,
     /// One of them that was erased all the same.
     pub(super) lost: Option<ObjectId>,
+    /// What the last fetch of a blob has come to.
+    pub(super) fetched: Option<Received>,
     /// The last fingerprint, as long as nothing has changed: hashing is what an exploration would spend its time on.
     fingerprint: Option<u64>,
 }
@@ -42,6 +47,8 @@ pub(super) enum Failure {
     AfterDoing,
     /// It says so, and the effect has not happened.
     WithoutDoing,
+    /// Not the storage fails, but the upstream.
+    Upstream(Trouble),
 }
 
 impl Store {
@@ -54,6 +61,7 @@ impl Store {
             due: false,
             kept: None,
             lost: None,
+            fetched: None,
             fingerprint: None,
         }
     }
@@ -103,6 +111,7 @@ impl Store {
         let outcome = match failure {
             Failure::WithoutDoing => Err(Fault::Failed("it is to fail here".into())),
             Failure::None => ask.effect.clone().perform(self, body),
+            Failure::Upstream(trouble) => ask.effect.clone().troubled(self, trouble),
             Failure::AfterDoing => {
                 let _ = ask.effect.clone().perform(self, body);
                 Err(Fault::Failed("it is to fail here".into()))
@@ -121,6 +130,20 @@ impl Store {
             Step::Respond(outcome) => outcome,
             asked => panic!("one effect asks for one thing, not for {} too", asked.name()),
         }
+    }
+
+    /// How many bytes a blob has at its upstream; none when it is not there.
+    pub(super) fn size_upstream(&self, source: &Source) -> u64 {
+        let upstream = self.memory.upstreams.get(&source.upstream);
+        let record =
+            upstream.and_then(|upstream| upstream.memory.records.get(&Key::stored(format!("blob/{}", source.digest))));
+        record.and_then(|record| serde_json::from_slice(record).ok()).map_or(0, |BlobRecord { size, .. }| size)
+    }
+
+    /// Lets something happen to the upstreams.
+    pub(super) fn change_upstreams(&mut self, request: &Request, body: &RequestBody) {
+        super::scenario::change_upstreams(&mut self.memory, request, body);
+        self.fingerprint = None;
     }
 
     /// Lets time pass.
@@ -191,6 +214,10 @@ pub(super) fn fingerprint(memory: &Memory) -> u64 {
         (object, bytes, since.0).hash(&mut hasher);
     }
     memory.now.0.hash(&mut hasher);
+    // How an upstream has been asked, and by which calls, is told by what the calls have heard.
+    for (name, upstream) in &memory.upstreams {
+        (name, &upstream.breaks, &upstream.memory.records).hash(&mut hasher);
+    }
     hasher.finish()
 }
 
@@ -201,6 +228,11 @@ pub(super) trait Altered: Effect {
 
     fn perform(self, store: &mut Store, body: &RequestBody) -> Result<Self::Outcome, Fault> {
         store.execute(self, body)
+    }
+
+    /// What comes of it when the upstream gives trouble. Most effects have nothing to do with it.
+    fn troubled(self, store: &mut Store, _: Trouble) -> Result<Self::Outcome, Fault> {
+        self.perform(store, &RequestBody::default())
     }
 }
 
@@ -217,10 +249,7 @@ unaltered! {
     Inventory changes false;
     Get changes false;
     Scan changes false;
-    Inquire changes false;
-    Fetch changes true;
     Follow changes true;
-    Relay changes false;
 }
 
 /// Everything a call has been told. A call is a function of that, so two schedules that told it the same have

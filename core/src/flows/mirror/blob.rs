@@ -180,8 +180,8 @@ impl Call {
                 let extent = Extent { object, size, small: kept.is_some() };
                 return Ok(Ok((after, (size > 0).then(|| Chunk::new(extent, kept)))));
             }
-            attempts = if after.count() > before { FETCH_ATTEMPTS } else { attempts - 1 };
             // What came of so little that it would have been kept is asked for again.
+            attempts = if after.count() > before && kept.is_none() { FETCH_ATTEMPTS } else { attempts - 1 };
             meter = if kept.is_some() { meter } else { after };
             if attempts == 0 {
                 break Unmet::Failed(format!("the upstream of {} breaks off in the blob {digest}", route.name));

@@ -10,7 +10,7 @@ use crate::ambient::Timestamp;
 use crate::conditional;
 use crate::config::{ATTEMPTS, CHECKED_COARSELY};
 use crate::digest::{Algorithm, Digest};
-use crate::effect::{Committed, Durability, Expect, Fault, Value};
+use crate::effect::{Committed, Durability, Fault, Value};
 use crate::error::Error;
 use crate::flows::batch::{Batch, Found};
 use crate::flows::blob::said;
@@ -46,6 +46,21 @@ impl Cached {
     }
 }
 
+/// A tag that is to name what its upstream has under it.
+#[derive(Clone, Copy)]
+struct Pointed<'k> {
+    tag: &'k Tag,
+    /// The tag as it was before the upstream was asked: if it is another one now, whoever has changed it knows better.
+    before: Option<&'k Known>,
+}
+
+impl Pointed<'_> {
+    fn is_unchanged(&self, state: &TagState) -> bool {
+        let before = self.before.map(|known| &known.tag.value);
+        before == state.record.as_ref().map(|found| &found.value)
+    }
+}
+
 /// A tag of a mirror as it was read.
 struct Known {
     tag: Found<TagRecord>,
@@ -75,20 +90,22 @@ impl Call {
         let Some(known) = self.known(name, tag).await? else {
             // With nothing to compare, one request is enough.
             let unknown = |unmet| refused(unmet, Error::ManifestUnknown(tag.to_string()));
-            return self.bring_tag(route, tag).await?.map(|()| Cached::Miss).map_err(unknown);
+            let pointed = Pointed { tag, before: None };
+            return self.bring_tag(route, pointed).await?.map(|()| Cached::Miss).map_err(unknown);
         };
         let since = self.ambient.now.since(known.checked());
         let gone = known.mirrored.and_then(|mirrored| mirrored.gone);
         if known.whole && gone.is_none() && route.mirror.is_fresh(tag, since) {
             return Ok(Cached::Hit);
         }
+        let pointed = Pointed { tag, before: Some(&known) };
         let unmet = match self.inquire(route, Method::Head, &resource(tag), &accepted(), 0).await? {
             Ok(Answer { digest: Some(there), .. }) if known.whole && there == known.tag.record.digest => {
                 self.note_checked(route, tag, &known, None).await;
                 return Ok(Cached::Hit);
             }
-            Ok(Answer { digest: Some(there), .. }) => self.bring(route, &there, Some(tag)).await,
-            Ok(Answer { digest: None, .. }) => self.bring_tag(route, tag).await,
+            Ok(Answer { digest: Some(there), .. }) => self.bring(route, &there, Some(pointed)).await,
+            Ok(Answer { digest: None, .. }) => self.bring_tag(route, pointed).await,
             Err(unmet) => Ok(Err(unmet)),
         };
         let unmet = match unmet {
@@ -111,8 +128,8 @@ impl Call {
             self.note_checked(route, tag, &known, Some(first)).await;
             return Ok(Cached::Stale);
         }
-        self.forget_tag(name, tag).await?;
-        Err(unknown())
+        // Another call has brought the tag anew meanwhile, or else nothing is left to be answered.
+        if self.forget_tag(name, pointed).await? { Err(unknown()) } else { Ok(Cached::Hit) }
     }
 
     async fn known(&self, name: &Repository, tag: &Tag) -> Result<Option<Known>, Error> {
@@ -125,31 +142,41 @@ impl Call {
     }
 
     /// Brings what the upstream has under a tag, and the tag.
-    async fn bring_tag(&self, route: &Route<'_>, tag: &Tag) -> Result<Result<(), Unmet>, Error> {
+    async fn bring_tag(&self, route: &Route<'_>, pointed: Pointed<'_>) -> Result<Result<(), Unmet>, Error> {
         let limit = self.config.manifest_limit;
-        let answer = match self.inquire(route, Method::Get, &resource(tag), &accepted(), limit).await? {
+        let answer = match self.inquire(route, Method::Get, &resource(pointed.tag), &accepted(), limit).await? {
             Ok(answer) => answer,
             Err(unmet) => return Ok(Err(unmet)),
         };
         let digest = answer.digest.unwrap_or_else(|| Algorithm::Sha256.digest(&answer.body));
-        self.keep_manifest(route, answer, &digest, Some(tag)).await
+        self.keep_manifest(route, answer, &digest, Some(pointed)).await
     }
 
     /// Brings the manifest of a digest, if it is not here, and points a tag at it.
-    async fn bring(&self, route: &Route<'_>, digest: &Digest, tag: Option<&Tag>) -> Result<Result<(), Unmet>, Error> {
-        if let Some(tag) = tag {
+    async fn bring(
+        &self,
+        route: &Route<'_>,
+        digest: &Digest,
+        pointed: Option<Pointed<'_>>,
+    ) -> Result<Result<(), Unmet>, Error> {
+        if pointed.is_some() {
             let keys = [keys::manifest(route.name, digest), keys::payload(route.name, digest)];
             let [manifest, payload] = self.get(keys).await?;
             if let (Some(manifest), Some(body)) = (manifest, payload) {
                 let manifest: ManifestRecord = crate::record::decode(&keys::manifest(route.name, digest), &manifest)?;
-                let answer =
-                    Answer { media_type: Some(manifest.media_type), digest: Some(*digest), length: None, body };
-                return self.keep_manifest(route, answer, digest, Some(tag)).await;
+                let answer = Answer {
+                    media_type: Some(manifest.media_type),
+                    digest: Some(*digest),
+                    length: None,
+                    next: None,
+                    body,
+                };
+                return self.keep_manifest(route, answer, digest, pointed).await;
             }
         }
         let limit = self.config.manifest_limit;
         match self.inquire(route, Method::Get, &format!("manifests/{digest}"), &accepted(), limit).await? {
-            Ok(answer) => self.keep_manifest(route, answer, digest, tag).await,
+            Ok(answer) => self.keep_manifest(route, answer, digest, pointed).await,
             Err(unmet) => Ok(Err(unmet)),
         }
     }
@@ -175,7 +202,7 @@ impl Call {
         route: &Route<'_>,
         answer: Answer,
         digest: &Digest,
-        tag: Option<&Tag>,
+        pointed: Option<Pointed<'_>>,
     ) -> Result<Result<(), Unmet>, Error> {
         let name = route.name;
         let manifest = match judged(name, &answer, digest) {
@@ -185,7 +212,17 @@ impl Call {
         };
         let body = answer.body;
         for _ in 0..ATTEMPTS {
-            let batch = self.batch_of(name, &manifest, &body, digest, tag).await?;
+            let mut batch = self.batch_of(name, &manifest, &body, digest).await?;
+            if let Some(pointed) = pointed {
+                let state = self.tag_state(name, pointed.tag).await?;
+                if !pointed.is_unchanged(&state) {
+                    return Ok(Ok(()));
+                }
+                let alone = PlatformsRecord { list: None, images: Vec::new() };
+                self.change_tag(&mut batch, name, &state, Some((*digest, alone)), None);
+                let now = MirroredRecord { checked: self.ambient.now, gone: None };
+                batch.put(keys::mirrored(name, pointed.tag), &now);
+            }
             if self.commit(batch, Durability::Durable).await? == Committed::Done {
                 return Ok(Ok(()));
             }
@@ -201,7 +238,6 @@ impl Call {
         manifest: &Manifest,
         body: &Value,
         digest: &Digest,
-        tag: Option<&Tag>,
     ) -> Result<Batch, Error> {
         let [repository, known] = self.get([keys::repository(name), keys::manifest(name, digest)]).await?;
         let mut batch = Batch::default();
@@ -220,12 +256,6 @@ impl Call {
         manifest.needs.keys().for_each(|needed| batch.mark(keys::used(name, needed, digest)));
         if let Some(subject) = &manifest.subject {
             batch.put.push(referrers::entry(name, subject, &manifest.referrer(*digest, size)));
-        }
-        if let Some(tag) = tag {
-            let state = self.tag_state(name, tag).await?;
-            let alone = PlatformsRecord { list: None, images: Vec::new() };
-            self.change_tag(&mut batch, name, &state, Some((*digest, alone)), None);
-            batch.put(keys::mirrored(name, tag), &MirroredRecord { checked: self.ambient.now, gone: None });
         }
         Ok(batch)
     }
@@ -248,21 +278,15 @@ impl Call {
         let _ = self.commit(batch, Durability::Eventual).await;
     }
 
-    /// Takes a tag away that the upstream has not had for long enough.
-    async fn forget_tag(&self, name: &Repository, tag: &Tag) -> Result<(), Error> {
-        for _ in 0..ATTEMPTS {
-            let state: TagState = self.tag_state(name, tag).await?;
-            let mut batch = Batch::reclaiming();
-            match &state.record {
-                Some(record) => batch.expect(record.unchanged()),
-                None => batch.expect(Expect::Absent(keys::tag(name, tag))),
-            }
-            self.change_tag(&mut batch, name, &state, None, None);
-            if self.commit(batch, Durability::Eventual).await? == Committed::Done {
-                return Ok(());
-            }
+    /// Takes a tag away that the upstream has not had for long enough. `false` when it is another one now.
+    async fn forget_tag(&self, name: &Repository, pointed: Pointed<'_>) -> Result<bool, Error> {
+        let state = self.tag_state(name, pointed.tag).await?;
+        if !pointed.is_unchanged(&state) {
+            return Ok(false);
         }
-        Err(Error::Contention)
+        let mut batch = Batch::reclaiming();
+        self.change_tag(&mut batch, name, &state, None, None);
+        Ok(self.commit(batch, Durability::Eventual).await? == Committed::Done)
     }
 }
 
