@@ -66,7 +66,9 @@ impl Fetcher<'_> {
         let Fetch { source, object, mut meter, keep } = effect;
         let from = meter.count();
         let going_on = begun.take().filter(|begun| begun.object == object);
+        let mut failures = 0;
         if let Some(going_on) = &going_on {
+            failures = going_on.failures;
             sleep(going_on.pause()).await;
         }
         let received = |meter, end, kept| Ok(Ok(Received { meter, end, kept, took: began.elapsed() }));
@@ -107,22 +109,26 @@ impl Fetcher<'_> {
                 (self.storage.sink(&object, coming.size), self.storage.window(&object))
             }
         };
+        let size = coming.size;
         loop {
-            let (seen, right) = (meter.count(), meter.digest() == source.digest);
-            let write = write(&mut sink, &mut window, std::mem::take(&mut batch));
+            let (seen, whole) = (meter.count(), end.is_none_or(|end| end == BodyEnd::Whole));
+            let right = whole && meter.digest() == source.digest;
+            let write = async {
+                write(&mut sink, &mut window, std::mem::take(&mut batch)).await?;
+                // At once: it may be long until more comes.
+                self.show(&mut window, size, seen, right).await;
+                Ok::<(), Fault>(())
+            };
             let Some(ended) = end else {
                 let gather = coming.gather(&mut meter, self.receiving.share(), self.counters);
                 let (written, next) = tokio::join!(write, gather);
                 written?;
-                self.show(&mut window, coming.size, seen, right).await;
                 (batch, end) = next;
                 continue;
             };
             write.await?;
-            let right = right && ended == BodyEnd::Whole;
-            self.show(&mut window, coming.size, seen, right).await;
             if ended == BodyEnd::Cut {
-                let failures = if seen > from { 0 } else { 1 };
+                let failures = if seen > from { 0 } else { failures + 1 };
                 *begun = Some(Begun { object, sink, window, failures });
             } else {
                 sink.seal(Vec::new()).await?;
