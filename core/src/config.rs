@@ -97,6 +97,9 @@ pub(crate) const FETCH_ATTEMPTS: usize = 4;
 /// How often at most it is written down that an upstream was asked where a tag is.
 pub(crate) const CHECKED_COARSELY: Duration = Duration::from_secs(60);
 
+/// How many pages of referrers an upstream is asked for, of 4 MiB each at most.
+pub(crate) const REFERRER_PAGES: usize = 16;
+
 /// How often at most it is written down that a blob of a mirror was pulled.
 pub(crate) const PULLED_COARSELY: Duration = Duration::from_secs(3600);
 

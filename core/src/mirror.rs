@@ -181,7 +181,7 @@ pub enum As {
 }
 
 /// What is asked of an upstream: with `method`, for `/v2/<repository>/<resource>`.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Wanted {
     /// Which upstream.
     pub upstream: UpstreamName,
@@ -224,6 +224,8 @@ pub struct Answer {
     pub digest: Option<Digest>,
     /// `Content-Length`, in bytes.
     pub length: Option<u64>,
+    /// The resource with the next page of a list, by `Link`, if it is one of the same repository.
+    pub next: Option<String>,
     /// The body; empty for `HEAD`.
     pub body: Bytes,
 }

@@ -39,6 +39,15 @@ impl Registry {
         Self { config: Arc::new(config) }
     }
 
+    /// The same, called so in `Via` if it has another name there.
+    #[must_use]
+    pub fn called(self, via: Option<&str>) -> Self {
+        match via {
+            Some(via) => Self::new(Config { via: via.into(), ..Config::clone(&self.config) }),
+            None => self,
+        }
+    }
+
     /// Begins a call. Every request is answered; one that nobody understands, too.
     pub fn call(&self, request: Request, ambient: Ambient) -> Step {
         let asked = self.read(request, None);

@@ -298,8 +298,8 @@ export class Call {
   }
 
   private async inquire({ wanted, limit }: Extract<Effect, { effect: 'Inquire' }>): Promise<Tell> {
-    const { mediaType, digest, length, body } = await this.host.upstreams.inquire(wanted, limit);
-    return () => this.inner.inquired(mediaType, digest, length, body);
+    const { mediaType, digest, length, next, body } = await this.host.upstreams.inquire(wanted, limit);
+    return () => this.inner.inquired(mediaType, digest, length, next, body);
   }
 
   private async fetch({ source, object, meter, keep }: Extract<Effect, { effect: 'Fetch' }>): Promise<Tell> {

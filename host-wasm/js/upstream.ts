@@ -37,6 +37,8 @@ export interface Inquired {
   mediaType: string | undefined;
   digest: string | undefined;
   length: number | undefined;
+  /** What of the repository has the next page of a list. */
+  next: string | undefined;
   body: Uint8Array;
 }
 
@@ -119,6 +121,7 @@ export class Upstreams {
       mediaType: response.headers.get('Content-Type') ?? undefined,
       digest: response.headers.get('Docker-Content-Digest') ?? undefined,
       length: lengthOf(response),
+      next: nextOf(response, `/v2/${repository}/`),
       body: joined(pieces),
     };
   }
@@ -168,6 +171,12 @@ function fetching(registry: { send(request: RegistryRequest): Promise<RegistryRe
 
 function bodyOf(response: Response): ReadableStream<Uint8Array> {
   return response.body ?? new Blob([]).stream();
+}
+
+/** The page that `Link` leads to, if it is one of the same repository. */
+function nextOf(response: Response, repository: string): string | undefined {
+  const target = /<([^>]+)>;\s*rel="?next"?/.exec(response.headers.get('Link') ?? '')?.[1];
+  return target?.startsWith(repository) ? target.slice(repository.length) : undefined;
 }
 
 /** `Content-Length`. */

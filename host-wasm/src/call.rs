@@ -234,13 +234,21 @@ impl Call {
 
     // ── upstreams ────────────────────────────────────────────────────────────────────────────────────────
 
-    /// Answers `Inquire` with `Content-Type`, `Docker-Content-Digest`, `Content-Length` and the body of an upstream's
-    /// answer. A digest that is none is as if it were not there.
-    pub fn inquired(&mut self, media_type: Option<String>, digest: Option<String>, length: Option<f64>, body: Vec<u8>) {
+    /// Answers `Inquire` with `Content-Type`, `Docker-Content-Digest`, `Content-Length`, where the next page of a list is,
+    /// and the body of an upstream's answer. A digest that is none is as if it were not there.
+    pub fn inquired(
+        &mut self,
+        media_type: Option<String>,
+        digest: Option<String>,
+        length: Option<f64>,
+        next: Option<String>,
+        body: Vec<u8>,
+    ) {
         let answer = mirror::Answer {
             media_type,
             digest: digest.and_then(|digest| digest.parse().ok()),
             length: length.map(|length| length as u64),
+            next,
             body: body.into(),
         };
         answer!(self, Inquire, Ok(answer));

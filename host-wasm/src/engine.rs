@@ -1,13 +1,12 @@
 //! The registry and its records.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use js_sys::{Array, Uint8Array};
 use orlop_core::effect::{Step, Value};
 use orlop_core::keys::Key;
 use orlop_core::memory::Memory;
-use orlop_core::{Ambient, Caller, Headers, Method, Registry, Request, Timestamp};
+use orlop_core::{Ambient, Headers, Method, Registry, Request, Timestamp};
 use wasm_bindgen::prelude::{JsError, wasm_bindgen};
 
 use crate::bug::Bug;
@@ -66,8 +65,7 @@ impl Engine {
             length: length.map(|length| length as u64),
             base: None,
         };
-        let asked = Arc::new(self.registry.read(request, None));
-        self.begin(self.registry.call_of(Arc::new(Caller::anybody()), asked, ambient(now, random)), End::Response)
+        self.begin(self.registry.call(request, ambient(now, random)), End::Response)
     }
 
     /// Begins to agree with the hosts that have used the records before: the first call on a storage. A browser signs no

@@ -115,6 +115,7 @@ impl MirrorOptions {
             only: patterns(&self.only),
             deny: patterns(&self.deny),
             blob_limit: self.blob_limit.unwrap_or(standard.blob_limit),
+            ..standard
         }
     }
 }

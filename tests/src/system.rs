@@ -10,6 +10,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use orlop_core::effect::{Fault, Step};
 use orlop_core::memory::{Memory, RequestBody};
+use orlop_core::mirror::Followed;
 use orlop_core::registry::Report;
 use orlop_core::step::start;
 use orlop_core::{Body, Config, Headers, Method, Registry, Request, Response};
@@ -440,6 +441,21 @@ impl Running {
             self.step.fail(fault)
         };
         Self { step, ..self }
+    }
+
+    /// Tells a call that waits for a [fetch](orlop_core::effect::Follow) how that stands.
+    #[track_caller]
+    pub fn told(self, followed: Followed) -> Self {
+        match self.step {
+            Step::Follow(ask) => Self { step: ask.answer(Ok(followed)), ..self },
+            other => panic!("{} waits for no fetch, but for {}", self.call, other.name()),
+        }
+    }
+
+    /// Runs it to its end, and leaves the body of the answer for a host to send.
+    pub fn end_unsent(self, system: &mut InMemory) -> Answer {
+        let response = system.memory.run(self.step, &self.call.body);
+        Answer { to: self.call.to_string(), response }
     }
 
     /// Drops it where it stands: a crash.

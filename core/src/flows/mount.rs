@@ -67,7 +67,7 @@ impl Call {
                 // SPEC E15: it is here already; linking it anew keeps garbage collection from it.
                 (Some(_), _) => {}
                 // SPEC E14: what the caller may not pull does not exist for it.
-                (None, Source::Repository(from)) if there.is_none() || !self.may(Right::Pull, from) => {
+                (None, Source::Repository(from)) if there.is_none() || !self.may_mount(from) => {
                     return Ok(false);
                 }
                 (None, Source::Repository(from)) => batch.expect(Expect::Present(keys::link(from, digest))),
@@ -96,8 +96,14 @@ impl Call {
     /// what a mount may cost.
     async fn readable_holder(&self, digest: &Digest) -> Result<Option<Key>, Error> {
         let prefix = keys::holders(digest);
-        let readable = |key: &Key| prefix.rest(key).parse().is_ok_and(|name| self.may(Right::Pull, &name));
+        let readable = |key: &Key| prefix.rest(key).parse().is_ok_and(|name| self.may_mount(&name));
         let holders = self.scan(&prefix, None).await?;
         Ok(holders.into_iter().map(|(key, _)| key).find(readable))
+    }
+
+    /// Whether the caller may take blobs from there. Where an upstream says what a caller may see, nothing can be taken
+    /// without asking it.
+    fn may_mount(&self, from: &Repository) -> bool {
+        self.may(Right::Pull, from) && !self.config.mirror_of(from).is_some_and(|mirror| mirror.verify)
     }
 }

@@ -43,7 +43,10 @@ impl Call {
                         return Ok(said(response, cached));
                     }
                     let route = self.route(name, request).ok_or_else(unknown)?;
-                    self.bring_manifest(&route, digest).await?;
+                    match self.bring_manifest(&route, digest).await {
+                        Err(Error::Storage(Fault::Full(_))) => return self.pass_on(&route, reference).await,
+                        brought => brought?,
+                    }
                     cached = Some(Cached::Miss);
                 }
                 Err(Error::Contention)
@@ -52,7 +55,10 @@ impl Call {
                 let route = self.route(name, request);
                 for _ in 0..ATTEMPTS {
                     let cached = match &route {
-                        Some(route) => Some(self.freshen(route, tag).await?),
+                        Some(route) => match self.freshen(route, tag).await {
+                            Err(Error::Storage(Fault::Full(_))) => return self.pass_on(route, reference).await,
+                            cached => Some(cached?),
+                        },
                         None => hit,
                     };
                     let Some((digest, choice)) = self.resolve(name, tag, request).await? else {

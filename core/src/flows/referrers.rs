@@ -11,7 +11,7 @@ use crate::config::SCAN_BYTES;
 use crate::digest::Digest;
 use crate::error::Error;
 use crate::http::{Method, Request, Response};
-use crate::keys::{self, Key};
+use crate::keys::{self, Key, Prefix};
 use crate::manifest::{Descriptor, Index};
 use crate::media::ManifestType;
 use crate::name::Repository;
@@ -35,7 +35,7 @@ impl Call {
         let prefix = keys::referrers(name, subject);
         let types: Vec<&str> = query.all("artifactType").filter(|artifact_type| !artifact_type.is_empty()).collect();
         let mut page = Page { types: &types, manifests: Vec::new(), size: ENVELOPE, more: false };
-        let mut after = query.get("last").map(|last| prefix.at(last));
+        let after = query.get("last").map(|last| prefix.at(last));
         let seen = self.may(Right::Pull, name) && self.may_see(name, request, subject).await?;
         // What only the upstream of a mirror has, in the order of digests, as records are.
         let mut others: BTreeMap<String, Descriptor> = BTreeMap::new();
@@ -44,24 +44,9 @@ impl Call {
             let listed = listed.map(|descriptor| (descriptor.digest.to_string(), descriptor));
             others.extend(listed.filter(|(digest, _)| query.get("last").is_none_or(|last| digest.as_str() > last)));
         }
-        'pages: while seen {
-            let entries = self.scan(&prefix, after).await?;
-            let Some((key, _)) = entries.last() else { break };
-            after = Some(key.clone());
-            for (key, value) in &entries {
-                let digest = prefix.rest(key);
-                others.remove(digest);
-                while let Some(first) = others.first_entry().filter(|first| first.key().as_str() < digest) {
-                    if !page.add(first.remove()) {
-                        break 'pages;
-                    }
-                }
-                if !page.add(decode(key, value)?) {
-                    break 'pages;
-                }
-            }
+        if seen {
+            self.fill(&mut page, &prefix, after, others).await?;
         }
-        let _ = others.into_values().all(|descriptor| page.add(descriptor));
         let Page { manifests, more, .. } = page;
         let last = manifests.last().filter(|_| more).map(|descriptor| descriptor.digest.to_string());
         let index = Index::new(ManifestType::OciIndex, manifests);
@@ -77,6 +62,35 @@ impl Call {
 }
 
 impl Call {
+    /// Fills a page with what is here behind a key and what only others have, in the order of digests.
+    async fn fill(
+        &self,
+        page: &mut Page<'_>,
+        prefix: &Prefix,
+        mut after: Option<Key>,
+        mut others: BTreeMap<String, Descriptor>,
+    ) -> Result<(), Error> {
+        loop {
+            let entries = self.scan(prefix, after).await?;
+            let Some((key, _)) = entries.last() else { break };
+            after = Some(key.clone());
+            for (key, value) in &entries {
+                let digest = prefix.rest(key);
+                others.remove(digest);
+                while let Some(first) = others.first_entry().filter(|first| first.key().as_str() < digest) {
+                    if !page.add(first.remove()) {
+                        return Ok(());
+                    }
+                }
+                if !page.add(decode(key, value)?) {
+                    return Ok(());
+                }
+            }
+        }
+        let _ = others.into_values().all(|descriptor| page.add(descriptor));
+        Ok(())
+    }
+
     /// Whether the upstream, where it is to say so, gives the subject to the caller.
     async fn may_see(&self, name: &Repository, request: &Request, subject: &Digest) -> Result<bool, Error> {
         let resource = alloc::format!("manifests/{subject}");

@@ -13,6 +13,7 @@ use crate::error::Error;
 use crate::http::{Body, Headers, Method, Request, Response};
 use crate::meter::Meter;
 use crate::mirror::{Answer, As, Followed, Login, Relayed, Source, Unmet, UpstreamName, Wanted};
+use crate::name::Repository;
 use crate::object::ObjectId;
 use crate::registry::Registry;
 
@@ -92,6 +93,7 @@ impl Memory {
             media_type: response.header("Content-Type").map(Into::into),
             digest: response.header("Docker-Content-Digest").and_then(|digest| digest.parse().ok()),
             length: response.header("Content-Length").and_then(|length| length.parse().ok()),
+            next: response.header("Link").and_then(|link| next(link, repository)),
             body,
         })
     }
@@ -135,4 +137,10 @@ impl Memory {
         let ambient = self.ambient();
         Followed::Over(self.run(begin(ambient), &RequestBody::default()))
     }
+}
+
+/// What a `Link` says of the next page.
+fn next(link: &str, repository: &Repository) -> Option<String> {
+    let target = link.strip_prefix('<')?.strip_suffix(">; rel=\"next\"")?;
+    target.strip_prefix(&format!("/v2/{repository}/")).map(String::from)
 }

@@ -82,7 +82,8 @@ impl Address<'_> {
 fn addresses(settings: &Settings) -> Result<Vec<Address<'_>>, String> {
     let optional = [("plain-addr", &settings.tls.plain_addr), ("admin-addr", &settings.watch.admin_addr)];
     let optional = optional.into_iter().filter_map(|(setting, text)| Some((setting, text.as_deref()?)));
-    let all = std::iter::once(("addr", settings.addr.as_str())).chain(optional);
+    let mirrors = settings.mirrors.iter().filter_map(|mirror| Some(("addr of a mirror", mirror.addr.as_deref()?)));
+    let all = std::iter::once(("addr", settings.addr.as_str())).chain(optional).chain(mirrors);
     all.map(|(setting, text)| {
         let resolved = text.to_socket_addrs().map(Vec::from_iter).map_err(|error| {
             format!("{setting} = {text} is not an address: {error}; write HOST:PORT, such as 127.0.0.1:5000")
@@ -142,7 +143,7 @@ fn exposed(address: &Address<'_>, tls: bool, settings: &Settings, live: &Live) -
         }
         warnings.push(format!("EVERY client that can reach {text} may push and delete, as --open allows"));
     }
-    if live.takes_secrets() && !(tls && setting == "addr") {
+    if live.takes_secrets() && !(tls && setting != "plain-addr") {
         warnings.push(format!(
             "{setting} = {text} can be reached from other machines and receives passwords and tokens unencrypted: set \
              tls-certificate and tls-key"

@@ -113,11 +113,19 @@ async fn open(settings: &Settings) -> Result<Arc<Host>, Box<dyn Error>> {
     Ok(host)
 }
 
-/// Where clients connect: encrypted if there is a certificate, and in plain text where that was asked for.
+/// Where clients connect: encrypted if there is a certificate, and in plain text where that was asked for. Some see one
+/// mirror there.
 async fn doors(settings: &Settings, tls: Option<Tls>) -> Result<Vec<Door>, Box<dyn Error>> {
-    let mut doors = vec![Door { listener: process::listen("addr", &settings.addr).await?, tls }];
+    let mut doors =
+        vec![Door { listener: process::listen("addr", &settings.addr).await?, tls: tls.clone(), root: None }];
     if let Some(address) = &settings.tls.plain_addr {
-        doors.push(Door { listener: process::listen("plain-addr", address).await?, tls: None });
+        doors.push(Door { listener: process::listen("plain-addr", address).await?, tls: None, root: None });
+    }
+    for mirror in &settings.mirrors {
+        if let Some(address) = &mirror.addr {
+            let listener = process::listen("addr of a mirror", address).await?;
+            doors.push(Door { listener, tls: tls.clone(), root: Some(mirror.prefix.as_str().into()) });
+        }
     }
     Ok(doors)
 }

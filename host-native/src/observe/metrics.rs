@@ -27,6 +27,13 @@ struct Operation {
     operation: &'static str,
 }
 
+/// How a pull from a mirror was answered.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Mirrored {
+    operation: &'static str,
+    cache: String,
+}
+
 /// What is stored: each a family of its own, so that a sum over one never mixes numbers and bytes.
 #[derive(Default)]
 struct Stored {
@@ -55,6 +62,7 @@ pub(crate) struct Metrics {
     gc_freed: Counter,
     gc_last: Gauge,
     webhooks: Family<Labels<2>, Counter>,
+    mirrored: Family<Mirrored, Counter>,
 }
 
 /// From a look-up in memory to a layer over a slow line, in seconds.
@@ -80,6 +88,7 @@ impl Metrics {
             gc_freed: Counter::default(),
             gc_last: Gauge::default(),
             webhooks: Family::default(),
+            mirrored: Family::default(),
         };
         let registry = &mut metrics.registry;
         for (name, help, counter) in [
@@ -98,6 +107,7 @@ impl Metrics {
             ),
             ("cache_filled_bytes", "Bytes written into the object cache", &storage.cache_filled),
             ("cache_evictions", "Files removed from the object cache to make room", &storage.cache_evictions),
+            ("upstream_fetched_bytes", "Bytes of blobs fetched for mirrors", &storage.upstreams.fetched),
             ("gc_freed_bytes", "Bytes that garbage collection freed", &metrics.gc_freed),
         ] {
             registry.register(name, help, counter.clone());
@@ -109,6 +119,11 @@ impl Metrics {
                 "cache_bytes",
                 "Bytes of the object cache, with what is reserved for files that are being filled",
                 &storage.cache_bytes,
+            ),
+            (
+                "upstream_fetches_running",
+                "Blobs that are being fetched for mirrors, or wait for others to be",
+                &storage.upstreams.flights,
             ),
             ("gc_last_timestamp_seconds", "When the last garbage collection ended", &metrics.gc_last),
         ] {
@@ -151,6 +166,16 @@ impl Metrics {
             "Pulls where there is an object cache: hit, shared (of a file that is being filled), miss or bypass",
             storage.cache_reads.clone(),
         );
+        registry.register(
+            "mirror_answers",
+            "Pulls from mirrors, by operation and by X-Cache: HIT, MISS or STALE",
+            metrics.mirrored.clone(),
+        );
+        registry.register(
+            "upstream_requests",
+            "Requests to upstreams of mirrors, by result: done, absent, denied, paused or failed",
+            storage.upstreams.requests.clone(),
+        );
         registry.register("gc_runs", "Garbage collections, by result", metrics.gc_runs.clone());
         registry.register("gc_removed", "What garbage collection removed, by kind", metrics.gc_removed.clone());
         registry.register("webhooks", "Events that were told, by webhook and result", metrics.webhooks.clone());
@@ -162,6 +187,11 @@ impl Metrics {
         self.requests.get_or_create(&Answer { operation, status }).inc();
         self.seconds.get_or_create(&Operation { operation }).observe(seconds);
         self.sent.inc_by(sent);
+    }
+
+    /// A pull from a mirror was answered, so as `X-Cache` says.
+    pub(crate) fn mirrored(&self, operation: &'static str, cache: &str) {
+        self.mirrored.get_or_create(&Mirrored { operation, cache: cache.into() }).inc();
     }
 
     /// Everything was counted.

@@ -81,11 +81,17 @@ impl Source {
             LoginSetting::PasswordFile { username, file } => {
                 let named = file.clone();
                 let make = move |files: &[Vec<u8>]| first_line(&named, files.first().map_or(&[][..], Vec::as_slice));
-                let password = Watched::open(vec![file.clone()], make)?;
-                password.watch();
-                Self::File { username: username.clone(), password }
+                Self::File { username: username.clone(), password: Watched::open(vec![file.clone()], make)? }
             }
         })
+    }
+
+    /// Goes on looking at the password file. Within a runtime.
+    pub(super) fn watch(&self) {
+        match self {
+            Self::Fixed(_) => {}
+            Self::File { password, .. } => password.watch(),
+        }
     }
 
     /// The login that is in force now.

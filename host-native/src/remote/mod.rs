@@ -114,7 +114,7 @@ pub struct Answer {
 }
 
 impl Remote {
-    /// A registry as it is configured. Within a runtime.
+    /// A registry as it is configured.
     ///
     /// # Errors
     ///
@@ -139,6 +139,11 @@ impl Remote {
             pause: Pause::default(),
             reach,
         })))
+    }
+
+    /// Goes on looking at the password file, which may change. Within a runtime.
+    pub fn watch(&self) {
+        self.0.login.watch();
     }
 
     /// The registry's host, with its port if it is not the usual one.

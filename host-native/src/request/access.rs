@@ -44,6 +44,8 @@ pub(crate) struct AccessLine {
     pub(crate) client: IpAddr,
     /// What is asked.
     pub(crate) asked: Arc<Asked>,
+    /// Whether the client speaks to a mirror that is at the root of what it sees.
+    pub(crate) at_root: bool,
     began: Instant,
     method: axum::http::Method,
     agent: Option<HeaderValue>,
@@ -76,11 +78,13 @@ impl AccessLine {
         let (headers, address) = (request.headers(), peer.address.ip());
         let by_proxy = live.proxies.trusts(address);
         let base = live.locations.base(request, by_proxy, peer.encrypted);
+        let root = peer.root.as_deref().or_else(|| live.roots.of(request, peer.encrypted));
         observer.metrics.running.inc();
         Self {
             id: live.proxies.id(address, headers),
             client: live.proxies.client(address, headers),
-            asked: Arc::new(described(request, base).into()),
+            asked: Arc::new(live.registry.read(described(request, base), root)),
+            at_root: root.is_some(),
             began: Instant::now(),
             method: request.method().clone(),
             agent: headers.get(header::USER_AGENT).cloned(),
@@ -101,6 +105,9 @@ impl AccessLine {
     /// What it is answered with, whether or not its client is still there to read it.
     pub(crate) fn answered(&mut self, response: &Response) {
         self.status = response.status().as_u16();
+        if let Some(cached) = response.headers().get("x-cache").and_then(|value| value.to_str().ok()) {
+            self.observer.metrics.mirrored(self.asked.summary().name, cached);
+        }
         self.audit(&self.asked.summary());
     }
 

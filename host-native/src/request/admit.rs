@@ -1,17 +1,17 @@
 //! Who sends a request, whether it may be made, and what its sender may take.
 
-use std::net::IpAddr;
 use std::time::Duration;
 
 use axum::http::HeaderMap;
 use axum::http::request::Parts;
 use orlop_core::error::Code;
-use orlop_core::{Access, Action, Asked, Caller, http};
+use orlop_core::{Access, Action, Caller, http};
 
 use crate::auth::identity::Identity;
 use crate::auth::refusal::{denied, refusal, unauthorized};
 use crate::auth::verdict::{Verdict, verdict};
 use crate::observe::Observer;
+use crate::request::access::AccessLine;
 use crate::request::crowd::{Client, Slot};
 use crate::request::live::Live;
 use crate::request::peer::Peer;
@@ -39,14 +39,19 @@ pub(crate) struct Refused {
 pub(crate) async fn give_token(
     live: &Live,
     head: &Parts,
-    client: IpAddr,
+    line: &AccessLine,
     observer: &Observer,
 ) -> Option<(http::Response, String)> {
     let identities = &live.identities;
     if !identities.is_for_a_token(head) {
         return None;
     }
-    let (identity, response) = match identities.log_in(&head.headers, client).await {
+    let client = line.client;
+    let logged_in = match line.at_root {
+        true => Ok(identities.recognize(&head.headers, client).await),
+        false => identities.log_in(&head.headers, client).await,
+    };
+    let (identity, response) = match logged_in {
         Ok(identity) => (identity.clone(), identities.token(head, &identity)?),
         Err(problem) => {
             observer.metrics.logins_refused.inc();
@@ -62,13 +67,16 @@ pub(crate) async fn admit(
     live: &Live,
     headers: &HeaderMap,
     peer: &Peer,
-    client: IpAddr,
-    asked: &Asked,
+    line: &AccessLine,
     observer: &Observer,
 ) -> Result<Admitted, Refused> {
-    let access = asked.access();
+    let client = line.client;
+    let access = line.asked.access();
     let unknown = |problem| unauthorized(live.identities.challenges(&access, problem), problem);
-    let identified = live.identities.identify(headers, client).await;
+    let identified = match line.at_root {
+        true => Ok(live.identities.recognize(headers, client).await),
+        false => live.identities.identify(headers, client).await,
+    };
     let identity = identified.clone().unwrap_or_default().with_certificate(peer.certificate.clone());
     // What is refused counts as well.
     let entered = live.shares.enter(&live.rules, &identity, client).await;

@@ -38,7 +38,7 @@ use crate::request::redirect::redirected;
 use crate::request::response::with_body;
 use crate::request::shares;
 use crate::settings::Limits;
-use crate::storage::{Host, RequestBody, ambient};
+use crate::storage::{Belongings, Host, RequestBody, ambient};
 
 /// How often a call is made again because an object it found was gone when it was opened. Each time, the blob was
 /// deleted and garbage collection ran in between.
@@ -223,10 +223,10 @@ async fn admitted(
     line: &AccessLine,
     head: &Parts,
 ) -> Result<Admitted, Refused> {
-    if let Some((response, caller)) = give_token(live, head, line.client, &service.observer).await {
+    if let Some((response, caller)) = give_token(live, head, line, &service.observer).await {
         return Err(Refused { response, caller });
     }
-    admit(live, &head.headers, peer, line.client, &line.asked, &service.observer).await
+    admit(live, &head.headers, peer, line, &service.observer).await
 }
 
 /// Answers a request by the settings that are in force when it begins.
@@ -422,11 +422,18 @@ async fn make(
     };
     for attempt in 1..=ATTEMPTS {
         let step = live.registry.call_of(caller.clone(), asked.clone(), ambient());
-        let (mut response, rest) = service.host.answer(step, body).await;
-        if let Some(fault) = &response.fault {
-            failed(fault);
+        let mut own = Belongings::new(body, &live.upstreams);
+        let (mut response, rest) = service.host.answer(step, &mut own).await;
+        match &response.fault {
+            // That an upstream fails is logged once, and not for each request.
+            Some(fault) if response.status == 502 => tracing::debug!(id = from.line.id, "{fault}"),
+            Some(fault) => failed(fault),
+            None => {}
         }
-        let http::Body::Pieces(pieces) = &mut response.body else { return (with_body(response, None), rest) };
+        let http::Body::Pieces(pieces) = &mut response.body else {
+            let incoming = own.incoming(&response.body, from.peer.outbox.clone(), asked);
+            return (with_body(response, incoming), rest);
+        };
         let pieces = pieces.take();
         if let Some(elsewhere) = redirected(&service.host, live, asked, &pieces).await {
             return (with_body(elsewhere, None), rest);

@@ -5,6 +5,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use orlop_core::Registry;
 use orlop_core::caller::Right;
 use orlop_core::record::SessionKey;
+use ring::hmac;
 
 use crate::auth::identity::{Identities, Identity};
 use crate::auth::rules::Rules;
@@ -12,8 +13,10 @@ use crate::observe::webhooks::{Subscriptions, Webhook};
 use crate::request::base::Locations;
 use crate::request::cors::Cors;
 use crate::request::proxies::Proxies;
+use crate::request::roots::Roots;
 use crate::request::shares::Shares;
-use crate::settings::{Redirects, Settings};
+use crate::settings::{Redirects, Settings, mirror};
+use crate::storage::Upstreams;
 
 /// The part of the settings that a running server can change.
 pub struct Live {
@@ -27,6 +30,10 @@ pub struct Live {
     pub(crate) cors: Cors,
     pub(crate) locations: Locations,
     pub(crate) redirects: Redirects,
+    pub(crate) roots: Roots,
+    pub(crate) upstreams: Arc<Upstreams>,
+    /// What the registry is called in `Via`, once that is known.
+    via: Option<String>,
 }
 
 /// The settings in force.
@@ -56,8 +63,9 @@ impl Live {
         let unknown = rules.named_users().filter(|user| !identities.may_be(user));
         let odd = unknown.map(|user| format!("a rule or group names the user `{user}`, who is in no password file"));
         let odd = odd.collect();
+        let upstreams = Upstreams::open(mirror::upstreams(&settings.mirrors)?, &self.upstreams)?;
         let live = Self {
-            registry: Registry::new(settings.config()),
+            registry: Registry::new(settings.config()).called(self.via.as_deref()),
             identities,
             rules,
             shares: self.shares.again(&settings.shares.limit),
@@ -67,17 +75,23 @@ impl Live {
             cors: Cors(settings.reach.cors.clone()),
             locations: Locations { form: settings.reach.location(), external: settings.reach.external_url.clone() },
             redirects: settings.reach.redirects(),
+            roots: Roots(settings.mirrors.clone()),
+            upstreams: Arc::new(upstreams),
+            via: self.via.clone(),
         };
         Ok((live, odd))
     }
 
-    /// The same, with the key by which tokens of our own are signed. It is kept over reloads.
+    /// The same, with the key by which tokens of our own are signed. It is kept over reloads, and so is what the registry
+    /// is called in `Via`: that is made of the key, for all servers of a storage have it and no other registry has.
     ///
     /// # Errors
     ///
     /// As for new settings.
     pub fn signing_with(self, key: SessionKey) -> Result<Self, String> {
-        Ok(Self { identities: self.identities.signing_with(key)?, ..self })
+        let via = called(&key);
+        let registry = self.registry.called(Some(&via));
+        Ok(Self { registry, via: Some(via), identities: self.identities.signing_with(key)?, ..self })
     }
 
     /// Anybody may do everything: what there is without settings.
@@ -93,6 +107,9 @@ impl Live {
             cors: Cors::default(),
             locations: Locations::default(),
             redirects: Redirects::default(),
+            roots: Roots::default(),
+            upstreams: Arc::default(),
+            via: None,
         }
     }
 
@@ -102,16 +119,30 @@ impl Live {
         [Right::Upload, Right::Delete].into_iter().any(|right| rights.may_somewhere(right))
     }
 
+    /// Goes on looking at the files that are named.
+    fn watch(&self) {
+        self.identities.watch();
+        self.upstreams.watch();
+    }
+
     /// Whether clients send secrets.
     pub fn takes_secrets(&self) -> bool {
         self.identities.can_ask()
     }
 }
 
+/// What the registry of a storage is called that has this key, which the name tells nothing of.
+fn called(key: &SessionKey) -> String {
+    let key = hmac::Key::new(hmac::HMAC_SHA256, key.bytes());
+    let signed = hmac::sign(&key, b"via");
+    let (first, _) = signed.as_ref().split_first_chunk::<8>().unwrap_or((&[0; 8], &[]));
+    format!("orlop-{:016x}", u64::from_be_bytes(*first))
+}
+
 impl Current {
     /// These settings, until there are others. Files that they name are looked at from now on.
     pub fn new(live: Live) -> Self {
-        live.identities.watch();
+        live.watch();
         Self(Arc::new(RwLock::new(Arc::new(live))))
     }
 
@@ -133,7 +164,7 @@ impl Current {
 
     /// Puts others in force. Requests that are being answered go on with those they began with.
     pub fn set(&self, live: Live) {
-        live.identities.watch();
+        live.watch();
         *self.0.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(live);
     }
 }

@@ -14,4 +14,5 @@ pub(crate) mod presence;
 pub(crate) mod proxies;
 mod redirect;
 mod response;
+mod roots;
 pub(crate) mod shares;

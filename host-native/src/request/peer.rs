@@ -13,6 +13,8 @@ pub(crate) struct Peer {
     pub(crate) address: SocketAddr,
     /// At which port of ours.
     pub(crate) port: u16,
+    /// The prefix of the mirror that is at the root there, if one is.
+    pub(crate) root: Option<Arc<str>>,
     /// Whether it speaks TLS.
     pub(crate) encrypted: bool,
     /// The names in its certificate, if it showed one.
@@ -37,6 +39,6 @@ impl Peer {
 
     /// A peer of which nothing is known.
     pub(crate) fn plain(address: SocketAddr) -> Self {
-        Self { address, port: 0, encrypted: false, certificate: Arc::new([]), outbox: None, activity: None }
+        Self { address, port: 0, root: None, encrypted: false, certificate: Arc::new([]), outbox: None, activity: None }
     }
 }

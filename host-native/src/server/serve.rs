@@ -2,7 +2,7 @@
 
 use std::future::Future;
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -51,6 +51,8 @@ pub struct Door {
     pub listener: TcpListener,
     /// What they are encrypted with; plain HTTP without.
     pub tls: Option<Tls>,
+    /// The prefix of the mirror whose repositories are at the root there; none for all repositories.
+    pub root: Option<Arc<str>>,
 }
 
 /// Serves the registry to anybody on one plain listener until `stop` comes true, then lets running requests end.
@@ -61,7 +63,7 @@ pub async fn serve(
     limits: &Limits,
     stop: impl Future<Output = ()>,
 ) {
-    let doors = vec![Door { listener, tls: None }];
+    let doors = vec![Door { listener, tls: None, root: None }];
     let observer = Arc::new(Observer::new(&host, None));
     serve_doors(doors, &[], host, limits, Current::new(Live::open(registry)), observer, stop).await;
 }
@@ -78,7 +80,7 @@ pub async fn serve_doors(
     stop: impl Future<Output = ()>,
 ) {
     let service = Arc::new(Service::new(host, current.clone(), observer.clone(), limits));
-    let calls = service.calls.clone();
+    let (calls, flights) = (service.calls.clone(), service.host.clone());
     let server = Arc::new(Server {
         current,
         clients: Crowd::new(limits.client_connections, CLIENT_QUEUE),
@@ -97,7 +99,7 @@ pub async fn serve_doors(
     }
     server.connections.close(limits.shutdown_grace).await;
     calls.close();
-    if timeout(LAST_CALLS, calls.wait()).await.is_err() {
+    if timeout(LAST_CALLS, async { tokio::join!(calls.wait(), flights.land()) }).await.is_err() {
         tracing::warn!(calls = calls.len(), "calls that do not end are given up");
     }
 }
@@ -147,12 +149,13 @@ impl Server {
     }
 
     /// Serves one connection until it ends or is closed for another.
-    async fn serve(&self, stream: TcpStream, address: SocketAddr, port: u16, acceptor: Option<TlsAcceptor>) {
+    async fn serve(&self, stream: TcpStream, peer: Peer, acceptor: Option<TlsAcceptor>) {
+        let address = peer.address;
         let Some(_slot) = self.enter(address.ip()).await else {
             return tracing::debug!("{address} has too many connections");
         };
         let presence = self.presences.enter(address.ip());
-        let peer = Peer { port, activity: Some(presence.activity()), ..Peer::plain(address) };
+        let peer = Peer { activity: Some(presence.activity()), ..peer };
         tokio::select! {
             () = serve_one(self, stream, peer, acceptor) => {}
             () = presence.close().cancelled_owned() => tracing::debug!("{address} was idle for longest, and is closed"),
@@ -162,7 +165,7 @@ impl Server {
 
 /// Accepts connections at a door, for ever.
 async fn accept(server: Arc<Server>, door: Door) {
-    let Door { listener, tls } = door;
+    let Door { listener, tls, root } = door;
     if let Some(tls) = &tls {
         tls.watch();
     }
@@ -174,8 +177,9 @@ async fn accept(server: Arc<Server>, door: Door) {
                 // What a client does, also while it agrees on encryption, holds up nobody else.
                 let acceptor = tls.as_ref().map(Tls::acceptor);
                 let server = server.clone();
+                let peer = Peer { port, root: root.clone(), ..Peer::plain(address) };
                 tokio::spawn(async move {
-                    server.serve(stream, address, port, acceptor).await;
+                    server.serve(stream, peer, acceptor).await;
                     drop(permit);
                 });
             }

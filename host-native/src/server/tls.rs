@@ -18,6 +18,7 @@ use crate::settings::watched::Watched;
 const SOON: i64 = 14 * 24 * 3600;
 
 /// What connections are encrypted with.
+#[derive(Clone)]
 pub struct Tls {
     config: Arc<Watched<Arc<ServerConfig>>>,
 }

@@ -9,6 +9,7 @@ mod bounds;
 mod engines;
 mod limits;
 mod log;
+pub(crate) mod mirror;
 mod number;
 mod policy;
 mod reach;
@@ -32,6 +33,7 @@ pub use self::access::Auth;
 pub use self::bounds::Bounds;
 pub use self::engines::{CacheSettings, EngineSettings, Engines};
 pub use self::limits::Limits;
+pub use self::mirror::MirrorSetting;
 pub use self::policy::Policy;
 pub use self::reach::Reach;
 pub(crate) use self::reach::{Location, Origin, Redirects};
@@ -124,6 +126,20 @@ pub struct Settings {
     /// Metrics, traces, logs and webhooks.
     #[command(flatten)]
     pub watch: Watch,
+
+    /// A mirror of another registry, as a table of TOML (repeatable)
+    ///
+    /// { prefix = "hub/", upstream = "https://registry-1.docker.io" }: what a client pulls from a repository below the prefix
+    /// and is not there is fetched from the upstream, and kept. The manual has all keys: orlop.toml(5).
+    #[arg(
+        id = "mirror",
+        long = "mirror",
+        env = "ORLOP_MIRROR",
+        value_name = "TABLE",
+        value_delimiter = '\n',
+        help_heading = "Mirrors"
+    )]
+    pub mirrors: Vec<MirrorSetting>,
 }
 
 /// The configuration file.
@@ -160,6 +176,7 @@ impl Settings {
             quotas: self.shares.quota.iter().map(QuotaSetting::quota).collect(),
             external_url: self.reach.base(),
             listeners: self.watch.webhook.iter().map(WebhookSetting::listener).collect(),
+            mirrors: self.mirrors.iter().filter_map(MirrorSetting::mirror).collect(),
             gathered: self.reach.gathered().filter(|_| self.storage.data.engines.objects.is_some()),
             ..self.policy.config()
         }

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use url::Url;
 
 /// Another registry: where it is, how to log in there, and what it is trusted with.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RemoteSetting {
     /// Scheme, host and port, such as `https://registry.example.com`. Nothing stands behind them.
     pub url: Url,
@@ -22,7 +22,7 @@ pub struct RemoteSetting {
 }
 
 /// How to log in at a registry.
-#[derive(Clone, Default)]
+#[derive(Clone, Default, PartialEq, Eq)]
 pub enum LoginSetting {
     /// Without a login.
     #[default]

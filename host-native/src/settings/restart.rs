@@ -42,7 +42,7 @@ mod tests {
     use crate::settings::Settings;
 
     /// What a running server takes over: see `Live::new`, and the filter of the log.
-    const RELOADED: [&str; 32] = [
+    const RELOADED: [&str; 33] = [
         "allow-sparse",
         "assemble",
         "auth-htpasswd",
@@ -58,6 +58,7 @@ mod tests {
         "location",
         "log",
         "manifest-limit",
+        "mirror",
         "no-delete",
         "no-mount-from-anywhere",
         "open",

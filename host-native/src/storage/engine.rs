@@ -24,7 +24,7 @@ use uuid::Uuid;
 use crate::settings::{Engines, Options};
 use crate::storage::counters::Counters;
 use crate::storage::directory::{self, Backup, Directory, OpenError};
-use crate::storage::disk::Outbox;
+use crate::storage::disk::{self, Outbox};
 use crate::storage::shared::{self, Presence, Shared, Use};
 
 /// Where records and objects are kept.
@@ -39,6 +39,14 @@ pub(super) enum Storage {
 pub(super) enum Sink {
     Directory(directory::Sink),
     Shared(Box<shared::Sink>),
+}
+
+/// Where the bytes of an object can be read while it is written.
+pub(super) enum Window {
+    /// In the file of the object itself, which is there with the first byte.
+    Directory(directory::Window),
+    /// In a file of this machine beside it.
+    Shared(shared::Window),
 }
 
 /// A streamed body whose objects are there.
@@ -92,6 +100,23 @@ impl Storage {
         match self {
             Self::Directory(directory) => Sink::Directory(directory.objects.sink(object)),
             Self::Shared(shared) => Sink::Shared(Box::new(shared.objects.sink(object, expected))),
+        }
+    }
+
+    /// A window on an object that is about to be written.
+    pub(super) fn window(&self, object: &ObjectId) -> Window {
+        match self {
+            Self::Directory(directory) => Window::Directory(directory.objects.window(object)),
+            Self::Shared(shared) => Window::Shared(shared.objects.window()),
+        }
+    }
+
+    /// Faults when so many bytes more would leave less on the disk than is to be left free.
+    pub(super) async fn has_room(&self, bytes: u64) -> Result<(), Fault> {
+        match self {
+            Self::Directory(directory) => directory.objects.room(bytes).await,
+            // A store says so itself, when it is full.
+            Self::Shared(_) => Ok(()),
         }
     }
 
@@ -240,6 +265,24 @@ impl Sink {
         match self {
             Self::Directory(sink) => sink.seal(last).await,
             Self::Shared(sink) => Box::pin(sink.seal(last)).await,
+        }
+    }
+}
+
+impl Window {
+    /// Shows a batch that is being written.
+    pub(super) async fn append(&mut self, batch: Vec<Bytes>) {
+        match self {
+            Self::Directory(_) => {}
+            Self::Shared(window) => window.append(batch).await,
+        }
+    }
+
+    /// The file to read from; `None` before the first byte is written, and when it cannot be had.
+    pub(super) async fn opened(&mut self) -> Option<Arc<disk::Opened>> {
+        match self {
+            Self::Directory(window) => window.opened().await,
+            Self::Shared(window) => window.opened(),
         }
     }
 }

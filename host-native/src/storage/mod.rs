@@ -16,6 +16,7 @@ mod receive;
 mod run;
 mod shared;
 pub(crate) mod transfer;
+mod upstreams;
 
 pub(crate) use self::ambient::ambient;
 pub use self::body::RequestBody;
@@ -23,5 +24,7 @@ pub(crate) use self::counters::Counters;
 pub use self::directory::{Backup, OpenError};
 pub(crate) use self::disk::{Outbox, holder};
 pub(crate) use self::lease::Leased;
+pub(crate) use self::run::Belongings;
 pub use self::run::Host;
 pub(crate) use self::shared::{Presence, Use, check_engines, migrate};
+pub(crate) use self::upstreams::Upstreams;

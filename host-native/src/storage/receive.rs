@@ -83,7 +83,7 @@ pub(super) async fn receive(
 }
 
 /// The pieces as one, without a copy when they are one already.
-fn joined(mut batch: Vec<Bytes>) -> Bytes {
+pub(super) fn joined(mut batch: Vec<Bytes>) -> Bytes {
     batch.retain(|piece| !piece.is_empty());
     match batch.as_slice() {
         [single] => single.clone(),
@@ -118,16 +118,16 @@ impl Receiving {
     }
 
     /// How many bytes a batch has while there are as many bodies as now.
-    fn share(&self) -> usize {
+    pub(super) fn share(&self) -> usize {
         (TOGETHER / self.0.load(Ordering::Relaxed).max(1)).min(BATCH)
     }
 }
 
 /// A body, among those that are being received.
-struct Counted<'r>(&'r Receiving);
+pub(super) struct Counted<'r>(&'r Receiving);
 
 impl<'r> Counted<'r> {
-    fn new(receiving: &'r Receiving) -> Self {
+    pub(super) fn new(receiving: &'r Receiving) -> Self {
         receiving.0.fetch_add(1, Ordering::Relaxed);
         Self(receiving)
     }

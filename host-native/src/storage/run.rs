@@ -1,39 +1,80 @@
 //! The host: performs what the core asks for, until a call is over.
 
+use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
+use axum::body::Body;
+use futures_util::future::BoxFuture;
 use orlop_core::effect::{BodyEnd, Received};
-use orlop_core::http::Pieces;
-use orlop_core::mirror::{Followed, Unmet};
+use orlop_core::http::{self, Pieces};
+use orlop_core::mirror::{Fetching, Followed, Relayed, Source, Unmet};
 use orlop_core::object::ObjectId;
 use orlop_core::stall::Stall;
 use orlop_core::step::{Ask, Rest};
-use orlop_core::{Error, Fault, Step};
+use orlop_core::{Asked, Error, Fault, Step};
 use tokio::sync::Semaphore;
 use uuid::Uuid;
 
 use crate::settings::{Engines, Options};
+use crate::storage::ambient::ambient;
 use crate::storage::body::{Held, RequestBody, UNIT};
 use crate::storage::engine::{Opened, Storage};
 use crate::storage::receive::{Open, Receiving, receive};
-use crate::storage::{Backup, Counters, OpenError, Presence, Use};
+use crate::storage::upstreams::{Begun, Fetcher, Flight, Flights, Following, Relaying, Upstreams};
+use crate::storage::{Backup, Counters, OpenError, Outbox, Presence, Use};
 
 /// How many bytes all bodies that are collected may take together: thousands of usual manifests, or 32 of the largest.
 const COLLECTED: usize = 128 << 20;
 
-/// The storage of one registry, and all that is done with it.
+/// The storage of one registry, and all that is done with it. A clone is the same.
+#[derive(Clone)]
 pub struct Host {
-    storage: Storage,
+    storage: Arc<Storage>,
     call_lifetime: Duration,
     /// What all bodies that are collected may take together.
     collected: Arc<Semaphore>,
     /// The bodies that are being received.
-    receiving: Receiving,
+    receiving: Arc<Receiving>,
+    /// The blobs that are being fetched from upstreams.
+    flights: Flights,
     /// Whether nobody should come any more.
-    leaving: AtomicBool,
+    leaving: Arc<AtomicBool>,
+}
+
+/// What belongs to one call.
+pub(crate) struct Belongings<'c> {
+    /// The body of its request.
+    body: &'c mut RequestBody,
+    /// The registries that it may ask.
+    upstreams: Arc<Upstreams>,
+    /// Those who follow it, if it fetches a blob.
+    flight: Option<Arc<Flight>>,
+    /// What it follows.
+    following: Option<Following>,
+    /// What it has asked for to be passed on.
+    relaying: Option<Relaying>,
+}
+
+impl<'c> Belongings<'c> {
+    /// A call that may ask for this body, and for what these upstreams have.
+    pub(crate) fn new(body: &'c mut RequestBody, upstreams: &Arc<Upstreams>) -> Self {
+        Self { body, upstreams: upstreams.clone(), flight: None, following: None, relaying: None }
+    }
+
+    /// The body of its answer, where that comes from an upstream. `outbox` is that of the connection, if it can send
+    /// files.
+    pub(crate) fn incoming(self, body: &http::Body, outbox: Option<Outbox>, asked: &Arc<Asked>) -> Option<Body> {
+        match body {
+            http::Body::Coming(Range { start, end }) => {
+                self.following.map(|following| following.into_body(*start..*end, outbox, asked.clone()))
+            }
+            http::Body::Relayed => self.relaying.map(Body::new),
+            http::Body::Empty | http::Body::Bytes(_) | http::Body::Pieces(_) => None,
+        }
+    }
 }
 
 impl Host {
@@ -57,11 +98,12 @@ impl Host {
 
     fn on(storage: Storage, options: &Options) -> Self {
         Self {
-            storage,
+            flights: Flights::new(&storage.counters().upstreams),
+            storage: Arc::new(storage),
             call_lifetime: options.call_lifetime,
             collected: Arc::new(Semaphore::new(COLLECTED / UNIT)),
-            receiving: Receiving::default(),
-            leaving: AtomicBool::new(false),
+            receiving: Arc::default(),
+            leaving: Arc::default(),
         }
     }
 
@@ -137,34 +179,46 @@ impl Host {
 
     /// Runs a call to its end, and what it leaves for after its answer. `body` is what the call may ask for.
     pub async fn run<R: Send>(&self, step: Step<R>, body: &mut RequestBody) -> R {
-        let (result, rest) = self.answer(step, body).await;
+        self.run_with(step, &mut Belongings::new(body, &Arc::default())).await
+    }
+
+    /// The same for a call to which more belongs than a body.
+    async fn run_with<R: Send>(&self, step: Step<R>, own: &mut Belongings<'_>) -> R {
+        let (result, rest) = self.answer(step, own).await;
         if let Some(rest) = rest {
             self.finish(rest).await;
         }
         result
     }
 
-    /// Does what a call has left for after its answer. None of it asks for a body.
+    /// Does what a call has left for after its answer. None of it asks for a body, or an upstream.
     pub(crate) async fn finish(&self, rest: Rest) {
         // What is left has nothing to leave in its turn.
-        let _ = self.answer(rest.begin(), &mut RequestBody::empty()).await;
+        let mut body = RequestBody::empty();
+        let _ = self.answer(rest.begin(), &mut Belongings::new(&mut body, &Arc::default())).await;
+    }
+
+    /// Waits for the fetches that are under way.
+    pub(crate) async fn land(&self) {
+        self.flights.land().await;
     }
 
     /// Runs a call until it has its result, and gives what it leaves for afterwards.
-    pub(crate) async fn answer<R: Send>(&self, mut step: Step<R>, body: &mut RequestBody) -> (R, Option<Rest>) {
+    pub(crate) async fn answer<R: Send>(&self, mut step: Step<R>, own: &mut Belongings<'_>) -> (R, Option<Rest>) {
         let clock = Clock::start();
         let mut stall = Stall::new(self.call_lifetime);
         let mut held = Held::of(&self.collected);
         let mut open: Option<Open> = None;
+        let mut begun: Option<Begun> = None;
         loop {
             step = match step {
                 Step::Collect(Ask { effect, waiting }) => {
-                    waiting.answer(Ok(body.collect(effect.limit, &mut held).await))
+                    waiting.answer(Ok(own.body.collect(effect.limit, &mut held).await))
                 }
                 Step::Receive(Ask { effect, waiting }) => {
                     let began = clock.passed();
                     // Boxed, as what measures: they are large, and a pull, which needs neither, would have to move them.
-                    let receiving = receive(&self.storage, &self.receiving, effect, body, &mut open);
+                    let receiving = receive(&self.storage, &self.receiving, effect, own.body, &mut open);
                     let received = Box::pin(receiving).await;
                     // A pause leaves an object that is begun, and not complete.
                     let early = self.storage.ages_from_the_beginning();
@@ -186,6 +240,7 @@ impl Host {
                 Step::Erase(Ask { effect, waiting }) => {
                     // An object that was still being received goes as it is dropped.
                     open = open.filter(|open| !effect.objects.contains(&open.object));
+                    begun = begun.filter(|begun| !effect.objects.contains(&begun.object));
                     waiting.answer(self.storage.erase(effect).await)
                 }
                 Step::Inventory(Ask { effect, waiting }) => waiting.answer(self.storage.inventory(effect).await),
@@ -195,18 +250,85 @@ impl Host {
                     Ok(()) => waiting.answer(self.storage.commit(effect).await),
                     Err(fault) => waiting.answer(Err(fault)),
                 },
-                // No setting makes a mirror, so there is no upstream to ask.
-                Step::Inquire(Ask { waiting, .. }) => waiting.answer(Ok(Err(Unmet::Absent))),
-                Step::Fetch(Ask { waiting, .. }) => waiting.answer(Ok(Err(Unmet::Absent))),
-                Step::Follow(Ask { effect, waiting }) => {
-                    let unknown = Error::BlobUnknown(effect.fetching.digest);
-                    waiting.answer(Ok(Followed::Over(Err(unknown))))
+                // Boxed, for the same reason.
+                Step::Inquire(Ask { effect, waiting }) => {
+                    let answered = match own.upstreams.get(&effect.wanted.upstream) {
+                        Ok(upstream) => {
+                            let counters = &self.counters().upstreams;
+                            Box::pin(upstream.inquire(effect.wanted, effect.limit, counters)).await
+                        }
+                        Err(unmet) => Err(unmet),
+                    };
+                    waiting.answer(Ok(answered))
                 }
-                Step::Relay(Ask { waiting, .. }) => waiting.answer(Ok(Err(Unmet::Absent))),
+                Step::Fetch(Ask { effect, waiting }) => {
+                    let began = clock.passed();
+                    let fetched = match own.upstreams.get(&effect.source.upstream) {
+                        Ok(upstream) => {
+                            let fetcher = Fetcher {
+                                storage: &self.storage,
+                                receiving: &self.receiving,
+                                counters: &self.counters().upstreams,
+                                flight: own.flight.as_deref(),
+                            };
+                            Box::pin(fetcher.fetch(upstream, effect, &mut begun)).await
+                        }
+                        Err(unmet) => Ok(Err(unmet)),
+                    };
+                    // What broke off is an object that is begun, and not complete.
+                    let early = self.storage.ages_from_the_beginning();
+                    let counts =
+                        |received: &Received| received.kept.is_none() && (early || received.end != BodyEnd::Cut);
+                    if matches!(&fetched, Ok(Ok(received)) if counts(received)) {
+                        stall.made(if early { began } else { clock.passed() });
+                    }
+                    waiting.answer(fetched)
+                }
+                Step::Follow(Ask { effect, waiting }) => {
+                    waiting.answer(Ok(Box::pin(self.follow(effect.fetching, own)).await))
+                }
+                Step::Relay(Ask { effect, waiting }) => {
+                    waiting.answer(Ok(Box::pin(self.relay(&effect.source, effect.range, own)).await))
+                }
                 Step::Respond(result) => return (result, None),
                 Step::Answered(result, rest) => return (result, Some(rest)),
             }
         }
+    }
+
+    /// Follows the fetch of a blob.
+    async fn follow(&self, fetching: Fetching, own: &mut Belongings<'_>) -> Followed {
+        let fly = |fetching, flight| self.clone().fly(fetching, flight, own.upstreams.clone());
+        let (followed, following) = self.flights.follow(fetching, fly).await;
+        own.following = following;
+        followed
+    }
+
+    /// Fetches a blob, a call of its own, which `flight` tells those of who follow it.
+    fn fly(
+        self,
+        fetching: Fetching,
+        flight: Arc<Flight>,
+        upstreams: Arc<Upstreams>,
+    ) -> BoxFuture<'static, Result<(), Error>> {
+        Box::pin(async move {
+            let mut body = RequestBody::empty();
+            let mut own = Belongings { flight: Some(flight), ..Belongings::new(&mut body, &upstreams) };
+            self.run_with(fetching.begin(ambient()), &mut own).await
+        })
+    }
+
+    /// Asks for bytes of a blob that are to be passed on.
+    async fn relay(
+        &self,
+        source: &Source,
+        range: Option<Range<u64>>,
+        own: &mut Belongings<'_>,
+    ) -> Result<Relayed, Unmet> {
+        let upstream = own.upstreams.get(&source.upstream)?;
+        let (relayed, relaying) = upstream.relay(source, range, &self.counters().upstreams).await?;
+        own.relaying = Some(relaying);
+        Ok(relayed)
     }
 
     /// Ends uploads in an object store that no record knows and no call that lives has begun, which garbage collection of

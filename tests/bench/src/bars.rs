@@ -7,6 +7,7 @@ use serde_json::Value;
 use crate::congestion::{BY_LOSS, BY_MODEL};
 use crate::report::{BUSY, number};
 use crate::workloads::commits::RECORDS;
+use crate::workloads::mirror::{BOTH_WAYS, OWN};
 use crate::workloads::pull::{MANY_OBJECTS, ONE_OBJECT};
 use crate::workloads::push::DURABLE_CHUNKS;
 use crate::workloads::shared::{COLD, HOT};
@@ -138,6 +139,34 @@ impl Results<'_> {
 }
 
 const BARS: &[Bar] = &[
+    Bar {
+        what: "mirror, pull of 1 GiB that is there, CPU",
+        against: "a blob of its own",
+        asked: "≤ 1.05×",
+        reached: |results| results.grown(1.05, "mirror-hit", OWN, "", "CPU s/GiB"),
+    },
+    Bar {
+        what: "mirror, pull of 1 GiB that is not there, CPU",
+        against: "a push and a pull",
+        asked: "≤ 1.3×",
+        reached: |results| results.grown(1.3, "mirror-miss", BOTH_WAYS, "", "CPU s/GiB"),
+    },
+    Bar {
+        what: "mirror, pull of 1 GiB that is not there, first byte",
+        against: "the upstream",
+        asked: "≤ 50 ms more",
+        reached: |results| {
+            let median = |variant| results.median("mirror-miss", "orlop", variant, "first byte ms");
+            let more = median("")? - median(BOTH_WAYS)?;
+            Some(Reached { text: format!("{} ms more", number(more)), met: more <= 50.0 })
+        },
+    },
+    Bar {
+        what: "mirror, 64 pulls of one blob at once: bytes that the upstream sends for each",
+        against: "",
+        asked: "≤ 1.01",
+        reached: |results| results.no_more_than(1.01, "mirror-together", "read/stored"),
+    },
     Bar {
         what: "several machines, push of 1 GiB streamed, throughput",
         against: ON_S3,

@@ -56,6 +56,9 @@ impl Peer {
     /// Those that share engines with others of their kind, and Orlop by itself beside them.
     pub(crate) const SHARED: [Self; 3] = [Self::Shared, Self::DistributionS3, Self::Orlop];
 
+    /// Those that can be a mirror of another registry.
+    pub(crate) const MIRRORS: [Self; 2] = [Self::Orlop, Self::Distribution];
+
     /// Those that are registries.
     pub(crate) const REGISTRIES: [Self; 6] =
         [Self::Orlop, Self::Distribution, Self::DockerRegistry, Self::Crane, Self::Olareg, Self::Zot];
@@ -179,6 +182,19 @@ impl Server {
         let mut server = Self::begin(peer, command, &data, address)?;
         server.engines = engines;
         Ok(server)
+    }
+
+    /// Starts a mirror of the registry at `upstream`, in which everything has the name that it has there.
+    pub(crate) fn start_mirror(programs: &Programs, peer: Peer, data: &Path, upstream: SocketAddr) -> Outcome<Self> {
+        let address = free_address()?;
+        let (mut command, data) = command(programs, peer, data, address, crate::floor::Kind::default(), None)?;
+        let upstream = format!("http://{upstream}");
+        if peer == Peer::Orlop {
+            command.args(["--mirror", &format!("{{ prefix = \"\", upstream = \"{upstream}\" }}")]);
+        } else {
+            command.env("REGISTRY_PROXY_REMOTEURL", upstream);
+        }
+        Self::begin(peer, command, &data, address)
     }
 
     /// Another process of the same registry, on the engines of this one, which must not end before it.

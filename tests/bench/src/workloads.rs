@@ -7,6 +7,7 @@ mod image;
 pub(crate) mod instructions;
 mod lists;
 mod memory;
+pub(crate) mod mirror;
 pub(crate) mod pull;
 pub(crate) mod push;
 pub(crate) mod shared;
@@ -82,6 +83,9 @@ pub(crate) const ALL: &[Workload] = &[
     shared::PUSHES,
     shared::GROWTH,
     commits::COMMITS,
+    mirror::HIT,
+    mirror::MISS,
+    mirror::TOGETHER,
     zb::ZB,
     instructions::INSTRUCTIONS,
 ];
@@ -145,6 +149,13 @@ impl Bench {
     pub(crate) fn fresh_with(&self, peer: Peer, name: &str, arguments: &[&str]) -> Outcome<Fresh> {
         let directory = self.empty(format!("{peer:?}-{name}"));
         let server = Server::start_with(&self.programs, peer, &directory, Kind::Answer, arguments)?;
+        Ok(Fresh { server: Some(server), directory })
+    }
+
+    /// A server with an empty store that mirrors all that another one has.
+    pub(crate) fn mirror(&self, peer: Peer, upstream: &Server) -> Outcome<Fresh> {
+        let directory = self.empty(format!("{peer:?}-mirror"));
+        let server = Server::start_mirror(&self.programs, peer, &directory, upstream.address)?;
         Ok(Fresh { server: Some(server), directory })
     }
 

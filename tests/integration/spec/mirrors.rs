@@ -10,8 +10,8 @@ use orlop_conformance::system::{
 use orlop_core::caller::{Right, Rule};
 use orlop_core::config::{Pattern, Quota};
 use orlop_core::memory::{RequestBody, Upstream as Other};
-use orlop_core::mirror::{Freshness, Login, Mirror, Unmet, Upstream, UpstreamName};
-use orlop_core::{Caller, Config, Registry, Rights};
+use orlop_core::mirror::{Followed, Freshness, Login, Mirror, Unmet, Upstream, UpstreamName};
+use orlop_core::{Body, Caller, Config, Error, Fault, Registry, Rights};
 
 use crate::{NOWHERE, configured};
 
@@ -911,4 +911,75 @@ fn referrers_are_those_of_a_subject_that_the_caller_may_see() {
     };
     assert_eq!((listed(&mut registry, "Basic alice"), listed(&mut registry, "Basic mallory")), (1, 0));
     assert_eq!(within(&mut registry, None, &with_login(None), &list).status(), 401);
+}
+
+/// SPEC V20: not by way of a mount either.
+#[test]
+fn nothing_is_mounted_that_an_upstream_is_to_vouch_for() {
+    let mut registry = mirroring(vec![Mirror { verify: true, ..hub() }]);
+    push_image(&mut registry, "app", "v1", "layer");
+    let layer = sha256("layer");
+    within(&mut registry, None, &with_login(Some("Basic alice")), &get(blob("hub/app", &layer))).expect(200);
+    registry.call(post(format!("{}?mount={layer}&from=hub/app", uploads("own")))).expect(202);
+    registry.call(post(format!("{}?mount={layer}", uploads("own")))).expect(202);
+    registry.get(blob("own", &layer)).refused(404, "BLOB_UNKNOWN");
+}
+
+/// SPEC V21: what cannot be kept is passed on, and a tag that is here stays usable.
+#[test]
+fn a_full_disk_does_not_end_pulls() {
+    let mut registry = mirroring(vec![hub()]);
+    let image = push_image(&mut registry, "app", "v1", "layer");
+    let full = || Fault::Full("no space".into());
+    for reference in ["v1".to_owned(), image.digest()] {
+        let call = registry.begin(get(manifest("hub/app", &reference))).until("Commit", &mut registry);
+        let answer = call.fail(full(), false, &mut registry).end(&mut registry).expect(200).with("X-Cache", "MISS");
+        let answer = answer.with("Content-Type", image.media_type()).with("Docker-Content-Digest", image.digest());
+        assert_eq!(answer.body(), image.bytes());
+    }
+    let layer = sha256("layer");
+    let call = registry.begin(get(blob("hub/app", &layer))).until("Follow", &mut registry);
+    let answer = call.told(Followed::Over(Err(Error::Storage(full()))));
+    let answer = answer.end(&mut registry).expect(200).with("X-Cache", "MISS").with("Content-Length", "5");
+    assert_eq!(answer.body(), b"layer");
+    assert!(registry.memory.records.is_empty());
+    pull(&mut registry, "hub/app", "v1", &image);
+    push_image(&mut registry, "app", "v1", "next");
+    registry.advance(HOUR);
+    let call = registry.begin(get(manifest("hub/app", "v1"))).until("Commit", &mut registry);
+    let answer = call.fail(full(), false, &mut registry).end(&mut registry).expect(200).with("X-Cache", "STALE");
+    assert_eq!(answer.body(), image.bytes());
+    // That it was looked at is not worth a failure either.
+    at(&mut registry, "hub", |hub| hub.put_manifest("app", "v1", &image).expect(201));
+    let call = registry.begin(get(manifest("hub/app", "v1"))).until("Commit", &mut registry);
+    call.fail(full(), false, &mut registry).end(&mut registry).expect(200).with("X-Cache", "HIT");
+}
+
+/// SPEC V9, V10: what a client is answered while the bytes come.
+#[test]
+fn a_blob_is_answered_while_it_comes() {
+    let mut registry = mirroring(vec![hub()]);
+    let digest = at(&mut registry, "hub", |hub| hub.push_blob("app", "0123456789"));
+    let coming = |registry: &mut InMemory, call: Call| {
+        let call = registry.begin(call).until("Follow", registry).told(Followed::Coming(10));
+        call.end_unsent(registry).response
+    };
+    let whole = coming(&mut registry, get(blob("hub/app", &digest)));
+    assert_eq!((whole.status, whole.header("Content-Length"), &whole.body), (200, Some("10"), &Body::Coming(0..10)));
+    // The upstream gives a range alone.
+    let part = coming(&mut registry, get(blob("hub/app", &digest)).header("Range", "bytes=-3"));
+    assert_eq!((part.status, part.header("Content-Range"), &part.body), (206, Some("bytes 7-9/10"), &Body::Relayed));
+    let parts = coming(&mut registry, get(blob("hub/app", &digest)).header("Range", "bytes=0-1,4-5"));
+    assert_eq!((parts.status, parts.body), (200, Body::Coming(0..10)));
+    let beyond = coming(&mut registry, get(blob("hub/app", &digest)).header("Range", "bytes=10-"));
+    assert_eq!((beyond.status, beyond.header("Content-Range")), (416, Some("bytes */10")));
+    let known = coming(&mut registry, get(blob("hub/app", &digest)).header("If-None-Match", format!("\"{digest}\"")));
+    assert_eq!((known.status, known.body), (304, Body::Empty));
+    // One that does not, or that says another size, is waited for.
+    answers(&mut registry, "hub", unreachable());
+    let part = coming(&mut registry, get(blob("hub/app", &digest)).header("Range", "bytes=2-4"));
+    assert_eq!(
+        (part.status, part.header("Content-Range"), &part.body),
+        (206, Some("bytes 2-4/10"), &Body::Coming(2..5))
+    );
 }

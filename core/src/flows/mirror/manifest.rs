@@ -7,19 +7,23 @@ use core::time::Duration;
 
 use super::{Route, accepted, refused};
 use crate::ambient::Timestamp;
+use crate::conditional;
 use crate::config::{ATTEMPTS, CHECKED_COARSELY};
 use crate::digest::{Algorithm, Digest};
-use crate::effect::{Committed, Durability, Value};
+use crate::effect::{Committed, Durability, Fault, Value};
 use crate::error::Error;
 use crate::flows::batch::{Batch, Found};
+use crate::flows::blob::said;
 use crate::flows::maintained::TagState;
 use crate::flows::{Call, referrers};
-use crate::http::Method;
+use crate::http::{Method, Response};
 use crate::keys;
 use crate::manifest::Manifest;
+use crate::media::ManifestType;
 use crate::mirror::{Answer, Freshness, Unmet};
 use crate::name::{Repository, Tag};
 use crate::record::{ManifestRecord, MirroredRecord, PlatformsRecord, TagRecord};
+use crate::target::Reference;
 
 /// How an answer of a mirror came about: the value of `X-Cache`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,8 +50,18 @@ impl Cached {
 #[derive(Clone, Copy)]
 struct Pointed<'k> {
     tag: &'k Tag,
-    /// The tag as it was before the upstream was asked: if it is another one now, whoever has changed it knows better.
+    /// The tag as it was before the upstream was asked. If it is another one now, nobody can say which of two answers is
+    /// the newer: then the upstream is asked again.
     before: Option<&'k Known>,
+}
+
+/// What became of a manifest that an upstream has, and of the tag that was to name it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Brought {
+    /// It is here, and the tag names it.
+    Here,
+    /// Another call has changed the tag meanwhile.
+    Overtaken,
 }
 
 impl Pointed<'_> {
@@ -77,49 +91,66 @@ impl Call {
     pub(in crate::flows) async fn bring_manifest(&self, route: &Route<'_>, digest: &Digest) -> Result<(), Error> {
         self.bring(route, digest, None)
             .await?
+            .map(drop)
             .map_err(|unmet| refused(unmet, Error::ManifestUnknown(digest.to_string())))
     }
 
     /// Sees to it that a tag is where its upstream has it, as far as that can be known now.
     pub(in crate::flows) async fn freshen(&self, route: &Route<'_>, tag: &Tag) -> Result<Cached, Error> {
+        for _ in 0..ATTEMPTS {
+            if let Some(cached) = self.look_up(route, tag).await? {
+                return Ok(cached);
+            }
+        }
+        Err(Error::Contention)
+    }
+
+    /// The same once; nothing when another call has changed the tag meanwhile.
+    async fn look_up(&self, route: &Route<'_>, tag: &Tag) -> Result<Option<Cached>, Error> {
         let name = route.name;
         let Some(known) = self.known(name, tag).await? else {
             // With nothing to compare, one request is enough.
             let unknown = |unmet| refused(unmet, Error::ManifestUnknown(tag.to_string()));
             let pointed = Pointed { tag, before: None };
-            return self.bring_tag(route, pointed).await?.map(|()| Cached::Miss).map_err(unknown);
+            let brought = self.bring_tag(route, pointed).await?.map_err(unknown)?;
+            return Ok((brought == Brought::Here).then_some(Cached::Miss));
         };
         let since = self.ambient.now.since(known.checked());
         let gone = known.mirrored.and_then(|mirrored| mirrored.gone);
         if known.whole && gone.is_none() && route.mirror.is_fresh(tag, since) {
-            return Ok(Cached::Hit);
+            return Ok(Some(Cached::Hit));
         }
         let pointed = Pointed { tag, before: Some(&known) };
         let unmet = match self.inquire(route, Method::Head, &resource(tag), &accepted(), 0).await? {
             Ok(Answer { digest: Some(there), .. }) if known.whole && there == known.tag.record.digest => {
-                self.note_checked(route, tag, &known, None).await?;
-                return Ok(Cached::Hit);
+                self.note_checked(route, tag, &known, None).await;
+                return Ok(Some(Cached::Hit));
             }
-            Ok(Answer { digest: Some(there), .. }) => self.bring(route, &there, Some(pointed)).await?,
-            Ok(Answer { digest: None, .. }) => self.bring_tag(route, pointed).await?,
-            Err(unmet) => Err(unmet),
+            Ok(Answer { digest: Some(there), .. }) => self.bring(route, &there, Some(pointed)).await,
+            Ok(Answer { digest: None, .. }) => self.bring_tag(route, pointed).await,
+            Err(unmet) => Ok(Err(unmet)),
         };
-        let Err(unmet) = unmet else { return Ok(Cached::Miss) };
+        let unmet = match unmet {
+            Ok(Ok(brought)) => return Ok((brought == Brought::Here).then_some(Cached::Miss)),
+            Ok(Err(unmet)) => unmet,
+            // There is no room for where it is now.
+            Err(Error::Storage(Fault::Full(_))) if known.whole => return Ok(Some(Cached::Stale)),
+            Err(error) => return Err(error),
+        };
         let unknown = || Error::ManifestUnknown(tag.to_string());
         if !known.whole {
             return Err(refused(unmet, unknown()));
         }
         if !unmet.is_absence() {
-            return if since < route.mirror.stale { Ok(Cached::Stale) } else { Err(refused(unmet, unknown())) };
+            return if since < route.mirror.stale { Ok(Some(Cached::Stale)) } else { Err(refused(unmet, unknown())) };
         }
         // A registry that is being restored may not have for a moment what it had and will have.
         let first = gone.unwrap_or(self.ambient.now);
         if self.ambient.now.since(first) < route.mirror.gone {
-            self.note_checked(route, tag, &known, Some(first)).await?;
-            return Ok(Cached::Stale);
+            self.note_checked(route, tag, &known, Some(first)).await;
+            return Ok(Some(Cached::Stale));
         }
-        // Another call has brought the tag anew meanwhile, or else nothing is left to be answered.
-        if self.forget_tag(name, pointed).await? { Err(unknown()) } else { Ok(Cached::Hit) }
+        if self.forget_tag(name, pointed).await? { Err(unknown()) } else { Ok(None) }
     }
 
     async fn known(&self, name: &Repository, tag: &Tag) -> Result<Option<Known>, Error> {
@@ -132,7 +163,7 @@ impl Call {
     }
 
     /// Brings what the upstream has under a tag, and the tag.
-    async fn bring_tag(&self, route: &Route<'_>, pointed: Pointed<'_>) -> Result<Result<(), Unmet>, Error> {
+    async fn bring_tag(&self, route: &Route<'_>, pointed: Pointed<'_>) -> Result<Result<Brought, Unmet>, Error> {
         let limit = self.config.manifest_limit;
         let answer = match self.inquire(route, Method::Get, &resource(pointed.tag), &accepted(), limit).await? {
             Ok(answer) => answer,
@@ -148,14 +179,19 @@ impl Call {
         route: &Route<'_>,
         digest: &Digest,
         pointed: Option<Pointed<'_>>,
-    ) -> Result<Result<(), Unmet>, Error> {
+    ) -> Result<Result<Brought, Unmet>, Error> {
         if pointed.is_some() {
             let keys = [keys::manifest(route.name, digest), keys::payload(route.name, digest)];
             let [manifest, payload] = self.get(keys).await?;
             if let (Some(manifest), Some(body)) = (manifest, payload) {
                 let manifest: ManifestRecord = crate::record::decode(&keys::manifest(route.name, digest), &manifest)?;
-                let answer =
-                    Answer { media_type: Some(manifest.media_type), digest: Some(*digest), length: None, body };
+                let answer = Answer {
+                    media_type: Some(manifest.media_type),
+                    digest: Some(*digest),
+                    length: None,
+                    next: None,
+                    body,
+                };
                 return self.keep_manifest(route, answer, digest, pointed).await;
             }
         }
@@ -166,6 +202,20 @@ impl Call {
         }
     }
 
+    /// A manifest that there is no room to keep, as the upstream sends it.
+    pub(in crate::flows) async fn pass_on(&self, route: &Route<'_>, reference: &Reference) -> Result<Response, Error> {
+        let (resource, limit) = (format!("manifests/{reference}"), self.config.manifest_limit);
+        let answer = self.inquire(route, Method::Get, &resource, &accepted(), limit).await?;
+        let answer = answer.map_err(|unmet| refused(unmet, Error::ManifestUnknown(reference.to_string())))?;
+        let digest = match reference {
+            Reference::Digest(digest) => *digest,
+            Reference::Tag(_) => answer.digest.unwrap_or_else(|| Algorithm::Sha256.digest(&answer.body)),
+        };
+        let manifest = judged(route.name, &answer, &digest)?;
+        let response = conditional::identified(200, &digest).with_bytes(manifest.media_type.as_str(), answer.body);
+        Ok(said(response, Some(Cached::Miss)))
+    }
+
     /// Keeps a manifest that an upstream has sent, if it is what its digest says, and lets the tag name it. What it needs
     /// comes when a client wants it.
     async fn keep_manifest(
@@ -174,26 +224,21 @@ impl Call {
         answer: Answer,
         digest: &Digest,
         pointed: Option<Pointed<'_>>,
-    ) -> Result<Result<(), Unmet>, Error> {
-        let failed = |reason: String| Ok(Err(Unmet::Failed(reason)));
+    ) -> Result<Result<Brought, Unmet>, Error> {
         let name = route.name;
-        let Answer { media_type, body, .. } = answer;
-        if digest.algorithm().digest(&body) != *digest {
-            return failed(format!("the upstream of {name} has sent something else as the manifest {digest}"));
-        }
-        let manifest = match Manifest::parse(&body, media_type.as_deref()) {
+        let manifest = match judged(name, &answer, digest) {
             Ok(manifest) => manifest,
-            Err(Error::Manifest(reason)) => {
-                return failed(format!("the upstream of {name} has sent {digest}, which is refused: {reason}"));
-            }
+            Err(Error::UpstreamFailed(reason)) => return Ok(Err(Unmet::Failed(reason))),
             Err(error) => return Err(error),
         };
+        let body = answer.body;
         for _ in 0..ATTEMPTS {
             let mut batch = self.batch_of(name, &manifest, &body, digest).await?;
             if let Some(pointed) = pointed {
                 let state = self.tag_state(name, pointed.tag).await?;
                 if !pointed.is_unchanged(&state) {
-                    return Ok(Ok(()));
+                    let same = state.record.is_some_and(|found| found.record.digest == *digest);
+                    return Ok(Ok(if same { Brought::Here } else { Brought::Overtaken }));
                 }
                 let alone = PlatformsRecord { list: None, images: Vec::new() };
                 self.change_tag(&mut batch, name, &state, Some((*digest, alone)), None);
@@ -201,7 +246,7 @@ impl Call {
                 batch.put(keys::mirrored(name, pointed.tag), &now);
             }
             if self.commit(batch, Durability::Durable).await? == Committed::Done {
-                return Ok(Ok(()));
+                return Ok(Ok(Brought::Here));
             }
         }
         Err(Error::Contention)
@@ -237,27 +282,22 @@ impl Call {
         Ok(batch)
     }
 
-    /// Writes down that the upstream was asked where the tag is. A crash may lose that: it is asked again.
-    async fn note_checked(
-        &self,
-        route: &Route<'_>,
-        tag: &Tag,
-        known: &Known,
-        gone: Option<Timestamp>,
-    ) -> Result<(), Error> {
+    /// Writes down that the upstream was asked where the tag is. A crash may lose that, and a full disk not take it: then
+    /// it is asked again.
+    async fn note_checked(&self, route: &Route<'_>, tag: &Tag, known: &Known, gone: Option<Timestamp>) {
         let now = self.ambient.now;
         let (before, always) = (known.mirrored, route.mirror.fresh == Freshness::For(Duration::ZERO));
         // What says that the upstream has it no more does not make the rest any fresher.
         let checked = if gone.is_some() { known.checked() } else { now };
         let recently = |before: MirroredRecord| now.since(before.checked) < CHECKED_COARSELY;
         if before.is_some_and(|before| before.gone == gone && (gone.is_some() || always && recently(before))) {
-            return Ok(());
+            return;
         }
         let mut batch = Batch::default();
         batch.expect(known.tag.unchanged());
         batch.put(keys::mirrored(route.name, tag), &MirroredRecord { checked, gone });
         // Another call has moved the tag meanwhile: then that one knows better.
-        self.commit(batch, Durability::Eventual).await.map(drop)
+        let _ = self.commit(batch, Durability::Eventual).await;
     }
 
     /// Takes a tag away that the upstream has not had for long enough. `false` when it is another one now.
@@ -270,6 +310,22 @@ impl Call {
         self.change_tag(&mut batch, name, &state, None, None);
         Ok(self.commit(batch, Durability::Eventual).await? == Committed::Done)
     }
+}
+
+/// What an upstream has sent as a manifest, if it is that of the digest and such as could be pushed.
+fn judged(name: &Repository, answer: &Answer, digest: &Digest) -> Result<Manifest, Error> {
+    let failed = |reason: String| Error::UpstreamFailed(reason);
+    if digest.algorithm().digest(&answer.body) != *digest {
+        return Err(failed(format!("the upstream of {name} has sent something else as the manifest {digest}")));
+    }
+    // Registries out of plain files call everything by a type of no meaning.
+    let told = answer.media_type.as_deref().filter(|told| ManifestType::named(told).is_some());
+    Manifest::parse(&answer.body, told).map_err(|error| match error {
+        Error::Manifest(reason) => {
+            failed(format!("the upstream of {name} has sent {digest}, which is refused: {reason}"))
+        }
+        other => other,
+    })
 }
 
 fn resource(tag: &Tag) -> String {

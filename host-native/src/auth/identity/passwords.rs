@@ -34,6 +34,8 @@ struct Checks {
     key: hmac::Key,
     hashers: Hashers,
     tries: Tries,
+    /// Tries that are none, because they may be meant for another registry.
+    strays: Tries,
 }
 
 /// What was right, by a keyed hash over name, password and the line of the file: when the line changes or goes, nothing
@@ -79,39 +81,52 @@ impl Passwords {
     /// Whether this is the password of that user. To somebody who asks, a wrong password and a user who is not there
     /// look the same, also on a clock.
     pub(super) async fn check(&self, name: &str, password: &str, from: IpAddr) -> Result<(), Problem> {
-        let users = self.users.get();
-        let mark = users.get(name).map(|hash| self.mark(name, password, hash.as_str()));
-        if mark.is_some_and(|mark| self.checks.right.has(&mark)) {
-            return Ok(());
-        }
-        if !self.checks.tries.count(from) {
-            tracing::warn!("{from} tries passwords too often");
-            return Err(Problem::TooMany);
-        }
-        let right = self.checks.right.clone();
-        let (name_to_check, password) = (name.to_owned(), password.to_owned());
-        let work = move |memory: &mut Memory| {
-            // A client that sends many requests at once has its password hashed once.
-            if mark.is_some_and(|mark| right.has(&mark)) {
-                return true;
-            }
-            let matches = users.check(&name_to_check, &password, memory);
-            if let Some(mark) = mark.filter(|_| matches) {
-                right.remember(mark);
-            }
-            matches
-        };
-        match self.checks.hashers.run(work).await {
+        match self.is_right(name, password, || self.checks.tries.count(from)).await {
             Ok(true) => Ok(()),
             Ok(false) => {
                 tracing::info!(target: "orlop::auth", "wrong password for {name:?} from {from}");
                 Err(Problem::Wrong)
             }
-            Err(Full) => {
-                tracing::warn!("too many passwords wait to be checked: {from} is told to come again");
-                Err(Problem::Busy)
+            Err(problem) => {
+                match problem {
+                    Problem::TooMany => tracing::warn!("{from} tries passwords too often"),
+                    _ => tracing::warn!("too many passwords wait to be checked: {from} is told to come again"),
+                }
+                Err(problem)
             }
         }
+    }
+
+    /// The same where a client may send by mistake what it knows of another registry. That is no try, and nothing is
+    /// logged of it; yet nobody can guess passwords faster there than elsewhere.
+    pub(super) async fn recognize(&self, name: &str, password: &str, from: IpAddr) -> bool {
+        self.is_right(name, password, || self.checks.strays.count(from)).await == Ok(true)
+    }
+
+    /// Whether a password is right, if one may be tried that is not known to be.
+    async fn is_right(&self, name: &str, password: &str, may_try: impl FnOnce() -> bool) -> Result<bool, Problem> {
+        let users = self.users.get();
+        let mark = users.get(name).map(|hash| self.mark(name, password, hash.as_str()));
+        if mark.is_some_and(|mark| self.checks.right.has(&mark)) {
+            return Ok(true);
+        }
+        if !may_try() {
+            return Err(Problem::TooMany);
+        }
+        let right = self.checks.right.clone();
+        let (name, password) = (name.to_owned(), password.to_owned());
+        let work = move |memory: &mut Memory| {
+            // A client that sends many requests at once has its password hashed once.
+            if mark.is_some_and(|mark| right.has(&mark)) {
+                return true;
+            }
+            let matches = users.check(&name, &password, memory);
+            if let Some(mark) = mark.filter(|_| matches) {
+                right.remember(mark);
+            }
+            matches
+        };
+        self.checks.hashers.run(work).await.map_err(|Full| Problem::Busy)
     }
 
     fn mark(&self, name: &str, password: &str, hash: &str) -> Mark {
@@ -129,7 +144,13 @@ impl Passwords {
 impl Checks {
     fn new() -> Result<Arc<Self>, String> {
         let key = hmac::Key::generate(hmac::HMAC_SHA256, &SystemRandom::new()).map_err(|_| "no random numbers")?;
-        Ok(Arc::new(Self { right: Arc::default(), key, hashers: Hashers::new(), tries: Tries::new() }))
+        Ok(Arc::new(Self {
+            right: Arc::default(),
+            key,
+            hashers: Hashers::new(),
+            tries: Tries::new(),
+            strays: Tries::new(),
+        }))
     }
 }
 

@@ -24,6 +24,24 @@ pub(crate) struct Damaged {
     pub(crate) at: &'static str,
 }
 
+/// What was asked of an upstream, and what came of it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(crate) struct Asked {
+    pub(crate) upstream: String,
+    pub(crate) result: &'static str,
+}
+
+/// The counters of what mirrors ask of their upstreams. A clone counts in the same place.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct UpstreamCounters {
+    /// Requests, by upstream and result.
+    pub(crate) requests: Family<Asked, Counter>,
+    /// Bytes of blobs that came.
+    pub(crate) fetched: Counter,
+    /// Fetches of blobs that are under way or wait for others to end.
+    pub(crate) flights: Gauge,
+}
+
 /// The counters of one storage. A clone counts in the same place.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Counters {
@@ -51,6 +69,8 @@ pub(crate) struct Counters {
     pub(crate) cache_evictions: Counter,
     /// How many bytes the cache has, with what is reserved for what is being written.
     pub(crate) cache_bytes: Gauge,
+    /// What mirrors ask of their upstreams.
+    pub(crate) upstreams: UpstreamCounters,
 }
 
 impl Counters {

@@ -22,6 +22,7 @@ use tokio::sync::{OwnedRwLockWriteGuard, RwLock, Semaphore};
 
 use crate::storage::counters::Counters;
 use crate::storage::directory::sink::Sink;
+use crate::storage::directory::window::Window;
 use crate::storage::disk::blocking;
 use crate::storage::disk::fault;
 use crate::storage::disk::{Opened, space};
@@ -105,10 +106,15 @@ impl Files {
         blocking::run(move || inventory::inventory(&layout, effect.after, effect.limit)).await
     }
 
-    /// Faults when there is no room for more objects.
-    pub(crate) async fn room(&self) -> Result<(), Fault> {
+    /// Faults when there is no room for objects of so many bytes more.
+    pub(crate) async fn room(&self, bytes: u64) -> Result<(), Fault> {
         let files = self.clone();
-        blocking::run(move || space::check(files.layout.root(), files.keep_free)).await
+        blocking::run(move || space::check(files.layout.root(), files.keep_free.saturating_add(bytes))).await
+    }
+
+    /// A window on an object that is about to be written.
+    pub(crate) fn window(&self, object: &ObjectId) -> Window {
+        Window::new(self.clone(), *object)
     }
 
     /// Sees to it that nothing is erased for a while.

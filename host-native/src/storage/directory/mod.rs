@@ -7,6 +7,7 @@ mod format;
 mod lock;
 mod records;
 mod sink;
+mod window;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -22,6 +23,7 @@ use self::lock::DataDirectory;
 pub use self::lock::OpenError;
 use self::records::Records;
 pub(super) use self::sink::Sink;
+pub(super) use self::window::Window;
 use crate::settings::Options;
 use crate::storage::counters::Counters;
 use crate::storage::disk::{Buffers, blocking};
@@ -65,7 +67,7 @@ impl Directory {
 
     pub(super) async fn ready(&self) -> Result<(), Fault> {
         self.records.count()?;
-        self.objects.room().await
+        self.objects.room(0).await
     }
 
     /// Makes a backup in the data directory, as of one moment. What would be erased meanwhile stays, for the next garbage

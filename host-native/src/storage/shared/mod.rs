@@ -15,7 +15,7 @@ use uuid::Uuid;
 
 use self::cache::Cache;
 pub(crate) use self::objects::Content;
-pub(super) use self::objects::{Objects, Sink};
+pub(super) use self::objects::{Objects, Sink, Window};
 pub(crate) use self::presence::{Presence, Use};
 use self::records::{Examined, Records};
 use crate::remote::{self, authorities};

@@ -15,6 +15,7 @@ mod store;
 mod stream;
 mod unrecorded;
 mod verify;
+mod window;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -44,6 +45,7 @@ pub(in crate::storage) use self::sink::Sink;
 use self::store::Store;
 pub(crate) use self::stream::Content;
 pub(super) use self::verify::{Place, Verify};
+pub(in crate::storage) use self::window::Window;
 use super::cache::Cache;
 use super::records::Records;
 use crate::settings::Engines;
@@ -139,6 +141,11 @@ impl Objects {
     /// An object to be written, and how many bytes it will have if that is known.
     pub(in crate::storage) fn sink(&self, object: &ObjectId, expected: Option<u64>) -> Sink {
         Sink::new(self.clone(), object, expected)
+    }
+
+    /// A window on an object that is about to be written.
+    pub(in crate::storage) fn window(&self) -> Window {
+        Window::new(self.spool.clone())
     }
 
     /// Where an object is, for an administrator.

@@ -18,7 +18,7 @@ impl Altered for Inquire {
 
     fn perform(self, store: &mut Store, body: &RequestBody) -> Result<Result<Answer, Unmet>, Fault> {
         if store.mutation == Mutation::UpstreamNotAsked && self.wanted.resource.starts_with("blobs/") {
-            return Ok(Ok(Answer { media_type: None, digest: None, length: None, body: Bytes::new() }));
+            return Ok(Ok(Answer { media_type: None, digest: None, length: None, next: None, body: Bytes::new() }));
         }
         store.execute(self, body)
     }

@@ -16,7 +16,7 @@ use object_store::PutPayload;
 use orlop_core::Fault;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use crate::storage::disk::blocking;
+use crate::storage::disk::{Opened, blocking};
 
 /// In how many bytes memory is counted.
 const UNIT: usize = 256 << 10;
@@ -89,7 +89,12 @@ impl Spool {
         Part { spool: self.clone(), length: 0, pieces: Vec::new(), memory: None, file: None }
     }
 
-    fn failed(&self, error: &io::Error) -> Fault {
+    /// A file without a name, to be written and read.
+    pub(super) fn file(&self) -> io::Result<Opened> {
+        tempfile::tempfile_in(&self.directory).map(|file| Opened::of(file, &self.directory))
+    }
+
+    pub(super) fn failed(&self, error: &io::Error) -> Fault {
         // Another process may have room: the client may well come again.
         Fault::Unavailable(format!("a part of an upload cannot be kept in {}: {error}", self.directory.display()))
     }

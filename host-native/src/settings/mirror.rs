@@ -1,0 +1,304 @@
+//! A mirror as it is written: repositories that stand in front of those of another registry.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::time::Duration;
+
+use bytesize::ByteSize;
+use orlop_core::config::Pattern;
+use orlop_core::mirror::{Freshness, Mirror, Upstream, UpstreamName};
+use orlop_core::name::Repository;
+use serde::{Deserialize, Deserializer, de};
+
+use super::number::{optional_size_in_table, time};
+use super::remote::{LoginSetting, RemoteSetting};
+use super::table;
+
+/// The names of Docker Hub, and the one by which it is asked.
+const DOCKER_HUB: ([&str; 3], &str) =
+    (["docker.io", "index.docker.io", "registry-1.docker.io"], "registry-1.docker.io");
+
+/// What repositories of Docker Hub are called by that have a name of one component.
+const OFFICIAL: &str = "library/";
+
+/// A mirror.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct MirrorSetting {
+    #[serde(default)]
+    pub(crate) prefix: String,
+    #[serde(deserialize_with = "one_or_several")]
+    upstream: Vec<String>,
+    #[serde(default, deserialize_with = "one_or_several")]
+    host: Vec<String>,
+    pub(crate) addr: Option<String>,
+    #[serde(default, deserialize_with = "one_or_several")]
+    namespace: Vec<String>,
+    username: Option<String>,
+    password_file: Option<PathBuf>,
+    #[serde(default)]
+    fresh: Fresh,
+    #[serde(default, deserialize_with = "one_or_several")]
+    fixed: Vec<String>,
+    #[serde(default, deserialize_with = "optional_time")]
+    stale: Option<Duration>,
+    #[serde(default, deserialize_with = "one_or_several")]
+    only: Vec<String>,
+    #[serde(default, deserialize_with = "one_or_several")]
+    deny: Vec<String>,
+    #[serde(default, deserialize_with = "optional_size_in_table")]
+    blob_limit: Option<ByteSize>,
+    #[serde(default, deserialize_with = "one_or_several")]
+    realms: Vec<String>,
+    #[serde(default)]
+    allow_private: bool,
+    ca: Option<PathBuf>,
+    #[serde(default)]
+    offline: bool,
+}
+
+/// When the upstream is asked where a tag is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Fresh(Freshness);
+
+impl Default for Fresh {
+    fn default() -> Self {
+        Self(Mirror::default().fresh)
+    }
+}
+
+impl<'de> Deserialize<'de> for Fresh {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        let freshness = match text.as_str() {
+            "always" => Ok(Freshness::Never),
+            "never" => Ok(Freshness::For(Duration::ZERO)),
+            text => time(text).map(Freshness::For),
+        };
+        freshness.map(Self).map_err(|reason| de::Error::custom(format!("`{text}`: {reason}, or always, or never")))
+    }
+}
+
+fn optional_time<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    time(&text).map(Some).map_err(|reason| de::Error::custom(format!("`{text}`: {reason}")))
+}
+
+/// A text, or a list of them.
+fn one_or_several<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Written {
+        One(String),
+        Several(Vec<String>),
+    }
+    match Written::deserialize(deserializer) {
+        Ok(Written::One(text)) => Ok(vec![text]),
+        Ok(Written::Several(texts)) => Ok(texts),
+        Err(_) => Err(de::Error::custom("write a text in quotes, or a list of them")),
+    }
+}
+
+/// One table of TOML, as a flag takes it.
+impl FromStr for MirrorSetting {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let mut mirror: Self = table(text)?;
+        for upstream in &mut mirror.upstream {
+            *upstream = remote_url(upstream)?;
+        }
+        mirror.check()?;
+        Ok(mirror)
+    }
+}
+
+/// The URL of an upstream in one form, with the host by which Docker Hub is asked.
+fn remote_url(text: &str) -> Result<String, String> {
+    let mut url = RemoteSetting::new(text).map_err(|reason| format!("`upstream`: {reason}"))?.url;
+    if is_docker_hub(&url) {
+        // A host that is written so can stand in each URL.
+        let _ = url.set_host(Some(DOCKER_HUB.1));
+    }
+    Ok(url.as_str().trim_end_matches('/').to_owned())
+}
+
+fn is_docker_hub(url: &url::Url) -> bool {
+    url.host_str().is_some_and(|host| DOCKER_HUB.0.contains(&host))
+}
+
+impl MirrorSetting {
+    fn check(&self) -> Result<(), String> {
+        let prefix = &self.prefix;
+        let named =
+            prefix.is_empty() || prefix.ends_with('/') && prefix.trim_end_matches('/').parse::<Repository>().is_ok();
+        if !named || prefix.ends_with("//") {
+            return Err(format!(
+                "`prefix` is what names of repositories begin with, up to a slash: write it like \"hub/\", not `{prefix}`"
+            ));
+        }
+        if self.upstream.is_empty() {
+            return Err("`upstream` names no registry: write it like \"https://registry.example.com\"".into());
+        }
+        if self.username.is_some() != self.password_file.is_some() {
+            return Err("`username` and `password-file` need each other".into());
+        }
+        for remote in self.remotes()? {
+            if self.username.is_some() && remote.url.scheme() == "http" && !is_loopback(&remote.url) {
+                return Err(format!(
+                    "the password would be sent to {} unencrypted: use https, or leave `username` out",
+                    remote.url
+                ));
+            }
+        }
+        let odd = |allowed: fn(char) -> bool| move |text: &&String| text.is_empty() || !text.chars().all(allowed);
+        let repository = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "._-/*".contains(c);
+        if let Some(text) = self.only.iter().chain(&self.deny).find(odd(repository)) {
+            return Err(format!(
+                "`{text}` matches no repository: write it like library/*, or library/** for all below"
+            ));
+        }
+        let tag = |c: char| c.is_ascii_alphanumeric() || "._-*".contains(c);
+        if let Some(text) = self.fixed.iter().find(odd(tag)) {
+            return Err(format!("`fixed`: `{text}` matches no tag: write it like v*"));
+        }
+        let host = |c: char| c.is_ascii_alphanumeric() || "._-:[]".contains(c);
+        if let Some(text) = self.host.iter().chain(&self.realms).find(odd(host)) {
+            return Err(format!(
+                "`{text}` is not a host: write it like mirror.example.com, or mirror.example.com:5443"
+            ));
+        }
+        Ok(())
+    }
+
+    /// Each upstream, and how it is reached.
+    pub(crate) fn remotes(&self) -> Result<Vec<RemoteSetting>, String> {
+        let remote = |url: &String| {
+            let login = match (&self.username, &self.password_file) {
+                (Some(username), Some(file)) => {
+                    LoginSetting::PasswordFile { username: username.clone(), file: file.clone() }
+                }
+                _ => LoginSetting::Anonymous,
+            };
+            let (realms, ca) = (self.realms.clone(), self.ca.clone());
+            Ok(RemoteSetting { login, realms, allow_private: self.allow_private, ca, ..RemoteSetting::new(url)? })
+        };
+        self.upstream.iter().map(remote).collect()
+    }
+
+    /// What an upstream is called, in logs and counts too: its URL, with the user.
+    fn name(&self, url: &str) -> UpstreamName {
+        match (&self.username, url.split_once("://")) {
+            (Some(username), Some((scheme, host))) => UpstreamName::new(&format!("{scheme}://{username}@{host}")),
+            _ => UpstreamName::new(url),
+        }
+    }
+
+    /// The mirror as the core takes it; nothing when its repositories are to be ordinary ones.
+    pub(crate) fn mirror(&self) -> Option<Mirror> {
+        let usual = Mirror::default();
+        let patterns = |texts: &Vec<String>| texts.iter().map(Pattern::new).collect();
+        let upstream = |url: &String| {
+            let hub = url::Url::parse(url).is_ok_and(|url| is_docker_hub(&url));
+            Upstream { name: self.name(url), official: if hub { OFFICIAL.into() } else { String::new() } }
+        };
+        (!self.offline).then(|| Mirror {
+            prefix: self.prefix.clone(),
+            upstreams: self.upstream.iter().map(upstream).collect(),
+            namespaces: self.namespaces(),
+            fresh: self.fresh.0,
+            fixed: patterns(&self.fixed),
+            stale: self.stale.unwrap_or(usual.stale),
+            gone: usual.gone,
+            only: patterns(&self.only),
+            deny: patterns(&self.deny),
+            blob_limit: self.blob_limit.map_or(usual.blob_limit, |limit| limit.as_u64()),
+            ..usual
+        })
+    }
+
+    /// What containerd may call it: as it is written, or else the hosts of the upstreams.
+    fn namespaces(&self) -> Vec<String> {
+        if !self.namespace.is_empty() {
+            return self.namespace.clone();
+        }
+        let host = |url: &String| url.split_once("://").map_or(url.as_str(), |(_, host)| host).to_owned();
+        let mut hosts: Vec<String> = self.upstream.iter().map(host).collect();
+        if hosts.iter().any(|host| host == DOCKER_HUB.1) {
+            hosts.push(DOCKER_HUB.0[0].into());
+        }
+        hosts
+    }
+
+    /// Whether a request whose client knows the registry by that host, and by this port where it names none, sees the
+    /// repositories of the mirror at the root.
+    pub(crate) fn is_at(&self, host: &str, usual_port: u16) -> bool {
+        self.host.iter().any(|own| {
+            let at = match own.rsplit_once(':').filter(|(_, port)| port.parse::<u16>().is_ok()) {
+                None => own.eq_ignore_ascii_case(without_port(host)),
+                Some((name, port)) => name.eq_ignore_ascii_case(host) && port == usual_port.to_string(),
+            };
+            at || own.eq_ignore_ascii_case(host)
+        })
+    }
+}
+
+/// A host without its port.
+fn without_port(host: &str) -> &str {
+    match host.rsplit_once(':') {
+        Some((name, port)) if port.bytes().all(|b| b.is_ascii_digit()) => name,
+        _ => host,
+    }
+}
+
+fn is_loopback(url: &url::Url) -> bool {
+    match url.host() {
+        Some(url::Host::Domain(name)) => name == "localhost",
+        Some(url::Host::Ipv4(address)) => address.is_loopback(),
+        Some(url::Host::Ipv6(address)) => address.is_loopback(),
+        None => false,
+    }
+}
+
+/// The upstreams of all mirrors, each once.
+///
+/// # Errors
+///
+/// When mirrors contradict each other: with their numbers, in the order in which they are written.
+pub(crate) fn upstreams(mirrors: &[MirrorSetting]) -> Result<BTreeMap<UpstreamName, RemoteSetting>, String> {
+    for (place, mirror) in mirrors.iter().enumerate() {
+        let (number, before) = (place + 1, &mirrors[..place]);
+        if let Some(first) = before.iter().position(|other| other.prefix == mirror.prefix) {
+            let (first, prefix) = (first + 1, &mirror.prefix);
+            return Err(format!(
+                "mirror {number} has the prefix \"{prefix}\" of mirror {first}: write one [[mirror]] with both upstreams"
+            ));
+        }
+        for (what, own) in [("host", mirror.host.clone()), ("namespace", mirror.namespaces())] {
+            let theirs = |other: &MirrorSetting| if what == "host" { other.host.clone() } else { other.namespaces() };
+            for name in own {
+                if let Some(first) = before.iter().position(|other| theirs(other).contains(&name)) {
+                    let first = first + 1;
+                    return Err(format!(
+                        "mirror {number} has the {what} `{name}` of mirror {first}: clients that use it can mean one of them"
+                    ));
+                }
+            }
+        }
+    }
+    let mut found: BTreeMap<UpstreamName, RemoteSetting> = BTreeMap::new();
+    for (place, mirror) in mirrors.iter().enumerate() {
+        for (url, remote) in mirror.upstream.iter().zip(mirror.remotes()?) {
+            let known = found.entry(mirror.name(url)).or_insert_with(|| remote.clone());
+            if *known != remote {
+                return Err(format!(
+                    "mirror {} has the upstream {url} of another one, with other settings: give both the same \
+                     password-file, realms, allow-private and ca",
+                    place + 1
+                ));
+            }
+        }
+    }
+    Ok(found)
+}

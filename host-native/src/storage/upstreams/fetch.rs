@@ -1,0 +1,248 @@
+//! Streaming a blob of an upstream into an object, past the meter, and showing it to those who follow.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use orlop_core::Fault;
+use orlop_core::effect::{BodyEnd, Fetch, Received};
+use orlop_core::meter::Meter;
+use orlop_core::mirror::{Source, Unmet};
+use orlop_core::object::ObjectId;
+use tokio::time::{Instant, sleep, timeout_at};
+
+use super::flight::{Flight, Shown};
+use super::{Upstream, unmet};
+use crate::remote::{Body, Failure, Get, Slice};
+use crate::storage::counters::UpstreamCounters;
+use crate::storage::disk::Opened;
+use crate::storage::engine::{Sink, Storage, Window};
+use crate::storage::receive::{Counted, Receiving, joined};
+
+/// How long bytes wait to become a batch: whoever follows is that far behind, and the time that it takes to write one.
+const GATHERING: Duration = Duration::from_millis(20);
+
+/// How long to wait before a fetch goes on that broke off; twice as long each time that nothing came.
+const PAUSE: Duration = Duration::from_millis(500);
+
+/// How long to wait at most, also for an upstream that wants to be left alone: others would have to begin anew.
+const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+
+/// A fetch that broke off: the next one of the call goes on with it.
+pub(in crate::storage) struct Begun {
+    pub(in crate::storage) object: ObjectId,
+    sink: Sink,
+    window: Window,
+    /// How often nothing has come, one time after the other.
+    failures: u32,
+}
+
+impl Begun {
+    fn pause(&self) -> Duration {
+        PAUSE.saturating_mul(1 << self.failures.min(10)).min(LONGEST_PAUSE)
+    }
+}
+
+/// What a fetch needs of its host.
+#[derive(Clone, Copy)]
+pub(in crate::storage) struct Fetcher<'h> {
+    pub(in crate::storage) storage: &'h Storage,
+    pub(in crate::storage) receiving: &'h Receiving,
+    pub(in crate::storage) counters: &'h UpstreamCounters,
+    /// Those who follow.
+    pub(in crate::storage) flight: Option<&'h Flight>,
+}
+
+impl Fetcher<'_> {
+    /// Streams a blob past the meter into its object. When the connection breaks, what has come stays in `begun`.
+    pub(in crate::storage) async fn fetch(
+        self,
+        upstream: &Upstream,
+        effect: Fetch,
+        begun: &mut Option<Begun>,
+    ) -> Result<Result<Received, Unmet>, Fault> {
+        let _counted = Counted::new(self.receiving);
+        let began = Instant::now();
+        let Fetch { source, object, mut meter, keep } = effect;
+        let from = meter.count();
+        let going_on = begun.take().filter(|begun| begun.object == object);
+        if let Some(going_on) = &going_on {
+            sleep(going_on.pause()).await;
+        }
+        let received = |meter, end, kept| Ok(Ok(Received { meter, end, kept, took: began.elapsed() }));
+        let mut coming = match Coming::open(upstream, &source, from, self.counters).await {
+            Ok(coming) => coming,
+            Err(failure) => {
+                let Some(mut going_on) = going_on.filter(|_| may_pass(&failure)) else {
+                    return Ok(Err(unmet(failure)));
+                };
+                if let Failure::Paused(left) = failure {
+                    sleep(left).await;
+                }
+                going_on.failures += 1;
+                *begun = Some(going_on);
+                return received(meter, BodyEnd::Cut, None);
+            }
+        };
+        let rest = coming.size.map(|size| size.saturating_sub(from));
+        if rest.is_some_and(|rest| rest > meter.room()) {
+            return received(meter, BodyEnd::TooLarge, None);
+        }
+        let keep = if from == 0 && going_on.is_none() { keep as u64 } else { 0 };
+        let (mut batch, mut end) = (Vec::new(), None);
+        // What is known to be small is not shown; what is not known to be large may be.
+        while end.is_none() && meter.count() <= keep && coming.size.is_none_or(|size| size <= keep) && keep > 0 {
+            let more;
+            (more, end) = coming.gather(&mut meter, self.receiving.share(), self.counters).await;
+            batch.extend(more);
+        }
+        if end == Some(BodyEnd::Whole) && meter.count() <= keep {
+            let kept = Some(joined(batch)).filter(|bytes| !bytes.is_empty());
+            return received(meter, BodyEnd::Whole, kept);
+        }
+        let (mut sink, mut window) = match going_on {
+            Some(going_on) => (going_on.sink, going_on.window),
+            None => {
+                self.storage.has_room(coming.size.unwrap_or_default()).await?;
+                (self.storage.sink(&object, coming.size), self.storage.window(&object))
+            }
+        };
+        loop {
+            let (seen, right) = (meter.count(), meter.digest() == source.digest);
+            let write = write(&mut sink, &mut window, std::mem::take(&mut batch));
+            let Some(ended) = end else {
+                let gather = coming.gather(&mut meter, self.receiving.share(), self.counters);
+                let (written, next) = tokio::join!(write, gather);
+                written?;
+                self.show(&mut window, coming.size, seen, right).await;
+                (batch, end) = next;
+                continue;
+            };
+            write.await?;
+            let right = right && ended == BodyEnd::Whole;
+            self.show(&mut window, coming.size, seen, right).await;
+            if ended == BodyEnd::Cut {
+                let failures = if seen > from { 0 } else { 1 };
+                *begun = Some(Begun { object, sink, window, failures });
+            } else {
+                sink.seal(Vec::new()).await?;
+            }
+            return received(meter, ended, None);
+        }
+    }
+
+    /// Shows what has been written to those who follow: all but the last byte, until that is known to be `right`.
+    async fn show(&self, window: &mut Window, size: Option<u64>, seen: u64, right: bool) {
+        let (Some(flight), Some(size)) = (self.flight, size) else { return };
+        let there = if right && seen == size { size } else { seen.min(size.saturating_sub(1)) };
+        if there == 0 {
+            return;
+        }
+        let opened: Option<Arc<Opened>> = window.opened().await;
+        if let Some(file) = opened {
+            flight.show(Shown { file, size, there });
+        }
+    }
+}
+
+/// Writes a batch to where it is kept and to where it is read meanwhile.
+async fn write(sink: &mut Sink, window: &mut Window, batch: Vec<Bytes>) -> Result<(), Fault> {
+    if batch.is_empty() {
+        return Ok(());
+    }
+    let (written, ()) = tokio::join!(sink.append(batch.clone()), window.append(batch));
+    written
+}
+
+/// Whether it may help to ask again in a moment.
+fn may_pass(failure: &Failure) -> bool {
+    match failure {
+        Failure::Unreachable(_) => true,
+        Failure::Paused(left) => *left <= LONGEST_PAUSE,
+        Failure::Absent | Failure::Denied(_) | Failure::LoginRefused(_) | Failure::Unusable(_) => false,
+    }
+}
+
+/// A blob as it comes.
+struct Coming {
+    body: Body,
+    /// How many bytes the blob has, if the upstream says so.
+    size: Option<u64>,
+    /// How many bytes come first that are there already.
+    skip: u64,
+}
+
+impl Coming {
+    /// Asks for the bytes of a blob behind the first `from`.
+    async fn open(
+        upstream: &Upstream,
+        source: &Source,
+        from: u64,
+        counters: &UpstreamCounters,
+    ) -> Result<Self, Failure> {
+        let asked = Get {
+            repository: source.repository.as_str(),
+            resource: &format!("blobs/{}", source.digest),
+            range: (from > 0).then_some(Slice { first: from, last: None }),
+            via: Some(&source.via),
+            ..Get::default()
+        };
+        let answer = upstream.ask(asked, counters).await?;
+        let (size, skip) = match answer.content_range {
+            // The client has seen that it is from there.
+            Some((_, last, size)) => (size.or(Some(last + 1)), 0),
+            None => (answer.length, from),
+        };
+        Ok(Self { body: answer.body, size, skip })
+    }
+
+    /// The next bytes, `most` or a little more, past the meter, and how it ended if it did.
+    async fn gather(
+        &mut self,
+        meter: &mut Meter,
+        most: usize,
+        counters: &UpstreamCounters,
+    ) -> (Vec<Bytes>, Option<BodyEnd>) {
+        let (mut batch, mut length) = (Vec::new(), 0);
+        let mut due = None;
+        while length < most {
+            if self.size.is_some_and(|size| meter.count() >= size) {
+                return (batch, Some(BodyEnd::Whole));
+            }
+            let came = match due {
+                None => self.body.chunk().await,
+                Some(due) => match timeout_at(due, self.body.chunk()).await {
+                    Ok(came) => came,
+                    Err(_) => break,
+                },
+            };
+            let mut bytes = match came {
+                Ok(Some(bytes)) => bytes,
+                // The connection has ended in order before all has come that was announced.
+                Ok(None) if self.size.is_some() || self.skip > 0 => return (batch, Some(BodyEnd::Cut)),
+                Ok(None) => return (batch, Some(BodyEnd::Whole)),
+                Err(_) => return (batch, Some(BodyEnd::Cut)),
+            };
+            counters.fetched.inc_by(bytes.len() as u64);
+            let skipped = bytes.len().min(usize::try_from(self.skip).unwrap_or(usize::MAX));
+            self.skip -= skipped as u64;
+            let _ = bytes.split_to(skipped);
+            if bytes.is_empty() {
+                continue;
+            }
+            let room = usize::try_from(meter.room()).unwrap_or(usize::MAX);
+            let too_many = bytes.len() > room;
+            bytes.truncate(room);
+            meter.update(&bytes);
+            length += bytes.len();
+            batch.push(bytes);
+            if too_many {
+                return (batch, Some(BodyEnd::TooLarge));
+            }
+            due.get_or_insert_with(|| Instant::now() + GATHERING);
+            // To hash some hundred KiB takes a while, in which others have something to do too.
+            tokio::task::yield_now().await;
+        }
+        (batch, None)
+    }
+}
