@@ -196,6 +196,15 @@ fn a_fetch_goes_on_where_its_connection_broke() {
     hub.breaks = vec![0, 0, 0, 0, 5];
     registry.get(blob("hub/app", sha256(&image.blobs()[1]))).refused(502, "UNAVAILABLE");
     assert_eq!(registry.memory.objects.len(), 0);
+    // So is one that breaks each time after few bytes, where these are no object to go on with.
+    let mut registry = mirroring(vec![self::hub()]);
+    let config = Config { mirrors: vec![self::hub()], small_object: 5, ..Config::default() };
+    registry.registry = Registry::new(config);
+    let image = push_image(&mut registry, "app", "v1", "a layer of some bytes");
+    let hub = registry.memory.upstreams.get_mut(&upstream("hub")).expect("an upstream");
+    hub.breaks = vec![5; 99];
+    registry.get(blob("hub/app", sha256(&image.blobs()[1]))).refused(502, "UNAVAILABLE");
+    assert_eq!(asked(&mut registry).len(), 4);
 }
 
 /// SPEC V10.
