@@ -12,6 +12,7 @@ use crate::command::check::{Checked, check};
 use crate::command::cli::Gc;
 use crate::command::config::{CommandLine, Effective, Origin, with_places};
 use crate::command::control::{Control, Request};
+use crate::command::evict::evict_regularly;
 use crate::command::gc::{self, Collection, Collector};
 use crate::command::reload::{Reloading, reload_when_told};
 use crate::command::storage::{agree, by_server_or_here};
@@ -63,7 +64,8 @@ pub async fn serve(settings: &Settings, line: CommandLine, effective: Vec<Effect
     }
     let reloading = Arc::new(Reloading::new(current.clone(), line, log, effective));
     reload_when_told(reloading.clone())?;
-    let control = Control { host: host.clone(), collector, reloading, backing_up: Mutex::default() };
+    let control =
+        Control { host: host.clone(), collector, reloading, current: current.clone(), backing_up: Mutex::default() };
     if settings.storage.data.engines.engines()?.is_none() {
         match control::listen(&settings.storage.data.directory) {
             Ok(listener) => drop(tokio::spawn(control::serve(listener, Arc::new(control)))),
@@ -75,6 +77,7 @@ pub async fn serve(settings: &Settings, line: CommandLine, effective: Vec<Effect
     }
     let told = current.clone();
     tokio::spawn(webhooks::tell_for_ever(Arc::new(move || told.subscriptions()), host.clone(), observer.clone()));
+    tokio::spawn(evict_regularly(current.clone(), host.clone(), observer.clone()));
     for door in &doors {
         let scheme = if door.tls.is_some() { "https" } else { "http" };
         tracing::info!("listening on {scheme}://{}", door.listener.local_addr()?);

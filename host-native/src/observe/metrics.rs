@@ -63,6 +63,7 @@ pub(crate) struct Metrics {
     gc_last: Gauge,
     webhooks: Family<Labels<2>, Counter>,
     mirrored: Family<Mirrored, Counter>,
+    pub(crate) evicted: Counter,
 }
 
 /// From a look-up in memory to a layer over a slow line, in seconds.
@@ -89,6 +90,7 @@ impl Metrics {
             gc_last: Gauge::default(),
             webhooks: Family::default(),
             mirrored: Family::default(),
+            evicted: Counter::default(),
         };
         let registry = &mut metrics.registry;
         for (name, help, counter) in [
@@ -108,6 +110,7 @@ impl Metrics {
             ("cache_filled_bytes", "Bytes written into the object cache", &storage.cache_filled),
             ("cache_evictions", "Files removed from the object cache to make room", &storage.cache_evictions),
             ("upstream_fetched_bytes", "Bytes of blobs fetched for mirrors", &storage.upstreams.fetched),
+            ("mirror_evicted_bytes", "Bytes of blobs that were taken out of mirrors to make room", &metrics.evicted),
             ("gc_freed_bytes", "Bytes that garbage collection freed", &metrics.gc_freed),
         ] {
             registry.register(name, help, counter.clone());

@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
-use axum::http::HeaderMap;
 use axum::http::request::Parts;
+use axum::http::{HeaderMap, header};
 use orlop_core::error::Code;
+use orlop_core::mirror::Login;
 use orlop_core::{Access, Action, Caller, http};
 
 use crate::auth::identity::Identity;
@@ -73,7 +74,9 @@ pub(crate) async fn admit(
     let client = line.client;
     let access = line.asked.access();
     let unknown = |problem| unauthorized(live.identities.challenges(&access, problem), problem);
-    let identified = match line.at_root {
+    // What is no login of ours may be one of the upstream's.
+    let foreign = line.at_root || live.roots.verify(line.asked.summary().repository);
+    let identified = match foreign {
         true => Ok(live.identities.recognize(headers, client).await),
         false => live.identities.identify(headers, client).await,
     };
@@ -97,8 +100,10 @@ pub(crate) async fn admit(
         }
         Verdict::Made => {}
     }
+    let sent = headers.get(header::AUTHORIZATION).filter(|_| foreign && !identity.has_answered());
+    let login = sent.and_then(|value| value.to_str().ok()).map(Login::new);
     let client = Client::of(&name, client);
-    let caller = Caller { name, rights, blob_limit: entered.upload, request: None, login: None };
+    let caller = Caller { name, rights, blob_limit: entered.upload, request: None, login };
     Ok(Admitted { caller, client, slots: entered.slots })
 }
 

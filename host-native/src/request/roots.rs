@@ -3,8 +3,9 @@
 use axum::extract::Request;
 use axum::http::header::HOST;
 use axum::http::uri::Authority;
+use orlop_core::name::Repository;
 
-use crate::settings::MirrorSetting;
+use crate::settings::{MirrorSetting, mirror};
 
 /// The mirrors, some of which have names of hosts at which their repositories are at the root.
 #[derive(Clone, Default)]
@@ -22,5 +23,10 @@ impl Roots {
         let host = request.uri().authority().map(Authority::as_str).or_else(field)?;
         let port = if encrypted { 443 } else { 80 };
         self.0.iter().find(|mirror| mirror.is_at(host, port)).map(|mirror| mirror.prefix.as_str())
+    }
+
+    /// Whether the client of a request may send a login that is meant for the upstream of a repository, and is sent on.
+    pub(crate) fn verify(&self, repository: Option<&Repository>) -> bool {
+        repository.is_some_and(|repository| mirror::verifies(&self.0, repository))
     }
 }

@@ -56,6 +56,17 @@ pub struct MirrorSetting {
     ca: Option<PathBuf>,
     #[serde(default)]
     offline: bool,
+    verify: Option<Verify>,
+    #[serde(default, deserialize_with = "optional_size_in_table")]
+    max: Option<ByteSize>,
+}
+
+/// Who says who may see what the upstream has, besides the rules.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Verify {
+    /// The upstream, which is asked with the login of the caller.
+    Caller,
 }
 
 /// When the upstream is asked where a tag is.
@@ -144,6 +155,9 @@ impl MirrorSetting {
         if self.username.is_some() != self.password_file.is_some() {
             return Err("`username` and `password-file` need each other".into());
         }
+        if self.verify.is_some() && self.username.is_some() {
+            return Err("with `verify` the upstream is asked with the logins of callers: leave `username` out".into());
+        }
         for remote in self.remotes()? {
             if self.username.is_some() && remote.url.scheme() == "http" && !is_loopback(&remote.url) {
                 return Err(format!(
@@ -214,7 +228,8 @@ impl MirrorSetting {
             only: patterns(&self.only),
             deny: patterns(&self.deny),
             blob_limit: self.blob_limit.map_or(usual.blob_limit, |limit| limit.as_u64()),
-            ..usual
+            verify: self.verify.is_some(),
+            max: self.max.map(|max| max.as_u64()),
         })
     }
 
@@ -231,6 +246,11 @@ impl MirrorSetting {
         hosts
     }
 
+    /// Whether a repository belongs to it.
+    fn has(&self, repository: &Repository) -> bool {
+        !self.offline && repository.as_str().starts_with(&self.prefix)
+    }
+
     /// Whether a request whose client knows the registry by that host, and by this port where it names none, sees the
     /// repositories of the mirror at the root.
     pub(crate) fn is_at(&self, host: &str, usual_port: u16) -> bool {
@@ -242,6 +262,12 @@ impl MirrorSetting {
             at || own.eq_ignore_ascii_case(host)
         })
     }
+}
+
+/// Whether the upstream is asked with the login of the caller who may see a repository.
+pub(crate) fn verifies(mirrors: &[MirrorSetting], repository: &Repository) -> bool {
+    let mirror = mirrors.iter().filter(|mirror| mirror.has(repository)).max_by_key(|mirror| mirror.prefix.len());
+    mirror.is_some_and(|mirror| mirror.verify.is_some())
 }
 
 /// A host without its port.

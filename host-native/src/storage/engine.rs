@@ -74,6 +74,14 @@ impl Storage {
         }
     }
 
+    /// Whether other hosts may use it at the same time.
+    pub(super) fn has_several_hosts(&self) -> bool {
+        match self {
+            Self::Directory(_) => false,
+            Self::Shared(_) => true,
+        }
+    }
+
     pub(super) async fn get(&self, effect: Get) -> Result<Vec<Option<Value>>, Fault> {
         match self {
             Self::Directory(directory) => directory.records.get(effect).await,

@@ -14,7 +14,7 @@ use orlop_core::mirror::{Fetching, Followed, Relayed, Source, Unmet};
 use orlop_core::object::ObjectId;
 use orlop_core::stall::Stall;
 use orlop_core::step::{Ask, Rest};
-use orlop_core::{Asked, Error, Fault, Step};
+use orlop_core::{Asked, Claim, Config, Error, Fault, Job, Registry, Step};
 use tokio::sync::Semaphore;
 use uuid::Uuid;
 
@@ -24,10 +24,16 @@ use crate::storage::body::{Held, RequestBody, UNIT};
 use crate::storage::engine::{Opened, Storage};
 use crate::storage::receive::{Open, Receiving, receive};
 use crate::storage::upstreams::{Begun, Fetcher, Flight, Flights, Following, Relaying, Upstreams};
-use crate::storage::{Backup, Counters, OpenError, Outbox, Presence, Use};
+use crate::storage::{Backup, Counters, Leased, OpenError, Outbox, Presence, Use};
 
 /// How many bytes all bodies that are collected may take together: thousands of usual manifests, or 32 of the largest.
 const COLLECTED: usize = 128 << 20;
+
+/// How long a blob is waited for that another host fetches.
+const ELSEWHERE: Duration = Duration::from_secs(15);
+
+/// How often it is looked whether it has come.
+const LOOK: Duration = Duration::from_millis(250);
 
 /// The storage of one registry, and all that is done with it. A clone is the same.
 #[derive(Clone)]
@@ -182,6 +188,22 @@ impl Host {
         self.run_with(step, &mut Belongings::new(body, &Arc::default())).await
     }
 
+    /// The same for a call that nobody has sent, and that may ask these upstreams.
+    pub(crate) async fn run_asking<R: Send>(&self, step: Step<R>, upstreams: &Arc<Upstreams>) -> R {
+        self.run_with(step, &mut Belongings::new(&mut RequestBody::empty(), upstreams)).await
+    }
+
+    /// Fetches a blob, or waits until the fetch that is under way is over.
+    pub(crate) async fn bring(&self, fetching: Fetching, upstreams: &Arc<Upstreams>) -> Result<(), Error> {
+        let mut body = RequestBody::empty();
+        let mut own = Belongings::new(&mut body, upstreams);
+        match (self.follow(fetching, &mut own).await, own.following) {
+            (Followed::Over(result), _) => result,
+            (Followed::Coming(_), Some(following)) => following.over().await,
+            (Followed::Coming(_), None) => Ok(()),
+        }
+    }
+
     /// The same for a call to which more belongs than a body.
     async fn run_with<R: Send>(&self, step: Step<R>, own: &mut Belongings<'_>) -> R {
         let (result, rest) = self.answer(step, own).await;
@@ -304,7 +326,8 @@ impl Host {
         followed
     }
 
-    /// Fetches a blob, a call of its own, which `flight` tells those of who follow it.
+    /// Fetches a blob, a call of its own, which `flight` tells those of who follow it. Where several hosts have one
+    /// storage, one of them fetches a blob at a time; the others wait a while for it to come.
     fn fly(
         self,
         fetching: Fetching,
@@ -312,10 +335,35 @@ impl Host {
         upstreams: Arc<Upstreams>,
     ) -> BoxFuture<'static, Result<(), Error>> {
         Box::pin(async move {
-            let mut body = RequestBody::empty();
-            let mut own = Belongings { flight: Some(flight), ..Belongings::new(&mut body, &upstreams) };
-            self.run_with(fetching.begin(ambient()), &mut own).await
+            let fetch = || self.fetch(fetching.clone(), Some(flight.clone()), &upstreams);
+            if !self.storage.has_several_hosts() {
+                return fetch().await;
+            }
+            let (began, registry) = (Instant::now(), Registry::new(Config::default()));
+            while began.elapsed() < ELSEWHERE {
+                let job = Job::Fetch(fetching.repository.clone(), fetching.digest);
+                if let Ok(Leased::Done(result)) = self.under_lease(&registry, job, Claim::Free, fetch()).await {
+                    return result;
+                }
+                tokio::time::sleep(LOOK).await;
+                // With no upstream to ask, it finds the blob or nothing.
+                if let Ok(()) = self.fetch(fetching.clone(), None, &Arc::default()).await {
+                    return Ok(());
+                }
+            }
+            fetch().await
         })
+    }
+
+    async fn fetch(
+        &self,
+        fetching: Fetching,
+        flight: Option<Arc<Flight>>,
+        upstreams: &Arc<Upstreams>,
+    ) -> Result<(), Error> {
+        let mut body = RequestBody::empty();
+        let mut own = Belongings { flight, ..Belongings::new(&mut body, upstreams) };
+        self.run_with(fetching.begin(ambient()), &mut own).await
     }
 
     /// Asks for bytes of a blob that are to be passed on.

@@ -15,6 +15,7 @@ mod files;
 mod limits;
 mod locations;
 mod logs;
+mod mirror;
 mod pages;
 mod passwords;
 mod process;

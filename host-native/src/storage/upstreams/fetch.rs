@@ -13,7 +13,7 @@ use tokio::time::{Instant, sleep, timeout_at};
 
 use super::flight::{Flight, Shown};
 use super::{Upstream, unmet};
-use crate::remote::{Body, Failure, Get, Slice};
+use crate::remote::{Body, Failure, Slice};
 use crate::storage::counters::UpstreamCounters;
 use crate::storage::disk::Opened;
 use crate::storage::engine::{Sink, Storage, Window};
@@ -180,14 +180,8 @@ impl Coming {
         from: u64,
         counters: &UpstreamCounters,
     ) -> Result<Self, Failure> {
-        let asked = Get {
-            repository: source.repository.as_str(),
-            resource: &format!("blobs/{}", source.digest),
-            range: (from > 0).then_some(Slice { first: from, last: None }),
-            via: Some(&source.via),
-            ..Get::default()
-        };
-        let answer = upstream.ask(asked, counters).await?;
+        let range = (from > 0).then_some(Slice { first: from, last: None });
+        let answer = upstream.ask_for_blob(source, range, counters).await?;
         let (size, skip) = match answer.content_range {
             // The client has seen that it is from there.
             Some((_, last, size)) => (size.or(Some(last + 1)), 0),

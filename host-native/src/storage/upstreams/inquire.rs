@@ -2,23 +2,35 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
+use bytes::Bytes;
 use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, Shared, WeakShared};
+use hyper::HeaderMap;
 use hyper::header::LINK;
 use orlop_core::http::Method;
 use orlop_core::mirror::{Answer, Unmet, Wanted};
+use tokio::time::timeout;
+use url::Url;
 
-use super::{Upstream, unmet};
+use super::{Upstream, login, unmet};
 use crate::remote::Get;
 use crate::storage::counters::UpstreamCounters;
+
+/// How long an answer may take, with all that has to be asked for it elsewhere: clients wait no longer for what is here
+/// already.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// The same for an upstream that has failed the last time.
+const LITTLE_PATIENCE: Duration = Duration::from_secs(3);
 
 /// A question, and the most bytes of its answer.
 type Question = (Wanted, u64);
 
 type Answering = BoxFuture<'static, Result<Answer, Unmet>>;
 
-/// The questions that an upstream is being asked. One that nobody waits for any more is given up.
+/// The questions that an upstream is being asked. One that no call waits for any more is given up.
 #[derive(Default)]
 pub(super) struct Inquiries(Mutex<HashMap<Question, WeakShared<Answering>>>);
 
@@ -44,15 +56,24 @@ impl Upstream {
         limit: u64,
         counters: &UpstreamCounters,
     ) -> Result<Answer, Unmet> {
+        if let Some(said) = self.remembered.get(&wanted) {
+            return said;
+        }
         let question = (wanted.clone(), limit);
         let (upstream, counters) = (self.clone(), counters.clone());
-        let answering = self
-            .inquiries
-            .join(question, || async move { upstream.inquire_now(&wanted, limit, &counters).await }.boxed());
+        let answering = self.inquiries.join(question, || {
+            async move {
+                let answer = upstream.inquire_now(&wanted, limit, &counters).await;
+                upstream.remembered.add(&wanted, &answer);
+                answer
+            }
+            .boxed()
+        });
         answering.await
     }
 
     async fn inquire_now(&self, wanted: &Wanted, limit: u64, counters: &UpstreamCounters) -> Result<Answer, Unmet> {
+        let patience = if self.is_failing() { LITTLE_PATIENCE } else { PATIENCE };
         let head = wanted.method == Method::Head;
         let asked = Get {
             repository: wanted.repository.as_str(),
@@ -60,50 +81,72 @@ impl Upstream {
             head,
             accept: &wanted.accept,
             via: Some(&wanted.via),
+            login: login(&wanted.login),
             ..Get::default()
         };
-        let answer = self.ask(asked, counters).await.map_err(unmet)?;
-        let link = answer.headers.get(LINK).and_then(|link| link.to_str().ok());
-        let next = link.and_then(|link| next_page(link, &self.remote.host(), wanted.repository.as_str()));
+        let answer = self.ask(asked, patience, counters).await.map_err(unmet)?;
+        let next = self.next(wanted, &answer.headers);
         let body = match head {
-            true => bytes::Bytes::new(),
+            true => Bytes::new(),
             false => {
                 let limit = usize::try_from(limit).unwrap_or(usize::MAX);
-                answer.body.collect_within(limit).await.map_err(unmet)?
+                match timeout(patience, answer.body.collect_within(limit)).await {
+                    Ok(body) => body.map_err(unmet)?,
+                    Err(_) => return Err(Unmet::Failed(self.late(patience))),
+                }
             }
         };
         Ok(Answer { media_type: answer.content_type, digest: answer.digest, length: answer.length, next, body })
     }
-}
 
-/// What of a repository has the next page, by `Link` (RFC 8288): of the same host, or without one.
-fn next_page(link: &str, host: &str, repository: &str) -> Option<String> {
-    let (target, parameters) = link.trim().strip_prefix('<')?.split_once('>')?;
-    if !parameters.replace('"', "").contains("rel=next") {
-        return None;
+    /// The resource with the next page of a list, if `Link` names one of the same repository (RFC 8288).
+    fn next(&self, wanted: &Wanted, headers: &HeaderMap) -> Option<String> {
+        let links = headers.get_all(LINK).into_iter().filter_map(|field| field.to_str().ok());
+        let mut links = links.flat_map(|field| field.split(','));
+        let is_next = |parameters: &str| parameters.split(';').any(|p| matches!(p.trim(), "rel=\"next\"" | "rel=next"));
+        let to = links.find_map(|link| {
+            let (to, parameters) = link.trim().strip_prefix('<')?.split_once('>')?;
+            is_next(parameters).then_some(to)
+        })?;
+        let (own, below) = (&self.setting.url, format!("/v2/{}/", wanted.repository));
+        let from: Url = own.join(&format!("{below}{}", wanted.resource)).ok()?;
+        let to = from.join(to).ok().filter(|to| to.origin() == own.origin())?;
+        let resource = to.path().strip_prefix(&below)?;
+        Some(to.query().map_or_else(|| resource.to_owned(), |query| format!("{resource}?{query}")))
     }
-    let path = match target.split_once("://") {
-        Some((_, rest)) => rest.strip_prefix(host)?,
-        None => target,
-    };
-    path.strip_prefix("/v2/")?.strip_prefix(repository)?.strip_prefix('/').map(str::to_owned)
 }
 
 #[cfg(test)]
 mod tests {
+    use orlop_core::mirror::{As, UpstreamName};
+
     use super::*;
+    use crate::settings::RemoteSetting;
 
     #[test]
-    fn the_next_page_is_one_of_the_same_repository() {
-        let check = |link: &str, expected: Option<&str>| {
-            assert_eq!(next_page(link, "registry.example.com", "team/app").as_deref(), expected, "{link}");
+    fn the_next_page_is_one_of_the_same_repository_of_the_same_host() {
+        let setting = RemoteSetting::new("https://registry.example.com").unwrap();
+        let upstream = Upstream::open(UpstreamName::new("registry"), setting).unwrap();
+        let wanted = Wanted {
+            upstream: UpstreamName::new("registry"),
+            method: Method::Get,
+            repository: "library/app".parse().unwrap(),
+            resource: "referrers/sha256:a?n=1".into(),
+            accept: Vec::new(),
+            login: As::Mirror,
+            via: String::new(),
         };
-        check(r#"</v2/team/app/referrers/x?last=y>; rel="next""#, Some("referrers/x?last=y"));
-        check("<https://registry.example.com/v2/team/app/referrers/x>; rel=next", Some("referrers/x"));
-        check(r#"<https://evil.example.com/v2/team/app/referrers/x>; rel="next""#, None);
-        check(r#"<https://registry.example.com.evil/v2/team/app/referrers/x>; rel="next""#, None);
-        check(r#"</v2/team/other/referrers/x>; rel="next""#, None);
-        check(r#"</v2/team/app/referrers/x>; rel="prev""#, None);
-        check("referrers/x", None);
+        let check = |link: &str, expected: Option<&str>| {
+            let headers = [(LINK, link.parse().unwrap())].into_iter().collect();
+            assert_eq!(upstream.next(&wanted, &headers).as_deref(), expected, "{link}");
+        };
+        let page = Some("referrers/sha256:a?last=b");
+        check("</v2/library/app/referrers/sha256:a?last=b>; rel=\"next\"", page);
+        check("<https://registry.example.com/v2/library/app/referrers/sha256:a?last=b>; rel=next", page);
+        check("</x>; rel=\"up\", <?last=b>; title=\"t\"; rel=\"next\"", page);
+        check("<https://other.example.com/v2/library/app/referrers/sha256:a?last=b>; rel=\"next\"", None);
+        check("</v2/library/other/referrers/sha256:a?last=b>; rel=\"next\"", None);
+        check("</v2/library/app/../other/referrers/sha256:a>; rel=\"next\"", None);
+        check("</v2/library/app/referrers/sha256:a?last=b>", None);
     }
 }

@@ -4,37 +4,35 @@
 //! [flight](flight), a task of its own, into an object; all who want the blob [follow](following) it by reading the file
 //! that is being written. What is not to be kept is [relayed](relay).
 
-mod absent;
 mod fetch;
 mod flight;
 mod following;
 mod inquire;
 mod relay;
+mod remembered;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use orlop_core::mirror::{Unmet, UpstreamName};
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
+use orlop_core::mirror::{As, Source, Unmet, UpstreamName};
 use tokio::time::timeout;
 
-use self::absent::Absences;
 pub(super) use self::fetch::{Begun, Fetcher};
 pub(super) use self::flight::{Flight, Flights};
 pub(crate) use self::following::Following;
 use self::inquire::Inquiries;
 pub(crate) use self::relay::Relaying;
-use crate::remote::{Answer, Failure, Get, Remote};
+use self::remembered::Remembered;
+use crate::remote::{Answer, Failure, Get, Login, Remote, Slice};
 use crate::settings::RemoteSetting;
 use crate::storage::counters::{Asked, UpstreamCounters};
 
-/// How long an answer may take to begin, with what has to be asked for it elsewhere. Clients wait no longer for what is
-/// here already.
-const PATIENCE: Duration = Duration::from_secs(10);
-
-/// The same for an upstream that has failed the last time.
-const LITTLE_PATIENCE: Duration = Duration::from_secs(3);
+/// How long the bytes of a blob may take to begin to come.
+const BEGINNING: Duration = Duration::from_secs(30);
 
 /// The upstreams of the settings, by their names.
 #[derive(Default)]
@@ -46,7 +44,7 @@ pub(super) struct Upstream {
     setting: RemoteSetting,
     remote: Remote,
     inquiries: Inquiries,
-    absences: Absences,
+    remembered: Remembered,
     /// Whether it has failed when it was asked last.
     failing: AtomicBool,
 }
@@ -84,27 +82,44 @@ impl Upstreams {
 
 impl Upstream {
     fn open(name: UpstreamName, setting: RemoteSetting) -> Result<Self, String> {
-        let remote = Remote::open(&setting)?;
-        let (inquiries, absences) = (Inquiries::default(), Absences::default());
-        Ok(Self { name, setting, remote, inquiries, absences, failing: AtomicBool::new(false) })
+        let (remote, remembered) = (Remote::open(&setting)?, Remembered::new()?);
+        let (inquiries, failing) = (Inquiries::default(), AtomicBool::new(false));
+        Ok(Self { name, setting, remote, inquiries, remembered, failing })
     }
 
-    /// Asks it, unless it has said a moment ago that it does not have that.
-    async fn ask(&self, asked: Get<'_>, counters: &UpstreamCounters) -> Result<Answer, Failure> {
-        let place = format!("{}/{}", asked.repository, asked.resource);
-        if self.absences.has(&place) {
-            return Err(Failure::Absent);
-        }
-        let patience = if self.failing.load(Ordering::Relaxed) { LITTLE_PATIENCE } else { PATIENCE };
-        let came = timeout(patience, self.remote.get(asked)).await.unwrap_or_else(|_| {
-            let (name, seconds) = (self.name.as_str(), patience.as_secs());
-            Err(Failure::Unreachable(format!("{name} does not answer within {seconds} s")))
-        });
-        if matches!(came, Err(Failure::Absent)) {
-            self.absences.add(place);
-        }
+    /// Whether it has failed when it was asked last.
+    fn is_failing(&self) -> bool {
+        self.failing.load(Ordering::Relaxed)
+    }
+
+    /// Asks it. Its answer has to begin within `patience`.
+    async fn ask(&self, asked: Get<'_>, patience: Duration, counters: &UpstreamCounters) -> Result<Answer, Failure> {
+        let late = |_| Err(Failure::Unreachable(self.late(patience)));
+        let came = timeout(patience, self.remote.get(asked)).await.unwrap_or_else(late);
         self.note(came.as_ref().err(), counters);
         came
+    }
+
+    /// Asks for a blob, or some bytes of it.
+    async fn ask_for_blob(
+        &self,
+        source: &Source,
+        range: Option<Slice>,
+        counters: &UpstreamCounters,
+    ) -> Result<Answer, Failure> {
+        let asked = Get {
+            repository: source.repository.as_str(),
+            resource: &format!("blobs/{}", source.digest),
+            range,
+            via: Some(&source.via),
+            login: login(&source.login),
+            ..Get::default()
+        };
+        self.ask(asked, BEGINNING, counters).await
+    }
+
+    fn late(&self, patience: Duration) -> String {
+        format!("{} does not answer within {} seconds", self.name.as_str(), patience.as_secs())
     }
 
     /// Counts an answer. That an upstream begins to fail is logged, and that it works again, and nothing in between.
@@ -125,6 +140,19 @@ impl Upstream {
             _ => {}
         }
     }
+}
+
+/// The login of a caller, as it is sent on. One that cannot be read is none. The mirror's own is known to what sends it;
+/// where callers are asked for theirs, there is none (see the settings).
+fn login(whose: &As) -> Option<Login> {
+    let As::Caller(Some(login)) = whose else { return None };
+    let (scheme, rest) = login.authorization().split_once(' ')?;
+    if scheme.eq_ignore_ascii_case("bearer") {
+        return Some(Login::Bearer(rest.trim().to_owned()));
+    }
+    let basic = BASE64_STANDARD.decode(rest.trim()).ok().filter(|_| scheme.eq_ignore_ascii_case("basic"))?;
+    let (username, password) = std::str::from_utf8(&basic).ok()?.split_once(':')?;
+    Some(Login::Basic { username: username.to_owned(), password: password.to_owned() })
 }
 
 /// Why an upstream has not given what it was asked for, as the core takes it.

@@ -12,7 +12,7 @@ use orlop_core::meter::Meter;
 use orlop_core::mirror::{Relayed, Source, Unmet};
 
 use super::{Upstream, unmet};
-use crate::remote::{Answer, Body, Get, Slice};
+use crate::remote::{Answer, Body, Slice};
 use crate::storage::counters::UpstreamCounters;
 
 /// Bytes of a blob as an upstream sends them, as the body of an answer.
@@ -33,26 +33,17 @@ impl Upstream {
         counters: &UpstreamCounters,
     ) -> Result<(Relayed, Relaying), Unmet> {
         let slice = range.as_ref().map(|range| Slice { first: range.start, last: Some(range.end.saturating_sub(1)) });
-        let asked = Get {
-            repository: source.repository.as_str(),
-            resource: &format!("blobs/{}", source.digest),
-            range: slice,
-            via: Some(&source.via),
-            ..Get::default()
-        };
-        let answer = self.ask(asked, counters).await.map_err(unmet)?;
-        let wrong =
-            || Unmet::Failed(format!("{} does not give the bytes of a blob that it was asked for", self.name.as_str()));
+        let answer = self.ask_for_blob(source, slice, counters).await.map_err(unmet)?;
+        let name = self.name.as_str();
+        let wrong = || Unmet::Failed(format!("{name} does not give the bytes of a blob that it was asked for"));
         let Answer { content_range, length, body, .. } = answer;
         match range {
             None => {
-                let size = length.ok_or_else(wrong)?;
-                let meter = Meter::new(source.digest.algorithm());
+                let (size, meter) = (length.ok_or_else(wrong)?, Meter::new(source.digest.algorithm()));
                 if size == 0 && meter.digest() != source.digest {
                     return Err(wrong());
                 }
-                let verify = Some((meter, source.digest));
-                Ok((Relayed { size }, Relaying { body, remaining: size, verify }))
+                Ok((Relayed { size }, Relaying { body, remaining: size, verify: Some((meter, source.digest)) }))
             }
             Some(range) => {
                 let Some((first, last, Some(size))) = content_range else { return Err(wrong()) };
