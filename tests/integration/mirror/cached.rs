@@ -16,7 +16,7 @@ use crate::server::eventually;
 const MIB: usize = 1 << 20;
 
 /// What many clients want at once: large enough that all of them come while it is fetched.
-const WANTED: usize = 64 * MIB;
+const WANTED: usize = 16 * MIB;
 
 /// How many they are.
 const CLIENTS: usize = 200;
@@ -99,8 +99,8 @@ async fn two_hundred_clients_of_one_blob_are_one_get() {
     let blob = Bytes::from(content(WANTED));
     let digest = scene.upstream.push_blob("app", &blob).await;
     scene.push("app", "v1", 1000).await;
-    // About two seconds for the upstream.
-    scene.proxy.fails(&format!("GET /v2/app/blobs/{digest}"), Fault::Trickle(MIB));
+    // More than a second for the upstream.
+    scene.proxy.fails(&format!("GET /v2/app/blobs/{digest}"), Fault::Trickle(256 << 10));
     let target = format!("/v2/hub/app/blobs/{digest}");
     let idle = scene.mirror.begin("GET", &target, &[]).await;
     drop(scene.mirror.begin("GET", &target, &[]).await);
