@@ -118,6 +118,7 @@ pub fn upstreams() -> Vec<Upstreams> {
                 media_type: Some(INDEX.into()),
                 digest: Some(digest),
                 length: Some(limit),
+                next: None,
                 body: Bytes::from_static(MANIFEST.as_bytes()),
             };
             let resource = format!("manifests/{digest}");
