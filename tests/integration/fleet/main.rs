@@ -14,6 +14,7 @@ mod database;
 mod engines;
 mod faulty;
 mod migrating;
+mod mirrored;
 mod moving;
 mod operator;
 mod outcomes;
