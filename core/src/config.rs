@@ -100,6 +100,12 @@ pub(crate) const CHECKED_COARSELY: Duration = Duration::from_secs(60);
 /// How many pages of referrers an upstream is asked for, of 4 MiB each at most.
 pub(crate) const REFERRER_PAGES: usize = 16;
 
+/// How many tags an upstream is asked for at once when it is to list them.
+pub(crate) const LISTED_TAGS: usize = 1000;
+
+/// How many pages of tags an upstream is asked for.
+pub(crate) const LISTED_PAGES: usize = 1000;
+
 /// How often at most it is written down that a blob of a mirror was pulled.
 pub(crate) const PULLED_COARSELY: Duration = Duration::from_secs(3600);
 

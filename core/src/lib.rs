@@ -97,5 +97,5 @@ pub use http::{Body, Headers, Method, Piece, Request, Response};
 pub use operation::{Operation, Summary};
 pub use registry::{
     Acquired, Agreement, Arrival, Census, CheckReport, Claim, Departure, Disagreement, Eviction, Finding, Gathering,
-    Immovable, Job, Lease, Located, Named, Part, Registry, Report, Run, named,
+    Immovable, Job, Lease, Located, Mirrored, Named, Part, Registry, Report, Run, named,
 };

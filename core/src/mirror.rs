@@ -280,6 +280,11 @@ impl Fetching {
         Self { config, repository: route.name.clone(), digest, login: route.login.clone(), via: route.via.clone() }
     }
 
+    pub(crate) fn unasked(config: Arc<Config>, repository: Repository, digest: Digest) -> Self {
+        let via = format!("1.1 {}", config.via);
+        Self { config, repository, digest, login: As::Mirror, via }
+    }
+
     /// Begins it. It is over when the repository has the blob, or when it is known why not.
     pub fn begin(self, ambient: Ambient) -> Step<Result<(), Error>> {
         let Self { config, repository, digest, login, via } = self;

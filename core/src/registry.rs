@@ -17,14 +17,17 @@ pub use crate::flows::gather::Gathering;
 pub use crate::flows::gc::Report;
 pub use crate::flows::lease::{Acquired, Claim, Job, Lease};
 pub use crate::flows::meta::{Agreement, Disagreement};
-pub use crate::flows::mirror::Eviction;
+pub use crate::flows::mirror::{Eviction, Mirrored};
 pub use crate::flows::transfer::{Arrival, Departure, Immovable, Named, Run, named};
 pub use crate::flows::usage::Census;
 use crate::flows::{Call, fault};
 use crate::http::{Body, Method, Request, Response};
 use crate::keys::Key;
+use crate::mirror::Fetching;
+use crate::name::{Repository, Tag};
 use crate::record::SessionKey;
 use crate::step::{Io, start};
+use crate::target::Reference;
 use crate::{Ambient, Caller, Config};
 
 /// The registry. It has no state: a replica needs nothing but the shared storage.
@@ -139,6 +142,42 @@ impl Registry {
     pub fn evict(&self, ambient: Ambient) -> Step<Result<Eviction, Fault>> {
         let call = self.own(ambient);
         start(|io| async move { call(io).evict().await.map_err(fault) })
+    }
+
+    /// Begins to list the tags that the upstream of a mirrored repository has.
+    pub fn upstream_tags(&self, name: Repository, ambient: Ambient) -> Step<Result<Vec<Tag>, Error>> {
+        let call = self.own(ambient);
+        start(move |io| async move { call(io).upstream_tags(&name).await })
+    }
+
+    /// Begins to bring a manifest and those that it lists into a mirrored repository. It results in the blobs that they
+    /// need and that are not there yet, which are to be [fetched](Self::fetching).
+    pub fn bring(&self, name: Repository, reference: Reference, ambient: Ambient) -> Step<Result<Vec<Digest>, Error>> {
+        let call = self.own(ambient);
+        start(move |io| async move { call(io).bring_image(&name, &reference).await })
+    }
+
+    /// The fetch of a blob for a mirrored repository, which nobody has asked for.
+    pub fn fetching(&self, name: Repository, digest: Digest) -> Fetching {
+        Fetching::unasked(self.config.clone(), name, digest)
+    }
+
+    /// Begins to find out what the mirrors have.
+    pub fn mirrored(&self, ambient: Ambient) -> Step<Result<Vec<Mirrored>, Fault>> {
+        let call = self.own(ambient);
+        start(|io| async move { call(io).mirrored().await.map_err(fault) })
+    }
+
+    /// Begins to take something out of a mirrored repository, or all that it has: how many manifests, tags and blobs went.
+    /// The upstream is asked for it again when a client wants it.
+    pub fn let_go_of(
+        &self,
+        name: Repository,
+        reference: Option<Reference>,
+        ambient: Ambient,
+    ) -> Step<Result<u64, Error>> {
+        let call = self.own(ambient);
+        start(move |io| async move { call(io).let_go_of(&name, reference.as_ref()).await })
     }
 
     /// Begins a check of everything that is stored. It reads every byte, and changes nothing.

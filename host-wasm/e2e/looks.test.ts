@@ -5,7 +5,17 @@ import type { Browser } from 'playwright-core';
 import { expectAccessible } from './accessible.js';
 import { SHOTS, go, launch, open, serveFiles } from './site.js';
 
-const PANELS = ['requests', 'effects', 'store', 'scenarios', 'scenarios/chunks', 'conformance', 'images', 'clients'];
+const PANELS = [
+  'requests',
+  'effects',
+  'store',
+  'scenarios',
+  'scenarios/chunks',
+  'scenarios/mirror',
+  'conformance',
+  'images',
+  'clients',
+];
 let browser: Browser;
 let site: { url: string; server: Server };
 
@@ -43,7 +53,7 @@ test.each([
   await page.locator('.answer').waitFor();
   for (const panel of PANELS) {
     await go(page, `#/${panel}`);
-    if (panel === 'scenarios/chunks') {
+    if (panel.startsWith('scenarios/')) {
       await page.getByRole('button', { name: 'Do this step' }).click();
       await page.locator('.answer').waitFor();
     }

@@ -41,7 +41,7 @@ async function take(id: string): Promise<void> {
   await tab.page.locator('.note[role=status]').waitFor();
 }
 
-test.each(['push-pull', 'chunks', 'out-of-order', 'mount', 'platforms', 'referrers', 'delete', 'errors'])(
+test.each(['push-pull', 'chunks', 'out-of-order', 'mount', 'platforms', 'referrers', 'delete', 'mirror', 'errors'])(
   'the scenario %s comes to its end with every check',
   async (id) => {
     await take(id);
@@ -173,6 +173,39 @@ test('one of two chunks loses the race by a conflict', async () => {
   await columns[0]!.getByText('416').first().waitFor();
   await expectAccessible(page, 'effects');
   await shot('effects-conflict');
+});
+
+test('two pulls through a mirror follow one fetch, and the upstream is asked once', async () => {
+  const { page } = tab;
+  await go(page, '#/effects');
+  await page.locator('.card', { hasText: 'Two pulls of one blob' }).getByRole('button', { name: 'Start' }).click();
+  await page.locator('.column').nth(1).waitFor();
+  const [one, other, fetch] = [0, 1, 2].map((i) => page.locator('.column').nth(i)) as [any, any, any];
+  const next = (column: any, name: string) => column.locator('.effect.next .name', { hasText: name }).waitFor();
+  const step = (column: any) => column.getByRole('button', { name: 'Step' }).click();
+  for (const column of [one, other]) {
+    await step(column);
+    await next(column, 'Follow');
+    await step(column);
+    await column.getByText('It waits for the fetch').waitFor();
+  }
+  await next(fetch, 'Get');
+  expect(await page.locator('.column').count()).toBe(3);
+  await expectAccessible(page, 'calls that follow a fetch');
+  await shot('effects-follow');
+  // Whoever leaves does not end the fetch.
+  await other.getByRole('button', { name: 'Crash here' }).click();
+  await step(fetch);
+  await next(fetch, 'Fetch');
+  await step(fetch);
+  await next(fetch, 'Get');
+  await one.locator('.status', { hasText: '200' }).waitFor();
+  await other.locator('.effect.over').waitFor();
+  await fetch.getByRole('button', { name: 'Run' }).click();
+  await next(fetch, 'Over');
+  expect(await page.getByLabel('The upstream').textContent()).toContain('once');
+  await expectAccessible(page, 'a fetch');
+  await shot('effects-fetch');
 });
 
 test('a call is crashed, failed and stepped by the keyboard', async () => {

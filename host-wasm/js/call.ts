@@ -55,6 +55,8 @@ export class Call {
   private freed = false;
   private readonly fetches: boolean;
   private readonly receiver: Receiver;
+  /** What an upstream sends for this call and those that follow it. */
+  private sent: BodyReader | undefined;
   /** What an upstream sends for this call alone. */
   private relaying: Relaying | undefined;
   /**
@@ -118,6 +120,7 @@ export class Call {
   crash(): void {
     this.crashed = true;
     void this.body.cancel();
+    void this.sent?.cancel();
     if (!this.busy) void this.settle();
   }
 
@@ -172,7 +175,9 @@ export class Call {
         if (!this.crashed) this.refuse(error);
       }
       if (this.fetches && this.answered) this.coming?.over(this.inner.fetched());
-      if (effect) this.performed.push({ effect, outcome: JSON.parse(this.inner.outcome()) as Outcome });
+      // What a crash interrupts has no outcome.
+      if (effect && !this.crashed)
+        this.performed.push({ effect, outcome: JSON.parse(this.inner.outcome()) as Outcome });
       if (this.ended) await this.settle();
     } finally {
       this.busy = false;
@@ -305,7 +310,7 @@ export class Call {
   private async fetch({ source, object, meter, keep }: Extract<Effect, { effect: 'Fetch' }>): Promise<Tell> {
     const { inner, coming } = this;
     const { body, size } = await this.host.upstreams.rest(source, meter.count);
-    const reader = new BodyReader(body, undefined);
+    const reader = (this.sent = new BodyReader(body, undefined));
     coming?.begins(meter.count, size);
     const { end, kept, took } = await this.receiver
       .receive({ body: reader, object, keep, pause: null, coming })

@@ -19,7 +19,10 @@ export interface RegistryRequest {
 /** A piece of a body: bytes, or a range of a stored object. */
 export type Piece = Uint8Array | [object: string, start: number, end: number];
 
-/** A response. Its body is read once or several times, as a whole or as a stream. */
+/**
+ * A response. Its body is read once or several times, as a whole or as a stream. One that comes from an upstream and is
+ * not kept is read once; it throws when the upstream does not send all of it.
+ */
 export class RegistryResponse {
   constructor(
     readonly status: number,
@@ -27,7 +30,7 @@ export class RegistryResponse {
     private readonly source: () => AsyncIterable<Uint8Array>,
     /** The bytes of the body, if they are in memory anyhow. */
     readonly inMemory: Uint8Array | undefined,
-    /** Why the storage failed, if it did; clients are not told. */
+    /** Why the storage failed, or an upstream (502), if one did; clients are not told. */
     readonly fault?: string,
     /** The stored objects that the body is read from, if it is streamed. */
     readonly objects: string[] = [],

@@ -504,7 +504,7 @@ impl Answer {
         self.response.body == Body::Relayed
     }
 
-    /// Why the storage failed, if that is what the status tells.
+    /// Why the storage or an upstream failed, if that is what the status tells.
     #[wasm_bindgen(getter)]
     pub fn fault(&self) -> Option<String> {
         self.response.fault.as_ref().map(ToString::to_string)

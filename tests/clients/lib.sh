@@ -150,8 +150,9 @@ orlop_bin() {
   fail "no registry to test: build Orlop (cargo build --release), or set ORLOP_BIN or REGISTRY"
 }
 
+# The address of `--addr` comes before those of mirrors.
 listening_on() {
-  sed -nE 's#.*listening on https?://(127\.0\.0\.1:[0-9]+).*#\1#p' "$work/registry.log" | tail -n 1
+  sed -nE 's#.*listening on https?://(127\.0\.0\.1:[0-9]+).*#\1#p' "$work/registry.log" | head -n 1
 }
 
 # A fresh log every time, so that a restart does not find the address of the process before it.

@@ -5,7 +5,7 @@ mod arriving;
 use std::time::Duration;
 
 use orlop::Host;
-use orlop_conformance::contract::{Case, stalled, suite};
+use orlop_conformance::contract::{Case, Upstreams, stalled, suite, upstreams};
 use orlop_core::memory::Memory;
 
 use self::arriving::arriving;
@@ -14,6 +14,17 @@ use self::arriving::arriving;
 fn the_memory_host_keeps_the_contract() {
     for Case { name, acts } in suite() {
         let mut memory = Memory::new();
+        for act in &acts {
+            memory.run(act.begin(), &act.body).unwrap_or_else(|wrong| panic!("{name}: {wrong}"));
+        }
+    }
+}
+
+#[test]
+fn the_memory_host_keeps_the_contract_with_upstreams() {
+    for Upstreams { case: Case { name, acts }, upstreams } in upstreams() {
+        let mut memory = Memory::new();
+        memory.upstreams.extend(upstreams);
         for act in &acts {
             memory.run(act.begin(), &act.body).unwrap_or_else(|wrong| panic!("{name}: {wrong}"));
         }

@@ -99,6 +99,12 @@ fn mirrors() {
 }
 
 #[test]
+fn mirror_crowds() {
+    let extent = if in_full() { WITH_FAILURES } else { WITHOUT_FAILURES };
+    all("mirror crowds", extent, scenarios::mirror_crowds());
+}
+
+#[test]
 fn hosts() {
     all("hosts", WITH_FAILURES, scenarios::hosts());
 }

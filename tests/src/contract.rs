@@ -74,6 +74,10 @@ macro_rules! ask {
     };
 }
 
+mod upstreams;
+
+pub use self::upstreams::{Upstreams, upstreams};
+
 fn body(bytes: &'static [u8]) -> RequestBody {
     RequestBody::from(Bytes::from_static(bytes))
 }

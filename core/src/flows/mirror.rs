@@ -6,6 +6,7 @@
 //! taken out of the settings, it stays and is served.
 
 mod blob;
+mod bring;
 mod evict;
 mod manifest;
 mod referrers;
@@ -14,6 +15,7 @@ use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
 
+pub use self::bring::Mirrored;
 pub use self::evict::Eviction;
 pub(super) use self::manifest::Cached;
 use super::Call;

@@ -9,11 +9,13 @@ use orlop_core::{CheckReport, Finding};
 
 use crate::auth::identity::{Identities, Identity, users};
 use crate::auth::rules::{Rules, explain as explain_rules};
-use crate::command::cli::{Backup, Blob, Check, Explain, Migrate, UserCommand};
+use crate::command::cli::{Backup, Blob, Check, Explain, Migrate, Mirror, UserCommand};
 use crate::command::config::{Effective, with_places};
 use crate::command::control::{self, Request};
+use crate::command::mirror::Mirrors;
 use crate::command::storage::by_server_or_here;
 use crate::command::{check, integrity, process};
+use crate::request::live::Current;
 use crate::server::tls;
 use crate::settings::{Auth, Options, Settings};
 use crate::storage::{self, Host};
@@ -160,6 +162,22 @@ pub fn migrate(asked: &Migrate) -> Done {
         return Ok(());
     }
     println!("{}", by_server_or_here(data, &Options::default(), Request::Check, here)?);
+    Ok(())
+}
+
+/// `orlop mirror …`: by the server that has the data directory open, or else by this process.
+///
+/// # Errors
+///
+/// With what could not be done.
+pub fn mirror(mirror: &Mirror) -> Done {
+    let (asked, settings) = (mirror.asked(), mirror.settings());
+    let request = Request::Mirror(asked.clone());
+    let here = async |host: &Host| {
+        let live = check::check(settings, None)?.live;
+        Mirrors::from(Current::new(live).mirrors()).perform(host, &asked).await
+    };
+    println!("{}", by_server_or_here(&settings.storage.data, &settings.options(), request, here)?);
     Ok(())
 }
 

@@ -2,6 +2,7 @@
 
 mod access;
 mod integrity;
+mod mirrors;
 mod transfer;
 mod users;
 
@@ -10,6 +11,7 @@ use orlop_core::Config;
 
 pub use self::access::{Access, AccessCommand, Explain};
 pub use self::integrity::{Blob, Check};
+pub use self::mirrors::{Mirror, MirrorCommand};
 pub use self::transfer::{Migrate, Move, Place};
 pub use self::users::{Listed, Named, Removed, User, UserCommand};
 use crate::settings::{Data, File, Options, Policy, Settings, Storage};
@@ -65,6 +67,11 @@ pub enum Command {
     /// Servers never do that by themselves. A version serves its own format and the one before, so upgrade all servers
     /// first, one after the other, and run this once when all are of the new version. Then older versions are refused.
     Migrate(Migrate),
+    /// List what mirrors have, fetch images before a client does, or evict them
+    ///
+    /// A server that has the data directory open does it by its own settings. Without one, the command does it itself, by
+    /// the settings given here.
+    Mirror(Mirror),
     /// Check or print the settings
     Config(Configure),
     /// Manage the users of the password file

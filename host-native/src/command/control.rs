@@ -18,8 +18,10 @@ use tokio::time::timeout;
 
 use crate::command::check::data_directory;
 use crate::command::gc::{self, Collection, Collector};
-use crate::command::integrity;
+use crate::command::mirror::Mirrors;
 use crate::command::reload::Reloading;
+use crate::command::{integrity, mirror};
+use crate::request::live::Current;
 use crate::settings::Data;
 use crate::storage::Host;
 
@@ -33,7 +35,7 @@ const LONGEST: u64 = 1 << 10;
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// What a command asks of a server.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Request {
     /// Make a backup.
     Backup,
@@ -45,6 +47,8 @@ pub enum Request {
     Check,
     /// Say where a blob is.
     Blob(Digest),
+    /// Do something with mirrors.
+    Mirror(mirror::Asked),
 }
 
 impl fmt::Display for Request {
@@ -58,6 +62,7 @@ impl fmt::Display for Request {
             Self::Reload => f.write_str("reload"),
             Self::Check => f.write_str("check"),
             Self::Blob(digest) => write!(f, "blob {digest}"),
+            Self::Mirror(asked) => asked.fmt(f),
         }
     }
 }
@@ -75,6 +80,10 @@ impl FromStr for Request {
             ["gc", "dry-run", "json"] => Self::Gc(Collection { dry_run: true, json: true }),
             ["reload"] => Self::Reload,
             ["check"] => Self::Check,
+            ["mirror", "list"] => Self::Mirror(mirror::Asked::List { json: false }),
+            ["mirror", "list", "json"] => Self::Mirror(mirror::Asked::List { json: true }),
+            ["mirror", "fetch", images] => Self::Mirror(mirror::Asked::Fetch(images.parse()?)),
+            ["mirror", "evict", images] => Self::Mirror(mirror::Asked::Evict(images.parse()?)),
             ["blob", digest] => Self::Blob(digest.parse().map_err(|_| format!("`{digest}` is not a digest"))?),
             _ => return Err(format!("the server does not know the command `{line}`: it is of another version")),
         })
@@ -89,6 +98,8 @@ pub struct Control {
     pub collector: Arc<Collector>,
     /// Where other settings come from.
     pub reloading: Arc<Reloading>,
+    /// The settings in force.
+    pub current: Current,
     /// One backup at a time: a second one would do the same.
     pub backing_up: Mutex<()>,
 }
@@ -164,6 +175,7 @@ impl Control {
                 gc::told(&report?, collection)
             }
             Request::Check => integrity::check_all(&self.host).await,
+            Request::Mirror(asked) => Mirrors::from(self.current.mirrors()).perform(&self.host, &asked).await,
             Request::Blob(digest) => integrity::locate(&self.host, digest).await,
             Request::Reload => {
                 let reloading = self.reloading.clone();
@@ -181,7 +193,7 @@ impl Control {
 /// When no server has it open, or the server cannot do it.
 pub fn ask(data: &Data, request: Request) -> Result<String, String> {
     if data.engines.engines()?.is_some() {
-        return Err(elsewhere(request));
+        return Err(elsewhere(&request));
     }
     let directory = &data.directory;
     data_directory(directory)?;
@@ -190,7 +202,7 @@ pub fn ask(data: &Data, request: Request) -> Result<String, String> {
         return Err(format!("there is no directory {shown}: name the data directory with --data"));
     }
     let mut stream = Stream::connect(directory.join(SOCKET)).map_err(|error| match error.kind() {
-        io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => no_server(directory, request),
+        io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => no_server(directory, &request),
         io::ErrorKind::PermissionDenied => {
             format!("the server of {shown} takes no commands from this user: run this as root or as the server's user")
         }
@@ -207,14 +219,14 @@ pub fn ask(data: &Data, request: Request) -> Result<String, String> {
 }
 
 /// Servers that share a database have no socket: they may be on other machines.
-fn elsewhere(request: Request) -> String {
+fn elsewhere(request: &Request) -> String {
     match request {
         Request::Backup => "the database and the object store are backed up by their own tools".into(),
         _ => format!("servers that share a database take no `{request}`: send each of them SIGHUP"),
     }
 }
 
-fn no_server(directory: &Path, request: Request) -> String {
+fn no_server(directory: &Path, request: &Request) -> String {
     let shown = directory.display();
     let cure = match request {
         Request::Backup => {
@@ -236,7 +248,15 @@ mod tests {
         let digest = Algorithm::Sha256.digest(b"");
         let collections = [(false, false), (false, true), (true, false), (true, true)];
         let collections = collections.map(|(dry_run, json)| Request::Gc(Collection { dry_run, json }));
+        let images = || "hub/library/debian:12*".parse().unwrap();
+        let mirrors = [
+            mirror::Asked::List { json: false },
+            mirror::Asked::List { json: true },
+            mirror::Asked::Fetch(images()),
+            mirror::Asked::Evict(images()),
+        ];
         let others = [Request::Backup, Request::Reload, Request::Check, Request::Blob(digest)];
+        let others = others.into_iter().chain(mirrors.map(Request::Mirror));
         for request in collections.into_iter().chain(others) {
             assert_eq!(request.to_string().parse(), Ok(request));
         }

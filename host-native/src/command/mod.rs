@@ -8,6 +8,7 @@ pub mod control;
 pub mod evict;
 pub mod gc;
 pub mod integrity;
+pub mod mirror;
 pub mod process;
 pub mod reload;
 pub mod start;

@@ -64,7 +64,8 @@ pub async fn serve(settings: &Settings, line: CommandLine, effective: Vec<Effect
     }
     let reloading = Arc::new(Reloading::new(current.clone(), line, log, effective));
     reload_when_told(reloading.clone())?;
-    let control = Control { host: host.clone(), collector, reloading, backing_up: Mutex::default() };
+    let control =
+        Control { host: host.clone(), collector, reloading, current: current.clone(), backing_up: Mutex::default() };
     if settings.storage.data.engines.engines()?.is_none() {
         match control::listen(&settings.storage.data.directory) {
             Ok(listener) => drop(tokio::spawn(control::serve(listener, Arc::new(control)))),

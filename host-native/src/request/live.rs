@@ -156,6 +156,12 @@ impl Current {
         self.get().registry.clone()
     }
 
+    /// The registry and the upstreams that are in force now.
+    pub(crate) fn mirrors(&self) -> (Registry, Arc<Upstreams>) {
+        let live = self.get();
+        (live.registry.clone(), live.upstreams.clone())
+    }
+
     /// The registry and the webhooks that are in force now.
     pub(crate) fn subscriptions(&self) -> Subscriptions {
         let live = self.get();

@@ -188,6 +188,22 @@ impl Host {
         self.run_with(step, &mut Belongings::new(body, &Arc::default())).await
     }
 
+    /// The same for a call that nobody has sent, and that may ask these upstreams.
+    pub(crate) async fn run_asking<R: Send>(&self, step: Step<R>, upstreams: &Arc<Upstreams>) -> R {
+        self.run_with(step, &mut Belongings::new(&mut RequestBody::empty(), upstreams)).await
+    }
+
+    /// Fetches a blob, or waits until the fetch that is under way is over.
+    pub(crate) async fn bring(&self, fetching: Fetching, upstreams: &Arc<Upstreams>) -> Result<(), Error> {
+        let mut body = RequestBody::empty();
+        let mut own = Belongings::new(&mut body, upstreams);
+        match (self.follow(fetching, &mut own).await, own.following) {
+            (Followed::Over(result), _) => result,
+            (Followed::Coming(_), Some(following)) => following.over().await,
+            (Followed::Coming(_), None) => Ok(()),
+        }
+    }
+
     /// The same for a call to which more belongs than a body.
     async fn run_with<R: Send>(&self, step: Step<R>, own: &mut Belongings<'_>) -> R {
         let (result, rest) = self.answer(step, own).await;

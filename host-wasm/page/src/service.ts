@@ -1,8 +1,9 @@
-/** What the worker does: one registry for the tab, one for replays, and the calls that are under way. */
+/** What the worker does: one registry for the tab, its upstream, one for replays, and the calls that are under way. */
 import { IndexedDbStorage, Registry, StorageFormat } from '../../js/index.js';
-import type { Archive, Call } from '../../js/index.js';
+import type { Archive, Call, RegistryOptions } from '../../js/index.js';
+import { Upstream } from './upstream.js';
 import { SHOWN } from './wire.js';
-import type { CallState, RegistryApi, Which, WireOptions, WireRequest, WireResponse } from './wire.js';
+import type { CallState, RegistryApi, UpstreamState, Which, WireOptions, WireRequest, WireResponse } from './wire.js';
 import type { RegistryResponse } from '../../js/index.js';
 
 /** A call and what it is called. */
@@ -10,7 +11,8 @@ interface UnderWay {
   call: Call;
   title: string;
   request?: WireRequest;
-  collection: boolean;
+  /** What it results in: a response, a report of a garbage collection, or a blob that others wait for. */
+  kind: 'request' | 'collection' | 'fetch';
   began: number;
   response?: WireResponse;
 }
@@ -21,10 +23,12 @@ const decoder = new TextDecoder();
 export class Service implements RegistryApi {
   private main: Registry | undefined;
   private lab: Registry | undefined;
+  private behind: Upstream | undefined;
   private opening: Promise<string | undefined> | undefined;
   private options = '';
   private readonly calls = new Map<number, UnderWay>();
   private readonly watching = new Set<(change: { put: string[]; delete: string[] }) => void>();
+  private readonly watchingFetches = new Set<(follower: number, fetch: CallState) => void>();
   private next = 1;
 
   open(options: WireOptions): Promise<string | undefined> {
@@ -38,7 +42,8 @@ export class Service implements RegistryApi {
         const before = this.main;
         this.main = undefined;
         await before?.close();
-        this.main = await stored(options);
+        this.behind ??= await Upstream.open();
+        this.main = await stored({ ...options, mirrors: [this.behind.mirror()] });
         this.main.onChange((change) => this.watching.forEach((told) => told(change)));
         this.options = asked;
         return undefined;
@@ -68,18 +73,15 @@ export class Service implements RegistryApi {
 
   async begin(request: WireRequest, which: Which = 'main'): Promise<CallState> {
     const call = this.registry(which).begin(request);
-    return this.keep({
-      call,
-      title: `${request.method} ${request.target}`,
-      request,
-      collection: false,
-      began: performance.now(),
-    });
+    const title = `${request.method} ${request.target}`;
+    const state = await this.keep({ call, title, request, kind: 'request', began: performance.now() });
+    call.onFetch = (fetch) => void this.fetches(state.id, fetch);
+    return state;
   }
 
   async beginGc(now: number): Promise<CallState> {
     const call = this.registry('main').beginGc(now);
-    return this.keep({ call, title: 'Garbage collection', collection: true, began: performance.now() });
+    return this.keep({ call, title: 'Garbage collection', kind: 'collection', began: performance.now() });
   }
 
   async step(id: number): Promise<CallState> {
@@ -88,7 +90,10 @@ export class Service implements RegistryApi {
   }
 
   async run(id: number): Promise<CallState> {
-    await this.underWay(id).call.run(true);
+    const { call } = this.underWay(id);
+    // What it begins now runs, too.
+    call.onFetch = undefined;
+    await call.run(true);
     return this.state(id);
   }
 
@@ -117,6 +122,23 @@ export class Service implements RegistryApi {
     this.watching.add(told);
   }
 
+  async watchFetches(told: (follower: number, fetch: CallState) => void): Promise<void> {
+    this.watchingFetches.add(told);
+  }
+
+  async upstream(): Promise<UpstreamState> {
+    return this.mirrored().now;
+  }
+
+  async watchUpstream(told: (state: UpstreamState) => void): Promise<void> {
+    this.mirrored().watch(told);
+    told(this.mirrored().now);
+  }
+
+  async breakUpstream(broken: boolean): Promise<void> {
+    this.mirrored().break(broken);
+  }
+
   async exported(options: object, told: (what: string, done: number, total: number) => void): Promise<Blob> {
     const stream = this.registry('main').export({ ...options, progress: told });
     return new Response(stream).blob();
@@ -126,8 +148,9 @@ export class Service implements RegistryApi {
     return this.registry('main').import(archive, { ...options, progress: told });
   }
 
-  reset(): Promise<void> {
-    return this.registry('main').reset();
+  async reset(): Promise<void> {
+    await this.registry('main').reset();
+    await this.mirrored().reset();
   }
 
   bugs() {
@@ -154,9 +177,21 @@ export class Service implements RegistryApi {
   }
 
   private registry(which: Which): Registry {
-    const registry = which === 'lab' ? this.lab : this.main;
+    const registry = which === 'lab' ? this.lab : which === 'upstream' ? this.behind?.registry : this.main;
     if (!registry) throw new Error('the registry is not open');
     return registry;
+  }
+
+  private mirrored(): Upstream {
+    if (!this.behind) throw new Error('the registry is not open');
+    return this.behind;
+  }
+
+  /** Keeps the fetch of a blob that a call has begun, to be stepped for itself. */
+  private async fetches(follower: number, call: Call): Promise<void> {
+    const title = `Fetch of a blob for call ${follower}`;
+    const state = await this.keep({ call, title, kind: 'fetch', began: performance.now() });
+    this.watchingFetches.forEach((told) => told(follower, state));
   }
 
   private keep(underWay: UnderWay): Promise<CallState> {
@@ -173,24 +208,25 @@ export class Service implements RegistryApi {
 
   private async state(id: number): Promise<CallState> {
     const underWay = this.underWay(id);
-    const { call, title, request, collection, began } = underWay;
-    if (call.answered && !collection) {
+    const { call, title, request, kind, began } = underWay;
+    if (call.answered && kind === 'request') {
       underWay.response ??= await wire(call.response(), performance.now() - began);
     }
     return {
       id,
       title,
+      ...(kind === 'fetch' && { fetches: true }),
       ...(request && { request: { ...request, body: null } }),
       performed: [...call.performed],
       effect: call.effect,
       ...(underWay.response && { response: underWay.response }),
-      ...(collection && call.answered && { report: call.report() as Record<string, unknown> }),
+      ...(kind === 'collection' && call.answered && { report: call.report() as Record<string, unknown> }),
     };
   }
 }
 
 /** The registry that is kept in the browser. */
-async function stored(options: WireOptions): Promise<Registry> {
+async function stored(options: RegistryOptions): Promise<Registry> {
   try {
     return await Registry.open({ ...options, storage: new IndexedDbStorage() });
   } catch (error) {

@@ -4,7 +4,7 @@ import { forget, learnFrom } from './known.js';
 import { connect, proxy, registry, relay } from './remote.js';
 import { Server, isRegistry, problemOf } from './server.js';
 import type { SignIn } from './server.js';
-import type { CallState, Snapshot, WireOptions, WireRequest, WireResponse } from './wire.js';
+import type { CallState, Snapshot, UpstreamState, WireOptions, WireRequest, WireResponse } from './wire.js';
 import { SHOWN } from './wire.js';
 
 /** Which registry the page drives. */
@@ -65,6 +65,8 @@ export const snapshot = signal<Snapshot>({ records: [], objects: [] });
 export const changed = signal<Set<string>>(new Set());
 
 export const calls = signal<CallState[]>([]);
+/** The registry that the one in the tab mirrors. */
+export const upstream = signal<UpstreamState>({ broken: false, asked: [] });
 
 /** Where the page is: `#/panel/rest?parameters`. */
 export const route = signal(readRoute());
@@ -115,6 +117,13 @@ export async function start(): Promise<void> {
     proxy((change) => {
       changed.value = new Set([...change.put, ...change.delete]);
       void refresh();
+    }),
+  );
+  await api.watchUpstream(proxy((state) => void (upstream.value = state)));
+  await api.watchFetches(
+    proxy((follower, fetch) => {
+      // Another tab may have begun it.
+      if (calls.value.some(({ id }) => id === follower)) keep(fetch);
     }),
   );
   await refresh();

@@ -38,6 +38,8 @@ export const SHOWN = 4 << 20;
 export interface CallState {
   id: number;
   title: string;
+  /** Whether it fetches a blob for other calls. */
+  fetches?: true;
   request?: WireRequest;
   performed: Performed[];
   /** What it asks for now; `Respond` at the end, `Over` after a crash. */
@@ -46,11 +48,19 @@ export interface CallState {
   report?: Record<string, unknown>;
 }
 
-/** Which registry a call goes to: that of the tab, or one made for a replay. */
-export type Which = 'main' | 'lab';
+/** Which registry a call goes to: that of the tab, the one that it mirrors, or one made for a replay. */
+export type Which = 'main' | 'upstream' | 'lab';
 
 /** Settings of a registry that travel. */
-export type WireOptions = Omit<RegistryOptions, 'storage' | 'module' | 'now' | 'random'>;
+export type WireOptions = Omit<RegistryOptions, 'storage' | 'module' | 'now' | 'random' | 'mirrors'>;
+
+/** The registry that the one of the tab mirrors. */
+export interface UpstreamState {
+  /** Whether it fails at all that the mirror asks. */
+  broken: boolean;
+  /** What the mirror has asked it, the last at the end, and what it answered. */
+  asked: { request: string; status: number }[];
+}
 
 /** What the tab's registry is asked. */
 export interface RegistryApi {
@@ -68,6 +78,12 @@ export interface RegistryApi {
   drop(id: number): Promise<void>;
   snapshot(): Promise<Snapshot>;
   watch(told: (change: { put: string[]; delete: string[] }) => void): Promise<void>;
+  /** Is told of the fetches that calls begin while they are stepped: by the number of such a call. */
+  watchFetches(told: (follower: number, fetch: CallState) => void): Promise<void>;
+  upstream(): Promise<UpstreamState>;
+  watchUpstream(told: (state: UpstreamState) => void): Promise<void>;
+  /** Has the upstream fail at all that the mirror asks, or work again. */
+  breakUpstream(broken: boolean): Promise<void>;
   exported(options: ExportOptions, told: (what: string, done: number, total: number) => void): Promise<Blob>;
   imported(
     archive: Archive,

@@ -31,6 +31,8 @@ export function about(key: string): string {
       return `the repository ${rest}`;
     case 'tag':
       return `the tag ${repository}:${target}`;
+    case 'pulled':
+      return `when the blob ${short(target)} in ${repository} was last pulled`;
     case 'mirrored':
       return `when the upstream was last asked for ${repository}:${target}`;
     case 'platforms':
@@ -143,7 +145,7 @@ function asked(effect: Effect): string {
       return `Ask ${upstream}: ${method} /v2/${repository}/${short(resource)}.`;
     }
     case 'Fetch':
-      return `Stream the blob ${short(effect.source.digest)} of ${effect.source.upstream} into a new object, counting and hashing each byte${effect.meter.count > 0 ? `, from byte ${effect.meter.count} on` : ''}.`;
+      return `Stream the blob ${short(effect.source.digest)} from ${effect.source.upstream} into a new object, counting and hashing each byte${effect.meter.count > 0 ? `, from byte ${effect.meter.count} on` : ''}.`;
     case 'Follow':
       return `Begin to fetch the blob ${short(effect.fetching.digest)}, unless another call has, and wait until its bytes come or it is over.`;
     case 'Relay':

@@ -9,6 +9,7 @@
 #[path = "../fleet/engines.rs"]
 mod engines;
 mod hosts;
+mod mirrors;
 mod operation;
 mod trial;
 mod wasm;

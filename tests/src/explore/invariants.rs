@@ -150,7 +150,8 @@ impl<'a> Records<'a> {
         self.family_is("use", &needed)
     }
 
-    /// A repository of a mirror has only what its upstream has had, and says of no tag but its own when it was looked at.
+    /// A repository of a mirror has only what its upstream has had, and says of nothing else
+    /// when it was looked at or pulled.
     fn mirrored(&self, mirrored: &Mirrored) -> Check {
         for family in ["link", "manifest", "tag"] {
             for (name, value) in self.family(family).filter(|(name, _)| mirrored.is_of(name)) {
@@ -159,6 +160,9 @@ impl<'a> Records<'a> {
         }
         for (name, _) in self.family("mirrored") {
             ensure!(self.has("tag", name), "mirrored/{name} has no tag");
+        }
+        for (name, _) in self.family("pulled") {
+            ensure!(self.has("link", name), "pulled/{name} has no blob");
         }
         Ok(())
     }

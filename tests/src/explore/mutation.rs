@@ -177,6 +177,8 @@ pub const ALL: &[(Mutation, &str)] = &[
     (Mutation::UpstreamNotAsked, "fetch a blob that is elsewhere, and not at the upstream"),
     (Mutation::NotExpecting(Sort::Push, Kind::Exactly, "tag/hub/"), "pull again × move tag × pull"),
     (Mutation::NotDeleting("mirrored/"), "pull × evict tag"),
+    (Mutation::NotExpecting(Sort::Push, Kind::Present, "link/hub/"), "fetch blob again × make room"),
+    (Mutation::NotDeleting("pulled/"), "fetch blob again × make room"),
 ];
 
 /// A kind of expectation.

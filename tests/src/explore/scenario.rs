@@ -25,6 +25,8 @@ pub enum Call {
     Gc,
     /// A blob of several objects becomes one.
     Gather,
+    /// Mirrors that have more than they may lose blobs.
+    Evict,
     /// A host starts: it agrees with the others, and offers this session key.
     Agree(u8),
     /// A host acquires the lease of garbage collection.
@@ -257,6 +259,8 @@ impl Scenario {
             Call::Request(request, _) => registry.call(request.clone(), ambient),
             // What it says of a blob depends on who else is there, and decides nothing.
             Call::Gather => registry.gather(None, ambient).map(|result| told(result.map(drop))),
+            // How many blobs go depends on who else is there, and decides nothing.
+            Call::Evict => registry.evict(ambient).map(|result| told(result.map(drop))),
             Call::Agree(key) => registry.agree(Some(SessionKey::new([*key; 32])), ambient).map(agreed),
             Call::Acquire(claim) => registry.acquire(Job::Gc, holder, *claim, ambient).map(told),
             Call::Renew(lease) => registry.renew(lease.clone(), ambient).map(told),

@@ -11,7 +11,7 @@ use orlop_core::event::{Happening, Listener};
 use orlop_core::keys::Key;
 use orlop_core::{Claim, Config, Lease};
 
-pub use self::mirrors::mirrors;
+pub use self::mirrors::{mirror_crowds, mirrors};
 use super::sample::{
     artifact, ask, cancel, config, delete, delete_blob, digest, digest512, finish, get, get_blob, get_list, image,
     index, mount, mount_from_anywhere, patch, push, push_blob, slow,
@@ -72,6 +72,7 @@ pub fn all() -> Vec<Scenario> {
         kept(),
         hosts(),
         mirrors(),
+        mirror_crowds(),
     ]
     .concat()
 }

@@ -180,9 +180,10 @@ impl Call {
                 let extent = Extent { object, size, small: kept.is_some() };
                 return Ok(Ok((after, (size > 0).then(|| Chunk::new(extent, kept)))));
             }
-            // What came of so little that it would have been kept is asked for again.
-            attempts = if after.count() > before && kept.is_none() { FETCH_ATTEMPTS } else { attempts - 1 };
-            meter = if kept.is_some() { meter } else { after };
+            // What came of so little that it would have been kept is asked for again, and is no progress.
+            let goes_on = kept.is_none() && after.count() > before;
+            attempts = if goes_on { FETCH_ATTEMPTS } else { attempts - 1 };
+            meter = if goes_on { after } else { meter };
             if attempts == 0 {
                 break Unmet::Failed(format!("the upstream of {} breaks off in the blob {digest}", route.name));
             }

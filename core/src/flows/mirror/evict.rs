@@ -34,7 +34,7 @@ pub struct Eviction {
 }
 
 /// A blob of a mirror, and when it was last pulled.
-struct Held {
+pub(super) struct Held {
     name: Repository,
     digest: Digest,
     size: u64,
@@ -147,7 +147,7 @@ impl Call {
 
     /// The blobs of a page of links, with their sizes and when they were last pulled. A record that does not read is
     /// garbage collection's to name.
-    async fn held(&self, mirror: &Mirror, page: Vec<(Key, Value)>) -> Result<Vec<Held>, Error> {
+    pub(super) async fn held(&self, mirror: &Mirror, page: Vec<(Key, Value)>) -> Result<Vec<Held>, Error> {
         let links = keys::all_links();
         let named = page.into_iter().filter_map(|(link, linked)| {
             let (name, digest) = links.rest(&link).rsplit_once('@')?;
@@ -173,7 +173,7 @@ impl Call {
 
     /// Takes a blob out of its repository if it has not been pulled since it was looked at and, when no other holds it, out
     /// of the registry. A crash in between leaves that to garbage collection.
-    async fn evict_blob(&self, held: &Held) -> Result<bool, Error> {
+    pub(super) async fn evict_blob(&self, held: &Held) -> Result<bool, Error> {
         let Held { name, digest, size, link, linked, pulled, .. } = held;
         let mut batch = Batch::reclaiming();
         batch.expect(Expect::Exactly(link.clone(), linked.clone()));

@@ -50,8 +50,18 @@ impl Cached {
 #[derive(Clone, Copy)]
 struct Pointed<'k> {
     tag: &'k Tag,
-    /// The tag as it was before the upstream was asked: if it is another one now, whoever has changed it knows better.
+    /// The tag as it was before the upstream was asked. If it is another one now, nobody can say which of two answers is
+    /// the newer: then the upstream is asked again.
     before: Option<&'k Known>,
+}
+
+/// What became of a manifest that an upstream has, and of the tag that was to name it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Brought {
+    /// It is here, and the tag names it.
+    Here,
+    /// Another call has changed the tag meanwhile.
+    Overtaken,
 }
 
 impl Pointed<'_> {
@@ -81,38 +91,50 @@ impl Call {
     pub(in crate::flows) async fn bring_manifest(&self, route: &Route<'_>, digest: &Digest) -> Result<(), Error> {
         self.bring(route, digest, None)
             .await?
+            .map(drop)
             .map_err(|unmet| refused(unmet, Error::ManifestUnknown(digest.to_string())))
     }
 
     /// Sees to it that a tag is where its upstream has it, as far as that can be known now.
     pub(in crate::flows) async fn freshen(&self, route: &Route<'_>, tag: &Tag) -> Result<Cached, Error> {
+        for _ in 0..ATTEMPTS {
+            if let Some(cached) = self.look_up(route, tag).await? {
+                return Ok(cached);
+            }
+        }
+        Err(Error::Contention)
+    }
+
+    /// The same once; nothing when another call has changed the tag meanwhile.
+    async fn look_up(&self, route: &Route<'_>, tag: &Tag) -> Result<Option<Cached>, Error> {
         let name = route.name;
         let Some(known) = self.known(name, tag).await? else {
             // With nothing to compare, one request is enough.
             let unknown = |unmet| refused(unmet, Error::ManifestUnknown(tag.to_string()));
             let pointed = Pointed { tag, before: None };
-            return self.bring_tag(route, pointed).await?.map(|()| Cached::Miss).map_err(unknown);
+            let brought = self.bring_tag(route, pointed).await?.map_err(unknown)?;
+            return Ok((brought == Brought::Here).then_some(Cached::Miss));
         };
         let since = self.ambient.now.since(known.checked());
         let gone = known.mirrored.and_then(|mirrored| mirrored.gone);
         if known.whole && gone.is_none() && route.mirror.is_fresh(tag, since) {
-            return Ok(Cached::Hit);
+            return Ok(Some(Cached::Hit));
         }
         let pointed = Pointed { tag, before: Some(&known) };
         let unmet = match self.inquire(route, Method::Head, &resource(tag), &accepted(), 0).await? {
             Ok(Answer { digest: Some(there), .. }) if known.whole && there == known.tag.record.digest => {
                 self.note_checked(route, tag, &known, None).await;
-                return Ok(Cached::Hit);
+                return Ok(Some(Cached::Hit));
             }
             Ok(Answer { digest: Some(there), .. }) => self.bring(route, &there, Some(pointed)).await,
             Ok(Answer { digest: None, .. }) => self.bring_tag(route, pointed).await,
             Err(unmet) => Ok(Err(unmet)),
         };
         let unmet = match unmet {
-            Ok(Ok(())) => return Ok(Cached::Miss),
+            Ok(Ok(brought)) => return Ok((brought == Brought::Here).then_some(Cached::Miss)),
             Ok(Err(unmet)) => unmet,
             // There is no room for where it is now.
-            Err(Error::Storage(Fault::Full(_))) if known.whole => return Ok(Cached::Stale),
+            Err(Error::Storage(Fault::Full(_))) if known.whole => return Ok(Some(Cached::Stale)),
             Err(error) => return Err(error),
         };
         let unknown = || Error::ManifestUnknown(tag.to_string());
@@ -120,16 +142,15 @@ impl Call {
             return Err(refused(unmet, unknown()));
         }
         if !unmet.is_absence() {
-            return if since < route.mirror.stale { Ok(Cached::Stale) } else { Err(refused(unmet, unknown())) };
+            return if since < route.mirror.stale { Ok(Some(Cached::Stale)) } else { Err(refused(unmet, unknown())) };
         }
         // A registry that is being restored may not have for a moment what it had and will have.
         let first = gone.unwrap_or(self.ambient.now);
         if self.ambient.now.since(first) < route.mirror.gone {
             self.note_checked(route, tag, &known, Some(first)).await;
-            return Ok(Cached::Stale);
+            return Ok(Some(Cached::Stale));
         }
-        // Another call has brought the tag anew meanwhile, or else nothing is left to be answered.
-        if self.forget_tag(name, pointed).await? { Err(unknown()) } else { Ok(Cached::Hit) }
+        if self.forget_tag(name, pointed).await? { Err(unknown()) } else { Ok(None) }
     }
 
     async fn known(&self, name: &Repository, tag: &Tag) -> Result<Option<Known>, Error> {
@@ -142,7 +163,7 @@ impl Call {
     }
 
     /// Brings what the upstream has under a tag, and the tag.
-    async fn bring_tag(&self, route: &Route<'_>, pointed: Pointed<'_>) -> Result<Result<(), Unmet>, Error> {
+    async fn bring_tag(&self, route: &Route<'_>, pointed: Pointed<'_>) -> Result<Result<Brought, Unmet>, Error> {
         let limit = self.config.manifest_limit;
         let answer = match self.inquire(route, Method::Get, &resource(pointed.tag), &accepted(), limit).await? {
             Ok(answer) => answer,
@@ -158,7 +179,7 @@ impl Call {
         route: &Route<'_>,
         digest: &Digest,
         pointed: Option<Pointed<'_>>,
-    ) -> Result<Result<(), Unmet>, Error> {
+    ) -> Result<Result<Brought, Unmet>, Error> {
         if pointed.is_some() {
             let keys = [keys::manifest(route.name, digest), keys::payload(route.name, digest)];
             let [manifest, payload] = self.get(keys).await?;
@@ -203,7 +224,7 @@ impl Call {
         answer: Answer,
         digest: &Digest,
         pointed: Option<Pointed<'_>>,
-    ) -> Result<Result<(), Unmet>, Error> {
+    ) -> Result<Result<Brought, Unmet>, Error> {
         let name = route.name;
         let manifest = match judged(name, &answer, digest) {
             Ok(manifest) => manifest,
@@ -216,7 +237,8 @@ impl Call {
             if let Some(pointed) = pointed {
                 let state = self.tag_state(name, pointed.tag).await?;
                 if !pointed.is_unchanged(&state) {
-                    return Ok(Ok(()));
+                    let same = state.record.is_some_and(|found| found.record.digest == *digest);
+                    return Ok(Ok(if same { Brought::Here } else { Brought::Overtaken }));
                 }
                 let alone = PlatformsRecord { list: None, images: Vec::new() };
                 self.change_tag(&mut batch, name, &state, Some((*digest, alone)), None);
@@ -224,7 +246,7 @@ impl Call {
                 batch.put(keys::mirrored(name, pointed.tag), &now);
             }
             if self.commit(batch, Durability::Durable).await? == Committed::Done {
-                return Ok(Ok(()));
+                return Ok(Ok(Brought::Here));
             }
         }
         Err(Error::Contention)

@@ -6,7 +6,7 @@ use std::task::{Context, Poll, ready};
 
 use axum::body::Body;
 use futures_util::future::BoxFuture;
-use orlop_core::{Asked, Fault};
+use orlop_core::{Asked, Error, Fault};
 use tokio::sync::watch;
 
 use super::flight::{Flight, Progress, Shown};
@@ -23,6 +23,14 @@ pub(crate) struct Following {
 impl Following {
     pub(super) fn new(flight: Arc<Flight>, file: Arc<Opened>, buffers: Buffers) -> Self {
         Self { flight, file, buffers }
+    }
+
+    /// Waits until it is over, and says how it ended.
+    pub(in crate::storage) async fn over(self) -> Result<(), Error> {
+        let mut progress = self.flight.progress();
+        // The flight has the other end, and always ends.
+        let over = progress.wait_for(|progress| progress.over.is_some()).await;
+        over.map_or(Ok(()), |progress| progress.over.clone().unwrap_or(Ok(())))
     }
 
     /// These bytes of the blob as the body of an answer to that request. `outbox` is that of the connection, if it can

@@ -1,9 +1,11 @@
 import { useState } from 'preact/hooks';
 import { Column } from '../parts/column.js';
+import { UpstreamBar } from '../parts/upstream.js';
 import { registry } from '../remote.js';
 import { calls, digestOf, go, isServer, keep, reason, tell } from '../state.js';
 import type { WireRequest } from '../wire.js';
 import { manifestOf, pushAll } from '../tours/image.js';
+import { freshImage, pushToUpstream } from '../tours/mirror.js';
 
 /** Calls that are worth seeing side by side. */
 interface Race {
@@ -67,6 +69,17 @@ const RACES: Race[] = [
         },
         { method: 'DELETE', target: `/v2/race/blob/blobs/${image.layers[0]!.digest}` },
       ];
+    },
+  },
+  {
+    title: 'Two pulls of one blob through a mirror',
+    about:
+      'Step both through Follow. The first begins to fetch the blob from the upstream, a call of its own; the other one follows that, too.',
+    prepare: async () => {
+      const image = await freshImage();
+      await pushToUpstream(image);
+      const request = { method: 'GET', target: `/v2/mirror/team/app/blobs/${image.layers[0]!.digest}` };
+      return [request, request];
     },
   },
   {
@@ -140,6 +153,7 @@ export function Effects() {
               Remove all
             </button>
           </p>
+          {calls.value.some(({ fetches, title }) => fetches || title.includes('/v2/mirror/')) && <UpstreamBar />}
           <div class="columns">
             {calls.value.map((call) => (
               <Column key={call.id} call={call} />

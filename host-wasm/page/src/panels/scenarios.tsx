@@ -5,6 +5,7 @@ import { listed } from '../lists.js';
 import { Made } from '../made.js';
 import { ask } from '../parts/ask.js';
 import { ServerBar } from '../parts/server.js';
+import { UpstreamBar } from '../parts/upstream.js';
 import { registry } from '../remote.js';
 import { SERVER, copy, go, isServer, keep, reason, route, send, server, tell } from '../state.js';
 import { TOURS } from '../tours/tours.js';
@@ -45,7 +46,7 @@ async function next(): Promise<boolean> {
   try {
     if (isServer.value && !agreed && !(agreed = await mayPush(tour.value!))) return false;
     const request = await step.request(notes);
-    const answer = await send(request);
+    const answer = await (step.to ? registry().send(request, step.to) : send(request));
     if (isServer.value) {
       const header = (name: string) =>
         answer.headers.find(([given]) => given.toLowerCase() === name.toLowerCase())?.[1];
@@ -141,7 +142,7 @@ export function Scenarios() {
 function Choice() {
   return (
     <section class="starts" aria-label="Tours">
-      {TOURS.map(({ id, title, about, steps }) => (
+      {TOURS.filter(({ upstream }) => !(upstream && isServer.value)).map(({ id, title, about, steps }) => (
         <article key={id} class="card">
           <h2>{title}</h2>
           <p>{about}</p>
@@ -157,12 +158,14 @@ function Choice() {
 
 function Guided({ tour }: { tour: Tour }) {
   const at = done.value.length;
-  const current = tour.steps[at];
+  // At the server there is no upstream to break.
+  const possible = !(tour.upstream && isServer.value);
+  const current = possible ? tour.steps[at] : undefined;
   const finished = at === tour.steps.length;
   const failed = done.value.some(({ wrong }) => wrong);
   const stepThrough = async () => {
     if (!current) return;
-    keep(await registry().begin(await current.request(notes)));
+    keep(await registry().begin(await current.request(notes), current.to));
     go('#/effects');
   };
   return (
@@ -185,6 +188,10 @@ function Guided({ tour }: { tour: Tour }) {
       {isServer.value && tour.repositories.length > 0 && (
         <p class="muted">On the server it pushes to {tour.repositories.join(' and ')}. You are asked before it does.</p>
       )}
+      {tour.upstream && possible && <UpstreamBar />}
+      {!possible && (
+        <p class="note">Only the registry in this tab has an upstream. Choose “In this tab” in the head of the page.</p>
+      )}
       <div
         class="progress"
         role="progressbar"
@@ -199,7 +206,7 @@ function Guided({ tour }: { tour: Tour }) {
         </span>
       </div>
       <ol class="tour">
-        {tour.steps.slice(0, at + 1).map((step, i) => {
+        {tour.steps.slice(0, possible ? at + 1 : 0).map((step, i) => {
           const was = done.value[i];
           return (
             <li key={i} class={was ? (was.wrong ? 'wrong' : 'right') : 'now'}>

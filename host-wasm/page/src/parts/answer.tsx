@@ -22,6 +22,7 @@ const MEANINGS: Record<number, string> = {
   416: 'Range Not Satisfiable',
   429: 'Too Many Requests',
   500: 'Internal Server Error',
+  502: 'Bad Gateway',
   503: 'Service Unavailable',
   507: 'Insufficient Storage',
 };
@@ -38,6 +39,13 @@ export function Status({ status }: { status: number }) {
   );
 }
 
+/** What failed behind a response, the storage or an upstream, and why. */
+function failed(status: number, fault: string): string {
+  return status === 502
+    ? `No answer of an upstream: ${fault.replace('unavailable: ', '')}`
+    : `The storage failed: ${fault}`;
+}
+
 /** `timed`: whether the time it took says something; that of a stepped call is the user's. */
 export function Answer({ response, timed = true }: { response: WireResponse; timed?: boolean }) {
   return (
@@ -51,7 +59,7 @@ export function Answer({ response, timed = true }: { response: WireResponse; tim
         )}
         <span class="muted">{size(lengthOf(response))}</span>
       </p>
-      {response.fault && <p class="note bad">The storage failed: {response.fault}</p>}
+      {response.fault && <p class="note bad">{failed(response.status, response.fault)}</p>}
       <HeaderTable headers={response.headers} />
       <BodyView response={response} />
     </div>

@@ -8,6 +8,8 @@ import { Answer } from './answer.js';
 
 export function Column({ call }: { call: CallState }) {
   const [busy, setBusy] = useState(false);
+  /** It follows the fetch of a blob, which is a call of its own. */
+  const waits = busy && call.effect.effect === 'Follow';
   const ended = call.effect.effect === 'Respond' || call.effect.effect === 'Over';
 
   const act = async (what: () => Promise<CallState>) => {
@@ -15,7 +17,8 @@ export function Column({ call }: { call: CallState }) {
     try {
       keep(await what());
     } catch (error) {
-      tell(reason(error), true);
+      // A call that was removed while it waited has nothing to tell.
+      if (calls.value.some(({ id }) => id === call.id)) tell(reason(error), true);
     } finally {
       setBusy(false);
     }
@@ -55,7 +58,7 @@ export function Column({ call }: { call: CallState }) {
         <button type="button" disabled={ended || busy} onClick={run}>
           Run
         </button>
-        <button type="button" disabled={ended || busy} onClick={crash}>
+        <button type="button" disabled={ended || (busy && !waits)} onClick={crash}>
           Crash here
         </button>
         {ended ? (
@@ -87,7 +90,9 @@ export function Column({ call }: { call: CallState }) {
           <p class="what">
             <span class="name">
               {call.effect.effect === 'Respond'
-                ? 'Response'
+                ? call.fetches
+                  ? 'Over'
+                  : 'Response'
                 : call.effect.effect === 'Over'
                   ? 'Crashed'
                   : call.effect.effect}
@@ -96,6 +101,10 @@ export function Column({ call }: { call: CallState }) {
           </p>
           {call.effect.effect !== 'Respond' && <p>{asks(call.effect)}</p>}
           {call.response && !ended && <p class="muted">The client has its response by now: this is clean-up.</p>}
+          {waits && <p class="muted">It waits for the fetch, a call of its own. Step that one.</p>}
+          {call.fetches && call.effect.effect === 'Respond' && (
+            <p>Every call that waits for the blob has its result.</p>
+          )}
           {!ended && <Detail value={call.effect} />}
           {call.response && <Answer response={call.response} timed={false} />}
           {call.report && <Report report={call.report} />}

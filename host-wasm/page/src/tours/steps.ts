@@ -1,6 +1,6 @@
 /** Steps of tours: a request, what the specification says of it, and a check of the answer. */
 import { isServer } from '../state.js';
-import type { WireRequest, WireResponse } from '../wire.js';
+import type { Which, WireRequest, WireResponse } from '../wire.js';
 import type { Manifest } from './image.js';
 
 /** What a tour remembers from step to step. */
@@ -16,6 +16,8 @@ export interface Step {
   /** What the specification says, in short, and in which section. */
   spec: { section: string; says: string };
   request: (notes: Notes) => WireRequest | Promise<WireRequest>;
+  /** Which registry of the tab it goes to, if not the one that the page drives. */
+  to?: Which;
   /** What the answer must be. `notes` may be written. */
   check: (answer: WireResponse, notes: Notes) => Found | Promise<Found>;
   expects: string;
@@ -27,6 +29,8 @@ export interface Tour {
   about: string;
   /** The repositories that it pushes to. */
   repositories: string[];
+  /** Whether it needs the upstream, which only the registry in the tab has. */
+  upstream?: true;
   steps: Step[];
 }
 

@@ -2,6 +2,7 @@
 import { registry } from '../remote.js';
 import { isServer } from '../state.js';
 import { OCI_INDEX, artifactOf, manifestOf } from './image.js';
+import { MIRROR } from './mirror.js';
 import {
   HELLO,
   STREAM,
@@ -411,6 +412,7 @@ export const TOURS: Tour[] = [
       },
     ],
   },
+  MIRROR,
   {
     id: 'errors',
     title: 'Error codes',

@@ -13,6 +13,8 @@ use super::{LAYER, amd64, arm64, new, stocked};
 /// A blob that comes in more than one piece when the connection breaks.
 const LONG: &[u8] = b"a blob of some bytes";
 
+const MINUTE: Duration = Duration::from_secs(60);
+
 /// Those of a mirror whose tags are fresh for so long.
 fn fresh_for(fresh: Duration) -> Config {
     let upstreams = ["main", "spare"].map(|name| Upstream { name: UpstreamName::new(name), official: String::new() });
@@ -37,7 +39,7 @@ fn mirror_with(name: &str, config: Config) -> Scenario {
 }
 
 fn mirror(name: &str) -> Scenario {
-    mirror_with(name, fresh_for(Duration::from_secs(60)))
+    mirror_with(name, fresh_for(MINUTE))
 }
 
 /// The connections of the first upstream break after so many bytes each, the last first.
@@ -74,13 +76,57 @@ pub fn mirrors() -> Vec<Scenario> {
     [blobs(), manifests()].concat()
 }
 
+/// Another repository, which mirrors nothing, has a blob of the upstream.
+fn elsewhere(name: &str) -> Scenario {
+    mirror(name).given(&push_blob("b", LAYER))
+}
+
+/// A blob was fetched before.
+fn here(name: &str) -> Scenario {
+    mirror(name).given(&get_blob("hub/a", LAYER))
+}
+
+/// Two blobs are here, pulled long ago, and there is room for one.
+fn crowded(name: &str) -> Scenario {
+    let mut config = fresh_for(MINUTE);
+    config.mirrors[0].max = Some(LONG.len() as u64);
+    let scenario = mirror_with(name, config).given(&get_blob("hub/a", LAYER)).given(&get_blob("hub/a", LONG));
+    scenario.later(HOUR * 2)
+}
+
+/// What makes many places, so that failures in each of them would take minutes.
+pub fn mirror_crowds() -> Vec<Scenario> {
+    let fetch = || get_blob("hub/a", LAYER);
+    let other = Config { small_object: 0, blob_objects: 2, ..fresh_for(MINUTE) };
+    let always = || fresh_for(Duration::ZERO);
+    let moved = || upstream(push("a", "v1", &arm64()));
+    let pull = || get("hub/a", "v1");
+    vec![
+        mirror("fetch blob × fetch it, on two hosts").with_other(other).at_once([fetch(), fetch()]),
+        elsewhere("fetch a blob that is elsewhere × gc").later(HOUR * 25).at_once([fetch(), Call::Gc]),
+        here("fetch blob again × gc").later(HOUR * 25).at_once([fetch(), Call::Gc]),
+        mirror("a day × fetch blob × gc").at_once([Call::Wait(HOUR * 25), fetch(), Call::Gc]),
+        mirror("fetch blob × evict it × fetch it").at_once([fetch(), delete_blob("hub/a", LAYER), fetch()]),
+        broken(mirror("fetch a blob that breaks off at once × gc"), &[6, 0, 2])
+            .at_once([get_blob("hub/a", LONG), Call::Gc]),
+        crowded("make room × gc").later(HOUR * 25).at_once([Call::Evict, Call::Gc]),
+        crowded("fetch an evicted blob × make room × push it elsewhere").given(&delete_blob("hub/a", LAYER)).at_once([
+            fetch(),
+            Call::Evict,
+            push_blob("b", LAYER),
+        ]),
+        mirror_with("pull × move tag × pull", always()).at_once([pull(), moved(), pull()]),
+        mirror_with("pull again × move tag × pull", always()).given(&pull()).at_once([pull(), moved(), pull()]),
+        mirror_with("pull again × move tag × pull × evict tag", always()).given(&pull()).at_once([
+            pull(),
+            moved(),
+            pull(),
+            delete("hub/a", "v1"),
+        ]),
+    ]
+}
+
 fn blobs() -> Vec<Scenario> {
-    let elsewhere = |name: &str| mirror(name).given(&push_blob("b", LAYER));
-    let here = |name: &str| mirror(name).given(&get_blob("hub/a", LAYER));
-    let two_hosts = |name: &str| {
-        let config = fresh_for(Duration::from_secs(60));
-        mirror(name).with_other(Config { small_object: 0, blob_objects: 2, ..config })
-    };
     let part = || get_blob("hub/a", LONG).header("Range", "bytes=15-");
     vec![
         mirror("fetch blob").at_once([get_blob("hub/a", LONG)]),
@@ -88,23 +134,21 @@ fn blobs() -> Vec<Scenario> {
         mirror("fetch blob × fetch it").at_once([get_blob("hub/a", LAYER), get_blob("hub/a", LAYER)]),
         mirror("fetch blob × HEAD of it").at_once([get_blob("hub/a", LAYER), head_blob("hub/a", LAYER)]),
         mirror("fetch blob × fetch the end of it").at_once([get_blob("hub/a", LONG), part()]),
-        two_hosts("fetch blob × fetch it, on two hosts").at_once([get_blob("hub/a", LAYER), get_blob("hub/a", LAYER)]),
         mirror("fetch blob × push it elsewhere").at_once([get_blob("hub/a", LAYER), push_blob("b", LAYER)]),
         elsewhere("fetch a blob that is elsewhere × delete it there")
             .at_once([get_blob("hub/a", LAYER), delete_blob("b", LAYER)]),
-        elsewhere("fetch a blob that is elsewhere × gc").later(HOUR * 25).at_once([get_blob("hub/a", LAYER), Call::Gc]),
         mirror("fetch a blob that is elsewhere, and not at the upstream")
             .given(&push_blob("b", b"secret"))
             .at_once([get_blob("hub/a", b"secret"), get_blob("b", b"secret")]),
         mirror("fetch blob × gc").at_once([get_blob("hub/a", LAYER), Call::Gc]),
-        here("fetch blob again × gc").later(HOUR * 25).at_once([get_blob("hub/a", LAYER), Call::Gc]),
-        mirror("a day × fetch blob × gc").at_once([Call::Wait(HOUR * 25), get_blob("hub/a", LAYER), Call::Gc]),
         mirror("fetch blob × evict it").at_once([get_blob("hub/a", LAYER), delete_blob("hub/a", LAYER)]),
         here("fetch blob again × evict it").at_once([get_blob("hub/a", LAYER), delete_blob("hub/a", LAYER)]),
+        crowded("fetch blob again × make room").at_once([get_blob("hub/a", LONG), Call::Evict]),
+        crowded("make room × make room").at_once([Call::Evict, Call::Evict]),
+        crowded("push a blob of a mirror elsewhere × make room").at_once([push_blob("b", LAYER), Call::Evict]),
+        crowded("evict blob × make room").at_once([delete_blob("hub/a", LAYER), Call::Evict]),
         broken(mirror("fetch a blob that breaks off × fetch it"), &[3, 6])
             .at_once([get_blob("hub/a", LONG), get_blob("hub/a", LONG)]),
-        broken(mirror("fetch a blob that breaks off at once × gc"), &[6, 0, 2])
-            .at_once([get_blob("hub/a", LONG), Call::Gc]),
         on_the_spare("fetch blob × fetch it, of the second upstream", Unmet::Failed("it is down".into()))
             .at_once([get_blob("hub/a", LAYER), get_blob("hub/a", LAYER)]),
     ]
@@ -113,12 +157,10 @@ fn blobs() -> Vec<Scenario> {
 fn manifests() -> Vec<Scenario> {
     let (amd64, arm64) = (amd64(), arm64());
     let (first, second) = (digest(&amd64), digest(&arm64));
-    let moved = || upstream(push("a", "v1", &arm64));
     let gone = || upstream(delete("a", "v1"));
-    let here = |name: &str| mirror(name).given(&get("hub/a", "v1"));
-    let old = |name: &str| here(name).later(Duration::from_secs(90));
-    let always = |name: &str| mirror_with(name, fresh_for(Duration::ZERO));
-    let tidy = Config { untagged_lifetime: Some(HOUR), ..fresh_for(Duration::from_secs(60)) };
+    let pulled = |name: &str| mirror(name).given(&get("hub/a", "v1"));
+    let old = |name: &str| pulled(name).later(Duration::from_secs(90));
+    let tidy = Config { untagged_lifetime: Some(HOUR), ..fresh_for(MINUTE) };
     let signature = artifact(LAYER, &amd64);
     let referrers = || ask("GET", format!("/v2/hub/a/referrers/{first}"));
     let signed = || main_upstream().given(&push("a", digest(&signature), &signature));
@@ -131,13 +173,7 @@ fn manifests() -> Vec<Scenario> {
         mirror("pull × pull").at_once([get("hub/a", "v1"), get("hub/a", "v1")]),
         mirror("pull × pull by digest").at_once([get("hub/a", "v1"), get("hub/a", first)]),
         old("pull of an old tag × pull").at_once([get("hub/a", "v1"), get("hub/a", "v1")]),
-        always("pull × move tag × pull").at_once([get("hub/a", "v1"), moved(), get("hub/a", "v1")]),
-        always("pull again × move tag × pull").given(&get("hub/a", "v1")).at_once([
-            get("hub/a", "v1"),
-            moved(),
-            get("hub/a", "v1"),
-        ]),
-        here("pull × evict tag").at_once([get("hub/a", "v1"), delete("hub/a", "v1")]),
+        pulled("pull × evict tag").at_once([get("hub/a", "v1"), delete("hub/a", "v1")]),
         old("pull of an old tag × evict tag").at_once([get("hub/a", "v1"), delete("hub/a", "v1")]),
         old("pull of an old tag × evict manifest").at_once([get("hub/a", "v1"), delete("hub/a", first)]),
         mirror("pull × evict manifest").at_once([get("hub/a", "v1"), delete("hub/a", first)]),

@@ -1,0 +1,239 @@
+//! `orlop mirror`: what an administrator does with mirrors beside serving them.
+
+use std::fmt;
+use std::fmt::Write as _;
+use std::str::FromStr;
+use std::sync::Arc;
+
+use bytesize::ByteSize;
+use futures_util::StreamExt;
+use orlop_core::config::Pattern;
+use orlop_core::digest::Digest;
+use orlop_core::name::{Repository, Tag};
+use orlop_core::target::Reference;
+use orlop_core::{Error, Mirrored, Registry, Response};
+
+use crate::storage::{Host, Upstreams, ambient};
+
+/// How many blobs are fetched at once.
+const AT_ONCE: usize = 4;
+
+/// How many failures are printed one by one.
+const PRINTED: usize = 20;
+
+/// What is asked of the mirrors.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Asked {
+    /// What they have.
+    List {
+        /// As JSON.
+        json: bool,
+    },
+    /// To fetch these images.
+    Fetch(Images),
+    /// To let go of these.
+    Evict(Images),
+}
+
+/// A repository, and which of its images: `hub/library/debian:12*`, `hub/library/debian@sha256:…`, or all of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Images {
+    repository: Repository,
+    which: Which,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Which {
+    All,
+    Tags(String),
+    Digest(Digest),
+}
+
+impl FromStr for Images {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (name, which) = match (text.split_once('@'), text.split_once(':')) {
+            (Some((name, digest)), _) => {
+                (name, Which::Digest(digest.parse().map_err(|_| format!("`{digest}` is not a digest"))?))
+            }
+            (None, Some((name, tags))) if tags.replace('*', "x").parse::<Tag>().is_ok() => {
+                (name, Which::Tags(tags.into()))
+            }
+            (None, Some((_, tags))) => return Err(format!("`{tags}` is not a tag name, nor a pattern of some")),
+            (None, None) => (text, Which::All),
+        };
+        let repository = name.parse().map_err(|_| format!("`{name}` is not a repository name"))?;
+        Ok(Self { repository, which })
+    }
+}
+
+impl fmt::Display for Images {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { repository, which } = self;
+        match which {
+            Which::All => write!(f, "{repository}"),
+            Which::Tags(tags) => write!(f, "{repository}:{tags}"),
+            Which::Digest(digest) => write!(f, "{repository}@{digest}"),
+        }
+    }
+}
+
+impl fmt::Display for Asked {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::List { json } => write!(f, "mirror list{}", if *json { " json" } else { "" }),
+            Self::Fetch(images) => write!(f, "mirror fetch {images}"),
+            Self::Evict(images) => write!(f, "mirror evict {images}"),
+        }
+    }
+}
+
+/// What does it: the mirrors of a server, or of the settings that a command was given.
+pub struct Mirrors {
+    registry: Registry,
+    upstreams: Arc<Upstreams>,
+}
+
+impl From<(Registry, Arc<Upstreams>)> for Mirrors {
+    fn from((registry, upstreams): (Registry, Arc<Upstreams>)) -> Self {
+        Self { registry, upstreams }
+    }
+}
+
+impl Mirrors {
+    /// Does what is asked, and says what came of it.
+    ///
+    /// # Errors
+    ///
+    /// With what could not be done.
+    pub async fn perform(&self, host: &Host, asked: &Asked) -> Result<String, String> {
+        match asked {
+            Asked::List { json } => self.list(host, *json).await,
+            Asked::Fetch(images) => self.fetch(host, images).await,
+            Asked::Evict(images) => self.evict(host, images).await,
+        }
+    }
+
+    async fn list(&self, host: &Host, json: bool) -> Result<String, String> {
+        let step = self.registry.mirrored(ambient());
+        let mirrored = host.run_asking(step, &self.upstreams).await.map_err(|fault| fault.to_string())?;
+        if json {
+            return serde_json::to_string(&mirrored).map_err(|error| error.to_string());
+        }
+        let mut text = String::new();
+        let mut line = |repository: &str, tags: u64, bytes: u64| {
+            // A string takes everything.
+            let _ = writeln!(text, "{repository}: {tags} tags, {}", ByteSize(bytes).display().iec());
+        };
+        let (mut tags, mut bytes) = (0, 0);
+        for Mirrored { repository, tags: its, bytes: has, .. } in &mirrored {
+            line(repository, *its, *has);
+            (tags, bytes) = (tags + its, bytes + has);
+        }
+        line(&format!("{} repositories", mirrored.len()), tags, bytes);
+        Ok(text.trim_end().into())
+    }
+
+    async fn fetch(&self, host: &Host, images: &Images) -> Result<String, String> {
+        let Images { repository, which } = images;
+        let references = match which {
+            Which::Digest(digest) => vec![Reference::Digest(*digest)],
+            Which::Tags(tags) if !tags.contains('*') => {
+                vec![Reference::Tag(tags.parse().map_err(|_| format!("`{tags}` is not a tag name"))?)]
+            }
+            Which::Tags(tags) => self.tags(host, repository, tags).await?,
+            Which::All => self.tags(host, repository, "*").await?,
+        };
+        let (mut fetched, mut failures) = (0, Vec::new());
+        for reference in &references {
+            let step = self.registry.bring(repository.clone(), reference.clone(), ambient());
+            let missing = match host.run_asking(step, &self.upstreams).await {
+                Ok(missing) => missing,
+                Err(error) => {
+                    failures.push(format!("{repository} {reference}: {}", reason(error)));
+                    continue;
+                }
+            };
+            let mut fetches = futures_util::stream::iter(missing)
+                .map(|blob| async move {
+                    let fetching = self.registry.fetching(repository.clone(), blob);
+                    (blob, host.bring(fetching, &self.upstreams).await)
+                })
+                .buffer_unordered(AT_ONCE);
+            while let Some((blob, done)) = fetches.next().await {
+                match done {
+                    Ok(()) => fetched += 1,
+                    Err(error) => failures.push(format!("{repository}@{blob}: {}", reason(error))),
+                }
+            }
+        }
+        let done = format!("{images}: {} images are here, {fetched} blobs were fetched", references.len());
+        if failures.is_empty() {
+            return Ok(done);
+        }
+        let rest = failures.len().saturating_sub(PRINTED);
+        failures.truncate(PRINTED);
+        let rest = if rest > 0 { format!("; and {rest} more") } else { String::new() };
+        Err(format!("{images}: {fetched} blobs were fetched, but not all: {}{rest}", failures.join("; ")))
+    }
+
+    /// The tags of the upstream that match a pattern.
+    async fn tags(&self, host: &Host, repository: &Repository, pattern: &str) -> Result<Vec<Reference>, String> {
+        let step = self.registry.upstream_tags(repository.clone(), ambient());
+        let tags = host.run_asking(step, &self.upstreams).await.map_err(reason)?;
+        let pattern = Pattern::new(pattern);
+        let tags: Vec<_> = tags.into_iter().filter(|tag| pattern.matches_tag(tag)).map(Reference::Tag).collect();
+        match tags.is_empty() {
+            true => Err(format!("the upstream has no such tag of {repository}")),
+            false => Ok(tags),
+        }
+    }
+
+    async fn evict(&self, host: &Host, images: &Images) -> Result<String, String> {
+        let Images { repository, which } = images;
+        let references = match which {
+            Which::All => vec![None],
+            Which::Digest(digest) => vec![Some(Reference::Digest(*digest))],
+            Which::Tags(tags) => match tags.parse() {
+                Ok(tag) => vec![Some(Reference::Tag(tag))],
+                Err(_) => return Err(format!("`{tags}` is a pattern: name one tag, a digest, or the repository")),
+            },
+        };
+        let mut gone = 0;
+        for reference in references {
+            let step = self.registry.let_go_of(repository.clone(), reference, ambient());
+            gone += host.run_asking(step, &self.upstreams).await.map_err(reason)?;
+        }
+        Ok(format!("{images}: {gone} tags, manifests and blobs were removed"))
+    }
+}
+
+/// What an administrator reads of an error.
+fn reason(error: Error) -> String {
+    match error {
+        Error::UpstreamFailed(reason) => reason,
+        Error::RepositoryUnknown(name) => format!("{name} is not mirrored, or the upstream does not have it"),
+        Error::ManifestUnknown(_) | Error::BlobUnknown(_) => "the upstream does not have it".into(),
+        other => {
+            let response = Response::from(other);
+            response.fault.map_or_else(|| format!("the answer would be {}", response.status), |fault| fault.to_string())
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn images_are_written_as_references_are() {
+        let digest = "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
+        for text in ["hub/library/debian", "hub/a:latest", "hub/a:1.*", "hub/a:*", &format!("hub/a@{digest}")] {
+            assert_eq!(text.parse::<Images>().expect(text).to_string(), text);
+        }
+        for text in ["", "Hub/a", "hub/a:", "hub/a:x y", "hub/a@sha256:1", "hub/a@", "hub/a:-x"] {
+            assert!(text.parse::<Images>().is_err(), "{text}");
+        }
+    }
+}
