@@ -9,7 +9,7 @@ use crate::command::cli::Command;
 use crate::command::config::{CommandLine, Effective, with_places};
 use crate::observe::log::Log;
 use crate::request::live::Current;
-use crate::settings::NEED_RESTART;
+use crate::settings::{MirrorSetting, NEED_RESTART};
 
 /// Where a server has its settings from, and which it started with.
 pub struct Reloading {
@@ -60,6 +60,9 @@ impl Reloading {
         self.log.set(settings.storage.log.clone());
         self.current.set(live);
         warnings.extend(restarts(&self.started, &loaded.effective));
+        if doors(&self.started) != doors(&loaded.effective) {
+            warnings.push("addr of a mirror has changed: restart the server to put it in force".into());
+        }
         Ok(warnings)
     }
 }
@@ -75,6 +78,13 @@ fn restarts(started: &[Effective], now: &[Effective]) -> Vec<String> {
             .then(|| format!("{key} has changed ({old} before, {new} now): restart the server to put it in force"))
     });
     changed.collect()
+}
+
+/// Where mirrors have an address of their own, and the prefix of each: what a server listens on from its start.
+fn doors(effective: &[Effective]) -> Vec<(String, String)> {
+    let mirrors = effective.iter().filter(|setting| setting.key == "mirror").flat_map(|setting| &setting.values);
+    let mirrors = mirrors.filter_map(|value| value.parse::<MirrorSetting>().ok());
+    mirrors.filter_map(|mirror| Some((mirror.addr?, mirror.prefix))).collect()
 }
 
 /// Reloads at each SIGHUP.

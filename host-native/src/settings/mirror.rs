@@ -328,3 +328,104 @@ pub(crate) fn upstreams(mirrors: &[MirrorSetting]) -> Result<BTreeMap<UpstreamNa
     }
     Ok(found)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn mirror(text: &str) -> MirrorSetting {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn docker_hub_has_one_name_and_official_images() {
+        for url in ["https://docker.io", "https://index.docker.io/", "https://registry-1.docker.io"] {
+            let mirror = mirror(&format!("{{ prefix = 'hub/', upstream = '{url}' }}")).mirror().unwrap();
+            let upstream = &mirror.upstreams[0];
+            assert_eq!(
+                (upstream.name.as_str(), upstream.official.as_str()),
+                ("https://registry-1.docker.io", "library/")
+            );
+            assert_eq!(mirror.namespaces, ["registry-1.docker.io", "docker.io"]);
+        }
+        let other = mirror("{ upstream = ['https://registry.example.com:5443', 'http://127.0.0.1:5000'] }");
+        let other = other.mirror().unwrap();
+        assert_eq!(other.namespaces, ["registry.example.com:5443", "127.0.0.1:5000"]);
+        assert_eq!((other.upstreams[0].official.as_str(), other.prefix.as_str()), ("", ""));
+        assert_eq!(mirror("{ upstream = 'https://docker.io', offline = true }").mirror(), None);
+    }
+
+    #[test]
+    fn a_tag_is_fresh_for_a_time_always_or_never() {
+        for (text, expected) in [
+            ("", Freshness::For(Duration::from_secs(60))),
+            (", fresh = '5m'", Freshness::For(Duration::from_secs(300))),
+            (", fresh = 'never'", Freshness::For(Duration::ZERO)),
+            (", fresh = 'always'", Freshness::Never),
+        ] {
+            let mirror = mirror(&format!("{{ upstream = 'https://registry.example.com'{text} }}")).mirror();
+            assert_eq!(mirror.unwrap().fresh, expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_mirror_that_cannot_be_meant_is_refused() {
+        let check = |keys: &str, expected: &str| {
+            let told = format!("{{ {keys} }}").parse::<MirrorSetting>().unwrap_err();
+            assert!(told.contains(expected), "{keys}: {told}");
+        };
+        let url = "upstream = 'https://registry.example.com'";
+        check("prefix = 'hub/'", "missing field `upstream`");
+        check("upstream = []", "names no registry");
+        check("upstream = 'registry.example.com'", "write it like https://registry.example.com");
+        check("upstream = 'https://registry.example.com/v2/'", "not the URL of a registry");
+        check(&format!("{url}, prefix = 'hub'"), "up to a slash");
+        check(&format!("{url}, prefix = '/'"), "up to a slash");
+        check(&format!("{url}, prefix = 'Hub/'"), "up to a slash");
+        check(&format!("{url}, username = 'ci'"), "need each other");
+        check("upstream = 'http://registry.example.com', username = 'ci', password-file = 'p'", "unencrypted");
+        check(&format!("{url}, verify = 'caller', username = 'ci', password-file = 'p'"), "leave `username` out");
+        check(&format!("{url}, fresh = 'often'"), "or always, or never");
+        check(&format!("{url}, stale = '3'"), "90s, 6h or 7d");
+        check(&format!("{url}, only = 'A'"), "matches no repository");
+        check(&format!("{url}, fixed = 'v/1'"), "matches no tag");
+        check(&format!("{url}, host = 'https://mirror.example.com'"), "is not a host");
+        check(&format!("{url}, colour = 'red'"), "unknown field `colour`");
+    }
+
+    #[test]
+    fn mirrors_that_contradict_each_other_are_refused() {
+        let one = "{ prefix = 'a/', upstream = 'https://a.example.com', host = 'm.example.com' }";
+        let check = |other: &str, expected: &str| {
+            let told = upstreams(&[mirror(one), mirror(other)]).unwrap_err();
+            assert!(told.contains(expected), "{told}");
+        };
+        check("{ prefix = 'a/', upstream = 'https://b.example.com' }", "mirror 2 has the prefix \"a/\" of mirror 1");
+        check("{ prefix = 'b/', upstream = 'https://b.example.com', host = 'm.example.com' }", "the host");
+        check("{ prefix = 'b/', upstream = 'https://b.example.com', namespace = 'a.example.com' }", "the namespace");
+        check(
+            "{ prefix = 'b/', upstream = 'https://a.example.com', namespace = 'b', allow-private = true }",
+            "with other settings",
+        );
+        let same = mirror("{ prefix = 'b/', upstream = 'https://a.example.com', namespace = 'b' }");
+        assert_eq!(upstreams(&[mirror(one), same]).unwrap().len(), 1);
+    }
+
+    #[test]
+    fn a_client_is_at_a_host_whatever_its_port_unless_that_is_named() {
+        let at = |host: &str, asked: &str| {
+            mirror(&format!("{{ upstream = 'https://a.example.com', host = '{host}' }}")).is_at(asked, 443)
+        };
+        for (host, asked, expected) in [
+            ("m.example.com", "M.example.com", true),
+            ("m.example.com", "m.example.com:5000", true),
+            ("m.example.com:5000", "m.example.com:5000", true),
+            ("m.example.com:5000", "m.example.com", false),
+            ("m.example.com:443", "m.example.com", true),
+            ("m.example.com", "x.m.example.com", false),
+            ("[::1]", "[::1]:5000", true),
+        ] {
+            assert_eq!(at(host, asked), expected, "{host} {asked}");
+        }
+    }
+}

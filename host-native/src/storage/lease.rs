@@ -54,8 +54,8 @@ impl Host {
         loop {
             tokio::select! {
                 done = &mut work => {
-                    // What was taken from another host is given back, and so is what is not done again. Else it ends by
-                    // itself, so that a job that is done again and again writes nothing for it but once a minute.
+                    // What was taken from another host is given back, and what is done once: others may wait for that. Else
+                    // it ends by itself, so that a job that is done again and again writes nothing for it but once a minute.
                     if claim == Claim::Now || matches!(job, Job::Fetch(..)) {
                         let _ = self.run(registry.release(lease, ambient()), &mut RequestBody::empty()).await;
                     }

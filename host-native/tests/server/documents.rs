@@ -26,6 +26,7 @@ fn etc() -> TempDir {
     write("users", &format!("alice:{HASH}\nbob:{HASH}\n"));
     write("webhook.secret", "0123456789abcdef");
     write("database", "a password");
+    write("hub.password", "a password");
     directory
 }
 
@@ -50,14 +51,14 @@ fn blocks<'t>(text: &'t str, begin: &str, end: &str) -> Vec<&'t str> {
 fn examples_of_the_readme_load() {
     let readme = document("../README.md");
     let examples = blocks(&readme, "```toml\n", "```");
-    assert_eq!(examples.len(), 1);
+    assert_eq!(examples.len(), 2);
     examples.into_iter().for_each(loads);
 }
 
 /// In the manuals an example of a configuration is marked, so that a shell's is not taken for one.
 #[test]
 fn examples_of_the_manuals_load() {
-    for (manual, expected) in [("debian/orlop.7", 4), ("debian/orlop-cluster.7", 1), ("debian/orlop.toml.5", 5)] {
+    for (manual, expected) in [("debian/orlop.7", 4), ("debian/orlop-cluster.7", 1), ("debian/orlop.toml.5", 6)] {
         let text = document(manual);
         let examples = blocks(&text, ".\\\" TOML\n.nf\n", ".fi");
         assert_eq!(examples.len(), expected, "{manual}");
