@@ -173,9 +173,10 @@ function bodyOf(response: Response): ReadableStream<Uint8Array> {
   return response.body ?? new Blob([]).stream();
 }
 
-/** The page that `Link` leads to, if it is one of the same repository. */
-function nextOf(response: Response, repository: string): string | undefined {
-  const target = /<([^>]+)>;\s*rel="?next"?/.exec(response.headers.get('Link') ?? '')?.[1];
+/** The page that `Link` leads to, with or without an authority, if it is one of the same repository (RFC 8288). */
+function nextOf({ headers }: Response, repository: string): string | undefined {
+  const link = /<([^>]+)>;\s*rel="?next"?/.exec(headers.get('Link') ?? '')?.[1];
+  const target = link?.replace(/^https?:\/\/[^/]+/, '');
   return target?.startsWith(repository) ? target.slice(repository.length) : undefined;
 }
 

@@ -242,6 +242,26 @@ test('who waits for a fetch that crashes is told, and the next one begins anew',
   expect(await (await mirror.send(blob)).text()).toBe('layer');
 });
 
+test('what an upstream lists as referrers on several pages is listed here', async () => {
+  const { mirror, state } = await mirrored();
+  const digests = ['one', 'two'].map(sha256);
+  const page = (digest: string) => {
+    const mediaType = 'application/vnd.oci.image.manifest.v1+json';
+    return JSON.stringify({ schemaVersion: 2, manifests: [{ mediaType, digest, size: 3 }] });
+  };
+  const target = `/v2/app/referrers/${image().digest}`;
+  state.answer = async (asked) =>
+    asked === target
+      ? new Response(page(digests[0]!), {
+          headers: { Link: `<https://registry.example.com${target}?last=1>; rel="next"` },
+        })
+      : new Response(page(digests[1]!));
+  const listed = await mirror.send(get(`/v2/hub/app/referrers/${image().digest}`));
+  const { manifests } = (await listed.json()) as { manifests: { digest: string }[] };
+  expect(manifests.map(({ digest }) => digest)).toEqual(digests.toSorted());
+  expect(state.asked.at(-1)).toBe(`GET ${target}?last=1`);
+});
+
 test('registries that mirror each other notice it', async () => {
   const other: { mirror?: Registry } = {};
   const one = await Registry.open({

@@ -1,4 +1,5 @@
 /** The records of a registry as people speak of them. Their keys and values are in `core/src/{keys,record}.rs`. */
+import { MIRRORED } from './wire.js';
 import type { Snapshot } from './wire.js';
 
 export interface Repository {
@@ -15,7 +16,8 @@ export interface ImageNode {
   digest: string;
   size: number;
   platform?: string;
-  missing?: boolean;
+  /** That it is not here, and why. */
+  missing?: string;
   children: ImageNode[];
 }
 
@@ -49,6 +51,7 @@ export function read({ records, objects }: Snapshot): StoreView {
   const blobSize = (digest: string) => field<number>(all.get(`blob/${digest}`), 'size') ?? 0;
 
   const repositories = under('repo/').map(([name]): Repository => {
+    const absent = name.startsWith(MIRRORED) ? 'not fetched yet' : 'missing';
     const image = (digest: string): ImageNode | undefined => {
       const record = all.get(`manifest/${name}@${digest}`);
       if (record === undefined) return undefined;
@@ -58,7 +61,7 @@ export function read({ records, objects }: Snapshot): StoreView {
         digest,
         size,
         children: [],
-        ...(!all.has(`link/${name}@${digest}`) && { missing: true }),
+        ...(!all.has(`link/${name}@${digest}`) && { missing: absent }),
       });
       const children = [
         ...(document.manifests ?? []).map((child): ImageNode => {
@@ -69,7 +72,7 @@ export function read({ records, objects }: Snapshot): StoreView {
             kind: 'manifest',
             digest: child.digest,
             size: child.size,
-            missing: true,
+            missing: absent,
             children: [],
           };
           return { ...node, ...(platform && { platform }) };

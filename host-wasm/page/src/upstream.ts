@@ -1,10 +1,8 @@
 /** A second registry in the tab, which the first one mirrors: its repositories are those below `mirror/`. */
 import { Registry } from '../../js/index.js';
 import type { MirrorOptions, UpstreamFetch } from '../../js/index.js';
+import { MIRRORED } from './wire.js';
 import type { UpstreamState } from './wire.js';
-
-/** What the names of the mirrored repositories begin with. */
-export const PREFIX = 'mirror/';
 
 /** How many questions are remembered. */
 const REMEMBERED = 100;
@@ -22,7 +20,7 @@ export class Upstream {
 
   /** How it is mirrored. Tags such as v1 never move; of others the upstream is asked with every pull. */
   mirror(): MirrorOptions {
-    return { prefix: PREFIX, upstream: this.ask, freshMs: 0, fixed: ['v*'] };
+    return { prefix: MIRRORED, upstream: this.ask, freshMs: 0, fixed: ['v*'] };
   }
 
   get now(): UpstreamState {

@@ -54,6 +54,9 @@ export type Which = 'main' | 'upstream' | 'lab';
 /** Settings of a registry that travel. */
 export type WireOptions = Omit<RegistryOptions, 'storage' | 'module' | 'now' | 'random' | 'mirrors'>;
 
+/** What the names of the repositories begin with that the registry of the tab mirrors. */
+export const MIRRORED = 'mirror/';
+
 /** The registry that the one of the tab mirrors. */
 export interface UpstreamState {
   /** Whether it fails at all that the mirror asks. */

@@ -200,7 +200,7 @@ function GraphNode({ node }: { node: ImageNode }) {
         <code>{short(node.digest)}</code>{' '}
         <span class="muted">
           {size(node.size)}
-          {node.missing && ', missing'}
+          {node.missing && `, ${node.missing}`}
         </span>
       </div>
       {node.children.length > 0 && (
