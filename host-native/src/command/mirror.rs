@@ -1,18 +1,21 @@
 //! `orlop mirror`: what an administrator does with mirrors beside serving them.
 
+use std::collections::HashMap;
 use std::fmt;
 use std::fmt::Write as _;
-use std::str::FromStr;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use bytesize::ByteSize;
 use futures_util::StreamExt;
 use orlop_core::config::Pattern;
-use orlop_core::digest::Digest;
-use orlop_core::name::{Repository, Tag};
+use orlop_core::name::Repository;
 use orlop_core::target::Reference;
 use orlop_core::{Error, Mirrored, Registry, Response};
 
+use crate::request::live::Current;
+use crate::settings::mirror::Prefetch;
+use crate::settings::{Images, Which};
 use crate::storage::{Host, Upstreams, ambient};
 
 /// How many blobs are fetched at once.
@@ -20,6 +23,30 @@ const AT_ONCE: usize = 4;
 
 /// How many failures are printed one by one.
 const PRINTED: usize = 20;
+
+/// How often it is looked whether it is time to fetch something.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// Fetches for ever what the settings say is to be fetched regularly, for the first time when the server starts. Of several
+/// servers each does; what one has fetched the others find there.
+pub async fn fetch_regularly(current: Current, host: Arc<Host>) {
+    let mut done: HashMap<Prefetch, Instant> = HashMap::new();
+    loop {
+        tokio::time::sleep(LOOK).await;
+        let wanted = current.prefetches();
+        done.retain(|prefetch, _| wanted.contains(prefetch));
+        for prefetch in wanted {
+            if done.get(&prefetch).is_some_and(|last| last.elapsed() < prefetch.every) {
+                continue;
+            }
+            match Mirrors::from(current.mirrors()).fetch(&host, &prefetch.images).await {
+                Ok(told) => tracing::info!("fetched regularly: {told}"),
+                Err(reason) => tracing::warn!("not all is fetched that is to be: {reason}"),
+            }
+            done.insert(prefetch, Instant::now());
+        }
+    }
+}
 
 /// What is asked of the mirrors.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,50 +60,6 @@ pub enum Asked {
     Fetch(Images),
     /// To let go of these.
     Evict(Images),
-}
-
-/// A repository, and which of its images: `hub/library/debian:12*`, `hub/library/debian@sha256:…`, or all of it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Images {
-    repository: Repository,
-    which: Which,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq)]
-enum Which {
-    All,
-    Tags(String),
-    Digest(Digest),
-}
-
-impl FromStr for Images {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let (name, which) = match (text.split_once('@'), text.split_once(':')) {
-            (Some((name, digest)), _) => {
-                (name, Which::Digest(digest.parse().map_err(|_| format!("`{digest}` is not a digest"))?))
-            }
-            (None, Some((name, tags))) if tags.replace('*', "x").parse::<Tag>().is_ok() => {
-                (name, Which::Tags(tags.into()))
-            }
-            (None, Some((_, tags))) => return Err(format!("`{tags}` is not a tag name, nor a pattern of some")),
-            (None, None) => (text, Which::All),
-        };
-        let repository = name.parse().map_err(|_| format!("`{name}` is not a repository name"))?;
-        Ok(Self { repository, which })
-    }
-}
-
-impl fmt::Display for Images {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { repository, which } = self;
-        match which {
-            Which::All => write!(f, "{repository}"),
-            Which::Tags(tags) => write!(f, "{repository}:{tags}"),
-            Which::Digest(digest) => write!(f, "{repository}@{digest}"),
-        }
-    }
 }
 
 impl fmt::Display for Asked {
@@ -218,22 +201,6 @@ fn reason(error: Error) -> String {
         other => {
             let response = Response::from(other);
             response.fault.map_or_else(|| format!("the answer would be {}", response.status), |fault| fault.to_string())
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn images_are_written_as_references_are() {
-        let digest = "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
-        for text in ["hub/library/debian", "hub/a:latest", "hub/a:1.*", "hub/a:*", &format!("hub/a@{digest}")] {
-            assert_eq!(text.parse::<Images>().expect(text).to_string(), text);
-        }
-        for text in ["", "Hub/a", "hub/a:", "hub/a:x y", "hub/a@sha256:1", "hub/a@", "hub/a:-x"] {
-            assert!(text.parse::<Images>().is_err(), "{text}");
         }
     }
 }

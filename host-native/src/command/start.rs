@@ -14,6 +14,7 @@ use crate::command::config::{CommandLine, Effective, Origin, with_places};
 use crate::command::control::{Control, Request};
 use crate::command::evict::evict_regularly;
 use crate::command::gc::{self, Collection, Collector};
+use crate::command::mirror::fetch_regularly;
 use crate::command::reload::{Reloading, reload_when_told};
 use crate::command::storage::{agree, by_server_or_here};
 use crate::command::{control, process};
@@ -77,6 +78,7 @@ pub async fn serve(settings: &Settings, line: CommandLine, effective: Vec<Effect
     }
     let told = current.clone();
     tokio::spawn(webhooks::tell_for_ever(Arc::new(move || told.subscriptions()), host.clone(), observer.clone()));
+    tokio::spawn(fetch_regularly(current.clone(), host.clone()));
     tokio::spawn(evict_regularly(current.clone(), host.clone(), observer.clone()));
     for door in &doors {
         let scheme = if door.tls.is_some() { "https" } else { "http" };

@@ -15,7 +15,8 @@ use crate::request::cors::Cors;
 use crate::request::proxies::Proxies;
 use crate::request::roots::Roots;
 use crate::request::shares::Shares;
-use crate::settings::{Redirects, Settings, mirror};
+use crate::settings::mirror::Prefetch;
+use crate::settings::{MirrorSetting, Redirects, Settings, mirror};
 use crate::storage::Upstreams;
 
 /// The part of the settings that a running server can change.
@@ -160,6 +161,11 @@ impl Current {
     pub(crate) fn mirrors(&self) -> (Registry, Arc<Upstreams>) {
         let live = self.get();
         (live.registry.clone(), live.upstreams.clone())
+    }
+
+    /// What mirrors are to fetch regularly now.
+    pub(crate) fn prefetches(&self) -> Vec<Prefetch> {
+        self.get().roots.0.iter().flat_map(MirrorSetting::prefetches).collect()
     }
 
     /// The registry and the webhooks that are in force now.

@@ -11,6 +11,7 @@ use orlop_core::mirror::{Freshness, Mirror, Upstream, UpstreamName};
 use orlop_core::name::Repository;
 use serde::{Deserialize, Deserializer, de};
 
+use super::images::Images;
 use super::number::{optional_size_in_table, time};
 use super::remote::{LoginSetting, RemoteSetting};
 use super::table;
@@ -21,6 +22,10 @@ const DOCKER_HUB: ([&str; 3], &str) =
 
 /// What repositories of Docker Hub are called by that have a name of one component.
 const OFFICIAL: &str = "library/";
+
+/// How often images are fetched that are to be, and how often at most.
+const EVERY: Duration = Duration::from_secs(24 * 3600);
+const LEAST_EVERY: Duration = Duration::from_secs(60);
 
 /// A mirror.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
@@ -59,6 +64,17 @@ pub struct MirrorSetting {
     verify: Option<Verify>,
     #[serde(default, deserialize_with = "optional_size_in_table")]
     max: Option<ByteSize>,
+    #[serde(default, deserialize_with = "one_or_several")]
+    fetch: Vec<String>,
+    #[serde(default, deserialize_with = "optional_time")]
+    fetch_every: Option<Duration>,
+}
+
+/// Images that are fetched regularly, and how often.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Prefetch {
+    pub(crate) images: Images,
+    pub(crate) every: Duration,
 }
 
 /// Who says who may see what the upstream has, besides the rules.
@@ -152,6 +168,10 @@ impl MirrorSetting {
         if self.upstream.is_empty() {
             return Err("`upstream` names no registry: write it like \"https://registry.example.com\"".into());
         }
+        self.images()?;
+        if self.fetch_every.is_some_and(|every| every < LEAST_EVERY) {
+            return Err("`fetch-every` is a minute at least".into());
+        }
         if self.username.is_some() != self.password_file.is_some() {
             return Err("`username` and `password-file` need each other".into());
         }
@@ -184,6 +204,21 @@ impl MirrorSetting {
             ));
         }
         Ok(())
+    }
+
+    /// The images that are fetched regularly, by their names here.
+    fn images(&self) -> Result<Vec<Images>, String> {
+        let image = |text: &String| {
+            format!("{}{text}", self.prefix).parse().map_err(|reason: String| format!("`fetch`: {reason}"))
+        };
+        self.fetch.iter().map(image).collect()
+    }
+
+    /// What is fetched regularly.
+    pub(crate) fn prefetches(&self) -> Vec<Prefetch> {
+        let every = self.fetch_every.unwrap_or(EVERY);
+        let images = if self.offline { Vec::new() } else { self.images().unwrap_or_default() };
+        images.into_iter().map(|images| Prefetch { images, every }).collect()
     }
 
     /// Each upstream, and how it is reached.

@@ -7,6 +7,7 @@
 mod access;
 mod bounds;
 mod engines;
+mod images;
 mod limits;
 mod log;
 pub(crate) mod mirror;
@@ -32,6 +33,8 @@ use orlop_core::Config;
 pub use self::access::Auth;
 pub use self::bounds::Bounds;
 pub use self::engines::{CacheSettings, EngineSettings, Engines};
+pub use self::images::Images;
+pub(crate) use self::images::Which;
 pub use self::limits::Limits;
 pub use self::mirror::MirrorSetting;
 pub use self::policy::Policy;

@@ -11,6 +11,7 @@ mod certificates;
 mod control;
 mod crowding;
 mod documents;
+mod fetching;
 mod files;
 mod limits;
 mod locations;

@@ -15,17 +15,20 @@ use crate::started::{Answer, Started, answer, eventually};
 
 const MANIFEST_TYPE: &str = "application/vnd.oci.image.manifest.v1+json";
 
+/// A mirror of ADDRESS below `hub/`.
+pub(crate) const MIRROR: &str = "--mirror={ prefix = 'hub/', upstream = 'http://ADDRESS' }";
+
 /// A blob that does not fit into the buffers of connections.
 fn large(length: usize) -> Vec<u8> {
     (0..length).map(|index| (index.wrapping_mul(2_654_435_761) >> 13) as u8).collect()
 }
 
-fn digest(bytes: &[u8]) -> Digest {
+pub(crate) fn digest(bytes: &[u8]) -> Digest {
     Algorithm::Sha256.digest(bytes)
 }
 
 /// Pushes an image of one blob, and returns its manifest.
-fn push(server: &Started, repository: &str, tag: &str, blob: &[u8]) -> Vec<u8> {
+pub(crate) fn push(server: &Started, repository: &str, tag: &str, blob: &[u8]) -> Vec<u8> {
     let pushed = server.send("POST", &format!("/v2/{repository}/blobs/uploads/?digest={}", digest(blob)), blob);
     assert_eq!(pushed.status, 201, "{}", pushed.head);
     let manifest = format!(

@@ -191,7 +191,7 @@ impl Drop for Started {
 /// The program, with its output to be read.
 pub(crate) fn orlop(command: &str, data: &Path) -> Command {
     let mut program = Command::new(env!("CARGO_BIN_EXE_orlop"));
-    program.arg(command).arg("--data").arg(data).env("NO_COLOR", "1");
+    program.args(command.split(' ')).arg("--data").arg(data).env("NO_COLOR", "1");
     program.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     program
 }

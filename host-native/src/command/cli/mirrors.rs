@@ -2,8 +2,8 @@
 
 use clap::{Args, Subcommand};
 
-use crate::command::mirror::{Asked, Images};
-use crate::settings::Settings;
+use crate::command::mirror::Asked;
+use crate::settings::{Images, Settings};
 
 /// List, fetch or evict what mirrors have.
 #[derive(Debug, Args)]
