@@ -29,4 +29,4 @@ pub mod settings;
 pub mod storage;
 
 pub use settings::{CacheSettings, Engines, Limits, Options};
-pub use storage::{Backup, Host, OpenError, RequestBody};
+pub use storage::{Backup, Host, OpenError, RequestBody, Upstreams};

@@ -1,6 +1,7 @@
 //! Every host passes the contract suite.
 
 mod arriving;
+mod behind;
 
 use std::time::Duration;
 
@@ -9,6 +10,7 @@ use orlop_conformance::contract::{Case, Upstreams, stalled, suite, upstreams};
 use orlop_core::memory::Memory;
 
 use self::arriving::arriving;
+use self::behind::Behind;
 
 #[test]
 fn the_memory_host_keeps_the_contract() {
@@ -52,6 +54,32 @@ async fn the_native_host_keeps_the_contract_over_restarts() {
             let host = Host::open(directory.path(), &orlop::Options::default()).expect("a directory left in order");
             let mut body = arriving(&act.body);
             host.run(act.begin(), &mut body).await.unwrap_or_else(|wrong| panic!("{name}: {wrong}"));
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_native_host_keeps_the_contract_with_upstreams() {
+    for Upstreams { case: Case { name, acts }, upstreams } in upstreams() {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let host = Host::open(directory.path(), &orlop::Options::default()).expect("an empty directory");
+        let behind = Behind::serve(upstreams).await;
+        for act in &acts {
+            let checked = host.run_mirroring(act.begin(), &mut arriving(&act.body), &behind.upstreams).await;
+            checked.unwrap_or_else(|wrong| panic!("{name}: {wrong}"));
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_native_host_keeps_the_contract_with_upstreams_over_restarts() {
+    for Upstreams { case: Case { name, acts }, upstreams } in upstreams() {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let behind = Behind::serve(upstreams).await;
+        for act in &acts {
+            let host = Host::open(directory.path(), &orlop::Options::default()).expect("a directory left in order");
+            let checked = host.run_mirroring(act.begin(), &mut arriving(&act.body), &behind.upstreams).await;
+            checked.unwrap_or_else(|wrong| panic!("{name}: {wrong}"));
         }
     }
 }

@@ -27,4 +27,4 @@ pub(crate) use self::lease::Leased;
 pub(crate) use self::run::Belongings;
 pub use self::run::Host;
 pub(crate) use self::shared::{Presence, Use, check_engines, migrate};
-pub(crate) use self::upstreams::Upstreams;
+pub use self::upstreams::Upstreams;

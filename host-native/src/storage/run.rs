@@ -185,7 +185,12 @@ impl Host {
 
     /// Runs a call to its end, and what it leaves for after its answer. `body` is what the call may ask for.
     pub async fn run<R: Send>(&self, step: Step<R>, body: &mut RequestBody) -> R {
-        self.run_with(step, &mut Belongings::new(body, &Arc::default())).await
+        self.run_mirroring(step, body, &Arc::default()).await
+    }
+
+    /// The same for a call that may ask these upstreams, too.
+    pub async fn run_mirroring<R: Send>(&self, step: Step<R>, body: &mut RequestBody, upstreams: &Arc<Upstreams>) -> R {
+        self.run_with(step, &mut Belongings::new(body, upstreams)).await
     }
 
     /// The same for a call that nobody has sent, and that may ask these upstreams.

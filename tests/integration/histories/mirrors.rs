@@ -330,7 +330,9 @@ impl Trial {
 
     fn send(&mut self, method: &str, target: String) -> Says {
         self.upstream().asked.clear();
-        let Response { status, headers, body } = self.memory.call(&self.registry, &request(method, target), "");
+        let response = self.memory.call(&self.registry, &request(method, target), "");
+        let cached = ["HIT", "MISS", "STALE"].into_iter().find(|cached| response.header("X-Cache") == Some(cached));
+        let Response { status, body, .. } = response;
         let body = match body {
             Body::Bytes(bytes) if status == 200 => Some(bytes),
             _ => None,
@@ -341,7 +343,6 @@ impl Trial {
             })
         };
         let manifest = (0..MANIFESTS).find(is);
-        let cached = ["HIT", "MISS", "STALE"].into_iter().find(|cached| headers.get("X-Cache") == Some(cached));
         Says { status, cached, manifest, asks: self.upstream().asked.len() }
     }
 }

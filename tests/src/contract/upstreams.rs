@@ -12,7 +12,7 @@ use orlop_core::mirror::{
 };
 use orlop_core::{Config, Error, Method, Registry, Step};
 
-use super::{Act, Case, bytes, erase, key, load, measured, none, object, sha256};
+use super::{Act, Case, bytes, erase, key, load, measured, none, object, put, sha256};
 
 /// A case, and the registries that its host finds behind its upstreams.
 pub struct Upstreams {
@@ -252,12 +252,20 @@ pub fn upstreams() -> Vec<Upstreams> {
         ),
         of(
             vec![breaking(&[4])],
-            case!("the few bytes before a break come back, and the blob is asked for anew", none() => |io| {
+            case!("few bytes before a break come back, or are in the object that the fetch goes on with", none() => |io| {
                 let received = ask!(io, Fetch { keep: 4, ..fetch(1, sha256()) }).map_err(|unmet| unmet.to_string())?;
-                expect_eq!((received.end, received.kept), (BodyEnd::Cut, Some(bytes(b"hell"))));
-                expect_eq!(ask!(io, Inventory { after: None, limit: 9 }), vec![]);
-                let received = ask!(io, Fetch { keep: 4, ..fetch(1, sha256()) }).map_err(|unmet| unmet.to_string())?;
+                expect_eq!((received.end, &received.meter), (BodyEnd::Cut, &measured(b"hell")));
+                let begun = match received.kept {
+                    Some(kept) => {
+                        expect_eq!(kept, bytes(b"hell"));
+                        expect_eq!(ask!(io, Inventory { after: None, limit: 9 }), vec![]);
+                        sha256()
+                    }
+                    None => received.meter,
+                };
+                let received = ask!(io, fetch(1, begun)).map_err(|unmet| unmet.to_string())?;
                 expect_eq!((received.end, received.kept), (BodyEnd::Whole, None));
+                expect_eq!(received.meter, measured(BLOB));
                 expect_eq!(ask!(io, load(&[1], 99)), Some(bytes(BLOB)));
             }),
         ),
@@ -273,7 +281,11 @@ pub fn upstreams() -> Vec<Upstreams> {
                 let mut over = None;
                 for _ in 0..PATIENCE {
                     match ask!(io, Follow { fetching: fetching.clone() }) {
-                        Followed::Coming(size) => expect_eq!(size, BLOB.len() as u64),
+                        Followed::Coming(size) => {
+                            expect_eq!(size, BLOB.len() as u64);
+                            // It takes a moment until it is over.
+                            ask!(io, put(&[("pause", "1")]));
+                        }
                         Followed::Over(result) => {
                             over = Some(result);
                             break;

@@ -175,9 +175,9 @@ pub const ALL: &[(Mutation, &str)] = &[
     (Mutation::ResumedFromTheStart, "fetch a blob that breaks off × fetch it"),
     (Mutation::TagBeforeManifest, "pull × pull"),
     (Mutation::UpstreamNotAsked, "fetch a blob that is elsewhere, and not at the upstream"),
-    (Mutation::NotExpecting(Sort::Push, Kind::Exactly, "tag/hub/"), "pull again × move tag × pull"),
+    (Mutation::NotExpecting(Sort::Push, Kind::Exactly, "tag/hub/"), "pull of an old tag × evict tag"),
     (Mutation::NotDeleting("mirrored/"), "pull × evict tag"),
-    (Mutation::NotExpecting(Sort::Push, Kind::Present, "link/hub/"), "fetch blob again × make room"),
+    (Mutation::NotExpecting(Sort::Push, Kind::Present, "link/hub/"), "fetch blob again × gc"),
     (Mutation::NotDeleting("pulled/"), "fetch blob again × make room"),
 ];
 

@@ -36,7 +36,7 @@ const BEGINNING: Duration = Duration::from_secs(30);
 
 /// The upstreams of the settings, by their names.
 #[derive(Default)]
-pub(crate) struct Upstreams(BTreeMap<UpstreamName, Arc<Upstream>>);
+pub struct Upstreams(BTreeMap<UpstreamName, Arc<Upstream>>);
 
 /// Another registry, with what is known of it.
 pub(super) struct Upstream {
@@ -56,7 +56,7 @@ impl Upstreams {
     /// # Errors
     ///
     /// When a file that is named cannot be used.
-    pub(crate) fn open(settings: BTreeMap<UpstreamName, RemoteSetting>, before: &Self) -> Result<Self, String> {
+    pub fn open(settings: BTreeMap<UpstreamName, RemoteSetting>, before: &Self) -> Result<Self, String> {
         let open = |(name, setting): (UpstreamName, RemoteSetting)| {
             let known = before.0.get(&name).filter(|known| known.setting == setting);
             let upstream = match known {
