@@ -5,6 +5,7 @@ pub mod check;
 pub mod cli;
 pub mod config;
 pub mod control;
+pub mod copy;
 pub mod evict;
 pub mod gc;
 pub mod integrity;
