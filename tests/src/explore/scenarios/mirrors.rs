@@ -117,10 +117,9 @@ pub fn mirror_crowds() -> Vec<Scenario> {
         ]),
         mirror_with("pull × move tag × pull", always()).at_once([pull(), moved(), pull()]),
         mirror_with("pull again × move tag × pull", always()).given(&pull()).at_once([pull(), moved(), pull()]),
-        mirror_with("pull again × move tag × pull × evict tag", always()).given(&pull()).at_once([
+        mirror_with("pull again × move tag × evict tag", always()).given(&pull()).at_once([
             pull(),
             moved(),
-            pull(),
             delete("hub/a", "v1"),
         ]),
     ]
