@@ -82,7 +82,9 @@ pub async fn serve(settings: &Settings, line: CommandLine, effective: Vec<Effect
     tokio::spawn(evict_regularly(current.clone(), host.clone(), observer.clone()));
     for door in &doors {
         let scheme = if door.tls.is_some() { "https" } else { "http" };
-        tracing::info!("listening on {scheme}://{}", door.listener.local_addr()?);
+        // The prefix of the mirror that is at the root there, if one is.
+        let mirror = door.root.as_deref();
+        tracing::info!(mirror, "listening on {scheme}://{}", door.listener.local_addr()?);
     }
     process::notify(&[NotifyState::Ready]);
     let leaving = host.clone();
