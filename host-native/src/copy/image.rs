@@ -226,7 +226,7 @@ impl Copying<'_> {
         if !there && !self.dry_run {
             self.destination.put_manifest(&manifest.found, role).await?;
         }
-        Ok(!there && !(role == Role::Whole && manifest.there))
+        Ok(!(there || role == Role::Whole && manifest.there))
     }
 
     /// Brings a blob to its place.

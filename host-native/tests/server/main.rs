@@ -18,6 +18,7 @@ mod locations;
 mod logs;
 mod pages;
 mod passwords;
+mod peers;
 mod process;
 mod protocol;
 mod sessions;
