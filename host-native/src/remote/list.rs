@@ -12,9 +12,6 @@ use super::exchange::Arrived;
 use super::failure::Failure;
 use super::{Inner, Remote};
 
-/// How many tags a page is asked for.
-const PAGE: usize = 1000;
-
 /// How large a page may be in bytes.
 const PAGE_BYTES: usize = 8 << 20;
 
@@ -83,8 +80,8 @@ impl Remote {
     /// [`Failure::Absent`] when there is no such repository, [`Failure::Unusable`] when the list leads to another host or
     /// does not end.
     pub async fn tags(&self, repository: &str) -> Result<Vec<String>, Failure> {
-        let first = format!("tags/list?n={PAGE}");
-        let pages = self.0.pages(repository, &first, "application/json").await?;
+        // Without `n`: some registries cut the list there, and do not say that there is more.
+        let pages = self.0.pages(repository, "tags/list", "application/json").await?;
         let mut all = Vec::new();
         for (_, page) in pages {
             all.extend(self.0.read::<Tags>(&page)?.tags.unwrap_or_default());

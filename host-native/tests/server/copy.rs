@@ -119,7 +119,8 @@ fn logins_come_from_dockers_file_or_from_options() {
         .unwrap();
     copied(&[&format!("{to}:v1"), &format!("{to}:v2")], home);
     std::fs::write(&password, "wrong\n").unwrap();
-    let told = failed(&["--src-username", "ci", "--src-password-file", password.to_str().unwrap(), &to, "oci:x"], home);
+    let (password, into) = (password.to_str().unwrap(), format!("oci:{}", home.join("into").display()));
+    let told = failed(&["--src-username", "ci", "--src-password-file", password, &to, &into], home);
     assert!(told.contains("answers 401") && told.contains("logged in as ci"), "{told}");
 }
 

@@ -20,6 +20,7 @@ mod logs;
 mod mirror;
 mod pages;
 mod passwords;
+mod peers;
 mod process;
 mod protocol;
 mod sessions;
