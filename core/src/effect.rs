@@ -178,8 +178,8 @@ effects! { $
     /// a caller.
     Inquire { wanted: Wanted, limit: u64 } -> Result<Answer, Unmet>;
     /// Streams a blob of an upstream into the new object `object`, as [`Receive`] does with the body of a request: past
-    /// `meter`, to its limit, and with at most `keep` bytes given back in the place of an object. [`BodyEnd::Later`] does
-    /// not occur.
+    /// `meter`, to its limit, and with at most `keep` bytes given back in the place of an object, unless it broke off: then
+    /// they may be in the object. [`BodyEnd::Later`] does not occur.
     ///
     /// When the connection broke ([`BodyEnd::Cut`]), the next `Fetch` of the call may name the object again and goes on
     /// with it: it asks the upstream, which may be another one, for the bytes behind those that the meter has seen.
