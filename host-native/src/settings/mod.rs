@@ -132,8 +132,8 @@ pub struct Settings {
 
     /// A mirror of another registry, as a table of TOML (repeatable)
     ///
-    /// { prefix = "hub/", upstream = "https://registry-1.docker.io" }: what a client pulls from a repository below the prefix
-    /// and is not there is fetched from the upstream, and kept. The manual has all keys: orlop.toml(5).
+    /// `{ prefix = "hub/", upstream = "https://registry-1.docker.io" }`: what a client pulls from a repository below the
+    /// prefix and is not there is fetched from the upstream, and kept. The manual has all keys: orlop.toml(5).
     #[arg(
         id = "mirror",
         long = "mirror",

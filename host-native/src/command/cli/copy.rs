@@ -10,14 +10,14 @@ use crate::remote::Platform;
 /// Copy an image.
 #[derive(Debug, Args)]
 pub struct Copy {
-    /// Where the image is: REGISTRY/NAME[:TAG|@DIGEST], oci:DIRECTORY[:TAG], oci-archive:FILE[:TAG] or
-    /// docker-archive:FILE[:NAME:TAG]
+    /// Where the image is: `REGISTRY/NAME[:TAG|@DIGEST]`, `oci:DIRECTORY[:TAG]`, `oci-archive:FILE[:TAG]` or
+    /// `docker-archive:FILE[:NAME:TAG]`
     ///
     /// Without a tag it is `latest` in a registry, and the only image elsewhere.
     #[arg(value_name = "SRC")]
     pub source: String,
 
-    /// Where it goes: REGISTRY/NAME[:TAG] or oci:DIRECTORY[:TAG]
+    /// Where it goes: `REGISTRY/NAME[:TAG]` or `oci:DIRECTORY[:TAG]`
     ///
     /// Without a tag it gets the one that is written in SRC. If there is none either, it is found by its digest.
     #[arg(value_name = "DST")]
