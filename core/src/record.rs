@@ -93,6 +93,9 @@ pub struct LinkRecord {
     pub linked: Timestamp,
     /// The call that did.
     pub by: Uuid,
+    /// A mirror has fetched it, so that its upstream can give it again: eviction may take it.
+    #[serde(default, skip_serializing_if = "core::ops::Not::not")]
+    pub fetched: bool,
 }
 
 /// Where the bytes of a blob are.

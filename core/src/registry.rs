@@ -133,6 +133,11 @@ impl Registry {
         start(|io| async move { call(io).gather(after).await.map_err(fault) })
     }
 
+    /// Whether a repository belongs to a mirror, so that an answer may have to wait for an upstream.
+    pub fn mirrors(&self, name: &Repository) -> bool {
+        self.config.mirror_of(name).is_some()
+    }
+
     /// Whether a mirror has a bound to its bytes.
     pub fn evicts(&self) -> bool {
         self.config.mirrors.iter().any(|mirror| mirror.max.is_some())

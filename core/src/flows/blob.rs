@@ -51,7 +51,7 @@ impl Call {
                 record => record?,
             };
             if let Some(unmodified) = asked.unmodified()? {
-                return Ok(unmodified);
+                return Ok(said(unmodified, cached));
             }
             if request.method == Method::Head {
                 return Ok(said(asked.whole(size), cached));

@@ -281,7 +281,9 @@ impl Call {
         let Ambient { now, nonce } = self.ambient;
         let key = keys::link(name, digest);
         batch.expect_presence(key.clone(), linked);
-        batch.put(key, &LinkRecord { linked: now, by: nonce });
+        // Nothing can be pushed to a mirror.
+        let fetched = self.config.mirror_of(name).is_some();
+        batch.put(key, &LinkRecord { linked: now, by: nonce, fetched });
         batch.mark(keys::holder(digest, name));
         if !linked {
             batch.add_usage(name, size);

@@ -21,11 +21,13 @@ impl Call {
     pub(crate) async fn tags(&self, name: &Repository, request: &Request, query: &Query) -> Result<Response, Error> {
         let n = page_size(query, TAGS_PAGE, TAGS_PAGE)?;
         let unknown = || Error::RepositoryUnknown(name.clone());
-        let [repository] = self.get([keys::repository(name)]).await?;
-        if repository.is_none() || !self.may(Right::Pull, name) {
+        if !self.may(Right::Pull, name) {
             return Err(unknown());
         }
+        // Before anything is looked up: what is here must not tell itself from what is not.
         self.vouch(name, request, (Method::Get, "tags/list?n=1"), unknown).await?;
+        let [repository] = self.get([keys::repository(name)]).await?;
+        repository.ok_or_else(unknown)?;
         let (tags, more) = self.page(&keys::tags(name), query.get("last"), n, Some, |_| true).await?;
         let link = link(&format!("/v2/{name}/tags/list"), query, tags.last().filter(|_| more));
         Ok(listing(&json!({ "name": name, "tags": tags }), link))
@@ -35,7 +37,9 @@ impl Call {
     pub(crate) async fn catalog(&self, query: &Query) -> Result<Response, Error> {
         let (default, most) = CATALOG_PAGE;
         let n = page_size(query, default, most)?;
-        let seen = |name: &str| name.parse().is_ok_and(|name| self.may(Right::List, &name));
+        // What an upstream is to say of a repository is not known of a list of them.
+        let seen =
+            |name: &str| name.parse().is_ok_and(|name| self.may(Right::List, &name) && !self.is_vouched_for(&name));
         let next = |place| self.caller.rights.next_place(Right::List, place);
         let (repositories, more) = self.page(&keys::repositories(), query.get("last"), n, next, seen).await?;
         let link = link("/v2/_catalog", query, repositories.last().filter(|_| more));

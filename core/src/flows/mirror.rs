@@ -29,6 +29,10 @@ use crate::mirror::{Answer, As, Mirror, Source, Unmet, Upstream, Wanted};
 use crate::name::Repository;
 use crate::operation::Operation;
 
+/// How many registries a request may have gone through, and how many bytes their names may have.
+const HOPS: usize = 16;
+const HOPS_BYTES: usize = 1 << 10;
+
 /// How many bytes of a list are read that only tells whether a caller may have it.
 const LISTED: u64 = 1 << 20;
 
@@ -65,6 +69,20 @@ impl Call {
         Some(Route { mirror, name, login, via: passed(&self.config.via, &request.headers)? })
     }
 
+    /// Whether the settings exclude a repository from the mirror that its name belongs to (SPEC V13).
+    pub(super) fn is_excluded(&self, name: &Repository) -> bool {
+        let excludes = |mirror: &Mirror| {
+            let mut remotes = mirror.upstreams.iter().filter_map(|upstream| mirror.remote(upstream, name));
+            !remotes.any(|remote| mirror.takes(&remote))
+        };
+        self.config.mirror_of(name).is_some_and(excludes)
+    }
+
+    /// Whether an upstream says who may see what is in the repository.
+    pub(super) fn is_vouched_for(&self, name: &Repository) -> bool {
+        self.config.mirror_of(name).is_some_and(|mirror| mirror.verify)
+    }
+
     /// Sees to it that the upstream gives something to the caller, where it is to say so. What it does not give is
     /// `unknown`, whether it is here or not; a caller without a login is asked for one when that may help.
     pub(super) async fn vouch(
@@ -74,7 +92,7 @@ impl Call {
         (method, resource): (Method, &str),
         unknown: impl Fn() -> Error,
     ) -> Result<(), Error> {
-        if !self.config.mirror_of(name).is_some_and(|mirror| mirror.verify) {
+        if !self.is_vouched_for(name) {
             return Ok(());
         }
         let route = self.route(name, request).ok_or_else(&unknown)?;
@@ -132,16 +150,18 @@ fn accepted() -> [&'static str; ManifestType::ALL.len()] {
     ManifestType::ALL.map(ManifestType::as_str)
 }
 
-/// The value of `Via` with which a request goes on, or nothing when it has been here (RFC 9110, section 7.6.3).
+/// The value of `Via` with which a request goes on, or nothing when it has been here, or has come so far that it must be
+/// going round (RFC 9110, section 7.6.3).
 fn passed(own: &str, headers: &Headers) -> Option<String> {
     let received = headers.all("via").flat_map(|field| field.split(',')).map(str::trim).filter(|hop| !hop.is_empty());
     let mut hops = String::new();
-    for hop in received {
+    for (number, hop) in received.enumerate() {
         // The protocol, who received it, and perhaps a comment.
-        if hop.split_whitespace().nth(1) == Some(own) {
+        if hop.split_whitespace().nth(1) == Some(own) || number == HOPS || hops.len() + hop.len() > HOPS_BYTES {
             return None;
         }
-        hops = format!("{hops}{hop}, ");
+        hops.push_str(hop);
+        hops.push_str(", ");
     }
     Some(format!("{hops}1.1 {own}"))
 }

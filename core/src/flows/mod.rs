@@ -73,7 +73,7 @@ impl Call {
 
     /// Whether the caller may do this in the repository.
     fn may(&self, right: Right, name: &Repository) -> bool {
-        self.caller.rights.may(right, name)
+        self.caller.rights.may(right, name) && !(right == Right::Pull && self.is_excluded(name))
     }
 
     async fn ask<E: Effect>(&self, effect: E) -> Result<E::Outcome, Error> {

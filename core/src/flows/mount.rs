@@ -104,6 +104,6 @@ impl Call {
     /// Whether the caller may take blobs from there. Where an upstream says what a caller may see, nothing can be taken
     /// without asking it.
     fn may_mount(&self, from: &Repository) -> bool {
-        self.may(Right::Pull, from) && !self.config.mirror_of(from).is_some_and(|mirror| mirror.verify)
+        self.may(Right::Pull, from) && !self.is_vouched_for(from)
     }
 }

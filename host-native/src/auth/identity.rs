@@ -205,15 +205,19 @@ impl Identities {
 
     /// Who sent a request to a mirror that its client takes for another registry, and may send the login of that one: one
     /// that is none here counts as no login.
-    pub(crate) async fn recognize(&self, headers: &HeaderMap, from: IpAddr) -> Identity {
-        match (self.credentials(headers), &self.passwords) {
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be said now whether it is one here: then it must not be taken for one of another registry.
+    pub(crate) async fn recognize(&self, headers: &HeaderMap, from: IpAddr) -> Result<Identity, Problem> {
+        Ok(match (self.credentials(headers), &self.passwords) {
             (Ok(Some(Credentials::Basic((name, password)))), Some(passwords)) => {
-                let right = passwords.recognize(&name, &password, from).await;
+                let right = passwords.recognize(&name, &password, from).await?;
                 if right { Identity::user(name) } else { Identity::anonymous() }
             }
             (Ok(Some(Credentials::Bearer(_))), _) => self.identify(headers, from).await.unwrap_or_default(),
             _ => Identity::anonymous(),
-        }
+        })
     }
 
     /// Whether a request is for a token of ours.

@@ -27,23 +27,32 @@ const PRINTED: usize = 20;
 /// How often it is looked whether it is time to fetch something.
 const LOOK: Duration = Duration::from_secs(1);
 
+/// How soon it is tried again when not all could be fetched.
+const AGAIN: Duration = Duration::from_secs(300);
+
 /// Fetches for ever what the settings say is to be fetched regularly, for the first time when the server starts. Of several
 /// servers each does; what one has fetched the others find there.
 pub async fn fetch_regularly(current: Current, host: Arc<Host>) {
-    let mut done: HashMap<Prefetch, Instant> = HashMap::new();
+    let mut due: HashMap<Prefetch, Instant> = HashMap::new();
     loop {
         tokio::time::sleep(LOOK).await;
         let wanted = current.prefetches();
-        done.retain(|prefetch, _| wanted.contains(prefetch));
+        due.retain(|prefetch, _| wanted.contains(prefetch));
         for prefetch in wanted {
-            if done.get(&prefetch).is_some_and(|last| last.elapsed() < prefetch.every) {
+            if due.get(&prefetch).is_some_and(|due| Instant::now() < *due) {
                 continue;
             }
-            match Mirrors::from(current.mirrors()).fetch(&host, &prefetch.images).await {
-                Ok(told) => tracing::info!("fetched regularly: {told}"),
-                Err(reason) => tracing::warn!("not all is fetched that is to be: {reason}"),
-            }
-            done.insert(prefetch, Instant::now());
+            let pause = match Mirrors::from(current.mirrors()).fetch(&host, &prefetch.images).await {
+                Ok(told) => {
+                    tracing::info!("fetched regularly: {told}");
+                    prefetch.every
+                }
+                Err(reason) => {
+                    tracing::warn!("not all is fetched that is to be: {reason}");
+                    prefetch.every.min(AGAIN)
+                }
+            };
+            due.insert(prefetch, Instant::now() + pause);
         }
     }
 }

@@ -91,7 +91,9 @@ impl Inner {
                         }
                         _ => None,
                     };
-                    let Some(next) = next else { return Err(self.denied(arrived, login.as_ref()).await) };
+                    let Some(next) = next else {
+                        return Err(self.denied(arrived, asked.as_ref(), login.as_ref()).await);
+                    };
                     self.challenge.lock().unwrap_or_else(PoisonError::into_inner).clone_from(&asked);
                     (challenge, sent) = (asked, Some(next));
                 }
@@ -133,11 +135,15 @@ impl Inner {
         }
     }
 
-    /// A 401 that is not answered.
-    async fn denied(&self, arrived: Arrived, login: Option<&Login>) -> Failure {
+    /// A 401 that is not answered. To a token that a token server has given for the login it says that this may not be
+    /// had: so registries answer for repositories that they do not have.
+    async fn denied(&self, arrived: Arrived, asked: Option<&Challenge>, login: Option<&Login>) -> Failure {
         let reason = self.told(arrived).await;
+        let granted = matches!(asked, Some(Challenge::Bearer { .. }));
         match login {
             None => Failure::Denied(format!("{reason} (no login is configured)")),
+            Some(Login::Basic { username, .. }) if granted => Failure::Denied(format!("{reason} (as {username})")),
+            Some(Login::Identity(_)) if granted => Failure::Denied(reason),
             Some(Login::Basic { username, .. }) => Failure::LoginRefused(format!("{reason} (logged in as {username})")),
             Some(_) => Failure::LoginRefused(format!("{reason} (logged in by a token)")),
         }

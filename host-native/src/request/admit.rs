@@ -49,7 +49,7 @@ pub(crate) async fn give_token(
     }
     let client = line.client;
     let logged_in = match line.at_root {
-        true => Ok(identities.recognize(&head.headers, client).await),
+        true => Ok(identities.recognize(&head.headers, client).await.unwrap_or_default()),
         false => identities.log_in(&head.headers, client).await,
     };
     let (identity, response) = match logged_in {
@@ -75,9 +75,14 @@ pub(crate) async fn admit(
     let access = line.asked.access();
     let unknown = |problem| unauthorized(live.identities.challenges(&access, problem), problem);
     // What is no login of ours may be one of the upstream's.
-    let foreign = line.at_root || live.roots.verify(line.asked.summary().repository);
+    let sent_on = live.roots.verify(line.asked.summary().repository);
+    let foreign = line.at_root || sent_on;
     let identified = match foreign {
-        true => Ok(live.identities.recognize(headers, client).await),
+        // One of which it is not known whether it is ours goes to no upstream. Where none does, it is no login.
+        true => live.identities.recognize(headers, client).await.or_else(|problem| match sent_on {
+            true => Err(problem),
+            false => Ok(Identity::anonymous()),
+        }),
         false => live.identities.identify(headers, client).await,
     };
     let identity = identified.clone().unwrap_or_default().with_certificate(peer.certificate.clone());

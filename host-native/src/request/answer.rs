@@ -368,15 +368,19 @@ async fn make_bounded(
     // Of a list the head costs as much as the whole.
     let (get, head) = (asked.request.method == http::Method::Get, asked.request.method == http::Method::Head);
     let list = (get || head) && operation.name.starts_with("list-");
-    if !list && (!get || operation.name == "pull-blob") {
+    let mirrored = operation.repository.is_some_and(|repository| live.registry.mirrors(repository));
+    // The head of a manifest may have a mirror read the whole.
+    let manifest = operation.name == "pull-manifest" && (get || head && mirrored);
+    if !list && !manifest {
         let (response, rest) = make(service, live, caller, body, from).await;
         return service.after(response, rest).await;
     }
     let mut held = None;
     // Its size is only known once it is made, and may have changed when it is made again.
     for _ in 1..=ATTEMPTS {
-        let Some(making) = service.memory.making(client, list).await else {
-            return with_body(busy("you ask for too many lists at once; retry later", PATIENCE), None);
+        let Some(making) = service.memory.making(client, list, mirrored).await else {
+            let told = if list { "you ask for too many lists at once" } else { "the registry is busy" };
+            return with_body(busy(&format!("{told}; retry later"), PATIENCE), None);
         };
         let (response, rest) = make(service, live, caller.clone(), body, from).await;
         let shared = shared(&operation, &response);

@@ -36,6 +36,9 @@ const SHARE: usize = 8 << 20;
 /// its rules may have it read all names there are.
 const MAKING: usize = 8;
 
+/// How many answers of mirrors are made at once, which may have to wait for an upstream: others wait for none of them.
+const FETCHING: usize = 64;
+
 /// How many lists of one client are made at once.
 const LISTING: usize = 2;
 
@@ -61,6 +64,7 @@ const SLICE: usize = 64 << 10;
 pub(crate) struct Memory {
     making: Semaphore,
     listing: Semaphore,
+    fetching: Semaphore,
     lists: Crowd,
     pushed: Crowd,
     room: Arc<Semaphore>,
@@ -109,6 +113,7 @@ impl Memory {
         Self {
             making: Semaphore::new(MAKING),
             listing: Semaphore::new(MAKING),
+            fetching: Semaphore::new(FETCHING),
             lists: Crowd::new(LISTING, LISTS_QUEUED),
             pushed: Crowd::new(PUSHED / UNIT, QUEUE),
             room: Arc::new(Semaphore::new(ROOM / UNIT)),
@@ -118,13 +123,20 @@ impl Memory {
     }
 
     /// Waits until one more answer may be made. A client waits for its own lists, with few of them at once and for a few
-    /// seconds, and with nothing else for lists.
-    pub(crate) async fn making(&self, client: &Client, list: bool) -> Option<Making<'_>> {
-        let (slot, room) = match list {
-            true => (Some(self.lists.enter_within(client, 1, PATIENCE).await?), &self.listing),
-            false => (None, &self.making),
+    /// seconds, and with nothing else for lists. What is `mirrored` may take long: it waits for its like alone, and for a
+    /// few seconds.
+    pub(crate) async fn making(&self, client: &Client, list: bool, mirrored: bool) -> Option<Making<'_>> {
+        let slot = if list { Some(self.lists.enter_within(client, 1, PATIENCE).await?) } else { None };
+        let room = match (list, mirrored) {
+            (_, true) => &self.fetching,
+            (true, false) => &self.listing,
+            (false, false) => &self.making,
         };
-        Some(Making { _permit: room.acquire().await.ok()?, _slot: slot })
+        let permit = match mirrored {
+            true => timeout(PATIENCE, room.acquire()).await.ok()?.ok()?,
+            false => room.acquire().await.ok()?,
+        };
+        Some(Making { _permit: permit, _slot: slot })
     }
 
     /// Waits until the client may push a manifest of so many bytes; small ones wait for nothing. Large ones that come slowly,
@@ -332,21 +344,27 @@ mod tests {
         let (memory, client) = (Memory::new(), |n: u8| Client::at([192, 0, 2, n].into()));
         let mut lists = Vec::new();
         for _ in 0..LISTING {
-            lists.push(memory.making(&client(1), true).await.unwrap());
+            lists.push(memory.making(&client(1), true, false).await.unwrap());
         }
-        assert!(memory.making(&client(1), true).await.is_none(), "a few seconds are over");
-        assert!(memory.making(&client(1), false).await.is_some(), "something else");
-        assert!(memory.making(&client(2), true).await.is_some(), "somebody else");
+        assert!(memory.making(&client(1), true, false).await.is_none(), "a few seconds are over");
+        assert!(memory.making(&client(1), false, false).await.is_some(), "something else");
+        let mut waiting = Vec::new();
+        for n in 0..FETCHING {
+            waiting.push(memory.making(&client(n as u8), false, true).await.unwrap());
+        }
+        assert!(memory.making(&client(1), false, true).await.is_none(), "upstreams take long");
+        assert!(memory.making(&client(1), false, false).await.is_some(), "what waits for none of them");
+        assert!(memory.making(&client(2), true, false).await.is_some(), "somebody else");
         // Many addresses together take what there is for lists, and nothing else.
         for n in 3..=5 {
             for _ in 0..LISTING {
-                lists.push(memory.making(&client(n), true).await.unwrap());
+                lists.push(memory.making(&client(n), true, false).await.unwrap());
             }
         }
-        assert!(timeout(PATIENCE * 2, memory.making(&client(6), true)).await.is_err());
-        assert!(memory.making(&client(6), false).await.is_some());
+        assert!(timeout(PATIENCE * 2, memory.making(&client(6), true, false)).await.is_err());
+        assert!(memory.making(&client(6), false, false).await.is_some());
         lists.pop();
-        assert!(memory.making(&client(6), true).await.is_some());
+        assert!(memory.making(&client(6), true, false).await.is_some());
     }
 
     #[tokio::test(start_paused = true)]

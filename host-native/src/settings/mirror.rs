@@ -178,10 +178,18 @@ impl MirrorSetting {
         if self.verify.is_some() && self.username.is_some() {
             return Err("with `verify` the upstream is asked with the logins of callers: leave `username` out".into());
         }
+        if self.verify.is_some() && self.upstream.len() > 1 {
+            return Err(
+                "with `verify` there is one `upstream`: the logins that callers have there go to no other".into()
+            );
+        }
         for remote in self.remotes()? {
-            if self.username.is_some() && remote.url.scheme() == "http" && !is_loopback(&remote.url) {
+            if (self.username.is_some() || self.verify.is_some())
+                && remote.url.scheme() == "http"
+                && !is_loopback(&remote.url)
+            {
                 return Err(format!(
-                    "the password would be sent to {} unencrypted: use https, or leave `username` out",
+                    "passwords would be sent to {} unencrypted: use https, or leave `username` and `verify` out",
                     remote.url
                 ));
             }

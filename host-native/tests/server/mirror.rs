@@ -211,6 +211,8 @@ enum Act {
     Send,
     /// Breaks off after so many bytes.
     Cut(usize),
+    /// Says that the blob has so many bytes more, and sends them.
+    Longer(usize),
     /// Sends one wrong byte at that place.
     Corrupt(usize),
     /// Sends so many bytes, waits, and sends the rest.
@@ -262,27 +264,30 @@ fn serve(mut stream: TcpStream, told: &Mutex<Vec<String>>, blob: &[u8], acts: &M
             Some((first, last)) => (first.parse().unwrap(), last.parse().unwrap_or(blob.len() - 1)),
             None => (0, blob.len() - 1),
         };
-        let mut bytes = blob[first..=last].to_vec();
-        let (status, field) = match range {
-            Some(_) => ("206 Partial Content", format!("Content-Range: bytes {first}-{last}/{}\r\n", blob.len())),
-            None => ("200 OK", String::new()),
-        };
-        let head = format!("HTTP/1.1 {status}\r\n{field}Content-Length: {}\r\n\r\n", bytes.len());
-        if stream.write_all(head.as_bytes()).is_err() || method == "head" {
-            continue;
-        }
         let act = {
             let mut acts = acts.lock().unwrap();
             // A range that a client wants is no part of the script.
-            let scripted = range.is_none_or(|range| range.ends_with('-'));
+            let scripted = method != "head" && range.is_none_or(|range| range.ends_with('-'));
             match acts.len() {
                 _ if !scripted => Act::Send,
                 1 => acts[0],
                 _ => acts.remove(0),
             }
         };
+        let more = if let Act::Longer(more) = act { more } else { 0 };
+        let bytes = [&blob[first..=last], &vec![0; more]].concat();
+        let (last, size) = (last + more, blob.len() + more);
+        let (status, field) = match range {
+            Some(_) => ("206 Partial Content", format!("Content-Range: bytes {first}-{last}/{size}\r\n")),
+            None => ("200 OK", String::new()),
+        };
+        let head = format!("HTTP/1.1 {status}\r\n{field}Content-Length: {}\r\n\r\n", bytes.len());
+        if stream.write_all(head.as_bytes()).is_err() || method == "head" {
+            continue;
+        }
+        let mut bytes = bytes;
         let sent = match act {
-            Act::Send => stream.write_all(&bytes),
+            Act::Send | Act::Longer(_) => stream.write_all(&bytes),
             Act::Cut(after) => {
                 let _ = stream.write_all(&bytes[..after.min(bytes.len())]);
                 return;
@@ -375,6 +380,19 @@ fn a_blob_with_a_wrong_byte_is_whole_for_no_client_and_not_kept() {
     let (status, _, bytes) = get_all(server.address(), &layer(&blob));
     assert_eq!((status, bytes == blob), (200, true), "it is fetched anew");
     assert_eq!(scripted.asked(), ["get all", "get all"]);
+}
+
+/// Its client was told the first length, and must not have all of that before it is known to be right.
+#[test]
+fn a_blob_that_grows_while_it_is_fetched_is_whole_for_no_client() {
+    let blob = large(2 << 20);
+    let wrong = [&blob[..1 << 20], &vec![9; 1 << 20]].concat();
+    // What goes on is of another blob.
+    let scripted = Scripted::new(wrong, vec![Act::Cut(1 << 20), Act::Longer(1 << 20)]);
+    let server = mirror(&scripted.address, "");
+    let (status, length, bytes) = get_all(server.address(), &layer(&blob));
+    assert!(status != 200 || (bytes.len() as u64) < length, "{status}: {} of {length}", bytes.len());
+    assert!(scripted.asked().len() >= 2);
 }
 
 #[test]

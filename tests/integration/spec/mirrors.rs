@@ -334,6 +334,9 @@ fn a_blob_is_answered_while_it_comes() {
     // The upstream gives a range alone.
     let part = coming(&mut registry, get(blob("hub/app", &digest)).header("Range", "bytes=-3"));
     assert_eq!((part.status, part.header("Content-Range"), &part.body), (206, Some("bytes 7-9/10"), &Body::Relayed));
+    // All of it can be held against the digest.
+    let all = coming(&mut registry, get(blob("hub/app", &digest)).header("Range", "bytes=0-"));
+    assert_eq!((all.status, all.header("Content-Range"), &all.body), (206, Some("bytes 0-9/10"), &Body::Coming(0..10)));
     let parts = coming(&mut registry, get(blob("hub/app", &digest)).header("Range", "bytes=0-1,4-5"));
     assert_eq!((parts.status, parts.body), (200, Body::Coming(0..10)));
     let beyond = coming(&mut registry, get(blob("hub/app", &digest)).header("Range", "bytes=10-"));

@@ -42,6 +42,8 @@ pub(super) struct Held {
     linked: Value,
     pulled: Option<Value>,
     last: Timestamp,
+    /// Whether the upstream can give it again.
+    fetched: bool,
 }
 
 impl Held {
@@ -116,22 +118,23 @@ impl Call {
         let mut hours: BTreeMap<u64, u64> = BTreeMap::new();
         let mut pages = Pages::new(&prefix);
         while let Some(page) = pages.next(self).await? {
-            for held in self.held(mirror, page).await? {
+            for held in self.held(mirror, page).await?.iter().filter(|held| held.fetched) {
                 *hours.entry(held.hour()).or_default() += held.size;
             }
         }
-        // All of the hours before `last`, and of that one so many bytes.
-        let (mut left, mut last) = (bytes, 0);
+        // All of the hours before `last`, and of that one so many bytes. When all of them are not enough, because manifests
+        // have the rest, all go.
+        let (mut left, mut last) = (bytes, u64::MAX);
         for (hour, size) in hours {
-            last = hour;
             if size >= left {
+                last = hour;
                 break;
             }
             left -= size;
         }
         let mut pages = Pages::new(&prefix);
         while let Some(page) = pages.next(self).await? {
-            for held in self.held(mirror, page).await? {
+            for held in self.held(mirror, page).await?.into_iter().filter(|held| held.fetched) {
                 let goes = held.hour() < last || held.hour() == last && left > 0;
                 if goes && self.evict_blob(&held).await? {
                     eviction.blobs += 1;
@@ -165,7 +168,8 @@ impl Call {
             let blob = blob.and_then(|blob| record::decode::<BlobRecord>(&keys::blob(&digest), &blob).ok());
             let last = last_pulled(&link, &linked, &keys::pulled(&name, &digest), pulled.as_ref());
             if let (Some(BlobRecord { size, .. }), Some(last)) = (blob, last) {
-                found.push(Held { name, digest, size, link, linked, pulled, last });
+                let fetched = record::decode::<LinkRecord>(&link, &linked).is_ok_and(|link| link.fetched);
+                found.push(Held { name, digest, size, link, linked, pulled, last, fetched });
             }
         }
         Ok(found)

@@ -74,7 +74,7 @@ impl Pointed<'_> {
 /// A tag of a mirror as it was read.
 struct Known {
     tag: Found<TagRecord>,
-    mirrored: Option<MirroredRecord>,
+    mirrored: Option<Found<MirroredRecord>>,
     /// Whether the repository has the manifest that it names.
     whole: bool,
 }
@@ -82,7 +82,7 @@ struct Known {
 impl Known {
     /// When the upstream last said where the tag is.
     fn checked(&self) -> Timestamp {
-        self.mirrored.map_or(self.tag.record.pushed, |mirrored| mirrored.checked)
+        self.mirrored.as_ref().map_or(self.tag.record.pushed, |mirrored| mirrored.record.checked)
     }
 }
 
@@ -115,8 +115,12 @@ impl Call {
             let brought = self.bring_tag(route, pointed).await?.map_err(unknown)?;
             return Ok((brought == Brought::Here).then_some(Cached::Miss));
         };
+        let Some(mirrored) = &known.mirrored else {
+            // It was pushed here, before this was a mirror: no upstream can give it back.
+            return Ok(Some(Cached::Hit));
+        };
         let since = self.ambient.now.since(known.checked());
-        let gone = known.mirrored.and_then(|mirrored| mirrored.gone);
+        let gone = mirrored.record.gone;
         if known.whole && gone.is_none() && route.mirror.is_fresh(tag, since) {
             return Ok(Some(Cached::Hit));
         }
@@ -126,8 +130,9 @@ impl Call {
                 self.note_checked(route, tag, &known, None).await;
                 return Ok(Some(Cached::Hit));
             }
-            Ok(Answer { digest: Some(there), .. }) => self.bring(route, &there, Some(pointed)).await,
-            Ok(Answer { digest: None, .. }) => self.bring_tag(route, pointed).await,
+            // It has the tag. That what the tag names cannot be had is a failure, whatever it says.
+            Ok(Answer { digest: Some(there), .. }) => self.bring(route, &there, Some(pointed)).await.map(has_tag),
+            Ok(Answer { digest: None, .. }) => self.bring_tag(route, pointed).await.map(has_tag),
             Err(unmet) => Ok(Err(unmet)),
         };
         let unmet = match unmet {
@@ -157,7 +162,7 @@ impl Call {
         let (tag_key, mirrored_key) = (keys::tag(name, tag), keys::mirrored(name, tag));
         let [tag, mirrored] = self.get([tag_key.clone(), mirrored_key.clone()]).await?;
         let Some(tag) = Found::<TagRecord>::read(tag_key, tag)? else { return Ok(None) };
-        let mirrored = Found::read(mirrored_key, mirrored)?.map(|found| found.record);
+        let mirrored = Found::read(mirrored_key, mirrored)?;
         let [manifest] = self.get([keys::manifest(name, &tag.record.digest)]).await?;
         Ok(Some(Known { tag, mirrored, whole: manifest.is_some() }))
     }
@@ -286,7 +291,8 @@ impl Call {
     /// it is asked again.
     async fn note_checked(&self, route: &Route<'_>, tag: &Tag, known: &Known, gone: Option<Timestamp>) {
         let now = self.ambient.now;
-        let (before, always) = (known.mirrored, route.mirror.fresh == Freshness::For(Duration::ZERO));
+        let before = known.mirrored.as_ref().map(|found| found.record);
+        let always = route.mirror.fresh == Freshness::For(Duration::ZERO);
         // What says that the upstream has it no more does not make the rest any fresher.
         let checked = if gone.is_some() { known.checked() } else { now };
         let recently = |before: MirroredRecord| now.since(before.checked) < CHECKED_COARSELY;
@@ -295,8 +301,9 @@ impl Call {
         }
         let mut batch = Batch::default();
         batch.expect(known.tag.unchanged());
+        batch.expect_unchanged(keys::mirrored(route.name, tag), known.mirrored.as_ref());
         batch.put(keys::mirrored(route.name, tag), &MirroredRecord { checked, gone });
-        // Another call has moved the tag meanwhile: then that one knows better.
+        // Another call has moved the tag meanwhile, or was told something else: then that one knows better.
         let _ = self.commit(batch, Durability::Eventual).await;
     }
 
@@ -307,9 +314,20 @@ impl Call {
             return Ok(false);
         }
         let mut batch = Batch::reclaiming();
+        // Another call may have been told that the upstream has it again.
+        let mirrored = pointed.before.and_then(|known| known.mirrored.as_ref());
+        batch.expect_unchanged(keys::mirrored(name, pointed.tag), mirrored);
         self.change_tag(&mut batch, name, &state, None, None);
         Ok(self.commit(batch, Durability::Eventual).await? == Committed::Done)
     }
+}
+
+/// What came of a tag that the upstream has: it is no answer that what the tag names is absent.
+fn has_tag(brought: Result<Brought, Unmet>) -> Result<Brought, Unmet> {
+    brought.map_err(|unmet| match unmet {
+        Unmet::Absent | Unmet::Denied => Unmet::Failed("the upstream has the tag, and not what the tag names".into()),
+        other => other,
+    })
 }
 
 /// What an upstream has sent as a manifest, if it is that of the digest and such as could be pushed.

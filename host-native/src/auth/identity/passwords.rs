@@ -99,8 +99,12 @@ impl Passwords {
 
     /// The same where a client may send by mistake what it knows of another registry. That is no try, and nothing is
     /// logged of it; yet nobody can guess passwords faster there than elsewhere.
-    pub(super) async fn recognize(&self, name: &str, password: &str, from: IpAddr) -> bool {
-        self.is_right(name, password, || self.checks.strays.count(from)).await == Ok(true)
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be said now.
+    pub(super) async fn recognize(&self, name: &str, password: &str, from: IpAddr) -> Result<bool, Problem> {
+        self.is_right(name, password, || self.checks.strays.count(from)).await
     }
 
     /// Whether a password is right, if one may be tried that is not known to be.

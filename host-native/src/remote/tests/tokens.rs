@@ -67,7 +67,7 @@ async fn a_token_that_has_ended_is_replaced() {
     // One that ended before its time.
     let registry = with_tokens(300, |token| token == "ci2").await;
     let remote = Remote::open(&registry.with_login()).unwrap();
-    assert!(matches!(text(&remote).await, Err(Failure::LoginRefused(_))));
+    assert!(matches!(text(&remote).await, Err(Failure::Denied(_))));
     assert_eq!(text(&remote).await, Ok("ci2".into()));
 }
 

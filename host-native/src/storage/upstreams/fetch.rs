@@ -33,6 +33,8 @@ pub(in crate::storage) struct Begun {
     pub(in crate::storage) object: ObjectId,
     sink: Sink,
     window: Window,
+    /// How many bytes the blob has, as the upstream has said first: what those who follow were told.
+    size: Option<u64>,
     /// How often nothing has come, one time after the other.
     failures: u32,
 }
@@ -86,6 +88,13 @@ impl Fetcher<'_> {
                 return received(meter, BodyEnd::Cut, None);
             }
         };
+        if let Some(first) = going_on.as_ref().and_then(|going_on| going_on.size)
+            && coming.size.is_some_and(|size| size != first)
+        {
+            let name = upstream.name.as_str();
+            return Ok(Err(Unmet::Failed(format!("{name} gives {} another length than before", source.digest))));
+        }
+        coming.size = coming.size.or(going_on.as_ref().and_then(|going_on| going_on.size));
         let rest = coming.size.map(|size| size.saturating_sub(from));
         if rest.is_some_and(|rest| rest > meter.room()) {
             return received(meter, BodyEnd::TooLarge, None);
@@ -129,7 +138,7 @@ impl Fetcher<'_> {
             write.await?;
             if ended == BodyEnd::Cut {
                 let failures = if seen > from { 0 } else { failures + 1 };
-                *begun = Some(Begun { object, sink, window, failures });
+                *begun = Some(Begun { object, sink, window, size, failures });
             } else {
                 sink.seal(Vec::new()).await?;
             }

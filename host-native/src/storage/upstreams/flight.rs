@@ -80,6 +80,7 @@ impl Flights {
         fly: impl FnOnce(Fetching, Arc<Flight>) -> BoxFuture<'static, Result<(), Error>>,
     ) -> (Followed, Option<Following>) {
         let place = (fetching.repository.clone(), fetching.digest);
+        let mut first = None;
         let flight = {
             let mut flying = self.flying.lock().unwrap_or_else(PoisonError::into_inner);
             match flying.get(&place) {
@@ -91,16 +92,23 @@ impl Flights {
                     self.running.inc();
                     let landing = Landing { flights: self.clone(), place, flight: flight.clone() };
                     let (room, flown) = (self.room.clone(), fly(fetching, flight.clone()));
+                    // Before it looks whether it is followed.
+                    first = Some(flight.0.subscribe());
                     self.tasks.spawn(async move {
-                        let _permit: Option<OwnedSemaphorePermit> = room.acquire_owned().await.ok();
+                        let permit = tokio::select! {
+                            permit = room.acquire_owned() => permit.ok(),
+                            // What has not begun, and is wanted by nobody any more, need not begin.
+                            () = landing.flight.0.closed() => return,
+                        };
                         let result = flown.await;
                         landing.flight.end(result);
+                        drop::<Option<OwnedSemaphorePermit>>(permit);
                     });
                     flight
                 }
             }
         };
-        let mut progress = flight.0.subscribe();
+        let mut progress = first.unwrap_or_else(|| flight.0.subscribe());
         // The flight has the other end.
         let begun = progress.wait_for(|progress| progress.shown.is_some() || progress.over.is_some()).await;
         let progress = begun.map(|progress| progress.clone()).unwrap_or_default();

@@ -10,7 +10,7 @@ use futures_util::future::{BoxFuture, Shared, WeakShared};
 use hyper::HeaderMap;
 use hyper::header::LINK;
 use orlop_core::http::Method;
-use orlop_core::mirror::{Answer, Unmet, Wanted};
+use orlop_core::mirror::{Answer, As, Unmet, Wanted};
 use tokio::time::timeout;
 use url::Url;
 
@@ -56,7 +56,9 @@ impl Upstream {
         limit: u64,
         counters: &UpstreamCounters,
     ) -> Result<Answer, Unmet> {
-        if let Some(said) = self.remembered.get(&wanted) {
+        // Whether a caller may see something is asked with a limit, though by HEAD; where a tag is now, with none.
+        let remembers = wanted.login == As::Mirror || limit > 0;
+        if let Some(said) = self.remembered.get(&wanted).filter(|_| remembers) {
             return said;
         }
         let question = (wanted.clone(), limit);
@@ -64,7 +66,9 @@ impl Upstream {
         let answering = self.inquiries.join(question, || {
             async move {
                 let answer = upstream.inquire_now(&wanted, limit, &counters).await;
-                upstream.remembered.add(&wanted, &answer);
+                if remembers {
+                    upstream.remembered.add(&wanted, &answer);
+                }
                 answer
             }
             .boxed()

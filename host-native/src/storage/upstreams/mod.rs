@@ -18,7 +18,8 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
-use orlop_core::mirror::{As, Source, Unmet, UpstreamName};
+use orlop_core::http;
+use orlop_core::mirror::{As, Source, Unmet, UpstreamName, Wanted};
 use tokio::time::timeout;
 
 pub(super) use self::fetch::{Begun, Fetcher};
@@ -95,7 +96,13 @@ impl Upstream {
     /// Asks it. Its answer has to begin within `patience`.
     async fn ask(&self, asked: Get<'_>, patience: Duration, counters: &UpstreamCounters) -> Result<Answer, Failure> {
         let late = |_| Err(Failure::Unreachable(self.late(patience)));
+        let of_caller = asked.login.is_some();
         let came = timeout(patience, self.remote.get(asked)).await.unwrap_or_else(late);
+        // That the login of a caller is wrong is no failure of the upstream.
+        let came = came.map_err(|failure| match failure {
+            Failure::LoginRefused(reason) if of_caller => Failure::Denied(reason),
+            other => other,
+        });
         self.note(came.as_ref().err(), counters);
         came
     }
@@ -107,15 +114,32 @@ impl Upstream {
         range: Option<Slice>,
         counters: &UpstreamCounters,
     ) -> Result<Answer, Failure> {
+        let Source { repository, login: whose, via, .. } = source;
+        let wanted = Wanted {
+            upstream: self.name.clone(),
+            method: http::Method::Get,
+            repository: repository.clone(),
+            resource: format!("blobs/{}", source.digest),
+            accept: Vec::new(),
+            login: whose.clone(),
+            via: via.clone(),
+        };
+        if let Some(Err(Unmet::Absent)) = self.remembered.get(&wanted) {
+            return Err(Failure::Absent);
+        }
         let asked = Get {
-            repository: source.repository.as_str(),
-            resource: &format!("blobs/{}", source.digest),
+            repository: repository.as_str(),
+            resource: &wanted.resource,
             range,
-            via: Some(&source.via),
-            login: login(&source.login),
+            via: Some(via),
+            login: login(whose),
             ..Get::default()
         };
-        self.ask(asked, BEGINNING, counters).await
+        let came = self.ask(asked, BEGINNING, counters).await;
+        if matches!(came, Err(Failure::Absent)) {
+            self.remembered.add(&wanted, &Err(Unmet::Absent));
+        }
+        came
     }
 
     fn late(&self, patience: Duration) -> String {

@@ -56,6 +56,10 @@ impl Remembered {
     /// It has said this, which is remembered if it is small and will hold for a while: that it has nothing there, and what
     /// a caller may see.
     pub(super) fn add(&self, wanted: &Wanted, answer: &Result<Answer, Unmet>) {
+        // What has come through other registries may be refused for where it has been.
+        if wanted.via.contains(',') {
+            return;
+        }
         let time = match (&wanted.login, answer) {
             (As::Mirror, Err(Unmet::Absent)) => ABSENT,
             (As::Caller(_), Err(Unmet::Absent | Unmet::Denied)) => VOUCHED,

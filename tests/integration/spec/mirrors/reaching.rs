@@ -65,6 +65,13 @@ fn a_registry_that_mirrors_itself_by_way_of_others_notices_it() {
     registry.call(through(manifest("hub/app", "v1"), "1.1 other, 1.1 orlop")).refused(404, "MANIFEST_UNKNOWN");
     registry.call(through(blob("hub/app", sha256("layer")), "HTTP/1.1 orlop (a comment)")).refused(404, "BLOB_UNKNOWN");
     assert_eq!(asked(&mut registry), [""; 0]);
+    // One that has come so far, or says that it has, goes round.
+    let far: Vec<String> = (0..17).map(|number| format!("1.1 registry-{number}")).collect();
+    let long = format!("1.1 {}", "x".repeat(1 << 10));
+    for via in [far.join(", "), long] {
+        registry.call(through(manifest("hub/app", "v1"), &via)).refused(404, "MANIFEST_UNKNOWN");
+    }
+    assert_eq!(asked(&mut registry), [""; 0]);
     // What is here is answered all the same, and another registry's name says nothing.
     registry.call(through(manifest("hub/app", "v1"), "1.1 orlop-2")).expect(200);
     registry.advance(DAY);

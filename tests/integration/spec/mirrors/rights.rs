@@ -116,8 +116,7 @@ fn an_upstream_says_what_a_caller_may_see_where_it_is_to() {
         let both = requests.iter().flat_map(|target| [get(target), head(target)]);
         both.map(|call| within(registry, None, &with_login(login), &call).status()).collect::<Vec<_>>()
     };
-    let refused = [401, 401, 401, 401, 401, 401, 401, 401, 404, 404];
-    assert_eq!(statuses(&mut registry, None), refused, "tags of a repository that is not here are not to be had");
+    assert_eq!(statuses(&mut registry, None), [401; 10]);
     assert_eq!(statuses(&mut registry, Some("Basic mallory")), [404; 10]);
     assert!(registry.memory.records.is_empty());
     assert_eq!(statuses(&mut registry, Some("Basic alice")), [200; 10]);
@@ -165,4 +164,41 @@ fn nothing_is_mounted_that_an_upstream_is_to_vouch_for() {
     registry.call(post(format!("{}?mount={layer}&from=hub/app", uploads("own")))).expect(202);
     registry.call(post(format!("{}?mount={layer}", uploads("own")))).expect(202);
     registry.get(blob("own", &layer)).refused(404, "BLOB_UNKNOWN");
+}
+
+/// SPEC V20: of a list of tags and of the catalog, too.
+#[test]
+fn nothing_tells_strangers_what_an_upstream_is_to_vouch_for() {
+    let answers = |cached: bool| {
+        let mut registry = mirroring(vec![Mirror { verify: true, ..hub() }]);
+        push_image(&mut registry, "app", "v1", "layer");
+        let hub = registry.memory.upstreams.get_mut(&upstream("hub")).expect("an upstream");
+        hub.logins = Some(vec![Login::new("Basic alice")]);
+        if cached {
+            let pulled = within(&mut registry, None, &with_login(Some("Basic alice")), &get(manifest("hub/app", "v1")));
+            pulled.expect(200);
+        }
+        let targets = ["/v2/hub/app/tags/list", "/v2/_catalog"];
+        let logins = [None, Some("Basic mallory")];
+        let both = targets.into_iter().flat_map(|target| logins.map(|login| (target, login)));
+        both.map(|(target, login)| within(&mut registry, None, &with_login(login), &get(target)).response)
+            .collect::<Vec<_>>()
+    };
+    let strange = answers(false);
+    assert_eq!(strange.iter().map(|response| response.status).collect::<Vec<_>>(), [401, 404, 200, 200]);
+    assert_eq!(answers(true), strange);
+}
+
+/// SPEC V13: what was here before it was excluded.
+#[test]
+fn what_the_settings_exclude_is_not_there() {
+    let mut registry = mirroring(vec![hub()]);
+    let image = push_image(&mut registry, "app", "v1", "layer");
+    pull(&mut registry, "hub/app", "v1", &image);
+    let mirrors = vec![Mirror { deny: vec![Pattern::new("app")], ..hub() }];
+    let mut denying = registry.restarted(Config { small_object: 0, mirrors, ..Config::default() });
+    denying.get(manifest("hub/app", "v1")).refused(404, "MANIFEST_UNKNOWN");
+    denying.get(manifest("hub/app", image.digest())).refused(404, "MANIFEST_UNKNOWN");
+    denying.get(blob("hub/app", sha256("layer"))).refused(404, "BLOB_UNKNOWN");
+    denying.get("/v2/hub/app/tags/list").refused(404, "NAME_UNKNOWN");
 }

@@ -88,6 +88,19 @@ fn a_tag_stays_where_it_is_until_what_it_names_is_here() {
     let ran = ran.until("Inquire", &mut registry);
     answers(&mut registry, "hub", unreachable());
     ran.end(&mut registry).expect(200).with("X-Cache", "STALE").with("Docker-Content-Digest", first.digest());
+    for unmet in [Unmet::Absent, Unmet::Denied] {
+        answers(&mut registry, "hub", None);
+        // As long as the upstream has the tag, it does not go.
+        for _ in 0..3 {
+            registry.advance(HOUR);
+            let ran =
+                registry.begin(get(manifest("hub/app", "v1"))).until("Inquire", &mut registry).step(&mut registry);
+            let ran = ran.until("Inquire", &mut registry);
+            answers(&mut registry, "hub", Some(unmet.clone()));
+            ran.end(&mut registry).expect(200).with("X-Cache", "STALE").with("Docker-Content-Digest", first.digest());
+            answers(&mut registry, "hub", None);
+        }
+    }
     answers(&mut registry, "hub", None);
     registry.get(manifest("hub/app", "v1")).expect(200).with("Docker-Content-Digest", second.digest());
 }
@@ -161,4 +174,42 @@ fn several_upstreams_are_asked_in_order() {
     pull(&mut registry, "hub/third", "v1", &third);
     answers(&mut registry, "hub", None);
     registry.get(manifest("hub/fourth", "v1")).refused(404, "MANIFEST_UNKNOWN");
+}
+
+/// SPEC V5: another call is told meanwhile that the upstream has it again.
+#[test]
+fn a_tag_that_is_back_does_not_go() {
+    let mut registry = mirroring(vec![hub()]);
+    let image = push_image(&mut registry, "app", "v1", "layer");
+    pull(&mut registry, "hub/app", "v1", &image);
+    registry.advance(HOUR);
+    answers(&mut registry, "hub", Some(Unmet::Absent));
+    registry.get(manifest("hub/app", "v1")).expect(200).with("X-Cache", "STALE");
+    registry.advance(HOUR);
+    let late = registry.begin(get(manifest("hub/app", "v1"))).until("Inquire", &mut registry).step(&mut registry);
+    answers(&mut registry, "hub", None);
+    registry.get(manifest("hub/app", "v1")).expect(200).with("X-Cache", "HIT");
+    late.end(&mut registry).expect(200).with("X-Cache", "HIT");
+    assert_eq!(registry.tags("hub/app"), ["v1"]);
+}
+
+/// SPEC V18: what was pushed before the repository became one of a mirror.
+#[test]
+fn what_was_pushed_here_stays_when_a_mirror_is_laid_over_it() {
+    let mut plain = mirroring(Vec::new());
+    let own = plain.push_image("hub/app", "v1", AMD64, "own");
+    push_image(&mut plain, "app", "v1", "of the hub");
+    push_image(&mut plain, "app", "v2", "of the hub");
+    let mirrors = vec![Mirror { max: Some(0), ..hub() }];
+    let mut registry = plain.restarted(Config { small_object: 0, mirrors, ..Config::default() });
+    registry.advance(100 * DAY);
+    pull(&mut registry, "hub/app", "v1", &own);
+    registry.get(manifest("hub/app", "v2")).expect(200).with("X-Cache", "MISS");
+    registry.get(blob("hub/app", sha256("of the hub"))).expect(200).with("X-Cache", "MISS");
+    registry.advance(DAY);
+    let step = registry.registry.evict(registry.memory.ambient());
+    let eviction = registry.memory.run(step, &RequestBody::default()).expect("the storage does not fail");
+    assert_eq!(eviction.blobs, 1, "the one that was fetched");
+    answers(&mut registry, "hub", unreachable());
+    pull(&mut registry, "hub/app", "v1", &own);
 }
