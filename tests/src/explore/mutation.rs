@@ -175,7 +175,7 @@ pub const ALL: &[(Mutation, &str)] = &[
     (Mutation::ResumedFromTheStart, "fetch a blob that breaks off × fetch it"),
     (Mutation::TagBeforeManifest, "pull × pull"),
     (Mutation::UpstreamNotAsked, "fetch a blob that is elsewhere, and not at the upstream"),
-    (Mutation::NotExpecting(Sort::Push, Kind::Exactly, "tag/hub/"), "pull of an old tag × evict tag"),
+    (Mutation::NotExpecting(Sort::Push, Kind::Exactly, "mirrored/"), "pull of an old tag × evict tag"),
     (Mutation::NotDeleting("mirrored/"), "pull × evict tag"),
     (Mutation::NotExpecting(Sort::Push, Kind::Present, "link/hub/"), "fetch blob again × gc"),
     (Mutation::NotDeleting("pulled/"), "fetch blob again × make room"),

@@ -300,10 +300,9 @@ impl Call {
             return;
         }
         let mut batch = Batch::default();
-        batch.expect(known.tag.unchanged());
         batch.expect_unchanged(keys::mirrored(route.name, tag), known.mirrored.as_ref());
         batch.put(keys::mirrored(route.name, tag), &MirroredRecord { checked, gone });
-        // Another call has moved the tag meanwhile, or was told something else: then that one knows better.
+        // Another call has moved the tag or taken it away meanwhile, or was told something else: each changes this record.
         let _ = self.commit(batch, Durability::Eventual).await;
     }
 
