@@ -97,8 +97,9 @@ async function ending<T>(call: Call, end: (call: Call) => T): Promise<T> {
   const { failure } = ambient;
   try {
     if (failure) {
-      for (let effect = 0; effect < failure.effect; effect++) await call.step();
-      await call.fault(failure);
+      // What follows the answer does not fail, as on the other hosts.
+      for (let effect = 0; effect < failure.effect && !call.answered; effect++) await call.step();
+      if (!call.answered) await call.fault(failure);
     }
     await call.run();
     return end(call);
