@@ -80,6 +80,12 @@ impl Archive {
     }
 }
 
+/// A name of Docker Hub without what all of these have.
+fn hub(name: &str) -> &str {
+    let name = name.strip_prefix("docker.io/").unwrap_or(name);
+    name.strip_prefix("library/").unwrap_or(name)
+}
+
 impl Saved {
     async fn add(&mut self, listed: Listed) -> Result<(), Failure> {
         let config = self.described(&listed.config, |_| "application/vnd.oci.image.config.v1+json").await?;
@@ -120,7 +126,9 @@ impl Saved {
     /// The image of that name, or the only one for the empty reference.
     fn image(&self, reference: &str) -> Result<&Found, Failure> {
         let is = |image: &&Image| {
-            let tagged = image.tags.iter().any(|tag| tag == reference || tag.ends_with(&format!(":{reference}")));
+            // Docker leaves its own registry out of names, and others write it.
+            let is = |tag: &String| hub(tag) == hub(reference) || tag.ends_with(&format!(":{reference}"));
+            let tagged = image.tags.iter().any(is);
             tagged || image.found.digest.to_string() == reference
         };
         match (&self.images[..], reference) {
