@@ -117,15 +117,21 @@ pub enum Freshness {
 
 impl Mirror {
     /// The name at an upstream of a repository that is called so here; `None` when it is not of this mirror.
-    pub(crate) fn remote(&self, upstream: &Upstream, name: &Repository) -> Option<Repository> {
+    fn remote(&self, upstream: &Upstream, name: &Repository) -> Option<Repository> {
         let rest = name.as_str().strip_prefix(self.prefix.as_str())?;
         let plain = !rest.contains('/') && !upstream.official.is_empty();
         let official = plain.then(|| format!("{}{rest}", upstream.official));
         official.as_deref().unwrap_or(rest).parse().ok()
     }
 
+    /// The upstreams that may be asked for a repository that is called so here, and what it is called there.
+    pub(crate) fn upstreams_of(&self, name: &Repository) -> impl Iterator<Item = (&Upstream, Repository)> {
+        let named = |upstream| Some((upstream, self.remote(upstream, name)?));
+        self.upstreams.iter().filter_map(named).filter(|(_, remote)| self.takes(remote))
+    }
+
     /// Whether a repository of that name at the upstream may be mirrored.
-    pub(crate) fn takes(&self, remote: &Repository) -> bool {
+    fn takes(&self, remote: &Repository) -> bool {
         let any = |patterns: &[Pattern]| patterns.iter().any(|pattern| pattern.matches(remote));
         (self.only.is_empty() || any(&self.only)) && !any(&self.deny)
     }

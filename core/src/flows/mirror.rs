@@ -49,8 +49,7 @@ pub(crate) struct Route<'c> {
 impl Route<'_> {
     /// The upstreams that may be asked, and what the repository is called there.
     fn upstreams(&self) -> impl Iterator<Item = (&Upstream, Repository)> {
-        let named = |upstream| Some((upstream, self.mirror.remote(upstream, self.name)?));
-        self.mirror.upstreams.iter().filter_map(named).filter(|(_, remote)| self.mirror.takes(remote))
+        self.mirror.upstreams_of(self.name)
     }
 
     /// A blob at one of them.
@@ -71,11 +70,7 @@ impl Call {
 
     /// Whether the settings exclude a repository from the mirror that its name belongs to (SPEC V13).
     pub(super) fn is_excluded(&self, name: &Repository) -> bool {
-        let excludes = |mirror: &Mirror| {
-            let mut remotes = mirror.upstreams.iter().filter_map(|upstream| mirror.remote(upstream, name));
-            !remotes.any(|remote| mirror.takes(&remote))
-        };
-        self.config.mirror_of(name).is_some_and(excludes)
+        self.config.mirror_of(name).is_some_and(|mirror| mirror.upstreams_of(name).next().is_none())
     }
 
     /// Whether an upstream says who may see what is in the repository.

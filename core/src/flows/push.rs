@@ -185,6 +185,27 @@ impl Call {
         let mut batch = Batch::default();
         batch.keep_repository(name, around.repository.as_ref(), &self.ambient);
         batch.expect.extend(around.present.iter().cloned().map(Expect::Present));
+        let known = around.manifest.is_some();
+        let record = self.hold_manifest(&mut batch, name, (digest, manifest, payload), known);
+        let told = Some((digest, Some(&record)));
+        self.tell(&mut batch, Happening::Push, name, told, event::names(&push.tags)).await?;
+        let platform = push.platform.as_ref();
+        let pushed = Pushed { digest: *digest, media_type: manifest.media_type, size: record.size, platform };
+        for tag in &around.tags {
+            self.tag_pushed(&mut batch, name, tag, &pushed).await?;
+        }
+        Ok(batch)
+    }
+
+    /// The repository holds the manifest with these bytes, what it needs is used by it, and its subject has it as a
+    /// referrer: from now on or, when that was `known`, once more.
+    pub(super) fn hold_manifest(
+        &self,
+        batch: &mut Batch,
+        name: &Repository,
+        (digest, manifest, payload): (&Digest, &Manifest, &Value),
+        known: bool,
+    ) -> ManifestRecord {
         let size = payload.len() as u64;
         let record = ManifestRecord {
             media_type: manifest.media_type.as_str().into(),
@@ -194,20 +215,13 @@ impl Call {
             by: self.ambient.nonce,
             maintained: false,
         };
-        self.put_manifest_record(&mut batch, name, digest, &record, around.manifest.is_some());
+        self.put_manifest_record(batch, name, digest, &record, known);
         batch.put.push((keys::payload(name, digest), payload.clone()));
-        let told = Some((digest, Some(&record)));
-        self.tell(&mut batch, Happening::Push, name, told, event::names(&push.tags)).await?;
         manifest.needs.keys().for_each(|needed| batch.mark(keys::used(name, needed, digest)));
         if let Some(subject) = &manifest.subject {
             batch.put.push(referrers::entry(name, subject, &manifest.referrer(*digest, size)));
         }
-        let pushed =
-            Pushed { digest: *digest, media_type: manifest.media_type, size, platform: push.platform.as_ref() };
-        for tag in &around.tags {
-            self.tag_pushed(&mut batch, name, tag, &pushed).await?;
-        }
-        Ok(batch)
+        record
     }
 
     /// The repository holds the manifest, from now on or, when it did, once more. Expects that it still does, or still

@@ -12,10 +12,10 @@ use crate::config::{ATTEMPTS, CHECKED_COARSELY};
 use crate::digest::{Algorithm, Digest};
 use crate::effect::{Committed, Durability, Fault, Value};
 use crate::error::Error;
+use crate::flows::Call;
 use crate::flows::batch::{Batch, Found};
 use crate::flows::blob::said;
 use crate::flows::maintained::TagState;
-use crate::flows::{Call, referrers};
 use crate::http::{Method, Response};
 use crate::keys;
 use crate::manifest::Manifest;
@@ -269,21 +269,7 @@ impl Call {
         let [repository, known] = self.get([keys::repository(name), keys::manifest(name, digest)]).await?;
         let mut batch = Batch::default();
         batch.keep_repository(name, repository.as_ref(), &self.ambient);
-        let size = body.len() as u64;
-        let record = ManifestRecord {
-            media_type: manifest.media_type.as_str().into(),
-            size,
-            subject: manifest.subject,
-            pushed: self.ambient.now,
-            by: self.ambient.nonce,
-            maintained: false,
-        };
-        self.put_manifest_record(&mut batch, name, digest, &record, known.is_some());
-        batch.put.push((keys::payload(name, digest), body.clone()));
-        manifest.needs.keys().for_each(|needed| batch.mark(keys::used(name, needed, digest)));
-        if let Some(subject) = &manifest.subject {
-            batch.put.push(referrers::entry(name, subject, &manifest.referrer(*digest, size)));
-        }
+        self.hold_manifest(&mut batch, name, (digest, manifest, body), known.is_some());
         Ok(batch)
     }
 
