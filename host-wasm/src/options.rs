@@ -98,6 +98,16 @@ struct MirrorOptions {
     only: Vec<String>,
     deny: Vec<String>,
     blob_limit: Option<u64>,
+    max: Option<u64>,
+    verify: Option<Verify>,
+}
+
+/// Who says what a client may see of a mirror.
+#[derive(Clone, Copy, Deserialize)]
+#[serde(rename_all = "camelCase")]
+enum Verify {
+    /// The upstream, which is asked with the login of the caller.
+    Caller,
 }
 
 impl MirrorOptions {
@@ -115,7 +125,8 @@ impl MirrorOptions {
             only: patterns(&self.only),
             deny: patterns(&self.deny),
             blob_limit: self.blob_limit.unwrap_or(standard.blob_limit),
-            ..standard
+            verify: matches!(self.verify, Some(Verify::Caller)),
+            max: self.max,
         }
     }
 }
