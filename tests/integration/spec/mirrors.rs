@@ -345,6 +345,12 @@ fn a_blob_is_answered_while_it_comes() {
     let known = coming(&mut registry, get(blob("hub/app", &digest)).header("If-None-Match", format!("\"{digest}\"")));
     assert_eq!((known.status, known.body), (304, Body::Empty));
     // One that does not, or that says another size, is waited for.
+    let call = registry.begin(get(blob("hub/app", &digest)).header("Range", "bytes=2-4"));
+    let other = call.until("Follow", &mut registry).told(Followed::Coming(11)).end_unsent(&mut registry).response;
+    assert_eq!(
+        (other.status, other.header("Content-Range"), &other.body),
+        (206, Some("bytes 2-4/11"), &Body::Coming(2..5))
+    );
     answers(&mut registry, "hub", unreachable());
     let part = coming(&mut registry, get(blob("hub/app", &digest)).header("Range", "bytes=2-4"));
     assert_eq!(
