@@ -19,6 +19,7 @@ pub use self::bring::Mirrored;
 pub use self::evict::Eviction;
 pub(super) use self::manifest::Cached;
 use super::Call;
+pub(super) use self::referrers::Others;
 use crate::asked::{Access, Action};
 use crate::digest::Digest;
 use crate::effect::Inquire;
