@@ -77,9 +77,12 @@ impl Fetcher<'_> {
         let mut coming = match Coming::open(upstream, &source, from, self.counters).await {
             Ok(coming) => coming,
             Err(failure) => {
-                let Some(mut going_on) = going_on.filter(|_| may_pass(&failure)) else {
+                let Some(mut going_on) = going_on else { return Ok(Err(unmet(failure))) };
+                if !may_pass(&failure) {
+                    // Another upstream may go on with it.
+                    *begun = Some(going_on);
                     return Ok(Err(unmet(failure)));
-                };
+                }
                 if let Failure::Paused(left) = failure {
                     sleep(left).await;
                 }
@@ -91,6 +94,7 @@ impl Fetcher<'_> {
         if let Some(first) = going_on.as_ref().and_then(|going_on| going_on.size)
             && coming.size.is_some_and(|size| size != first)
         {
+            *begun = going_on;
             let name = upstream.name.as_str();
             return Ok(Err(Unmet::Failed(format!("{name} gives {} another length than before", source.digest))));
         }

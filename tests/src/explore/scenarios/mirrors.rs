@@ -6,7 +6,9 @@ use std::time::Duration;
 use orlop_core::Config;
 use orlop_core::mirror::{Freshness, Mirror, Unmet, Upstream, UpstreamName};
 
-use super::super::sample::{artifact, ask, config, delete, delete_blob, digest, get, get_blob, push, push_blob};
+use super::super::sample::{
+    artifact, ask, config, delete, delete_blob, digest, get, get_blob, push, push_blob,
+};
 use super::super::scenario::{Call, HOUR, Scenario};
 use super::{LAYER, amd64, arm64, new, stocked};
 
@@ -46,6 +48,16 @@ fn mirror(name: &str) -> Scenario {
 fn broken(mut scenario: Scenario, breaks: &[usize]) -> Scenario {
     for upstream in scenario.before.upstreams.values_mut() {
         upstream.breaks = breaks.to_vec();
+    }
+    scenario
+}
+
+/// The first upstream breaks off in a blob for good, and the second one has the same.
+fn on_to_the_spare(name: &str) -> Scenario {
+    let mut scenario = mirror(name).with_upstream("spare", main_upstream());
+    for (name, upstream) in &mut scenario.before.upstreams {
+        let is_main = name.as_str() == "main";
+        upstream.breaks = if is_main { vec![0, 0, 0, 0, 6] } else { Vec::new() };
     }
     scenario
 }
@@ -106,6 +118,8 @@ pub fn mirror_crowds() -> Vec<Scenario> {
         elsewhere("fetch a blob that is elsewhere × gc").later(HOUR * 25).at_once([fetch(), Call::Gc]),
         here("fetch blob again × gc").later(HOUR * 25).at_once([fetch(), Call::Gc]),
         mirror("a day × fetch blob × gc").at_once([Call::Wait(HOUR * 25), fetch(), Call::Gc]),
+        on_to_the_spare("fetch a blob × fetch it, on to the second upstream")
+            .at_once([get_blob("hub/a", LONG), get_blob("hub/a", LONG)]),
         mirror("fetch blob × evict it × fetch it").at_once([fetch(), delete_blob("hub/a", LAYER), fetch()]),
         broken(mirror("fetch a blob that breaks off at once × gc"), &[6, 0, 2])
             .at_once([get_blob("hub/a", LONG), Call::Gc]),
@@ -148,6 +162,7 @@ fn blobs() -> Vec<Scenario> {
         crowded("evict blob × make room").at_once([delete_blob("hub/a", LAYER), Call::Evict]),
         broken(mirror("fetch a blob that breaks off × fetch it"), &[3, 6])
             .at_once([get_blob("hub/a", LONG), get_blob("hub/a", LONG)]),
+        on_to_the_spare("fetch a blob, on to the second upstream").at_once([get_blob("hub/a", LONG)]),
         on_the_spare("fetch blob × fetch it, of the second upstream", Unmet::Failed("it is down".into()))
             .at_once([get_blob("hub/a", LAYER), get_blob("hub/a", LAYER)]),
     ]
