@@ -15,7 +15,7 @@ use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
 
-pub use self::bring::Mirrored;
+pub use self::bring::{LetGo, Mirrored};
 pub use self::evict::Eviction;
 pub(super) use self::manifest::Cached;
 use super::Call;

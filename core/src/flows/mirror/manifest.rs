@@ -269,7 +269,9 @@ impl Call {
         let [repository, known] = self.get([keys::repository(name), keys::manifest(name, digest)]).await?;
         let mut batch = Batch::default();
         batch.keep_repository(name, repository.as_ref(), &self.ambient);
-        self.hold_manifest(&mut batch, name, (digest, manifest, body), known.is_some());
+        // What was pushed before this was a mirror stays what was pushed.
+        let fetched = known.as_ref().is_none_or(|found| found.record.fetched);
+        self.hold_manifest(&mut batch, name, (digest, manifest, body), (known.is_some(), fetched));
         Ok(batch)
     }
 

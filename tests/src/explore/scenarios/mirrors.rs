@@ -79,6 +79,10 @@ fn upstream(call: Call) -> Call {
     }
 }
 
+fn let_go() -> Call {
+    Call::LetGo("hub/a".parse().expect("the name of a repository"))
+}
+
 fn head_blob(repository: &str, bytes: &[u8]) -> Call {
     ask("HEAD", format!("/v2/{repository}/blobs/{}", digest(bytes)))
 }
@@ -163,6 +167,7 @@ fn blobs() -> Vec<Scenario> {
         broken(mirror("fetch a blob that breaks off × fetch it"), &[3, 6])
             .at_once([get_blob("hub/a", LONG), get_blob("hub/a", LONG)]),
         on_to_the_spare("fetch a blob, on to the second upstream").at_once([get_blob("hub/a", LONG)]),
+        here("fetch blob again × let go of all").at_once([get_blob("hub/a", LAYER), let_go()]),
         on_the_spare("fetch blob × fetch it, of the second upstream", Unmet::Failed("it is down".into()))
             .at_once([get_blob("hub/a", LAYER), get_blob("hub/a", LAYER)]),
     ]
@@ -187,6 +192,7 @@ fn manifests() -> Vec<Scenario> {
         mirror("pull × pull").at_once([get("hub/a", "v1"), get("hub/a", "v1")]),
         mirror("pull × pull by digest").at_once([get("hub/a", "v1"), get("hub/a", first)]),
         old("pull of an old tag × pull").at_once([get("hub/a", "v1"), get("hub/a", "v1")]),
+        old("pull of an old tag × let go of all").at_once([get("hub/a", "v1"), let_go()]),
         pulled("pull × evict tag").at_once([get("hub/a", "v1"), delete("hub/a", "v1")]),
         old("pull of an old tag × evict tag").at_once([get("hub/a", "v1"), delete("hub/a", "v1")]),
         old("pull of an old tag × evict manifest").at_once([get("hub/a", "v1"), delete("hub/a", first)]),
