@@ -140,7 +140,7 @@ impl Registry {
 
     /// Whether a mirror has a bound to its bytes.
     pub fn evicts(&self) -> bool {
-        self.config.mirrors.iter().any(|mirror| mirror.max.is_some())
+        self.config.mirrors.iter().any(|mirror| mirror.max.is_some() && !mirror.offline)
     }
 
     /// Begins to take the blobs that were not pulled for longest out of mirrors that have more bytes than they may.

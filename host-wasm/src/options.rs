@@ -63,6 +63,7 @@ impl Options {
         let standard = Config::default();
         Config {
             manifest_limit: self.manifest_limit.unwrap_or(standard.manifest_limit),
+            offline: self.offline,
             blob_limit: self.blob_limit.unwrap_or(standard.blob_limit),
             allow_sparse: self.allow_sparse,
             allow_delete: self.allow_delete,
@@ -98,6 +99,7 @@ struct MirrorOptions {
     only: Vec<String>,
     deny: Vec<String>,
     blob_limit: Option<u64>,
+    offline: bool,
 }
 
 impl MirrorOptions {

@@ -252,15 +252,15 @@ impl MirrorSetting {
         }
     }
 
-    /// The mirror as the core takes it; nothing when its repositories are to be ordinary ones.
-    pub(crate) fn mirror(&self) -> Option<Mirror> {
+    /// The mirror as the core takes it.
+    pub(crate) fn mirror(&self) -> Mirror {
         let usual = Mirror::default();
         let patterns = |texts: &Vec<String>| texts.iter().map(Pattern::new).collect();
         let upstream = |url: &String| {
             let hub = url::Url::parse(url).is_ok_and(|url| is_docker_hub(&url));
             Upstream { name: self.name(url), official: if hub { OFFICIAL.into() } else { String::new() } }
         };
-        (!self.offline).then(|| Mirror {
+        Mirror {
             prefix: self.prefix.clone(),
             upstreams: self.upstream.iter().map(upstream).collect(),
             namespaces: self.namespaces(),
@@ -272,8 +272,9 @@ impl MirrorSetting {
             deny: patterns(&self.deny),
             blob_limit: self.blob_limit.map_or(usual.blob_limit, |limit| limit.as_u64()),
             verify: self.verify.is_some(),
+            offline: self.offline,
             max: self.max.map(|max| max.as_u64()),
-        })
+        }
     }
 
     /// What containerd may call it: as it is written, or else the hosts of the upstreams.
@@ -289,9 +290,9 @@ impl MirrorSetting {
         hosts
     }
 
-    /// Whether a repository belongs to it.
+    /// Whether the name of a repository begins with its prefix.
     fn has(&self, repository: &Repository) -> bool {
-        !self.offline && repository.as_str().starts_with(&self.prefix)
+        repository.as_str().starts_with(&self.prefix)
     }
 
     /// Whether a request whose client knows the registry by that host, and by this port where it names none, sees the
@@ -310,7 +311,7 @@ impl MirrorSetting {
 /// Whether the upstream is asked with the login of the caller who may see a repository.
 pub(crate) fn verifies(mirrors: &[MirrorSetting], repository: &Repository) -> bool {
     let mirror = mirrors.iter().filter(|mirror| mirror.has(repository)).max_by_key(|mirror| mirror.prefix.len());
-    mirror.is_some_and(|mirror| mirror.verify.is_some())
+    mirror.is_some_and(|mirror| mirror.verify.is_some() && !mirror.offline)
 }
 
 /// A host without its port.
@@ -383,7 +384,7 @@ mod tests {
     #[test]
     fn docker_hub_has_one_name_and_official_images() {
         for url in ["https://docker.io", "https://index.docker.io/", "https://registry-1.docker.io"] {
-            let mirror = mirror(&format!("{{ prefix = 'hub/', upstream = '{url}' }}")).mirror().unwrap();
+            let mirror = mirror(&format!("{{ prefix = 'hub/', upstream = '{url}' }}")).mirror();
             let upstream = &mirror.upstreams[0];
             assert_eq!(
                 (upstream.name.as_str(), upstream.official.as_str()),
@@ -392,10 +393,10 @@ mod tests {
             assert_eq!(mirror.namespaces, ["registry-1.docker.io", "docker.io"]);
         }
         let other = mirror("{ upstream = ['https://registry.example.com:5443', 'http://127.0.0.1:5000'] }");
-        let other = other.mirror().unwrap();
+        let other = other.mirror();
         assert_eq!(other.namespaces, ["registry.example.com:5443", "127.0.0.1:5000"]);
         assert_eq!((other.upstreams[0].official.as_str(), other.prefix.as_str()), ("", ""));
-        assert_eq!(mirror("{ upstream = 'https://docker.io', offline = true }").mirror(), None);
+        assert!(mirror("{ upstream = 'https://docker.io', offline = true }").mirror().offline);
     }
 
     #[test]
@@ -407,7 +408,7 @@ mod tests {
             (", fresh = 'always'", Freshness::Never),
         ] {
             let mirror = mirror(&format!("{{ upstream = 'https://registry.example.com'{text} }}")).mirror();
-            assert_eq!(mirror.unwrap().fresh, expected, "{text}");
+            assert_eq!(mirror.fresh, expected, "{text}");
         }
     }
 

@@ -129,3 +129,38 @@ fn a_list_of_tags_has_the_name_and_the_links_of_who_asks() {
     let etag = registry.get(&target).expect(200).header("ETag").map(str::to_owned);
     assert_eq!(registry.get(manifest("hub/team/app", image.digest())).expect(200).header("ETag"), etag.as_deref());
 }
+
+/// SPEC V14: ordinary repositories for now, which clients reach as before.
+#[test]
+fn a_mirror_that_is_offline_is_reached_as_before() {
+    let mut registry = mirroring(vec![hub()]);
+    let image = push_image(&mut registry, "team/app", "v1", "layer");
+    pull(&mut registry, "hub/team/app", "v1", &image);
+    let mirrors =
+        vec![Mirror { prefix: String::new(), namespaces: vec![], ..hub() }, Mirror { offline: true, ..hub() }];
+    let mut registry = registry.restarted(Config { small_object: 0, mirrors, ..Config::default() });
+    registry.advance(100 * DAY);
+    asked(&mut registry);
+    let ns = "?ns=hub.example.com";
+    let answer = registry.get(format!("/v2/team/app/manifests/v1{ns}")).expect(200).without("X-Cache");
+    assert_eq!(answer.body(), image.bytes());
+    registry.get(format!("/v2/team/app/manifests/v2{ns}")).refused(404, "MANIFEST_UNKNOWN");
+    registry.get(format!("/v2/team/app/blobs/{NOWHERE}{ns}")).refused(404, "BLOB_UNKNOWN");
+    // Nor does the mirror with the shorter prefix take it over.
+    registry.get(manifest("hub/team/app", "v2")).refused(404, "MANIFEST_UNKNOWN");
+    assert_eq!(asked(&mut registry), [""; 0]);
+    assert!(!registry.registry.evicts());
+    // A push goes where its client is told, by ns and at a root.
+    let (anybody, layer) = (Arc::new(Caller::anybody()), "pushed");
+    for (root, target) in [(None, format!("{}{ns}", uploads("team/app"))), (Some("hub/"), uploads("team/app"))] {
+        let begun = within(&mut registry, root, &anybody, &post(target)).expect(202);
+        let location = begun.header("Location").expect("of an upload").to_owned();
+        assert!(location.starts_with("/v2/team/app/blobs/uploads/"), "{location}");
+        let mark = if location.contains('?') { '&' } else { '?' };
+        let finish = put(format!("{location}{mark}digest={}", sha256(layer))).body(layer);
+        let done = within(&mut registry, root, &anybody, &finish).expect(201);
+        let there = get(done.header("Location").expect("of a blob"));
+        assert_eq!(within(&mut registry, root, &anybody, &there).expect(200).body(), layer.as_bytes());
+        registry.call(delete(blob("hub/team/app", sha256(layer)))).expect(202);
+    }
+}
