@@ -22,6 +22,7 @@ use crate::flows::mirror::Route;
 use crate::http::Method;
 use crate::name::{Repository, Tag};
 use crate::pattern::Pattern;
+use crate::platform::PlatformPattern;
 use crate::step::start;
 use crate::{Caller, Error};
 
@@ -51,6 +52,8 @@ pub struct Mirror {
     pub blob_limit: u64,
     /// Whether upstreams are asked with the login of the caller, each time, and what they do not give to it is not answered.
     pub verify: bool,
+    /// The platforms for which images of an index are fetched; none is all.
+    pub platforms: Vec<PlatformPattern>,
     /// Whether its repositories are ordinary ones for now. Clients still reach them as those of this mirror.
     pub offline: bool,
     /// How many bytes its repositories may have before the blobs go that were not pulled for longest; `None` is any.
@@ -72,6 +75,7 @@ impl Default for Mirror {
             deny: Vec::new(),
             blob_limit: u64::MAX,
             verify: false,
+            platforms: Vec::new(),
             offline: false,
             max: None,
         }

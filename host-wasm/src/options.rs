@@ -5,6 +5,7 @@ use std::time::Duration;
 use orlop_core::Config;
 use orlop_core::config::Pattern;
 use orlop_core::mirror::{Freshness, Mirror, Upstream, UpstreamName};
+use orlop_core::platform::{InvalidPlatform, PlatformPattern};
 use serde::Deserialize;
 
 /// What can be decided, as JavaScript spells it. What is left out is as the core has it.
@@ -63,6 +64,7 @@ impl Options {
         let standard = Config::default();
         Config {
             manifest_limit: self.manifest_limit.unwrap_or(standard.manifest_limit),
+            platforms: self.platforms.iter().map(|PlatformOption(pattern)| pattern.clone()).collect(),
             offline: self.offline,
             blob_limit: self.blob_limit.unwrap_or(standard.blob_limit),
             allow_sparse: self.allow_sparse,
@@ -98,6 +100,7 @@ struct MirrorOptions {
     gone_ms: Option<u64>,
     only: Vec<String>,
     deny: Vec<String>,
+    platforms: Vec<PlatformOption>,
     blob_limit: Option<u64>,
     offline: bool,
 }
@@ -119,6 +122,19 @@ impl MirrorOptions {
             blob_limit: self.blob_limit.unwrap_or(standard.blob_limit),
             ..standard
         }
+    }
+}
+
+/// A platform, such as `linux/arm64`.
+#[derive(Deserialize)]
+#[serde(try_from = "String")]
+struct PlatformOption(PlatformPattern);
+
+impl TryFrom<String> for PlatformOption {
+    type Error = InvalidPlatform;
+
+    fn try_from(text: String) -> Result<Self, InvalidPlatform> {
+        text.parse().map(Self)
     }
 }
 

@@ -9,6 +9,7 @@ mod blob;
 mod bring;
 mod evict;
 mod manifest;
+mod platforms;
 mod referrers;
 
 use alloc::format;
@@ -18,8 +19,8 @@ use alloc::vec::Vec;
 pub use self::bring::{LetGo, Mirrored};
 pub use self::evict::Eviction;
 pub(super) use self::manifest::Cached;
-use super::Call;
 pub(super) use self::referrers::Others;
+use super::Call;
 use crate::asked::{Access, Action};
 use crate::digest::Digest;
 use crate::effect::Inquire;

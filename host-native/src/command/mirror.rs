@@ -210,6 +210,9 @@ fn reason(error: Error) -> String {
     match error {
         Error::UpstreamFailed(reason) => reason,
         Error::RepositoryUnknown(name) => format!("{name} is not mirrored, or the upstream does not have it"),
+        Error::OtherPlatform(digest, platform) => {
+            format!("{digest} is for {platform}, which is none of the `platforms` of the mirror")
+        }
         Error::ManifestUnknown(_) | Error::BlobUnknown(_) => "the upstream does not have it".into(),
         other => {
             let response = Response::from(other);

@@ -9,6 +9,7 @@ use bytesize::ByteSize;
 use orlop_core::config::Pattern;
 use orlop_core::mirror::{Freshness, Mirror, Upstream, UpstreamName};
 use orlop_core::name::Repository;
+use orlop_core::platform::{InvalidPlatform, PlatformPattern};
 use serde::{Deserialize, Deserializer, de};
 
 use super::images::Images;
@@ -52,6 +53,8 @@ pub struct MirrorSetting {
     only: Vec<String>,
     #[serde(default, deserialize_with = "one_or_several")]
     deny: Vec<String>,
+    #[serde(default, deserialize_with = "one_or_several")]
+    platforms: Vec<String>,
     #[serde(default, deserialize_with = "optional_size_in_table")]
     blob_limit: Option<ByteSize>,
     #[serde(default, deserialize_with = "one_or_several")]
@@ -169,6 +172,7 @@ impl MirrorSetting {
             return Err("`upstream` names no registry: write it like \"https://registry.example.com\"".into());
         }
         self.images()?;
+        self.platforms()?;
         if self.fetch_every.is_some_and(|every| every < LEAST_EVERY) {
             return Err("`fetch-every` is a minute at least".into());
         }
@@ -222,6 +226,14 @@ impl MirrorSetting {
         self.fetch.iter().map(image).collect()
     }
 
+    /// The platforms for which images are fetched.
+    fn platforms(&self) -> Result<Vec<PlatformPattern>, String> {
+        let platform = |text: &String| {
+            text.parse().map_err(|reason: InvalidPlatform| format!("`platforms`: `{text}` is not one: {reason}"))
+        };
+        self.platforms.iter().map(platform).collect()
+    }
+
     /// What is fetched regularly.
     pub(crate) fn prefetches(&self) -> Vec<Prefetch> {
         let every = self.fetch_every.unwrap_or(EVERY);
@@ -272,6 +284,7 @@ impl MirrorSetting {
             deny: patterns(&self.deny),
             blob_limit: self.blob_limit.map_or(usual.blob_limit, |limit| limit.as_u64()),
             verify: self.verify.is_some(),
+            platforms: self.platforms().unwrap_or_default(),
             offline: self.offline,
             max: self.max.map(|max| max.as_u64()),
         }
@@ -431,6 +444,7 @@ mod tests {
         check(&format!("{url}, verify = 'caller', username = 'ci', password-file = 'p'"), "leave `username` out");
         check(&format!("{url}, fresh = 'often'"), "or always, or never");
         check(&format!("{url}, stale = '3'"), "90s, 6h or 7d");
+        check(&format!("{url}, platforms = ['linux/amd64', 'arm64']"), "`arm64` is not one");
         check(&format!("{url}, only = 'A'"), "matches no repository");
         check(&format!("{url}, fixed = 'v/1'"), "matches no tag");
         check(&format!("{url}, host = 'https://mirror.example.com'"), "is not a host");

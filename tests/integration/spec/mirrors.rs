@@ -2,6 +2,7 @@
 
 mod administering;
 mod evicting;
+mod platforms;
 mod reaching;
 mod referrers;
 mod rights;
@@ -16,8 +17,8 @@ use orlop_conformance::system::{
 };
 use orlop_core::caller::{Right, Rule};
 use orlop_core::config::{Pattern, Quota};
-use orlop_core::memory::{RequestBody, Upstream as Other};
 use orlop_core::effect::Fetch;
+use orlop_core::memory::{RequestBody, Upstream as Other};
 use orlop_core::mirror::{Followed, Freshness, Login, Mirror, Unmet, Upstream, UpstreamName};
 use orlop_core::name::Repository;
 use orlop_core::target::Reference;
@@ -208,7 +209,6 @@ fn a_fetch_goes_on_where_its_connection_broke() {
     assert_eq!(asked(&mut registry).len(), 4);
 }
 
-/// SPEC V10.
 /// Fetches a blob: from which upstream, from which byte on and into which object it was asked for.
 fn fetched(registry: &mut InMemory, digest: &str) -> (Vec<(String, u64, u32)>, Result<(), Error>) {
     let (name, digest) = ("hub/app".parse().expect("a name"), digest.parse().expect("a digest"));
@@ -270,6 +270,7 @@ fn another_upstream_goes_on_where_one_broke_off() {
     assert_eq!(registry.memory.objects.len(), 0);
 }
 
+/// SPEC V10.
 #[test]
 fn the_images_of_an_index_are_fetched_when_they_are_pulled() {
     let mut registry = mirroring(vec![hub()]);

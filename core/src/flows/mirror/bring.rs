@@ -101,8 +101,10 @@ impl Call {
                     Err(error) => return Err(error),
                 },
             };
+            let others = self.other_platforms(&route, &digest).await?.unwrap_or_default();
             for (needed, need) in &manifest.needs {
                 match need {
+                    Need::Child if others.contains_key(needed) => {}
                     Need::Child if seen.insert(*needed) => next.push(*needed),
                     Need::Blob => drop(blobs.insert(*needed)),
                     Need::Child | Need::Optional => {}

@@ -3,11 +3,12 @@
 
 use std::time::Duration;
 
+use bytes::Bytes;
 use orlop_core::Config;
 use orlop_core::mirror::{Freshness, Mirror, Unmet, Upstream, UpstreamName};
 
 use super::super::sample::{
-    artifact, ask, config, delete, delete_blob, digest, get, get_blob, push, push_blob,
+    artifact, ask, config, delete, delete_blob, digest, get, get_blob, index_of, push, push_blob,
 };
 use super::super::scenario::{Call, HOUR, Scenario};
 use super::{LAYER, amd64, arm64, new, stocked};
@@ -60,6 +61,17 @@ fn on_to_the_spare(name: &str) -> Scenario {
         upstream.breaks = if is_main { vec![0, 0, 0, 0, 6] } else { Vec::new() };
     }
     scenario
+}
+
+/// There for one platform; the upstream has an index with an image for that and one for another.
+fn for_arm64(name: &str) -> Scenario {
+    let mut config = fresh_for(MINUTE);
+    config.mirrors[0].platforms = vec!["linux/arm64".parse().expect("a platform")];
+    mirror_with(name, config).with_upstream("main", main_upstream().given(&push("a", "both", &both())))
+}
+
+fn both() -> Bytes {
+    index_of(&[(&amd64(), "amd64"), (&arm64(), "arm64")])
 }
 
 /// The first upstream does not answer, and the second one has the same.
@@ -192,6 +204,11 @@ fn manifests() -> Vec<Scenario> {
         mirror("pull × pull").at_once([get("hub/a", "v1"), get("hub/a", "v1")]),
         mirror("pull × pull by digest").at_once([get("hub/a", "v1"), get("hub/a", first)]),
         old("pull of an old tag × pull").at_once([get("hub/a", "v1"), get("hub/a", "v1")]),
+        for_arm64("pull an index × pull an image for another platform")
+            .at_once([get("hub/a", "both"), get("hub/a", first)]),
+        for_arm64("pull an image for another platform × evict its index")
+            .given(&get("hub/a", "both"))
+            .at_once([get("hub/a", first), delete("hub/a", digest(&both()))]),
         old("pull of an old tag × let go of all").at_once([get("hub/a", "v1"), let_go()]),
         pulled("pull × evict tag").at_once([get("hub/a", "v1"), delete("hub/a", "v1")]),
         old("pull of an old tag × evict tag").at_once([get("hub/a", "v1"), delete("hub/a", "v1")]),
