@@ -103,6 +103,16 @@ struct MirrorOptions {
     platforms: Vec<PlatformOption>,
     blob_limit: Option<u64>,
     offline: bool,
+    max: Option<u64>,
+    verify: Option<Verify>,
+}
+
+/// Who says what a client may see of a mirror.
+#[derive(Clone, Copy, Deserialize)]
+#[serde(rename_all = "camelCase")]
+enum Verify {
+    /// The upstream, which is asked with the login of the caller.
+    Caller,
 }
 
 impl MirrorOptions {
@@ -119,8 +129,11 @@ impl MirrorOptions {
             gone: time(self.gone_ms, standard.gone),
             only: patterns(&self.only),
             deny: patterns(&self.deny),
+            platforms: self.platforms.iter().map(|platform| platform.0.clone()).collect(),
             blob_limit: self.blob_limit.unwrap_or(standard.blob_limit),
-            ..standard
+            offline: self.offline,
+            verify: matches!(self.verify, Some(Verify::Caller)),
+            max: self.max,
         }
     }
 }

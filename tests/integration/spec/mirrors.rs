@@ -1,6 +1,7 @@
 //! Mirrors: repositories that stand in front of those of another registry (SPEC V).
 
 mod administering;
+mod asking;
 mod evicting;
 mod platforms;
 mod reaching;
