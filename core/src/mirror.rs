@@ -298,6 +298,16 @@ impl Fetching {
         Self { config, repository, digest, login: As::Mirror, via }
     }
 
+    /// As whom it asks upstreams.
+    pub fn login(&self) -> &As {
+        &self.login
+    }
+
+    /// The registries that the request it was begun for has come through: as in [`Wanted`].
+    pub fn via(&self) -> &str {
+        &self.via
+    }
+
     /// Begins it. It is over when the repository has the blob, or when it is known why not.
     pub fn begin(self, ambient: Ambient) -> Step<Result<(), Error>> {
         let Self { config, repository, digest, login, via } = self;

@@ -74,6 +74,9 @@ impl Fetcher<'_> {
             sleep(going_on.pause()).await;
         }
         let received = |meter, end, kept| Ok(Ok(Received { meter, end, kept, took: began.elapsed() }));
+        if let Some(flight) = self.flight {
+            flight.asks(&source);
+        }
         let mut coming = match Coming::open(upstream, &source, from, self.counters).await {
             Ok(coming) => coming,
             Err(failure) => {
