@@ -64,8 +64,6 @@ impl Options {
         let standard = Config::default();
         Config {
             manifest_limit: self.manifest_limit.unwrap_or(standard.manifest_limit),
-            platforms: self.platforms.iter().map(|PlatformOption(pattern)| pattern.clone()).collect(),
-            offline: self.offline,
             blob_limit: self.blob_limit.unwrap_or(standard.blob_limit),
             allow_sparse: self.allow_sparse,
             allow_delete: self.allow_delete,
