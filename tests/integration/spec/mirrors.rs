@@ -210,8 +210,11 @@ fn a_fetch_goes_on_where_its_connection_broke() {
     assert_eq!(asked(&mut registry).len(), 4);
 }
 
-/// Fetches a blob: from which upstream, from which byte on and into which object it was asked for.
-fn fetched(registry: &mut InMemory, digest: &str) -> (Vec<(String, u64, u32)>, Result<(), Error>) {
+/// From which upstream, from which byte on and into which object a blob was asked for.
+type AskedFrom = (String, u64, u32);
+
+/// Fetches a blob, and says how it was asked for.
+fn fetched(registry: &mut InMemory, digest: &str) -> (Vec<AskedFrom>, Result<(), Error>) {
     let (name, digest) = ("hub/app".parse().expect("a name"), digest.parse().expect("a digest"));
     let mut step = registry.registry.fetching(name, digest).begin(registry.memory.ambient());
     let mut asked = Vec::new();
