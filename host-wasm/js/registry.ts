@@ -85,6 +85,10 @@ export interface MirrorOptions {
   only?: string[];
   /** Those that are not. */
   deny?: string[];
+  /** The platforms for which images of an index are fetched, such as `linux/arm64`; all, if not given. */
+  platforms?: string[];
+  /** Whether its repositories are ordinary ones for now, which can be pushed to, and no upstream is asked. */
+  offline?: boolean;
   /** The largest blob that is fetched, in bytes. */
   blobLimit?: number;
   /**
