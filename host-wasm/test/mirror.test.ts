@@ -366,3 +366,32 @@ test('a login of a caller is not shown with the effects', async () => {
   expect(JSON.stringify(call.performed)).toContain('"Inquire"');
   expect(JSON.stringify(call.performed)).not.toContain('secret');
 });
+
+test('images of an index that are for other platforms are not fetched', async () => {
+  const upstream = await Registry.open();
+  const images = ['amd64', 'arm64'].map((architecture) => ({ architecture, image: image(architecture, architecture) }));
+  for (const { image } of images) await push(upstream, 'app', image.digest, image);
+  const mediaType = 'application/vnd.oci.image.index.v1+json';
+  const manifests = images.map(({ architecture, image: { mediaType, manifest, digest } }) => {
+    return { mediaType, digest, size: manifest.length, platform: { os: 'linux', architecture } };
+  });
+  const body = JSON.stringify({ schemaVersion: 2, mediaType, manifests });
+  const put = { method: 'PUT', target: '/v2/app/manifests/v1', headers: { 'Content-Type': mediaType } };
+  expect((await upstream.send(put, body)).status).toBe(201);
+  const mirror = await Registry.open({ mirrors: [{ prefix: 'hub/', upstream, platforms: ['linux/arm64'] }] });
+  const index = await mirror.send({ ...MANIFEST, headers: { Accept: mediaType } });
+  expect(await index.text()).toBe(body);
+  const statuses = images.map(async ({ image }) => {
+    return (await mirror.send(get(`/v2/hub/app/manifests/${image.digest}`))).status;
+  });
+  expect(await Promise.all(statuses)).toEqual([404, 200]);
+  await expect(Registry.open({ mirrors: [{ upstream, platforms: ['arm 64'] }] })).rejects.toThrow();
+});
+
+test('a mirror that is offline is an ordinary part of the registry', async () => {
+  const { mirror, asked } = await mirrored({ offline: true });
+  expect((await mirror.send(MANIFEST)).status).toBe(404);
+  expect((await push(mirror, 'hub/app', 'v1')).status).toBe(201);
+  expect(cached(await mirror.send(MANIFEST))).toEqual([200, undefined]);
+  expect(asked).toEqual([]);
+});
