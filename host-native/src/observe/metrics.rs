@@ -179,6 +179,12 @@ impl Metrics {
             "Requests to upstreams of mirrors, by result: done, absent, denied, paused or failed",
             storage.upstreams.requests.clone(),
         );
+        registry.register(
+            "upstream_answers",
+            "Answers of upstreams of mirrors, with redirects and challenges, by status: 2xx, 3xx, 401, 403, 404, 429, 4xx, 5xx, \
+             other or none",
+            storage.upstreams.answers.clone(),
+        );
         registry.register("gc_runs", "Garbage collections, by result", metrics.gc_runs.clone());
         registry.register("gc_removed", "What garbage collection removed, by kind", metrics.gc_removed.clone());
         registry.register("webhooks", "Events that were told, by webhook and result", metrics.webhooks.clone());

@@ -9,24 +9,57 @@ use bytes::{Bytes, BytesMut};
 use http_body::{Frame, SizeHint};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
-use tokio::time::{Sleep, sleep};
+use tokio::time::{Instant, Sleep, sleep};
 
 use super::failure::Failure;
 
-/// How long a body may stand still while more of it is waited for.
+/// How long a body may stand still while more of it is waited for, and how long it is waited for until it is looked how
+/// much has come meanwhile.
 const STALLED: Duration = Duration::from_secs(30);
 
-/// The body of an answer. It ends with an error when the connection does before the announced length has come, or
-/// when no byte comes for half a minute although it is waited for.
+/// How many bytes a second have to come on average while they are waited for. A connection that brings less does not end
+/// in time for any client, and keeps what others could use.
+pub const LEAST_RATE: u64 = 1 << 10;
+
+/// The body of an answer. It ends with an error when the connection does before the announced length has come, when no
+/// byte comes for half a minute although it is waited for, or hardly any.
 pub struct Body {
     host: String,
     incoming: Incoming,
-    stalled: Option<Pin<Box<Sleep>>>,
+    pace: Pace,
+    waiting: Option<Waiting>,
+}
+
+/// How fast bytes have come of late. The time that a reader takes who is slow itself does not count.
+#[derive(Default)]
+struct Pace {
+    /// For how long they were waited for.
+    waited: Duration,
+    came: u64,
+}
+
+impl Pace {
+    /// Whether enough bytes come, as far as that is known; from time to time it is looked anew.
+    fn is_kept(&mut self) -> bool {
+        if self.waited < STALLED {
+            return true;
+        }
+        let Self { waited, came } = std::mem::take(self);
+        came >= LEAST_RATE.saturating_mul(waited.as_secs())
+    }
+}
+
+/// A wait for the next bytes.
+struct Waiting {
+    since: Instant,
+    /// Up to when its time is counted.
+    counted: Instant,
+    timer: Pin<Box<Sleep>>,
 }
 
 impl Body {
     pub(super) fn new(host: String, incoming: Incoming) -> Self {
-        Self { host, incoming, stalled: None }
+        Self { host, incoming, pace: Pace::default(), waiting: None }
     }
 
     /// The next bytes; nothing at the end.
@@ -73,18 +106,36 @@ impl http_body::Body for Body {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, io::Error>>> {
-        if let Poll::Ready(frame) = Pin::new(&mut self.incoming).poll_frame(context) {
-            self.stalled = None;
+        let this = &mut *self;
+        let late = |told: String| Poll::Ready(Some(Err(io::Error::new(io::ErrorKind::TimedOut, told))));
+        if let Poll::Ready(frame) = Pin::new(&mut this.incoming).poll_frame(context) {
+            this.pace.waited += this.waiting.take().map_or(Duration::ZERO, |waiting| waiting.counted.elapsed());
             let broken = |error: hyper::Error| {
-                io::Error::new(io::ErrorKind::UnexpectedEof, format!("{} breaks off an answer: {error}", self.host))
+                io::Error::new(io::ErrorKind::UnexpectedEof, format!("{} breaks off an answer: {error}", this.host))
             };
-            return Poll::Ready(frame.map(|frame| frame.map_err(broken)));
+            let Some(Ok(frame)) = frame else { return Poll::Ready(frame.map(|frame| frame.map_err(broken))) };
+            this.pace.came += frame.data_ref().map_or(0, |bytes| bytes.len() as u64);
+            return if this.pace.is_kept() { Poll::Ready(Some(Ok(frame))) } else { late(slow(&this.host)) };
         }
-        let stalled = self.stalled.get_or_insert_with(|| Box::pin(sleep(STALLED)));
-        ready!(stalled.as_mut().poll(context));
-        self.stalled = None;
-        let late = format!("{} has stopped in the middle of an answer for {} s", self.host, STALLED.as_secs());
-        Poll::Ready(Some(Err(io::Error::new(io::ErrorKind::TimedOut, late))))
+        loop {
+            let now = Instant::now();
+            let left = STALLED.saturating_sub(this.pace.waited);
+            let waiting =
+                this.waiting.get_or_insert_with(|| Waiting { since: now, counted: now, timer: Box::pin(sleep(left)) });
+            ready!(waiting.timer.as_mut().poll(context));
+            let (now, counted) = (Instant::now(), std::mem::replace(&mut waiting.counted, Instant::now()));
+            this.pace.waited += now.duration_since(counted);
+            let still = now.duration_since(waiting.since);
+            if still >= STALLED {
+                let stopped = "has stopped in the middle of an answer for";
+                return late(format!("{} {stopped} {} s", this.host, STALLED.as_secs()));
+            }
+            if !this.pace.is_kept() {
+                return late(slow(&this.host));
+            }
+            let left = STALLED.saturating_sub(still).min(STALLED.saturating_sub(this.pace.waited));
+            waiting.timer.as_mut().reset(now + left);
+        }
     }
 
     fn is_end_stream(&self) -> bool {
@@ -94,4 +145,8 @@ impl http_body::Body for Body {
     fn size_hint(&self) -> SizeHint {
         self.incoming.size_hint()
     }
+}
+
+fn slow(host: &str) -> String {
+    format!("{host} sends an answer with less than {LEAST_RATE} bytes a second")
 }

@@ -16,7 +16,7 @@ use super::challenge::Challenge;
 use super::failure::{Failure, repeated};
 use super::login::{Login, bearer};
 use super::token::Wanted;
-use super::{Inner, path_of, transport};
+use super::{Inner, Seen, path_of, transport};
 
 /// How often a request is redirected.
 const REDIRECTS: usize = 10;
@@ -25,7 +25,7 @@ const REDIRECTS: usize = 10;
 const ERROR: usize = 64 << 10;
 
 /// A request to a registry.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(super) struct Outgoing {
     pub(super) method: Method,
     pub(super) url: Url,
@@ -35,6 +35,8 @@ pub(super) struct Outgoing {
     pub(super) scopes: Vec<String>,
     /// The login of whoever asks, in the place of the configured one.
     pub(super) login: Option<Login>,
+    /// Whoever is told what each answer is on the way.
+    pub(super) seen: Option<Seen>,
 }
 
 /// What came back.
@@ -184,7 +186,11 @@ impl Inner {
         }
         let sent = sent.body(Full::new(request.body.clone()));
         let sent = sent.map_err(|error| Failure::Unusable(format!("{} cannot be asked: {error}", self.host())))?;
-        self.transport.send(sent).await
+        let answered = self.transport.send(sent).await;
+        if let Some(seen) = &request.seen {
+            seen(answered.as_ref().ok().map(Response::status));
+        }
+        answered
     }
 
     /// Begins the pause that a 429 asks for, and says how long it is. A login that is not the configured one has limits of

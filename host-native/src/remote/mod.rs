@@ -29,7 +29,7 @@ use hyper::{Method, StatusCode};
 use orlop_core::digest::Digest;
 use url::Url;
 
-pub use self::body::Body;
+pub use self::body::{Body, LEAST_RATE};
 use self::challenge::Challenge;
 use self::exchange::{Arrived, Outgoing};
 pub use self::failure::Failure;
@@ -72,8 +72,12 @@ impl fmt::Debug for Remote {
     }
 }
 
+/// Whoever is told the status of each answer that comes on the way to the last one, redirects and challenges among them; no
+/// status where no answer comes.
+pub type Seen = Arc<dyn Fn(Option<StatusCode>) + Send + Sync>;
+
 /// What is read of a repository.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Default)]
 pub struct Get<'a> {
     /// The repository, as the registry calls it.
     pub repository: &'a str,
@@ -90,6 +94,8 @@ pub struct Get<'a> {
     pub via: Option<&'a str>,
     /// The login of whoever asks, in the place of the configured one.
     pub login: Option<Login>,
+    /// Whoever is told of the answers of the registry.
+    pub seen: Option<Seen>,
 }
 
 /// A run of bytes.
@@ -176,7 +182,7 @@ impl Remote {
         }
         let method = if get.head { Method::HEAD } else { Method::GET };
         let mut request = self.0.request(method, get.repository, get.resource, "pull")?;
-        (request.headers, request.login) = (headers, get.login);
+        (request.headers, request.login, request.seen) = (headers, get.login, get.seen);
         let arrived = self.0.exchange(&request).await?;
         match arrived.response.status() {
             StatusCode::OK | StatusCode::PARTIAL_CONTENT => self.0.answer(arrived, get.range),
@@ -200,7 +206,15 @@ impl Inner {
         let wrong = || Failure::Unusable(format!("{} is no path of a registry", failure::repeated(&path)));
         let url = url.filter(same).ok_or_else(wrong)?;
         let scopes = vec![format!("repository:{repository}:{actions}")];
-        Ok(Outgoing { method, url, headers: HeaderMap::new(), body: Default::default(), scopes, login: None })
+        Ok(Outgoing {
+            method,
+            url,
+            headers: HeaderMap::new(),
+            body: Default::default(),
+            scopes,
+            login: None,
+            seen: None,
+        })
     }
 
     fn field(&self, text: &str) -> Result<HeaderValue, Failure> {

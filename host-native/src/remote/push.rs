@@ -248,7 +248,7 @@ impl Upload {
             headers.insert(CONTENT_LENGTH, HeaderValue::from(body.len()));
         }
         let scopes = vec![format!("repository:{}:pull,push", self.repository)];
-        Outgoing { method, url: self.location.clone(), headers, body, scopes, login: None }
+        Outgoing { method, url: self.location.clone(), headers, body, scopes, login: None, seen: None }
     }
 }
 

@@ -24,7 +24,7 @@ use crate::storage::ambient::ambient;
 use crate::storage::body::{Held, RequestBody, UNIT};
 use crate::storage::engine::{Opened, Storage};
 use crate::storage::receive::{Open, Receiving, receive};
-use crate::storage::upstreams::{Begun, Fetcher, Flight, Flights, Following, Relaying, Upstreams};
+use crate::storage::upstreams::{Begun, Fetcher, Flight, Flights, Following, Relaying, Taken, Upstreams};
 use crate::storage::{Backup, Counters, Leased, OpenError, Outbox, Presence, Use};
 
 /// How many bytes all bodies that are collected may take together: thousands of usual manifests, or 32 of the largest.
@@ -65,13 +65,15 @@ pub(crate) struct Belongings<'c> {
     following: Option<Following>,
     /// What it has asked for to be passed on.
     relaying: Option<Relaying>,
+    /// What the last answer of an upstream takes of memory.
+    taken: Option<Taken>,
 }
 
 impl<'c> Belongings<'c> {
     /// A call that may ask for this body, and for what these upstreams have.
     pub(crate) fn new(body: &'c mut RequestBody, upstreams: &Arc<Upstreams>) -> Self {
         let upstreams = upstreams.clone();
-        Self { body, upstreams, client: None, flight: None, following: None, relaying: None }
+        Self { body, upstreams, client: None, flight: None, following: None, relaying: None, taken: None }
     }
 
     /// The same for a call that takes from the share of this client.
@@ -293,6 +295,8 @@ impl Host {
                 },
                 // Boxed, for the same reason.
                 Step::Inquire(Ask { effect, waiting }) => {
+                    // Of several answers, a call has the bytes of one at a time.
+                    own.taken = None;
                     let answered = match own.upstreams.get(&effect.wanted.upstream) {
                         Ok(upstream) => {
                             let counters = &self.counters().upstreams;
@@ -300,7 +304,11 @@ impl Host {
                         }
                         Err(unmet) => Err(unmet),
                     };
-                    waiting.answer(Ok(answered))
+                    let answer = answered.map(|(answer, taken)| {
+                        own.taken = taken;
+                        answer
+                    });
+                    waiting.answer(Ok(answer))
                 }
                 Step::Fetch(Ask { effect, waiting }) => {
                     let began = clock.passed();

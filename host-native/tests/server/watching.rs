@@ -332,3 +332,23 @@ fn a_server_that_stops_is_not_ready_and_lives() {
     assert_eq!(answer(&mut stream, false).status, 202);
     assert!(server.ended());
 }
+
+#[test]
+fn answers_of_upstreams_are_counted_by_their_status() {
+    let upstream = Started::with(&[]);
+    crate::mirror::push(&upstream, "app", "v1", b"layer");
+    let mirror = format!("--mirror={{ prefix = 'hub/', upstream = 'http://{}' }}", upstream.address());
+    let admin = free();
+    let server = Started::with(&[&mirror, "--admin-addr", &admin]);
+    assert_eq!(server.get("/v2/hub/app/manifests/v1").status, 200);
+    assert_eq!(server.get("/v2/hub/app/manifests/v2").status, 404);
+    drop(upstream);
+    assert_eq!(server.get("/v2/hub/app/manifests/v3").status, 502);
+    let metrics = String::from_utf8(get(&admin, "/metrics").body).unwrap();
+    for status in ["2xx", "404", "none"] {
+        let counted = metrics.lines().find(|line| {
+            line.starts_with("orlop_upstream_answers_total{") && line.contains(&format!("status=\"{status}\""))
+        });
+        assert!(counted.is_some_and(|line| line.ends_with(" 1")), "{status}: {metrics}");
+    }
+}

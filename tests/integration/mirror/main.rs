@@ -24,3 +24,4 @@ mod sharing;
 mod skipping;
 #[path = "../small_disk.rs"]
 mod small_disk;
+mod unusual;

@@ -136,6 +136,42 @@ async fn a_body_that_ends_early_or_stands_still_is_an_error() {
     assert!(told.contains("has stopped in the middle of an answer for 30 s"), "{told}");
 }
 
+/// A registry that sends so many bytes a second, for as long as they are read.
+async fn steady(bytes: usize) -> Remote {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    tokio::spawn(async move {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        let _ = stream.read(&mut [0; 1024]).await;
+        stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n").await.unwrap();
+        while stream.write_all(&vec![b'x'; bytes]).await.is_ok() {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        }
+    });
+    Remote::open(&RemoteSetting::new(&url).unwrap()).unwrap()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_body_that_comes_too_slowly_is_an_error_however_steadily_it_comes() {
+    let began = tokio::time::Instant::now();
+    let slow = steady(10).await;
+    let Err(Failure::Unreachable(told)) = text(&slow).await else { panic!("it never ends") };
+    assert!(told.contains("with less than 1024 bytes a second"), "{told}");
+    assert!((30..=32).contains(&began.elapsed().as_secs()), "{:?}", began.elapsed());
+    // Whoever reads slowly is not taken for it.
+    let slow = steady(100_000).await;
+    let mut body = blob(&slow).await.unwrap().body;
+    for _ in 0..5 {
+        assert!(body.chunk().await.is_ok_and(|bytes| bytes.is_some()));
+        tokio::time::sleep(Duration::from_secs(60)).await;
+    }
+    let steady = steady(2000).await;
+    let mut body = blob(&steady).await.unwrap().body;
+    for _ in 0..100 {
+        assert!(body.chunk().await.is_ok_and(|bytes| bytes.is_some()));
+    }
+}
+
 #[tokio::test]
 async fn an_answer_that_does_not_begin_is_an_error() {
     let silent = raw(b"", false).await;

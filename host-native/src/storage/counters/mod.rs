@@ -31,11 +31,21 @@ pub(crate) struct Asked {
     pub(crate) result: &'static str,
 }
 
+/// What an upstream has answered.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(crate) struct Answered {
+    pub(crate) upstream: String,
+    /// Of few values, whatever an upstream sends.
+    pub(crate) status: &'static str,
+}
+
 /// The counters of what mirrors ask of their upstreams. A clone counts in the same place.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct UpstreamCounters {
     /// Requests, by upstream and result.
     pub(crate) requests: Family<Asked, Counter>,
+    /// Answers, by upstream and status, with those on the way to the last one.
+    pub(crate) answers: Family<Answered, Counter>,
     /// Bytes of blobs that came.
     pub(crate) fetched: Counter,
     /// Fetches of blobs that are under way or wait for others to end.
@@ -71,6 +81,25 @@ pub(crate) struct Counters {
     pub(crate) cache_bytes: Gauge,
     /// What mirrors ask of their upstreams.
     pub(crate) upstreams: UpstreamCounters,
+}
+
+impl UpstreamCounters {
+    /// An upstream has answered with this status, or not at all.
+    pub(crate) fn answered(&self, upstream: &str, status: Option<u16>) {
+        let status = match status {
+            None => "none",
+            Some(401) => "401",
+            Some(403) => "403",
+            Some(404) => "404",
+            Some(429) => "429",
+            Some(200..300) => "2xx",
+            Some(300..400) => "3xx",
+            Some(400..500) => "4xx",
+            Some(500..600) => "5xx",
+            Some(_) => "other",
+        };
+        self.answers.get_or_create(&Answered { upstream: upstream.into(), status }).inc();
+    }
 }
 
 impl Counters {

@@ -13,7 +13,7 @@ use tokio::time::{Instant, sleep, timeout_at};
 
 use super::flight::{Flight, Shown};
 use super::{Upstream, unmet};
-use crate::remote::{Body, Failure, Slice};
+use crate::remote::{Body, Failure, LEAST_RATE, Slice};
 use crate::storage::counters::UpstreamCounters;
 use crate::storage::disk::Opened;
 use crate::storage::engine::{Sink, Storage, Window};
@@ -28,6 +28,9 @@ const PAUSE: Duration = Duration::from_millis(500);
 /// How long to wait at most, also for an upstream that wants to be left alone: others would have to begin anew.
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
+/// How many connections, one after the other, may bring hardly anything until the fetch is given up.
+const CRAWLS: u32 = 3;
+
 /// A fetch that broke off: the next one of the call goes on with it.
 pub(in crate::storage) struct Begun {
     pub(in crate::storage) object: ObjectId,
@@ -37,6 +40,8 @@ pub(in crate::storage) struct Begun {
     size: Option<u64>,
     /// How often nothing has come, one time after the other.
     failures: u32,
+    /// How many connections have brought hardly anything, one after the other.
+    crawls: u32,
 }
 
 impl Begun {
@@ -68,9 +73,9 @@ impl Fetcher<'_> {
         let Fetch { source, object, mut meter, keep } = effect;
         let from = meter.count();
         let going_on = begun.take().filter(|begun| begun.object == object);
-        let mut failures = 0;
+        let (mut failures, mut crawls) = (0, 0);
         if let Some(going_on) = &going_on {
-            failures = going_on.failures;
+            (failures, crawls) = (going_on.failures, going_on.crawls);
             sleep(going_on.pause()).await;
         }
         let received = |meter, end, kept| Ok(Ok(Received { meter, end, kept, took: began.elapsed() }));
@@ -102,6 +107,7 @@ impl Fetcher<'_> {
             return Ok(Err(Unmet::Failed(format!("{name} gives {} another length than before", source.digest))));
         }
         coming.size = coming.size.or(going_on.as_ref().and_then(|going_on| going_on.size));
+        let opened = Instant::now();
         let rest = coming.size.map(|size| size.saturating_sub(from));
         if rest.is_some_and(|rest| rest > meter.room()) {
             return received(meter, BodyEnd::TooLarge, None);
@@ -145,7 +151,14 @@ impl Fetcher<'_> {
             write.await?;
             if ended == BodyEnd::Cut {
                 let failures = if seen > from { 0 } else { failures + 1 };
-                *begun = Some(Begun { object, sink, window, size, failures });
+                crawls = if seen - from < LEAST_RATE * opened.elapsed().as_secs() { crawls + 1 } else { 0 };
+                if crawls == CRAWLS {
+                    let (name, digest) = (upstream.name.as_str(), source.digest);
+                    return Ok(Err(Unmet::Failed(format!(
+                        "{name} sends {digest} with less than {LEAST_RATE} bytes a second"
+                    ))));
+                }
+                *begun = Some(Begun { object, sink, window, size, failures, crawls });
             } else {
                 sink.seal(Vec::new()).await?;
             }
@@ -260,5 +273,91 @@ impl Coming {
             tokio::task::yield_now().await;
         }
         (batch, None)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use orlop_core::digest::Algorithm;
+    use orlop_core::mirror::{As, UpstreamName};
+    use tempfile::TempDir;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpListener;
+    use tokio::task::JoinHandle;
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::settings::{Options, RemoteSetting};
+    use crate::storage::upstreams::Upstreams;
+
+    /// How many bytes the blob has that [`crawling`] sends.
+    const SIZE: usize = 1_000_000;
+
+    /// A registry that sends ten bytes a second of a blob: which bytes it was asked for.
+    async fn crawling() -> (String, JoinHandle<Vec<String>>) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let serving = tokio::spawn(async move {
+            let mut asked = Vec::new();
+            for _ in 0..CRAWLS {
+                let (mut stream, _) = listener.accept().await.unwrap();
+                let mut head = vec![0; 4096];
+                let length = stream.read(&mut head).await.unwrap();
+                let head = String::from_utf8_lossy(&head[..length]).to_lowercase();
+                let from = head.lines().find_map(|line| line.strip_prefix("range: bytes=")?.strip_suffix('-'));
+                let first: usize = from.map_or(0, |from| from.parse().unwrap());
+                let (last, rest) = (SIZE - 1, SIZE - first);
+                let status = match from {
+                    Some(_) => format!("206 Partial Content\r\nContent-Range: bytes {first}-{last}/{SIZE}"),
+                    None => "200 OK".into(),
+                };
+                let head = format!("HTTP/1.1 {status}\r\nContent-Length: {rest}\r\n\r\n");
+                stream.write_all(head.as_bytes()).await.unwrap();
+                while stream.write_all(&[b'x'; 10]).await.is_ok() {
+                    tokio::time::sleep(Duration::from_secs(1)).await;
+                }
+                asked.push(from.unwrap_or("all").to_owned());
+            }
+            asked
+        });
+        (url, serving)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_upstream_that_hardly_sends_anything_is_asked_for_the_rest_and_then_given_up() {
+        let directory = TempDir::new().unwrap();
+        let storage = Storage::open(directory.path(), &Options { keep_free: 0, ..Options::default() }).unwrap();
+        let (url, serving) = crawling().await;
+        let (name, setting) = (UpstreamName::new(&url), RemoteSetting::new(&url).unwrap());
+        let upstreams = Upstreams::open([(name.clone(), setting)].into(), &Upstreams::default()).unwrap();
+        let (receiving, counters) = (Receiving::default(), UpstreamCounters::default());
+        let fetcher = Fetcher { storage: &storage, receiving: &receiving, counters: &counters, flight: None };
+        let digest = Algorithm::Sha256.digest(b"something else");
+        let source = Source {
+            upstream: name.clone(),
+            repository: "app".parse().unwrap(),
+            digest,
+            login: As::Mirror,
+            via: "1.1 mirror".into(),
+        };
+        let object = ObjectId { nonce: Uuid::from_u128(1), index: 0 };
+        let (mut meter, mut begun) = (Meter::new(digest.algorithm()), None);
+        let began = Instant::now();
+        let reason = loop {
+            let fetch = Fetch { source: source.clone(), object, meter: meter.clone(), keep: 0 };
+            match fetcher.fetch(upstreams.get(&name).unwrap(), fetch, &mut begun).await.unwrap() {
+                Ok(received) => {
+                    assert_eq!(received.end, BodyEnd::Cut);
+                    assert!(received.meter.count() > meter.count(), "something came");
+                    meter = received.meter;
+                }
+                Err(unmet) => break unmet,
+            }
+        };
+        assert!(matches!(&reason, Unmet::Failed(told) if told.contains("less than 1024 bytes")), "{reason}");
+        assert!(began.elapsed() < Duration::from_secs(120), "{:?}", began.elapsed());
+        let asked = serving.await.unwrap();
+        assert_eq!((asked.len(), asked[0].as_str()), (CRAWLS as usize, "all"));
+        assert!(asked[1..].iter().all(|from| from.parse::<usize>().is_ok_and(|from| from > 0)), "{asked:?}");
     }
 }

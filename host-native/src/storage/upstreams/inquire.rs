@@ -11,11 +11,13 @@ use hyper::HeaderMap;
 use hyper::header::LINK;
 use orlop_core::http::Method;
 use orlop_core::mirror::{Answer, As, Source, Unmet, Wanted};
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::timeout;
 use url::Url;
 
-use super::{Upstream, blob, login, unmet};
+use super::{ANSWERS, Upstream, blob, login, unmet};
 use crate::remote::Get;
+use crate::storage::body::UNIT;
 use crate::storage::counters::UpstreamCounters;
 
 /// How long an answer may take, with all that has to be asked for it elsewhere: clients wait no longer for what is here
@@ -28,7 +30,10 @@ const LITTLE_PATIENCE: Duration = Duration::from_secs(3);
 /// A question, and the most bytes of its answer.
 type Question = (Wanted, u64);
 
-type Answering = BoxFuture<'static, Result<Answer, Unmet>>;
+/// What an answer takes of the memory for answers, until no call has it any more.
+pub(in crate::storage) type Taken = Arc<OwnedSemaphorePermit>;
+
+type Answering = BoxFuture<'static, Result<(Answer, Option<Taken>), Unmet>>;
 
 /// The questions that an upstream is being asked. One that no call waits for any more is given up.
 #[derive(Default)]
@@ -49,27 +54,28 @@ impl Inquiries {
 }
 
 impl Upstream {
-    /// What it answers, of `limit` bytes at most.
+    /// What it answers, of `limit` bytes at most, and the memory that is taken for it.
     pub(in crate::storage) async fn inquire(
         self: &Arc<Self>,
         wanted: Wanted,
         limit: u64,
         counters: &UpstreamCounters,
-    ) -> Result<Answer, Unmet> {
+    ) -> Result<(Answer, Option<Taken>), Unmet> {
         // Whether a caller may see something is asked with a limit, though by HEAD; where a tag is now, with none.
         let remembers = wanted.login == As::Mirror || limit > 0;
         if let Some(said) = self.remembered.get(&wanted).filter(|_| remembers) {
-            return said;
+            return said.map(|answer| (answer, None));
         }
         let question = (wanted.clone(), limit);
         let (upstream, counters) = (self.clone(), counters.clone());
         let answering = self.inquiries.join(question, || {
             async move {
-                let answer = upstream.inquire_now(&wanted, limit, &counters).await;
+                let answered = upstream.inquire_now(&wanted, limit, &counters).await;
                 if remembers {
-                    upstream.remembered.add(&wanted, &answer);
+                    let answer = answered.as_ref().map(|(answer, _)| answer);
+                    upstream.remembered.add(&wanted, answer);
                 }
-                answer
+                answered
             }
             .boxed()
         });
@@ -82,7 +88,12 @@ impl Upstream {
         !answered.is_err_and(|unmet| unmet.is_absence())
     }
 
-    async fn inquire_now(&self, wanted: &Wanted, limit: u64, counters: &UpstreamCounters) -> Result<Answer, Unmet> {
+    async fn inquire_now(
+        &self,
+        wanted: &Wanted,
+        limit: u64,
+        counters: &UpstreamCounters,
+    ) -> Result<(Answer, Option<Taken>), Unmet> {
         let patience = if self.is_failing() { LITTLE_PATIENCE } else { PATIENCE };
         let head = wanted.method == Method::Head;
         let asked = Get {
@@ -96,17 +107,33 @@ impl Upstream {
         };
         let answer = self.ask(asked, patience, counters).await.map_err(unmet)?;
         let next = self.next(wanted, &answer.headers);
-        let body = match head {
-            true => Bytes::new(),
+        let (body, taken) = match head {
+            true => (Bytes::new(), None),
             false => {
+                let mut taken = self.take(answer.length.map_or(limit, |length| length.min(limit))).await?;
                 let limit = usize::try_from(limit).unwrap_or(usize::MAX);
-                match timeout(patience, answer.body.collect_within(limit)).await {
+                let body = match timeout(patience, answer.body.collect_within(limit)).await {
                     Ok(body) => body.map_err(unmet)?,
                     Err(_) => return Err(Unmet::Failed(self.late(patience))),
-                }
+                };
+                // What did not say how long it is may be much shorter than it might have been.
+                drop(taken.split(taken.num_permits().saturating_sub(body.len().div_ceil(UNIT))));
+                (body, Some(Arc::new(taken)))
             }
         };
-        Ok(Answer { media_type: answer.content_type, digest: answer.digest, length: answer.length, next, body })
+        Ok((
+            Answer { media_type: answer.content_type, digest: answer.digest, length: answer.length, next, body },
+            taken,
+        ))
+    }
+
+    /// Takes memory for so many bytes of an answer, or waits for it as long as for the answer.
+    async fn take(&self, bytes: u64) -> Result<OwnedSemaphorePermit, Unmet> {
+        let units = usize::try_from(bytes).unwrap_or(usize::MAX).min(ANSWERS).div_ceil(UNIT);
+        let taking = self.room.clone().acquire_many_owned(u32::try_from(units).unwrap_or(u32::MAX));
+        let taken = timeout(PATIENCE, taking).await.ok().and_then(Result::ok);
+        // It is this registry that is busy: soon it is not.
+        taken.ok_or(Unmet::Paused(Duration::from_secs(1)))
     }
 
     /// The resource with the next page of a list, if `Link` names one of the same repository (RFC 8288).
@@ -131,12 +158,19 @@ mod tests {
     use orlop_core::mirror::{As, UpstreamName};
 
     use super::*;
+    use futures_util::StreamExt;
+    use futures_util::stream::FuturesUnordered;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpListener;
+    use tokio::sync::Semaphore;
+
     use crate::settings::RemoteSetting;
+    use crate::storage::upstreams::Upstreams;
 
     #[test]
     fn the_next_page_is_one_of_the_same_repository_of_the_same_host() {
         let setting = RemoteSetting::new("https://registry.example.com").unwrap();
-        let upstream = Upstream::open(UpstreamName::new("registry"), setting).unwrap();
+        let upstream = Upstream::open(UpstreamName::new("registry"), setting, &Upstreams::default().room).unwrap();
         let wanted = Wanted {
             upstream: UpstreamName::new("registry"),
             method: Method::Get,
@@ -158,5 +192,62 @@ mod tests {
         check("</v2/library/other/referrers/sha256:a?last=b>; rel=\"next\"", None);
         check("</v2/library/app/../other/referrers/sha256:a>; rel=\"next\"", None);
         check("</v2/library/app/referrers/sha256:a?last=b>", None);
+    }
+    /// A registry that answers everything with 1 KiB, or a little less of unknown length.
+    async fn answering(length: bool) -> String {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        tokio::spawn(async move {
+            loop {
+                let (mut stream, _) = listener.accept().await.unwrap();
+                tokio::spawn(async move {
+                    let _ = stream.read(&mut [0; 4096]).await;
+                    let length = if length { "Content-Length: 1024\r\n" } else { "" };
+                    let head = format!("HTTP/1.1 200 OK\r\n{length}Connection: close\r\n\r\n");
+                    let body = vec![b'x'; if length.is_empty() { 1000 } else { 1024 }];
+                    let _ = stream.write_all(&[head.as_bytes(), &body].concat()).await;
+                });
+            }
+        });
+        url
+    }
+
+    #[tokio::test]
+    async fn answers_wait_until_those_before_them_have_given_memory_back() {
+        const ROOM: usize = 4;
+        for says_length in [true, false] {
+            let setting = RemoteSetting::new(&answering(says_length).await).unwrap();
+            let room = Arc::new(Semaphore::new(ROOM));
+            let upstream = Arc::new(Upstream::open(UpstreamName::new("registry"), setting, &room).unwrap());
+            let counters = UpstreamCounters::default();
+            let ask = |number: usize| {
+                let wanted = Wanted {
+                    upstream: UpstreamName::new("registry"),
+                    method: Method::Get,
+                    repository: "app".parse().unwrap(),
+                    resource: format!("manifests/v{number}"),
+                    accept: Vec::new(),
+                    login: As::Mirror,
+                    via: String::new(),
+                };
+                let (upstream, counters) = (upstream.clone(), counters.clone());
+                // Without its length, an answer may need all there is, and gives back what it does not need.
+                async move { upstream.inquire(wanted, (ROOM * UNIT) as u64, &counters).await }
+            };
+            let mut asking: FuturesUnordered<_> = (0..ROOM + 2).map(ask).collect();
+            let mut held = Vec::new();
+            let most = if says_length { ROOM } else { 1 };
+            for _ in 0..most {
+                held.push(asking.next().await.unwrap().unwrap());
+            }
+            assert!(timeout(Duration::from_millis(300), asking.next()).await.is_err(), "there is no room for more");
+            let taken = held.iter().filter_map(|(_, taken)| taken.as_ref()).map(|taken| taken.num_permits());
+            assert_eq!(taken.sum::<usize>(), most, "each has what it needs, and no more");
+            held.clear();
+            for _ in most..ROOM + 2 {
+                drop(asking.next().await.unwrap().unwrap());
+            }
+            assert_eq!(room.available_permits(), ROOM);
+        }
     }
 }

@@ -21,6 +21,7 @@ use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use orlop_core::http;
 use orlop_core::mirror::{As, Source, Unmet, UpstreamName, Wanted};
+use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
 pub(super) use self::fetch::{Begun, Fetcher};
@@ -28,18 +29,32 @@ pub(super) use self::flight::Flight;
 pub(super) use self::flights::Flights;
 pub(crate) use self::following::Following;
 use self::inquire::Inquiries;
+pub(super) use self::inquire::Taken;
 pub(crate) use self::relay::Relaying;
 use self::remembered::Remembered;
-use crate::remote::{Answer, Failure, Get, Login, Remote, Slice};
+use crate::remote::{Answer, Failure, Get, Login, Remote, Seen, Slice};
 use crate::settings::RemoteSetting;
+use crate::storage::body::UNIT;
 use crate::storage::counters::{Asked, UpstreamCounters};
 
 /// How long the bytes of a blob may take to begin to come.
 const BEGINNING: Duration = Duration::from_secs(30);
 
+/// How many bytes the answers may have together that are in memory as a whole: manifests and lists. Sixteen of the largest.
+const ANSWERS: usize = 64 << 20;
+
 /// The upstreams of the settings, by their names.
-#[derive(Default)]
-pub struct Upstreams(BTreeMap<UpstreamName, Arc<Upstream>>);
+pub struct Upstreams {
+    named: BTreeMap<UpstreamName, Arc<Upstream>>,
+    /// What all of them have of [`ANSWERS`], in units of [`UNIT`] bytes.
+    room: Arc<Semaphore>,
+}
+
+impl Default for Upstreams {
+    fn default() -> Self {
+        Self { named: BTreeMap::new(), room: Arc::new(Semaphore::new(ANSWERS / UNIT)) }
+    }
+}
 
 /// Another registry, with what is known of it.
 pub(super) struct Upstream {
@@ -48,6 +63,7 @@ pub(super) struct Upstream {
     remote: Remote,
     inquiries: Inquiries,
     remembered: Remembered,
+    room: Arc<Semaphore>,
     /// Whether it has failed when it was asked last.
     failing: AtomicBool,
 }
@@ -61,33 +77,34 @@ impl Upstreams {
     /// When a file that is named cannot be used.
     pub fn open(settings: BTreeMap<UpstreamName, RemoteSetting>, before: &Self) -> Result<Self, String> {
         let open = |(name, setting): (UpstreamName, RemoteSetting)| {
-            let known = before.0.get(&name).filter(|known| known.setting == setting);
+            let known = before.named.get(&name).filter(|known| known.setting == setting);
             let upstream = match known {
                 Some(known) => known.clone(),
-                None => Arc::new(Upstream::open(name.clone(), setting)?),
+                None => Arc::new(Upstream::open(name.clone(), setting, &before.room)?),
             };
             Ok((name, upstream))
         };
-        settings.into_iter().map(open).collect::<Result<_, String>>().map(Self)
+        let named = settings.into_iter().map(open).collect::<Result<_, String>>()?;
+        Ok(Self { named, room: before.room.clone() })
     }
 
     /// Goes on looking at the files that have passwords.
     pub(crate) fn watch(&self) {
-        self.0.values().for_each(|upstream| upstream.remote.watch());
+        self.named.values().for_each(|upstream| upstream.remote.watch());
     }
 
     /// The upstream of that name.
     pub(super) fn get(&self, name: &UpstreamName) -> Result<&Arc<Upstream>, Unmet> {
         let gone = || Unmet::Failed(format!("{} is an upstream of no mirror any more", name.as_str()));
-        self.0.get(name).ok_or_else(gone)
+        self.named.get(name).ok_or_else(gone)
     }
 }
 
 impl Upstream {
-    fn open(name: UpstreamName, setting: RemoteSetting) -> Result<Self, String> {
+    fn open(name: UpstreamName, setting: RemoteSetting, room: &Arc<Semaphore>) -> Result<Self, String> {
         let (remote, remembered) = (Remote::open(&setting)?, Remembered::new()?);
         let (inquiries, failing) = (Inquiries::default(), AtomicBool::new(false));
-        Ok(Self { name, setting, remote, inquiries, remembered, failing })
+        Ok(Self { name, setting, remote, inquiries, remembered, room: room.clone(), failing })
     }
 
     /// Whether it has failed when it was asked last.
@@ -97,9 +114,14 @@ impl Upstream {
 
     /// Asks it. Its answer has to begin within `patience`.
     async fn ask(&self, asked: Get<'_>, patience: Duration, counters: &UpstreamCounters) -> Result<Answer, Failure> {
-        let late = |_| Err(Failure::Unreachable(self.late(patience)));
         let of_caller = asked.login.is_some();
-        let came = timeout(patience, self.remote.get(asked)).await.unwrap_or_else(late);
+        let (name, answers) = (self.name.clone(), counters.clone());
+        let seen: Seen = Arc::new(move |status| answers.answered(name.as_str(), status.map(|status| status.as_u16())));
+        let asking = self.remote.get(Get { seen: Some(seen.clone()), ..asked });
+        let came = timeout(patience, asking).await.unwrap_or_else(|_| {
+            seen(None);
+            Err(Failure::Unreachable(self.late(patience)))
+        });
         // That the login of a caller is wrong is no failure of the upstream.
         let came = came.map_err(|failure| match failure {
             Failure::LoginRefused(reason) if of_caller => Failure::Denied(reason),
@@ -131,7 +153,7 @@ impl Upstream {
         };
         let came = self.ask(asked, BEGINNING, counters).await;
         if matches!(came, Err(Failure::Absent)) {
-            self.remembered.add(&wanted, &Err(Unmet::Absent));
+            self.remembered.add(&wanted, Err(&Unmet::Absent));
         }
         came
     }

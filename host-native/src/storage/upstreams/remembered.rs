@@ -55,7 +55,7 @@ impl Remembered {
 
     /// It has said this, which is remembered if it is small and will hold for a while: that it has nothing there, and what
     /// a caller may see.
-    pub(super) fn add(&self, wanted: &Wanted, answer: &Result<Answer, Unmet>) {
+    pub(super) fn add(&self, wanted: &Wanted, answer: Result<&Answer, &Unmet>) {
         // What has come through other registries may be refused for where it has been.
         if wanted.via.contains(',') {
             return;
@@ -73,7 +73,8 @@ impl Remembered {
         }
         // With as many as this a client guesses names; the upstream is asked for others again.
         if said.len() < MOST {
-            said.insert(self.mark(wanted), Said { until: now + time, answer: answer.clone() });
+            let answer = answer.cloned().map_err(Unmet::clone);
+            said.insert(self.mark(wanted), Said { until: now + time, answer });
         }
     }
 
@@ -120,9 +121,9 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn what_is_absent_is_remembered_for_half_a_minute_whatever_the_method() {
         let remembered = Remembered::new().unwrap();
-        remembered.add(&wanted(Method::Get, "manifests/v1", As::Mirror), &Err(Unmet::Absent));
-        remembered.add(&wanted(Method::Get, "manifests/v2", As::Mirror), &answer());
-        remembered.add(&wanted(Method::Get, "manifests/v3", As::Mirror), &Err(Unmet::Denied));
+        remembered.add(&wanted(Method::Get, "manifests/v1", As::Mirror), Err(&Unmet::Absent));
+        remembered.add(&wanted(Method::Get, "manifests/v2", As::Mirror), answer().as_ref());
+        remembered.add(&wanted(Method::Get, "manifests/v3", As::Mirror), Err(&Unmet::Denied));
         let head = wanted(Method::Head, "manifests/v1", As::Mirror);
         assert_eq!(remembered.get(&head), Some(Err(Unmet::Absent)));
         assert_eq!(remembered.get(&wanted(Method::Get, "manifests/v2", As::Mirror)), None);
@@ -136,8 +137,8 @@ mod tests {
         let remembered = Remembered::new().unwrap();
         let login = |text| As::Caller(Some(Login::new(text)));
         let head = |login| wanted(Method::Head, "manifests/v1", login);
-        remembered.add(&head(login("Basic YTpi")), &answer());
-        remembered.add(&head(As::Caller(None)), &Err(Unmet::Denied));
+        remembered.add(&head(login("Basic YTpi")), answer().as_ref());
+        remembered.add(&head(As::Caller(None)), Err(&Unmet::Denied));
         assert_eq!(remembered.get(&head(login("Basic YTpi"))), Some(answer()));
         assert_eq!(remembered.get(&head(As::Caller(None))), Some(Err(Unmet::Denied)));
         assert_eq!(remembered.get(&head(login("Basic YTpj"))), None);
@@ -151,11 +152,11 @@ mod tests {
         let remembered = Remembered::new().unwrap();
         for number in 0..2 * MOST {
             let guessed = wanted(Method::Get, &format!("manifests/v{number}"), As::Mirror);
-            remembered.add(&guessed, &Err(Unmet::Absent));
+            remembered.add(&guessed, Err(&Unmet::Absent));
         }
         assert_eq!(remembered.said.lock().unwrap().len(), MOST);
         tokio::time::advance(ABSENT).await;
-        remembered.add(&wanted(Method::Get, "manifests/v1", As::Mirror), &Err(Unmet::Absent));
+        remembered.add(&wanted(Method::Get, "manifests/v1", As::Mirror), Err(&Unmet::Absent));
         assert_eq!(remembered.said.lock().unwrap().len(), 1);
     }
 }
