@@ -48,3 +48,36 @@ skopeo copy -q --src-tls-verify=false "docker://$registry/$space/saved:v1" "dir:
 skopeo copy -q --src-tls-verify=false "docker://$registry/$repo:v1" "docker-archive:$work/skopeo.tar:team/app:v2"
 copy "docker-archive:$work/skopeo.tar:team/app:v2" "$registry/$space/saved:v2"
 skopeo copy -q --src-tls-verify=false "docker://$registry/$space/saved:v2" "dir:$work/saved-v2"
+
+step "write archives, which skopeo reads"
+copy "$registry/$repo:v1" "oci-archive:$work/layout.tar"
+expect "digest of the index" "$multi" "sha256:$(skopeo inspect --raw "oci-archive:$work/layout.tar:v1" | sha256sum | cut -d ' ' -f 1)"
+copy --platform "linux/$machine" "$registry/$repo:v1" "docker-archive:$work/loaded.tar:team/app:v3"
+skopeo copy -q "docker-archive:$work/loaded.tar:team/app:v3" "dir:$work/loaded"
+copy "docker-archive:$work/loaded.tar" "$registry/$space/loaded:v1"
+expect "digest of the image" "$(crane digest --platform "linux/$machine" "$registry/$repo:v1")" "$(digest_of "$space/loaded" v1)"
+id=$(crane config "$registry/$space/loaded:v1" | sha256sum | cut -d ' ' -f 1)
+
+step "draw progress on a terminal, and none where it is written to a file"
+script -qec "$(printf '%q ' "$(orlop_bin)" copy "$registry/$repo:v1" "oci:$work/shown:v1")" /dev/null >"$work/terminal" </dev/null
+expect_has "bar" $'\e[' "$(cat "$work/terminal")"
+expect_has "last line" "$multi" "$(cat "$work/terminal")"
+copy "$registry/$repo:v1" "oci:$work/told:v1" 2>"$work/lines"
+expect "lines of blobs" 6 "$(grep -c '^sha256:.* copied (' "$work/lines")"
+expect "escapes" 0 "$(grep -c $'\e' "$work/lines" || true)"
+
+if command -v podman >/dev/null; then
+  step "podman loads the archive"
+  can_mount
+  containers_conf
+  podman load -q -i "$work/loaded.tar"
+  expect "identity in podman" "$id" "$(podman image inspect --format '{{.Id}}' docker.io/team/app:v3)"
+fi
+
+if command -v dockerd >/dev/null; then
+  step "docker loads the archive"
+  can_mount
+  start_dockerd docker '{}'
+  docker load -q -i "$work/loaded.tar"
+  expect "identity in docker" "sha256:$id" "$(docker image inspect --format '{{.Id}}' team/app:v3)"
+fi
