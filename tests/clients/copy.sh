@@ -60,8 +60,8 @@ id=$(crane config "$registry/$space/loaded:v1" | sha256sum | cut -d ' ' -f 1)
 
 step "draw progress on a terminal, and none where it is written to a file"
 script -qec "$(printf '%q ' "$(orlop_bin)" copy "$registry/$repo:v1" "oci:$work/shown:v1")" /dev/null >"$work/terminal" </dev/null
-expect_has "bar" $'\e[' "$(cat "$work/terminal")"
-expect_has "last line" "$multi" "$(cat "$work/terminal")"
+grep -q $'\r.*MiB/s' "$work/terminal" || fail "no bar: $(cat "$work/terminal")"
+expect "last line" "$multi" "$(tail -n 1 "$work/terminal" | tr -d '\r')"
 copy "$registry/$repo:v1" "oci:$work/told:v1" 2>"$work/lines"
 expect "lines of blobs" 6 "$(grep -c '^sha256:.* copied (' "$work/lines")"
 expect "escapes" 0 "$(grep -c $'\e' "$work/lines" || true)"

@@ -179,7 +179,7 @@ impl Settings {
             quotas: self.shares.quota.iter().map(QuotaSetting::quota).collect(),
             external_url: self.reach.base(),
             listeners: self.watch.webhook.iter().map(WebhookSetting::listener).collect(),
-            mirrors: self.mirrors.iter().filter_map(MirrorSetting::mirror).collect(),
+            mirrors: self.mirrors.iter().map(MirrorSetting::mirror).collect(),
             gathered: self.reach.gathered().filter(|_| self.storage.data.engines.objects.is_some()),
             ..self.policy.config()
         }
