@@ -40,6 +40,23 @@ echo bill >"$work/bill"
 copy --referrers "$registry/$repo:v1" "$registry/$space/signed:v1"
 expect "referrers" 1 "$(oras discover --plain-http --format json "$registry/$space/signed:v1" | jq '.referrers // .manifests | length')"
 
+if command -v docker-registry >/dev/null; then
+  step "a registry without a list of referrers: what is not under their tag is listed by the next copy"
+  env -u REGISTRY_AUTH_FILE SERVE=1 "$here/../peers/run" docker-registry </dev/null >"$work/peer.url" 2>"$work/peer.log" &
+  stoppers+=("stop $!")
+  wait_for 20 grep -q http "$work/peer.url" || fail "it did not come up: $(cat "$work/peer.log")"
+  peer=$(sed 's#^http://##' "$work/peer.url")
+  listed=http://$peer/v2/signed/manifests/${multi/:/-}
+  index=application/vnd.oci.image.index.v1+json
+  copy --referrers "$registry/$repo:v1" "$peer/signed:v1"
+  whole=$(curl -fsS -H "Accept: $index" "$listed")
+  expect "referrers" 1 "$(jq '.manifests | length' <<<"$whole")"
+  curl -fsS -X PUT -H "Content-Type: $index" -d "{\"schemaVersion\":2,\"mediaType\":\"$index\",\"manifests\":[]}" "$listed"
+  copy --referrers "$registry/$repo:v1" "$peer/signed:v1" | tee "$work/copy.log"
+  expect_has "first line" "0 blobs copied (0 B), 2 there already; 1 manifest written" "$(cat "$work/copy.log")"
+  expect "list" "$whole" "$(curl -fsS -H "Accept: $index" "$listed")"
+fi
+
 step "copy archives of docker save"
 make_archive "$work/saved.tar" team/app:v1
 copy "docker-archive:$work/saved.tar" "$registry/$space/saved:v1"
