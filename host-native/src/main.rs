@@ -22,7 +22,10 @@ fn main() -> ExitCode {
                 ConfigError::CommandLine(error) => error.exit(),
                 error => told(&error.to_string()),
             },
-            Err(error) => told(&error.to_string()),
+            Err(error) => {
+                eprintln!("orlop: {error}");
+                error.downcast_ref::<copy::Stopped>().map_or(ExitCode::FAILURE, |stopped| stopped.status().into())
+            }
         },
     }
 }

@@ -44,6 +44,7 @@ impl Behind {
                 url: url.parse().expect("a URL"),
                 login: LoginSetting::Anonymous,
                 realms: Vec::new(),
+                redirects: Vec::new(),
                 allow_private: true,
                 ca: None,
             };

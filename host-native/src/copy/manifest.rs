@@ -11,6 +11,10 @@ use crate::remote::{Descriptor, Failure, Platform};
 /// How many contents a manifest may name.
 const NAMED: usize = 100_000;
 
+/// The media types of the configuration of an image.
+const CONFIGS: [&str; 2] =
+    ["application/vnd.oci.image.config.v1+json", "application/vnd.docker.container.image.v1+json"];
+
 /// What a manifest or index is made of.
 #[derive(Debug, Default)]
 pub(super) struct Parts {
@@ -109,6 +113,40 @@ pub(super) fn with_referrer(index: Option<&[u8]>, found: &Found) -> Result<Optio
     }
     manifests.push(added);
     Ok(Some(index.to_string().into_bytes()))
+}
+
+/// Which platforms an index has, in words.
+pub(super) fn platforms_of(manifests: &[Descriptor]) -> String {
+    let known = manifests.iter().filter_map(|image| image.platform.as_ref()).map(|platform| {
+        let variant = platform.variant.as_ref().map(|variant| format!("/{variant}")).unwrap_or_default();
+        format!("{}/{}{variant}", platform.os, platform.architecture)
+    });
+    known.collect::<Vec<_>>().join(", ")
+}
+
+/// What `docker load` needs of an image: its configuration and its layers, in order.
+///
+/// # Errors
+///
+/// [`Failure::Unusable`] when it is no image of one platform, or has layers that are not copied.
+pub(super) fn loadable(found: &Found) -> Result<(Descriptor, Vec<Descriptor>), Failure> {
+    let wrong =
+        |reason: &str| Err(Failure::Unusable(format!("an archive for `docker load` has one image, and {reason}")));
+    if is_list(&found.media_type) {
+        let known = platforms_of(&Parts::of(&found.bytes, &found.digest)?.manifests);
+        return wrong(&format!("{} is an index: choose one of its images by --platform, of {known}", found.digest));
+    }
+    let document: Document = serde_json::from_slice(&found.bytes)
+        .map_err(|error| Failure::Unusable(format!("the manifest {} cannot be read: {error}", found.digest)))?;
+    let config = document.config.filter(|config| CONFIGS.contains(&config.media_type.as_str()));
+    let Some(config) = config else {
+        return wrong(&format!("{} is another artifact: use oci-archive: or oci:", found.digest));
+    };
+    let layers = document.layers.unwrap_or_default();
+    if layers.iter().any(stays_outside) {
+        return wrong(&format!("{} has layers that are kept elsewhere: use oci-archive: or oci:", found.digest));
+    }
+    Ok((config, layers))
 }
 
 /// Reads `OS/ARCHITECTURE` or `OS/ARCHITECTURE/VARIANT`.

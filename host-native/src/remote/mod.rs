@@ -56,14 +56,14 @@ struct Inner {
     realms: Vec<String>,
     login: Source,
     fingerprints: Fingerprints,
+    /// Leads to the registry, and to wherever it redirects.
     transport: Transport,
+    /// Leads to token servers.
+    to_realms: Transport,
     tokens: Tokens,
     /// What the registry has asked for last: it is answered before it is asked for again.
     challenge: Mutex<Option<Challenge>>,
     pause: Pause,
-    /// Which addresses are connected to.
-    #[cfg_attr(not(test), expect(dead_code, reason = "tests run public registries on this machine"))]
-    reach: Arc<Reach>,
 }
 
 impl fmt::Debug for Remote {
@@ -137,19 +137,23 @@ impl Remote {
             format!("the certificates in {} cannot be used: {error}", path.display())
         })?;
         let realms = token::realms(&setting.url, &setting.realms);
-        let host = setting.url.host_str().unwrap_or_default().to_owned();
-        let named = std::iter::once(host).chain(realms.iter().map(|realm| token::host_of(realm).0.to_owned()));
-        let reach = Arc::new(Reach::new(named.collect(), setting.allow_private));
+        let host = setting.url.host_str().unwrap_or_default();
+        let storage = setting.redirects.iter().map(|host| token::host_of(host));
+        let own = (host, setting.url.port_or_known_default());
+        let reach = Reach::new(storage.chain([own]), setting.allow_private);
+        // Which port of a realm is asked is decided before.
+        let to_realms = Reach::new(realms.iter().map(|realm| token::host_of(realm)).chain([(host, None)]), false);
+        let tls = trusting(authorities);
         Ok(Self(Arc::new(Inner {
             url: setting.url.clone(),
             realms,
             login: Source::open(&setting.login)?,
             fingerprints: Fingerprints::new()?,
-            transport: Transport::new(trusting(authorities), reach.clone()),
+            transport: Transport::new(tls.clone(), reach),
+            to_realms: Transport::new(tls, to_realms),
             tokens: Tokens::default(),
             challenge: Mutex::default(),
             pause: Pause::default(),
-            reach,
         })))
     }
 

@@ -59,6 +59,8 @@ pub struct MirrorSetting {
     blob_limit: Option<ByteSize>,
     #[serde(default, deserialize_with = "one_or_several")]
     realms: Vec<String>,
+    #[serde(default, deserialize_with = "one_or_several")]
+    redirects: Vec<String>,
     #[serde(default)]
     allow_private: bool,
     ca: Option<PathBuf>,
@@ -210,7 +212,7 @@ impl MirrorSetting {
             return Err(format!("`fixed`: `{text}` matches no tag: write it like v*"));
         }
         let host = |c: char| c.is_ascii_alphanumeric() || "._-:[]".contains(c);
-        if let Some(text) = self.host.iter().chain(&self.realms).find(odd(host)) {
+        if let Some(text) = self.host.iter().chain(&self.realms).chain(&self.redirects).find(odd(host)) {
             return Err(format!(
                 "`{text}` is not a host: write it like mirror.example.com, or mirror.example.com:5443"
             ));
@@ -250,8 +252,14 @@ impl MirrorSetting {
                 }
                 _ => LoginSetting::Anonymous,
             };
-            let (realms, ca) = (self.realms.clone(), self.ca.clone());
-            Ok(RemoteSetting { login, realms, allow_private: self.allow_private, ca, ..RemoteSetting::new(url)? })
+            Ok(RemoteSetting {
+                login,
+                realms: self.realms.clone(),
+                redirects: self.redirects.clone(),
+                allow_private: self.allow_private,
+                ca: self.ca.clone(),
+                ..RemoteSetting::new(url)?
+            })
         };
         self.upstream.iter().map(remote).collect()
     }
@@ -377,7 +385,7 @@ pub(crate) fn upstreams(mirrors: &[MirrorSetting]) -> Result<BTreeMap<UpstreamNa
             if *known != remote {
                 return Err(format!(
                     "mirror {} has the upstream {url} of another one, with other settings: give both the same \
-                     password-file, realms, allow-private and ca",
+                     password-file, realms, redirects, allow-private and ca",
                     place + 1
                 ));
             }

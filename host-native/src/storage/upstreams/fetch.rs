@@ -194,7 +194,11 @@ fn may_pass(failure: &Failure) -> bool {
     match failure {
         Failure::Unreachable(_) => true,
         Failure::Paused(left) => *left <= LONGEST_PAUSE,
-        Failure::Absent | Failure::Denied(_) | Failure::LoginRefused(_) | Failure::Unusable(_) => false,
+        Failure::Absent
+        | Failure::Denied(_)
+        | Failure::LoginRefused(_)
+        | Failure::Unusable(_)
+        | Failure::Damaged(_) => false,
     }
 }
 
