@@ -15,12 +15,14 @@
 //! | [`storage`] | the loop that performs effects, request bodies, the seam to the engine that keeps records and bytes |
 //! | `storage::directory` | the embedded engine: redb and files, backups |
 //! | `storage::disk` | files opened, read, and sent by the kernel; free space, the lock of a directory |
+//! | [`copy`] | images copied between registries, layouts and archives |
 //! | [`remote`] | other registries, spoken to as a client |
 //! | [`settings`] | every setting as a plain value |
 #![forbid(unsafe_code)]
 
 pub mod auth;
 pub mod command;
+pub mod copy;
 pub mod observe;
 pub mod remote;
 pub mod request;

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use orlop::command::cli::{AccessCommand, Command, ConfigCommand};
 use orlop::command::config::{CommandLine, ConfigError, Loaded};
-use orlop::command::{administer, process, start, transfer};
+use orlop::command::{administer, copy, process, start, transfer};
 
 #[cfg(target_env = "musl")]
 #[global_allocator]
@@ -45,6 +45,7 @@ fn run(loaded: Loaded, line: CommandLine) -> Result<(), Box<dyn Error>> {
         Command::Check(check) => administer::check_stored(&check),
         Command::Blob(blob) => administer::locate_blob(&blob),
         Command::Migrate(asked) => administer::migrate(&asked),
+        Command::Copy(asked) => copy::copy(&asked),
         Command::Move(asked) => transfer::copy(&asked),
         Command::Backup(backup) => administer::back_up(&backup),
         Command::Config(configure) => match configure.command {

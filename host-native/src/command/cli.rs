@@ -1,6 +1,7 @@
 //! The command line. Every flag has an environment variable and a key in the [configuration file](super::config).
 
 mod access;
+mod copy;
 mod integrity;
 mod transfer;
 mod users;
@@ -9,6 +10,7 @@ use clap::{Args, Parser, Subcommand};
 use orlop_core::Config;
 
 pub use self::access::{Access, AccessCommand, Explain};
+pub use self::copy::Copy;
 pub use self::integrity::{Blob, Check};
 pub use self::transfer::{Migrate, Move, Place};
 pub use self::users::{Listed, Named, Removed, User, UserCommand};
@@ -53,6 +55,13 @@ pub enum Command {
     Check(Check),
     /// Print where the bytes of a blob are, and which repositories hold it
     Blob(Blob),
+    /// Copy an image between registries, OCI image layouts and archives of `docker save`
+    ///
+    /// Manifests are copied byte by byte as they are, so digests and signatures stay valid. Blobs that are there are not
+    /// moved again, and those of another repository of the same registry are mounted. An upload or download that breaks
+    /// off is gone on with. When something fails, all else is copied, the exit status is 1, and the same command goes on
+    /// with the rest.
+    Copy(Box<Copy>),
     /// Copy a whole registry between the data directory and a database with an object store
     ///
     /// `orlop move --to shared` copies from --data to --records and --objects, `orlop move --to directory` the other way.

@@ -5,6 +5,7 @@ pub mod check;
 pub mod cli;
 pub mod config;
 pub mod control;
+pub mod copy;
 pub mod gc;
 pub mod integrity;
 pub mod process;

@@ -125,7 +125,8 @@ impl Inner {
                     login: login.map(|login| self.fingerprints.of(login)),
                 };
                 let refused = refused.and_then(|value| value.to_str().ok()?.strip_prefix("Bearer "));
-                let token = self.tokens.get(&wanted, refused, self.ask_for_token(&wanted, login)).await?;
+                let ask = self.ask_for_token(&wanted, login, request.login.is_none());
+                let token = self.tokens.get(&wanted, refused, ask).await?;
                 let told = || Failure::Unusable(format!("{realm} gives a token that cannot be sent"));
                 bearer(&token).map(Some).ok_or_else(told)
             }

@@ -1,5 +1,6 @@
 //! A registry of another, and whoever it leads to, as servers that answer by a script and keep what they were asked.
 
+mod pushes;
 mod tokens;
 mod transfers;
 mod trust;

@@ -155,8 +155,13 @@ pub(super) fn trusted(registry: &Url, realms: &[String], realm: &str) -> Result<
 }
 
 impl Inner {
-    /// Asks a token server for a token.
-    pub(super) async fn ask_for_token(&self, wanted: &Wanted, login: Option<&Login>) -> Result<Token, Failure> {
+    /// Asks a token server for a token. `ours` says whether the login is the configured one.
+    pub(super) async fn ask_for_token(
+        &self,
+        wanted: &Wanted,
+        login: Option<&Login>,
+        ours: bool,
+    ) -> Result<Token, Failure> {
         let mut url = trusted(&self.url, &self.realms, &wanted.realm)?;
         let mut headers = HeaderMap::new();
         let (mut method, mut body) = (Method::GET, String::new());
@@ -191,7 +196,7 @@ impl Inner {
                 return Err(Failure::LoginRefused(format!("the token server does not take the login: {reason}")));
             }
             401 | 403 => return Err(Failure::Denied(self.explained(response, &host, &what).await)),
-            429 => return Err(Failure::Paused(self.pause(response.headers(), wanted.login.is_none()))),
+            429 => return Err(Failure::Paused(self.pause(response.headers(), ours))),
             500.. => return Err(Failure::Unreachable(self.explained(response, &host, &what).await)),
             _ => return Err(Failure::Unusable(self.explained(response, &host, &what).await)),
         }

@@ -9,6 +9,7 @@ mod backup;
 mod body;
 mod certificates;
 mod control;
+mod copy;
 mod crowding;
 mod documents;
 mod files;

@@ -151,3 +151,18 @@ async fn a_token_server_that_answers_something_else_is_told() {
     .await;
     assert!(fails(&registry.remote()).await.contains("answers with more than 262144 bytes"));
 }
+
+#[tokio::test]
+async fn a_token_server_that_is_asked_too_often_pauses_all_but_other_logins() {
+    let registry = Scripted::start(|asked| match asked.line.starts_with("GET /token") {
+        true => says(429, &[("retry-after", "60")], ""),
+        false => challenged(&format!("Bearer realm=\"http://{}/token\"", asked.headers["host"].to_str().unwrap())),
+    })
+    .await;
+    let remote = Remote::open(&registry.with_login()).unwrap();
+    assert!(matches!(of(&remote, basic("a", "b")).await, Err(Failure::Paused(_))));
+    assert!(matches!(text(&remote).await, Err(Failure::Paused(_))));
+    let before = registry.asked().len();
+    assert!(matches!(text(&remote).await, Err(Failure::Paused(_))));
+    assert_eq!((before, registry.asked().len()), (4, 4));
+}

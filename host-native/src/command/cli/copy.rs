@@ -1,0 +1,87 @@
+//! Images copied from one place to another.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+use crate::copy::parse_platform;
+use crate::remote::Platform;
+
+/// Copy an image.
+#[derive(Debug, Args)]
+pub struct Copy {
+    /// Where the image is: REGISTRY/NAME[:TAG|@DIGEST], oci:DIRECTORY[:TAG], oci-archive:FILE[:TAG] or
+    /// docker-archive:FILE[:NAME:TAG]
+    ///
+    /// Without a tag it is `latest` in a registry, and the only image elsewhere.
+    #[arg(value_name = "SRC")]
+    pub source: String,
+
+    /// Where it goes: REGISTRY/NAME[:TAG] or oci:DIRECTORY[:TAG]
+    ///
+    /// Without a tag it gets the one that is written in SRC. If there is none either, it is found by its digest.
+    #[arg(value_name = "DST")]
+    pub destination: String,
+
+    /// Copy an index with the images for all platforms: what is done without --platform
+    #[arg(long, conflicts_with = "platform")]
+    pub all: bool,
+
+    /// Of an index, copy only the image for this platform
+    #[arg(long, value_name = "OS/ARCH[/VARIANT]", value_parser = parse_platform)]
+    pub platform: Option<Platform>,
+
+    /// Copy what refers to the image too: signatures, bills of material
+    #[arg(long)]
+    pub referrers: bool,
+
+    /// Write nothing; print what would be copied
+    #[arg(long)]
+    pub dry_run: bool,
+
+    /// Print nothing but what goes wrong
+    #[arg(short, long)]
+    pub quiet: bool,
+
+    /// The file with the logins of registries, as `docker login` or `podman login` writes it
+    ///
+    /// Without it, $XDG_RUNTIME_DIR/containers/auth.json, ~/.config/containers/auth.json and ~/.docker/config.json (in
+    /// $DOCKER_CONFIG, if that is set) are looked into, in this order.
+    #[arg(long, env = "REGISTRY_AUTH_FILE", value_name = "FILE")]
+    pub authfile: Option<PathBuf>,
+
+    /// The user to log in as at the registry of SRC
+    #[arg(long, value_name = "NAME", requires = "src_password_file")]
+    pub src_username: Option<String>,
+
+    /// The file with the password for SRC in its first line; /dev/stdin is the standard input
+    #[arg(long, value_name = "FILE", requires = "src_username")]
+    pub src_password_file: Option<PathBuf>,
+
+    /// The user to log in as at the registry of DST
+    #[arg(long, value_name = "NAME", requires = "dest_password_file")]
+    pub dest_username: Option<String>,
+
+    /// The file with the password for DST in its first line; /dev/stdin is the standard input
+    #[arg(long, value_name = "FILE", requires = "dest_username")]
+    pub dest_password_file: Option<PathBuf>,
+
+    /// Speak to registries without encryption; those on this machine are spoken to so anyway, unless they are written as
+    /// https://HOST/NAME
+    #[arg(long)]
+    pub plain_http: bool,
+
+    /// The file with certificates of authorities to trust beside those of the system, in PEM
+    #[arg(long, value_name = "FILE")]
+    pub ca: Option<PathBuf>,
+
+    /// A further host that registries may have asked for tokens, and that gets the login for that (repeatable)
+    ///
+    /// The registry's own host may be asked always, and auth.docker.io for Docker Hub.
+    #[arg(long = "realm", value_name = "HOST")]
+    pub realms: Vec<String>,
+
+    /// Let registries with a public address redirect to private addresses
+    #[arg(long)]
+    pub allow_private: bool,
+}

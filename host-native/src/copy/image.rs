@@ -1,0 +1,291 @@
+//! One image, index or artifact moved from a source to a destination.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::time::Duration;
+
+use futures_util::{StreamExt, stream};
+use orlop_core::digest::Digest;
+use orlop_core::meter::Meter;
+use tokio::time::sleep;
+
+use super::manifest::{Parts, for_platform, is_list};
+use super::{Destination, Found, Role, Sink, Source, Writing};
+use crate::remote::{Descriptor, Failure, Platform};
+
+/// How many blobs move at once.
+const AT_ONCE: usize = 4;
+
+/// How often a blob that breaks off is gone on with when no byte has come in between.
+const RESUMED: u32 = 5;
+
+/// How many manifests an image may have, with all that it is made of and that refers to it.
+const MANIFESTS: usize = 10_000;
+
+/// What is copied from where to where.
+pub struct Copying<'a> {
+    /// Where it is.
+    pub source: &'a dyn Source,
+    /// Where it goes.
+    pub destination: &'a dyn Destination,
+    /// Of an index only the image for this platform.
+    pub platform: Option<Platform>,
+    /// Whether what refers to the image (signatures, bills of material) goes along.
+    pub referrers: bool,
+    /// Whether nothing is written.
+    pub dry_run: bool,
+    /// Who wants to know how far it is.
+    pub told: &'a dyn Told,
+}
+
+/// Is told how far a copy is.
+pub trait Told: Send + Sync {
+    /// How many blobs there are to move or to find, and how many bytes they have.
+    fn planned(&self, blobs: usize, bytes: u64);
+    /// Bytes of a blob have moved.
+    fn moved(&self, bytes: u64);
+    /// What became of a blob.
+    fn done(&self, blob: &Descriptor, how: How);
+}
+
+/// How a blob came to its place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum How {
+    /// It was there.
+    There,
+    /// The registry has it from another repository.
+    Mounted,
+    /// Its bytes were moved.
+    Copied,
+    /// Its bytes would have been moved, if anything was to be written.
+    Missing,
+    /// It did not come.
+    Failed,
+}
+
+/// What came of a copy.
+#[derive(Debug)]
+pub struct Copied {
+    /// The manifest that was asked for.
+    pub digest: Digest,
+    /// How many manifests were written, or would have been.
+    pub manifests: usize,
+    /// How many blobs were moved, or would have been.
+    pub blobs: usize,
+    /// How many bytes they have.
+    pub bytes: u64,
+    /// How many blobs were mounted.
+    pub mounted: usize,
+    /// How many blobs were there.
+    pub there: usize,
+    /// What did not come, and why: a line each.
+    pub failures: Vec<String>,
+}
+
+/// A manifest that is to be written, after what it needs.
+struct Planned {
+    found: Found,
+    parts: Parts,
+    /// Whether it is there.
+    there: bool,
+}
+
+impl Copying<'_> {
+    /// Copies what `reference` names, under `tag` if there is one.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be found out what is to be copied. What then fails is told in [`Copied::failures`], and all that
+    /// does not need it is copied nevertheless.
+    pub async fn copy(&self, reference: &str, tag: Option<&str>) -> Result<Copied, Failure> {
+        let root = self.root(reference).await?;
+        let digest = root.digest;
+        let planned = self.plan(root).await?;
+        let blobs: BTreeMap<Digest, Descriptor> = planned
+            .iter()
+            .filter(|manifest| !manifest.there)
+            .flat_map(|manifest| manifest.parts.blobs.iter().map(|blob| (blob.digest, blob.clone())))
+            .collect();
+        self.told.planned(blobs.len(), blobs.values().map(|blob| blob.size).sum());
+        let moved: Vec<_> = stream::iter(blobs.values().cloned())
+            .map(|blob| async move {
+                let moved = self.blob(&blob).await;
+                self.told.done(&blob, *moved.as_ref().unwrap_or(&How::Failed));
+                (blob, moved)
+            })
+            .buffer_unordered(AT_ONCE)
+            .collect()
+            .await;
+        let mut copied =
+            Copied { digest, manifests: 0, blobs: 0, bytes: 0, mounted: 0, there: 0, failures: Vec::new() };
+        let mut failed = HashSet::new();
+        for (blob, moved) in moved {
+            match moved {
+                Ok(How::There) => copied.there += 1,
+                Ok(How::Mounted) => copied.mounted += 1,
+                Ok(_) => {
+                    copied.blobs += 1;
+                    copied.bytes += blob.size;
+                }
+                Err(failure) => {
+                    failed.insert(blob.digest);
+                    copied.failures.push(format!("blob {}: {failure}", blob.digest));
+                }
+            }
+        }
+        for manifest in &planned {
+            let role = match tag {
+                _ if manifest.found.digest != digest => Role::Part,
+                None => Role::Whole,
+                Some(tag) => Role::Tagged(tag),
+            };
+            match self.put(manifest, role, &failed).await {
+                Ok(false) => {}
+                Ok(true) => copied.manifests += 1,
+                Err(failure) => {
+                    failed.insert(manifest.found.digest);
+                    copied.failures.push(format!("manifest {}: {failure}", manifest.found.digest));
+                }
+            }
+        }
+        Ok(copied)
+    }
+
+    /// The manifest that is copied.
+    async fn root(&self, reference: &str) -> Result<Found, Failure> {
+        let found = self.source.manifest(reference).await?;
+        let Some(platform) = self.platform.as_ref().filter(|_| is_list(&found.media_type)) else { return Ok(found) };
+        let manifests = Parts::of(&found.bytes, &found.digest)?.manifests;
+        match for_platform(&manifests, platform) {
+            Some(image) => self.source.manifest(&image.digest.to_string()).await,
+            None => {
+                let known = manifests.iter().filter_map(|image| image.platform.as_ref());
+                let known = known.map(|known| {
+                    let variant = known.variant.as_ref().map(|variant| format!("/{variant}")).unwrap_or_default();
+                    format!("{}/{}{variant}", known.os, known.architecture)
+                });
+                let known = known.collect::<Vec<_>>().join(", ");
+                Err(Failure::Unusable(format!("the index {} has no such platform; it has {known}", found.digest)))
+            }
+        }
+    }
+
+    /// The manifests in the order in which they are written: what one needs comes before it, what refers to it after.
+    async fn plan(&self, root: Found) -> Result<Vec<Planned>, Failure> {
+        enum Step {
+            Read(Digest),
+            Write(Digest),
+        }
+        let mut known = HashMap::from([(root.digest, root.clone())]);
+        let mut seen = HashSet::new();
+        let mut planned: Vec<Planned> = Vec::new();
+        let mut open = HashMap::new();
+        let mut steps = vec![Step::Read(root.digest)];
+        while let Some(step) = steps.pop() {
+            match step {
+                Step::Read(digest) if !seen.insert(digest) => {}
+                Step::Read(_) if seen.len() > MANIFESTS => {
+                    return Err(Failure::Unusable(format!("it is made of more than {MANIFESTS} manifests")));
+                }
+                Step::Read(digest) => {
+                    let found = match known.remove(&digest) {
+                        Some(found) => found,
+                        None => self.source.manifest(&digest.to_string()).await.map_err(|failure| match failure {
+                            Failure::Absent => Failure::Unusable(format!("the source lacks the manifest {digest}")),
+                            other => other,
+                        })?,
+                    };
+                    let there = self.destination.has_manifest(&digest.to_string()).await?.is_some();
+                    let parts = Parts::of(&found.bytes, &digest)?;
+                    // The last step that is put here is taken first.
+                    if self.referrers {
+                        let referrers = self.source.referrers(&digest).await?;
+                        steps.extend(referrers.iter().rev().map(|referrer| Step::Read(referrer.digest)));
+                    }
+                    steps.push(Step::Write(digest));
+                    steps.extend(parts.manifests.iter().rev().map(|child| Step::Read(child.digest)));
+                    open.insert(digest, Planned { found, parts, there });
+                }
+                Step::Write(digest) => planned.extend(open.remove(&digest)),
+            }
+        }
+        Ok(planned)
+    }
+
+    /// Writes a manifest, unless it is there; whether it was written.
+    async fn put(&self, manifest: &Planned, role: Role<'_>, failed: &HashSet<Digest>) -> Result<bool, Failure> {
+        let named = manifest.parts.blobs.iter().chain(&manifest.parts.manifests);
+        if let Some(missing) = named.map(|part| part.digest).find(|digest| failed.contains(digest)) {
+            return Err(Failure::Unusable(format!("not written, since {missing} is missing")));
+        }
+        let there = match role {
+            Role::Part => manifest.there,
+            // It is listed, if it is not.
+            Role::Whole => false,
+            Role::Tagged(tag) => self.destination.has_manifest(tag).await? == Some(manifest.found.digest),
+        };
+        if !there && !self.dry_run {
+            self.destination.put_manifest(&manifest.found, role).await?;
+        }
+        Ok(!there && !(role == Role::Whole && manifest.there))
+    }
+
+    /// Brings a blob to its place.
+    async fn blob(&self, blob: &Descriptor) -> Result<How, Failure> {
+        if self.destination.has_blob(&blob.digest).await? {
+            return Ok(How::There);
+        }
+        if self.dry_run {
+            return Ok(How::Missing);
+        }
+        match self.destination.write(&blob.digest, self.source).await? {
+            Writing::Mounted => Ok(How::Mounted),
+            Writing::Sink(mut sink) => match self.bytes(blob, sink.as_mut()).await {
+                Ok(()) => sink.finish(&blob.digest).await.map(|()| How::Copied),
+                Err(failure) => {
+                    sink.abort().await;
+                    Err(failure)
+                }
+            },
+        }
+    }
+
+    /// Moves the bytes of a blob, and holds them against its digest. Where the source breaks off, it is gone on with.
+    async fn bytes(&self, blob: &Descriptor, sink: &mut dyn Sink) -> Result<(), Failure> {
+        let wrong = |reason: String| Failure::Unusable(format!("the source {reason}"));
+        let absent = |failure| match failure {
+            Failure::Absent => wrong("does not have it".into()),
+            other => other,
+        };
+        let mut meter = Meter::new(blob.digest.algorithm());
+        let mut reading = self.source.blob(blob, 0).await.map_err(absent)?;
+        let mut resumed = 0;
+        loop {
+            match reading.chunk().await {
+                Ok(None) => break,
+                Ok(Some(bytes)) => {
+                    // Only bytes are progress.
+                    resumed = if bytes.is_empty() { resumed } else { 0 };
+                    meter.update(&bytes);
+                    if meter.count() > blob.size {
+                        return Err(wrong(format!("has more than the {} bytes of its manifest", blob.size)));
+                    }
+                    sink.append(&bytes).await?;
+                    self.told.moved(bytes.len() as u64);
+                }
+                Err(Failure::Unreachable(_)) if resumed < RESUMED => {
+                    sleep(Duration::from_secs(1 << resumed)).await;
+                    resumed += 1;
+                    reading = self.source.blob(blob, meter.count()).await.map_err(absent)?;
+                }
+                Err(failure) => return Err(failure),
+            }
+        }
+        if meter.count() != blob.size {
+            return Err(wrong(format!("has {} bytes instead of {}", meter.count(), blob.size)));
+        }
+        if meter.digest() != blob.digest {
+            return Err(wrong(format!("has other bytes, with the digest {}", meter.digest())));
+        }
+        Ok(())
+    }
+}

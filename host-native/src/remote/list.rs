@@ -1,0 +1,213 @@
+//! Lists of a registry: tags and referrers, page by page (OCI distribution-spec, "Content Discovery").
+
+use std::collections::BTreeMap;
+
+use hyper::Method;
+use hyper::header::{ACCEPT, HeaderMap, HeaderValue, LINK};
+use orlop_core::digest::Digest;
+use serde::{Deserialize, Serialize};
+use url::Url;
+
+use super::exchange::Arrived;
+use super::failure::Failure;
+use super::{Inner, Remote};
+
+/// How many tags a page is asked for.
+const PAGE: usize = 1000;
+
+/// How large a page may be in bytes.
+const PAGE_BYTES: usize = 8 << 20;
+
+/// How many pages a list may have, and so how many requests a list costs at most.
+const PAGES: usize = 2000;
+
+/// The media type of an index.
+const INDEX: &str = "application/vnd.oci.image.index.v1+json";
+
+/// What a manifest, an index or a list of referrers says of something else (image-spec, "Content Descriptors").
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Descriptor {
+    /// What kind of content it is.
+    pub media_type: String,
+    /// The digest of the content.
+    pub digest: Digest,
+    /// Its size in bytes.
+    pub size: u64,
+    /// Which machines it is for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub platform: Option<Platform>,
+    /// What kind of artifact it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub artifact_type: Option<String>,
+    /// Whatever else is said of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub annotations: Option<BTreeMap<String, String>>,
+    /// Where else it is to be had.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub urls: Option<Vec<String>>,
+}
+
+/// A platform (image-spec, "Image Index").
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Platform {
+    /// The operating system, such as `linux`.
+    pub os: String,
+    /// The architecture, such as `arm64`.
+    pub architecture: String,
+    /// The variant of the architecture, such as `v7`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub variant: Option<String>,
+    /// The version of the operating system.
+    #[serde(default, rename = "os.version", skip_serializing_if = "Option::is_none")]
+    pub os_version: Option<String>,
+}
+
+/// An index, as far as lists need it.
+#[derive(Deserialize)]
+struct Index {
+    manifests: Option<Vec<Descriptor>>,
+}
+
+#[derive(Deserialize)]
+struct Tags {
+    /// `null` where there are none, in registries written in Go.
+    tags: Option<Vec<String>>,
+}
+
+impl Remote {
+    /// All tags of a repository, as the registry orders them.
+    ///
+    /// # Errors
+    ///
+    /// [`Failure::Absent`] when there is no such repository, [`Failure::Unusable`] when the list leads to another host or
+    /// does not end.
+    pub async fn tags(&self, repository: &str) -> Result<Vec<String>, Failure> {
+        let first = format!("tags/list?n={PAGE}");
+        let pages = self.0.pages(repository, &first, "application/json").await?;
+        let mut all = Vec::new();
+        for (_, page) in pages {
+            all.extend(self.0.read::<Tags>(&page)?.tags.unwrap_or_default());
+        }
+        Ok(all)
+    }
+
+    /// What refers to a manifest: by the API, or by the tag that takes its place where there is none.
+    ///
+    /// # Errors
+    ///
+    /// As for tags; no referrers are no error.
+    pub async fn referrers(&self, repository: &str, subject: &Digest) -> Result<Vec<Descriptor>, Failure> {
+        match self.0.pages(repository, &format!("referrers/{subject}"), INDEX).await {
+            Ok(pages) if pages.iter().all(|(media_type, _)| media_type.starts_with(INDEX)) => self.0.indexes(pages),
+            // Registries that do not know the API answer 404, some 400 or 405, or with their page for people.
+            Ok(_) | Err(Failure::Absent | Failure::Unusable(_)) => {
+                let tag = format!("manifests/{}", referrers_tag(subject));
+                match self.0.pages(repository, &tag, INDEX).await {
+                    Ok(pages) => self.0.indexes(pages),
+                    Err(Failure::Absent) => Ok(Vec::new()),
+                    Err(other) => Err(other),
+                }
+            }
+            Err(other) => Err(other),
+        }
+    }
+}
+
+/// The tag that lists referrers in registries without the API (OCI distribution-spec, "Referrers Tag Schema").
+pub fn referrers_tag(subject: &Digest) -> String {
+    let encoded = subject.encoded();
+    format!("{}-{}", subject.algorithm().name(), &encoded[..encoded.len().min(64)])
+}
+
+impl Inner {
+    /// The pages of a list, with their media types.
+    async fn pages(
+        &self,
+        repository: &str,
+        first: &str,
+        accept: &'static str,
+    ) -> Result<Vec<(String, bytes::Bytes)>, Failure> {
+        let mut request = self.request(Method::GET, repository, first, "pull")?;
+        request.headers = HeaderMap::from_iter([(ACCEPT, HeaderValue::from_static(accept))]);
+        let mut pages = Vec::new();
+        loop {
+            let arrived = self.exchange(&request).await?;
+            if arrived.response.status() != 200 {
+                return Err(self.failed(arrived).await);
+            }
+            let next = self.next_page(&arrived)?;
+            let answer = self.answer(arrived, None)?;
+            let media_type = answer.content_type.unwrap_or_default();
+            pages.push((media_type, answer.body.collect_within(PAGE_BYTES).await?));
+            match next {
+                None => return Ok(pages),
+                Some(next) if next != request.url && pages.len() < PAGES => request.url = next,
+                Some(_) => return Err(Failure::Unusable(format!("{} has a list without an end", self.host()))),
+            }
+        }
+    }
+
+    /// Where the next page is (RFC 8288), if there is one: at the same registry, or nowhere.
+    fn next_page(&self, arrived: &Arrived) -> Result<Option<Url>, Failure> {
+        let fields = arrived.response.headers().get_all(LINK).into_iter().filter_map(|field| field.to_str().ok());
+        let Some(target) = fields.filter_map(next_of).next() else { return Ok(None) };
+        let next = arrived.url.join(target).ok().filter(|next| next.origin() == self.url.origin());
+        let foreign = || Failure::Unusable(format!("{} has a list that goes on at another host", self.host()));
+        next.map(Some).ok_or_else(foreign)
+    }
+
+    fn indexes(&self, pages: Vec<(String, bytes::Bytes)>) -> Result<Vec<Descriptor>, Failure> {
+        let mut all = Vec::new();
+        for (_, page) in pages {
+            all.extend(self.read::<Index>(&page)?.manifests.unwrap_or_default());
+        }
+        Ok(all)
+    }
+
+    fn read<'a, T: Deserialize<'a>>(&self, bytes: &'a [u8]) -> Result<T, Failure> {
+        let wrong =
+            |error| Failure::Unusable(format!("{} answers with a list that cannot be read: {error}", self.host()));
+        serde_json::from_slice(bytes).map_err(wrong)
+    }
+}
+
+/// The target of a `Link` whose relation is `next`.
+fn next_of(field: &str) -> Option<&str> {
+    // A comma may stand in a target, so links are told apart by what begins one.
+    let mut rest = field;
+    while let Some((_, link)) = rest.split_once('<') {
+        let (target, parameters) = link.split_once('>')?;
+        let end = parameters.find('<').unwrap_or(parameters.len());
+        let next = parameters[..end].split([';', ',']).any(|parameter| {
+            let (name, value) = parameter.split_once('=').unwrap_or_default();
+            let value = value.trim().trim_matches('"');
+            name.trim().eq_ignore_ascii_case("rel") && value.split(' ').any(|rel| rel.eq_ignore_ascii_case("next"))
+        });
+        if next {
+            return Some(target);
+        }
+        rest = &parameters[end..];
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_link_to_the_next_page_is_found() {
+        for (field, expected) in [
+            ("</v2/a/tags/list?n=1&last=b>; rel=\"next\"", Some("/v2/a/tags/list?n=1&last=b")),
+            ("<a,b>;rel=next", Some("a,b")),
+            ("<a>; rel=prev, <b>; title=\"x\"; REL=\"last next\"", Some("b")),
+            ("<a>; rel=\"prev\"", None),
+            ("<a>", None),
+            ("<a", None),
+            ("", None),
+        ] {
+            assert_eq!(next_of(field), expected, "{field}");
+        }
+    }
+}
