@@ -11,7 +11,7 @@ use ring::hmac;
 use ring::rand::SystemRandom;
 
 use crate::settings::LoginSetting;
-use crate::settings::watched::Watched;
+use crate::settings::watched::{Watched, read_text};
 
 /// A login that is sent to a registry or its token server.
 #[derive(Clone, PartialEq, Eq)]
@@ -86,6 +86,18 @@ impl Source {
                 Self::File { username: username.clone(), password }
             }
         })
+    }
+
+    /// Whether it can be opened, which needs a runtime.
+    ///
+    /// # Errors
+    ///
+    /// As when it is opened.
+    pub(super) fn check(setting: &LoginSetting) -> Result<(), String> {
+        match setting {
+            LoginSetting::PasswordFile { file, .. } => first_line(file, &read_text(file)?).map(drop),
+            _ => Ok(()),
+        }
     }
 
     /// The login that is in force now.
