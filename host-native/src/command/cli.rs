@@ -3,6 +3,7 @@
 mod access;
 mod copy;
 mod integrity;
+mod sync;
 mod transfer;
 mod users;
 
@@ -12,6 +13,7 @@ use orlop_core::Config;
 pub use self::access::{Access, AccessCommand, Explain};
 pub use self::copy::Copy;
 pub use self::integrity::{Blob, Check};
+pub use self::sync::{Sync, SyncCommand};
 pub use self::transfer::{Migrate, Move, Place};
 pub use self::users::{Listed, Named, Removed, User, UserCommand};
 use crate::settings::{Data, File, Options, Policy, Settings, Storage};
@@ -74,6 +76,11 @@ pub enum Command {
     /// Servers never do that by themselves. A version serves its own format and the one before, so upgrade all servers
     /// first, one after the other, and run this once when all are of the new version. Then older versions are refused.
     Migrate(Migrate),
+    /// Copy repositories from and to other registries, as the configuration has it
+    ///
+    /// Each [[sync]] of the configuration says what is copied from where to where. A server runs them when they are due;
+    /// this runs them now, and says how they stand.
+    Sync(Sync),
     /// Check or print the settings
     Config(Configure),
     /// Manage the users of the password file

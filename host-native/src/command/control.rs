@@ -22,6 +22,7 @@ use crate::command::integrity;
 use crate::command::reload::Reloading;
 use crate::settings::Data;
 use crate::storage::Host;
+use crate::sync::Syncing;
 
 /// The name of the socket in a data directory.
 const SOCKET: &str = "orlop.sock";
@@ -33,7 +34,7 @@ const LONGEST: u64 = 1 << 10;
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// What a command asks of a server.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Request {
     /// Make a backup.
     Backup,
@@ -45,10 +46,20 @@ pub enum Request {
     Check,
     /// Say where a blob is.
     Blob(Digest),
+    /// Run the sync of that name, or all, or find out what a run would do.
+    Sync {
+        /// Which.
+        name: Option<String>,
+        /// Only find out what would be done.
+        dry_run: bool,
+    },
+    /// Say how the sync of that name stands, or all.
+    SyncStatus(Option<String>),
 }
 
 impl fmt::Display for Request {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let named = |name: Option<&String>| name.map(|name| format!(" name {name}")).unwrap_or_default();
         let option = |given: bool, option: &'static str| if given { option } else { "" };
         match self {
             Self::Backup => f.write_str("backup"),
@@ -58,6 +69,10 @@ impl fmt::Display for Request {
             Self::Reload => f.write_str("reload"),
             Self::Check => f.write_str("check"),
             Self::Blob(digest) => write!(f, "blob {digest}"),
+            Self::Sync { name, dry_run } => {
+                write!(f, "sync run{}{}", option(*dry_run, " dry-run"), named(name.as_ref()))
+            }
+            Self::SyncStatus(name) => write!(f, "sync status{}", named(name.as_ref())),
         }
     }
 }
@@ -76,6 +91,12 @@ impl FromStr for Request {
             ["reload"] => Self::Reload,
             ["check"] => Self::Check,
             ["blob", digest] => Self::Blob(digest.parse().map_err(|_| format!("`{digest}` is not a digest"))?),
+            ["sync", "run"] => Self::Sync { name: None, dry_run: false },
+            ["sync", "run", "dry-run"] => Self::Sync { name: None, dry_run: true },
+            ["sync", "run", "name", name] => Self::Sync { name: Some((*name).into()), dry_run: false },
+            ["sync", "run", "dry-run", "name", name] => Self::Sync { name: Some((*name).into()), dry_run: true },
+            ["sync", "status"] => Self::SyncStatus(None),
+            ["sync", "status", "name", name] => Self::SyncStatus(Some((*name).into())),
             _ => return Err(format!("the server does not know the command `{line}`: it is of another version")),
         })
     }
@@ -87,6 +108,8 @@ pub struct Control {
     pub host: Arc<Host>,
     /// What collects garbage.
     pub collector: Arc<Collector>,
+    /// What runs syncs.
+    pub syncing: Arc<Syncing>,
     /// Where other settings come from.
     pub reloading: Arc<Reloading>,
     /// One backup at a time: a second one would do the same.
@@ -165,6 +188,8 @@ impl Control {
             }
             Request::Check => integrity::check_all(&self.host).await,
             Request::Blob(digest) => integrity::locate(&self.host, digest).await,
+            Request::Sync { name, dry_run } => self.syncing.run_now(name.as_deref(), dry_run).await,
+            Request::SyncStatus(name) => self.syncing.status(name.as_deref()).await,
             Request::Reload => {
                 let reloading = self.reloading.clone();
                 let done = tokio::task::spawn_blocking(move || reloading.reload()).await;
@@ -181,7 +206,7 @@ impl Control {
 /// When no server has it open, or the server cannot do it.
 pub fn ask(data: &Data, request: Request) -> Result<String, String> {
     if data.engines.engines()?.is_some() {
-        return Err(elsewhere(request));
+        return Err(elsewhere(&request));
     }
     let directory = &data.directory;
     data_directory(directory)?;
@@ -190,7 +215,7 @@ pub fn ask(data: &Data, request: Request) -> Result<String, String> {
         return Err(format!("there is no directory {shown}: name the data directory with --data"));
     }
     let mut stream = Stream::connect(directory.join(SOCKET)).map_err(|error| match error.kind() {
-        io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => no_server(directory, request),
+        io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => no_server(directory, &request),
         io::ErrorKind::PermissionDenied => {
             format!("the server of {shown} takes no commands from this user: run this as root or as the server's user")
         }
@@ -207,14 +232,14 @@ pub fn ask(data: &Data, request: Request) -> Result<String, String> {
 }
 
 /// Servers that share a database have no socket: they may be on other machines.
-fn elsewhere(request: Request) -> String {
+fn elsewhere(request: &Request) -> String {
     match request {
         Request::Backup => "the database and the object store are backed up by their own tools".into(),
         _ => format!("servers that share a database take no `{request}`: send each of them SIGHUP"),
     }
 }
 
-fn no_server(directory: &Path, request: Request) -> String {
+fn no_server(directory: &Path, request: &Request) -> String {
     let shown = directory.display();
     let cure = match request {
         Request::Backup => {
@@ -237,7 +262,11 @@ mod tests {
         let collections = [(false, false), (false, true), (true, false), (true, true)];
         let collections = collections.map(|(dry_run, json)| Request::Gc(Collection { dry_run, json }));
         let others = [Request::Backup, Request::Reload, Request::Check, Request::Blob(digest)];
-        for request in collections.into_iter().chain(others) {
+        let names = || [None, Some("base".to_owned())].into_iter();
+        let syncs = names().flat_map(|name| [(name.clone(), false), (name, true)]);
+        let syncs = syncs.map(|(name, dry_run)| Request::Sync { name, dry_run });
+        let syncs = syncs.chain(names().map(Request::SyncStatus));
+        for request in collections.into_iter().chain(others).chain(syncs) {
             assert_eq!(request.to_string().parse(), Ok(request));
         }
         assert!("dance".parse::<Request>().is_err());

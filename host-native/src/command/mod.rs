@@ -12,4 +12,5 @@ pub mod process;
 pub mod reload;
 pub mod start;
 pub mod storage;
+pub mod sync;
 pub mod transfer;

@@ -14,6 +14,7 @@ use crate::request::cors::Cors;
 use crate::request::proxies::Proxies;
 use crate::request::shares::Shares;
 use crate::settings::{Redirects, Settings};
+use crate::sync::{InForce, Sync};
 
 /// The part of the settings that a running server can change.
 pub struct Live {
@@ -23,6 +24,7 @@ pub struct Live {
     pub(crate) shares: Shares,
     pub(crate) proxies: Proxies,
     pub(crate) webhooks: Vec<Arc<Webhook>>,
+    pub(crate) syncs: Vec<Arc<Sync>>,
     pub(crate) read_only: bool,
     pub(crate) cors: Cors,
     pub(crate) locations: Locations,
@@ -63,6 +65,7 @@ impl Live {
             shares: self.shares.again(&settings.shares.limit),
             proxies: Proxies(settings.shares.trusted_proxy.clone()),
             webhooks: Webhook::all(&settings.watch.webhook)?,
+            syncs: Sync::all(&settings.syncs.sync, &settings.config())?,
             read_only: settings.shares.read_only,
             cors: Cors(settings.reach.cors.clone()),
             locations: Locations { form: settings.reach.location(), external: settings.reach.external_url.clone() },
@@ -89,6 +92,7 @@ impl Live {
             shares: Shares::new(&[]),
             proxies: Proxies::default(),
             webhooks: Vec::new(),
+            syncs: Vec::new(),
             read_only: false,
             cors: Cors::default(),
             locations: Locations::default(),
@@ -129,6 +133,12 @@ impl Current {
     pub(crate) fn subscriptions(&self) -> Subscriptions {
         let live = self.get();
         Subscriptions { registry: live.registry.clone(), webhooks: live.webhooks.clone() }
+    }
+
+    /// The registry and the syncs that are in force now.
+    pub(crate) fn syncs(&self) -> InForce {
+        let live = self.get();
+        InForce { registry: live.registry.clone(), syncs: live.syncs.clone() }
     }
 
     /// Puts others in force. Requests that are being answered go on with those they began with.
