@@ -58,6 +58,7 @@ async fn run(asked: &Copy) -> Result<(), Box<dyn Error>> {
         source: read.as_ref(),
         destination: write.as_ref(),
         platform: asked.platform.clone(),
+        platforms: &[],
         referrers: asked.referrers,
         dry_run: asked.dry_run,
         told: &progress,

@@ -8,7 +8,7 @@ use orlop_core::digest::Digest;
 use orlop_core::meter::Meter;
 use tokio::time::sleep;
 
-use super::manifest::{Parts, for_platform, is_list};
+use super::manifest::{Parts, for_platform, is_list, keep_platforms};
 use super::{Destination, Found, Role, Sink, Source, Writing};
 use crate::remote::{Descriptor, Failure, Platform};
 
@@ -29,6 +29,9 @@ pub struct Copying<'a> {
     pub destination: &'a dyn Destination,
     /// Of an index only the image for this platform.
     pub platform: Option<Platform>,
+    /// If there are any, of an index only the images for these. The index itself is copied as it is, so its other images
+    /// are missing at the destination.
+    pub platforms: &'a [Platform],
     /// Whether what refers to the image (signatures, bills of material) goes along.
     pub referrers: bool,
     /// Whether nothing is written.
@@ -195,7 +198,10 @@ impl Copying<'_> {
                         })?,
                     };
                     let there = self.destination.has_manifest(&digest.to_string()).await?.is_some();
-                    let parts = Parts::of(&found.bytes, &digest)?;
+                    let mut parts = Parts::of(&found.bytes, &digest)?;
+                    if !self.platforms.is_empty() {
+                        keep_platforms(&mut parts.manifests, self.platforms);
+                    }
                     // The last step that is put here is taken first.
                     if self.referrers {
                         let referrers = self.source.referrers(&digest).await?;

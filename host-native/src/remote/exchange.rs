@@ -184,6 +184,7 @@ impl Inner {
         }
         let sent = sent.body(Full::new(request.body.clone()));
         let sent = sent.map_err(|error| Failure::Unusable(format!("{} cannot be asked: {error}", self.host())))?;
+        self.pace.request().await;
         self.transport.send(sent).await
     }
 

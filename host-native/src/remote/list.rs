@@ -8,7 +8,7 @@ use orlop_core::digest::Digest;
 use serde::{Deserialize, Serialize};
 use url::Url;
 
-use super::exchange::Arrived;
+use super::exchange::{Arrived, Outgoing};
 use super::failure::Failure;
 use super::{Inner, Remote};
 
@@ -127,6 +127,11 @@ impl Inner {
     ) -> Result<Vec<(String, bytes::Bytes)>, Failure> {
         let mut request = self.request(Method::GET, repository, first, "pull")?;
         request.headers = HeaderMap::from_iter([(ACCEPT, HeaderValue::from_static(accept))]);
+        self.pages_of(request).await
+    }
+
+    /// The pages of a list that begins with the answer to this request.
+    pub(super) async fn pages_of(&self, mut request: Outgoing) -> Result<Vec<(String, bytes::Bytes)>, Failure> {
         let mut pages = Vec::new();
         loop {
             let arrived = self.exchange(&request).await?;
@@ -162,7 +167,7 @@ impl Inner {
         Ok(all)
     }
 
-    fn read<'a, T: Deserialize<'a>>(&self, bytes: &'a [u8]) -> Result<T, Failure> {
+    pub(super) fn read<'a, T: Deserialize<'a>>(&self, bytes: &'a [u8]) -> Result<T, Failure> {
         let wrong =
             |error| Failure::Unusable(format!("{} answers with a list that cannot be read: {error}", self.host()));
         serde_json::from_slice(bytes).map_err(wrong)

@@ -1,0 +1,109 @@
+//! Syncs: repositories copied from one registry to another, again and again, without moving anything twice.
+//!
+//! A [`Sync`] is one as it is configured. A [run](run) lists the tags of the source, chooses, compares digests and has
+//! the rest moved by the engine of [`crate::copy`]. This registry is read and written by [calls of the core](local) in
+//! this process. [`Syncing`] runs them when they are due, under a lease, and keeps a [journal](journal) in the records.
+
+mod date;
+mod journal;
+mod local;
+mod place;
+mod pushed;
+mod run;
+mod schedule;
+mod select;
+
+use std::sync::Arc;
+
+use orlop_core::{Caller, Config};
+
+use self::local::Local;
+use self::place::Registry;
+pub(crate) use self::schedule::InForce;
+pub use self::schedule::Syncing;
+use self::select::Selection;
+use crate::copy::parse_platform;
+use crate::remote::{Pace, Platform, Remote};
+use crate::settings::{SyncPlace, SyncSetting};
+use crate::storage::Host;
+
+/// A sync as it is configured.
+pub(crate) struct Sync {
+    setting: SyncSetting,
+    selection: Selection,
+    platforms: Vec<Platform>,
+    /// This registry, as the sync uses it.
+    own: orlop_core::Registry,
+}
+
+/// A sync with its two registries, ready to run.
+struct Ready<'s> {
+    sync: &'s Sync,
+    from: Registry,
+    to: Registry,
+    pace: Arc<Pace>,
+}
+
+impl Sync {
+    /// The syncs of these settings, in a registry of that configuration.
+    ///
+    /// # Errors
+    ///
+    /// When two have one name, a platform is none, or a file cannot be read.
+    pub(crate) fn all(settings: &[SyncSetting], config: &Config) -> Result<Vec<Arc<Self>>, String> {
+        let twice = settings.iter().enumerate().find(|(i, one)| settings[..*i].iter().any(|o| o.name == one.name));
+        if let Some((place, one)) = twice {
+            return Err(format!("sync {}: there is one called `{}` already", place + 1, one.name));
+        }
+        settings.iter().map(|setting| Self::new(setting, config).map(Arc::new)).collect()
+    }
+
+    fn new(setting: &SyncSetting, config: &Config) -> Result<Self, String> {
+        let named = |reason| format!("sync `{}`: {reason}", setting.name);
+        let platforms: Result<Vec<_>, _> = setting.platforms.iter().map(|text| parse_platform(text)).collect();
+        let platforms = platforms.map_err(named)?;
+        for place in [&setting.from, &setting.to] {
+            if let SyncPlace::Remote(remote) = place {
+                Remote::open(remote).map_err(named)?;
+            }
+        }
+        // An index is kept as it is though not all of its images are copied.
+        let own = orlop_core::Registry::new(Config {
+            allow_sparse: config.allow_sparse || !platforms.is_empty(),
+            ..config.clone()
+        });
+        Ok(Self { setting: setting.clone(), selection: Selection::new(setting), platforms, own })
+    }
+
+    /// Its name.
+    pub(crate) fn name(&self) -> &str {
+        &self.setting.name
+    }
+
+    /// What an image consists of by these settings. When that changes, what is at the destination with the right digest
+    /// may still lack something.
+    fn completeness(&self) -> String {
+        format!("{} {}", self.setting.referrers, self.setting.platforms.join(" "))
+    }
+
+    /// Opens both registries.
+    ///
+    /// # Errors
+    ///
+    /// When a file that is named cannot be read.
+    fn ready(&self, host: &Arc<Host>) -> Result<Ready<'_>, String> {
+        let bytes = self.setting.bytes_per_second.and_then(|bytes| u32::try_from(bytes.as_u64()).ok()?.try_into().ok());
+        let pace = Arc::new(Pace::new(self.setting.requests_per_minute, bytes));
+        let caller = Arc::new(Caller { name: self.setting.queue(), ..Caller::anybody() });
+        let open = |place: &SyncPlace| {
+            Ok::<_, String>(match place {
+                SyncPlace::Local => {
+                    Registry::Local(Local { host: host.clone(), registry: self.own.clone(), caller: caller.clone() })
+                }
+                SyncPlace::Remote(setting) => Registry::Remote(Remote::open_paced(setting, pace.clone())?),
+            })
+        };
+        let (from, to) = (open(&self.setting.from)?, open(&self.setting.to)?);
+        Ok(Ready { sync: self, from, to, pace })
+    }
+}
