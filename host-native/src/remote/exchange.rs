@@ -184,8 +184,10 @@ impl Inner {
         }
         let sent = sent.body(Full::new(request.body.clone()));
         let sent = sent.map_err(|error| Failure::Unusable(format!("{} cannot be asked: {error}", self.host())))?;
-        self.pace.request().await;
-        self.transport.send(sent).await
+        let turn = self.pace.request().await;
+        let answered = self.transport.send(sent).await;
+        drop(turn);
+        answered
     }
 
     /// Begins the pause that a 429 asks for, and says how long it is. A login that is not the configured one has limits of

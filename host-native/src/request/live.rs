@@ -128,6 +128,7 @@ impl Live {
     fn watch(&self) {
         self.identities.watch();
         self.upstreams.watch();
+        self.syncs.iter().for_each(|sync| sync.watch());
     }
 
     /// Whether clients send secrets.

@@ -49,7 +49,7 @@ pub(crate) use self::shares::Each;
 pub use self::shares::{LimitSetting, QuotaSetting, Shares};
 pub use self::storage::{Data, Options, Storage};
 pub(crate) use self::sync::SyncPlace;
-pub use self::sync::{SyncSetting, Syncs};
+pub use self::sync::{Rate, SyncSetting, Syncs};
 pub use self::tls::Tls;
 pub use self::watch::{LogFormat, Watch};
 pub(crate) use self::webhook::Format;

@@ -22,6 +22,12 @@ use super::{LoginSetting, RemoteSetting, table};
 /// The shortest time between two runs.
 const SHORTEST: Duration = Duration::from_secs(10);
 
+/// The highest number of requests in a [`Rate`].
+const MOST_REQUESTS: NonZeroU32 = NonZeroU32::new(100_000).unwrap();
+
+/// The longest time of a [`Rate`].
+const LONGEST_RATE: Duration = Duration::from_secs(7 * 24 * 3600);
+
 /// The syncs.
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Other registries")]
@@ -57,6 +63,9 @@ pub struct SyncSetting {
     /// Patterns of tags; none is all.
     #[serde(default)]
     pub(crate) tags: Vec<String>,
+    /// Patterns of tags that never move: what is at the destination is not asked for again.
+    #[serde(default)]
+    pub(crate) fixed: Vec<String>,
     /// Only tags that are versions in this range.
     #[serde(default, deserialize_with = "range")]
     pub(crate) semver: Option<VersionReq>,
@@ -74,14 +83,53 @@ pub struct SyncSetting {
     /// Whether what is pushed to this registry is copied at once.
     #[serde(default)]
     pub(crate) on_push: bool,
-    /// How many requests other registries are sent in a minute.
-    pub(crate) requests_per_minute: Option<NonZeroU32>,
+    /// How many requests other registries are sent in a time.
+    pub(crate) requests: Option<Rate>,
     /// How many bytes of blobs move in a second.
     #[serde(default, deserialize_with = "optional_size_in_table")]
     pub(crate) bytes_per_second: Option<ByteSize>,
     /// Whether tags that the source no longer has are deleted at the destination.
     #[serde(default)]
     pub(crate) mirror_deletes: bool,
+}
+
+/// How many requests are sent in which time, such as `100/1m`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub struct Rate {
+    /// How many: at most a hundred thousand, for each is remembered as long as it counts.
+    pub(crate) requests: NonZeroU32,
+    /// In which time: from a millisecond to a week.
+    pub(crate) per: Duration,
+}
+
+impl FromStr for Rate {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let read = || {
+            let (requests, per) = text.split_once('/')?;
+            let requests = requests.trim().parse::<NonZeroU32>().ok().filter(|number| *number <= MOST_REQUESTS)?;
+            // `m` is `1m`.
+            let per = per.trim();
+            let one = if per.starts_with(|c: char| c.is_ascii_digit()) { "" } else { "1" };
+            let per = time(&format!("{one}{per}")).ok()?;
+            (Duration::from_millis(1)..=LONGEST_RATE).contains(&per).then_some(Self { requests, per })
+        };
+        read().ok_or_else(|| {
+            format!(
+                "`{text}` is no number of requests in a time: write it like 100/1m or 200/6h, at most {MOST_REQUESTS}"
+            )
+        })
+    }
+}
+
+impl TryFrom<String> for Rate {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        text.parse()
+    }
 }
 
 /// A registry that a sync reads or writes.
@@ -255,6 +303,10 @@ mod tests {
             (&format!(r#"{remote}, every = "often""#), "is no time"),
             (&format!(r#"{remote}, semver = "new""#), "no range of versions"),
             (&format!(r#"{remote}, bytes-per-second = "5GB""#), "from 1 to 4GB"),
+            (&format!(r#"{remote}, requests = "0/1m""#), "no number of requests"),
+            (&format!(r#"{remote}, requests = "100/0""#), "no number of requests"),
+            (&format!(r#"{remote}, requests = "100001/1m""#), "at most 100000"),
+            (&format!(r#"{remote}, requests = "fast""#), "write it like 100/1m"),
             (&format!(r#"{remote}, tag = []"#), "unknown field `tag`"),
             (r#"from = "registry""#, "not the URL of a registry"),
             (r#"from = { url = "https://registry.example.com", username = "ci" }"#, "set together"),
@@ -263,6 +315,15 @@ mod tests {
             let error = read(wrong).unwrap_err();
             assert!(error.contains(told), "{wrong}: {error}");
         }
+    }
+
+    #[test]
+    fn a_rate_is_a_number_of_requests_in_a_time() {
+        let read = |text: &str| text.parse::<Rate>().map(|rate| (rate.requests.get(), rate.per.as_millis())).unwrap();
+        assert_eq!(read("100/1m"), (100, 60_000));
+        assert_eq!(read("100 / min"), (100, 60_000));
+        assert_eq!(read("200/6h"), (200, 6 * 3_600_000));
+        assert_eq!(read("5/s"), (5, 1000));
     }
 
     #[test]

@@ -2,14 +2,20 @@
 //! status` can say how it stands.
 
 use std::fmt;
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use bytesize::ByteSize;
+use orlop_core::digest::Digest;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use super::run::Became;
+
 /// How many failures are named. All are counted.
 const NAMED: usize = 100;
+
+/// How many characters of the reason of a failure are kept.
+const REASON: usize = 500;
 
 /// How long after the journal was written last a run on another machine counts as under way.
 const ALIVE: u64 = 60;
@@ -27,14 +33,20 @@ pub(crate) struct Journal {
     pub(super) written: u64,
     /// When the run ended; none while it is under way or was interrupted.
     pub(super) ended: Option<u64>,
+    /// Whether it ended before it was through: the next one goes on with it.
+    pub(super) unfinished: bool,
     /// When a run last ended without a failure.
     pub(super) succeeded: Option<u64>,
     /// The process that runs it.
     pub(super) process: Uuid,
+    /// With which settings it runs: see [`super::Sync::fingerprint`].
+    pub(super) settings: Option<Digest>,
     /// What images consist of by the settings of the last run without a failure: see [`super::Sync::completeness`].
     pub(super) complete: String,
     /// The repository and tag up to which all is done, in the order of their names.
     pub(super) at: Option<(String, String)>,
+    /// What it is doing.
+    pub(super) doing: String,
     /// What was done.
     pub(super) counts: Counts,
     /// What failed: at which repository and tag, and why. At most a hundred.
@@ -91,13 +103,39 @@ pub(super) enum State {
 }
 
 impl Journal {
-    /// The journal of the next run, which goes on with this one if that was interrupted not long ago.
-    pub(super) fn next(self, process: Uuid, now: u64) -> Self {
-        if self.began > 0 && self.ended.is_none() && now.saturating_sub(self.began) < GOES_ON {
+    /// The journal of the next run with those settings, which goes on with this one if that was interrupted not long ago, or
+    /// could not get to its end.
+    pub(super) fn next(self, process: Uuid, settings: Digest, now: u64) -> Self {
+        let goes_on = self.began > 0
+            && (self.ended.is_none() || self.unfinished)
+            && self.settings == Some(settings)
+            && now.saturating_sub(self.began) < GOES_ON
+            // Of those without a name it is not known where to go on.
+            && self.counts.failed <= NAMED as u64;
+        if goes_on && self.ended.is_none() {
             return Self { process, ..self };
         }
+        if goes_on {
+            let counts = Counts { failed: self.counts.failed, ..Counts::default() };
+            return Self { process, began: now, ended: None, unfinished: false, counts, ..self };
+        }
         let (succeeded, complete) = (self.succeeded, self.complete);
-        Self { began: now, process, succeeded, complete, ..Self::default() }
+        Self { began: now, process, settings: Some(settings), succeeded, complete, ..Self::default() }
+    }
+
+    /// A tag is copied, or was there.
+    pub(super) fn done(&mut self, repository: &str, tag: &str, became: Became) {
+        self.forgive(repository, Some(tag));
+        self.counts.note(became);
+        self.reach(repository, tag.to_owned());
+    }
+
+    /// All tags up to this one need no other look, unless they failed.
+    pub(super) fn reach(&mut self, repository: &str, tag: String) {
+        let here = (repository.to_owned(), tag);
+        if self.at.as_ref().is_none_or(|at| *at < here) {
+            self.at = Some(here);
+        }
     }
 
     /// How it stands. `own` says of the process that looks which it is and whether it runs the sync, `alone` that no
@@ -116,7 +154,6 @@ impl Journal {
     pub(super) fn is_past(&self, repository: &str, tag: &str) -> bool {
         let at = self.at.as_ref().map(|(repository, tag)| (repository.as_str(), tag.as_str()));
         at.is_some_and(|at| (repository, tag) <= at)
-            && self.counts.failed <= NAMED as u64
             && !self.failures.iter().any(|failed| failed.repository == repository && failed.tag.as_deref() == Some(tag))
     }
 
@@ -125,6 +162,7 @@ impl Journal {
         self.forgive(repository, tag);
         self.counts.failed += 1;
         if self.failures.len() < NAMED {
+            let reason = reason.chars().take(REASON).collect();
             self.failures.push(Failed { repository: repository.into(), tag: tag.map(Into::into), reason });
         }
     }
@@ -146,6 +184,16 @@ impl Journal {
     }
 }
 
+impl Counts {
+    /// A tag is done.
+    fn note(&mut self, became: Became) {
+        match became {
+            Became::Copied => self.copied += 1,
+            Became::There => self.there += 1,
+        }
+    }
+}
+
 impl fmt::Display for Counts {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { copied, there, deleted, blobs, bytes, mounted, failed } = self;
@@ -163,35 +211,54 @@ pub(super) fn now() -> u64 {
     SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs()
 }
 
-/// A time in the form of RFC 3339, in UTC.
-pub(super) fn shown(seconds: u64) -> String {
-    let time = SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(seconds));
-    humantime::format_rfc3339_seconds(time.unwrap_or(SystemTime::UNIX_EPOCH)).to_string()
-}
-
 #[cfg(test)]
 mod tests {
+    use orlop_core::digest::Algorithm;
+
     use super::*;
 
     const ONE: Uuid = Uuid::from_u128(1);
     const OTHER: Uuid = Uuid::from_u128(2);
 
+    fn settings(text: &str) -> Digest {
+        Algorithm::Sha256.digest(text.as_bytes())
+    }
+
     #[test]
     fn a_run_that_was_interrupted_is_gone_on_with_and_looks_again_at_what_failed() {
-        let mut journal = Journal::default().next(ONE, 1000);
+        let mut journal = Journal::default().next(ONE, settings("a"), 1000);
         assert_eq!((journal.began, journal.is_past("a", "1")), (1000, false));
-        journal.at = Some(("b".into(), "2".into()));
+        journal.reach("b", "2".into());
+        journal.reach("b", "1".into());
         journal.fail("b", Some("1"), "lost".into());
-        let mut next = journal.clone().next(OTHER, 2000);
+        let mut next = journal.clone().next(OTHER, settings("a"), 2000);
         assert_eq!((next.began, next.process), (1000, OTHER));
         let past = [("a", "9"), ("b", "1"), ("b", "2"), ("b", "3"), ("c", "1")].map(|(r, t)| next.is_past(r, t));
         assert_eq!(past, [true, false, true, false, false]);
         next.forgive("b", Some("1"));
         assert_eq!((next.counts.failed, next.failures.len()), (0, 0));
-        assert_eq!(journal.next(OTHER, 1000 + GOES_ON).at, None, "it is too long ago");
+        assert_eq!(journal.clone().next(OTHER, settings("a"), 1000 + GOES_ON).at, None, "it is too long ago");
+        assert_eq!(journal.next(OTHER, settings("b"), 2000).at, None, "other tags may be chosen");
         let ended = Journal { ended: Some(1500), succeeded: Some(1500), ..next };
-        let again = ended.next(ONE, 3000);
+        let again = ended.next(ONE, settings("a"), 3000);
         assert_eq!((again.began, again.at.clone(), again.succeeded), (3000, None, Some(1500)));
+    }
+
+    #[test]
+    fn a_run_that_could_not_get_to_its_end_is_gone_on_with_as_a_run_of_its_own() {
+        let mut journal = Journal::default().next(ONE, settings("a"), 1000);
+        journal.reach("b", "2".into());
+        journal.counts.note(Became::Copied);
+        journal.fail("b", Some("2"), "lost".into());
+        let stopped = Journal { ended: Some(1500), unfinished: true, ..journal };
+        let next = stopped.clone().next(ONE, settings("a"), 2000);
+        assert_eq!((next.began, next.ended, next.unfinished), (2000, None, false));
+        assert_eq!((next.counts.copied, next.counts.failed), (0, 1));
+        assert!(next.is_past("b", "1") && !next.is_past("b", "2"));
+        let mut lost = stopped;
+        (0..=NAMED).for_each(|tag| lost.fail("c", Some(&tag.to_string()), "lost".into()));
+        let next = lost.next(ONE, settings("a"), 2000);
+        assert_eq!((next.at, next.counts.failed), (None, 0), "some that failed have no name");
     }
 
     #[test]
@@ -209,6 +276,17 @@ mod tests {
         ] {
             assert_eq!(journal.state(own, alone, now), expected, "{journal:?}");
         }
+    }
+
+    /// A record is not made for megabytes.
+    #[test]
+    fn a_journal_stays_small_however_much_fails() {
+        let mut journal = Journal::default();
+        let long = "a".repeat(255);
+        (0..20_000).for_each(|tag| journal.fail(&long, Some(&format!("{tag:0128}")), "lost ".repeat(10_000)));
+        assert_eq!((journal.counts.failed, journal.failures.len()), (20_000, NAMED));
+        let bytes = serde_json::to_vec(&journal).unwrap().len();
+        assert!(bytes < 100 << 10, "{bytes}");
     }
 
     #[test]

@@ -12,9 +12,11 @@ mod pushed;
 mod run;
 mod schedule;
 mod select;
+mod status;
 
 use std::sync::Arc;
 
+use orlop_core::digest::{Algorithm, Digest};
 use orlop_core::{Caller, Config};
 
 use self::local::Local;
@@ -32,8 +34,14 @@ pub(crate) struct Sync {
     setting: SyncSetting,
     selection: Selection,
     platforms: Vec<Platform>,
+    /// Where repositories are read, if that is another registry.
+    from: Option<Remote>,
+    /// Where they are written, if that is another one.
+    to: Option<Remote>,
     /// This registry, as the sync uses it.
     own: orlop_core::Registry,
+    /// How fast other registries are asked, by everything that the sync does.
+    pace: Arc<Pace>,
 }
 
 /// A sync with its two registries, ready to run.
@@ -41,7 +49,6 @@ struct Ready<'s> {
     sync: &'s Sync,
     from: Registry,
     to: Registry,
-    pace: Arc<Pace>,
 }
 
 impl Sync {
@@ -62,17 +69,25 @@ impl Sync {
         let named = |reason| format!("sync `{}`: {reason}", setting.name);
         let platforms: Result<Vec<_>, _> = setting.platforms.iter().map(|text| parse_platform(text)).collect();
         let platforms = platforms.map_err(named)?;
-        for place in [&setting.from, &setting.to] {
-            if let SyncPlace::Remote(remote) = place {
-                Remote::open(remote).map_err(named)?;
-            }
-        }
+        let bytes = setting.bytes_per_second.and_then(|bytes| u32::try_from(bytes.as_u64()).ok()?.try_into().ok());
+        let pace = Arc::new(Pace::new(setting.requests, bytes));
+        let open = |place: &SyncPlace| match place {
+            SyncPlace::Local => Ok(None),
+            SyncPlace::Remote(setting) => Remote::open_paced(setting, pace.clone()).map(Some).map_err(named),
+        };
+        let (from, to) = (open(&setting.from)?, open(&setting.to)?);
         // An index is kept as it is though not all of its images are copied.
         let own = orlop_core::Registry::new(Config {
             allow_sparse: config.allow_sparse || !platforms.is_empty(),
             ..config.clone()
         });
-        Ok(Self { setting: setting.clone(), selection: Selection::new(setting), platforms, own })
+        let selection = Selection::new(setting);
+        Ok(Self { setting: setting.clone(), selection, platforms, from, to, own, pace })
+    }
+
+    /// Goes on looking at the password files, which may change. Within a runtime.
+    pub(crate) fn watch(&self) {
+        self.from.iter().chain(&self.to).for_each(Remote::watch);
     }
 
     /// Its name.
@@ -86,24 +101,20 @@ impl Sync {
         format!("{} {}", self.setting.referrers, self.setting.platforms.join(" "))
     }
 
-    /// Opens both registries.
-    ///
-    /// # Errors
-    ///
-    /// When a file that is named cannot be read.
-    fn ready(&self, host: &Arc<Host>) -> Result<Ready<'_>, String> {
-        let bytes = self.setting.bytes_per_second.and_then(|bytes| u32::try_from(bytes.as_u64()).ok()?.try_into().ok());
-        let pace = Arc::new(Pace::new(self.setting.requests_per_minute, bytes));
-        let caller = Arc::new(Caller { name: self.setting.queue(), ..Caller::anybody() });
-        let open = |place: &SyncPlace| {
-            Ok::<_, String>(match place {
-                SyncPlace::Local => {
-                    Registry::Local(Local { host: host.clone(), registry: self.own.clone(), caller: caller.clone() })
-                }
-                SyncPlace::Remote(setting) => Registry::Remote(Remote::open_paced(setting, pace.clone())?),
-            })
+    /// Which settings these are: a run goes on only with those it began with.
+    fn fingerprint(&self) -> Digest {
+        Algorithm::Sha256.digest(format!("{:?}", self.setting).as_bytes())
+    }
+
+    /// It with its two registries, of which this one is on that host.
+    fn ready(&self, host: &Arc<Host>) -> Ready<'_> {
+        let place = |remote: &Option<Remote>| match remote {
+            Some(remote) => Registry::Remote(remote.clone()),
+            None => {
+                let caller = Arc::new(Caller { name: self.setting.queue(), ..Caller::anybody() });
+                Registry::Local(Local { host: host.clone(), registry: self.own.clone(), caller })
+            }
         };
-        let (from, to) = (open(&self.setting.from)?, open(&self.setting.to)?);
-        Ok(Ready { sync: self, from, to, pace })
+        Ready { sync: self, from: place(&self.from), to: place(&self.to) }
     }
 }

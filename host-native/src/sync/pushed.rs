@@ -67,59 +67,50 @@ impl Ready<'_> {
             [] => self.pushed_referrer(&from, &to, event, progress).await,
             _ => self.pushed_tags(&from, &to, event, progress).await,
         };
-        let Err((failure, reason)) = result else { return Ok(()) };
-        let name = self.sync.name();
-        let unanswered = matches!(failure, Some(Failure::Unreachable(_) | Failure::Paused(_)));
-        if (unanswered && ambient().now.since(event.time) < KEPT) || (!unanswered && tries + 1 < TRIES) {
-            return Err(Stays(format!("{}: {reason}", event.repository)));
+        let Err(failure) = result else { return Ok(()) };
+        let what = match event.tags.as_slice() {
+            [] => event.repository.to_string(),
+            tags => format!("{}:{}", event.repository, tags.join(", ")),
+        };
+        // What does not depend on the image is waited for: the registry is down, or a password has changed.
+        let waits = !matches!(failure, Failure::Absent | Failure::Unusable(_));
+        if (waits && ambient().now.since(event.time) < KEPT) || (!waits && tries + 1 < TRIES) {
+            return Err(Stays(format!("{what}: {failure}")));
         }
-        tracing::error!("sync {name}: what was pushed to {} is not copied: {reason}", event.repository);
+        tracing::error!("sync {}: what was pushed to {what} is not copied: {failure}", self.sync.name());
         Ok(())
     }
 
-    async fn pushed_tags(&self, from: &Side, to: &Side, event: &Event, progress: &Progress) -> Result<(), Failed> {
+    async fn pushed_tags(&self, from: &Side, to: &Side, event: &Event, progress: &Progress) -> Result<(), Failure> {
         let listed = match from.tags().await {
-            Ok(listed) => listed,
             // The repository was deleted since.
             Err(Failure::Absent) => return Ok(()),
-            Err(failure) => return Err(failed(failure)),
+            listed => listed?,
         };
-        let chosen = self.chosen(from, to, &listed).await.map_err(failed)?;
+        let chosen = self.chosen(from, to, &listed).await?;
         for tag in event.tags.iter().filter(|tag| chosen.contains(tag)) {
             // Whether the destination answers at all is known before anything is moved.
-            to.destination().has_manifest(tag).await.map_err(failed)?;
-            self.tag(from, to, tag, progress, None, false)
-                .await
-                .map_err(|reason| (None, format!("{tag}: {reason}")))?;
+            to.destination().has_manifest(tag).await?;
+            self.tag(from, to, tag, progress, None, false).await?;
         }
         Ok(())
     }
 
     /// Copies a manifest without a tag, if it refers to another one. Parts of an index are copied with the index.
-    async fn pushed_referrer(&self, from: &Side, to: &Side, event: &Event, progress: &Progress) -> Result<(), Failed> {
+    async fn pushed_referrer(&self, from: &Side, to: &Side, event: &Event, progress: &Progress) -> Result<(), Failure> {
         let Some(digest) = event.digest.filter(|_| self.sync.setting.referrers) else { return Ok(()) };
         let reference = digest.to_string();
         let found = match from.source().manifest(&reference).await {
-            Ok(found) => found,
             Err(Failure::Absent) => return Ok(()),
-            Err(failure) => return Err(failed(failure)),
+            found => found?,
         };
-        let subject = subject(&found.bytes);
-        let Some(subject) = subject else { return Ok(()) };
+        let Some(subject) = subject(&found.bytes) else { return Ok(()) };
         // A signature of an image that is not copied is not, either.
-        if to.destination().has_manifest(&subject).await.map_err(failed)?.is_some() {
-            self.image(from, to, &reference, None, progress, false).await.map_err(|reason| (None, reason))?;
+        if to.destination().has_manifest(&subject).await?.is_some() {
+            self.image(from, to, &reference, None, progress, false).await?;
         }
         Ok(())
     }
-}
-
-/// What did not work, with the failure where it is known.
-type Failed = (Option<Failure>, String);
-
-fn failed(failure: Failure) -> Failed {
-    let reason = failure.to_string();
-    (Some(failure), reason)
 }
 
 /// What a manifest refers to.

@@ -22,6 +22,9 @@ const COMPARED: usize = 8;
 /// How many tags are copied at once.
 const COPIED: usize = 2;
 
+/// After how many tags in a row that a registry did not answer for, or repositories, a run ends.
+const SILENT: u32 = 16;
+
 /// What failures are filed under that are about no repository in particular.
 const ALL: &str = "all repositories";
 
@@ -63,16 +66,66 @@ pub(super) enum Became {
     There,
 }
 
+/// A run has ended before its end, for no more can be copied now.
+struct Stopped;
+
+/// What a run has met with.
+struct Course<'p> {
+    progress: &'p Progress,
+    /// Nothing is written.
+    dry_run: bool,
+    /// How often in a row a registry has not answered.
+    silent: u32,
+}
+
+impl Course<'_> {
+    /// The registries answer.
+    fn works(&mut self) {
+        self.silent = 0;
+    }
+
+    /// Notes a failure. A login that is refused, or a registry that has not answered for some time, ends the run: asking on
+    /// would take hours and might lock the login out.
+    fn fails(&mut self, repository: &str, tag: Option<&str>, what: &str, failure: &Failure) -> Result<(), Stopped> {
+        let mut journal = self.progress.journal();
+        journal.fail(repository, tag, format!("{what}{failure}"));
+        let stopped = match failure {
+            Failure::LoginRefused(_) => "the login is refused",
+            Failure::Unreachable(_) | Failure::Paused(_) if self.silent + 1 >= SILENT => "a registry does not answer",
+            Failure::Unreachable(_) | Failure::Paused(_) => {
+                self.silent += 1;
+                return Ok(());
+            }
+            _ => {
+                self.works();
+                return Ok(());
+            }
+        };
+        journal.unfinished = true;
+        journal.fail(ALL, None, format!("the run ended early, since {stopped}; the next one goes on where it stood"));
+        Err(Stopped)
+    }
+}
+
 impl Ready<'_> {
-    /// Copies all that is to be copied. What fails is in the journal, and keeps nothing else from being copied.
+    /// Copies all that is to be copied. What fails is in the journal, and keeps nothing else from being copied as long as a
+    /// login works and registries answer.
     pub(super) async fn run(&self, progress: &Progress, dry_run: bool) {
+        progress.journal().doing = "listing the repositories".into();
         let repositories = match self.repositories().await {
             Ok(repositories) => repositories,
-            Err(failure) => return progress.journal().fail(ALL, None, format!("they cannot be listed: {failure}")),
+            Err(failure) => {
+                let mut journal = progress.journal();
+                journal.unfinished = true;
+                return journal.fail(ALL, None, format!("they cannot be listed: {failure}"));
+            }
         };
         progress.journal().forgive(ALL, None);
+        let mut course = Course { progress, dry_run, silent: 0 };
         for repository in repositories {
-            self.repository(&repository, progress, dry_run).await;
+            if let Err(Stopped) = self.repository(&repository, &mut course).await {
+                return;
+            }
         }
     }
 
@@ -93,29 +146,30 @@ impl Ready<'_> {
         Ok(names)
     }
 
-    async fn repository(&self, repository: &str, progress: &Progress, dry_run: bool) {
+    async fn repository(&self, repository: &str, course: &mut Course<'_>) -> Result<(), Stopped> {
+        let (progress, dry_run) = (course.progress, course.dry_run);
         let Some((from, to)) = self.sides(repository) else {
-            return progress.journal().fail(repository, None, "it has no name at the destination".into());
+            progress.journal().fail(repository, None, "it has no name at the destination".into());
+            return Ok(());
         };
+        progress.journal().doing = format!("listing the tags of {repository}");
         let listed = match from.tags().await {
             Ok(listed) => listed,
-            Err(failure) => {
-                return progress.journal().fail(repository, None, format!("its tags cannot be listed: {failure}"));
-            }
+            Err(failure) => return course.fails(repository, None, "its tags cannot be listed: ", &failure),
         };
         let chosen = match self.chosen(&from, &to, &listed).await {
             Ok(chosen) => chosen,
             Err(failure) => {
-                let told = format!("the newest tags cannot be found out: {failure}");
-                return progress.journal().fail(repository, None, told);
+                return course.fails(repository, None, "the newest tags cannot be found out: ", &failure);
             }
         };
-        progress.journal().forgive(repository, None);
-        let room = Semaphore::new(COPIED);
         let left: Vec<String> = {
-            let journal = progress.journal();
+            let mut journal = progress.journal();
+            journal.forgive(repository, None);
+            journal.doing = format!("copying {} tags of {repository}", chosen.len());
             chosen.into_iter().filter(|tag| !journal.is_past(repository, tag)).collect()
         };
+        let room = Semaphore::new(COPIED);
         // In order, so that all tags up to one are done.
         let mut done = stream::iter(left)
             .map(|tag| async {
@@ -124,22 +178,22 @@ impl Ready<'_> {
             })
             .buffered(COMPARED);
         while let Some((tag, became)) = done.next().await {
-            let mut journal = progress.journal();
-            journal.forgive(repository, Some(&tag));
             match became {
-                Ok(Became::Copied) => journal.counts.copied += 1,
-                Ok(Became::There) => journal.counts.there += 1,
-                Err(reason) => journal.fail(repository, Some(&tag), reason),
-            }
-            let here = (repository.to_owned(), tag);
-            if journal.at.as_ref().is_none_or(|at| *at < here) {
-                journal.at = Some(here);
+                Ok(became) => {
+                    course.works();
+                    progress.journal().done(repository, &tag, became);
+                }
+                Err(failure) => {
+                    course.fails(repository, Some(&tag), "", &failure)?;
+                    progress.journal().reach(repository, tag);
+                }
             }
         }
         drop(done);
         if self.sync.setting.mirror_deletes {
             self.delete(repository, &to, &listed, progress, dry_run).await;
         }
+        Ok(())
     }
 
     /// A repository at the source and at the destination.
@@ -154,7 +208,7 @@ impl Ready<'_> {
             Chosen::Tags(tags) => return Ok(tags),
             Chosen::ByDate(tags, newest) => (tags, newest),
         };
-        let reading = Reading { from, to, pace: &self.pace };
+        let reading = Reading { from, to, pace: &self.sync.pace };
         let mut dated = Vec::with_capacity(tags.len());
         for tag in tags {
             // By its digest, what this registry has need not be asked of another one.
@@ -176,13 +230,14 @@ impl Ready<'_> {
         progress: &Progress,
         room: Option<&Semaphore>,
         dry_run: bool,
-    ) -> Result<Became, String> {
-        let failed = |failure: Failure| failure.to_string();
-        let digest = from.destination().has_manifest(tag).await.map_err(failed)?;
-        let complete = progress.journal().complete.clone();
-        let complete = complete.is_empty() || complete == self.sync.completeness();
-        let whole = complete && !self.sync.setting.referrers && self.sync.platforms.is_empty();
-        if digest.is_some() && whole && to.destination().has_manifest(tag).await.map_err(failed)? == digest {
+    ) -> Result<Became, Failure> {
+        let there = || to.destination().has_manifest(tag);
+        let whole = self.is_whole_where_its_digest_is(&progress.journal().complete);
+        if whole && self.sync.selection.is_fixed(tag) && there().await?.is_some() {
+            return Ok(Became::There);
+        }
+        let digest = from.destination().has_manifest(tag).await?;
+        if whole && digest.is_some() && there().await? == digest {
             return Ok(Became::There);
         }
         let _permit = match room {
@@ -191,6 +246,13 @@ impl Ready<'_> {
         };
         let reference = digest.map_or_else(|| tag.to_owned(), |digest| digest.to_string());
         self.image(from, to, &reference, Some(tag), progress, dry_run).await
+    }
+
+    /// Whether a manifest at the destination has all that belongs to it. Its referrers may have changed since it was
+    /// copied; of the images in an index, those may be there that an earlier setting chose.
+    fn is_whole_where_its_digest_is(&self, complete: &str) -> bool {
+        let first = complete.is_empty() && self.sync.platforms.is_empty();
+        !self.sync.setting.referrers && (first || complete == self.sync.completeness())
     }
 
     /// Copies an image, with what refers to it if that is wanted.
@@ -202,9 +264,9 @@ impl Ready<'_> {
         tag: Option<&str>,
         progress: &Progress,
         dry_run: bool,
-    ) -> Result<Became, String> {
+    ) -> Result<Became, Failure> {
         let copying = Copying {
-            source: &Reading { from, to, pace: &self.pace },
+            source: &Reading { from, to, pace: &self.sync.pace },
             destination: to.destination(),
             platform: None,
             platforms: &self.sync.platforms,
@@ -212,9 +274,9 @@ impl Ready<'_> {
             dry_run,
             told: progress,
         };
-        let copied = copying.copy(reference, tag).await.map_err(|failure| failure.to_string())?;
+        let copied = copying.copy(reference, tag).await?;
         if !copied.failures.is_empty() {
-            return Err(copied.failures.join("; "));
+            return Err(Failure::Unusable(copied.failures.join("; ")));
         }
         let nothing = copied.manifests == 0 && copied.blobs == 0 && copied.mounted == 0;
         Ok(if nothing { Became::There } else { Became::Copied })
@@ -245,7 +307,10 @@ impl Ready<'_> {
             let deleted = if dry_run { Ok(()) } else { to.delete_tag(tag).await };
             let mut journal = progress.journal();
             match deleted {
-                Ok(()) => journal.counts.deleted += 1,
+                Ok(()) => {
+                    journal.forgive(repository, Some(tag));
+                    journal.counts.deleted += 1;
+                }
                 Err(failure) => journal.fail(repository, Some(tag), format!("it is not deleted: {failure}")),
             }
         }
@@ -258,4 +323,36 @@ fn lists_referrers(tag: &str) -> bool {
     tag.split_once('-').is_some_and(|(algorithm, hash)| {
         matches!(algorithm, "sha256" | "sha512") && hash.len() == 64 && hash.bytes().all(|b| b.is_ascii_hexdigit())
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn course(progress: &Progress) -> Course<'_> {
+        Course { progress, dry_run: false, silent: 0 }
+    }
+
+    #[test]
+    fn a_run_ends_when_a_registry_has_not_answered_for_long() {
+        let progress = Progress::new(Journal::default());
+        let mut course = course(&progress);
+        let mut fails = |failure: Failure| course.fails("a", Some("1"), "", &failure).is_err();
+        let silent = || Failure::Unreachable("lost".into());
+        assert!(!(1..SILENT).any(|_| fails(silent())));
+        assert!(!fails(Failure::Absent), "it answers");
+        assert!(!(1..SILENT).any(|_| fails(silent())));
+        assert!(fails(silent()));
+        let journal = progress.journal();
+        assert!(journal.unfinished, "the next run goes on");
+        assert!(journal.told().contains("a:1: lost\n  all repositories: the run ended early"), "{}", journal.told());
+    }
+
+    #[test]
+    fn a_login_that_is_refused_is_not_tried_for_each_tag() {
+        let progress = Progress::new(Journal::default());
+        let refused = Failure::LoginRefused("registry.example.com answers 401".into());
+        assert!(course(&progress).fails("a", None, "its tags cannot be listed: ", &refused).is_err());
+        assert!(progress.journal().told().contains("since the login is refused"));
+    }
 }

@@ -2,6 +2,7 @@
 //! runs a sync at a time.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -13,8 +14,9 @@ use tokio_util::task::TaskTracker;
 use uuid::Uuid;
 
 use super::Sync;
-use super::journal::{Journal, State, now, shown};
+use super::journal::{Journal, now};
 use super::run::Progress;
+use super::status::status_of;
 use crate::observe::Observer;
 use crate::storage::{Host, Leased};
 
@@ -145,6 +147,11 @@ impl Syncing {
         if let Some(progress) = self.running().get(name) {
             return Ok(progress.journal().clone());
         }
+        self.kept(name).await
+    }
+
+    /// The journal of a sync as the records have it.
+    async fn kept(&self, name: &str) -> Result<Journal, String> {
         let kept = self.host.noted(&key(name)).await.map_err(|fault| format!("its journal cannot be read: {fault}"))?;
         // One that does not read is as good as none: all is looked at again.
         Ok(kept.and_then(|kept| serde_json::from_slice(&kept).ok()).unwrap_or_default())
@@ -171,8 +178,18 @@ impl Syncing {
     ///
     /// When it does not run here, or was interrupted.
     async fn run(&self, sync: &Arc<Sync>, claim: Claim) -> Result<Journal, String> {
-        let (name, began) = (sync.name(), Instant::now());
-        let ran = self.run_leased(sync, claim).await;
+        let (name, began, registry) = (sync.name(), Instant::now(), (self.in_force)().registry);
+        let progress = Arc::new(Progress::new(Journal::default()));
+        // Before the lease: a second run would give that back, under the first one's feet.
+        let under_way = self.enter(name, &progress)?;
+        let job = Job::Sync(name.to_owned());
+        let ran = match self.host.under_lease(&registry, job, claim, self.work(sync, &progress)).await {
+            Ok(Leased::Held) => return Err("another server of this storage runs it".into()),
+            Ok(Leased::Done(done)) => done,
+            Ok(Leased::Lost) => Err("another server of this storage was told to run it and goes on with it".into()),
+            Err(fault) => Err(format!("it cannot run: {fault}")),
+        };
+        drop(under_way);
         match &ran {
             Ok(journal) => {
                 let (seconds, told) = (began.elapsed().as_secs_f64(), journal.told());
@@ -189,40 +206,31 @@ impl Syncing {
         ran
     }
 
-    async fn run_leased(&self, sync: &Arc<Sync>, claim: Claim) -> Result<Journal, String> {
-        let (name, registry) = (sync.name(), (self.in_force)().registry);
-        let job = Job::Sync(name.to_owned());
-        match self.host.under_lease(&registry, job, claim, self.work(sync)).await {
-            Ok(Leased::Done(journal)) => journal,
-            Ok(Leased::Held) => Err("another server of this storage runs it".into()),
-            Ok(Leased::Lost) => Err("another server of this storage was told to run it and goes on with it".into()),
-            Err(fault) => Err(format!("it cannot run: {fault}")),
+    /// Says that a sync runs here.
+    fn enter<'s>(&'s self, name: &'s str, progress: &Arc<Progress>) -> Result<Running<'s>, String> {
+        match self.running().entry(name.to_owned()) {
+            Entry::Occupied(_) => Err("it runs already".into()),
+            Entry::Vacant(entry) => {
+                entry.insert(progress.clone());
+                Ok(Running { syncing: self, name })
+            }
         }
     }
 
-    async fn work(&self, sync: &Arc<Sync>) -> Result<Journal, String> {
-        let name = sync.name();
-        let ready = sync.ready(&self.host)?;
-        let journal = self.journal(name).await?.next(self.process, now());
-        let progress = Arc::new(Progress::new(journal));
-        {
-            let mut running = self.running();
-            if running.contains_key(name) {
-                return Err("it runs already".into());
-            }
-            running.insert(name.to_owned(), progress.clone());
-        }
-        let under_way = Running { syncing: self, name };
+    async fn work(&self, sync: &Arc<Sync>, progress: &Progress) -> Result<Journal, String> {
+        let (name, ready) = (sync.name(), sync.ready(&self.host));
+        let journal = self.kept(name).await?.next(self.process, sync.fingerprint(), now());
+        *progress.journal() = journal;
         tracing::info!("sync {name} begins: {} to {}", sync.setting.from, sync.setting.to);
-        self.keep(name, &progress).await;
+        self.keep(name, progress).await;
         let keep = async {
             loop {
                 sleep(LOOK).await;
-                self.keep(name, &progress).await;
+                self.keep(name, progress).await;
             }
         };
         let stopped = tokio::select! {
-            () = ready.run(&progress, false) => false,
+            () = ready.run(progress, false) => false,
             () = self.stopping.cancelled() => true,
             () = keep => true,
         };
@@ -234,12 +242,12 @@ impl Syncing {
                 journal.complete = sync.completeness();
             }
         }
-        self.keep(name, &progress).await;
-        drop(under_way);
+        self.keep(name, progress).await;
         if stopped {
             return Err("it was interrupted, and goes on where it stands when it runs next".into());
         }
-        Ok(progress.journal().clone())
+        let journal = progress.journal().clone();
+        Ok(journal)
     }
 
     /// Copies what was pushed since, beside all else.
@@ -252,7 +260,7 @@ impl Syncing {
         let complete = sync.completeness();
         fate.copying = Some(self.tasks.spawn(async move {
             let progress = Progress::new(Journal { complete, ..Journal::default() });
-            let ready = sync.ready(&host)?;
+            let ready = sync.ready(&host);
             let copied = tokio::select! {
                 copied = ready.copy_pushed(&registry, &host, &progress, failures) => copied,
                 () = stopping.cancelled() => Ok(()),
@@ -298,7 +306,7 @@ impl Syncing {
     async fn foretell(&self, sync: &Sync) -> Result<Journal, String> {
         let complete = self.journal(sync.name()).await?.complete;
         let progress = Progress::new(Journal { complete, ..Journal::default() });
-        sync.ready(&self.host)?.run(&progress, true).await;
+        sync.ready(&self.host).run(&progress, true).await;
         let journal = progress.journal().clone();
         Ok(journal)
     }
@@ -355,24 +363,4 @@ impl Fate {
 /// The name of the journal of a sync, among what the host keeps.
 fn key(name: &str) -> String {
     format!("sync/{name}/run")
-}
-
-/// How a sync stands, in a few lines.
-fn status_of(name: &str, journal: &Journal, state: State) -> String {
-    let began = shown(journal.began);
-    let at = match &journal.at {
-        Some((repository, tag)) => format!("after {repository}:{tag}"),
-        None => "at the beginning".into(),
-    };
-    let stands = match state {
-        State::Never => return format!("sync {name}: has not run yet"),
-        State::Running => format!("running since {began}, {at}"),
-        State::Interrupted => format!("interrupted, begun {began}, {at}; the next run goes on there"),
-        State::Ended => {
-            let how = if journal.counts.failed == 0 { "done" } else { "ended with failures" };
-            format!("{how}, begun {began}, ended {}", shown(journal.ended.unwrap_or_default()))
-        }
-    };
-    let succeeded = journal.succeeded.map_or("never".into(), shown);
-    format!("sync {name}: {stands}\n  last without failures: {succeeded}\n  {}", journal.told())
 }

@@ -10,6 +10,7 @@ use crate::settings::SyncSetting;
 #[derive(Clone, Debug)]
 pub(super) struct Selection {
     patterns: Vec<Pattern>,
+    fixed: Vec<Pattern>,
     range: Option<VersionReq>,
     newest: Option<usize>,
 }
@@ -26,7 +27,8 @@ pub(super) enum Chosen {
 impl Selection {
     pub(super) fn new(setting: &SyncSetting) -> Self {
         let patterns = setting.tags.iter().map(Pattern::new).collect();
-        Self { patterns, range: setting.semver.clone(), newest: setting.newest.map(Into::into) }
+        let fixed = setting.fixed.iter().map(Pattern::new).collect();
+        Self { patterns, fixed, range: setting.semver.clone(), newest: setting.newest.map(Into::into) }
     }
 
     /// Whether a tag is one of those that are copied, however many there are.
@@ -34,6 +36,11 @@ impl Selection {
         let named = |tag: &Tag| self.patterns.is_empty() || self.patterns.iter().any(|one| one.matches_tag(tag));
         let within = |range: &VersionReq| version(tag).is_some_and(|version| range.matches(&version));
         tag.parse().is_ok_and(|tag| named(&tag)) && self.range.as_ref().is_none_or(within)
+    }
+
+    /// Whether a tag never moves.
+    pub(super) fn is_fixed(&self, tag: &str) -> bool {
+        tag.parse::<Tag>().is_ok_and(|tag| self.fixed.iter().any(|pattern| pattern.matches_tag(&tag)))
     }
 
     /// Chooses of all tags of a repository.

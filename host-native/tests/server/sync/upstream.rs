@@ -1,8 +1,9 @@
 //! A registry of a few images that logs what it is asked, has a limit, and misbehaves when it is told to.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
+use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -13,7 +14,7 @@ pub(super) const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 pub(super) const INDEX: &str = "application/vnd.oci.image.index.v1+json";
 
 /// How many tags a page has, however many are asked for.
-const PAGE: usize = 40;
+pub(super) const PAGE: usize = 40;
 
 /// How lists of tags go wrong.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -26,6 +27,17 @@ pub(super) enum Lists {
     Cut,
     /// There are no tags.
     Empty,
+    /// 401: no login is good enough.
+    Refuse,
+}
+
+/// A request at which the client is to be killed.
+struct Trap {
+    /// How many requests come before it.
+    after: usize,
+    /// Whether half of the body is sent.
+    half: bool,
+    caught: Sender<()>,
 }
 
 #[derive(Default)]
@@ -35,10 +47,11 @@ struct State {
     tags: BTreeMap<String, Digest>,
     lists: Lists,
     asked: Vec<String>,
-    /// When it was asked within the last second, and how often it may be.
+    /// When it was asked within the time of its limit.
     recent: VecDeque<Instant>,
-    limit: Option<usize>,
+    limit: Option<(usize, Duration)>,
     refused: usize,
+    trap: Option<Trap>,
 }
 
 /// The registry, with one repository `app`.
@@ -98,9 +111,16 @@ impl Upstream {
         self.state.lock().unwrap().lists = lists;
     }
 
-    /// From now on it answers 429 to more requests in a second.
-    pub(super) fn limit(&self, limit: usize) {
-        self.state.lock().unwrap().limit = Some(limit);
+    /// From now on it answers 429 to more requests in any such time.
+    pub(super) fn limit(&self, limit: usize, within: Duration) {
+        self.state.lock().unwrap().limit = Some((limit, within));
+    }
+
+    /// After so many requests the next one gets no answer, or half of one. Who waits for that is told of it.
+    pub(super) fn trap(&self, after: usize, half: bool) -> Receiver<()> {
+        let (caught, wait) = channel();
+        self.state.lock().unwrap().trap = Some(Trap { after, half, caught });
+        wait
     }
 
     /// What it was asked since this was called last.
@@ -122,27 +142,51 @@ impl Upstream {
         while !lines.next()?.ok()?.is_empty() {}
         let (method, target) = request.split_once(' ')?;
         let target = target.split(' ').next()?;
-        let (status, fields, body) = self.answered(method, target);
+        let (status, fields, mut body) = self.answered(method, target);
         let mut stream = stream;
         let head = format!("HTTP/1.1 {status} x\r\n{fields}Content-Length: {}\r\n\r\n", body.len());
-        stream.write_all(head.as_bytes()).ok()?;
-        if method != "HEAD" {
-            stream.write_all(&body).ok()?;
+        let trap = self.sprung();
+        if method == "HEAD" || trap.as_ref().is_some_and(|trap| !trap.half) {
+            body.clear();
         }
-        Some(())
+        if let Some(trap) = trap {
+            body.truncate(body.len() / 2);
+            if trap.half && method != "HEAD" {
+                stream.write_all(&[head.as_bytes(), &body].concat()).ok()?;
+            }
+            trap.caught.send(()).ok()?;
+            // Until the client is gone.
+            let _ = stream.read(&mut [0]);
+            return None;
+        }
+        stream.write_all(&[head.as_bytes(), &body].concat()).ok()
+    }
+
+    /// The trap, if it is this request that it waits for.
+    fn sprung(&self) -> Option<Trap> {
+        let mut state = self.state.lock().unwrap();
+        match &mut state.trap {
+            Some(trap) if trap.after > 0 => {
+                trap.after -= 1;
+                None
+            }
+            trap => trap.take(),
+        }
     }
 
     fn answered(&self, method: &str, target: &str) -> (u16, String, Vec<u8>) {
         let mut state = self.state.lock().unwrap();
         state.asked.push(format!("{method} {target}"));
         let now = Instant::now();
-        while state.recent.front().is_some_and(|then| now - *then > Duration::from_secs(1)) {
-            state.recent.pop_front();
-        }
-        state.recent.push_back(now);
-        if state.limit.is_some_and(|limit| state.recent.len() > limit) {
-            state.refused += 1;
-            return (429, "Retry-After: 1\r\n".into(), Vec::new());
+        if let Some((limit, within)) = state.limit {
+            while state.recent.front().is_some_and(|then| now - *then >= within) {
+                state.recent.pop_front();
+            }
+            state.recent.push_back(now);
+            if state.recent.len() > limit {
+                state.refused += 1;
+                return (429, "Retry-After: 1\r\n".into(), Vec::new());
+            }
         }
         let Some(resource) = target.strip_prefix("/v2/app/") else { return (404, String::new(), Vec::new()) };
         match resource.split_once('/') {
@@ -166,6 +210,9 @@ fn list(state: &State, query: &str) -> (u16, String, Vec<u8>) {
     let last = query.split_once("last=").map(|(_, last)| last.to_owned());
     let all = || state.tags.keys().filter(|tag| last.as_ref().is_none_or(|last| *tag > last));
     let page: Vec<_> = match state.lists {
+        Lists::Refuse => {
+            return (401, "WWW-Authenticate: Basic realm=\"x\"\r\n".into(), Vec::new());
+        }
         Lists::Fail => return (403, String::new(), Vec::new()),
         Lists::Cut if last.is_some() => return (200, String::new(), b"{\"tags\":[".to_vec()),
         Lists::Empty => Vec::new(),
