@@ -18,12 +18,14 @@
 //! | `storage::disk` | files opened, read, and sent by the kernel; free space, the lock of a directory |
 //! | [`copy`] | images copied between registries, layouts and archives |
 //! | [`remote`] | other registries, spoken to as a client |
+//! | `crowd` | who counts as one client, and how much each takes of what all share |
 //! | [`settings`] | every setting as a plain value |
 #![forbid(unsafe_code)]
 
 pub mod auth;
 pub mod command;
 pub mod copy;
+pub(crate) mod crowd;
 pub mod observe;
 pub mod remote;
 pub mod request;

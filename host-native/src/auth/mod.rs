@@ -1,7 +1,6 @@
 //! Who sends a request, what it may do, and how it is refused.
 
 pub mod identity;
-pub(crate) mod network;
 mod problem;
 pub(crate) mod refusal;
 pub mod rules;

@@ -30,9 +30,9 @@ use http_body::{Body as _, Frame, SizeHint};
 use orlop_core::{Asked, BaseUrl, Summary, http};
 use tokio::sync::OwnedSemaphorePermit;
 
+use crate::crowd::Slot;
 use crate::observe::Observer;
 use crate::observe::traces::{Told, Trace};
-use crate::request::crowd::Slot;
 use crate::request::live::Live;
 use crate::request::peer::Peer;
 use crate::request::presence::Busy;

@@ -11,9 +11,9 @@ use orlop_core::{Access, Action, Caller, http};
 use crate::auth::identity::Identity;
 use crate::auth::refusal::{denied, refusal, unauthorized};
 use crate::auth::verdict::{Verdict, verdict};
+use crate::crowd::{Client, Slot};
 use crate::observe::Observer;
 use crate::request::access::AccessLine;
-use crate::request::crowd::{Client, Slot};
 use crate::request::live::Live;
 use crate::request::peer::Peer;
 

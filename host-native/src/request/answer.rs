@@ -27,10 +27,10 @@ use tokio_util::task::TaskTracker;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 use uuid::Uuid;
 
+use crate::crowd::{Client, Crowd};
 use crate::observe::Observer;
 use crate::request::access::{AccessLine, Taken};
 use crate::request::admit::{Admitted, Refused, admit, busy, give_token};
-use crate::request::crowd::{Client, Crowd};
 use crate::request::live::{Current, Live};
 use crate::request::memory::{Memory, Name, is_small};
 use crate::request::peer::Peer;
@@ -93,14 +93,13 @@ impl Service {
     }
 
     /// Room to work on a request that may be made. Who asks is known by now: a user takes it from a share of its own, and
-    /// whoever is not known from that of its address, so that none of them can take all there is. Our proxies have no
-    /// share, for they are many.
+    /// whoever is not known from that of its address, so that none of them can take all there is.
     async fn enter(&self, live: &Live, client: &Client, address: IpAddr, taken: &mut Taken) -> Option<()> {
-        let crowd = match client {
-            Client::User(_) => Some(&self.users),
-            Client::Network(_) => Some(&self.strangers).filter(|_| !live.proxies.trusts(address)),
-        };
-        if let Some(crowd) = crowd {
+        if has_share(live, client, address) {
+            let crowd = match client {
+                Client::User(_) => &self.users,
+                Client::Network(_) => &self.strangers,
+            };
             taken.share = Some(crowd.enter_within(client, 1, shares::PATIENCE).await?);
         }
         taken.permit = Some(match self.room.clone().try_acquire_owned() {
@@ -134,6 +133,11 @@ impl Service {
         }
         response
     }
+}
+
+/// Whether a client has a share of its own of what all clients share. Our proxies have none, for they are many.
+fn has_share(live: &Live, client: &Client, address: IpAddr) -> bool {
+    matches!(client, Client::User(_)) || !live.proxies.trusts(address)
 }
 
 /// Answers a request.
@@ -372,7 +376,7 @@ async fn make_bounded(
     // The head of a manifest may have a mirror read the whole.
     let manifest = operation.name == "pull-manifest" && (get || head && mirrored);
     if !list && !manifest {
-        let (response, rest) = make(service, live, caller, body, from).await;
+        let (response, rest) = make(service, live, client, caller, body, from).await;
         return service.after(response, rest).await;
     }
     let mut held = None;
@@ -382,7 +386,7 @@ async fn make_bounded(
             let told = if list { "you ask for too many lists at once" } else { "the registry is busy" };
             return with_body(busy(&format!("{told}; retry later"), PATIENCE), None);
         };
-        let (response, rest) = make(service, live, caller.clone(), body, from).await;
+        let (response, rest) = make(service, live, client, caller.clone(), body, from).await;
         let shared = shared(&operation, &response);
         match service.memory.bound(client, shared.as_ref(), response, held).await {
             Ok(response) => {
@@ -415,6 +419,7 @@ fn shared(operation: &Summary<'_>, response: &Response) -> Option<Name> {
 async fn make(
     service: &Service,
     live: &Live,
+    client: &Client,
     caller: Arc<Caller>,
     body: &mut RequestBody,
     from: Origin<'_>,
@@ -426,7 +431,8 @@ async fn make(
     };
     for attempt in 1..=ATTEMPTS {
         let step = live.registry.call_of(caller.clone(), asked.clone(), ambient());
-        let mut own = Belongings::new(body, &live.upstreams);
+        let share = Some(client).filter(|client| has_share(live, client, from.line.client));
+        let mut own = Belongings::new(body, &live.upstreams).of(share);
         let (mut response, rest) = service.host.answer(step, &mut own).await;
         match &response.fault {
             // That an upstream fails is logged once, and not for each request.

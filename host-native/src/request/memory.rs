@@ -18,7 +18,7 @@ use http_body::{Body as _, Frame, SizeHint};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit};
 use tokio::time::timeout;
 
-use crate::request::crowd::{Client, Crowd, Slot};
+use crate::crowd::{Client, Crowd, Slot};
 
 /// In how many bytes memory is counted.
 const UNIT: usize = 1 << 10;

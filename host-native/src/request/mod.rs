@@ -6,7 +6,6 @@ mod admit;
 pub(crate) mod answer;
 mod base;
 pub(crate) mod cors;
-pub(crate) mod crowd;
 pub mod live;
 mod memory;
 pub(crate) mod peer;

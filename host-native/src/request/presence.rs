@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use tokio_util::sync::CancellationToken;
 
-use crate::request::crowd::Client;
+use crate::crowd::Client;
 
 /// The connections of a server.
 #[derive(Clone)]

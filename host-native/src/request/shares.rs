@@ -9,7 +9,7 @@ use governor::{DefaultKeyedRateLimiter, RateLimiter};
 
 use crate::auth::identity::Identity;
 use crate::auth::rules::Rules;
-use crate::request::crowd::{Client, Crowd, Slot};
+use crate::crowd::{Client, Crowd, Slot};
 use crate::settings::{Each, LimitSetting};
 
 /// How many clients are remembered before those that have not been seen of late are forgotten.

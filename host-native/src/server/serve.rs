@@ -13,9 +13,9 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 
+use crate::crowd::{Client, Crowd, Slot};
 use crate::observe::Observer;
 use crate::request::answer::Service;
-use crate::request::crowd::{Client, Crowd, Slot};
 use crate::request::live::{Current, Live};
 use crate::request::peer::Peer;
 use crate::request::presence::Presences;
@@ -91,6 +91,7 @@ pub async fn serve_doors(
     });
     let accepting: Vec<_> = doors.into_iter().map(|door| tokio::spawn(accept(server.clone(), door))).collect();
     stop.await;
+    flights.end_unfollowed();
     server.connections.leave(limits.shutdown_delay).await;
     // No connection is accepted from here on.
     for accepting in accepting {

@@ -184,7 +184,7 @@ impl Settings {
         Config {
             quotas: self.shares.quota.iter().map(QuotaSetting::quota).collect(),
             external_url: self.reach.base(),
-            mirrors: self.mirrors.iter().filter_map(MirrorSetting::mirror).collect(),
+            mirrors: self.mirrors.iter().map(MirrorSetting::mirror).collect(),
             listeners: self
                 .watch
                 .webhook

@@ -18,6 +18,7 @@ use orlop_core::{Asked, Claim, Config, Error, Fault, Job, Registry, Step};
 use tokio::sync::Semaphore;
 use uuid::Uuid;
 
+use crate::crowd::Client;
 use crate::settings::{Engines, Options};
 use crate::storage::ambient::ambient;
 use crate::storage::body::{Held, RequestBody, UNIT};
@@ -56,6 +57,8 @@ pub(crate) struct Belongings<'c> {
     body: &'c mut RequestBody,
     /// The registries that it may ask.
     upstreams: Arc<Upstreams>,
+    /// From whose share it begins fetches, if it was sent by a client that has one.
+    client: Option<Client>,
     /// Those who follow it, if it fetches a blob.
     flight: Option<Arc<Flight>>,
     /// What it follows.
@@ -67,7 +70,13 @@ pub(crate) struct Belongings<'c> {
 impl<'c> Belongings<'c> {
     /// A call that may ask for this body, and for what these upstreams have.
     pub(crate) fn new(body: &'c mut RequestBody, upstreams: &Arc<Upstreams>) -> Self {
-        Self { body, upstreams: upstreams.clone(), flight: None, following: None, relaying: None }
+        let upstreams = upstreams.clone();
+        Self { body, upstreams, client: None, flight: None, following: None, relaying: None }
+    }
+
+    /// The same for a call that takes from the share of this client.
+    pub(crate) fn of(self, client: Option<&Client>) -> Self {
+        Self { client: client.cloned(), ..self }
     }
 
     /// The body of its answer, where that comes from an upstream. `outbox` is that of the connection, if it can send
@@ -230,7 +239,12 @@ impl Host {
         let _ = self.answer(rest.begin(), &mut Belongings::new(&mut body, &Arc::default())).await;
     }
 
-    /// Waits for the fetches that are under way.
+    /// From now on, fetches end that no call follows.
+    pub(crate) fn end_unfollowed(&self) {
+        self.flights.leave();
+    }
+
+    /// Waits for the fetches that are under way, which end as soon as no call follows them.
     pub(crate) async fn land(&self) {
         self.flights.land().await;
     }
@@ -330,8 +344,19 @@ impl Host {
 
     /// Follows the fetch of a blob.
     async fn follow(&self, fetching: Fetching, own: &mut Belongings<'_>) -> Followed {
-        let fly = |fetching, flight| self.clone().fly(fetching, flight, own.upstreams.clone());
-        let (followed, following) = self.flights.follow(fetching, fly).await;
+        let (upstreams, client) = (own.upstreams.clone(), own.client.as_ref());
+        let fly = |fetching, flight| self.clone().fly(fetching, flight, upstreams.clone());
+        let counters = self.counters().upstreams.clone();
+        let has = |source: Source| -> BoxFuture<'static, bool> {
+            let (upstreams, counters) = (upstreams.clone(), counters.clone());
+            Box::pin(async move {
+                match upstreams.get(&source.upstream) {
+                    Ok(upstream) => upstream.has(source, &counters).await,
+                    Err(_) => true,
+                }
+            })
+        };
+        let (followed, following) = self.flights.follow(fetching, client, fly, has).await;
         own.following = following;
         followed
     }

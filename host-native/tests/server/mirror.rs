@@ -428,19 +428,56 @@ fn what_a_full_disk_cannot_keep_is_passed_on() {
     assert!((bytes.len() as u64) < length, "the last byte of a wrong blob is not passed on");
 }
 
+/// A pull whose answer has begun, of a mirror that stops within four seconds.
+fn begun_pull(directory: &TempDir, upstream: &Scripted, blob: &[u8]) -> (Started, TcpStream) {
+    let mirror = format!("--mirror={{ prefix = 'hub/', upstream = 'http://{}' }}", upstream.address);
+    let server = Started::on(directory.path(), &[&mirror, "--shutdown-grace", "4s"]);
+    let mut stream = server.connect();
+    let asked = format!("GET {} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n", layer(blob));
+    stream.write_all(asked.as_bytes()).unwrap();
+    stream.read_exact(&mut [0; 1000]).unwrap();
+    (server, stream)
+}
+
 #[test]
-fn a_server_that_is_told_to_stop_ends_a_fetch_first() {
+fn a_server_that_is_told_to_stop_ends_the_fetch_of_a_client_first() {
     let blob = large(2 << 20);
     let directory = TempDir::new().unwrap();
     let scripted = Scripted::new(blob.clone(), vec![Act::Pause(1 << 20, Duration::from_secs(2))]);
-    let mut server = mirror_on(directory.path(), &scripted.address, "");
-    let mut stream = server.connect();
-    stream.write_all(format!("GET {} HTTP/1.1\r\nHost: x\r\n\r\n", layer(&blob)).as_bytes()).unwrap();
-    stream.read_exact(&mut [0; 1000]).unwrap();
-    drop(stream);
+    let (mut server, mut stream) = begun_pull(&directory, &scripted, &blob);
     server.signal(Signal::TERM);
+    let mut rest = Vec::new();
+    stream.read_to_end(&mut rest).unwrap();
+    assert!(rest.ends_with(&blob[1000..]), "{} bytes came", rest.len());
     assert!(server.ended());
     let server = mirror_on(directory.path(), &scripted.address, "");
     let pulled = server.get(&layer(&blob));
     assert_eq!((cached(&pulled).as_deref(), pulled.body == blob), (Some("HIT"), true));
+}
+
+#[test]
+fn a_server_that_is_told_to_stop_gives_up_a_fetch_without_clients() {
+    let blob = large(2 << 20);
+    let directory = TempDir::new().unwrap();
+    let scripted = Scripted::new(blob.clone(), vec![Act::Pause(1 << 20, Duration::from_secs(600))]);
+    let (mut server, stream) = begun_pull(&directory, &scripted, &blob);
+    drop(stream);
+    let began = Instant::now();
+    server.signal(Signal::TERM);
+    assert!(server.ended());
+    assert!(began.elapsed() < Duration::from_secs(3), "{:?}", began.elapsed());
+}
+
+#[test]
+fn an_upstream_that_hangs_holds_up_a_stop_for_the_grace_alone() {
+    let blob = large(2 << 20);
+    let directory = TempDir::new().unwrap();
+    let scripted = Scripted::new(blob.clone(), vec![Act::Pause(1 << 20, Duration::from_secs(600))]);
+    let (mut server, stream) = begun_pull(&directory, &scripted, &blob);
+    let began = Instant::now();
+    server.signal(Signal::TERM);
+    assert!(server.ended());
+    let took = began.elapsed();
+    assert!(took >= Duration::from_secs(4) && took < Duration::from_secs(7), "{took:?}");
+    drop(stream);
 }

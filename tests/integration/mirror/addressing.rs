@@ -2,11 +2,8 @@
 
 use std::net::TcpListener;
 
-use orlop_conformance::image::{AMD64, Manifest};
-
 use crate::client::{accepted, ask, send};
-use crate::proxy::Proxy;
-use crate::scene::{Image, Scene, below_hub, content, scratch};
+use crate::scene::{Image, Scene, below_hub, scratch};
 use crate::server::Server;
 
 /// containerd sends the registry that it means to every mirror of its `hosts.toml`.
@@ -59,7 +56,7 @@ async fn dockerd_finds_the_upstream_at_the_root_of_a_host_or_an_address() {
 }
 
 /// An address of this machine on which nothing listens.
-fn free_address() -> String {
+pub(crate) fn free_address() -> String {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
     listener.local_addr().expect("an address").to_string()
 }
@@ -131,28 +128,4 @@ async fn of_several_mirrors_the_longest_prefix_has_the_repository() {
     mirror.ask("GET", "/v2/hub/app/manifests/v1", &accepted()).await.is(&first.manifest.bytes());
     mirror.ask("GET", "/v2/hub/deep/app/manifests/v1", &accepted()).await.is(&second.manifest.bytes());
     assert_eq!((one.proxy.seen("/v2/deep/").len(), other.proxy.seen("/v2/app/").len()), (0, 1));
-}
-
-/// Two registries that mirror each other: each is asked once, and both go on.
-#[tokio::test(flavor = "multi_thread")]
-async fn a_loop_of_mirrors_is_noticed() {
-    let directory = scratch();
-    let (one, other) = (free_address(), free_address());
-    let settings = |own: &str, upstream: &str| below_hub(upstream, &format!("addr = \"{own}\""));
-    // Behind ways that count.
-    let (to_one, to_other) = (Proxy::to(&one).await, Proxy::to(&other).await);
-    let first = Server::start(&directory.path().join("one"), &settings(&one, &to_other.address), &[]);
-    let second = Server::start(&directory.path().join("other"), &settings(&other, &to_one.address), &[]);
-    for server in [&one, &other] {
-        let began = std::time::Instant::now();
-        ask(server, "GET", "/v2/app/manifests/v1", &accepted()).await.is_no_success();
-        ask(server, "GET", &format!("/v2/app/blobs/{}", Image::new(10).layer()), &[]).await.is_no_success();
-        assert!(began.elapsed() < std::time::Duration::from_secs(5));
-    }
-    let asked = to_one.lines().len() + to_other.lines().len();
-    assert!(asked <= 12, "{asked} requests went round: {:?} {:?}", to_one.lines(), to_other.lines());
-    let image = Manifest::image(AMD64, &content(100));
-    for server in [&first, &second] {
-        server.push("own", "v1", &image).await;
-    }
 }

@@ -17,8 +17,13 @@ use crate::server::PATIENCE;
 
 /// A request without a body to that host and port, and its answer.
 pub(crate) async fn ask(address: &str, method: &str, target: &str, fields: &[(&str, &str)]) -> Answer {
+    ask_from("127.0.0.1", address, method, target, fields).await
+}
+
+/// The same from that address of this machine: as another client.
+pub(crate) async fn ask_from(from: &str, address: &str, method: &str, target: &str, fields: &[(&str, &str)]) -> Answer {
     let began = Instant::now();
-    let response = send(address, method, target, fields, Bytes::new()).await;
+    let response = send_from(from, address, method, target, fields, Bytes::new()).await;
     let (head, mut body) = response.into_parts();
     let (mut bytes, mut first, mut whole) = (Vec::new(), None, true);
     while let Some(frame) = body.frame().await {
@@ -47,8 +52,21 @@ pub(crate) async fn send(
     fields: &[(&str, &str)],
     body: Bytes,
 ) -> Response<Incoming> {
+    send_from("127.0.0.1", address, method, target, fields, body).await
+}
+
+async fn send_from(
+    from: &str,
+    address: &str,
+    method: &str,
+    target: &str,
+    fields: &[(&str, &str)],
+    body: Bytes,
+) -> Response<Incoming> {
+    let mut connector = HttpConnector::new();
+    connector.set_local_address(Some(from.parse().expect("an address")));
     let client: Client<HttpConnector, Body> =
-        Client::builder(TokioExecutor::new()).retry_canceled_requests(false).build_http();
+        Client::builder(TokioExecutor::new()).retry_canceled_requests(false).build(connector);
     let mut request = Request::builder().method(method).uri(format!("http://{address}{target}"));
     for (name, value) in fields {
         request = request.header(*name, *value);

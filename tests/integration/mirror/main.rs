@@ -9,6 +9,7 @@ mod client;
 mod credentials;
 mod failing;
 mod faults;
+mod loops;
 mod lying;
 #[path = "../program.rs"]
 mod program;
@@ -18,6 +19,7 @@ mod proxy;
 mod random;
 mod scene;
 mod server;
+mod sharing;
 #[path = "../crash/skipping.rs"]
 mod skipping;
 #[path = "../small_disk.rs"]

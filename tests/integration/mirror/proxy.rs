@@ -32,6 +32,8 @@ pub(crate) enum Fault {
     Redirect(String),
     /// There is no answer, for as long as the client waits.
     Silence,
+    /// Only after this time comes this status, or what the registry answers.
+    Late(Duration, Option<u16>),
     /// The connection is cut after so many bytes of the body.
     Cut(usize),
     /// One bit of the byte at this place of the body is another.
@@ -96,6 +98,8 @@ impl Seen {
 /// What goes wrong with requests whose line has these words in it.
 struct Rule {
     words: String,
+    /// The value of `Authorization`; none is any.
+    login: Option<String>,
     fault: Fault,
     /// How many more times; none is always.
     left: Option<usize>,
@@ -140,16 +144,21 @@ impl Proxy {
     /// From now on this goes wrong with every request whose line (`GET /v2/…`) has these words in it. The rule that was
     /// made first counts.
     pub(crate) fn fails(&self, words: &str, fault: Fault) {
-        self.rule(words, fault, None);
+        self.rule(words, None, fault, None);
+    }
+
+    /// The same for requests with this value of `Authorization`.
+    pub(crate) fn fails_for(&self, login: &str, words: &str, fault: Fault) {
+        self.rule(words, Some(login), fault, None);
     }
 
     /// This goes wrong with so many requests of that kind.
     pub(crate) fn fails_times(&self, words: &str, fault: Fault, times: usize) {
-        self.rule(words, fault, Some(times));
+        self.rule(words, None, fault, Some(times));
     }
 
-    fn rule(&self, words: &str, fault: Fault, left: Option<usize>) {
-        let rule = Rule { words: words.into(), fault, left };
+    fn rule(&self, words: &str, login: Option<&str>, fault: Fault, left: Option<usize>) {
+        let rule = Rule { words: words.into(), login: login.map(str::to_owned), fault, left };
         self.passing.rules.lock().expect("no test panicked in it").push(rule);
     }
 
@@ -187,9 +196,14 @@ impl Drop for Proxy {
 }
 
 impl Passing {
-    fn fault(&self, line: &str) -> Option<Fault> {
+    fn fault(&self, line: &str, fields: &HeaderMap) -> Option<Fault> {
         let mut rules = self.rules.lock().expect("no test panicked in it");
-        let rule = rules.iter_mut().find(|rule| rule.left != Some(0) && line.contains(&rule.words))?;
+        let login = fields.get("authorization").and_then(|value| value.to_str().ok());
+        let matches = |rule: &&mut Rule| {
+            let of_login = rule.login.is_none() || rule.login.as_deref() == login;
+            rule.left != Some(0) && of_login && line.contains(&rule.words)
+        };
+        let rule = rules.iter_mut().find(matches)?;
         rule.left = rule.left.map(|left| left - 1);
         Some(rule.fault.clone())
     }
@@ -198,8 +212,8 @@ impl Passing {
 async fn answer(State(passing): State<Arc<Passing>>, request: Request) -> Response {
     let target = request.uri().path_and_query().map_or("/", |target| target.as_str()).to_owned();
     let line = format!("{} {target}", request.method());
-    let fault = passing.fault(&line);
     let fields = request.headers().clone();
+    let fault = passing.fault(&line, &fields);
     let seen = Arc::new(Seen { line, fields, status: AtomicU16::default(), sent: AtomicU64::default() });
     passing.seen.lock().expect("no test panicked in it").push(seen.clone());
     let response = match &fault {
@@ -210,6 +224,13 @@ async fn answer(State(passing): State<Arc<Passing>>, request: Request) -> Respon
                 .into_response()
         }
         Some(Fault::Silence) => std::future::pending().await,
+        Some(Fault::Late(time, status)) => {
+            tokio::time::sleep(*time).await;
+            match status {
+                Some(status) => told(*status, &[]),
+                None => pass(&passing, request, &target).await,
+            }
+        }
         _ => pass(&passing, request, &target).await,
     };
     seen.status.store(response.status().as_u16(), Ordering::SeqCst);

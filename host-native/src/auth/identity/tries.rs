@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
 
-use crate::auth::network::network_of;
+use crate::crowd::network_of;
 
 /// How many a network may try a minute; right ones that are remembered are not counted.
 pub(super) const TRIES: u32 = 60;

@@ -74,12 +74,18 @@ impl Fetcher<'_> {
             sleep(going_on.pause()).await;
         }
         let received = |meter, end, kept| Ok(Ok(Received { meter, end, kept, took: began.elapsed() }));
+        if let Some(flight) = self.flight {
+            flight.asks(&source);
+        }
         let mut coming = match Coming::open(upstream, &source, from, self.counters).await {
             Ok(coming) => coming,
             Err(failure) => {
-                let Some(mut going_on) = going_on.filter(|_| may_pass(&failure)) else {
+                let Some(mut going_on) = going_on else { return Ok(Err(unmet(failure))) };
+                if !may_pass(&failure) {
+                    // Another upstream may go on with it.
+                    *begun = Some(going_on);
                     return Ok(Err(unmet(failure)));
-                };
+                }
                 if let Failure::Paused(left) = failure {
                     sleep(left).await;
                 }
@@ -91,6 +97,7 @@ impl Fetcher<'_> {
         if let Some(first) = going_on.as_ref().and_then(|going_on| going_on.size)
             && coming.size.is_some_and(|size| size != first)
         {
+            *begun = going_on;
             let name = upstream.name.as_str();
             return Ok(Err(Unmet::Failed(format!("{name} gives {} another length than before", source.digest))));
         }

@@ -1,53 +1,36 @@
-//! Flights: fetches of blobs, each a task of its own that any number of calls follow.
+//! A flight: the fetch of a blob, which any number of calls follow.
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
-use futures_util::future::BoxFuture;
-use orlop_core::digest::Digest;
-use orlop_core::mirror::{Fetching, Followed};
-use orlop_core::name::Repository;
+use orlop_core::mirror::{Fetching, Source};
 use orlop_core::{Error, Fault};
-use prometheus_client::metrics::gauge::Gauge;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
-use tokio_util::task::TaskTracker;
+use tokio::sync::watch;
 
-use super::Following;
-use crate::storage::counters::UpstreamCounters;
-use crate::storage::disk::{Buffers, Opened};
+use crate::storage::disk::Opened;
 
-/// How many fetches are under way at once; others wait for one to end. Each has a connection, a file, and a share of the
-/// memory that all bodies have together that are being received.
-const AT_ONCE: usize = 64;
-
-/// How many there are with those that wait, whose clients may be gone; more are refused for the moment.
-const MOST: usize = 1024;
-
-/// What a flight brings, and whereto.
-type Place = (Repository, Digest);
-
-/// The flights of a host. A clone has the same.
-#[derive(Clone)]
-pub(in crate::storage) struct Flights {
-    flying: Arc<Mutex<HashMap<Place, Arc<Flight>>>>,
-    room: Arc<Semaphore>,
-    tasks: TaskTracker,
-    buffers: Buffers,
-    /// How many there are, to be counted.
-    running: Gauge,
+/// The fetch of a blob, for those who follow it. It is followed as long as there are receivers of its progress.
+pub(in crate::storage) struct Flight {
+    /// What it was begun for.
+    fetching: Fetching,
+    progress: watch::Sender<Progress>,
 }
-
-/// The fetch of a blob, for those who follow it.
-#[derive(Default)]
-pub(in crate::storage) struct Flight(watch::Sender<Progress>);
 
 /// How far a flight has come.
 #[derive(Clone, Default)]
 pub(super) struct Progress {
+    /// Whom it asks, once it does.
+    pub(super) asking: Option<Source>,
     /// What has come, once there is something to be read.
     pub(super) shown: Option<Shown>,
     /// How it has ended, if it has.
     pub(super) over: Option<Result<(), Error>>,
+}
+
+impl Progress {
+    /// Whether it is known what becomes of those who follow.
+    pub(super) fn is_settled(&self) -> bool {
+        self.shown.is_some() || self.over.is_some()
+    }
 }
 
 /// What has come of a blob.
@@ -60,108 +43,62 @@ pub(super) struct Shown {
     pub(super) there: u64,
 }
 
-impl Flights {
-    /// None yet.
-    pub(in crate::storage) fn new(counters: &UpstreamCounters) -> Self {
-        Self {
-            flying: Arc::default(),
-            room: Arc::new(Semaphore::new(AT_ONCE)),
-            tasks: TaskTracker::new(),
-            buffers: Buffers::default(),
-            running: counters.flights.clone(),
-        }
-    }
-
-    /// Follows the flight that brings a blob, which is begun by `fly` unless it is under way: a task that goes on when all
-    /// who follow it have left.
-    pub(in crate::storage) async fn follow(
-        &self,
-        fetching: Fetching,
-        fly: impl FnOnce(Fetching, Arc<Flight>) -> BoxFuture<'static, Result<(), Error>>,
-    ) -> (Followed, Option<Following>) {
-        let place = (fetching.repository.clone(), fetching.digest);
-        let mut first = None;
-        let flight = {
-            let mut flying = self.flying.lock().unwrap_or_else(PoisonError::into_inner);
-            match flying.get(&place) {
-                Some(flight) => flight.clone(),
-                None if flying.len() >= MOST => return (Followed::Over(Err(Error::Busy)), None),
-                None => {
-                    let flight = Arc::new(Flight::default());
-                    flying.insert(place.clone(), flight.clone());
-                    self.running.inc();
-                    let landing = Landing { flights: self.clone(), place, flight: flight.clone() };
-                    let (room, flown) = (self.room.clone(), fly(fetching, flight.clone()));
-                    // Before it looks whether it is followed.
-                    first = Some(flight.0.subscribe());
-                    self.tasks.spawn(async move {
-                        let permit = tokio::select! {
-                            permit = room.acquire_owned() => permit.ok(),
-                            // What has not begun, and is wanted by nobody any more, need not begin.
-                            () = landing.flight.0.closed() => return,
-                        };
-                        let result = flown.await;
-                        landing.flight.end(result);
-                        drop::<Option<OwnedSemaphorePermit>>(permit);
-                    });
-                    flight
-                }
-            }
-        };
-        let mut progress = first.unwrap_or_else(|| flight.0.subscribe());
-        // The flight has the other end.
-        let begun = progress.wait_for(|progress| progress.shown.is_some() || progress.over.is_some()).await;
-        let progress = begun.map(|progress| progress.clone()).unwrap_or_default();
-        match (progress.over, progress.shown) {
-            (Some(result), _) => (Followed::Over(result), None),
-            (None, Some(Shown { file, size, .. })) => {
-                (Followed::Coming(size), Some(Following::new(flight, file, self.buffers.clone())))
-            }
-            (None, None) => (Followed::Over(Err(ended())), None),
-        }
-    }
-
-    /// Waits for all that are under way. None begins from now on that this waits for.
-    pub(in crate::storage) async fn land(&self) {
-        self.tasks.close();
-        self.tasks.wait().await;
-    }
-}
-
-fn ended() -> Error {
-    Error::Storage(Fault::Failed("the fetch of the blob has ended".into()))
-}
-
 impl Flight {
+    pub(super) fn new(fetching: Fetching) -> Self {
+        Self { fetching, progress: watch::Sender::default() }
+    }
+
+    /// It asks this upstream from now on.
+    pub(super) fn asks(&self, source: &Source) {
+        self.progress.send_modify(|progress| progress.asking = Some(source.clone()));
+    }
+
     /// More of the blob can be read.
     pub(super) fn show(&self, shown: Shown) {
-        self.0.send_modify(|progress| progress.shown = Some(shown));
+        self.progress.send_modify(|progress| progress.shown = Some(shown));
     }
 
-    /// It is over.
-    fn end(&self, result: Result<(), Error>) {
-        self.0.send_modify(|progress| progress.over = Some(result));
-    }
-
-    /// How far it has come.
-    pub(super) fn progress(&self) -> watch::Receiver<Progress> {
-        self.0.subscribe()
-    }
-}
-
-/// Sees to it that a flight which has ended, however it did, is followed by nobody any more.
-struct Landing {
-    flights: Flights,
-    place: Place,
-    flight: Arc<Flight>,
-}
-
-impl Drop for Landing {
-    fn drop(&mut self) {
-        self.flights.flying.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.place);
-        self.flights.running.dec();
-        self.flight.0.send_modify(|progress| {
-            progress.over.get_or_insert_with(|| Err(ended()));
+    /// It is over, unless it was before.
+    pub(super) fn end(&self, result: Result<(), Error>) {
+        self.progress.send_modify(|progress| {
+            progress.over.get_or_insert(result);
         });
     }
+
+    /// Follows it.
+    pub(super) fn follow(&self) -> watch::Receiver<Progress> {
+        self.progress.subscribe()
+    }
+
+    /// Whether any call follows it.
+    pub(super) fn is_followed(&self) -> bool {
+        !self.progress.is_closed()
+    }
+
+    /// Waits until no call follows it.
+    pub(super) async fn left(&self) {
+        self.progress.closed().await;
+    }
+
+    /// Whether all bytes of the blob have come, and are right.
+    pub(super) fn is_complete(&self) -> bool {
+        self.progress.borrow().shown.as_ref().is_some_and(|shown| shown.there == shown.size)
+    }
+
+    /// Whether upstreams may answer `other` in another way than they have answered this flight: it asks with another login,
+    /// or this one has come through registries that it has not, which may have refused it for that (SPEC V15).
+    pub(super) fn speaks_not_for(&self, other: &Fetching) -> bool {
+        let passed = |hop: &str| hops(other.via()).any(|other| other == hop);
+        self.fetching.login() != other.login() || !hops(self.fetching.via()).all(passed)
+    }
+}
+
+/// The registries that a value of `Via` names.
+pub(super) fn hops(via: &str) -> impl Iterator<Item = &str> {
+    via.split(',').map(str::trim)
+}
+
+/// Why a flight has ended that has not said so.
+pub(super) fn ended() -> Error {
+    Error::Storage(Fault::Failed("the fetch of the blob has ended".into()))
 }

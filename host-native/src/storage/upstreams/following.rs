@@ -9,36 +9,36 @@ use futures_util::future::BoxFuture;
 use orlop_core::{Asked, Error, Fault};
 use tokio::sync::watch;
 
-use super::flight::{Flight, Progress, Shown};
+use super::flight::{Progress, Shown};
 use crate::storage::disk::{Buffers, ContentBody, Opened, Outbox, Part, Parts};
 
 /// A flight that is followed. It reads what has come from the file that is being written, at its own pace: it holds up
 /// nothing, and takes no memory but for what it is sending.
 pub(crate) struct Following {
-    flight: Arc<Flight>,
+    /// As long as it is there, the flight is followed.
+    progress: watch::Receiver<Progress>,
     file: Arc<Opened>,
     buffers: Buffers,
 }
 
 impl Following {
-    pub(super) fn new(flight: Arc<Flight>, file: Arc<Opened>, buffers: Buffers) -> Self {
-        Self { flight, file, buffers }
+    pub(super) fn new(progress: watch::Receiver<Progress>, file: Arc<Opened>, buffers: Buffers) -> Self {
+        Self { progress, file, buffers }
     }
 
     /// Waits until it is over, and says how it ended.
-    pub(in crate::storage) async fn over(self) -> Result<(), Error> {
-        let mut progress = self.flight.progress();
-        // The flight has the other end, and always ends.
-        let over = progress.wait_for(|progress| progress.over.is_some()).await;
+    pub(in crate::storage) async fn over(mut self) -> Result<(), Error> {
+        // The flight has the other end, and always says how it ended.
+        let over = self.progress.wait_for(|progress| progress.over.is_some()).await;
         over.map_or(Ok(()), |progress| progress.over.clone().unwrap_or(Ok(())))
     }
 
     /// These bytes of the blob as the body of an answer to that request. `outbox` is that of the connection, if it can
     /// send files.
     pub(crate) fn into_body(self, range: Range<u64>, outbox: Option<Outbox>, asked: Arc<Asked>) -> Body {
-        let Self { flight, file, buffers } = self;
+        let Self { progress, file, buffers } = self;
         let length = range.end.saturating_sub(range.start);
-        let rest = Rest { progress: flight.progress(), _flight: flight, file, range, waiting: None };
+        let rest = Rest { progress, file, range, waiting: None };
         Body::new(ContentBody::new(rest, length, &buffers, outbox, Some(asked)))
     }
 }
@@ -46,8 +46,6 @@ impl Following {
 /// What is still to be sent.
 struct Rest {
     progress: watch::Receiver<Progress>,
-    /// So that the other end of `progress` is there.
-    _flight: Arc<Flight>,
     file: Arc<Opened>,
     range: Range<u64>,
     /// The wait for more.
@@ -57,7 +55,7 @@ struct Rest {
 impl Rest {
     /// What can be sent now; nothing when it has to be waited for.
     fn next(&mut self) -> Option<Result<Part, Fault>> {
-        let Progress { shown, over } = &*self.progress.borrow_and_update();
+        let Progress { shown, over, .. } = &*self.progress.borrow_and_update();
         if let Some(Err(error)) = over {
             return Some(Err(Fault::Unavailable(format!("its fetch has failed: {error:?}"))));
         }

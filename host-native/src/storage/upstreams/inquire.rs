@@ -10,11 +10,11 @@ use futures_util::future::{BoxFuture, Shared, WeakShared};
 use hyper::HeaderMap;
 use hyper::header::LINK;
 use orlop_core::http::Method;
-use orlop_core::mirror::{Answer, As, Unmet, Wanted};
+use orlop_core::mirror::{Answer, As, Source, Unmet, Wanted};
 use tokio::time::timeout;
 use url::Url;
 
-use super::{Upstream, login, unmet};
+use super::{Upstream, blob, login, unmet};
 use crate::remote::Get;
 use crate::storage::counters::UpstreamCounters;
 
@@ -74,6 +74,12 @@ impl Upstream {
             .boxed()
         });
         answering.await
+    }
+
+    /// Whether it has a blob for such a request, as far as it says.
+    pub(in crate::storage) async fn has(self: &Arc<Self>, source: Source, counters: &UpstreamCounters) -> bool {
+        let answered = self.inquire(blob(Method::Head, &source), 0, counters).await;
+        !answered.is_err_and(|unmet| unmet.is_absence())
     }
 
     async fn inquire_now(&self, wanted: &Wanted, limit: u64, counters: &UpstreamCounters) -> Result<Answer, Unmet> {

@@ -6,6 +6,7 @@
 
 mod fetch;
 mod flight;
+mod flights;
 mod following;
 mod inquire;
 mod relay;
@@ -23,7 +24,8 @@ use orlop_core::mirror::{As, Source, Unmet, UpstreamName, Wanted};
 use tokio::time::timeout;
 
 pub(super) use self::fetch::{Begun, Fetcher};
-pub(super) use self::flight::{Flight, Flights};
+pub(super) use self::flight::Flight;
+pub(super) use self::flights::Flights;
 pub(crate) use self::following::Following;
 use self::inquire::Inquiries;
 pub(crate) use self::relay::Relaying;
@@ -115,15 +117,7 @@ impl Upstream {
         counters: &UpstreamCounters,
     ) -> Result<Answer, Failure> {
         let Source { repository, login: whose, via, .. } = source;
-        let wanted = Wanted {
-            upstream: self.name.clone(),
-            method: http::Method::Get,
-            repository: repository.clone(),
-            resource: format!("blobs/{}", source.digest),
-            accept: Vec::new(),
-            login: whose.clone(),
-            via: via.clone(),
-        };
+        let wanted = blob(http::Method::Get, source);
         if let Some(Err(Unmet::Absent)) = self.remembered.get(&wanted) {
             return Err(Failure::Absent);
         }
@@ -164,6 +158,12 @@ impl Upstream {
             _ => {}
         }
     }
+}
+
+/// A blob, as it is asked for.
+fn blob(method: http::Method, source: &Source) -> Wanted {
+    let Source { upstream, repository, digest, login, via } = source.clone();
+    Wanted { upstream, method, repository, resource: format!("blobs/{digest}"), accept: Vec::new(), login, via }
 }
 
 /// The login of a caller, as it is sent on. One that cannot be read is none. The mirror's own is known to what sends it;
