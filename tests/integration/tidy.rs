@@ -263,6 +263,7 @@ const ROOMS: [&str; 14] = [
     "storage",
     "auth",
     "observe",
+    "sync",
     "request",
     "server",
     "command",

@@ -4,6 +4,7 @@ mod access;
 mod copy;
 mod integrity;
 mod mirrors;
+mod sync;
 mod transfer;
 mod users;
 
@@ -14,6 +15,7 @@ pub use self::access::{Access, AccessCommand, Explain};
 pub use self::copy::Copy;
 pub use self::integrity::{Blob, Check};
 pub use self::mirrors::{Mirror, MirrorCommand};
+pub use self::sync::{Sync, SyncCommand};
 pub use self::transfer::{Migrate, Move, Place};
 pub use self::users::{Listed, Named, Removed, User, UserCommand};
 use crate::settings::{Data, File, Options, Policy, Settings, Storage};
@@ -85,6 +87,11 @@ pub enum Command {
     /// A server that has the data directory open does it by its own settings. Without one, the command does it itself, by
     /// the settings given here.
     Mirror(Mirror),
+    /// Copy repositories from and to other registries, as the configuration has it
+    ///
+    /// Each [[sync]] of the configuration says what is copied from where to where. A server runs them when they are due;
+    /// this runs them now, and says how they stand.
+    Sync(Sync),
     /// Check or print the settings
     Config(Configure),
     /// Manage the users of the password file

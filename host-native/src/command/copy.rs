@@ -58,6 +58,7 @@ async fn run(asked: &Copy) -> Result<(), Stopped> {
         source: source.as_ref(),
         destination: target.destination(),
         platform: asked.platform.clone(),
+        platforms: &[],
         referrers: asked.referrers,
         dry_run: asked.dry_run,
         told: &progress,

@@ -8,7 +8,7 @@ use orlop_core::digest::Digest;
 use orlop_core::meter::Meter;
 use tokio::time::sleep;
 
-use super::manifest::{Parts, for_platform, is_list, platforms_of};
+use super::manifest::{Parts, for_platform, is_list, keep_platforms, platforms_of};
 use super::{Destination, Failed, Found, Reason, Role, Sink, Source, Writing};
 use crate::remote::{Descriptor, Failure, Platform};
 
@@ -29,6 +29,9 @@ pub struct Copying<'a> {
     pub destination: &'a dyn Destination,
     /// Of an index only the image for this platform.
     pub platform: Option<Platform>,
+    /// If there are any, of an index only the images for these. The index itself is copied as it is, so its other images
+    /// are missing at the destination.
+    pub platforms: &'a [Platform],
     /// Whether what refers to the image (signatures, bills of material) goes along.
     pub referrers: bool,
     /// Whether nothing is written.
@@ -218,7 +221,10 @@ impl Copying<'_> {
                         Some(found) => found,
                         None => self.part(&digest).await?,
                     };
-                    let parts = Parts::of(&found.bytes, &digest).map_err(Failed::reading)?;
+                    let mut parts = Parts::of(&found.bytes, &digest).map_err(Failed::reading)?;
+                    if !self.platforms.is_empty() {
+                        keep_platforms(&mut parts.manifests, self.platforms);
+                    }
                     let there = self.is_there(&found, &parts).await.map_err(Failed::writing)?;
                     // The last step that is put here is taken first.
                     if self.referrers {

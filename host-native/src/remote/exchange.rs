@@ -188,7 +188,9 @@ impl Inner {
         }
         let sent = sent.body(Full::new(request.body.clone()));
         let sent = sent.map_err(|error| Failure::Unusable(format!("{} cannot be asked: {error}", self.host())))?;
+        let turn = self.pace.request().await;
         let answered = transport.send(sent).await;
+        drop(turn);
         if let Some(seen) = &request.seen {
             seen(answered.as_ref().ok().map(Response::status));
         }

@@ -5,11 +5,13 @@
 //! never out of encryption.
 
 mod body;
+mod catalog;
 mod challenge;
 mod exchange;
 mod failure;
 mod list;
 mod login;
+mod pace;
 mod pause;
 mod push;
 mod reach;
@@ -36,6 +38,7 @@ pub use self::failure::Failure;
 pub use self::list::{Descriptor, Platform, referrers_tag};
 pub use self::login::Login;
 use self::login::{Fingerprints, Source};
+pub use self::pace::Pace;
 use self::pause::Pause;
 pub use self::push::{Opened, Upload};
 use self::reach::Reach;
@@ -64,6 +67,8 @@ struct Inner {
     /// What the registry has asked for last: it is answered before it is asked for again.
     challenge: Mutex<Option<Challenge>>,
     pause: Pause,
+    /// How fast it is asked.
+    pace: Arc<Pace>,
 }
 
 impl fmt::Debug for Remote {
@@ -132,10 +137,16 @@ impl Remote {
     ///
     /// When the password file or the certificates cannot be read: with which, and why.
     pub fn open(setting: &RemoteSetting) -> Result<Self, String> {
-        let authorities = authorities(setting.ca.as_deref()).map_err(|error| {
-            let path = setting.ca.as_deref().unwrap_or("".as_ref());
-            format!("the certificates in {} cannot be used: {error}", path.display())
-        })?;
+        Self::open_paced(setting, Arc::default())
+    }
+
+    /// The same, which is asked no faster than that. Several may share a pace.
+    ///
+    /// # Errors
+    ///
+    /// As without.
+    pub fn open_paced(setting: &RemoteSetting, pace: Arc<Pace>) -> Result<Self, String> {
+        let authorities = trusted(setting)?;
         let realms = token::realms(&setting.url, &setting.realms);
         let host = setting.url.host_str().unwrap_or_default();
         let storage = setting.redirects.iter().map(|host| token::host_of(host));
@@ -154,6 +165,7 @@ impl Remote {
             tokens: Tokens::default(),
             challenge: Mutex::default(),
             pause: Pause::default(),
+            pace,
         })))
     }
 
@@ -249,6 +261,14 @@ impl Inner {
             body: arrived.response.into_body(),
         })
     }
+}
+
+/// The authorities that a setting trusts.
+fn trusted(setting: &RemoteSetting) -> Result<rustls::RootCertStore, String> {
+    authorities(setting.ca.as_deref()).map_err(|error| {
+        let path = setting.ca.as_deref().unwrap_or("".as_ref());
+        format!("the certificates in {} cannot be used: {error}", path.display())
+    })
 }
 
 /// Reads `Content-Range` (RFC 9110, 14.4): the first and the last offset, and the length of the whole.
