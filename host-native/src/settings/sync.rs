@@ -139,7 +139,7 @@ pub(crate) enum SyncPlace {
     #[default]
     Local,
     /// Another one.
-    Remote(RemoteSetting),
+    Remote(Box<RemoteSetting>),
 }
 
 impl fmt::Display for SyncPlace {
@@ -161,19 +161,21 @@ struct Written {
     #[serde(default)]
     realms: Vec<String>,
     #[serde(default)]
+    redirects: Vec<String>,
+    #[serde(default)]
     allow_private: bool,
     ca: Option<PathBuf>,
 }
 
 impl Written {
-    fn setting(self) -> Result<RemoteSetting, String> {
-        let login = match (self.username, self.password_file) {
+    fn setting(mut self) -> Result<RemoteSetting, String> {
+        let login = match (self.username.take(), self.password_file.take()) {
             (None, None) => LoginSetting::Anonymous,
             (Some(username), Some(file)) => LoginSetting::PasswordFile { username, file },
             _ => return Err("`username` and `password-file` are set together".into()),
         };
-        let (realms, allow_private, ca) = (self.realms, self.allow_private, self.ca);
-        Ok(RemoteSetting { login, realms, allow_private, ca, ..RemoteSetting::new(&self.url)? })
+        let Self { realms, redirects, allow_private, ca, .. } = self;
+        Ok(RemoteSetting { login, realms, redirects, allow_private, ca, ..RemoteSetting::new(&self.url)? })
     }
 }
 
@@ -191,13 +193,13 @@ impl<'de> Deserialize<'de> for SyncPlace {
             fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<SyncPlace, E> {
                 match text {
                     "local" => Ok(SyncPlace::Local),
-                    url => RemoteSetting::new(url).map(SyncPlace::Remote).map_err(E::custom),
+                    url => RemoteSetting::new(url).map(Box::new).map(SyncPlace::Remote).map_err(E::custom),
                 }
             }
 
             fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<SyncPlace, A::Error> {
                 let written = Written::deserialize(MapAccessDeserializer::new(map))?;
-                written.setting().map(SyncPlace::Remote).map_err(A::Error::custom)
+                written.setting().map(Box::new).map(SyncPlace::Remote).map_err(A::Error::custom)
             }
         }
         deserializer.deserialize_any(Reading)
