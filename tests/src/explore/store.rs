@@ -138,9 +138,7 @@ impl Store {
     /// How many bytes a blob has at its upstream; none when it is not there.
     pub(super) fn size_upstream(&self, source: &Source) -> u64 {
         let upstream = self.memory.upstreams.get(&source.upstream);
-        let record =
-            upstream.and_then(|upstream| upstream.memory.records.get(&Key::stored(format!("blob/{}", source.digest))));
-        record.and_then(|record| serde_json::from_slice(record).ok()).map_or(0, |BlobRecord { size, .. }| size)
+        upstream.and_then(|upstream| size_of(&upstream.memory, &source.digest.to_string())).unwrap_or_default()
     }
 
     /// Lets something happen to the upstreams.
@@ -205,6 +203,12 @@ impl Store {
             hasher.finish()
         })
     }
+}
+
+/// How many bytes a blob has, if it is there.
+pub(super) fn size_of(memory: &Memory, digest: &str) -> Option<u64> {
+    let record = memory.records.get(&Key::stored(format!("blob/{digest}")))?;
+    serde_json::from_slice(record).ok().map(|BlobRecord { size, .. }| size)
 }
 
 /// The object that a record of this key names.

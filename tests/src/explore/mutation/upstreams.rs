@@ -10,15 +10,18 @@ use orlop_core::mirror::{Answer, Relayed, Unmet};
 
 use super::super::mirrored::{Trouble, altered};
 use super::super::sample::digest;
-use super::super::store::{Altered, Store};
+use super::super::store::{Altered, Store, size_of};
 use super::Mutation;
 
 impl Altered for Inquire {
     const CHANGES: bool = false;
 
     fn perform(self, store: &mut Store, body: &RequestBody) -> Result<Result<Answer, Unmet>, Fault> {
-        if store.mutation == Mutation::UpstreamNotAsked && self.wanted.resource.starts_with("blobs/") {
-            return Ok(Ok(Answer { media_type: None, digest: None, length: None, next: None, body: Bytes::new() }));
+        if store.mutation == Mutation::UpstreamNotAsked
+            && let Some(digest) = self.wanted.resource.strip_prefix("blobs/")
+        {
+            let length = size_of(&store.memory, digest);
+            return Ok(Ok(Answer { media_type: None, digest: None, length, next: None, body: Bytes::new() }));
         }
         store.execute(self, body)
     }
