@@ -55,8 +55,9 @@ impl Wire {
     /// Asks the mirror, which answers soon, whatever it is.
     async fn get(&self, part: &str) -> Answer {
         let target = format!("/v2/hub/app/{part}");
-        let asked = tokio::time::timeout(SOON, self.mirror.ask("GET", &target, &accepted()));
-        asked.await.unwrap_or_else(|_| panic!("{part} is not answered"))
+        let fields = accepted();
+        let asked = tokio::time::timeout(SOON, self.mirror.ask("GET", &target, &fields)).await;
+        asked.unwrap_or_else(|_| panic!("{part} is not answered"))
     }
 }
 
