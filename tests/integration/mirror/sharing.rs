@@ -25,7 +25,7 @@ async fn one_client_s_fetches_hold_up_no_other() {
     let mut greedy = JoinSet::new();
     for number in 0..BEGUN + 4 {
         let (address, target) =
-            (scene.mirror.address.clone(), format!("/v2/hub/lots/blobs/{}", sha256(&format!("{number}"))));
+            (scene.mirror.address.clone(), format!("/v2/hub/lots/blobs/{}", sha256(format!("{number}"))));
         greedy.spawn(async move { ask(&address, "GET", &target, &[]).await });
     }
     let begun = || scene.proxy.seen("GET /v2/lots/").len();
