@@ -84,13 +84,29 @@ impl Asked {
         Self { root: Some(prefix.into()), ..Self::from(Request { target, ..asked.request }) }
     }
 
-    /// The response with links as the client is to follow them.
+    /// The name of a repository as the client knows it.
+    pub(crate) fn outward_name<'n>(&self, name: &'n Repository) -> &'n str {
+        self.root.as_deref().and_then(|root| name.as_str().strip_prefix(root)).unwrap_or(name.as_str())
+    }
+
+    /// The response with URLs as the client is to use them. A `Link` has the parameters of the request, and so `ns` too; a
+    /// `Location` gets it.
     pub(crate) fn outward(&self, mut response: Response) -> Response {
         let Some(root) = &self.root else { return response };
-        let within = format!("<{NAMES}{root}");
+        let (link, location) = (format!("<{NAMES}{root}"), format!("{NAMES}{root}"));
         for (name, value) in &mut response.headers {
-            if let Some(rest) = value.strip_prefix(&within).filter(|_| *name == "Link") {
-                *value = format!("<{NAMES}{rest}").into();
+            match *name {
+                "Link" => {
+                    if let Some(rest) = value.strip_prefix(&link) {
+                        *value = format!("<{NAMES}{rest}").into();
+                    }
+                }
+                "Location" => {
+                    if let Some(rest) = value.strip_prefix(&location) {
+                        *value = self.query.kept("ns", format!("{NAMES}{rest}")).into();
+                    }
+                }
+                _ => {}
             }
         }
         response

@@ -97,6 +97,8 @@ pub enum Error {
     BlobUnknown(Digest),
     /// The repository does not hold the manifest, or has no such tag.
     ManifestUnknown(String),
+    /// A mirror does not fetch the manifest, because it is for this platform.
+    OtherPlatform(Digest, String),
     /// There is no such upload session in the repository.
     UploadUnknown,
     /// What a manifest names and the repository does not hold.
@@ -166,7 +168,7 @@ impl Error {
             Self::TagTwice => (400, Code::TagInvalid),
             Self::RepositoryUnknown(_) | Self::NamespaceUnknown(_) => (404, Code::NameUnknown),
             Self::BlobUnknown(_) => (404, Code::BlobUnknown),
-            Self::ManifestUnknown(_) => (404, Code::ManifestUnknown),
+            Self::ManifestUnknown(_) | Self::OtherPlatform(..) => (404, Code::ManifestUnknown),
             Self::UploadUnknown => (404, Code::BlobUploadUnknown),
             Self::ManifestBlobsUnknown(_) => (400, Code::ManifestBlobUnknown),
             Self::ChunkOutOfPlace(_) | Self::RangeUnsatisfiable(_) => (416, Code::RangeInvalid),
@@ -210,6 +212,9 @@ impl Error {
             Self::Denied(reason) | Self::Precondition(reason) => reason.clone(),
             Self::Busy => "the registry is busy; come again".into(),
             Self::Mirrored(name) => format!("{name} is a mirror: push to the registry that it mirrors"),
+            Self::OtherPlatform(_, platform) => {
+                format!("this manifest is for {platform}, and this mirror fetches nothing for that platform")
+            }
             Self::LoginNeeded => "log in with your login for the registry that is mirrored here".into(),
             Self::NamespaceUnknown(namespace) => format!("this registry mirrors no `{namespace}`"),
             Self::UpstreamPaused(_) => "the registry that is mirrored here allows no more requests now".into(),
@@ -235,6 +240,7 @@ impl Error {
             Self::RepositoryUnknown(name) => vec![json!({ "name": name })],
             Self::BlobUnknown(digest) => vec![json!({ "digest": digest })],
             Self::ManifestUnknown(reference) => vec![json!({ "reference": reference })],
+            Self::OtherPlatform(digest, _) => vec![json!({ "reference": digest })],
             Self::ManifestBlobsUnknown(digests) => {
                 digests.iter().take(MISSING_LISTED).map(|digest| json!({ "digest": digest })).collect()
             }

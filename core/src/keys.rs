@@ -330,6 +330,7 @@ pub(crate) fn lease(job: &Job) -> Key {
         Job::Census => Key("lease/census".into()),
         Job::Evict => Key("lease/evict".into()),
         Job::Fetch(repository, digest) => Key(text(format_args!("lease/fetch/{repository}@{digest}"))),
+        Job::Sync(name) => Key(text(format_args!("lease/sync/{name}"))),
         Job::Queue(listener) => Key(text(format_args!("lease/queue/{listener}"))),
     }
 }

@@ -79,6 +79,7 @@ pub mod name;
 pub mod object;
 pub mod operation;
 pub mod pattern;
+pub mod platform;
 mod range;
 pub mod record;
 pub mod registry;

@@ -22,6 +22,7 @@ use crate::flows::mirror::Route;
 use crate::http::Method;
 use crate::name::{Repository, Tag};
 use crate::pattern::Pattern;
+use crate::platform::PlatformPattern;
 use crate::step::start;
 use crate::{Caller, Error};
 
@@ -51,6 +52,10 @@ pub struct Mirror {
     pub blob_limit: u64,
     /// Whether upstreams are asked with the login of the caller, each time, and what they do not give to it is not answered.
     pub verify: bool,
+    /// The platforms for which images of an index are fetched; none is all.
+    pub platforms: Vec<PlatformPattern>,
+    /// Whether its repositories are ordinary ones for now. Clients still reach them as those of this mirror.
+    pub offline: bool,
     /// How many bytes its repositories may have before the blobs go that were not pulled for longest; `None` is any.
     pub max: Option<u64>,
 }
@@ -70,6 +75,8 @@ impl Default for Mirror {
             deny: Vec::new(),
             blob_limit: u64::MAX,
             verify: false,
+            platforms: Vec::new(),
+            offline: false,
             max: None,
         }
     }
@@ -147,10 +154,10 @@ impl Mirror {
 }
 
 impl Config {
-    /// The mirror that a repository belongs to, if it does.
+    /// The mirror that a repository belongs to, if it does and is not an ordinary one for now.
     pub(crate) fn mirror_of(&self, name: &Repository) -> Option<&Mirror> {
         let mirrors = self.mirrors.iter().filter(|mirror| name.as_str().starts_with(mirror.prefix.as_str()));
-        mirrors.max_by_key(|mirror| mirror.prefix.len())
+        mirrors.max_by_key(|mirror| mirror.prefix.len()).filter(|mirror| !mirror.offline)
     }
 }
 

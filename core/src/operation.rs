@@ -110,7 +110,7 @@ operations! {
         log: "list-tags", [name], [],
         needs: [pull(name)],
         changes: false,
-        flow: |call, asked| call.tags(name, &asked.request, &asked.query).await,
+        flow: |call, asked| call.tags(name, asked).await,
     }
     /// `GET`, `HEAD /v2/<name>/referrers/<digest>` (OCI end-12)
     ListReferrers(name: Repository, subject: Digest) {

@@ -76,6 +76,9 @@ pub struct ManifestRecord {
     /// tag has moved on.
     #[serde(default, skip_serializing_if = "core::ops::Not::not")]
     pub maintained: bool,
+    /// A mirror has fetched it, so that its upstream can give it again.
+    #[serde(default, skip_serializing_if = "core::ops::Not::not")]
+    pub fetched: bool,
 }
 
 /// A tag has ceased to name a manifest, or a manifest that needed the blob or manifest is gone: from then on counts

@@ -17,7 +17,7 @@ pub use crate::flows::gather::Gathering;
 pub use crate::flows::gc::Report;
 pub use crate::flows::lease::{Acquired, Claim, Job, Lease};
 pub use crate::flows::meta::{Agreement, Disagreement};
-pub use crate::flows::mirror::{Eviction, Mirrored};
+pub use crate::flows::mirror::{Eviction, LetGo, Mirrored};
 pub use crate::flows::transfer::{Arrival, Departure, Immovable, Named, Run, named};
 pub use crate::flows::usage::Census;
 use crate::flows::{Call, fault};
@@ -140,7 +140,7 @@ impl Registry {
 
     /// Whether a mirror has a bound to its bytes.
     pub fn evicts(&self) -> bool {
-        self.config.mirrors.iter().any(|mirror| mirror.max.is_some())
+        self.config.mirrors.iter().any(|mirror| mirror.max.is_some() && !mirror.offline)
     }
 
     /// Begins to take the blobs that were not pulled for longest out of mirrors that have more bytes than they may.
@@ -173,14 +173,14 @@ impl Registry {
         start(|io| async move { call(io).mirrored().await.map_err(fault) })
     }
 
-    /// Begins to take something out of a mirrored repository, or all that it has: how many manifests, tags and blobs went.
-    /// The upstream is asked for it again when a client wants it.
+    /// Begins to take something out of a mirrored repository, or all that it has. The upstream is asked for it again when a
+    /// client wants it; so what was pushed, before this was a mirror, stays.
     pub fn let_go_of(
         &self,
         name: Repository,
         reference: Option<Reference>,
         ambient: Ambient,
-    ) -> Step<Result<u64, Error>> {
+    ) -> Step<Result<LetGo, Error>> {
         let call = self.own(ambient);
         start(move |io| async move { call(io).let_go_of(&name, reference.as_ref()).await })
     }

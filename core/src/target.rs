@@ -156,6 +156,13 @@ impl Query {
             .collect();
         parameters.join("&")
     }
+
+    /// An URL with the parameter of that name, percent-encoded, as it is here; as it is when there is none.
+    pub(crate) fn kept(&self, name: &str, url: String) -> String {
+        let Some(value) = self.get(name).filter(|value| !value.is_empty()) else { return url };
+        let mark = if url.contains('?') { '&' } else { '?' };
+        alloc::format!("{url}{mark}{name}={}", encode(value))
+    }
 }
 
 /// Decodes `%41`. What does not decode stays as it is, and bytes that are no UTF-8 become replacement

@@ -10,6 +10,7 @@
 //! | [`command`] | what each verb does: serving, garbage collection, backups, users; flags, environment and file read into settings |
 //! | [`server`] | listens, speaks HTTP/1.1 and HTTP/2, encrypts, is patient, stops without cutting off; what is where |
 //! | [`request`] | one request to the last byte of its answer, the access and the audit log, what each client may take |
+//! | [`sync`] | repositories copied from and to other registries, regularly and after pushes |
 //! | [`observe`] | what is told: Prometheus, OpenTelemetry, the log, webhooks, the address for administrators |
 //! | [`auth`] | who sends a request (passwords, tokens, certificates), what that may do, and how it is refused |
 //! | [`storage`] | the loop that performs effects, request bodies, the seam to the engine that keeps records and bytes |
@@ -31,6 +32,7 @@ pub mod request;
 pub mod server;
 pub mod settings;
 pub mod storage;
+pub mod sync;
 
 pub use settings::{CacheSettings, Engines, Limits, Options};
 pub use storage::{Backup, Host, OpenError, RequestBody, Upstreams};

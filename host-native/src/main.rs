@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use orlop::command::cli::{AccessCommand, Command, ConfigCommand};
 use orlop::command::config::{CommandLine, ConfigError, Loaded};
-use orlop::command::{administer, copy, process, start, transfer};
+use orlop::command::{administer, copy, process, start, sync, transfer};
 
 #[cfg(target_env = "musl")]
 #[global_allocator]
@@ -22,7 +22,10 @@ fn main() -> ExitCode {
                 ConfigError::CommandLine(error) => error.exit(),
                 error => told(&error.to_string()),
             },
-            Err(error) => told(&error.to_string()),
+            Err(error) => {
+                eprintln!("orlop: {error}");
+                error.downcast_ref::<copy::Stopped>().map_or(ExitCode::FAILURE, |stopped| stopped.status().into())
+            }
         },
     }
 }
@@ -49,6 +52,7 @@ fn run(loaded: Loaded, line: CommandLine) -> Result<(), Box<dyn Error>> {
         Command::Copy(asked) => copy::copy(&asked),
         Command::Move(asked) => transfer::copy(&asked),
         Command::Backup(backup) => administer::back_up(&backup),
+        Command::Sync(asked) => sync::sync(&asked.command, &effective),
         Command::Config(configure) => match configure.command {
             ConfigCommand::Check(settings) => administer::check(&settings, &effective, file.as_deref(), &warnings),
             ConfigCommand::Show(_) => administer::show(&effective),

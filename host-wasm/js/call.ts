@@ -140,7 +140,7 @@ export class Call {
     return answered(this.host.storage, answer, this.coming, this.relaying);
   }
 
-  /** The report of a garbage collection; only at the end. */
+  /** The report of a garbage collection or an eviction; only at the end. */
   report(): unknown {
     return JSON.parse(this.inner.report() ?? 'null');
   }
@@ -303,17 +303,21 @@ export class Call {
   }
 
   private async inquire({ wanted, limit }: Extract<Effect, { effect: 'Inquire' }>): Promise<Tell> {
-    const { mediaType, digest, length, next, body } = await this.host.upstreams.inquire(wanted, limit);
+    const { mediaType, digest, length, next, body } = await this.host.upstreams.inquire(
+      wanted,
+      limit,
+      this.inner.authorization(),
+    );
     return () => this.inner.inquired(mediaType, digest, length, next, body);
   }
 
   private async fetch({ source, object, meter, keep }: Extract<Effect, { effect: 'Fetch' }>): Promise<Tell> {
     const { inner, coming } = this;
-    const { body, size } = await this.host.upstreams.rest(source, meter.count);
+    const { body, size } = await this.host.upstreams.rest(source, meter.count, inner.authorization());
     const reader = (this.sent = new BodyReader(body, undefined));
     coming?.begins(meter.count, size);
     const { end, kept, took } = await this.receiver
-      .receive({ body: reader, object, keep, pause: null, coming })
+      .receive({ body: reader, object, keep, pause: null, goesOn: true, coming })
       .finally(() => reader.cancel());
     if (end === 'whole' && inner.digest() === source.digest) coming?.verify();
     return () => inner.received(end, kept, took);
@@ -339,7 +343,7 @@ export class Call {
   }
 
   private async relay({ source, range }: Extract<Effect, { effect: 'Relay' }>): Promise<Tell> {
-    const { body, size } = await this.host.upstreams.part(source, range);
+    const { body, size } = await this.host.upstreams.part(source, range, this.inner.authorization());
     if (size === undefined) {
       await body.cancel();
       throw new Unmet('failed', 'the upstream does not say how long the blob is');

@@ -93,7 +93,7 @@ export type Outcome =
   | { object: string; size: number; ageMs: number }[]
   | Meter
   | UnmetShown
-  | { mediaType: string | null; digest: string | null; length: number | null; body: Shown }
+  | { mediaType: string | null; digest: string | null; length: number | null; next: string | null; body: Shown }
   | { end: 'coming'; size: number }
   | { end: 'kept' }
   | { end: 'failed'; status: number }

@@ -7,7 +7,7 @@
  * ```
  */
 export { Registry } from './registry.js';
-export type { GcReport, MirrorOptions, RecordsChanged, RegistryOptions } from './registry.js';
+export type { Eviction, GcReport, MirrorOptions, RecordsChanged, RegistryOptions } from './registry.js';
 export { Call } from './call.js';
 export type { FaultOptions } from './call.js';
 export type { Upstream, UpstreamFetch } from './upstream.js';

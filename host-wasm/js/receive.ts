@@ -14,7 +14,9 @@ interface Reception {
   keep: number;
   /** After so many milliseconds it is told that more may come; `null` is never. */
   pause: number | null;
-  /** Who is shown the bytes that make an object. Then one whose body broke off can be gone on with. */
+  /** Whether the object stays open when its body breaks off: the next one goes on with it. */
+  goesOn?: boolean;
+  /** Who is shown the bytes that make an object. */
   coming?: Coming | undefined;
 }
 
@@ -42,7 +44,7 @@ export class Receiver {
     return this.open?.name === object;
   }
 
-  async receive({ body, object, keep, pause: pauseMs, coming }: Reception): Promise<Received> {
+  async receive({ body, object, keep, pause: pauseMs, goesOn, coming }: Reception): Promise<Received> {
     const { inner } = this;
     const { storage, now } = this.host;
     const pause = new Pause(pauseMs);
@@ -75,7 +77,7 @@ export class Receiver {
       const at = now();
       if (end === 'later') {
         if (size > 0) await write();
-      } else if (this.open && !(coming && end === 'cut')) {
+      } else if (this.open && !(goesOn && end === 'cut')) {
         await this.open.writer.close(at);
         this.open = undefined;
         inner.made(at);

@@ -85,8 +85,30 @@ export interface MirrorOptions {
   only?: string[];
   /** Those that are not. */
   deny?: string[];
+  /** The platforms for which images of an index are fetched, such as `linux/arm64`; all, if not given. */
+  platforms?: string[];
+  /** Whether its repositories are ordinary ones for now, which can be pushed to, and no upstream is asked. */
+  offline?: boolean;
   /** The largest blob that is fetched, in bytes. */
   blobLimit?: number;
+  /**
+   * How many bytes its repositories may have. `Registry.evict` takes out of a mirror that has more the blobs that were
+   * not pulled for longest; else it keeps what it has.
+   */
+  max?: number;
+  /**
+   * `caller`: the upstream is asked with the caller's own `Authorization`, each time, and what it does not give is not
+   * answered. Else it is asked without a login, and who may see what is here is for you to say.
+   */
+  verify?: 'caller';
+}
+
+/** What an eviction did. */
+export interface Eviction {
+  /** How many blobs were taken out of a repository. */
+  blobs: number;
+  /** How many bytes these have. */
+  bytes: number;
 }
 
 /** What a garbage collection did. */
@@ -231,6 +253,19 @@ export class Registry {
     try {
       await call.run();
       return call.report() as GcReport;
+    } finally {
+      call.free();
+    }
+  }
+
+  /** Takes out of mirrors that have more bytes than their `max` the blobs that were not pulled for longest. */
+  async evict(): Promise<Eviction> {
+    const call = new Call(this.host, this.engine.evict(this.host.now(), this.host.random()));
+    try {
+      await call.run();
+      const report = call.report() as Eviction | { fault: string };
+      if ('fault' in report) throw new Error(`blobs cannot be evicted: ${report.fault}`);
+      return report;
     } finally {
       call.free();
     }

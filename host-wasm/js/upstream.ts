@@ -53,32 +53,34 @@ export interface Sent {
 export class Upstreams {
   private readonly known = new Map<string, UpstreamFetch>();
   private readonly asking = new Map<string, Promise<Inquired>>();
-  /** When those may be asked again that have been asked too often. */
+  /** When those may be asked again that have been asked too often, by name and login. */
   private readonly paused = new Map<string, number>();
 
   constructor(private readonly now: () => number) {}
 
-  /** Takes one in, and gives its name. */
-  add(upstream: Upstream): string {
-    const name = this.known.size === 0 ? 'upstream' : `upstream-${this.known.size + 1}`;
+  /** Takes one in, and gives its name: the next of `upstream`, `upstream-2` and so on, if not given. */
+  add(upstream: Upstream, name = this.known.size === 0 ? 'upstream' : `upstream-${this.known.size + 1}`): string {
     this.known.set(name, typeof upstream === 'function' ? upstream : fetching(upstream));
     return name;
   }
 
-  /** Asks something small and reads the answer whole. What is asked several times at once is asked the upstream once. */
-  inquire(wanted: Wanted, limit: number | null): Promise<Inquired> {
-    const key = JSON.stringify([wanted, limit]);
+  /**
+   * Asks something small and reads the answer whole. What is asked several times at once is asked the upstream once.
+   * `login` is the `Authorization` of a caller, if the upstream is asked with that.
+   */
+  inquire(wanted: Wanted, limit: number | null, login?: string): Promise<Inquired> {
+    const key = JSON.stringify([wanted, limit, login]);
     const known = this.asking.get(key);
     if (known) return known;
-    const asking = this.read(wanted, limit ?? Infinity).finally(() => this.asking.delete(key));
+    const asking = this.read(wanted, limit ?? Infinity, login).finally(() => this.asking.delete(key));
     this.asking.set(key, asking);
     return asking;
   }
 
   /** Asks for a blob, from the byte `from` on. */
-  async rest({ upstream, repository, digest, via }: Source, from: number): Promise<Sent> {
+  async rest({ upstream, repository, digest, via }: Source, from: number, login?: string): Promise<Sent> {
     const headers = { Via: via, ...(from > 0 && { Range: `bytes=${from}-` }) };
-    const response = await this.ask(upstream, 'GET', `/v2/${repository}/blobs/${digest}`, headers);
+    const response = await this.ask(upstream, 'GET', `/v2/${repository}/blobs/${digest}`, headers, login);
     if (response.status === 206) {
       const { start, size } = rangeOf(response);
       if (start === from) return { body: bodyOf(response), size };
@@ -89,9 +91,13 @@ export class Upstreams {
   }
 
   /** Asks for some bytes of a blob, from the first up to the second number, or for all: exactly these. */
-  async part({ upstream, repository, digest, via }: Source, range: [number, number] | null): Promise<Sent> {
+  async part(
+    { upstream, repository, digest, via }: Source,
+    range: [number, number] | null,
+    login?: string,
+  ): Promise<Sent> {
     const headers = { Via: via, ...(range && { Range: `bytes=${range[0]}-${range[1] - 1}` }) };
-    const response = await this.ask(upstream, 'GET', `/v2/${repository}/blobs/${digest}`, headers);
+    const response = await this.ask(upstream, 'GET', `/v2/${repository}/blobs/${digest}`, headers, login);
     if (!range && response.status === 200) return { body: bodyOf(response), size: lengthOf(response) };
     const { start, end, size } = rangeOf(response);
     if (range && response.status === 206 && start === range[0] && end === range[1]) {
@@ -101,10 +107,10 @@ export class Upstreams {
     throw new Unmet('failed', 'the upstream does not send these bytes alone');
   }
 
-  private async read(wanted: Wanted, limit: number): Promise<Inquired> {
+  private async read(wanted: Wanted, limit: number, login: string | undefined): Promise<Inquired> {
     const { upstream, method, repository, resource, accept, via } = wanted;
     const headers = { Via: via, ...(accept.length > 0 && { Accept: accept.join(', ') }) };
-    const response = await this.ask(upstream, method, `/v2/${repository}/${resource}`, headers);
+    const response = await this.ask(upstream, method, `/v2/${repository}/${resource}`, headers, login);
     const reader = new BodyReader(method === 'HEAD' ? null : bodyOf(response), undefined);
     const pieces: Uint8Array[] = [];
     let size = 0;
@@ -131,12 +137,18 @@ export class Upstreams {
     method: 'GET' | 'HEAD',
     target: string,
     headers: Record<string, string>,
+    login: string | undefined,
   ): Promise<Response> {
-    const pause = (this.paused.get(name) ?? 0) - this.now();
+    // Registries count the requests of each login for itself.
+    const asking = JSON.stringify([name, login]);
+    const pause = (this.paused.get(asking) ?? 0) - this.now();
     if (pause > 0) throw new Unmet('paused', 'the upstream has been asked too often', pause);
     let response: Response;
     try {
-      response = await this.known.get(name)!(target, { method, headers });
+      response = await this.known.get(name)!(target, {
+        method,
+        headers: login === undefined ? headers : { ...headers, Authorization: login },
+      });
     } catch (error) {
       throw new Unmet('failed', `the upstream cannot be asked: ${error instanceof Error ? error.message : error}`);
     }
@@ -150,7 +162,7 @@ export class Upstreams {
         throw new Unmet('denied', 'the upstream denies it');
       case 429: {
         const after = pauseOf(response.headers.get('Retry-After'), this.now());
-        this.paused.set(name, this.now() + after);
+        this.paused.set(asking, this.now() + after);
         throw new Unmet('paused', 'the upstream has been asked too often', after);
       }
       default:

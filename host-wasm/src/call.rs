@@ -7,11 +7,11 @@ use js_sys::{Array, Uint8Array};
 use orlop_core::effect::{BodyEnd, Collected, Committed, Durability, Fault, Received, Step, Stored, Value};
 use orlop_core::keys::Key;
 use orlop_core::meter::Meter;
-use orlop_core::mirror::{self, Followed, Relayed, Unmet};
+use orlop_core::mirror::{self, As, Followed, Relayed, Unmet};
 use orlop_core::object::InvalidObjectId;
 use orlop_core::registry::Report;
 use orlop_core::stall::Stall;
-use orlop_core::{Agreement, Body, Disagreement, Error, Piece, Response};
+use orlop_core::{Agreement, Body, Disagreement, Error, Eviction, Piece, Response};
 use serde_json::{Value as Json, json};
 use wasm_bindgen::JsValue;
 use wasm_bindgen::prelude::{JsError, wasm_bindgen};
@@ -41,6 +41,8 @@ pub struct Call {
 pub(crate) enum End {
     Response(Response),
     Report(Report),
+    /// Blobs were taken out of mirrors, or the storage failed.
+    Evicted(Result<Eviction, Fault>),
     Agreed(Result<Agreement, Disagreement>),
     /// A blob of a mirror is kept, or why not.
     Fetched(Result<(), Error>),
@@ -234,6 +236,19 @@ impl Call {
 
     // ── upstreams ────────────────────────────────────────────────────────────────────────────────────────
 
+    /// With which login of a caller `Inquire`, `Fetch` or `Relay` asks: the value of `Authorization`. It is kept out of
+    /// [`describe`](Self::describe), which is shown.
+    pub fn authorization(&self) -> Option<String> {
+        let login = match self.step.as_ref()? {
+            Step::Inquire(ask) => &ask.effect.wanted.login,
+            Step::Fetch(ask) => &ask.effect.source.login,
+            Step::Relay(ask) => &ask.effect.source.login,
+            _ => return None,
+        };
+        let As::Caller(login) = login else { return None };
+        login.as_ref().map(|login| login.authorization().to_owned())
+    }
+
     /// Answers `Inquire` with `Content-Type`, `Docker-Content-Digest`, `Content-Length`, where the next page of a list is,
     /// and the body of an upstream's answer. A digest that is none is as if it were not there.
     pub fn inquired(
@@ -379,10 +394,13 @@ impl Call {
         }
     }
 
-    /// The report of a garbage collection, once there is one, as JSON.
+    /// The report of a garbage collection or an eviction, once there is one, as JSON. An eviction that failed says `fault`
+    /// alone.
     pub fn report(&self) -> Option<String> {
         match &self.end {
             Some(End::Report(report)) => serde_json::to_string(report).ok(),
+            Some(End::Evicted(Ok(eviction))) => serde_json::to_string(eviction).ok(),
+            Some(End::Evicted(Err(fault))) => Some(json!({ "fault": fault.to_string() }).to_string()),
             _ => None,
         }
     }

@@ -1,12 +1,14 @@
 //! The registry and its records.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use js_sys::{Array, Uint8Array};
 use orlop_core::effect::{Step, Value};
 use orlop_core::keys::Key;
 use orlop_core::memory::Memory;
-use orlop_core::{Ambient, Headers, Method, Registry, Request, Timestamp};
+use orlop_core::mirror::Login;
+use orlop_core::{Ambient, Caller, Headers, Method, Registry, Request, Timestamp};
 use wasm_bindgen::prelude::{JsError, wasm_bindgen};
 
 use crate::bug::Bug;
@@ -65,7 +67,11 @@ impl Engine {
             length: length.map(|length| length as u64),
             base: None,
         };
-        self.begin(self.registry.call(request, ambient(now, random)), End::Response)
+        // Who calls is nobody's business but that of an upstream that is to say what the caller may see.
+        let login = request.headers.get("authorization").map(Login::new);
+        let caller = Arc::new(Caller { login, ..Caller::anybody() });
+        let asked = Arc::new(self.registry.read(request, None));
+        self.begin(self.registry.call_of(caller, asked, ambient(now, random)), End::Response)
     }
 
     /// Begins to agree with the hosts that have used the records before: the first call on a storage. A browser signs no
@@ -78,6 +84,11 @@ impl Engine {
     /// Begins a garbage collection.
     pub fn gc(&self, now: f64, random: &[u8]) -> Call {
         self.begin(self.registry.gc(ambient(now, random)), End::Report)
+    }
+
+    /// Begins to take blobs out of the mirrors that have more bytes than they may.
+    pub fn evict(&self, now: f64, random: &[u8]) -> Call {
+        self.begin(self.registry.evict(ambient(now, random)), End::Evicted)
     }
 
     /// Puts a record back that was stored before.

@@ -5,6 +5,7 @@ use std::time::Duration;
 use orlop_core::Config;
 use orlop_core::config::Pattern;
 use orlop_core::mirror::{Freshness, Mirror, Upstream, UpstreamName};
+use orlop_core::platform::{InvalidPlatform, PlatformPattern};
 use serde::Deserialize;
 
 /// What can be decided, as JavaScript spells it. What is left out is as the core has it.
@@ -97,7 +98,19 @@ struct MirrorOptions {
     gone_ms: Option<u64>,
     only: Vec<String>,
     deny: Vec<String>,
+    platforms: Vec<PlatformOption>,
     blob_limit: Option<u64>,
+    offline: bool,
+    max: Option<u64>,
+    verify: Option<Verify>,
+}
+
+/// Who says what a client may see of a mirror.
+#[derive(Clone, Copy, Deserialize)]
+#[serde(rename_all = "camelCase")]
+enum Verify {
+    /// The upstream, which is asked with the login of the caller.
+    Caller,
 }
 
 impl MirrorOptions {
@@ -114,9 +127,25 @@ impl MirrorOptions {
             gone: time(self.gone_ms, standard.gone),
             only: patterns(&self.only),
             deny: patterns(&self.deny),
+            platforms: self.platforms.iter().map(|platform| platform.0.clone()).collect(),
             blob_limit: self.blob_limit.unwrap_or(standard.blob_limit),
-            ..standard
+            offline: self.offline,
+            verify: matches!(self.verify, Some(Verify::Caller)),
+            max: self.max,
         }
+    }
+}
+
+/// A platform, such as `linux/arm64`.
+#[derive(Deserialize)]
+#[serde(try_from = "String")]
+struct PlatformOption(PlatformPattern);
+
+impl TryFrom<String> for PlatformOption {
+    type Error = InvalidPlatform;
+
+    fn try_from(text: String) -> Result<Self, InvalidPlatform> {
+        text.parse().map(Self)
     }
 }
 

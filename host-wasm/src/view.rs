@@ -211,7 +211,7 @@ impl View for Answer {
     fn view(&self) -> Json {
         json!({
             "mediaType": self.media_type, "digest": self.digest.map(|digest| digest.to_string()),
-            "length": self.length.view(), "body": self.body.view(),
+            "length": self.length.view(), "next": self.next, "body": self.body.view(),
         })
     }
 }

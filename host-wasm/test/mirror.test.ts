@@ -270,3 +270,128 @@ test('registries that mirror each other notice it', async () => {
   other.mirror = await Registry.open({ mirrors: [{ upstream: one }] });
   expect((await one.send(get('/v2/app/manifests/v1'))).status).toBe(404);
 });
+
+test('a mirror that has more than it may loses what was not pulled for longest', async () => {
+  const { mirror, upstream, clock, asked } = await mirrored({ max: 250_000 });
+  const layers = ['a', 'b', 'c'].map((letter) => LARGE.replaceAll('x', letter));
+  const blobs = layers.map((layer) => get(`/v2/hub/app/blobs/${sha256(layer)}`));
+  for (const layer of layers)
+    await upstream.send({ method: 'POST', target: `/v2/app/blobs/uploads/?digest=${sha256(layer)}` }, layer);
+  const pulled = async (number: number) => {
+    const response = await mirror.send(blobs[number]!);
+    expect(await response.text()).toBe(layers[number]);
+    await mirror.idle();
+    return response.header('X-Cache');
+  };
+  for (const number of [0, 1]) expect(await pulled(number)).toBe('MISS');
+  expect(await mirror.evict()).toEqual({ blobs: 0, bytes: 0 });
+  clock.now += 2 * 3600_000;
+  expect(await pulled(0)).toBe('HIT');
+  clock.now += 2 * 3600_000;
+  expect(await pulled(2)).toBe('MISS');
+  expect(await mirror.evict()).toEqual({ blobs: 1, bytes: LARGE.length });
+  expect(mirror.objects().length).toBe(2);
+  asked.length = 0;
+  expect([await pulled(0), await pulled(2), await pulled(1)]).toEqual(['HIT', 'HIT', 'MISS']);
+  expect(asked).toEqual([`GET /v2/app/blobs/${sha256(layers[1]!)}`]);
+  // Without a bound nothing goes.
+  const boundless = await mirrored();
+  await boundless.mirror.send(MANIFEST);
+  expect(await boundless.mirror.evict()).toEqual({ blobs: 0, bytes: 0 });
+});
+
+test('an eviction says that the storage fails', async () => {
+  const { mirror } = await mirrored({ max: 1 });
+  await (await mirror.send(get(`/v2/hub/app/blobs/${sha256(LARGE)}`))).bytes();
+  await mirror.idle();
+  mirror.inside.storage.commit = () => Promise.reject(new Error('the disk is gone'));
+  await expect(mirror.evict()).rejects.toThrow('the disk is gone');
+});
+
+test('the upstream says who may see what it has', async () => {
+  const upstream = await Registry.open();
+  await push(upstream, 'app', 'v1');
+  const asked: (string | undefined)[] = [];
+  const ask: UpstreamFetch = async (target, { method, headers }) => {
+    asked.push(headers['Authorization']);
+    if (headers['Authorization'] === 'Basic busy') {
+      return new Response(null, { status: 429, headers: { 'Retry-After': '60' } });
+    }
+    if (headers['Authorization'] !== 'Basic right') return new Response(null, { status: 401 });
+    const response = await upstream.send({ method, target, headers });
+    return new Response(method === 'HEAD' ? null : response.stream(), response);
+  };
+  const mirror = await Registry.open({ mirrors: [{ prefix: 'hub/', upstream: ask, verify: 'caller' }] });
+  const layer = get(`/v2/hub/app/blobs/${sha256('layer')}`);
+  const as = (login: string | undefined, wanted = MANIFEST) =>
+    mirror.send({ ...wanted, headers: { ...(login && { Authorization: login }) } });
+  for (const wanted of [MANIFEST, layer]) {
+    const unknown = await as('Basic wrong', wanted);
+    expect(cached(await as('Basic right', wanted))).toEqual([200, 'MISS']);
+    expect(cached(await as('Basic right', wanted))).toEqual([200, 'HIT']);
+    // What is here is answered as what is not.
+    const refused = await as('Basic wrong', wanted);
+    expect([unknown.status, refused.status]).toEqual([404, 404]);
+    expect(await refused.text()).toBe(await unknown.text());
+    const nobody = await as(undefined, wanted);
+    expect([nobody.status, nobody.header('WWW-Authenticate')?.split(' ')[0]]).toEqual([401, 'Basic']);
+  }
+  // One caller that asks too often does not keep others from what they may see.
+  expect((await as('Basic busy')).status).toBe(429);
+  asked.length = 0;
+  expect((await as('Basic busy')).status).toBe(429);
+  expect((await as('Basic right')).status).toBe(200);
+  expect(asked).toEqual(['Basic right']);
+});
+
+test('no upstream sees the login of a caller that it is not asked to judge', async () => {
+  const { mirror, state } = await mirrored();
+  const seen: string[] = [];
+  state.answer = async (_, { headers }) => {
+    seen.push(...Object.keys(headers));
+    return new Response(null, { status: 404 });
+  };
+  await mirror.send({ ...MANIFEST, headers: { Authorization: 'Basic secret' } });
+  await mirror.send(get(`/v2/hub/app/blobs/${sha256(LARGE)}`, { Authorization: 'Basic secret' }));
+  expect([...new Set(seen)].toSorted()).toEqual(['Accept', 'Via']);
+});
+
+test('a login of a caller is not shown with the effects', async () => {
+  const upstream = await Registry.open();
+  await push(upstream, 'app', 'v1');
+  const mirror = await Registry.open({ mirrors: [{ prefix: 'hub/', upstream, verify: 'caller' }] });
+  const call = mirror.begin({ ...MANIFEST, headers: { Authorization: 'Basic secret' } });
+  await call.run(true);
+  expect(call.response().status).toBe(200);
+  expect(JSON.stringify(call.performed)).toContain('"Inquire"');
+  expect(JSON.stringify(call.performed)).not.toContain('secret');
+});
+
+test('images of an index that are for other platforms are not fetched', async () => {
+  const upstream = await Registry.open();
+  const images = ['amd64', 'arm64'].map((architecture) => ({ architecture, image: image(architecture, architecture) }));
+  for (const { image } of images) await push(upstream, 'app', image.digest, image);
+  const mediaType = 'application/vnd.oci.image.index.v1+json';
+  const manifests = images.map(({ architecture, image: { mediaType, manifest, digest } }) => {
+    return { mediaType, digest, size: manifest.length, platform: { os: 'linux', architecture } };
+  });
+  const body = JSON.stringify({ schemaVersion: 2, mediaType, manifests });
+  const put = { method: 'PUT', target: '/v2/app/manifests/v1', headers: { 'Content-Type': mediaType } };
+  expect((await upstream.send(put, body)).status).toBe(201);
+  const mirror = await Registry.open({ mirrors: [{ prefix: 'hub/', upstream, platforms: ['linux/arm64'] }] });
+  const index = await mirror.send({ ...MANIFEST, headers: { Accept: mediaType } });
+  expect(await index.text()).toBe(body);
+  const statuses = images.map(async ({ image }) => {
+    return (await mirror.send(get(`/v2/hub/app/manifests/${image.digest}`))).status;
+  });
+  expect(await Promise.all(statuses)).toEqual([404, 200]);
+  await expect(Registry.open({ mirrors: [{ upstream, platforms: ['arm 64'] }] })).rejects.toThrow();
+});
+
+test('a mirror that is offline is an ordinary part of the registry', async () => {
+  const { mirror, asked } = await mirrored({ offline: true });
+  expect((await mirror.send(MANIFEST)).status).toBe(404);
+  expect((await push(mirror, 'hub/app', 'v1')).status).toBe(201);
+  expect(cached(await mirror.send(MANIFEST))).toEqual([200, undefined]);
+  expect(asked).toEqual([]);
+});

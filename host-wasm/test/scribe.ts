@@ -1,6 +1,16 @@
 /** Writes calls down as `tests/integration/transcripts.rs` does, so that both can be held against the same files. */
 import { Registry } from '../js/index.js';
-import type { Call, Effect, Meter, Outcome, Performed, Piece, RegistryRequest, Shown } from '../js/index.js';
+import type {
+  Call,
+  Effect,
+  Meter,
+  Outcome,
+  Performed,
+  Piece,
+  RegistryOptions,
+  RegistryRequest,
+  Shown,
+} from '../js/index.js';
 
 /** A request of a story. */
 export interface Told extends RegistryRequest {
@@ -13,6 +23,8 @@ const ALWAYS = ['Docker-Distribution-API-Version', 'X-Content-Type-Options'];
 
 export class Scribe {
   private lines: string[] = [];
+  /** By how many columns what is written down now is set to the right. */
+  private indent = 0;
   private readonly names = new Map<string, number>();
 
   private constructor(
@@ -20,7 +32,7 @@ export class Scribe {
     private readonly clock: { now: number },
   ) {}
 
-  static async begin(title: string): Promise<Scribe> {
+  static async begin(title: string, options: RegistryOptions = { assemble: ['multi/**'] }): Promise<Scribe> {
     const clock = { now: 0 };
     let calls = 0;
     // Numbers in order, as the reference host draws them.
@@ -29,7 +41,7 @@ export class Scribe {
       new DataView(bytes.buffer).setUint32(12, ++calls);
       return bytes;
     };
-    const registry = await Registry.open({ assemble: ['multi/**'], now: () => clock.now, random });
+    const registry = await Registry.open({ ...options, now: () => clock.now, random });
     const scribe = new Scribe(registry, clock);
     scribe.say(title);
     return scribe;
@@ -91,11 +103,25 @@ export class Scribe {
   }
 
   private async step(call: Call): Promise<void> {
+    if (call.effect.effect === 'Follow') return this.follow(call, call.effect);
     await call.step();
     const performed = call.performed.at(-1)!;
     this.say(`  ${question(performed.effect)}`);
     const outcome = came(performed);
     if (outcome) this.say(`    → ${outcome}`);
+  }
+
+  /** Runs the fetch that a call follows to its end, writing it down one step to the right. */
+  private async follow(call: Call, effect: Effect): Promise<void> {
+    this.say(`  ${question(effect)}`);
+    const begun = new Promise<Call>((begins) => (call.onFetch = begins));
+    const followed = call.step();
+    const fetch = await begun;
+    this.indent += 2;
+    while (!fetch.ended) await this.step(fetch);
+    this.indent -= 2;
+    await followed;
+    this.say(`    → ${came(call.performed.at(-1)!)}`);
   }
 
   private say(text: string): void {
@@ -107,7 +133,7 @@ export class Scribe {
         return `#${known}`;
       },
     );
-    this.lines.push(...short.split('\n').map((line) => line.trimEnd()));
+    this.lines.push(...short.split('\n').map((line) => `${' '.repeat(this.indent)}${line}`.trimEnd()));
   }
 }
 
@@ -176,13 +202,44 @@ function question(effect: Effect): string {
       return effect.after === null ? 'Inventory' : `Inventory after ${effect.after}`;
     case 'Collect':
       return `Collect { limit: ${effect.limit} }`;
+    case 'Inquire': {
+      const { upstream, method, repository, resource, via } = effect.wanted;
+      return `Inquire of ${upstream}: ${method} /v2/${repository}/${resource}, via ${via}`;
+    }
+    case 'Fetch': {
+      const { upstream, repository, digest, via } = effect.source;
+      const into = `into object ${effect.object}, past ${meter(effect.meter)}`;
+      return `Fetch ${repository}@${digest} from ${upstream}, via ${via}, ${into}`;
+    }
+    case 'Follow':
+      return `Follow ${effect.fetching.repository}@${effect.fetching.digest}`;
     default:
       return effect.effect;
   }
 }
 
 const some = (value: string | null) => (value === null ? 'None' : `Some(${value})`);
+const UNMET: Record<string, string> = { absent: 'Absent', denied: 'Denied', paused: 'Paused' };
 const ENDS: Record<string, string> = { whole: 'Whole', 'too-large': 'TooLarge', cut: 'Cut', later: 'Later' };
+
+type Received = Extract<Outcome, { took: number }>;
+type Inquired = Extract<Outcome, { mediaType: string | null }>;
+
+function received({ end, meter: after, kept, took }: Received): string {
+  return `Received { meter: ${meter(after)}, end: ${ENDS[end]}, kept: ${some(kept as string | null)}, took: ${took}ns }`;
+}
+
+function answer({ mediaType, digest, length, next, body }: Inquired): string {
+  const text = (value: string | null) => some(value === null ? null : `"${value}"`);
+  const told = `media_type: ${text(mediaType)}, digest: ${some(digest)}, length: ${some(length === null ? null : String(length))}`;
+  return `Answer { ${told}, next: ${text(next)}, body: ${body as string} }`;
+}
+
+/** Why an upstream has not given what it was asked for; nothing if it has. */
+function unmet(outcome: Outcome): string | undefined {
+  if (outcome === null || typeof outcome !== 'object' || !('unmet' in outcome)) return undefined;
+  return outcome.unmet === 'failed' ? `Err(Failed("${outcome.reason}"))` : `Err(${UNMET[outcome.unmet]})`;
+}
 
 /** What came of it; nothing if there is nothing to say. */
 function came({ effect, outcome }: Performed): string | undefined {
@@ -195,11 +252,14 @@ function came({ effect, outcome }: Performed): string | undefined {
       const { end, body } = outcome as { end: string; body?: string };
       return body === undefined ? ENDS[end] : `Whole(${body})`;
     }
-    case 'Receive': {
-      const { end, meter: after, kept, took } = outcome as Extract<Outcome, { took: number }>;
-      const bytes = some(kept as string | null);
-      return `Received { meter: ${meter(after)}, end: ${ENDS[end]}, kept: ${bytes}, took: ${took}ns }`;
-    }
+    case 'Receive':
+      return received(outcome as Received);
+    case 'Inquire':
+      return unmet(outcome) ?? `Ok(${answer(outcome as Inquired)})`;
+    case 'Fetch':
+      return unmet(outcome) ?? `Ok(${received(outcome as Received)})`;
+    case 'Follow':
+      return (outcome as { end: string }).end === 'kept' ? 'Over(Ok(()))' : JSON.stringify(outcome);
     case 'Join':
       return String(outcome);
     case 'Load':

@@ -2,6 +2,8 @@
 import { createHash } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import { expect, test } from 'vitest';
+import { Registry } from '../js/index.js';
+import type { UpstreamFetch } from '../js/index.js';
 import { sha256 } from './images.js';
 import { Scribe } from './scribe.js';
 import type { Told } from './scribe.js';
@@ -216,6 +218,46 @@ test('a manifest without its blobs', async () => {
   const scribe = await Scribe.begin('A manifest is pushed before its blobs: refused, naming each that is missing.');
   await scribe.call(put(image('amd64', 'layer'), 'v1'));
   await ends(scribe, 'push-incomplete');
+});
+
+test('pulls through a mirror', async () => {
+  const upstream = await Registry.open();
+  const state = { down: false };
+  const ask: UpstreamFetch = async (target, init) => {
+    if (state.down) throw new Error('it is down');
+    const response = await upstream.send({ ...init, target });
+    return new Response(init.method === 'HEAD' ? null : response.stream(), response);
+  };
+  const there = async (one: Image) => {
+    for (const blob of one.blobs) await upstream.send(post(blob));
+    expect((await upstream.send(put(one, 'v1'))).status).toBe(201);
+  };
+  const scribe = await Scribe.begin('Names below `hub/` are those of an upstream: its images are fetched once.', {
+    mirrors: [{ prefix: 'hub/', upstream: ask }],
+    via: 'mirror',
+  });
+  const tagged = get('/v2/hub/app/manifests/v1');
+  await there(image('amd64', 'layer'));
+  await scribe.call(tagged, 'A miss: the manifest is fetched, and what it names is not yet.');
+  const layer = get(`/v2/hub/app/blobs/${sha256('layer')}`);
+  await scribe.call(layer, 'The fetch of a blob is a call of its own, which outlives whoever waits for it.');
+  await scribe.call(layer, 'A hit asks for records alone.');
+  await scribe.call(
+    { method: 'HEAD', target: `/v2/hub/app/blobs/${sha256('other')}` },
+    'What the upstream does not have.',
+  );
+  scribe.advance(60_000);
+  await scribe.call(tagged, 'A minute later: has the tag moved?');
+  await there(image('arm64', 'moved'));
+  scribe.advance(60_000);
+  await scribe.call(tagged, 'It has: the manifest that it names now is fetched by its digest.');
+  state.down = true;
+  scribe.advance(60_000);
+  await scribe.call(tagged, 'The upstream is down: the tag is answered as it was.');
+  await scribe.call(get('/v2/hub/app/manifests/v2'), 'What is not here cannot be had.');
+  await scribe.call({ method: 'POST', target: '/v2/hub/app/blobs/uploads/' }, 'Nothing is pushed to a mirror.');
+  await scribe.call({ method: 'DELETE', target: tagged.target }, 'To delete is to evict.');
+  await ends(scribe, 'mirror');
 });
 
 test('deletes', async () => {

@@ -40,6 +40,23 @@ echo bill >"$work/bill"
 copy --referrers "$registry/$repo:v1" "$registry/$space/signed:v1"
 expect "referrers" 1 "$(oras discover --plain-http --format json "$registry/$space/signed:v1" | jq '.referrers // .manifests | length')"
 
+if command -v docker-registry >/dev/null; then
+  step "a registry without a list of referrers: what is not under their tag is listed by the next copy"
+  env -u REGISTRY_AUTH_FILE SERVE=1 "$here/../peers/run" docker-registry </dev/null >"$work/peer.url" 2>"$work/peer.log" &
+  stoppers+=("stop $!")
+  wait_for 20 grep -q http "$work/peer.url" || fail "it did not come up: $(cat "$work/peer.log")"
+  peer=$(sed 's#^http://##' "$work/peer.url")
+  listed=http://$peer/v2/signed/manifests/${multi/:/-}
+  index=application/vnd.oci.image.index.v1+json
+  copy --referrers "$registry/$repo:v1" "$peer/signed:v1"
+  whole=$(curl -fsS -H "Accept: $index" "$listed")
+  expect "referrers" 1 "$(jq '.manifests | length' <<<"$whole")"
+  curl -fsS -X PUT -H "Content-Type: $index" -d "{\"schemaVersion\":2,\"mediaType\":\"$index\",\"manifests\":[]}" "$listed"
+  copy --referrers "$registry/$repo:v1" "$peer/signed:v1" | tee "$work/copy.log"
+  expect_has "first line" "0 blobs copied (0 B), 2 there already; 1 manifest written" "$(cat "$work/copy.log")"
+  expect "list" "$whole" "$(curl -fsS -H "Accept: $index" "$listed")"
+fi
+
 step "copy archives of docker save"
 make_archive "$work/saved.tar" team/app:v1
 copy "docker-archive:$work/saved.tar" "$registry/$space/saved:v1"
@@ -48,3 +65,36 @@ skopeo copy -q --src-tls-verify=false "docker://$registry/$space/saved:v1" "dir:
 skopeo copy -q --src-tls-verify=false "docker://$registry/$repo:v1" "docker-archive:$work/skopeo.tar:team/app:v2"
 copy "docker-archive:$work/skopeo.tar:team/app:v2" "$registry/$space/saved:v2"
 skopeo copy -q --src-tls-verify=false "docker://$registry/$space/saved:v2" "dir:$work/saved-v2"
+
+step "write archives, which skopeo reads"
+copy "$registry/$repo:v1" "oci-archive:$work/layout.tar"
+expect "digest of the index" "$multi" "sha256:$(skopeo inspect --raw "oci-archive:$work/layout.tar:v1" | sha256sum | cut -d ' ' -f 1)"
+copy --platform "linux/$machine" "$registry/$repo:v1" "docker-archive:$work/loaded.tar:team/app:v3"
+skopeo copy -q "docker-archive:$work/loaded.tar:team/app:v3" "dir:$work/loaded"
+copy "docker-archive:$work/loaded.tar" "$registry/$space/loaded:v1"
+expect "digest of the image" "$(crane digest --platform "linux/$machine" "$registry/$repo:v1")" "$(digest_of "$space/loaded" v1)"
+id=$(crane config "$registry/$space/loaded:v1" | sha256sum | cut -d ' ' -f 1)
+
+step "draw progress on a terminal, and none where it is written to a file"
+script -qec "$(printf '%q ' "$(orlop_bin)" copy "$registry/$repo:v1" "oci:$work/shown:v1")" /dev/null >"$work/terminal" </dev/null
+grep -q $'\r.*MiB/s' "$work/terminal" || fail "no bar: $(cat "$work/terminal")"
+expect "last line" "$multi" "$(tail -n 1 "$work/terminal" | tr -d '\r')"
+copy "$registry/$repo:v1" "oci:$work/told:v1" 2>"$work/lines"
+expect "lines of blobs" 6 "$(grep -c '^sha256:.* copied (' "$work/lines")"
+expect "escapes" 0 "$(grep -c $'\e' "$work/lines" || true)"
+
+if command -v podman >/dev/null; then
+  step "podman loads the archive"
+  can_mount
+  containers_conf
+  podman load -q -i "$work/loaded.tar"
+  expect "identity in podman" "$id" "$(podman image inspect --format '{{.Id}}' docker.io/team/app:v3)"
+fi
+
+if command -v dockerd >/dev/null; then
+  step "docker loads the archive"
+  can_mount
+  start_dockerd docker '{}'
+  docker load -q -i "$work/loaded.tar"
+  expect "identity in docker" "sha256:$id" "$(docker image inspect --format '{{.Id}}' team/app:v3)"
+fi

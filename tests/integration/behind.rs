@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::io;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use axum::Router;
@@ -13,8 +13,9 @@ use axum::extract::{Request, State};
 use axum::response::Response;
 use futures_util::{StreamExt, stream};
 use orlop::settings::{LoginSetting, RemoteSetting};
-use orlop_core::memory::{RequestBody, Upstream};
-use orlop_core::mirror::{Unmet, UpstreamName};
+use orlop_conformance::contract::{Served, served};
+use orlop_core::memory::Upstream;
+use orlop_core::mirror::UpstreamName;
 use orlop_core::{Body as Bytes, Headers, Method};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
@@ -26,13 +27,16 @@ const LAST_BYTES: Duration = Duration::from_millis(30);
 pub(crate) struct Behind {
     /// How a native host reaches them.
     pub(crate) upstreams: Arc<orlop::Upstreams>,
+    /// The registries, in the order in which they were given.
+    pub(crate) registries: Vec<Arc<Mutex<Upstream>>>,
+    settings: BTreeMap<UpstreamName, RemoteSetting>,
     servers: Vec<JoinHandle<()>>,
 }
 
 impl Behind {
     /// Serves these registries.
     pub(crate) async fn serve(registries: Vec<(UpstreamName, Upstream)>) -> Self {
-        let (mut settings, mut servers) = (BTreeMap::new(), Vec::new());
+        let (mut settings, mut shared, mut servers) = (BTreeMap::new(), Vec::new(), Vec::new());
         for (name, registry) in registries {
             let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
             let url = format!("http://{}", listener.local_addr().expect("an address"));
@@ -40,17 +44,28 @@ impl Behind {
                 url: url.parse().expect("a URL"),
                 login: LoginSetting::Anonymous,
                 realms: Vec::new(),
+                redirects: Vec::new(),
                 allow_private: true,
                 ca: None,
             };
             settings.insert(name, setting);
-            let router = Router::new().fallback(answer).with_state(Arc::new(Mutex::new(registry)));
+            let registry = Arc::new(Mutex::new(registry));
+            shared.push(registry.clone());
+            let router = Router::new().fallback(answer).with_state(registry);
             servers.push(tokio::spawn(async move {
                 let _ = axum::serve(listener, router).await;
             }));
         }
-        let upstreams = orlop::Upstreams::open(settings, &orlop::Upstreams::default()).expect("no file is named");
-        Self { upstreams: Arc::new(upstreams), servers }
+        let mut behind = Self { upstreams: Arc::default(), registries: shared, settings, servers };
+        behind.forget();
+        behind
+    }
+
+    /// Has the host know nothing of the upstreams any more: neither what they did not have, nor for how long they are to be
+    /// left alone.
+    pub(crate) fn forget(&mut self) {
+        let upstreams = orlop::Upstreams::open(self.settings.clone(), &orlop::Upstreams::default());
+        self.upstreams = Arc::new(upstreams.expect("no file is named"));
     }
 }
 
@@ -61,18 +76,6 @@ impl Drop for Behind {
 }
 
 async fn answer(State(registry): State<Arc<Mutex<Upstream>>>, request: Request) -> Result<Response, Infallible> {
-    let mut registry = registry.lock().expect("no test panicked in it");
-    let refusal = registry.unmet.as_ref().map(|unmet| match unmet {
-        Unmet::Absent => (404, None),
-        Unmet::Denied => (403, None),
-        Unmet::Paused(time) => (429, Some(time.as_secs().to_string())),
-        Unmet::Failed(_) => (500, None),
-    });
-    if let Some((status, retry_after)) = refusal {
-        let response = Response::builder().status(status);
-        let response = retry_after.into_iter().fold(response, |response, time| response.header("Retry-After", time));
-        return Ok(response.body(Body::empty()).expect("a response"));
-    }
     let headers: Headers =
         request.headers().iter().filter_map(|(name, value)| Some((name.as_str(), value.to_str().ok()?))).collect();
     let asked = orlop_core::Request {
@@ -82,8 +85,10 @@ async fn answer(State(registry): State<Arc<Mutex<Upstream>>>, request: Request) 
         length: None,
         base: None,
     };
-    let Upstream { registry: core, memory, breaks, .. } = &mut *registry;
-    let answered = memory.call(core, &asked, RequestBody::default());
+    let Served { response: answered, breaks } = {
+        let mut registry = registry.lock().unwrap_or_else(PoisonError::into_inner);
+        served(&mut registry, &asked)
+    };
     let mut response = Response::builder().status(answered.status);
     for (name, value) in &answered.headers {
         response = response.header(*name, value.as_ref());
@@ -92,10 +97,8 @@ async fn answer(State(registry): State<Arc<Mutex<Upstream>>>, request: Request) 
         Bytes::Bytes(bytes) => bytes,
         _ => Default::default(),
     };
-    let is_blob = asked.method == Method::Get && asked.target.contains("/blobs/");
-    let breaks = if is_blob { breaks.pop() } else { None };
     let body = match breaks {
-        Some(after) if after < bytes.len() => {
+        Some(after) => {
             let begin = stream::iter([Ok(bytes.slice(..after))]);
             let end = stream::once(async {
                 tokio::time::sleep(LAST_BYTES).await;
@@ -103,7 +106,7 @@ async fn answer(State(registry): State<Arc<Mutex<Upstream>>>, request: Request) 
             });
             Body::from_stream(begin.chain(end))
         }
-        _ => Body::from(bytes),
+        None => Body::from(bytes),
     };
     Ok(response.body(body).expect("a response"))
 }

@@ -1,6 +1,7 @@
 //! Every host passes the contract suite.
 
 mod arriving;
+#[expect(dead_code, reason = "random histories use more of it")]
 mod behind;
 
 use std::time::Duration;

@@ -20,6 +20,7 @@ use orlop_conformance::tester::memory::InMemory;
 use orlop_conformance::tester::report;
 use orlop_conformance::tester::run::{Findings, Found, Profile, Quiet, Settings, run};
 use orlop_core::Config;
+use orlop_core::mirror::{Mirror, Upstream, UpstreamName};
 use serde_json::Value as Json;
 use server::{Door, Native, Stub};
 
@@ -68,6 +69,25 @@ fn nothing_is_wrong_with_the_native_host() {
     let native = Native::start();
     let http = Http::new(&native.address, &Options::default()).expect("an address");
     is_well(&test(Rc::new(http), &native.address, settings(30, 15)));
+}
+
+/// A mirror takes no pushes, so there is nothing to test: one sentence says so, in place of a failure for each check.
+#[test]
+fn a_mirror_is_told_from_a_registry_that_fails() {
+    let hub = Upstream { name: UpstreamName::new("hub"), official: String::new() };
+    let mirror = |prefix: &str| Mirror { prefix: prefix.into(), upstreams: vec![hub.clone()], ..Mirror::default() };
+    let of = |mirrors| Rc::new(InMemory::new(Config { mirrors, ..Config::default() }));
+    for prefix in ["", "orlop-conformance/"] {
+        let findings = test(of(vec![mirror(prefix)]), "memory", settings(10, 5));
+        let ended = findings.ended.expect("it cannot be tested");
+        let told =
+            "POST /v2/orlop-conformance/test/probe/blobs/uploads/ is answered with 405 (Allow: GET, HEAD, DELETE): ";
+        assert!(ended.starts_with(told), "{ended}");
+        assert!(ended.contains("as those of a mirror") && ended.contains("--prefix"), "{ended}");
+        assert!(findings.checked.is_empty() && findings.failures.is_empty());
+    }
+    // Beside a mirror everything is as ever.
+    is_well(&test(of(vec![mirror("hub/")]), "memory", settings(20, 10)));
 }
 
 /// Each breakage is found, and found by the check that is about it.

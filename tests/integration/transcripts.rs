@@ -10,18 +10,25 @@ use std::time::Duration;
 
 use orlop_conformance::image::{AMD64, ARM64, Manifest, OCI_INDEX, sha256, sha512};
 use orlop_conformance::system::{
-    Call, InMemory, System, blob, delete, get, manifest, patch, perform, post, put, uploads,
+    Call, InMemory, System, blob, delete, get, head, manifest, patch, perform, post, put, uploads,
 };
 use orlop_core::config::Pattern;
-use orlop_core::effect::{Commit, Durability, Expect, Scan, Step};
-use orlop_core::memory::RequestBody;
+use orlop_core::effect::{Commit, Durability, Expect, Fetch, Follow, Inquire, Scan, Step};
+use orlop_core::memory::{RequestBody, Upstream as Other};
+use orlop_core::mirror::{Followed, Mirror, Source, Unmet, Upstream, UpstreamName, Wanted};
 use orlop_core::object::ObjectId;
-use orlop_core::{Body, Config, Piece, Response};
+use orlop_core::step::Ask;
+use orlop_core::{Body, Config, Piece, Registry, Response};
+
+/// What a mirror calls its upstream.
+const UPSTREAM: &str = "upstream";
 
 /// A registry whose calls are written down.
 struct Scribe {
     registry: InMemory,
     text: String,
+    /// By how many columns what is written down now is set to the right.
+    indent: usize,
     names: Names,
 }
 
@@ -179,6 +186,33 @@ fn manifest_without_its_blobs() {
 }
 
 #[test]
+fn pulls_through_a_mirror() {
+    let mut scribe =
+        Scribe::in_front_of_another("Names below `hub/` are those of an upstream: its images are fetched once.");
+    let image = Manifest::image(AMD64, "layer");
+    scribe.at_upstream(|upstream| drop(upstream.push("app", "v1", &image)));
+    scribe.call(get(manifest("hub/app", "v1")), "A miss: the manifest is fetched, and what it names is not yet.");
+    let layer = get(blob("hub/app", sha256("layer")));
+    scribe.call(layer.clone(), "The fetch of a blob is a call of its own, which outlives whoever waits for it.");
+    scribe.call(layer, "A hit asks for records alone.");
+    scribe.call(head(blob("hub/app", sha256("other"))), "What the upstream does not have.");
+    scribe.registry.advance(Duration::from_secs(60));
+    scribe.call(get(manifest("hub/app", "v1")), "A minute later: has the tag moved?");
+    let moved = Manifest::image(ARM64, "moved");
+    scribe.at_upstream(|upstream| drop(upstream.push("app", "v1", &moved)));
+    scribe.registry.advance(Duration::from_secs(60));
+    scribe.call(get(manifest("hub/app", "v1")), "It has: the manifest that it names now is fetched by its digest.");
+    let down = Unmet::Failed("the upstream cannot be asked: it is down".into());
+    scribe.upstream().unmet = Some(down);
+    scribe.registry.advance(Duration::from_secs(60));
+    scribe.call(get(manifest("hub/app", "v1")), "The upstream is down: the tag is answered as it was.");
+    scribe.call(get(manifest("hub/app", "v2")), "What is not here cannot be had.");
+    scribe.call(post(uploads("hub/app")), "Nothing is pushed to a mirror.");
+    scribe.call(delete(manifest("hub/app", "v1")), "To delete is to evict.");
+    scribe.end("mirror");
+}
+
+#[test]
 fn deletes() {
     let mut scribe = Scribe::new("A tag, a manifest and a blob are deleted. Bytes stay until garbage collection.");
     let image = scribe.registry.push_image("app", "v1", AMD64, "layer");
@@ -216,7 +250,30 @@ fn push(repository: &str, reference: &str, image: &Manifest) -> Call {
 impl Scribe {
     fn new(title: &str) -> Self {
         let config = Config { assemble: vec![Pattern::new("multi/**")], ..Config::default() };
-        Self { registry: InMemory::new(config), text: format!("{title}\n"), names: Names::default() }
+        Self { registry: InMemory::new(config), text: format!("{title}\n"), indent: 0, names: Names::default() }
+    }
+
+    /// With a mirror, below `hub/`, of another registry.
+    fn in_front_of_another(title: &str) -> Self {
+        let upstreams = vec![Upstream { name: UpstreamName::new(UPSTREAM), official: String::new() }];
+        let mirror = Mirror { prefix: "hub/".into(), upstreams, ..Mirror::default() };
+        let config = Config { mirrors: vec![mirror], via: "mirror".into(), ..Config::default() };
+        let mut registry = InMemory::new(config);
+        let other = Other::new(Registry::new(Config { via: UPSTREAM.into(), ..Config::default() }));
+        registry.memory.upstreams.insert(UpstreamName::new(UPSTREAM), other);
+        Self { registry, text: format!("{title}\n"), indent: 0, names: Names::default() }
+    }
+
+    fn upstream(&mut self) -> &mut Other {
+        self.registry.memory.upstreams.get_mut(&UpstreamName::new(UPSTREAM)).expect("an upstream")
+    }
+
+    /// Does something at the upstream that is not written down.
+    fn at_upstream(&mut self, act: impl FnOnce(&mut InMemory)) {
+        let Other { registry, memory, .. } = self.upstream();
+        let mut there = InMemory { registry: registry.clone(), memory: std::mem::take(memory) };
+        act(&mut there);
+        self.upstream().memory = there.memory;
     }
 
     /// The session that was opened last.
@@ -290,6 +347,10 @@ impl Scribe {
 
     /// Performs one effect and writes it down.
     fn step<R: std::fmt::Debug>(&mut self, step: Step<R>, body: &RequestBody) -> Step<R> {
+        let step = match step {
+            Step::Follow(ask) => return self.follow(ask),
+            step => step,
+        };
         let asked = question(&step);
         let mut outcome = String::new();
         let step = perform(&mut self.registry.memory, step, body, |_, came| {
@@ -305,10 +366,23 @@ impl Scribe {
         step
     }
 
+    /// Runs the fetch that a call follows to its end, writing it down one step to the right.
+    fn follow<R>(&mut self, ask: Ask<Follow, R>) -> Step<R> {
+        self.say(&format!("  Follow {:?}", ask.effect.fetching));
+        let ambient = self.registry.memory.ambient();
+        self.indent += 2;
+        let over = self.run(ask.effect.fetching.clone().begin(ambient));
+        self.indent -= 2;
+        let followed = Followed::Over(over);
+        self.say(&format!("    → {followed:?}"));
+        ask.answer(Ok(followed))
+    }
+
     fn say(&mut self, line: &str) {
         let text = self.names.shorten(line);
+        let indent = self.indent;
         for line in text.split('\n') {
-            writeln!(self.text, "{}", line.trim_end()).expect("a string takes everything");
+            writeln!(self.text, "{}", format!("{:indent$}{line}", "").trim_end()).expect("a string takes everything");
         }
     }
 
@@ -388,6 +462,14 @@ fn question<R: std::fmt::Debug>(step: &Step<R>) -> String {
             Some(after) => format!("Inventory after {after}"),
             None => "Inventory".into(),
         },
+        Step::Inquire(ask) => {
+            let Inquire { wanted: Wanted { upstream, method, repository, resource, via, .. }, .. } = &ask.effect;
+            format!("Inquire of {upstream:?}: {method} /v2/{repository}/{resource}, via {via}")
+        }
+        Step::Fetch(ask) => {
+            let Fetch { source: Source { upstream, repository, digest, via, .. }, object, meter, .. } = &ask.effect;
+            format!("Fetch {repository}@{digest} from {upstream:?}, via {via}, into object {object}, past {meter:?}")
+        }
         other => other.describe(),
     }
 }

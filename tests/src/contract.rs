@@ -74,8 +74,10 @@ macro_rules! ask {
     };
 }
 
+mod served;
 mod upstreams;
 
+pub use self::served::{Served, served};
 pub use self::upstreams::{Upstreams, upstreams};
 
 fn body(bytes: &'static [u8]) -> RequestBody {

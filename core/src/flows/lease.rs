@@ -34,6 +34,8 @@ pub enum Job {
     Evict,
     /// To fetch a blob for a mirror: which, and into which repository.
     Fetch(Repository, Digest),
+    /// To copy from or to another registry what the sync of that name says.
+    Sync(String),
     /// To tell the [listener](crate::event::Listener) of that name what is in its queue.
     Queue(String),
 }
@@ -46,6 +48,7 @@ impl fmt::Display for Job {
             Self::Census => f.write_str("the census"),
             Self::Evict => f.write_str("eviction"),
             Self::Fetch(repository, digest) => write!(f, "the fetch of {repository}@{digest}"),
+            Self::Sync(name) => write!(f, "the sync {name}"),
             Self::Queue(listener) => write!(f, "the events for {listener}"),
         }
     }
@@ -254,8 +257,8 @@ mod tests {
 
     #[test]
     fn a_job_says_what_it_is() {
-        let jobs = [Job::Gc, Job::Queue("a".into()), Job::Queue("b".into())].map(|job| job.to_string());
-        assert_eq!(jobs, ["garbage collection", "the events for a", "the events for b"]);
+        let jobs = [Job::Gc, Job::Queue("a".into()), Job::Sync("b".into())].map(|job| job.to_string());
+        assert_eq!(jobs, ["garbage collection", "the events for a", "the sync b"]);
     }
 
     #[test]

@@ -7,20 +7,23 @@ use alloc::vec::Vec;
 use serde_json::json;
 
 use super::Call;
+use crate::asked::Asked;
 use crate::caller::{Place, Right};
 use crate::config::{CATALOG_PAGE, SCAN_PAGE, TAGS_PAGE};
 use crate::effect::Scan;
 use crate::error::Error;
-use crate::http::{Method, Request, Response};
+use crate::http::{Method, Response};
 use crate::keys::{self, Prefix};
 use crate::name::Repository;
 use crate::target::Query;
 
 impl Call {
     /// The tags, in byte order (SPEC N2), after `last`, as many as `n` says; all of them without (SPEC N8).
-    pub(crate) async fn tags(&self, name: &Repository, request: &Request, query: &Query) -> Result<Response, Error> {
+    pub(crate) async fn tags(&self, name: &Repository, asked: &Asked) -> Result<Response, Error> {
+        let Asked { request, query, .. } = asked;
         let n = page_size(query, TAGS_PAGE, TAGS_PAGE)?;
-        let unknown = || Error::RepositoryUnknown(name.clone());
+        let known_as = asked.outward_name(name);
+        let unknown = || Error::RepositoryUnknown(known_as.parse().unwrap_or_else(|_| name.clone()));
         if !self.may(Right::Pull, name) {
             return Err(unknown());
         }
@@ -30,7 +33,7 @@ impl Call {
         repository.ok_or_else(unknown)?;
         let (tags, more) = self.page(&keys::tags(name), query.get("last"), n, Some, |_| true).await?;
         let link = link(&format!("/v2/{name}/tags/list"), query, tags.last().filter(|_| more));
-        Ok(listing(&json!({ "name": name, "tags": tags }), link))
+        Ok(listing(&json!({ "name": known_as, "tags": tags }), link))
     }
 
     /// The repositories that the caller may see, in byte order, `n` at a time (SPEC O1, O2).

@@ -230,6 +230,7 @@ impl Call {
             by: self.ambient.nonce,
             // Someone may have pushed the very same list, or a tag have named it: then it is theirs.
             maintained: !tag_names_it && known.as_ref().is_none_or(|found| found.record.maintained),
+            fetched: false,
         };
         self.put_manifest_record(batch, name, &digest, &record, known.is_some());
         batch.put.push((keys::payload(name, &digest), payload));

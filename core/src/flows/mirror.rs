@@ -9,15 +9,17 @@ mod blob;
 mod bring;
 mod evict;
 mod manifest;
+mod platforms;
 mod referrers;
 
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
 
-pub use self::bring::Mirrored;
+pub use self::bring::{LetGo, Mirrored};
 pub use self::evict::Eviction;
 pub(super) use self::manifest::Cached;
+pub(super) use self::referrers::Others;
 use super::Call;
 use crate::asked::{Access, Action};
 use crate::digest::Digest;

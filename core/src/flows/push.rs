@@ -186,7 +186,7 @@ impl Call {
         batch.keep_repository(name, around.repository.as_ref(), &self.ambient);
         batch.expect.extend(around.present.iter().cloned().map(Expect::Present));
         let known = around.manifest.is_some();
-        let record = self.hold_manifest(&mut batch, name, (digest, manifest, payload), known);
+        let record = self.hold_manifest(&mut batch, name, (digest, manifest, payload), (known, false));
         let told = Some((digest, Some(&record)));
         self.tell(&mut batch, Happening::Push, name, told, event::names(&push.tags)).await?;
         let platform = push.platform.as_ref();
@@ -198,13 +198,13 @@ impl Call {
     }
 
     /// The repository holds the manifest with these bytes, what it needs is used by it, and its subject has it as a
-    /// referrer: from now on or, when that was `known`, once more.
+    /// referrer: from now on or, when that was `known`, once more. `fetched` says whether an upstream can give it again.
     pub(super) fn hold_manifest(
         &self,
         batch: &mut Batch,
         name: &Repository,
         (digest, manifest, payload): (&Digest, &Manifest, &Value),
-        known: bool,
+        (known, fetched): (bool, bool),
     ) -> ManifestRecord {
         let size = payload.len() as u64;
         let record = ManifestRecord {
@@ -214,6 +214,7 @@ impl Call {
             pushed: self.ambient.now,
             by: self.ambient.nonce,
             maintained: false,
+            fetched,
         };
         self.put_manifest_record(batch, name, digest, &record, known);
         batch.put.push((keys::payload(name, digest), payload.clone()));

@@ -1,11 +1,11 @@
 //! Referrers: which manifests have this one as their subject (OCI end-12; SPEC M).
 
-use alloc::collections::BTreeMap;
-use alloc::string::{String, ToString};
+use alloc::string::ToString;
 use alloc::vec::Vec;
 
 use super::Call;
 use super::listing::link;
+use super::mirror::Others;
 use crate::caller::Right;
 use crate::config::SCAN_BYTES;
 use crate::digest::Digest;
@@ -37,12 +37,12 @@ impl Call {
         let mut page = Page { types: &types, manifests: Vec::new(), size: ENVELOPE, more: false };
         let after = query.get("last").map(|last| prefix.at(last));
         let seen = self.may(Right::Pull, name) && self.may_see(name, request, subject).await?;
-        // What only the upstream of a mirror has, in the order of digests, as records are.
-        let mut others: BTreeMap<String, Descriptor> = BTreeMap::new();
+        // What only the upstream of a mirror has.
+        let mut others = Others::default();
         if let Some(route) = self.route(name, request).filter(|_| seen) {
-            let listed = self.upstream_referrers(&route, subject).await?.into_iter();
-            let listed = listed.map(|descriptor| (descriptor.digest.to_string(), descriptor));
-            others.extend(listed.filter(|(digest, _)| query.get("last").is_none_or(|last| digest.as_str() > last)));
+            let follows = |digest: &Digest| query.get("last").is_none_or(|last| digest.to_string().as_str() > last);
+            let wanted = |descriptor: &Descriptor| page.wants(descriptor) && follows(&descriptor.digest);
+            others = self.upstream_referrers(&route, subject, wanted).await?;
         }
         if seen {
             self.fill(&mut page, &prefix, after, others).await?;
@@ -68,8 +68,9 @@ impl Call {
         page: &mut Page<'_>,
         prefix: &Prefix,
         mut after: Option<Key>,
-        mut others: BTreeMap<String, Descriptor>,
+        others: Others,
     ) -> Result<(), Error> {
+        let Others { first: mut others, beyond, .. } = others;
         loop {
             let entries = self.scan(prefix, after).await?;
             let Some((key, _)) = entries.last() else { break };
@@ -82,12 +83,17 @@ impl Call {
                         return Ok(());
                     }
                 }
+                // Between this one and the last may be others that were left out.
+                if beyond.as_ref().is_some_and(|beyond| digest >= beyond.as_str()) {
+                    page.more = true;
+                    return Ok(());
+                }
                 if !page.add(decode(key, value)?) {
                     return Ok(());
                 }
             }
         }
-        let _ = others.into_values().all(|descriptor| page.add(descriptor));
+        page.more |= !others.into_values().all(|descriptor| page.add(descriptor)) || beyond.is_some();
         Ok(())
     }
 
@@ -114,10 +120,15 @@ struct Page<'t> {
 }
 
 impl Page<'_> {
+    /// Whether it is of one of the types.
+    fn wants(&self, descriptor: &Descriptor) -> bool {
+        let given = descriptor.artifact_type.as_deref();
+        self.types.is_empty() || given.is_some_and(|given| self.types.contains(&given))
+    }
+
     /// Adds a descriptor, if it is wanted. `false` when the page is full.
     fn add(&mut self, descriptor: Descriptor) -> bool {
-        let wanted = descriptor.artifact_type.as_deref().is_some_and(|given| self.types.contains(&given));
-        if self.types.is_empty() || wanted {
+        if self.wants(&descriptor) {
             // The comma that follows counts, too.
             self.size += record::encode(&descriptor).len() + 1;
             self.more |= self.size > SCAN_BYTES && !self.manifests.is_empty();

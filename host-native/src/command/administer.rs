@@ -3,6 +3,7 @@
 use std::error::Error;
 use std::fmt::Write as _;
 use std::path::Path;
+use std::sync::Arc;
 
 use orlop_core::record::FORMAT;
 use orlop_core::{CheckReport, Finding};
@@ -125,7 +126,7 @@ pub fn reload(settings: &Settings, effective: &[Effective], file: Option<&Path>,
 ///
 /// When something is wrong with what is stored, or it cannot be read.
 pub fn check_stored(asked: &Check) -> Done {
-    let here = async |host: &Host| {
+    let here = async |host: &Arc<Host>| {
         let lines = host.examine().await.map_err(|fault| fault.to_string())?;
         // The report alone, if a program reads it.
         lines.iter().filter(|_| !asked.json).for_each(|line| println!("{line}"));
@@ -152,8 +153,9 @@ pub fn migrate(asked: &Migrate) -> Done {
         println!("{}", process::runtime()?.block_on(storage::migrate(&engines))?);
     }
     // What opens the records refuses every format but its own.
-    let here =
-        async |_: &Host| Ok(format!("the records have format {FORMAT}, the newest that this version of Orlop knows"));
+    let here = async |_: &Arc<Host>| {
+        Ok(format!("the records have format {FORMAT}, the newest that this version of Orlop knows"))
+    };
     if data.engines.engines()?.is_none() && storage::holder(&data.directory).is_some() {
         println!(
             "a server has {} open, so its format is the one of that version: nothing to do",
@@ -173,7 +175,7 @@ pub fn migrate(asked: &Migrate) -> Done {
 pub fn mirror(mirror: &Mirror) -> Done {
     let (asked, settings) = (mirror.asked(), mirror.settings());
     let request = Request::Mirror(asked.clone());
-    let here = async |host: &Host| {
+    let here = async |host: &Arc<Host>| {
         let live = check::check(settings, None)?.live;
         Mirrors::from(Current::new(live).mirrors()).perform(host, &asked).await
     };
@@ -188,7 +190,7 @@ pub fn mirror(mirror: &Mirror) -> Done {
 /// When there is no such blob, or the records cannot be read.
 pub fn locate_blob(asked: &Blob) -> Done {
     let digest = asked.digest;
-    let here = async |host: &Host| integrity::locate(host, digest).await;
+    let here = async |host: &Arc<Host>| integrity::locate(host, digest).await;
     println!("{}", by_server_or_here(&asked.data, &Options::default(), Request::Blob(digest), here)?);
     Ok(())
 }

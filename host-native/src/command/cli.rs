@@ -4,6 +4,7 @@ mod access;
 mod copy;
 mod integrity;
 mod mirrors;
+mod sync;
 mod transfer;
 mod users;
 
@@ -14,6 +15,7 @@ pub use self::access::{Access, AccessCommand, Explain};
 pub use self::copy::Copy;
 pub use self::integrity::{Blob, Check};
 pub use self::mirrors::{Mirror, MirrorCommand};
+pub use self::sync::{Sync, SyncCommand};
 pub use self::transfer::{Migrate, Move, Place};
 pub use self::users::{Listed, Named, Removed, User, UserCommand};
 use crate::settings::{Data, File, Options, Policy, Settings, Storage};
@@ -57,12 +59,16 @@ pub enum Command {
     Check(Check),
     /// Print where the bytes of a blob are, and which repositories hold it
     Blob(Blob),
-    /// Copy an image between registries, OCI image layouts and archives of `docker save`
+    /// Copy an image between registries, OCI image layouts, and archives of these or of `docker save`
     ///
     /// Manifests are copied byte by byte as they are, so digests and signatures stay valid. Blobs that are there are not
     /// moved again, and those of another repository of the same registry are mounted. An upload or download that breaks
-    /// off is gone on with. When something fails, all else is copied, the exit status is 1, and the same command goes on
-    /// with the rest.
+    /// off is gone on with. When something fails, all else is copied, and the same command goes on with the rest.
+    ///
+    /// The exit status is 0 when all was copied, 2 when the command line is wrong, 3 when SRC has no such image or
+    /// platform, 4 when a registry refuses the login or does not allow the copy, 5 when a registry cannot be reached, 6
+    /// when content of SRC is missing or damaged, 7 when DST refuses the image or cannot be written to, 8 when several of
+    /// these are the case, 1 for anything else, and 128 and the number of the signal when one ends the copy.
     Copy(Box<Copy>),
     /// Copy a whole registry between the data directory and a database with an object store
     ///
@@ -81,6 +87,11 @@ pub enum Command {
     /// A server that has the data directory open does it by its own settings. Without one, the command does it itself, by
     /// the settings given here.
     Mirror(Mirror),
+    /// Copy repositories from and to other registries, as the configuration has it
+    ///
+    /// Each [[sync]] of the configuration says what is copied from where to where. A server runs them when they are due;
+    /// this runs them now, and says how they stand.
+    Sync(Sync),
     /// Check or print the settings
     Config(Configure),
     /// Manage the users of the password file

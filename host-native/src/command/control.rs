@@ -24,6 +24,7 @@ use crate::command::{integrity, mirror};
 use crate::request::live::Current;
 use crate::settings::Data;
 use crate::storage::Host;
+use crate::sync::Syncing;
 
 /// The name of the socket in a data directory.
 const SOCKET: &str = "orlop.sock";
@@ -49,10 +50,20 @@ pub enum Request {
     Blob(Digest),
     /// Do something with mirrors.
     Mirror(mirror::Asked),
+    /// Run the sync of that name, or all, or find out what a run would do.
+    Sync {
+        /// Which.
+        name: Option<String>,
+        /// Only find out what would be done.
+        dry_run: bool,
+    },
+    /// Say how the sync of that name stands, or all.
+    SyncStatus(Option<String>),
 }
 
 impl fmt::Display for Request {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let named = |name: Option<&String>| name.map(|name| format!(" name {name}")).unwrap_or_default();
         let option = |given: bool, option: &'static str| if given { option } else { "" };
         match self {
             Self::Backup => f.write_str("backup"),
@@ -63,6 +74,10 @@ impl fmt::Display for Request {
             Self::Check => f.write_str("check"),
             Self::Blob(digest) => write!(f, "blob {digest}"),
             Self::Mirror(asked) => asked.fmt(f),
+            Self::Sync { name, dry_run } => {
+                write!(f, "sync run{}{}", option(*dry_run, " dry-run"), named(name.as_ref()))
+            }
+            Self::SyncStatus(name) => write!(f, "sync status{}", named(name.as_ref())),
         }
     }
 }
@@ -85,6 +100,12 @@ impl FromStr for Request {
             ["mirror", "fetch", images] => Self::Mirror(mirror::Asked::Fetch(images.parse()?)),
             ["mirror", "evict", images] => Self::Mirror(mirror::Asked::Evict(images.parse()?)),
             ["blob", digest] => Self::Blob(digest.parse().map_err(|_| format!("`{digest}` is not a digest"))?),
+            ["sync", "run"] => Self::Sync { name: None, dry_run: false },
+            ["sync", "run", "dry-run"] => Self::Sync { name: None, dry_run: true },
+            ["sync", "run", "name", name] => Self::Sync { name: Some((*name).into()), dry_run: false },
+            ["sync", "run", "dry-run", "name", name] => Self::Sync { name: Some((*name).into()), dry_run: true },
+            ["sync", "status"] => Self::SyncStatus(None),
+            ["sync", "status", "name", name] => Self::SyncStatus(Some((*name).into())),
             _ => return Err(format!("the server does not know the command `{line}`: it is of another version")),
         })
     }
@@ -96,6 +117,8 @@ pub struct Control {
     pub host: Arc<Host>,
     /// What collects garbage.
     pub collector: Arc<Collector>,
+    /// What runs syncs.
+    pub syncing: Arc<Syncing>,
     /// Where other settings come from.
     pub reloading: Arc<Reloading>,
     /// The settings in force.
@@ -177,6 +200,8 @@ impl Control {
             Request::Check => integrity::check_all(&self.host).await,
             Request::Mirror(asked) => Mirrors::from(self.current.mirrors()).perform(&self.host, &asked).await,
             Request::Blob(digest) => integrity::locate(&self.host, digest).await,
+            Request::Sync { name, dry_run } => self.syncing.run_now(name.as_deref(), dry_run).await,
+            Request::SyncStatus(name) => self.syncing.status(name.as_deref()).await,
             Request::Reload => {
                 let reloading = self.reloading.clone();
                 let done = tokio::task::spawn_blocking(move || reloading.reload()).await;
@@ -257,7 +282,11 @@ mod tests {
         ];
         let others = [Request::Backup, Request::Reload, Request::Check, Request::Blob(digest)];
         let others = others.into_iter().chain(mirrors.map(Request::Mirror));
-        for request in collections.into_iter().chain(others) {
+        let names = || [None, Some("base".to_owned())].into_iter();
+        let syncs = names().flat_map(|name| [(name.clone(), false), (name, true)]);
+        let syncs = syncs.map(|(name, dry_run)| Request::Sync { name, dry_run });
+        let syncs = syncs.chain(names().map(Request::SyncStatus));
+        for request in collections.into_iter().chain(others).chain(syncs) {
             assert_eq!(request.to_string().parse(), Ok(request));
         }
         assert!("dance".parse::<Request>().is_err());

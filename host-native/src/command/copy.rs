@@ -1,168 +1,134 @@
 //! `orlop copy`: an image goes from one place to another.
 
 mod logins;
+mod places;
 mod progress;
+mod status;
 
 use std::error::Error;
-use std::path::{Path, PathBuf};
 
 use bytesize::ByteSize;
-use tokio::signal::ctrl_c;
+use serde_json::json;
+use tokio::signal::unix::{SignalKind, signal};
 
 use self::logins::Logins;
+use self::places::{Target, open_source, open_target, told};
 use self::progress::Progress;
+pub use self::status::Stopped;
 use crate::command::cli::Copy;
 use crate::command::process;
-use crate::copy::{Archive, Copied, Copying, Destination, Layout, Place, Repository, Source};
-use crate::remote::{Failure, Remote};
-use crate::settings::{LoginSetting, RemoteSetting};
+use crate::copy::{Copied, Copying, Failed, Place};
 
 /// Copies an image, as the command line has it.
 ///
 /// # Errors
 ///
-/// When something was not copied: with what, and why.
+/// [`Stopped`] when something was not copied: with what, and why.
 pub fn copy(asked: &Copy) -> Result<(), Box<dyn Error>> {
     process::runtime()?.block_on(async {
-        tokio::select! {
-            done = run(asked) => done,
-            interrupted = ctrl_c() => {
-                interrupted?;
-                Err("interrupted; what has been copied stays, and the same command goes on with the rest".into())
-            }
-        }
+        let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+        // A copy that is dropped removes its unfinished files.
+        let number = tokio::select! {
+            done = run(asked) => return Ok(done?),
+            _ = interrupt.recv() => 2,
+            _ = terminate.recv() => 15,
+        };
+        let told = match Place::parse(&asked.destination, asked.plain_http) {
+            Ok(place) if place.is_archive() => "interrupted; no archive was written",
+            _ => "interrupted; what has been copied stays, and the same command goes on with the rest",
+        };
+        Err(Stopped::signal(number, told.into()).into())
     })
 }
 
-async fn run(asked: &Copy) -> Result<(), Box<dyn Error>> {
-    let source = Place::parse(&asked.source, asked.plain_http)?;
-    let destination = Place::parse(&asked.destination, asked.plain_http)?;
+async fn run(asked: &Copy) -> Result<(), Stopped> {
+    let place = |text| Place::parse(text, asked.plain_http).map_err(Stopped::usage);
+    let (from, to) = (place(&asked.source)?, place(&asked.destination)?);
     let logins = Logins::find(asked.authfile.as_deref())?;
-    let (read, reference) = open_source(&source, asked, &logins).await?;
-    // What would be written is found out from a layout that is thrown away, where there is none.
-    let stand_in = tempfile::tempdir()?;
-    let (write, tag) = open_destination(&destination, asked, &logins, stand_in.path()).await?;
-    let reference = reference.unwrap_or_default();
-    if tag.as_deref().is_some_and(|tag| tag.contains(':')) {
-        return Err(format!("{}: a copy has its own digest: write a tag, or none", asked.destination).into());
-    }
-    // The tag of the source, if it has one: neither a digest nor the whole name of an image of docker's.
-    let inherited = || {
-        let of_file = reference.rsplit_once(':').map_or(reference.as_str(), |(_, tag)| tag);
-        let tag = if matches!(source, Place::DockerArchive(..)) { of_file } else { &reference };
-        Some(tag.to_owned()).filter(|tag| tag.parse::<orlop_core::name::Tag>().is_ok())
+    let source = open_source(&from, asked, &logins).await?;
+    let reference = match &from {
+        Place::Registry { reference, .. } => reference.as_deref().unwrap_or("latest"),
+        Place::Layout(_, reference) | Place::LayoutArchive(_, reference) | Place::DockerArchive(_, reference) => {
+            reference.as_deref().unwrap_or_default()
+        }
     };
-    let tag = tag.or_else(inherited);
+    let (target, tag) = open_target(&to, asked, &logins, tag_of(&from, reference), from.image_name(reference)).await?;
     let progress = Progress::new(asked.quiet);
     let copying = Copying {
-        source: read.as_ref(),
-        destination: write.as_ref(),
+        source: source.as_ref(),
+        destination: target.destination(),
         platform: asked.platform.clone(),
+        platforms: &[],
         referrers: asked.referrers,
         dry_run: asked.dry_run,
         told: &progress,
     };
-    let copied = copying.copy(&reference, tag.as_deref()).await;
+    let copied = copying.copy(reference, tag.as_deref()).await;
     progress.end();
-    report(asked, &copied.map_err(|failure| told(&asked.source, failure))?)
+    let copied = copied.map_err(|failed| told(side(asked, &failed), &failed))?;
+    if let (Target::Archive(archive), true) = (target, copied.failures.is_empty()) {
+        let finished = archive.finish(&copied.digest).await;
+        finished.map_err(|failure| told(&asked.destination, &Failed::writing(failure)))?;
+    }
+    report(asked, &to, &copied)
 }
 
-fn report(asked: &Copy, copied: &Copied) -> Result<(), Box<dyn Error>> {
-    let would = if asked.dry_run { "would be " } else { "" };
+/// The tag of the source, if it has one: neither a digest nor the whole name of an image of docker's.
+fn tag_of(from: &Place, reference: &str) -> Option<String> {
+    let of_file = reference.rsplit_once(':').map_or(reference, |(_, tag)| tag);
+    let tag = if matches!(from, Place::DockerArchive(..)) { of_file } else { reference };
+    Some(tag.to_owned()).filter(|tag| tag.parse::<orlop_core::name::Tag>().is_ok())
+}
+
+/// Which of the two places a failure is of, as it was written.
+fn side<'a>(asked: &'a Copy, failed: &Failed) -> &'a str {
+    if failed.writing { &asked.destination } else { &asked.source }
+}
+
+fn report(asked: &Copy, to: &Place, copied: &Copied) -> Result<(), Stopped> {
     let count = |count: usize, of: &str| format!("{count} {of}{}", if count == 1 { "" } else { "s" });
-    let size = ByteSize(copied.bytes).display().iec();
-    let mut line = format!("{} {would}copied ({size})", count(copied.blobs, "blob"));
-    for (counted, how) in [(copied.mounted, "mounted"), (copied.there, "there already")] {
-        if counted > 0 {
-            line.push_str(&format!(", {counted} {how}"));
+    if asked.json {
+        println!("{}", as_json(asked, copied));
+    } else if !asked.quiet {
+        let would = if asked.dry_run { "would be " } else { "" };
+        let size = ByteSize(copied.bytes).display().iec();
+        let mut line = format!("{} {would}copied ({size})", count(copied.blobs, "blob"));
+        for (counted, how) in [(copied.mounted, "mounted"), (copied.there, "there already")] {
+            if counted > 0 {
+                line.push_str(&format!(", {counted} {how}"));
+            }
         }
-    }
-    line.push_str(&format!("; {} {would}written", count(copied.manifests, "manifest")));
-    if !asked.quiet {
-        println!("{line}");
+        println!("{line}; {} {would}written", count(copied.manifests, "manifest"));
     }
     if copied.failures.is_empty() {
-        if !asked.quiet {
+        if !asked.quiet && !asked.json {
             println!("{}", copied.digest);
         }
         return Ok(());
     }
     copied.failures.iter().for_each(|failure| eprintln!("{failure}"));
-    Err(format!(
-        "{} was not copied as a whole: {} failed, as the lines above say; all else was copied, and the same command goes on \
-         with the rest",
-        asked.source,
-        count(copied.failures.len(), "content")
-    )
-    .into())
-}
-
-/// The place that is read, and what is asked for there.
-async fn open_source(
-    place: &Place,
-    asked: &Copy,
-    logins: &Logins,
-) -> Result<(Box<dyn Source>, Option<String>), Box<dyn Error>> {
-    let wrong = |failure| told(&asked.source, failure);
-    Ok(match place {
-        Place::Registry { url, repository, reference } => {
-            let mine = asked.src_username.clone().zip(asked.src_password_file.clone());
-            let repository = open_repository(url, repository, mine, asked, logins).await?;
-            (Box::new(repository), reference.clone().or(Some("latest".into())))
-        }
-        Place::Layout(path, reference) => (Box::new(Layout::open(path).await.map_err(wrong)?), reference.clone()),
-        Place::LayoutArchive(path, reference) => {
-            (Box::new(Layout::in_archive(path).await.map_err(wrong)?), reference.clone())
-        }
-        Place::DockerArchive(path, reference) => {
-            (Box::new(Archive::open(path).await.map_err(wrong)?), reference.clone())
-        }
-    })
-}
-
-/// The place that is written to, and the tag there.
-async fn open_destination(
-    place: &Place,
-    asked: &Copy,
-    logins: &Logins,
-    stand_in: &Path,
-) -> Result<(Box<dyn Destination>, Option<String>), Box<dyn Error>> {
-    let wrong = |failure| told(&asked.destination, failure);
-    Ok(match place {
-        Place::Registry { url, repository, reference } => {
-            let mine = asked.dest_username.clone().zip(asked.dest_password_file.clone());
-            (Box::new(open_repository(url, repository, mine, asked, logins).await?), reference.clone())
-        }
-        Place::Layout(path, reference) => {
-            let path = if asked.dry_run && !path.exists() { stand_in } else { path };
-            (Box::new(Layout::create(path).await.map_err(wrong)?), reference.clone())
-        }
-        Place::LayoutArchive(..) | Place::DockerArchive(..) => {
-            let cure = "archives are only read; write a layout, oci:DIRECTORY, and put it into an archive by tar";
-            return Err(format!("{}: {cure}", asked.destination).into());
-        }
-    })
-}
-
-async fn open_repository(
-    url: &str,
-    name: &str,
-    mine: Option<(String, PathBuf)>,
-    asked: &Copy,
-    logins: &Logins,
-) -> Result<Repository, Box<dyn Error>> {
-    let setting = RemoteSetting::new(url)?;
-    let login = match mine {
-        Some((username, file)) => LoginSetting::PasswordFile { username, file },
-        None => logins.of(&setting.url, name).await?,
+    let failed = count(copied.failures.len(), "content");
+    let told = if to.is_archive() {
+        format!("{} was not copied: {failed} failed, as the lines above say; no archive was written", asked.source)
+    } else {
+        format!(
+            "{} was not copied as a whole: {failed} failed, as the lines above say; all else was copied, and the same \
+             command goes on with the rest",
+            asked.source
+        )
     };
-    let (realms, ca) = (asked.realms.clone(), asked.ca.clone());
-    let setting = RemoteSetting { login, realms, allow_private: asked.allow_private, ca, ..setting };
-    Ok(Repository { remote: Remote::open(&setting)?, name: name.to_owned() })
+    Err(Stopped::because_of(&copied.reasons, told))
 }
 
-/// A failure, with the option that helps.
-fn told(place: &str, failure: Failure) -> String {
-    let reason = failure.to_string().replace("to its realms", "by --realm").replace("allow-private", "--allow-private");
-    format!("{place}: {reason}")
+/// What came of a copy, for programs.
+fn as_json(asked: &Copy, copied: &Copied) -> serde_json::Value {
+    json!({
+        "source": asked.source,
+        "destination": asked.destination,
+        "dryRun": asked.dry_run,
+        "digest": copied.digest.to_string(),
+        "blobs": { "copied": copied.blobs, "bytes": copied.bytes, "mounted": copied.mounted, "there": copied.there },
+        "manifests": copied.manifests,
+        "failures": copied.failures,
+    })
 }

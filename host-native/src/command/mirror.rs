@@ -10,6 +10,7 @@ use bytesize::ByteSize;
 use futures_util::StreamExt;
 use orlop_core::config::Pattern;
 use orlop_core::name::Repository;
+use orlop_core::registry::LetGo;
 use orlop_core::target::Reference;
 use orlop_core::{Error, Mirrored, Registry, Response};
 
@@ -184,20 +185,23 @@ impl Mirrors {
 
     async fn evict(&self, host: &Host, images: &Images) -> Result<String, String> {
         let Images { repository, which } = images;
-        let references = match which {
-            Which::All => vec![None],
-            Which::Digest(digest) => vec![Some(Reference::Digest(*digest))],
+        let reference = match which {
+            Which::All => None,
+            Which::Digest(digest) => Some(Reference::Digest(*digest)),
             Which::Tags(tags) => match tags.parse() {
-                Ok(tag) => vec![Some(Reference::Tag(tag))],
+                Ok(tag) => Some(Reference::Tag(tag)),
                 Err(_) => return Err(format!("`{tags}` is a pattern: name one tag, a digest, or the repository")),
             },
         };
-        let mut gone = 0;
-        for reference in references {
-            let step = self.registry.let_go_of(repository.clone(), reference, ambient());
-            gone += host.run_asking(step, &self.upstreams).await.map_err(reason)?;
-        }
-        Ok(format!("{images}: {gone} tags, manifests and blobs were removed"))
+        let step = self.registry.let_go_of(repository.clone(), reference, ambient());
+        let LetGo { gone, pushed } = host.run_asking(step, &self.upstreams).await.map_err(reason)?;
+        let stay = match pushed {
+            0 => String::new(),
+            _ => {
+                format!("; {pushed} stay that were pushed here: the upstream may not have them, a DELETE removes them")
+            }
+        };
+        Ok(format!("{images}: {gone} tags, manifests and blobs were removed{stay}"))
     }
 }
 
@@ -206,6 +210,9 @@ fn reason(error: Error) -> String {
     match error {
         Error::UpstreamFailed(reason) => reason,
         Error::RepositoryUnknown(name) => format!("{name} is not mirrored, or the upstream does not have it"),
+        Error::OtherPlatform(digest, platform) => {
+            format!("{digest} is for {platform}, which is none of the `platforms` of the mirror")
+        }
         Error::ManifestUnknown(_) | Error::BlobUnknown(_) => "the upstream does not have it".into(),
         other => {
             let response = Response::from(other);

@@ -14,4 +14,5 @@ pub mod process;
 pub mod reload;
 pub mod start;
 pub mod storage;
+pub mod sync;
 pub mod transfer;

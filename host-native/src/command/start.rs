@@ -25,6 +25,7 @@ use crate::server::serve::{Door, serve_doors};
 use crate::server::tls::Tls;
 use crate::settings::{self, Settings};
 use crate::storage::{self, Host, Use};
+use crate::sync::Syncing;
 
 type Done = Result<(), Box<dyn Error>>;
 
@@ -65,9 +66,19 @@ pub async fn serve(settings: &Settings, line: CommandLine, effective: Vec<Effect
     }
     let reloading = Arc::new(Reloading::new(current.clone(), line, log, effective));
     reload_when_told(reloading.clone())?;
-    let control =
-        Control { host: host.clone(), collector, reloading, current: current.clone(), backing_up: Mutex::default() };
-    if settings.storage.data.engines.engines()?.is_none() {
+    let alone = settings.storage.data.engines.engines()?.is_none();
+    let in_force = current.clone();
+    let syncing = Arc::new(Syncing::new(move || in_force.syncs(), host.clone(), Some(observer.clone()), alone));
+    tokio::spawn(syncing.clone().run_regularly());
+    let control = Control {
+        host: host.clone(),
+        collector,
+        syncing: syncing.clone(),
+        reloading,
+        current: current.clone(),
+        backing_up: Mutex::default(),
+    };
+    if alone {
         match control::listen(&settings.storage.data.directory) {
             Ok(listener) => drop(tokio::spawn(control::serve(listener, Arc::new(control)))),
             Err(error) => tracing::warn!(
@@ -95,6 +106,7 @@ pub async fn serve(settings: &Settings, line: CommandLine, effective: Vec<Effect
     };
     let files = if settings.no_playground { &[] } else { playground::FILES };
     serve_doors(doors, files, host, &limits, current, observer, stop).await;
+    syncing.stop().await;
     if let Some(presence) = presence {
         presence.leave().await;
     }
@@ -146,9 +158,9 @@ pub fn collect(arguments: &Gc, effective: &[Effective]) -> Done {
     let settings::Storage { data, log, .. } = &arguments.storage;
     let collection = Collection { dry_run: arguments.dry_run, json: arguments.json };
     if data.engines.engines()?.is_none() && storage::holder(&data.directory).is_some() {
-        by_the_servers_settings(effective)?;
+        by_the_servers_settings(effective, "collects")?;
     }
-    let here = async |host: &Host| {
+    let here = async |host: &Arc<Host>| {
         log::start(log.clone(), settings::LogFormat::Text);
         let registry = Registry::new(arguments.config());
         let report = match collection.dry_run {
@@ -161,8 +173,8 @@ pub fn collect(arguments: &Gc, effective: &[Effective]) -> Done {
     Ok(())
 }
 
-/// Flags that a running server would not follow are refused.
-fn by_the_servers_settings(effective: &[Effective]) -> Result<(), String> {
+/// Flags that a running server would not follow are refused. `does` is what it does by its own.
+pub(super) fn by_the_servers_settings(effective: &[Effective], does: &str) -> Result<(), String> {
     let own = ["config", "data", "dry-run", "json", "log"];
     let flags =
         effective.iter().filter(|setting| setting.origin == Origin::Flag && !own.contains(&setting.key.as_str()));
@@ -171,7 +183,7 @@ fn by_the_servers_settings(effective: &[Effective]) -> Result<(), String> {
         return Ok(());
     }
     Err(format!(
-        "a server has the data directory open and collects by its own settings: leave out {}, or change the settings \
+        "a server has the data directory open and {does} by its own settings: leave out {}, or change the settings \
          of the server",
         flags.join(", ")
     ))

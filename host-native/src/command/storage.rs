@@ -2,6 +2,7 @@
 //! database and an object store it is always done by this process, beside the servers.
 
 use std::error::Error;
+use std::sync::Arc;
 
 use orlop_core::record::SessionKey;
 use orlop_core::{Config, Registry};
@@ -23,11 +24,11 @@ pub fn by_server_or_here(
     data: &Data,
     options: &Options,
     request: Request,
-    here: impl AsyncFnOnce(&Host) -> Result<String, String>,
+    here: impl AsyncFnOnce(&Arc<Host>) -> Result<String, String>,
 ) -> Result<String, Box<dyn Error>> {
     if let Some(engines) = data.engines.engines()? {
         return process::runtime()?.block_on(async {
-            let host = Host::connect(&engines.without_cache(), options).await?;
+            let host = Arc::new(Host::connect(&engines.without_cache(), options).await?);
             agree(&Registry::new(Config::default()), &host, data).await?;
             let presence = host.enter(Use::Serve).await?;
             let done = here(&host).await;
@@ -49,7 +50,7 @@ pub fn by_server_or_here(
         );
     }
     process::runtime()?.block_on(async {
-        let host = Host::open(directory, options)?;
+        let host = Arc::new(Host::open(directory, options)?);
         agree(&Registry::new(Config::default()), &host, data).await?;
         Ok(here(&host).await?)
     })

@@ -10,7 +10,7 @@ use orlop_core::meter::Meter;
 use serde::Deserialize;
 use serde_json::json;
 
-use super::layout::Layout;
+use super::layout::{Layout, without_hub};
 use super::store::Store;
 use super::{Blob, Found, Source};
 use crate::remote::{Descriptor, Failure};
@@ -80,12 +80,6 @@ impl Archive {
     }
 }
 
-/// A name of Docker Hub without what all of these have.
-fn hub(name: &str) -> &str {
-    let name = name.strip_prefix("docker.io/").unwrap_or(name);
-    name.strip_prefix("library/").unwrap_or(name)
-}
-
 impl Saved {
     async fn add(&mut self, listed: Listed) -> Result<(), Failure> {
         let config = self.described(&listed.config, |_| "application/vnd.oci.image.config.v1+json").await?;
@@ -126,8 +120,8 @@ impl Saved {
     /// The image of that name, or the only one for the empty reference.
     fn image(&self, reference: &str) -> Result<&Found, Failure> {
         let is = |image: &&Image| {
-            // Docker leaves its own registry out of names, and others write it.
-            let is = |tag: &String| hub(tag) == hub(reference) || tag.ends_with(&format!(":{reference}"));
+            let is =
+                |tag: &String| without_hub(tag) == without_hub(reference) || tag.ends_with(&format!(":{reference}"));
             let tagged = image.tags.iter().any(is);
             tagged || image.found.digest.to_string() == reference
         };

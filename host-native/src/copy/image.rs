@@ -1,6 +1,6 @@
 //! One image, index or artifact moved from a source to a destination.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::time::Duration;
 
 use futures_util::{StreamExt, stream};
@@ -8,8 +8,8 @@ use orlop_core::digest::Digest;
 use orlop_core::meter::Meter;
 use tokio::time::sleep;
 
-use super::manifest::{Parts, for_platform, is_list};
-use super::{Destination, Found, Role, Sink, Source, Writing};
+use super::manifest::{Parts, for_platform, is_list, keep_platforms, platforms_of};
+use super::{Destination, Failed, Found, Reason, Role, Sink, Source, Writing};
 use crate::remote::{Descriptor, Failure, Platform};
 
 /// How many blobs move at once.
@@ -29,6 +29,9 @@ pub struct Copying<'a> {
     pub destination: &'a dyn Destination,
     /// Of an index only the image for this platform.
     pub platform: Option<Platform>,
+    /// If there are any, of an index only the images for these. The index itself is copied as it is, so its other images
+    /// are missing at the destination.
+    pub platforms: &'a [Platform],
     /// Whether what refers to the image (signatures, bills of material) goes along.
     pub referrers: bool,
     /// Whether nothing is written.
@@ -79,6 +82,8 @@ pub struct Copied {
     pub there: usize,
     /// What did not come, and why: a line each.
     pub failures: Vec<String>,
+    /// Why, without what is missing only because something else is.
+    pub reasons: BTreeSet<Reason>,
 }
 
 /// A manifest that is to be written, after what it needs.
@@ -96,8 +101,9 @@ impl Copying<'_> {
     ///
     /// When it cannot be found out what is to be copied. What then fails is told in [`Copied::failures`], and all that
     /// does not need it is copied nevertheless.
-    pub async fn copy(&self, reference: &str, tag: Option<&str>) -> Result<Copied, Failure> {
+    pub async fn copy(&self, reference: &str, tag: Option<&str>) -> Result<Copied, Failed> {
         let root = self.root(reference).await?;
+        self.destination.takes(&root).map_err(Failed::writing)?;
         let digest = root.digest;
         let planned = self.plan(root).await?;
         let blobs: BTreeMap<Digest, Descriptor> = planned
@@ -115,8 +121,16 @@ impl Copying<'_> {
             .buffer_unordered(AT_ONCE)
             .collect()
             .await;
-        let mut copied =
-            Copied { digest, manifests: 0, blobs: 0, bytes: 0, mounted: 0, there: 0, failures: Vec::new() };
+        let mut copied = Copied {
+            digest,
+            manifests: 0,
+            blobs: 0,
+            bytes: 0,
+            mounted: 0,
+            there: 0,
+            failures: Vec::new(),
+            reasons: BTreeSet::new(),
+        };
         let mut failed = HashSet::new();
         for (blob, moved) in moved {
             match moved {
@@ -128,6 +142,7 @@ impl Copying<'_> {
                 }
                 Err(failure) => {
                     failed.insert(blob.digest);
+                    copied.reasons.insert(failure.reason);
                     copied.failures.push(format!("blob {}: {failure}", blob.digest));
                 }
             }
@@ -138,39 +153,53 @@ impl Copying<'_> {
                 None => Role::Whole,
                 Some(tag) => Role::Tagged(tag),
             };
-            match self.put(manifest, role, &failed).await {
-                Ok(false) => {}
-                Ok(true) => copied.manifests += 1,
-                Err(failure) => {
-                    failed.insert(manifest.found.digest);
-                    copied.failures.push(format!("manifest {}: {failure}", manifest.found.digest));
-                }
-            }
+            let named = manifest.parts.blobs.iter().chain(&manifest.parts.manifests);
+            let missing = named.map(|part| part.digest).find(|digest| failed.contains(digest));
+            let told = match missing {
+                Some(missing) => format!("not written, since {missing} is missing"),
+                None => match self.put(manifest, role).await {
+                    Ok(written) => {
+                        copied.manifests += usize::from(written);
+                        continue;
+                    }
+                    Err(failure) => {
+                        copied.reasons.insert(failure.reason);
+                        failure.to_string()
+                    }
+                },
+            };
+            failed.insert(manifest.found.digest);
+            copied.failures.push(format!("manifest {}: {told}", manifest.found.digest));
         }
         Ok(copied)
     }
 
     /// The manifest that is copied.
-    async fn root(&self, reference: &str) -> Result<Found, Failure> {
-        let found = self.source.manifest(reference).await?;
+    async fn root(&self, reference: &str) -> Result<Found, Failed> {
+        let found = self.source.manifest(reference).await.map_err(Failed::reading)?;
         let Some(platform) = self.platform.as_ref().filter(|_| is_list(&found.media_type)) else { return Ok(found) };
-        let manifests = Parts::of(&found.bytes, &found.digest)?.manifests;
+        let manifests = Parts::of(&found.bytes, &found.digest).map_err(Failed::reading)?.manifests;
         match for_platform(&manifests, platform) {
-            Some(image) => self.source.manifest(&image.digest.to_string()).await,
+            Some(image) => self.part(&image.digest).await,
             None => {
-                let known = manifests.iter().filter_map(|image| image.platform.as_ref());
-                let known = known.map(|known| {
-                    let variant = known.variant.as_ref().map(|variant| format!("/{variant}")).unwrap_or_default();
-                    format!("{}/{}{variant}", known.os, known.architecture)
-                });
-                let known = known.collect::<Vec<_>>().join(", ");
-                Err(Failure::Unusable(format!("the index {} has no such platform; it has {known}", found.digest)))
+                let known = platforms_of(&manifests);
+                let told = format!("the index {} has no such platform; it has {known}", found.digest);
+                Err(Failed::missing(told))
             }
         }
     }
 
+    /// A manifest that another one names.
+    async fn part(&self, digest: &Digest) -> Result<Found, Failed> {
+        let absent = |failure| match failure {
+            Failure::Absent => Failure::Damaged(format!("the source lacks the manifest {digest}")),
+            other => other,
+        };
+        self.source.manifest(&digest.to_string()).await.map_err(absent).map_err(Failed::reading)
+    }
+
     /// The manifests in the order in which they are written: what one needs comes before it, what refers to it after.
-    async fn plan(&self, root: Found) -> Result<Vec<Planned>, Failure> {
+    async fn plan(&self, root: Found) -> Result<Vec<Planned>, Failed> {
         enum Step {
             Read(Digest),
             Write(Digest),
@@ -184,21 +213,22 @@ impl Copying<'_> {
             match step {
                 Step::Read(digest) if !seen.insert(digest) => {}
                 Step::Read(_) if seen.len() > MANIFESTS => {
-                    return Err(Failure::Unusable(format!("it is made of more than {MANIFESTS} manifests")));
+                    let told = format!("it is made of more than {MANIFESTS} manifests");
+                    return Err(Failed::reading(Failure::Unusable(told)));
                 }
                 Step::Read(digest) => {
                     let found = match known.remove(&digest) {
                         Some(found) => found,
-                        None => self.source.manifest(&digest.to_string()).await.map_err(|failure| match failure {
-                            Failure::Absent => Failure::Unusable(format!("the source lacks the manifest {digest}")),
-                            other => other,
-                        })?,
+                        None => self.part(&digest).await?,
                     };
-                    let there = self.destination.has_manifest(&digest.to_string()).await?.is_some();
-                    let parts = Parts::of(&found.bytes, &digest)?;
+                    let mut parts = Parts::of(&found.bytes, &digest).map_err(Failed::reading)?;
+                    if !self.platforms.is_empty() {
+                        keep_platforms(&mut parts.manifests, self.platforms);
+                    }
+                    let there = self.is_there(&found, &parts).await.map_err(Failed::writing)?;
                     // The last step that is put here is taken first.
                     if self.referrers {
-                        let referrers = self.source.referrers(&digest).await?;
+                        let referrers = self.source.referrers(&digest).await.map_err(Failed::reading)?;
                         steps.extend(referrers.iter().rev().map(|referrer| Step::Read(referrer.digest)));
                     }
                     steps.push(Step::Write(digest));
@@ -211,36 +241,44 @@ impl Copying<'_> {
         Ok(planned)
     }
 
-    /// Writes a manifest, unless it is there; whether it was written.
-    async fn put(&self, manifest: &Planned, role: Role<'_>, failed: &HashSet<Digest>) -> Result<bool, Failure> {
-        let named = manifest.parts.blobs.iter().chain(&manifest.parts.manifests);
-        if let Some(missing) = named.map(|part| part.digest).find(|digest| failed.contains(digest)) {
-            return Err(Failure::Unusable(format!("not written, since {missing} is missing")));
+    /// Whether a manifest is at the destination, and a referrer listed there too: a copy may have ended between the two.
+    async fn is_there(&self, found: &Found, parts: &Parts) -> Result<bool, Failure> {
+        let there = self.destination.has_manifest(&found.digest.to_string()).await?.is_some();
+        match &parts.subject {
+            Some(subject) if there => self.destination.lists_referrer(subject, &found.digest).await,
+            _ => Ok(there),
         }
+    }
+
+    /// Writes a manifest, unless it is there; whether it was written.
+    async fn put(&self, manifest: &Planned, role: Role<'_>) -> Result<bool, Failed> {
         let there = match role {
             Role::Part => manifest.there,
             // It is listed, if it is not.
             Role::Whole => false,
-            Role::Tagged(tag) => self.destination.has_manifest(tag).await? == Some(manifest.found.digest),
+            Role::Tagged(tag) => {
+                let tagged = self.destination.has_manifest(tag).await.map_err(Failed::writing)?;
+                manifest.there && tagged == Some(manifest.found.digest)
+            }
         };
         if !there && !self.dry_run {
-            self.destination.put_manifest(&manifest.found, role).await?;
+            self.destination.put_manifest(&manifest.found, role).await.map_err(Failed::writing)?;
         }
         Ok(!(there || role == Role::Whole && manifest.there))
     }
 
     /// Brings a blob to its place.
-    async fn blob(&self, blob: &Descriptor) -> Result<How, Failure> {
-        if self.destination.has_blob(&blob.digest).await? {
+    async fn blob(&self, blob: &Descriptor) -> Result<How, Failed> {
+        if self.destination.has_blob(&blob.digest).await.map_err(Failed::writing)? {
             return Ok(How::There);
         }
         if self.dry_run {
             return Ok(How::Missing);
         }
-        match self.destination.write(&blob.digest, self.source).await? {
+        match self.destination.write(&blob.digest, self.source).await.map_err(Failed::writing)? {
             Writing::Mounted => Ok(How::Mounted),
             Writing::Sink(mut sink) => match self.bytes(blob, sink.as_mut()).await {
-                Ok(()) => sink.finish(&blob.digest).await.map(|()| How::Copied),
+                Ok(()) => sink.finish(&blob.digest).await.map(|()| How::Copied).map_err(Failed::writing),
                 Err(failure) => {
                     sink.abort().await;
                     Err(failure)
@@ -250,14 +288,14 @@ impl Copying<'_> {
     }
 
     /// Moves the bytes of a blob, and holds them against its digest. Where the source breaks off, it is gone on with.
-    async fn bytes(&self, blob: &Descriptor, sink: &mut dyn Sink) -> Result<(), Failure> {
-        let wrong = |reason: String| Failure::Unusable(format!("the source {reason}"));
-        let absent = |failure| match failure {
+    async fn bytes(&self, blob: &Descriptor, sink: &mut dyn Sink) -> Result<(), Failed> {
+        let wrong = |reason: String| Failed::reading(Failure::Damaged(format!("the source {reason}")));
+        let failed = |failure| match failure {
             Failure::Absent => wrong("does not have it".into()),
-            other => other,
+            other => Failed::reading(other),
         };
         let mut meter = Meter::new(blob.digest.algorithm());
-        let mut reading = self.source.blob(blob, 0).await.map_err(absent)?;
+        let mut reading = self.source.blob(blob, 0).await.map_err(failed)?;
         let mut resumed = 0;
         loop {
             match reading.chunk().await {
@@ -269,15 +307,15 @@ impl Copying<'_> {
                     if meter.count() > blob.size {
                         return Err(wrong(format!("has more than the {} bytes of its manifest", blob.size)));
                     }
-                    sink.append(&bytes).await?;
+                    sink.append(&bytes).await.map_err(Failed::writing)?;
                     self.told.moved(bytes.len() as u64);
                 }
                 Err(Failure::Unreachable(_)) if resumed < RESUMED => {
                     sleep(Duration::from_secs(1 << resumed)).await;
                     resumed += 1;
-                    reading = self.source.blob(blob, meter.count()).await.map_err(absent)?;
+                    reading = self.source.blob(blob, meter.count()).await.map_err(failed)?;
                 }
-                Err(failure) => return Err(failure),
+                Err(failure) => return Err(failed(failure)),
             }
         }
         if meter.count() != blob.size {

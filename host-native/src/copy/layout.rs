@@ -1,6 +1,7 @@
 //! An OCI image layout (image-spec, "Image Layout"): in a directory, or to be read in an archive.
 
-use std::io;
+use std::fs::OpenOptions;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use async_trait::async_trait;
@@ -9,25 +10,33 @@ use serde_json::{Value, json};
 use tempfile::NamedTempFile;
 use tokio::fs;
 use tokio::io::AsyncWriteExt;
-use tokio::sync::Mutex;
+use tokio::task::spawn_blocking;
 
 use super::manifest::{Parts, is_manifest};
 use super::store::Store;
-use super::{Blob, Destination, Found, Role, Sink, Source, Writing};
+use super::{Blob, Destination, Found, Role, Sink, Source, Writing, unfinished};
 use crate::remote::{Descriptor, Failure};
 
 /// How large an index or manifest may be.
 const MANIFEST: usize = 16 << 20;
 
 /// The annotation that has the tag.
-const REF_NAME: &str = "org.opencontainers.image.ref.name";
+pub(super) const REF_NAME: &str = "org.opencontainers.image.ref.name";
+
+/// The annotation by which docker keeps the whole name of an image, with its registry.
+pub(super) const IMAGE_NAME: &str = "io.containerd.image.name";
+
+/// The file that says that a directory is a layout. Whoever changes `index.json` has it locked, which is itself replaced
+/// by each change.
+const MARKER: &str = "oci-layout";
+
+/// What the marker has.
+const VERSION: &str = r#"{"imageLayoutVersion":"1.0.0"}"#;
 
 /// An image layout.
 #[derive(Debug)]
 pub struct Layout {
     store: Store,
-    /// Whoever changes `index.json` holds this.
-    changing: Mutex<()>,
 }
 
 impl Layout {
@@ -52,7 +61,7 @@ impl Layout {
     /// A layout in an archive that was opened, if it has one.
     pub(super) async fn of(store: Store) -> Result<Self, Failure> {
         let shown = store.path().display();
-        let marker = match store.read("oci-layout", MANIFEST).await {
+        let marker = match store.read(MARKER, MANIFEST).await {
             Err(Failure::Absent) => {
                 return Err(Failure::Unusable(format!("{shown} is no OCI image layout: it has no file `oci-layout`")));
             }
@@ -66,36 +75,64 @@ impl Layout {
                 return Err(Failure::Unusable(told));
             }
         }
-        Ok(Self { store, changing: Mutex::default() })
+        Ok(Self { store })
+    }
+
+    /// The layout of a directory, or nothing where one could be made: the directory is empty or does not exist. Nothing is
+    /// written.
+    ///
+    /// # Errors
+    ///
+    /// When the directory has other files, or cannot be read.
+    pub async fn find(directory: &Path) -> Result<Option<Self>, Failure> {
+        // A process that is making a layout writes the marker first, and its version last.
+        let marker = || fs::metadata(directory.join(MARKER));
+        match marker().await {
+            Ok(marker) if marker.len() > 0 => return Self::open(directory).await.map(Some),
+            Ok(_) => return Ok(None),
+            Err(_) => {}
+        }
+        let wrong = |error: io::Error| failed(directory, "read", &error);
+        let mut entries = match fs::read_dir(directory).await {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            entries => entries.map_err(wrong)?,
+        };
+        if entries.next_entry().await.map_err(wrong)?.is_some() && marker().await.is_err() {
+            let told = format!("{} has other files: an OCI image layout needs an empty directory", directory.display());
+            return Err(Failure::Unusable(told));
+        }
+        Ok(None)
     }
 
     /// A layout to be written to, which is made if there is none.
     ///
     /// # Errors
     ///
-    /// When the directory has something else, or cannot be written to.
+    /// When the directory has other files, or cannot be written to.
     pub async fn create(directory: &Path) -> Result<Self, Failure> {
-        if fs::try_exists(directory.join("oci-layout")).await.unwrap_or(false) {
-            return Self::open(directory).await;
+        let found = Self::find(directory).await?;
+        let (path, is_new) = (directory.to_owned(), found.is_none());
+        let made = blocking(move || {
+            if is_new {
+                make(&path)?;
+            }
+            unfinished::sweep(&path);
+            Ok(())
+        });
+        made.await.map_err(|error| failed(directory, "made a layout", &error))?;
+        match found {
+            Some(layout) => Ok(layout),
+            None => Self::open(directory).await,
         }
-        let wrong = |error: io::Error| failed(directory, "made a layout", &error);
-        fs::create_dir_all(directory).await.map_err(wrong)?;
-        if fs::read_dir(directory).await.map_err(wrong)?.next_entry().await.map_err(wrong)?.is_some() {
-            let told = format!("{} has other files: an OCI image layout needs an empty directory", directory.display());
-            return Err(Failure::Unusable(told));
-        }
-        fs::create_dir_all(directory.join("blobs/sha256")).await.map_err(wrong)?;
-        let index = json!({ "schemaVersion": 2, "manifests": [] }).to_string();
-        fs::write(directory.join("index.json"), index).await.map_err(wrong)?;
-        fs::write(directory.join("oci-layout"), r#"{"imageLayoutVersion":"1.0.0"}"#).await.map_err(wrong)?;
-        Self::open(directory).await
     }
 
-    fn directory(&self) -> &Path {
+    /// Where it is.
+    pub(super) fn directory(&self) -> &Path {
         self.store.path()
     }
 
-    async fn index(&self) -> Result<Value, Failure> {
+    /// What `index.json` has.
+    pub(super) async fn index(&self) -> Result<Value, Failure> {
         let bytes = self.store.read("index.json", MANIFEST).await;
         let wrong = |reason: &str| Failure::Unusable(format!("{}: index.json {reason}", self.directory().display()));
         let bytes = bytes.map_err(|error| if error == Failure::Absent { wrong("is missing") } else { error })?;
@@ -139,7 +176,12 @@ impl Layout {
         // Some programs write the whole name there, and the tag behind its colon.
         let full = format!(":{reference}");
         let is = |entry: &&Descriptor| tag(entry).is_some_and(|tag| tag == reference || tag.ends_with(&full));
-        Ok(listed.iter().find(|entry| tag(entry).as_deref() == Some(reference)).or(listed.iter().find(is)).cloned())
+        let named = |entry: &&Descriptor| {
+            let name = entry.annotations.as_ref().and_then(|all| all.get(IMAGE_NAME));
+            name.is_some_and(|name| without_hub(name) == without_hub(reference))
+        };
+        let exact = listed.iter().find(|entry| tag(entry).as_deref() == Some(reference));
+        Ok(exact.or(listed.iter().find(named)).or(listed.iter().find(is)).cloned())
     }
 
     /// A manifest among the blobs, with the media type that its entry says or it says itself.
@@ -147,7 +189,7 @@ impl Layout {
         let bytes = self.store.read(&name(digest), MANIFEST).await?;
         let wrong = |reason: &str| Failure::Unusable(format!("{}: {digest} {reason}", self.directory().display()));
         if digest.algorithm().digest(&bytes) != *digest {
-            return Err(wrong("has another digest than its name says"));
+            return Err(Failure::Damaged(wrong("has another digest than its name says").to_string()));
         }
         let document: Value = serde_json::from_slice(&bytes).map_err(|_| wrong("is no manifest"))?;
         let media_type = match entry.map(|entry| entry.media_type.as_str()).or(document["mediaType"].as_str()) {
@@ -161,9 +203,16 @@ impl Layout {
         Ok(Found { media_type, digest: *digest, bytes })
     }
 
-    /// Changes `index.json`, as a whole.
+    /// Changes `index.json`, as a whole. Other processes wait meanwhile, so that none loses what another one lists.
     async fn list(&self, found: &Found, tag: Option<&str>) -> Result<(), Failure> {
-        let _changing = self.changing.lock().await;
+        let marker = self.directory().join(MARKER);
+        let locked = blocking(move || {
+            let opened = OpenOptions::new().read(true).write(true).open(&marker);
+            // To read it is enough but on NFS.
+            let file = opened.or_else(|_| std::fs::File::open(&marker))?;
+            lock(&file).map(|()| file)
+        });
+        let _locked = locked.await.map_err(|error| failed(self.directory(), "locked", &error))?;
         let mut index = self.index().await?;
         let digest = found.digest.to_string();
         let Some(manifests) = index["manifests"].as_array_mut() else { return Ok(()) };
@@ -186,12 +235,48 @@ impl Layout {
     }
 }
 
+/// Makes a layout, unless another process has just done so.
+fn make(directory: &Path) -> io::Result<()> {
+    std::fs::create_dir_all(directory)?;
+    let marker = directory.join(MARKER);
+    let mut marker = OpenOptions::new().write(true).create(true).truncate(false).open(marker)?;
+    lock(&marker)?;
+    if marker.metadata()?.len() > 0 {
+        return Ok(());
+    }
+    std::fs::create_dir_all(directory.join("blobs/sha256"))?;
+    let index = json!({ "schemaVersion": 2, "manifests": [] }).to_string();
+    std::fs::write(directory.join("index.json"), index)?;
+    marker.write_all(VERSION.as_bytes())
+}
+
+/// Waits for the lock of a file; a file system that has none is written to without.
+fn lock(file: &std::fs::File) -> io::Result<()> {
+    match file.lock() {
+        Err(error) if error.kind() == io::ErrorKind::Unsupported => Ok(()),
+        locked => locked,
+    }
+}
+
+/// Does what waits for a disk.
+pub(super) async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> io::Result<T> + Send + 'static,
+) -> io::Result<T> {
+    spawn_blocking(work).await.unwrap_or_else(|error| Err(io::Error::other(error)))
+}
+
+/// A name of Docker Hub without what all of these have: docker leaves it out, and others write it.
+pub(super) fn without_hub(name: &str) -> &str {
+    let name = name.strip_prefix("docker.io/").unwrap_or(name);
+    name.strip_prefix("library/").unwrap_or(name)
+}
+
 /// Where in a layout a blob is.
-fn name(digest: &Digest) -> String {
+pub(super) fn name(digest: &Digest) -> String {
     format!("blobs/{}/{}", digest.algorithm().name(), digest.encoded())
 }
 
-fn failed(path: &Path, what: &str, error: &io::Error) -> Failure {
+pub(super) fn failed(path: &Path, what: &str, error: &io::Error) -> Failure {
     Failure::Unusable(format!("{} cannot be {what}: {error}", path.display()))
 }
 
@@ -264,9 +349,14 @@ impl Destination for Layout {
             Role::Part => Ok(()),
         }
     }
+
+    async fn lists_referrer(&self, _: &Digest, referrer: &Digest) -> Result<bool, Failure> {
+        let (index, referrer) = (self.index().await?, referrer.to_string());
+        Ok(index["manifests"].as_array().into_iter().flatten().any(|entry| entry["digest"] == referrer.as_str()))
+    }
 }
 
-/// A file that is written beside its place and then renamed: what has its name is whole. Dropped before, it is gone.
+/// A file that is written beside its place and then renamed: what has its name is whole. Dropped before, it is removed.
 struct File {
     named: NamedTempFile,
     file: fs::File,
@@ -275,7 +365,7 @@ struct File {
 impl File {
     async fn begin(directory: &Path) -> Result<Self, Failure> {
         let begun = || {
-            let named = tempfile::Builder::new().prefix(".copying-").tempfile_in(directory)?;
+            let named = unfinished::file(directory)?;
             let file = fs::File::from_std(named.reopen()?);
             Ok(Self { named, file })
         };
@@ -287,17 +377,18 @@ impl File {
     }
 
     async fn rename(mut self, to: PathBuf) -> Result<(), Failure> {
-        let wrong = |error: io::Error| failed(&to, "written", &error);
-        self.file.flush().await.map_err(wrong)?;
-        self.file.sync_all().await.map_err(wrong)?;
-        if let Some(parent) = to.parent() {
-            fs::create_dir_all(parent).await.map_err(wrong)?;
-        }
-        use std::os::unix::fs::PermissionsExt;
-        let readable = std::fs::Permissions::from_mode(0o644);
-        fs::set_permissions(self.named.path(), readable).await.map_err(wrong)?;
-        self.named.persist(&to).map_err(|error| wrong(error.error))?;
-        Ok(())
+        let flushed = self.file.flush().await;
+        let placed = match flushed {
+            Ok(()) => {
+                blocking({
+                    let (named, to) = (self.named, to.clone());
+                    move || unfinished::place(named, &to)
+                })
+                .await
+            }
+            Err(error) => Err(error),
+        };
+        placed.map_err(|error| failed(&to, "written", &error))
     }
 }
 

@@ -11,6 +11,13 @@ use crate::remote::{Descriptor, Failure, Platform};
 /// How many contents a manifest may name.
 const NAMED: usize = 100_000;
 
+/// The media types of the configuration of an image.
+const CONFIGS: [&str; 2] =
+    ["application/vnd.oci.image.config.v1+json", "application/vnd.docker.container.image.v1+json"];
+
+/// The annotation by which a builder's manifest in an index says of which image it attests something.
+const ATTESTED: &str = "vnd.docker.reference.digest";
+
 /// What a manifest or index is made of.
 #[derive(Debug, Default)]
 pub(super) struct Parts {
@@ -111,6 +118,40 @@ pub(super) fn with_referrer(index: Option<&[u8]>, found: &Found) -> Result<Optio
     Ok(Some(index.to_string().into_bytes()))
 }
 
+/// Which platforms an index has, in words.
+pub(super) fn platforms_of(manifests: &[Descriptor]) -> String {
+    let known = manifests.iter().filter_map(|image| image.platform.as_ref()).map(|platform| {
+        let variant = platform.variant.as_ref().map(|variant| format!("/{variant}")).unwrap_or_default();
+        format!("{}/{}{variant}", platform.os, platform.architecture)
+    });
+    known.collect::<Vec<_>>().join(", ")
+}
+
+/// What `docker load` needs of an image: its configuration and its layers, in order.
+///
+/// # Errors
+///
+/// [`Failure::Unusable`] when it is no image of one platform, or has layers that are not copied.
+pub(super) fn loadable(found: &Found) -> Result<(Descriptor, Vec<Descriptor>), Failure> {
+    let wrong =
+        |reason: &str| Err(Failure::Unusable(format!("an archive for `docker load` has one image, and {reason}")));
+    if is_list(&found.media_type) {
+        let known = platforms_of(&Parts::of(&found.bytes, &found.digest)?.manifests);
+        return wrong(&format!("{} is an index: choose one of its images by --platform, of {known}", found.digest));
+    }
+    let document: Document = serde_json::from_slice(&found.bytes)
+        .map_err(|error| Failure::Unusable(format!("the manifest {} cannot be read: {error}", found.digest)))?;
+    let config = document.config.filter(|config| CONFIGS.contains(&config.media_type.as_str()));
+    let Some(config) = config else {
+        return wrong(&format!("{} is another artifact: use oci-archive: or oci:", found.digest));
+    };
+    let layers = document.layers.unwrap_or_default();
+    if layers.iter().any(stays_outside) {
+        return wrong(&format!("{} has layers that are kept elsewhere: use oci-archive: or oci:", found.digest));
+    }
+    Ok((config, layers))
+}
+
 /// Reads `OS/ARCHITECTURE` or `OS/ARCHITECTURE/VARIANT`.
 ///
 /// # Errors
@@ -131,18 +172,34 @@ pub fn parse_platform(text: &str) -> Result<Platform, String> {
 
 /// The image of an index for a platform: with the same variant, or the first with any when none was asked for.
 pub(super) fn for_platform<'a>(manifests: &'a [Descriptor], wanted: &Platform) -> Option<&'a Descriptor> {
-    let fits = |descriptor: &&Descriptor| {
-        descriptor.platform.as_ref().is_some_and(|platform| {
-            let variant = |platform: &Platform| match (platform.architecture.as_str(), platform.variant.clone()) {
-                // The only variant of arm64: builders name it or not.
-                ("arm64", Some(variant)) if variant == "v8" => None,
-                (_, variant) => variant.filter(|variant| !variant.is_empty()),
-            };
-            let same = platform.os == wanted.os && platform.architecture == wanted.architecture;
-            same && variant(wanted).is_none_or(|wanted| variant(platform) == Some(wanted))
-        })
+    manifests.iter().find(|descriptor| is_for(descriptor, wanted))
+}
+
+/// Leaves of an index the images for these platforms, what builders attest of them, and what says no platform.
+pub(super) fn keep_platforms(manifests: &mut Vec<Descriptor>, wanted: &[Platform]) {
+    let fits = |image: &Descriptor| wanted.iter().any(|wanted| is_for(image, wanted));
+    let kept: Vec<String> =
+        manifests.iter().filter(|image| fits(image)).map(|image| image.digest.to_string()).collect();
+    manifests.retain(|image| {
+        let attested = image.annotations.as_ref().and_then(|all| all.get(ATTESTED));
+        match attested {
+            Some(digest) => kept.contains(digest),
+            None => image.platform.is_none() || fits(image),
+        }
+    });
+}
+
+/// Whether an image of an index is for a platform: with the same variant, or with any when none is wanted.
+fn is_for(image: &Descriptor, wanted: &Platform) -> bool {
+    let variant = |platform: &Platform| match (platform.architecture.as_str(), platform.variant.clone()) {
+        // The only variant of arm64: builders name it or not.
+        ("arm64", Some(variant)) if variant == "v8" => None,
+        (_, variant) => variant.filter(|variant| !variant.is_empty()),
     };
-    manifests.iter().find(fits)
+    image.platform.as_ref().is_some_and(|platform| {
+        let same = platform.os == wanted.os && platform.architecture == wanted.architecture;
+        same && variant(wanted).is_none_or(|wanted| variant(platform) == Some(wanted))
+    })
 }
 
 #[cfg(test)]

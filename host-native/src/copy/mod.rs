@@ -1,4 +1,4 @@
-//! Images copied from one place to another: registries, OCI image layouts, archives of `docker save`.
+//! Images copied from one place to another: registries, OCI image layouts, archives of these and of `docker save`.
 //!
 //! A place that is read is a [`Source`], one that is written a [`Destination`]. [`Copying`] moves an image between any
 //! two, byte by byte as it is: manifests are never written anew, and each content is held against its digest while it
@@ -8,11 +8,14 @@ mod archive;
 mod image;
 mod layout;
 mod manifest;
+mod packed;
 mod place;
+mod reason;
 mod registry;
 mod store;
 #[cfg(test)]
 mod tests;
+mod unfinished;
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -22,7 +25,9 @@ pub use self::archive::Archive;
 pub use self::image::{Copied, Copying, How, Told};
 pub use self::layout::Layout;
 pub use self::manifest::parse_platform;
-pub use self::place::Place;
+pub use self::packed::{Format, Packed, Unwritten};
+pub use self::place::{Place, image_name};
+pub use self::reason::{Failed, Reason};
 pub use self::registry::Repository;
 use crate::remote::{Descriptor, Failure};
 
@@ -97,6 +102,16 @@ pub trait Destination: Send + Sync {
 
     /// Writes a manifest. All that it names is there.
     async fn put_manifest(&self, found: &Found, role: Role<'_>) -> Result<(), Failure>;
+
+    /// Whether a manifest that is there is listed among the referrers of its subject.
+    async fn lists_referrer(&self, _subject: &Digest, _referrer: &Digest) -> Result<bool, Failure> {
+        Ok(true)
+    }
+
+    /// Says before anything moves whether the place can have this image at all.
+    fn takes(&self, _root: &Found) -> Result<(), Failure> {
+        Ok(())
+    }
 }
 
 /// What a manifest is to the place that it is written to.

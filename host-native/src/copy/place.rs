@@ -24,9 +24,9 @@ pub enum Place {
     },
     /// In an OCI image layout: its directory and a tag or digest.
     Layout(PathBuf, Option<String>),
-    /// In an archive with an OCI image layout: the file and a tag or digest.
+    /// In an archive with an OCI image layout: its file and a tag or digest.
     LayoutArchive(PathBuf, Option<String>),
-    /// In an archive of `docker save`: the file and the name of the image.
+    /// In an archive of `docker save`: its file and the name of the image.
     DockerArchive(PathBuf, Option<String>),
 }
 
@@ -55,6 +55,25 @@ impl Place {
             return file(rest).map(|(path, reference)| Self::DockerArchive(path, reference));
         }
         Self::in_registry(text, plain)
+    }
+
+    /// Whether it is in an archive.
+    pub fn is_archive(&self) -> bool {
+        matches!(self, Self::LayoutArchive(..) | Self::DockerArchive(..))
+    }
+
+    /// What `docker load` is to call an image that is copied from here, if that is known.
+    pub fn image_name(&self, reference: &str) -> Option<String> {
+        match self {
+            Self::Registry { url, repository, .. } => {
+                let host = url.split_once("://").map_or(url.as_str(), |(_, host)| host);
+                let host = if host == DOCKER_HUB { "docker.io" } else { host };
+                let tag: name::Tag = reference.parse().ok()?;
+                Some(format!("{host}/{repository}:{tag}"))
+            }
+            Self::DockerArchive(..) => image_name(reference).ok().filter(|_| reference.contains(':')),
+            Self::Layout(..) | Self::LayoutArchive(..) => None,
+        }
     }
 
     fn in_registry(text: &str, plain: bool) -> Result<Self, String> {
@@ -93,6 +112,26 @@ impl Place {
         Url::parse(&url).map_err(|_| wrong(&format!("`{host}` is no host")))?;
         Ok(Self::Registry { url, repository, reference: digest.or(tag).map(str::to_owned) })
     }
+}
+
+/// Reads the name of an image as `docker tag` takes it, and adds the tag that it has without one.
+///
+/// # Errors
+///
+/// When it is none: with what to write.
+pub fn image_name(text: &str) -> Result<String, String> {
+    let wrong = |reason: &str| format!("`{text}` is no name of an image: {reason}; write it like team/app:v1");
+    let (path, tag) = match text.rsplit_once(':') {
+        Some((path, tag)) if !tag.contains('/') => (path, tag),
+        _ => (text, "latest"),
+    };
+    tag.parse::<name::Tag>().map_err(|error| wrong(&error.to_string()))?;
+    let repository = match path.split_once('/') {
+        Some((host, rest)) if host.contains(['.', ':']) || host == "localhost" => rest,
+        _ => path,
+    };
+    repository.parse::<name::Repository>().map_err(|error| wrong(&error.to_string()))?;
+    Ok(format!("{path}:{tag}"))
 }
 
 /// Whether a host, perhaps with a port, is this machine, where nothing needs to be encrypted.
@@ -143,6 +182,28 @@ mod tests {
         assert_eq!(Place::parse("oci-archive:a.tar:", false), Ok(Place::LayoutArchive("a.tar".into(), None)));
         let saved = Place::DockerArchive("a.tar".into(), Some("team/app:v1".into()));
         assert_eq!(Place::parse("docker-archive:a.tar:team/app:v1", false), Ok(saved));
+    }
+
+    #[test]
+    fn an_image_has_a_name_for_docker_load() {
+        for (text, expected) in [
+            ("app", "app:latest"),
+            ("team/app:v1", "team/app:v1"),
+            ("registry.example.com:5000/app", "registry.example.com:5000/app:latest"),
+            ("localhost/app:v1", "localhost/app:v1"),
+        ] {
+            assert_eq!(image_name(text).as_deref(), Ok(expected));
+        }
+        for wrong in ["", "App", "app:", "app:v1:v2", &format!("app@{DIGEST}")] {
+            assert!(image_name(wrong).is_err(), "{wrong}");
+        }
+        let named = |place: &str, reference: &str| Place::parse(place, false).unwrap().image_name(reference);
+        assert_eq!(named("docker.io/nginx", "1.27").as_deref(), Some("docker.io/library/nginx:1.27"));
+        assert_eq!(named("127.0.0.1:5000/app", "v1").as_deref(), Some("127.0.0.1:5000/app:v1"));
+        assert_eq!(named("registry.example.com/app", DIGEST), None);
+        assert_eq!(named("docker-archive:a.tar", "team/app:v1").as_deref(), Some("team/app:v1"));
+        assert_eq!(named("docker-archive:a.tar", ""), None);
+        assert_eq!(named("oci:a", "v1"), None);
     }
 
     #[test]

@@ -39,7 +39,8 @@ impl Repository {
         let algorithm = expected.map_or(Algorithm::Sha256, |digest| digest.algorithm());
         let digest = algorithm.digest(&bytes);
         if expected.is_some_and(|expected| expected != digest) {
-            return Err(wrong(format!("the manifest {reference} has the digest {digest}, not the one that it should")));
+            let told = wrong(format!("the manifest {reference} has the digest {digest}, not the one that it should"));
+            return Err(Failure::Damaged(told.to_string()));
         }
         Ok(Found { media_type, digest, bytes })
     }
@@ -136,8 +137,14 @@ impl Destination for Repository {
             _ => Ok(()),
         }
     }
+
+    async fn lists_referrer(&self, subject: &Digest, referrer: &Digest) -> Result<bool, Failure> {
+        let listed = retried(|| self.remote.referrers(&self.name, subject)).await?;
+        Ok(listed.iter().any(|listed| listed.digest == *referrer))
+    }
 }
 
+/// A blob that is pushed.
 struct Pushing(Upload);
 
 #[async_trait]

@@ -147,7 +147,7 @@ impl Told for Counted {
 }
 
 fn copying<'a>(source: &'a dyn Source, destination: &'a dyn Destination, told: &'a Counted) -> Copying<'a> {
-    Copying { source, destination, platform: None, referrers: false, dry_run: false, told }
+    Copying { source, destination, platform: None, platforms: &[], referrers: false, dry_run: false, told }
 }
 
 fn counts(copied: &Copied) -> (usize, usize, usize) {
@@ -188,8 +188,9 @@ async fn one_platform_of_an_index_is_an_image_with_what_refers_to_it() {
     assert_eq!(counts(&copied), (2, 5, 0));
     assert_eq!((copied.digest, layout.manifest("arm").await.unwrap().bytes), (two.digest, two.bytes));
     assert_eq!(layout.referrers(&two.digest).await.unwrap().len(), 1);
-    let Err(Failure::Unusable(missing)) = of("linux/s390x").copy("v1", None).await else { panic!("there is none") };
-    assert!(missing.ends_with("has no such platform; it has linux/amd64, linux/arm64"), "{missing}");
+    let missing = of("linux/s390x").copy("v1", None).await.unwrap_err();
+    assert_eq!(missing.reason, Reason::NotFound);
+    assert!(missing.to_string().ends_with("has no such platform; it has linux/amd64, linux/arm64"), "{missing}");
 }
 
 #[tokio::test]
@@ -213,6 +214,7 @@ async fn a_blob_with_other_bytes_is_refused_and_all_else_is_copied() {
         let layout = Layout::create(directory.path()).await.unwrap();
         let copied = copying(&memory, &layout, &told).copy("v1", Some("v1")).await.unwrap();
         assert_eq!((copied.blobs, copied.manifests), (4, 1), "{wrong}");
+        assert_eq!(Vec::from_iter(copied.reasons), [Reason::Damaged], "what is missing because of it has no reason");
         // The blob, its image, and the index.
         assert_eq!(copied.failures.len(), 3, "{:?}", copied.failures);
         assert!(copied.failures[0].starts_with(&format!("blob {digest}: the source has ")), "{:?}", copied.failures);
@@ -248,6 +250,51 @@ async fn a_blob_that_breaks_off_is_gone_on_with_where_it_was() {
     let layout = Layout::create(other.path()).await.unwrap();
     let copied = copying(&stuck, &layout, &told).copy("v1", Some("v1")).await.unwrap();
     assert_eq!(copied.failures.len(), 3, "{:?}", copied.failures);
+    assert_eq!(Vec::from_iter(copied.reasons), [Reason::Unreachable]);
+}
+
+#[tokio::test]
+async fn a_referrer_that_is_there_but_not_listed_is_listed_by_the_next_copy() {
+    let (memory, _, two) = Memory::index();
+    let (directory, told) = (TempDir::new().unwrap(), Counted::default());
+    let layout = Layout::create(directory.path()).await.unwrap();
+    let copying = Copying { referrers: true, ..copying(&memory, &layout, &told) };
+    assert_eq!(counts(&copying.copy("v1", Some("v1")).await.unwrap()), (4, 7, 0));
+    // As a process leaves it that was killed between the two.
+    let path = directory.path().join("index.json");
+    let mut index: serde_json::Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+    index["manifests"].as_array_mut().unwrap().retain(|entry| entry["annotations"].is_object());
+    std::fs::write(&path, index.to_string()).unwrap();
+    assert_eq!(layout.referrers(&two.digest).await.unwrap().len(), 0);
+    assert_eq!(copying.copy("v1", Some("v1")).await.unwrap().manifests, 1);
+    assert_eq!(layout.referrers(&two.digest).await.unwrap().len(), 1);
+    assert_eq!(counts(&copying.copy("v1", Some("v1")).await.unwrap()), (0, 0, 0));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn copies_into_one_layout_at_once_lose_no_tag() {
+    let directory = TempDir::new().unwrap();
+    let into = directory.path().join("layout");
+    let copies: Vec<_> = (0..8)
+        .map(|copy| {
+            let into = into.clone();
+            tokio::spawn(async move {
+                // Each one opens it itself, as a process of its own does.
+                let (memory, _, _) = Memory::index();
+                let layout = Layout::create(&into).await.unwrap();
+                for tag in 0..10 {
+                    let tag = format!("v{copy}-{tag}");
+                    let copied = copying(&memory, &layout, &Counted::default()).copy("v1", Some(&tag)).await.unwrap();
+                    assert_eq!(copied.failures, Vec::<String>::new());
+                }
+            })
+        })
+        .collect();
+    for copy in copies {
+        copy.await.unwrap();
+    }
+    let index: serde_json::Value = serde_json::from_slice(&std::fs::read(into.join("index.json")).unwrap()).unwrap();
+    assert_eq!(index["manifests"].as_array().unwrap().len(), 80);
 }
 
 /// Packs files into an archive.
@@ -288,6 +335,70 @@ async fn an_archive_of_docker_save_is_an_image() {
     assert_eq!(manifest["layers"][0]["digest"], Algorithm::Sha256.digest(b"\x1f\x8bgz").to_string());
     assert_eq!(layout.manifest("a").await.unwrap().digest, layout.manifest("c").await.unwrap().digest);
     assert_eq!(saved.manifest("other").await.err(), Some(Failure::Absent));
+}
+
+#[tokio::test]
+async fn archives_are_written_and_read_again_byte_by_byte() {
+    let (memory, index, two) = Memory::index();
+    let (directory, told) = (TempDir::new().unwrap(), Counted::default());
+    let path = directory.path().join("layout.tar");
+    std::fs::write(&path, "older").unwrap();
+    let write = async |format: Format, platform: Option<&str>, tag| {
+        let packed = Packed::create(&path, format).await.unwrap();
+        let platform = platform.map(|text| parse_platform(text).unwrap());
+        let copied = Copying { platform, ..copying(&memory, &packed, &told) }.copy("v1", Some(tag)).await?;
+        counts(&copied);
+        packed.finish(&copied.digest).await.unwrap();
+        Ok::<_, Failed>(std::fs::read(&path).unwrap())
+    };
+    let written = write(Format::Layout, None, "v2").await.unwrap();
+    assert_eq!(Layout::in_archive(&path).await.unwrap().manifest("v2").await.unwrap().bytes, index.bytes);
+    let layout = Layout::create(&directory.path().join("layout")).await.unwrap();
+    let back = Layout::in_archive(&path).await.unwrap();
+    assert_eq!(counts(&copying(&back, &layout, &told).copy("v2", Some("v2")).await.unwrap()), (3, 5, 0));
+    assert_eq!(write(Format::Layout, None, "v2").await.unwrap(), written, "the same bytes each time");
+
+    // An index cannot be loaded, nor an artifact; what was there stays.
+    let docker = || Format::Docker(Some("team/app:v2".into()));
+    let refused = write(docker(), None, "v2").await.unwrap_err();
+    assert_eq!((refused.reason, refused.writing), (Reason::Refused, true));
+    assert!(refused.to_string().ends_with("choose one of its images by --platform, of linux/amd64, linux/arm64"));
+    assert!(write(docker(), Some("linux/arm64"), "v2").await.unwrap_err().to_string().contains("is another artifact"));
+    assert_eq!(std::fs::read(&path).unwrap(), written);
+    let names = std::fs::read_dir(directory.path()).unwrap().map(|entry| entry.unwrap().file_name());
+    assert_eq!(names.filter(|name| name.to_string_lossy().starts_with(".copying")).count(), 0);
+    drop(two);
+}
+
+#[tokio::test]
+async fn an_archive_for_docker_load_lists_its_image() {
+    let mut memory = Memory::default();
+    memory.image(Some("v1"), &["base", "one"], None);
+    // As builders call a configuration.
+    let text = String::from_utf8(memory.manifests["v1"].bytes.to_vec()).unwrap();
+    let text = text.replacen("application/octet-stream", "application/vnd.oci.image.config.v1+json", 1);
+    let image = memory.add(Some("v1"), IMAGE, text);
+    let (directory, told) = (TempDir::new().unwrap(), Counted::default());
+    let path = directory.path().join("saved.tar");
+    let packed = Packed::create(&path, Format::Docker(Some("team/app:v2".into()))).await.unwrap();
+    let copied = copying(&memory, &packed, &told).copy("v1", Some("v2")).await.unwrap();
+    packed.finish(&copied.digest).await.unwrap();
+    let store = store::Store::archive(&path).unwrap();
+    let list: serde_json::Value = serde_json::from_slice(&store.read("manifest.json", 1 << 20).await.unwrap()).unwrap();
+    assert_eq!(list[0]["RepoTags"], serde_json::json!(["team/app:v2"]));
+    let layers = list[0]["Layers"].as_array().unwrap();
+    for (file, bytes) in [(&layers[0], "base"), (&layers[1], "one"), (&list[0]["Config"], r#"["base", "one"]"#)] {
+        assert_eq!(store.read(file.as_str().unwrap(), 1 << 20).await.unwrap(), bytes);
+    }
+    let index: serde_json::Value = serde_json::from_slice(&store.read("index.json", 1 << 20).await.unwrap()).unwrap();
+    let annotations = &index["manifests"][0]["annotations"];
+    assert_eq!(annotations["io.containerd.image.name"], "docker.io/team/app:v2");
+    let saved = Archive::open(&path).await.unwrap();
+    for reference in ["", "v2", "team/app:v2", "docker.io/team/app:v2"] {
+        assert_eq!(saved.manifest(reference).await.unwrap().bytes, image.bytes, "{reference}");
+    }
+    let device = Packed::create("/dev/null".as_ref(), Format::Layout).await.unwrap_err();
+    assert!(device.to_string().contains("it is no file"), "{device}");
 }
 
 #[tokio::test]

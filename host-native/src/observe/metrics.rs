@@ -64,6 +64,9 @@ pub(crate) struct Metrics {
     webhooks: Family<Labels<2>, Counter>,
     mirrored: Family<Mirrored, Counter>,
     pub(crate) evicted: Counter,
+    sync_bytes: Family<Labels<1>, Counter>,
+    sync_failures: Family<Labels<1>, Counter>,
+    sync_succeeded: Family<Labels<1>, Gauge>,
 }
 
 /// From a look-up in memory to a layer over a slow line, in seconds.
@@ -91,6 +94,9 @@ impl Metrics {
             webhooks: Family::default(),
             mirrored: Family::default(),
             evicted: Counter::default(),
+            sync_bytes: Family::default(),
+            sync_failures: Family::default(),
+            sync_succeeded: Family::default(),
         };
         let registry = &mut metrics.registry;
         for (name, help, counter) in [
@@ -188,6 +194,21 @@ impl Metrics {
         registry.register("gc_runs", "Garbage collections, by result", metrics.gc_runs.clone());
         registry.register("gc_removed", "What garbage collection removed, by kind", metrics.gc_removed.clone());
         registry.register("webhooks", "Events that were told, by webhook and result", metrics.webhooks.clone());
+        registry.register(
+            "sync_copied_bytes",
+            "Bytes of blobs that syncs have moved, by sync",
+            metrics.sync_bytes.clone(),
+        );
+        registry.register(
+            "sync_failures",
+            "What syncs have not copied or deleted, by sync",
+            metrics.sync_failures.clone(),
+        );
+        registry.register(
+            "sync_last_success_timestamp_seconds",
+            "When a run of a sync last ended without a failure, by sync",
+            metrics.sync_succeeded.clone(),
+        );
         metrics
     }
 
@@ -244,6 +265,17 @@ impl Metrics {
     /// An event was told, or not.
     pub(crate) fn told(&self, webhook: &str, result: &'static str, events: u64) {
         self.webhooks.get_or_create(&[("webhook", webhook.into()), ("result", result.into())]).inc_by(events);
+    }
+
+    /// A sync has run, or copied what was pushed. `succeeded` is when a run last ended without a failure, in seconds since
+    /// 1970.
+    pub(crate) fn synced(&self, sync: &str, bytes: u64, failures: u64, succeeded: Option<u64>) {
+        let labels = [("sync", sync.to_owned())];
+        self.sync_bytes.get_or_create(&labels).inc_by(bytes);
+        self.sync_failures.get_or_create(&labels).inc_by(failures);
+        if let Some(succeeded) = succeeded {
+            self.sync_succeeded.get_or_create(&labels).set(succeeded.try_into().unwrap_or(i64::MAX));
+        }
     }
 
     /// All of it, in the text format of OpenMetrics.

@@ -16,7 +16,8 @@ use super::challenge::Challenge;
 use super::failure::{Failure, repeated};
 use super::login::{Login, bearer};
 use super::token::Wanted;
-use super::{Inner, Seen, path_of, transport};
+use super::transport::{self, Transport};
+use super::{Inner, Seen, path_of};
 
 /// How often a request is redirected.
 const REDIRECTS: usize = 10;
@@ -159,7 +160,7 @@ impl Inner {
             authorization = None;
         }
         for _ in 0..=REDIRECTS {
-            let response = self.ask(request, &url, authorization.as_ref()).await?;
+            let response = self.ask(&self.transport, request, &url, authorization.as_ref()).await?;
             let Some(next) = redirected(request, &url, &response)? else { return Ok(Arrived { response, url }) };
             if next.origin() != url.origin() {
                 authorization = None;
@@ -169,9 +170,10 @@ impl Inner {
         Err(Failure::Unusable(format!("{} redirects more than {REDIRECTS} times", self.host())))
     }
 
-    /// Sends a request to that place.
+    /// Sends a request to that place, by the transport that leads there.
     pub(super) async fn ask(
         &self,
+        transport: &Transport,
         request: &Outgoing,
         url: &Url,
         authorization: Option<&HeaderValue>,
@@ -186,7 +188,9 @@ impl Inner {
         }
         let sent = sent.body(Full::new(request.body.clone()));
         let sent = sent.map_err(|error| Failure::Unusable(format!("{} cannot be asked: {error}", self.host())))?;
-        let answered = self.transport.send(sent).await;
+        let turn = self.pace.request().await;
+        let answered = transport.send(sent).await;
+        drop(turn);
         if let Some(seen) = &request.seen {
             seen(answered.as_ref().ok().map(Response::status));
         }
@@ -204,6 +208,8 @@ impl Inner {
         match arrived.response.status().as_u16() {
             404 => Failure::Absent,
             401 | 403 if arrived.url.origin() == self.url.origin() => Failure::Denied(self.told(arrived).await),
+            // No room: that does not pass by itself.
+            507 => Failure::Unusable(self.told(arrived).await),
             429 | 500.. => Failure::Unreachable(self.told(arrived).await),
             _ => Failure::Unusable(self.told(arrived).await),
         }

@@ -20,6 +20,8 @@ pub enum Failure {
     /// An answer that cannot be used: a token server or a redirect that is not trusted, another 4xx, an answer against
     /// the specification. Asking later does not help until something is changed.
     Unusable(String),
+    /// Bytes that have another digest or size than they should.
+    Damaged(String),
 }
 
 impl fmt::Display for Failure {
@@ -29,9 +31,11 @@ impl fmt::Display for Failure {
             Self::Paused(left) => {
                 write!(f, "the registry has been asked too often (429): no request for {} s", left.as_secs().max(1))
             }
-            Self::Denied(reason) | Self::LoginRefused(reason) | Self::Unreachable(reason) | Self::Unusable(reason) => {
-                f.write_str(reason)
-            }
+            Self::Denied(reason)
+            | Self::LoginRefused(reason)
+            | Self::Unreachable(reason)
+            | Self::Unusable(reason)
+            | Self::Damaged(reason) => f.write_str(reason),
         }
     }
 }

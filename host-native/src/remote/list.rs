@@ -8,7 +8,7 @@ use orlop_core::digest::Digest;
 use serde::{Deserialize, Serialize};
 use url::Url;
 
-use super::exchange::Arrived;
+use super::exchange::{Arrived, Outgoing};
 use super::failure::Failure;
 use super::{Inner, Remote};
 
@@ -17,6 +17,9 @@ const PAGE_BYTES: usize = 8 << 20;
 
 /// How many pages a list may have, and so how many requests a list costs at most.
 const PAGES: usize = 2000;
+
+/// How many bytes a list may have, with all of its pages.
+const LIST_BYTES: usize = 64 << 20;
 
 /// The media type of an index.
 const INDEX: &str = "application/vnd.oci.image.index.v1+json";
@@ -127,7 +130,12 @@ impl Inner {
     ) -> Result<Vec<(String, bytes::Bytes)>, Failure> {
         let mut request = self.request(Method::GET, repository, first, "pull")?;
         request.headers = HeaderMap::from_iter([(ACCEPT, HeaderValue::from_static(accept))]);
-        let mut pages = Vec::new();
+        self.pages_of(request).await
+    }
+
+    /// The pages of a list that begins with the answer to this request.
+    pub(super) async fn pages_of(&self, mut request: Outgoing) -> Result<Vec<(String, bytes::Bytes)>, Failure> {
+        let (mut pages, mut left) = (Vec::new(), LIST_BYTES);
         loop {
             let arrived = self.exchange(&request).await?;
             if arrived.response.status() != 200 {
@@ -136,7 +144,9 @@ impl Inner {
             let next = self.next_page(&arrived)?;
             let answer = self.answer(arrived, None)?;
             let media_type = answer.content_type.unwrap_or_default();
-            pages.push((media_type, answer.body.collect_within(PAGE_BYTES).await?));
+            let page = answer.body.collect_within(PAGE_BYTES.min(left)).await?;
+            left -= page.len();
+            pages.push((media_type, page));
             match next {
                 None => return Ok(pages),
                 Some(next) if next != request.url && pages.len() < PAGES => request.url = next,
@@ -162,7 +172,7 @@ impl Inner {
         Ok(all)
     }
 
-    fn read<'a, T: Deserialize<'a>>(&self, bytes: &'a [u8]) -> Result<T, Failure> {
+    pub(super) fn read<'a, T: Deserialize<'a>>(&self, bytes: &'a [u8]) -> Result<T, Failure> {
         let wrong =
             |error| Failure::Unusable(format!("{} answers with a list that cannot be read: {error}", self.host()));
         serde_json::from_slice(bytes).map_err(wrong)

@@ -5,11 +5,13 @@
 //! never out of encryption.
 
 mod body;
+mod catalog;
 mod challenge;
 mod exchange;
 mod failure;
 mod list;
 mod login;
+mod pace;
 mod pause;
 mod push;
 mod reach;
@@ -36,6 +38,7 @@ pub use self::failure::Failure;
 pub use self::list::{Descriptor, Platform, referrers_tag};
 pub use self::login::Login;
 use self::login::{Fingerprints, Source};
+pub use self::pace::Pace;
 use self::pause::Pause;
 pub use self::push::{Opened, Upload};
 use self::reach::Reach;
@@ -56,14 +59,16 @@ struct Inner {
     realms: Vec<String>,
     login: Source,
     fingerprints: Fingerprints,
+    /// Leads to the registry, and to wherever it redirects.
     transport: Transport,
+    /// Leads to token servers.
+    to_realms: Transport,
     tokens: Tokens,
     /// What the registry has asked for last: it is answered before it is asked for again.
     challenge: Mutex<Option<Challenge>>,
     pause: Pause,
-    /// Which addresses are connected to.
-    #[cfg_attr(not(test), expect(dead_code, reason = "tests run public registries on this machine"))]
-    reach: Arc<Reach>,
+    /// How fast it is asked.
+    pace: Arc<Pace>,
 }
 
 impl fmt::Debug for Remote {
@@ -132,24 +137,35 @@ impl Remote {
     ///
     /// When the password file or the certificates cannot be read: with which, and why.
     pub fn open(setting: &RemoteSetting) -> Result<Self, String> {
-        let authorities = authorities(setting.ca.as_deref()).map_err(|error| {
-            let path = setting.ca.as_deref().unwrap_or("".as_ref());
-            format!("the certificates in {} cannot be used: {error}", path.display())
-        })?;
+        Self::open_paced(setting, Arc::default())
+    }
+
+    /// The same, which is asked no faster than that. Several may share a pace.
+    ///
+    /// # Errors
+    ///
+    /// As without.
+    pub fn open_paced(setting: &RemoteSetting, pace: Arc<Pace>) -> Result<Self, String> {
+        let authorities = trusted(setting)?;
         let realms = token::realms(&setting.url, &setting.realms);
-        let host = setting.url.host_str().unwrap_or_default().to_owned();
-        let named = std::iter::once(host).chain(realms.iter().map(|realm| token::host_of(realm).0.to_owned()));
-        let reach = Arc::new(Reach::new(named.collect(), setting.allow_private));
+        let host = setting.url.host_str().unwrap_or_default();
+        let storage = setting.redirects.iter().map(|host| token::host_of(host));
+        let own = (host, setting.url.port_or_known_default());
+        let reach = Reach::new(storage.chain([own]), setting.allow_private);
+        // Which port of a realm is asked is decided before.
+        let to_realms = Reach::new(realms.iter().map(|realm| token::host_of(realm)).chain([(host, None)]), false);
+        let tls = trusting(authorities);
         Ok(Self(Arc::new(Inner {
             url: setting.url.clone(),
             realms,
             login: Source::open(&setting.login)?,
             fingerprints: Fingerprints::new()?,
-            transport: Transport::new(trusting(authorities), reach.clone()),
+            transport: Transport::new(tls.clone(), reach),
+            to_realms: Transport::new(tls, to_realms),
             tokens: Tokens::default(),
             challenge: Mutex::default(),
             pause: Pause::default(),
-            reach,
+            pace,
         })))
     }
 
@@ -245,6 +261,14 @@ impl Inner {
             body: arrived.response.into_body(),
         })
     }
+}
+
+/// The authorities that a setting trusts.
+fn trusted(setting: &RemoteSetting) -> Result<rustls::RootCertStore, String> {
+    authorities(setting.ca.as_deref()).map_err(|error| {
+        let path = setting.ca.as_deref().unwrap_or("".as_ref());
+        format!("the certificates in {} cannot be used: {error}", path.display())
+    })
 }
 
 /// Reads `Content-Range` (RFC 9110, 14.4): the first and the last offset, and the length of the whole.

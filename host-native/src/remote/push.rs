@@ -70,6 +70,20 @@ impl Remote {
     ///
     /// What keeps it from being opened. It is asked again where that may help.
     pub async fn open_upload(&self, repository: &str, mount: Option<(&Digest, &str)>) -> Result<Opened, Failure> {
+        if mount.is_some() {
+            let mut opened = self.try_to_open(repository, mount).await;
+            if matches!(opened, Err(Failure::Paused(_))) {
+                opened = retried(|| self.try_to_open(repository, mount)).await;
+            }
+            // Whatever keeps a blob from being mounted, its bytes can be sent.
+            if opened.is_ok() {
+                return opened;
+            }
+        }
+        retried(|| self.try_to_open(repository, None)).await
+    }
+
+    async fn try_to_open(&self, repository: &str, mount: Option<(&Digest, &str)>) -> Result<Opened, Failure> {
         let mut request = self.0.request(Method::POST, repository, "blobs/uploads/", "pull,push")?;
         request.headers.insert(CONTENT_LENGTH, HeaderValue::from(0));
         if let Some((digest, from)) = mount {
@@ -80,7 +94,7 @@ impl Remote {
                 request.scopes.push(format!("repository:{from}:pull"));
             }
         }
-        let arrived = retried(|| self.0.sent(&request)).await?;
+        let arrived = self.0.sent(&request).await?;
         match arrived.response.status() {
             StatusCode::CREATED if mount.is_some() => Ok(Opened::Mounted),
             StatusCode::ACCEPTED => {

@@ -9,8 +9,9 @@ use std::fmt;
 use std::future::Future;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::pin::Pin;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use hyper::Uri;
 use hyper_util::client::legacy::connect::HttpConnector;
@@ -23,12 +24,10 @@ type Broken = Box<dyn Error + Send + Sync>;
 /// Which addresses a registry may lead to.
 #[derive(Debug)]
 pub(super) struct Reach {
-    /// Hosts that the operator named: the registry's own, and those of its token servers. They may have any address.
-    named: Vec<String>,
-    /// Whether all hosts may have any address.
-    anywhere: bool,
-    /// Whether the registry itself has a private address, as it was resolved first.
-    private: OnceLock<bool>,
+    /// Hosts that the operator named, each perhaps with the only port. They may have any address.
+    named: Vec<(String, Option<u16>)>,
+    /// Whether all hosts may have private addresses.
+    private: bool,
 }
 
 /// An address that is not connected to.
@@ -43,38 +42,33 @@ impl Error for Forbidden {}
 impl fmt::Display for Forbidden {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { host, address } = self;
-        write!(f, "{host} has the private address {address}, which it may not lead to unless allow-private is set")
+        write!(
+            f,
+            "it leads to {host}, which has the private address {address}: if that is right, add {host} to its redirects"
+        )
     }
 }
 
 impl Reach {
-    /// Of a registry at the first of the named hosts.
-    pub(super) fn new(named: Vec<String>, anywhere: bool) -> Self {
-        Self { named: named.iter().map(|host| plain(host)).collect(), anywhere, private: OnceLock::new() }
+    /// To these hosts, each perhaps with the only port, and to others with public addresses, or with `private` ones too.
+    pub(super) fn new<'a>(named: impl IntoIterator<Item = (&'a str, Option<u16>)>, private: bool) -> Self {
+        Self { named: named.into_iter().map(|(host, port)| (plain(host), port)).collect(), private }
     }
 
-    /// The addresses of a host that may be connected to.
-    fn admitted(&self, host: &str, addresses: Vec<IpAddr>) -> Result<Vec<IpAddr>, Forbidden> {
+    /// Whether the operator named that host, so that it may have any address.
+    fn names(&self, host: &str, port: Option<u16>) -> bool {
         let host = plain(host);
-        if self.named.first() == Some(&host) {
-            self.private.get_or_init(|| addresses.iter().all(|address| !is_public(*address)));
-        }
-        if self.anywhere || self.named.contains(&host) {
-            return Ok(addresses);
-        }
-        let beside = self.private.get() == Some(&true);
-        let may = |address: &IpAddr| is_public(*address) || (beside && !is_link_local(*address));
+        self.named.iter().any(|(named, only)| *named == host && (only.is_none() || *only == port))
+    }
+
+    /// The addresses of a host that was not named, if they may be connected to.
+    fn admitted(&self, host: &str, addresses: Vec<IpAddr>) -> Result<Vec<IpAddr>, Forbidden> {
+        let may = |address: &IpAddr| is_public(*address) || (self.private && !is_link_local(*address));
         match addresses.iter().find(|address| !may(address)) {
             // One that is forbidden is enough: no public registry has both.
-            Some(&address) => Err(Forbidden { host, address }),
+            Some(&address) => Err(Forbidden { host: plain(host), address }),
             None => Ok(addresses),
         }
-    }
-
-    /// Has the registry be one with a public address, although the tests run it on this machine.
-    #[cfg(test)]
-    pub(super) fn pretend_public(&self) {
-        self.private.set(false).expect("it was not asked yet");
     }
 }
 
@@ -169,15 +163,24 @@ impl Service<Name> for Resolver {
 #[derive(Clone)]
 pub(super) struct Connector {
     reach: Arc<Reach>,
-    tcp: HttpConnector<Resolver>,
+    /// To hosts that the operator named.
+    named: HttpConnector,
+    /// To all others.
+    others: HttpConnector<Resolver>,
 }
 
 impl Connector {
-    pub(super) fn new(reach: Arc<Reach>, configure: impl FnOnce(&mut HttpConnector<Resolver>)) -> Self {
+    pub(super) fn new(reach: Reach, connecting: Duration) -> Self {
+        let reach = Arc::new(reach);
         let resolver = Resolver { reach: reach.clone(), system: GaiResolver::new() };
-        let mut tcp = HttpConnector::new_with_resolver(resolver);
-        configure(&mut tcp);
-        Self { reach, tcp }
+        let (mut named, mut others) = (HttpConnector::new(), HttpConnector::new_with_resolver(resolver));
+        named.set_nodelay(true);
+        named.set_connect_timeout(Some(connecting));
+        named.enforce_http(false);
+        others.set_nodelay(true);
+        others.set_connect_timeout(Some(connecting));
+        others.enforce_http(false);
+        Self { reach, named, others }
     }
 }
 
@@ -186,19 +189,25 @@ impl Service<Uri> for Connector {
     type Error = Broken;
     type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Broken>> + Send>>;
 
-    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Broken>> {
-        self.tcp.poll_ready(context).map_err(Into::into)
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Broken>> {
+        // Both connectors are always ready.
+        Poll::Ready(Ok(()))
     }
 
     fn call(&mut self, uri: Uri) -> Self::Future {
-        // An address in the place of a name is not resolved.
         let host = uri.host().unwrap_or_default();
+        let usual = if uri.scheme_str() == Some("https") { 443 } else { 80 };
+        if self.reach.names(host, Some(uri.port_u16().unwrap_or(usual))) {
+            let connecting = self.named.call(uri);
+            return Box::pin(async move { Ok(connecting.await?) });
+        }
+        // An address in the place of a name is not resolved.
         if let Ok(address) = plain(host).parse()
             && let Err(forbidden) = self.reach.admitted(host, vec![address])
         {
             return Box::pin(std::future::ready(Err(forbidden.into())));
         }
-        let connecting = self.tcp.call(uri);
+        let connecting = self.others.call(uri);
         Box::pin(async move { Ok(connecting.await?) })
     }
 }
@@ -241,34 +250,35 @@ mod tests {
         }
     }
 
-    fn admits(reach: &Reach, host: &str, address: &str) -> bool {
-        reach.admitted(host, vec![address.parse().unwrap()]).is_ok()
+    fn admits(reach: &Reach, host: &str, port: u16, address: &str) -> bool {
+        reach.names(host, Some(port)) || reach.admitted(host, vec![address.parse().unwrap()]).is_ok()
     }
 
     #[test]
-    fn a_public_registry_leads_to_public_addresses() {
-        let reach = Reach::new(vec!["registry.example.com".into(), "auth.example.com".into()], false);
-        assert!(admits(&reach, "registry.example.com", "8.8.8.8"));
-        assert!(admits(&reach, "storage.example.com", "1.1.1.1"));
-        assert!(!admits(&reach, "storage.example.com", "10.0.0.1"));
-        assert!(!admits(&reach, "127.0.0.1", "127.0.0.1"));
-        assert!(admits(&reach, "AUTH.example.com.", "10.0.0.1"), "the operator named it");
+    fn a_registry_leads_to_public_addresses_and_to_hosts_that_were_named() {
+        let named = [("registry.example.com", Some(5000)), ("storage.example.com", None), ("10.0.0.3", Some(9000))];
+        let reach = Reach::new(named, false);
+        // Wherever it is itself.
+        assert!(admits(&reach, "registry.example.com", 5000, "10.0.0.1"));
+        assert!(admits(&reach, "registry.example.com", 6379, "8.8.8.8"));
+        assert!(!admits(&reach, "registry.example.com", 6379, "10.0.0.1"), "another service of its host");
+        assert!(admits(&reach, "STORAGE.example.com.", 9000, "10.0.0.2"));
+        assert!(admits(&reach, "10.0.0.3", 9000, "10.0.0.3"));
+        assert!(!admits(&reach, "10.0.0.3", 9001, "10.0.0.3"));
+        assert!(admits(&reach, "other.example.com", 443, "1.1.1.1"));
+        assert!(!admits(&reach, "other.example.com", 443, "10.0.0.2"));
+        assert!(!admits(&reach, "127.0.0.1", 5000, "127.0.0.1"));
         let mixed = vec!["1.1.1.1".parse().unwrap(), "10.0.0.1".parse().unwrap()];
-        assert!(reach.admitted("storage.example.com", mixed).is_err());
-        // A name that has another address now makes nothing else private.
-        assert!(admits(&reach, "registry.example.com", "10.0.0.1"));
-        assert!(!admits(&reach, "storage.example.com", "10.0.0.1"));
+        assert!(reach.admitted("other.example.com", mixed).is_err());
     }
 
     #[test]
-    fn a_private_registry_leads_to_its_neighbours_but_not_to_metadata() {
-        let reach = Reach::new(vec!["registry.example.com".into()], false);
-        assert!(!admits(&reach, "storage.example.com", "10.0.0.2"), "nothing is known of the registry yet");
-        assert!(admits(&reach, "registry.example.com", "10.0.0.1"));
-        assert!(admits(&reach, "storage.example.com", "10.0.0.2"));
+    fn where_private_addresses_are_allowed_those_of_metadata_still_have_to_be_named() {
+        let reach = Reach::new([("registry.example.com", Some(443)), ("169.254.1.1", None)], true);
+        assert!(admits(&reach, "other.example.com", 443, "10.0.0.2"));
+        assert!(admits(&reach, "169.254.1.1", 443, "169.254.1.1"));
         for metadata in ["169.254.169.254", "::ffff:169.254.169.254", "fd00:ec2::254", "fe80::1"] {
-            assert!(!admits(&reach, "storage.example.com", metadata), "{metadata}");
+            assert!(!admits(&reach, "other.example.com", 443, metadata), "{metadata}");
         }
-        assert!(admits(&Reach::new(vec!["registry.example.com".into()], true), "x", "169.254.169.254"));
     }
 }

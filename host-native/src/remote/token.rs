@@ -187,7 +187,7 @@ impl Inner {
         let host = url.host_str().unwrap_or_default().to_owned();
         let what = path_of(&url);
         let request = Outgoing { method, url, headers, body: body.into(), scopes: Vec::new(), login: None, seen: None };
-        let response = self.ask(&request, &request.url, None).await?;
+        let response = self.ask(&self.to_realms, &request, &request.url, None).await?;
         let status = response.status().as_u16();
         match status {
             200 => {}

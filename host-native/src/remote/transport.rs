@@ -63,12 +63,8 @@ pub(super) struct Transport {
 }
 
 impl Transport {
-    pub(super) fn new(tls: ClientConfig, reach: Arc<Reach>) -> Self {
-        let connector = Connector::new(reach, |tcp| {
-            tcp.set_nodelay(true);
-            tcp.set_connect_timeout(Some(CONNECTING));
-            tcp.enforce_http(false);
-        });
+    pub(super) fn new(tls: ClientConfig, reach: Reach) -> Self {
+        let connector = Connector::new(reach, CONNECTING);
         let https =
             HttpsConnectorBuilder::new().with_tls_config(tls).https_or_http().enable_http1().wrap_connector(connector);
         let client = Client::builder(TokioExecutor::new())

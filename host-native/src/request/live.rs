@@ -18,6 +18,7 @@ use crate::request::shares::Shares;
 use crate::settings::mirror::Prefetch;
 use crate::settings::{MirrorSetting, Redirects, Settings, mirror};
 use crate::storage::Upstreams;
+use crate::sync::{InForce, Sync};
 
 /// The part of the settings that a running server can change.
 pub struct Live {
@@ -27,6 +28,7 @@ pub struct Live {
     pub(crate) shares: Shares,
     pub(crate) proxies: Proxies,
     pub(crate) webhooks: Vec<Arc<Webhook>>,
+    pub(crate) syncs: Vec<Arc<Sync>>,
     pub(crate) read_only: bool,
     pub(crate) cors: Cors,
     pub(crate) locations: Locations,
@@ -72,6 +74,7 @@ impl Live {
             shares: self.shares.again(&settings.shares.limit),
             proxies: Proxies(settings.shares.trusted_proxy.clone()),
             webhooks: Webhook::all(&settings.watch.webhook)?,
+            syncs: Sync::all(&settings.syncs.sync, &settings.config())?,
             read_only: settings.shares.read_only,
             cors: Cors(settings.reach.cors.clone()),
             locations: Locations { form: settings.reach.location(), external: settings.reach.external_url.clone() },
@@ -104,6 +107,7 @@ impl Live {
             shares: Shares::new(&[]),
             proxies: Proxies::default(),
             webhooks: Vec::new(),
+            syncs: Vec::new(),
             read_only: false,
             cors: Cors::default(),
             locations: Locations::default(),
@@ -124,6 +128,7 @@ impl Live {
     fn watch(&self) {
         self.identities.watch();
         self.upstreams.watch();
+        self.syncs.iter().for_each(|sync| sync.watch());
     }
 
     /// Whether clients send secrets.
@@ -172,6 +177,12 @@ impl Current {
     pub(crate) fn subscriptions(&self) -> Subscriptions {
         let live = self.get();
         Subscriptions { registry: live.registry.clone(), webhooks: live.webhooks.clone() }
+    }
+
+    /// The registry and the syncs that are in force now.
+    pub(crate) fn syncs(&self) -> InForce {
+        let live = self.get();
+        InForce { registry: live.registry.clone(), syncs: live.syncs.clone() }
     }
 
     /// Puts others in force. Requests that are being answered go on with those they began with.

@@ -9,6 +9,7 @@ use bytesize::ByteSize;
 use orlop_core::config::Pattern;
 use orlop_core::mirror::{Freshness, Mirror, Upstream, UpstreamName};
 use orlop_core::name::Repository;
+use orlop_core::platform::{InvalidPlatform, PlatformPattern};
 use serde::{Deserialize, Deserializer, de};
 
 use super::images::Images;
@@ -52,10 +53,14 @@ pub struct MirrorSetting {
     only: Vec<String>,
     #[serde(default, deserialize_with = "one_or_several")]
     deny: Vec<String>,
+    #[serde(default, deserialize_with = "one_or_several")]
+    platforms: Vec<String>,
     #[serde(default, deserialize_with = "optional_size_in_table")]
     blob_limit: Option<ByteSize>,
     #[serde(default, deserialize_with = "one_or_several")]
     realms: Vec<String>,
+    #[serde(default, deserialize_with = "one_or_several")]
+    redirects: Vec<String>,
     #[serde(default)]
     allow_private: bool,
     ca: Option<PathBuf>,
@@ -169,6 +174,7 @@ impl MirrorSetting {
             return Err("`upstream` names no registry: write it like \"https://registry.example.com\"".into());
         }
         self.images()?;
+        self.platforms()?;
         if self.fetch_every.is_some_and(|every| every < LEAST_EVERY) {
             return Err("`fetch-every` is a minute at least".into());
         }
@@ -206,7 +212,7 @@ impl MirrorSetting {
             return Err(format!("`fixed`: `{text}` matches no tag: write it like v*"));
         }
         let host = |c: char| c.is_ascii_alphanumeric() || "._-:[]".contains(c);
-        if let Some(text) = self.host.iter().chain(&self.realms).find(odd(host)) {
+        if let Some(text) = self.host.iter().chain(&self.realms).chain(&self.redirects).find(odd(host)) {
             return Err(format!(
                 "`{text}` is not a host: write it like mirror.example.com, or mirror.example.com:5443"
             ));
@@ -220,6 +226,14 @@ impl MirrorSetting {
             format!("{}{text}", self.prefix).parse().map_err(|reason: String| format!("`fetch`: {reason}"))
         };
         self.fetch.iter().map(image).collect()
+    }
+
+    /// The platforms for which images are fetched.
+    fn platforms(&self) -> Result<Vec<PlatformPattern>, String> {
+        let platform = |text: &String| {
+            text.parse().map_err(|reason: InvalidPlatform| format!("`platforms`: `{text}` is not one: {reason}"))
+        };
+        self.platforms.iter().map(platform).collect()
     }
 
     /// What is fetched regularly.
@@ -238,8 +252,14 @@ impl MirrorSetting {
                 }
                 _ => LoginSetting::Anonymous,
             };
-            let (realms, ca) = (self.realms.clone(), self.ca.clone());
-            Ok(RemoteSetting { login, realms, allow_private: self.allow_private, ca, ..RemoteSetting::new(url)? })
+            Ok(RemoteSetting {
+                login,
+                realms: self.realms.clone(),
+                redirects: self.redirects.clone(),
+                allow_private: self.allow_private,
+                ca: self.ca.clone(),
+                ..RemoteSetting::new(url)?
+            })
         };
         self.upstream.iter().map(remote).collect()
     }
@@ -252,15 +272,15 @@ impl MirrorSetting {
         }
     }
 
-    /// The mirror as the core takes it; nothing when its repositories are to be ordinary ones.
-    pub(crate) fn mirror(&self) -> Option<Mirror> {
+    /// The mirror as the core takes it.
+    pub(crate) fn mirror(&self) -> Mirror {
         let usual = Mirror::default();
         let patterns = |texts: &Vec<String>| texts.iter().map(Pattern::new).collect();
         let upstream = |url: &String| {
             let hub = url::Url::parse(url).is_ok_and(|url| is_docker_hub(&url));
             Upstream { name: self.name(url), official: if hub { OFFICIAL.into() } else { String::new() } }
         };
-        (!self.offline).then(|| Mirror {
+        Mirror {
             prefix: self.prefix.clone(),
             upstreams: self.upstream.iter().map(upstream).collect(),
             namespaces: self.namespaces(),
@@ -272,8 +292,10 @@ impl MirrorSetting {
             deny: patterns(&self.deny),
             blob_limit: self.blob_limit.map_or(usual.blob_limit, |limit| limit.as_u64()),
             verify: self.verify.is_some(),
+            platforms: self.platforms().unwrap_or_default(),
+            offline: self.offline,
             max: self.max.map(|max| max.as_u64()),
-        })
+        }
     }
 
     /// What containerd may call it: as it is written, or else the hosts of the upstreams.
@@ -289,9 +311,9 @@ impl MirrorSetting {
         hosts
     }
 
-    /// Whether a repository belongs to it.
+    /// Whether the name of a repository begins with its prefix.
     fn has(&self, repository: &Repository) -> bool {
-        !self.offline && repository.as_str().starts_with(&self.prefix)
+        repository.as_str().starts_with(&self.prefix)
     }
 
     /// Whether a request whose client knows the registry by that host, and by this port where it names none, sees the
@@ -310,7 +332,7 @@ impl MirrorSetting {
 /// Whether the upstream is asked with the login of the caller who may see a repository.
 pub(crate) fn verifies(mirrors: &[MirrorSetting], repository: &Repository) -> bool {
     let mirror = mirrors.iter().filter(|mirror| mirror.has(repository)).max_by_key(|mirror| mirror.prefix.len());
-    mirror.is_some_and(|mirror| mirror.verify.is_some())
+    mirror.is_some_and(|mirror| mirror.verify.is_some() && !mirror.offline)
 }
 
 /// A host without its port.
@@ -363,7 +385,7 @@ pub(crate) fn upstreams(mirrors: &[MirrorSetting]) -> Result<BTreeMap<UpstreamNa
             if *known != remote {
                 return Err(format!(
                     "mirror {} has the upstream {url} of another one, with other settings: give both the same \
-                     password-file, realms, allow-private and ca",
+                     password-file, realms, redirects, allow-private and ca",
                     place + 1
                 ));
             }
@@ -383,7 +405,7 @@ mod tests {
     #[test]
     fn docker_hub_has_one_name_and_official_images() {
         for url in ["https://docker.io", "https://index.docker.io/", "https://registry-1.docker.io"] {
-            let mirror = mirror(&format!("{{ prefix = 'hub/', upstream = '{url}' }}")).mirror().unwrap();
+            let mirror = mirror(&format!("{{ prefix = 'hub/', upstream = '{url}' }}")).mirror();
             let upstream = &mirror.upstreams[0];
             assert_eq!(
                 (upstream.name.as_str(), upstream.official.as_str()),
@@ -392,10 +414,10 @@ mod tests {
             assert_eq!(mirror.namespaces, ["registry-1.docker.io", "docker.io"]);
         }
         let other = mirror("{ upstream = ['https://registry.example.com:5443', 'http://127.0.0.1:5000'] }");
-        let other = other.mirror().unwrap();
+        let other = other.mirror();
         assert_eq!(other.namespaces, ["registry.example.com:5443", "127.0.0.1:5000"]);
         assert_eq!((other.upstreams[0].official.as_str(), other.prefix.as_str()), ("", ""));
-        assert_eq!(mirror("{ upstream = 'https://docker.io', offline = true }").mirror(), None);
+        assert!(mirror("{ upstream = 'https://docker.io', offline = true }").mirror().offline);
     }
 
     #[test]
@@ -407,7 +429,7 @@ mod tests {
             (", fresh = 'always'", Freshness::Never),
         ] {
             let mirror = mirror(&format!("{{ upstream = 'https://registry.example.com'{text} }}")).mirror();
-            assert_eq!(mirror.unwrap().fresh, expected, "{text}");
+            assert_eq!(mirror.fresh, expected, "{text}");
         }
     }
 
@@ -430,6 +452,7 @@ mod tests {
         check(&format!("{url}, verify = 'caller', username = 'ci', password-file = 'p'"), "leave `username` out");
         check(&format!("{url}, fresh = 'often'"), "or always, or never");
         check(&format!("{url}, stale = '3'"), "90s, 6h or 7d");
+        check(&format!("{url}, platforms = ['linux/amd64', 'arm64']"), "`arm64` is not one");
         check(&format!("{url}, only = 'A'"), "matches no repository");
         check(&format!("{url}, fixed = 'v/1'"), "matches no tag");
         check(&format!("{url}, host = 'https://mirror.example.com'"), "is not a host");

@@ -19,6 +19,7 @@ mod restart;
 mod rule;
 mod shares;
 mod storage;
+mod sync;
 mod tls;
 mod watch;
 pub(crate) mod watched;
@@ -47,6 +48,8 @@ pub use self::rule::{Action, GroupSetting, RuleSetting};
 pub(crate) use self::shares::Each;
 pub use self::shares::{LimitSetting, QuotaSetting, Shares};
 pub use self::storage::{Data, Options, Storage};
+pub(crate) use self::sync::SyncPlace;
+pub use self::sync::{Rate, SyncSetting, Syncs};
 pub use self::tls::Tls;
 pub use self::watch::{LogFormat, Watch};
 pub(crate) use self::webhook::Format;
@@ -143,6 +146,9 @@ pub struct Settings {
         help_heading = "Mirrors"
     )]
     pub mirrors: Vec<MirrorSetting>,
+    /// What is copied from and to other registries.
+    #[command(flatten)]
+    pub syncs: Syncs,
 }
 
 /// The configuration file.
@@ -178,8 +184,14 @@ impl Settings {
         Config {
             quotas: self.shares.quota.iter().map(QuotaSetting::quota).collect(),
             external_url: self.reach.base(),
-            listeners: self.watch.webhook.iter().map(WebhookSetting::listener).collect(),
-            mirrors: self.mirrors.iter().filter_map(MirrorSetting::mirror).collect(),
+            mirrors: self.mirrors.iter().map(MirrorSetting::mirror).collect(),
+            listeners: self
+                .watch
+                .webhook
+                .iter()
+                .map(WebhookSetting::listener)
+                .chain(self.syncs.sync.iter().filter_map(SyncSetting::listener))
+                .collect(),
             gathered: self.reach.gathered().filter(|_| self.storage.data.engines.objects.is_some()),
             ..self.policy.config()
         }

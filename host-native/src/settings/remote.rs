@@ -15,7 +15,11 @@ pub struct RemoteSetting {
     /// Further hosts that may be asked for tokens: `auth.example.com`, or with a port `auth.example.com:8443`. The
     /// registry's own host may always be asked.
     pub realms: Vec<String>,
-    /// Whether redirects to addresses of private networks are followed. The registry itself may have any address.
+    /// Further hosts that the registry may redirect to although they have a private address, such as the storage of its
+    /// blobs: `storage.example.com`, or with a port `storage.example.com:9000`. The registry's own host and port may have
+    /// any address.
+    pub redirects: Vec<String>,
+    /// Whether it may redirect to all private addresses but link-local ones.
     pub allow_private: bool,
     /// Certificates of authorities to trust beside those of the system, in PEM.
     pub ca: Option<PathBuf>,
@@ -72,7 +76,14 @@ impl RemoteSetting {
         if !bare || !matches!(url.scheme(), "http" | "https") || url.host().is_none() {
             return Err(wrong());
         }
-        Ok(Self { url, login: LoginSetting::Anonymous, realms: Vec::new(), allow_private: false, ca: None })
+        Ok(Self {
+            url,
+            login: LoginSetting::Anonymous,
+            realms: Vec::new(),
+            redirects: Vec::new(),
+            allow_private: false,
+            ca: None,
+        })
     }
 }
 

@@ -42,7 +42,7 @@ mod tests {
     use crate::settings::Settings;
 
     /// What a running server takes over: see `Live::new`, and the filter of the log.
-    const RELOADED: [&str; 33] = [
+    const RELOADED: [&str; 34] = [
         "allow-sparse",
         "assemble",
         "auth-htpasswd",
@@ -67,6 +67,7 @@ mod tests {
         "redirect-from",
         "read-only",
         "rule",
+        "sync",
         "token-issuer",
         "token-keys",
         "token-realm",

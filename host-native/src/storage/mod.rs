@@ -12,6 +12,7 @@ mod directory;
 mod disk;
 mod engine;
 mod lease;
+mod note;
 mod receive;
 mod run;
 mod shared;

@@ -133,6 +133,11 @@ impl Host {
         self.storage.describe()
     }
 
+    /// What performs its effects.
+    pub(super) fn storage(&self) -> &Storage {
+        &self.storage
+    }
+
     /// From now on it is not ready, so that a balancer sends nobody any more.
     pub fn leave(&self) {
         self.leaving.store(true, Ordering::Relaxed);

@@ -1,7 +1,10 @@
 //! `orlop copy`, between servers and layouts.
 
+use std::io::Read;
+use std::net::{TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
+use std::time::{Duration, Instant};
 
 use argon2::password_hash::PasswordHasher;
 use orlop_core::digest::Algorithm;
@@ -13,11 +16,17 @@ use crate::started::Started;
 const IMAGE: &str = "application/vnd.oci.image.manifest.v1+json";
 const INDEX: &str = "application/vnd.oci.image.index.v1+json";
 
-/// Runs `orlop copy` without any login that this machine may have.
-fn copy(words: &[&str], home: &Path) -> Output {
+/// `orlop copy` without any login that this machine may have.
+fn command(words: &[&str], home: &Path) -> Command {
     let mut program = Command::new(env!("CARGO_BIN_EXE_orlop"));
     program.arg("copy").args(words).stdin(Stdio::null()).env_remove("REGISTRY_AUTH_FILE").env_remove("XDG_RUNTIME_DIR");
-    program.env_remove("XDG_CONFIG_HOME").env("HOME", home).env("DOCKER_CONFIG", home).output().unwrap()
+    program.env_remove("XDG_CONFIG_HOME").env("HOME", home).env("DOCKER_CONFIG", home);
+    program
+}
+
+/// Runs it.
+fn copy(words: &[&str], home: &Path) -> Output {
+    command(words, home).output().unwrap()
 }
 
 /// What it says when it ends well.
@@ -28,11 +37,11 @@ fn copied(words: &[&str], home: &Path) -> String {
     String::from_utf8(output.stdout).unwrap()
 }
 
-/// What it says when it does not.
+/// What it says when it does not, and has this exit status.
 #[track_caller]
-fn failed(words: &[&str], home: &Path) -> String {
+fn failed(status: i32, words: &[&str], home: &Path) -> String {
     let output = copy(words, home);
-    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    assert_eq!(output.status.code(), Some(status), "{output:?}");
     String::from_utf8(output.stderr).unwrap()
 }
 
@@ -109,7 +118,7 @@ fn logins_come_from_dockers_file_or_from_options() {
     std::fs::write(&password, "secret\n").unwrap();
     let server = Started::with(&["--auth-htpasswd", users.to_str().unwrap()]);
     let (from, to) = (format!("oci:{}:v1", home.join("from").display()), format!("{}/app", server.address()));
-    let told = failed(&[&from, &to], home);
+    let told = failed(4, &[&from, &to], home);
     assert!(told.contains("answers 401") && told.contains("no login is configured"), "{told}");
     copied(&["--dest-username", "ci", "--dest-password-file", password.to_str().unwrap(), &from, &to], home);
     let login = basic("ci", "secret");
@@ -120,7 +129,7 @@ fn logins_come_from_dockers_file_or_from_options() {
     copied(&[&format!("{to}:v1"), &format!("{to}:v2")], home);
     std::fs::write(&password, "wrong\n").unwrap();
     let (password, into) = (password.to_str().unwrap(), format!("oci:{}", home.join("into").display()));
-    let told = failed(&["--src-username", "ci", "--src-password-file", password, &to, &into], home);
+    let told = failed(4, &["--src-username", "ci", "--src-password-file", password, &to, &into], home);
     assert!(told.contains("answers 401") && told.contains("logged in as ci"), "{told}");
 }
 
@@ -138,20 +147,153 @@ fn what_is_missing_or_wrong_is_told_and_all_else_is_copied() {
     std::fs::write(&small, bytes).unwrap();
     let server = Started::with(&[]);
     let (from, to) = (format!("oci:{}:v1", from.display()), format!("{}/app", server.address()));
-    let told = failed(&[&from, &to], home);
+    let told = failed(6, &[&from, &to], home);
     let digest = small.file_name().unwrap().to_str().unwrap();
     assert!(told.contains(&format!("blob sha256:{digest}: the source has other bytes")), "{told}");
     assert!(told.trim_end().ends_with("the same command goes on with the rest"), "{told}");
     // The other image is there, the index is not.
     assert_eq!(server.get("/v2/app/manifests/v1").status, 404);
     copied(&["--platform", "linux/amd64", &from, &format!("{to}:amd64")], home);
-    for (words, expected) in [
-        ([from.as_str(), "app:v1"], "names no registry"),
-        ([&from, "127.0.0.1:1/app:v1"], "cannot be reached: Connection refused"),
-        ([&format!("{to}:none"), &format!("{to}:v1")], "not found"),
-        (["oci:/none:v1", &to], "is no OCI image layout"),
+    for (status, words, expected) in [
+        (2, [from.as_str(), "app:v1"], "names no registry"),
+        (2, [&from, "docker-archive:a.tar:App"], "no name of an image"),
+        (5, [&from, "127.0.0.1:1/app:v1"], "cannot be reached: Connection refused"),
+        (3, [&format!("{to}:none"), &format!("{to}:v1")], "not found"),
+        (3, ["oci:/none:v1", &to], "is no OCI image layout"),
+        (3, ["oci-archive:/none.tar", &to], "cannot be read"),
+        (1, ["docker-archive:/dev/null", &to], "is no archive"),
+        (7, [&format!("{to}:amd64"), "oci:/proc/none"], "cannot be made a layout"),
+        (7, [&from, "docker-archive:/none/saved.tar"], "cannot be written"),
+        (7, [&from, &format!("docker-archive:{}", home.join("saved.tar").display())], "choose one of its images"),
     ] {
-        let told = failed(&words, home);
+        let told = failed(status, &words, home);
         assert!(told.contains(expected), "{words:?}: {told}");
+    }
+    let none = failed(3, &["--platform", "linux/s390x", &from, &to], home);
+    assert!(none.contains("has no such platform"), "{none}");
+    assert!(!home.join("saved.tar").exists());
+}
+
+/// The names in a directory.
+fn names(directory: &Path) -> Vec<String> {
+    let names = std::fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().file_name());
+    names.map(|name| name.into_string().unwrap()).collect()
+}
+
+#[test]
+fn a_dry_run_writes_nothing_and_says_what_would_be_copied() {
+    let directory = TempDir::new().unwrap();
+    let home = directory.path();
+    layout(&home.join("from"));
+    std::fs::create_dir(home.join("empty")).unwrap();
+    let before = names(home).len();
+    let from = format!("oci:{}:v1", home.join("from").display());
+    for to in ["oci:absent:v1", "oci:empty", "oci-archive:a.tar:v1"] {
+        let to = to.replacen(':', &format!(":{}/", home.display()), 1);
+        let told = copied(&["--dry-run", &from, &to], home);
+        assert!(told.starts_with("4 blobs would be copied (20.0 MiB); 3 manifests would be written"), "{to}: {told}");
+    }
+    let to = format!("docker-archive:{}/a.tar:app:v1", home.display());
+    failed(7, &["--dry-run", &from, &to], home);
+    let told = copied(&["--dry-run", "--platform", "linux/arm64", "--json", &from, &to], home);
+    let told: serde_json::Value = serde_json::from_str(&told).unwrap();
+    assert_eq!((&told["dryRun"], &told["blobs"]["copied"], &told["manifests"]), (&true.into(), &2.into(), &1.into()));
+    assert_eq!((names(home).len(), names(&home.join("empty")).len()), (before, 0));
+}
+
+#[test]
+fn archives_go_both_ways() {
+    let directory = TempDir::new().unwrap();
+    let home = directory.path();
+    let index = layout(&home.join("from"));
+    let from = format!("oci:{}:v1", home.join("from").display());
+    let (packed, saved) = (format!("{}/packed.tar", home.display()), format!("{}/saved.tar", home.display()));
+    copied(&["--quiet", &from, &format!("oci-archive:{packed}")], home);
+    let server = Started::with(&[]);
+    let to = format!("{}/team/app", server.address());
+    copied(&[&format!("oci-archive:{packed}:v1"), &to], home);
+    assert_eq!(server.get("/v2/team/app/manifests/v1").body, index);
+    // It is called as in the registry.
+    let one = copied(&["--platform", "linux/amd64", &format!("{to}:v1"), &format!("docker-archive:{saved}")], home);
+    let name = format!("{}/team/app:v1", server.address());
+    let again = copied(&[&format!("docker-archive:{saved}:{name}"), &format!("{to}:again")], home);
+    assert_eq!(one.lines().last(), again.lines().last());
+    assert!(
+        failed(2, &["--referrers", &from, &format!("docker-archive:{saved}")], home).contains("leave --referrers out")
+    );
+    assert!(names(home).iter().all(|name| !name.starts_with(".copying")), "{:?}", names(home));
+}
+
+#[test]
+fn a_copy_that_is_ended_leaves_no_unfinished_file() {
+    for (signal, status) in [("TERM", 143), ("INT", 130), ("KILL", 137)] {
+        for kind in ["oci", "oci-archive"] {
+            let directory = TempDir::new().unwrap();
+            let home = directory.path();
+            layout(&home.join("from"));
+            let server = Started::with(&[]);
+            let from = format!("{}/app:v1", server.address());
+            copied(&[&format!("oci:{}:v1", home.join("from").display()), &from], home);
+            // What is read comes through a proxy that stops in the middle of the large layer.
+            let through = stopping_at(server.address(), 4 << 20);
+            let (inside, to) = match kind {
+                "oci" => (home.join("into"), format!("oci:{}", home.join("into").display())),
+                _ => (home.to_owned(), format!("oci-archive:{}", home.join("into.tar").display())),
+            };
+            let mut copying =
+                command(&[&format!("{through}/app:v1"), &to], home).stderr(Stdio::null()).spawn().unwrap();
+            wait_until(|| unfinished(&inside) > 1 << 20);
+            let kill = Command::new("kill").args([&format!("-{signal}"), &copying.id().to_string()]).status().unwrap();
+            assert!(kill.success());
+            let ended = copying.wait().unwrap();
+            use std::os::unix::process::ExitStatusExt;
+            assert_eq!(ended.code().or(ended.signal().map(|signal| signal + 128)), Some(status), "{signal} {kind}");
+            assert_eq!(unfinished(&inside) > 0, signal == "KILL", "{signal} {kind}");
+            assert!(!home.join("into.tar").exists());
+            // What a killed process has left is removed by the next.
+            copied(&[&from, &to], home);
+            assert_eq!(unfinished(&inside), 0, "{signal} {kind}");
+        }
+    }
+}
+
+/// How many bytes the unfinished files in a directory have, with those in unfinished directories.
+fn unfinished(directory: &Path) -> u64 {
+    let entries = std::fs::read_dir(directory).into_iter().flatten().flatten();
+    let named = entries.filter(|entry| entry.file_name().to_string_lossy().starts_with(".copying-"));
+    let sizes = named.map(|entry| match entry.metadata() {
+        Ok(found) if found.is_dir() => unfinished(&entry.path()),
+        Ok(found) => found.len(),
+        // It has its name by now.
+        Err(_) => 0,
+    });
+    sizes.sum()
+}
+
+/// A proxy of a registry that sends no more than so many bytes of an answer, and then nothing.
+fn stopping_at(server: &str, bytes: usize) -> String {
+    let (listener, server) = (TcpListener::bind("127.0.0.1:0").unwrap(), server.to_owned());
+    let address = listener.local_addr().unwrap().to_string();
+    std::thread::spawn(move || {
+        for client in listener.incoming().flatten() {
+            let upstream = TcpStream::connect(&server).unwrap();
+            let (mut from_client, mut to_server) = (client.try_clone().unwrap(), upstream.try_clone().unwrap());
+            std::thread::spawn(move || std::io::copy(&mut from_client, &mut to_server));
+            std::thread::spawn(move || {
+                let _ = std::io::copy(&mut upstream.take(bytes as u64), &mut &client);
+                // The connection stays open for as long as the client keeps it.
+                let _ = std::io::copy(&mut &client, &mut std::io::sink());
+            });
+        }
+    });
+    address
+}
+
+/// Waits for something that is bound to happen.
+fn wait_until(happened: impl Fn() -> bool) {
+    let since = Instant::now();
+    while !happened() {
+        assert!(since.elapsed() < Duration::from_secs(30), "it does not happen");
+        std::thread::sleep(Duration::from_millis(10));
     }
 }

@@ -28,6 +28,7 @@ mod settings;
 mod sharing;
 mod space;
 mod started;
+mod sync;
 mod tls;
 mod watching;
 mod wire;

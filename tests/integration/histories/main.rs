@@ -5,6 +5,8 @@
 //! A history that fails is shrunk and printed as a value, which becomes a test at the end of this file.
 //! `PROPTEST_RNG_SEED` repeats a run; `PROPTEST_CASES` makes it longer.
 
+#[path = "../behind.rs"]
+mod behind;
 #[expect(dead_code, reason = "the tests of the fleet use more of it")]
 #[path = "../fleet/engines.rs"]
 mod engines;

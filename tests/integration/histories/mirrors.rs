@@ -1,21 +1,24 @@
-//! Random histories of a mirror, in memory: clients pull and take out, time passes, and at the upstream tags move, go and
-//! come back, while it answers or does not. A model of what a mirror has says what each pull is answered, and how often
-//! the upstream is asked for that (SPEC V2 to V6, V12, V16).
+//! Random histories of a mirror, in memory and on disk: clients pull and take out, time passes, and at the upstream tags
+//! move, go and come back, while it answers or does not. A model of what a mirror has says what each pull is answered, and
+//! how often the upstream is asked for that (SPEC V2 to V6, V12, V16).
+
+mod fronts;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use orlop_conformance::image::{AMD64, ARM64, Manifest, sha256};
-use orlop_core::memory::{Memory, RequestBody, Upstream as Other, request};
+use orlop_core::memory::{RequestBody, Upstream as Other, request};
 use orlop_core::mirror::{Freshness, Mirror, Unmet, Upstream, UpstreamName};
-use orlop_core::{Body, Config, Registry, Request, Response};
+use orlop_core::{Config, Registry, Request};
 use proptest::prelude::*;
+
+use self::fronts::{Front, InMemory, Native, UPSTREAM};
 
 /// The repositories at the upstream, which all have the same blobs.
 const REPOSITORIES: [&str; 2] = ["a", "b"];
 const TAGS: [&str; 2] = ["v1", "v2"];
 const MANIFESTS: usize = 3;
-const UPSTREAM: &str = "hub";
 const GONE: Duration = Duration::from_secs(3600);
 const STALE: Duration = Duration::from_secs(30 * 24 * 3600);
 
@@ -236,12 +239,13 @@ impl Model {
 /// The mirror itself.
 struct Trial {
     registry: Registry,
-    memory: Memory,
+    front: Box<dyn Front>,
     manifests: [Manifest; MANIFESTS],
 }
 
 impl Trial {
-    fn new(fresh: Option<Duration>) -> Self {
+    /// On the host that `open` makes in front of an upstream.
+    fn new(fresh: Option<Duration>, open: fn(Other) -> Box<dyn Front>) -> Self {
         let mirror = Mirror {
             prefix: "hub/".into(),
             upstreams: vec![Upstream { name: UpstreamName::new(UPSTREAM), official: String::new() }],
@@ -256,9 +260,8 @@ impl Trial {
             Manifest::image(ARM64, "another layer"),
             Manifest::docker_image(AMD64, "the last layer"),
         ];
-        let mut trial = Self { registry, memory: Memory::new(), manifests };
-        let other = Other::new(Registry::new(Config { via: "upstream".into(), ..Config::default() }));
-        trial.memory.upstreams.insert(UpstreamName::new(UPSTREAM), other);
+        let front = open(Other::new(Registry::new(Config { via: "upstream".into(), ..Config::default() })));
+        let mut trial = Self { registry, front, manifests };
         for repository in REPOSITORIES {
             for blob in trial.manifests.iter().flat_map(|manifest| manifest.blobs().to_vec()).collect::<Vec<_>>() {
                 let target = format!("/v2/{repository}/blobs/uploads/?digest={}", sha256(&blob));
@@ -268,14 +271,9 @@ impl Trial {
         trial
     }
 
-    fn upstream(&mut self) -> &mut Other {
-        self.memory.upstreams.get_mut(&UpstreamName::new(UPSTREAM)).expect("the upstream")
-    }
-
     fn there(&mut self, request: Request, body: RequestBody) {
         let request = Request { length: Some(body.bytes.len() as u64), ..request };
-        let Other { registry, memory, .. } = self.upstream();
-        memory.call(registry, &request, body);
+        self.front.upstream(&mut |Other { registry, memory, .. }| drop(memory.call(registry, &request, body.clone())));
     }
 
     /// Does what a step says and, if it is a request, says what it was answered.
@@ -297,8 +295,8 @@ impl Trial {
                 let target = manifest_there(repository, &self.manifests[manifest].digest());
                 self.there(request("DELETE", target), RequestBody::default());
             }
-            Event::Answers(ref unmet) => self.upstream().unmet.clone_from(unmet),
-            Event::Pass(seconds) => self.memory.advance(Duration::from_secs(seconds)),
+            Event::Answers(ref unmet) => self.front.upstream(&mut |upstream| upstream.unmet.clone_from(unmet)),
+            Event::Pass(seconds) => self.front.advance(Duration::from_secs(seconds)),
             Event::PullTag { repository, tag } => {
                 return Some(self.send("GET", here(repository, format!("manifests/{}", TAGS[tag]))));
             }
@@ -329,35 +327,53 @@ impl Trial {
     }
 
     fn send(&mut self, method: &str, target: String) -> Says {
-        self.upstream().asked.clear();
-        let response = self.memory.call(&self.registry, &request(method, target), "");
+        self.front.upstream(&mut |upstream| upstream.asked.clear());
+        let (response, body) = self.front.call(&self.registry, &request(method, target));
         let cached = ["HIT", "MISS", "STALE"].into_iter().find(|cached| response.header("X-Cache") == Some(cached));
-        let Response { status, body, .. } = response;
-        let body = match body {
-            Body::Bytes(bytes) if status == 200 => Some(bytes),
-            _ => None,
-        };
+        let body = body.filter(|_| response.status == 200);
         let is = |manifest: &usize| {
             body.as_ref().is_some_and(|body| {
                 *body == self.manifests[*manifest].bytes() || body.as_ref() == self.layer(*manifest)
             })
         };
         let manifest = (0..MANIFESTS).find(is);
-        Says { status, cached, manifest, asks: self.upstream().asked.len() }
+        let mut asks = 0;
+        self.front.upstream(&mut |upstream| asks = upstream.asked.len());
+        Says { status: response.status, cached, manifest, asks }
     }
+}
+
+/// Plays a history on a host, each step of which must be answered as the model says.
+fn history(fresh: usize, events: &[Event], open: fn(Other) -> Box<dyn Front>) -> Result<(), TestCaseError> {
+    let fresh = [Some(Duration::from_secs(60)), Some(Duration::ZERO), None][fresh];
+    let mut trial = Trial::new(fresh, open);
+    let mut model = Model { fresh, ..Model::default() };
+    for (number, event) in events.iter().enumerate() {
+        let answered = trial.play(event);
+        prop_assert_eq!(answered, model.play(event), "step {}: {:?}", number, event);
+    }
+    Ok(())
 }
 
 proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn a_mirror_answers_as_the_model_says(fresh in 0..3, events in events()) {
-        let fresh = [Some(Duration::from_secs(60)), Some(Duration::ZERO), None][fresh as usize];
-        let mut trial = Trial::new(fresh);
-        let mut model = Model { fresh, ..Model::default() };
-        for (number, event) in events.iter().enumerate() {
-            let answered = trial.play(event);
-            prop_assert_eq!(answered, model.play(event), "step {}: {:?}", number, event);
-        }
+    fn a_mirror_answers_as_the_model_says(fresh in 0..3usize, events in events()) {
+        history(fresh, &events, InMemory::open)?;
     }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, cases: on_disk(), ..ProptestConfig::default() })]
+
+    #[test]
+    fn a_mirror_on_disk_answers_as_the_model_says(fresh in 0..3usize, events in events()) {
+        history(fresh, &events, Native::open)?;
+    }
+}
+
+/// How many histories are played on disk, unless the environment says otherwise.
+fn on_disk() -> u32 {
+    if std::env::var_os("PROPTEST_CASES").is_some() { ProptestConfig::default().cases } else { 16 }
 }

@@ -133,7 +133,7 @@ async fn a_token_server_on_another_host_gets_no_password() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_redirect_to_another_host_is_followed_without_the_login() {
-    let scene = locked(PASSWORD, "").await;
+    let scene = locked(PASSWORD, "redirects = \"localhost\"").await;
     let image = scene.push("app", "v1", 100_000).await;
     scene.manifest("app", "v1").await.is(&image.manifest.bytes());
     // Like an object store: whoever has the address may read.
@@ -146,10 +146,21 @@ async fn a_redirect_to_another_host_is_followed_without_the_login() {
     assert!(!followed.is_empty() && followed.iter().all(|seen| seen.field("authorization").is_empty()));
 }
 
-/// Where clouds give out credentials. That a registry stands in a private network opens its neighbours, and not this.
+/// That a registry stands in a private network opens neither its neighbours nor what else runs on its host; and where
+/// clouds give out credentials is no private address that may be allowed as one of many.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_redirect_to_an_address_of_the_machine_s_own_is_not_followed() {
+async fn a_redirect_to_a_private_address_that_was_not_named_is_not_followed() {
     let scene = Scene::new("").await;
+    let image = scene.push("app", "v1", 1000).await;
+    scene.manifest("app", "v1").await.is(&image.manifest.bytes());
+    let other = Proxy::to(&scene.upstream.address).await;
+    for elsewhere in [format!("http://{}", other.address), format!("http://{}", other.by_name())] {
+        scene.proxy.fails("GET /v2/app/blobs/", Fault::Redirect(elsewhere));
+        scene.blob("app", &image.layer()).await.is_refused(502);
+    }
+    assert_eq!(other.lines(), [""; 0]);
+    scene.mirror.logs("add localhost to its redirects").await;
+    let scene = Scene::new("allow-private = true").await;
     let image = scene.push("app", "v1", 1000).await;
     scene.manifest("app", "v1").await.is(&image.manifest.bytes());
     scene.proxy.fails("GET /v2/app/blobs/", Fault::Redirect("http://169.254.169.254".into()));

@@ -1,7 +1,9 @@
 //! Mirrors: repositories that stand in front of those of another registry (SPEC V).
 
 mod administering;
+mod asking;
 mod evicting;
+mod platforms;
 mod reaching;
 mod referrers;
 mod rights;
@@ -16,11 +18,12 @@ use orlop_conformance::system::{
 };
 use orlop_core::caller::{Right, Rule};
 use orlop_core::config::{Pattern, Quota};
+use orlop_core::effect::Fetch;
 use orlop_core::memory::{RequestBody, Upstream as Other};
 use orlop_core::mirror::{Followed, Freshness, Login, Mirror, Unmet, Upstream, UpstreamName};
 use orlop_core::name::Repository;
 use orlop_core::target::Reference;
-use orlop_core::{Body, Caller, Config, Error, Fault, Registry, Rights};
+use orlop_core::{Body, Caller, Config, Error, Fault, Registry, Rights, Step};
 
 use crate::{NOWHERE, configured};
 
@@ -207,6 +210,70 @@ fn a_fetch_goes_on_where_its_connection_broke() {
     assert_eq!(asked(&mut registry).len(), 4);
 }
 
+/// From which upstream, from which byte on and into which object a blob was asked for.
+type AskedFrom = (String, u64, u32);
+
+/// Fetches a blob, and says how it was asked for.
+fn fetched(registry: &mut InMemory, digest: &str) -> (Vec<AskedFrom>, Result<(), Error>) {
+    let (name, digest) = ("hub/app".parse().expect("a name"), digest.parse().expect("a digest"));
+    let mut step = registry.registry.fetching(name, digest).begin(registry.memory.ambient());
+    let mut asked = Vec::new();
+    loop {
+        step = match step {
+            Step::Respond(result) | Step::Answered(result, _) => return (asked, result),
+            asking => {
+                if let Step::Fetch(ask) = &asking {
+                    let Fetch { source, object, meter, .. } = &ask.effect;
+                    asked.push((source.upstream.as_str().into(), meter.count(), object.index));
+                }
+                registry.memory.perform(asking, &RequestBody::default())
+            }
+        };
+    }
+}
+
+/// SPEC V9.
+#[test]
+fn another_upstream_goes_on_where_one_broke_off() {
+    let layer = "a layer of some bytes";
+    let names = ["hub", "other"].map(|name| Upstream { name: upstream(name), official: String::new() });
+    let mut registry = mirroring(vec![Mirror { upstreams: names.into(), ..hub() }]);
+    let before = registry.clone();
+    for name in ["hub", "other"] {
+        at(&mut registry, name, |there| there.push_image("app", "v1", AMD64, layer));
+    }
+    let entry = |name: &str, from, index| (name.to_owned(), from, index);
+    let hub = |registry: &mut InMemory, is_right: bool| {
+        let hub = registry.memory.upstreams.get_mut(&upstream("hub")).expect("an upstream");
+        // The last one is the first to come.
+        hub.breaks = vec![0, 0, 0, 0, 7];
+        let objects = hub.memory.objects.values_mut().filter(|_| !is_right);
+        objects.for_each(|(bytes, _)| *bytes = bytes.iter().map(|byte| byte ^ 1).collect::<Vec<_>>().into());
+    };
+    let whole = registry.clone();
+    hub(&mut registry, true);
+    let begun = || [entry("hub", 0, 0), entry("hub", 7, 0), entry("hub", 7, 0), entry("hub", 7, 0), entry("hub", 7, 0)];
+    let went_on = [begun().to_vec(), vec![entry("other", 7, 0)]].concat();
+    assert_eq!(fetched(&mut registry, &sha256(layer)), (went_on.clone(), Ok(())));
+    assert_eq!(registry.get(blob("hub/app", sha256(layer))).expect(200).body(), layer.as_bytes());
+    assert_eq!(registry.memory.objects.len(), 1);
+    // The first one has sent something else.
+    let mut registry = whole;
+    hub(&mut registry, false);
+    let anew = [went_on.clone(), vec![entry("other", 0, 1)]].concat();
+    assert_eq!(fetched(&mut registry, &sha256(layer)), (anew, Ok(())));
+    assert_eq!(registry.get(blob("hub/app", sha256(layer))).expect(200).body(), layer.as_bytes());
+    assert_eq!(registry.memory.objects.len(), 1);
+    // The other one does not have it: that is no reason to begin anew, and nothing is left.
+    let mut registry = before;
+    at(&mut registry, "hub", |there| there.push_image("app", "v1", AMD64, layer));
+    hub(&mut registry, true);
+    let (asked, result) = fetched(&mut registry, &sha256(layer));
+    assert_eq!(asked, went_on);
+    assert!(matches!(result, Err(Error::UpstreamFailed(_))));
+    assert_eq!(registry.memory.objects.len(), 0);
+}
+
 /// SPEC V10.
 #[test]
 fn the_images_of_an_index_are_fetched_when_they_are_pulled() {
@@ -344,6 +411,12 @@ fn a_blob_is_answered_while_it_comes() {
     let known = coming(&mut registry, get(blob("hub/app", &digest)).header("If-None-Match", format!("\"{digest}\"")));
     assert_eq!((known.status, known.body), (304, Body::Empty));
     // One that does not, or that says another size, is waited for.
+    let call = registry.begin(get(blob("hub/app", &digest)).header("Range", "bytes=2-4"));
+    let other = call.until("Follow", &mut registry).told(Followed::Coming(11)).end_unsent(&mut registry).response;
+    assert_eq!(
+        (other.status, other.header("Content-Range"), &other.body),
+        (206, Some("bytes 2-4/11"), &Body::Coming(2..5))
+    );
     answers(&mut registry, "hub", unreachable());
     let part = coming(&mut registry, get(blob("hub/app", &digest)).header("Range", "bytes=2-4"));
     assert_eq!(

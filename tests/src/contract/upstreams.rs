@@ -239,6 +239,23 @@ pub fn upstreams() -> Vec<Upstreams> {
             ),
         ),
         of(
+            vec![breaking(&[5]), answering(Unmet::Absent)],
+            case!("a fetch goes on after an upstream that does not have the blob",
+                none() => |io| {
+                    let received = ask!(io, fetch(1, sha256())).map_err(|unmet| unmet.to_string())?;
+                    expect_eq!((received.end, &received.meter), (BodyEnd::Cut, &measured(b"hello")));
+                    let meter = received.meter;
+                    let other = Fetch { source: source(SECOND, BLOB), ..fetch(1, meter.clone()) };
+                    expect_eq!(ask!(io, other).map(|received| received.end), Err(Unmet::Absent));
+                    let received = ask!(io, fetch(1, meter)).map_err(|unmet| unmet.to_string())?;
+                    expect_eq!((received.end, received.meter), (BodyEnd::Whole, measured(BLOB)));
+                },
+                none() => |io| {
+                    expect_eq!(ask!(io, load(&[1], 99)), Some(bytes(BLOB)));
+                }
+            ),
+        ),
+        of(
             vec![breaking(&[5])],
             case!("a fetch that is given up leaves nothing", none() => |io| {
                 let received = ask!(io, fetch(1, sha256())).map_err(|unmet| unmet.to_string())?;

@@ -177,6 +177,7 @@ pub const ALL: &[(Mutation, &str)] = &[
     (Mutation::UpstreamNotAsked, "fetch a blob that is elsewhere, and not at the upstream"),
     (Mutation::NotExpecting(Sort::Push, Kind::Exactly, "mirrored/"), "pull of an old tag × evict tag"),
     (Mutation::NotDeleting("mirrored/"), "pull × evict tag"),
+    (Mutation::NotPutting("use/hub/"), "pull an image for another platform × evict its index"),
     (Mutation::NotExpecting(Sort::Push, Kind::Present, "link/hub/"), "fetch blob again × gc"),
     (Mutation::NotDeleting("pulled/"), "fetch blob again × make room"),
 ];

@@ -56,6 +56,17 @@ pub fn index(children: &[&[u8]]) -> Bytes {
     json!({ "schemaVersion": 2, "mediaType": INDEX, "manifests": manifests }).to_string().into()
 }
 
+/// An index of these images, each for an architecture.
+pub fn index_of(children: &[(&[u8], &str)]) -> Bytes {
+    let entry = |(child, architecture): &(&[u8], &str)| {
+        let mut entry = descriptor(IMAGE, child);
+        entry["platform"] = json!({ "os": "linux", "architecture": architecture });
+        entry
+    };
+    let manifests: Vec<_> = children.iter().map(entry).collect();
+    json!({ "schemaVersion": 2, "mediaType": INDEX, "manifests": manifests }).to_string().into()
+}
+
 /// A request whose body has a known length.
 pub fn send(method: &str, target: impl Into<String>, body: impl Into<RequestBody>) -> Call {
     let body = body.into();

@@ -7,10 +7,12 @@ use std::time::Duration;
 use orlop_core::ambient::Timestamp;
 use orlop_core::memory::{Memory, RequestBody, Upstream};
 use orlop_core::mirror::UpstreamName;
+use orlop_core::name::Repository;
 use orlop_core::record::SessionKey;
+use orlop_core::registry::LetGo;
 use orlop_core::{
-    Acquired, Agreement, Ambient, Body, Claim, Config, Disagreement, Fault, Job, Lease, Method, Registry, Report,
-    Request, Response, Step,
+    Acquired, Agreement, Ambient, Body, Claim, Config, Disagreement, Error, Fault, Job, Lease, Method, Registry,
+    Report, Request, Response, Step,
 };
 use uuid::Uuid;
 
@@ -27,6 +29,8 @@ pub enum Call {
     Gather,
     /// Mirrors that have more than they may lose blobs.
     Evict,
+    /// An administrator takes all out of a repository of a mirror.
+    LetGo(Repository),
     /// A host starts: it agrees with the others, and offers this session key.
     Agree(u8),
     /// A host acquires the lease of garbage collection.
@@ -261,6 +265,8 @@ impl Scenario {
             Call::Gather => registry.gather(None, ambient).map(|result| told(result.map(drop))),
             // How many blobs go depends on who else is there, and decides nothing.
             Call::Evict => registry.evict(ambient).map(|result| told(result.map(drop))),
+            // What went depends on it too, and what has changed meanwhile stays.
+            Call::LetGo(name) => registry.let_go_of(name.clone(), None, ambient).map(let_go),
             Call::Agree(key) => registry.agree(Some(SessionKey::new([*key; 32])), ambient).map(agreed),
             Call::Acquire(claim) => registry.acquire(Job::Gc, holder, *claim, ambient).map(told),
             Call::Renew(lease) => registry.renew(lease.clone(), ambient).map(told),
@@ -303,6 +309,11 @@ fn told<T: Debug>(result: Result<T, Fault>) -> Response {
         Ok(result) => Response::new(200).with_bytes("text/plain", format!("{result:?}")),
         Err(fault) => Response::new(500).with_bytes("text/plain", fault.to_string()),
     }
+}
+
+/// What an administrator was told who has let go of something.
+fn let_go(result: Result<LetGo, Error>) -> Response {
+    result.map_or_else(Response::from, |_| told(Ok(())))
 }
 
 /// What a host was told that has started. (A session key does not show itself.)

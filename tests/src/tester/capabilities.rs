@@ -3,7 +3,7 @@
 use bytes::Bytes;
 
 use super::content::{Image, OCI_INDEX, descriptor, sha256, sha512};
-use super::exchange::{Exchange, with_parameter};
+use super::exchange::{Answer, Exchange, with_parameter};
 use super::lab::{Lab, Stop};
 
 /// What a registry offers, of that which it need not.
@@ -86,6 +86,9 @@ pub async fn learn(lab: &Lab) -> Result<Capabilities, Stop> {
     can.catalog = lab.get("/v2/_catalog?n=1").await.is_ok_and(|answer| answer.status == 200);
 
     let opened = lab.send(Exchange::new("POST", lab.uploads()).body(Bytes::new())).await?;
+    if opened.status == 405 {
+        return Err(Stop::NotOffered(takes_no_pushes(lab, &opened)));
+    }
     let minimum = opened.header("OCI-Chunk-Min-Length").and_then(|minimum| minimum.parse().ok());
     can.chunk_minimum = minimum.unwrap_or_default();
     if let Some(location) = opened.header("Location") {
@@ -150,4 +153,15 @@ pub async fn learn(lab: &Lab) -> Result<Capabilities, Stop> {
     let gone = lab.delete(lab.blob(&unused)).await?;
     can.delete_blob = gone.is_success() || !declined(gone.status);
     Ok(can)
+}
+
+/// Why nothing can be tested where no upload can be begun.
+fn takes_no_pushes(lab: &Lab, refusal: &Answer) -> String {
+    let allowed = refusal.header("Allow").map(|methods| format!(" (Allow: {methods})")).unwrap_or_default();
+    format!(
+        "POST {} is answered with 405{allowed}: the repositories below {} take no pushes, as those of a mirror or of a \
+         read-only registry; give a --prefix that does, or another address",
+        lab.uploads(),
+        lab.run.prefix
+    )
 }

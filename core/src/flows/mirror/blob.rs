@@ -132,33 +132,43 @@ impl Call {
                 return Ok(());
             }
         }
+        let object = ObjectId { nonce: self.ambient.nonce, index: 0 };
+        let mut begun = Begun { object, meter: self.empty_meter(&route, digest) };
         let mut unmet = Unmet::Absent;
-        for (index, (upstream, repository)) in (0..).zip(route.upstreams()) {
-            let object = ObjectId { nonce: self.ambient.nonce, index };
+        for (upstream, repository) in route.upstreams() {
             let source = route.source(upstream, repository, *digest);
-            match self.fetch_from(&route, source, object).await? {
-                Ok((meter, chunk)) => return self.keep_fetched(name, digest, meter, chunk).await,
+            let before = begun.meter.count();
+            let mut fetched = self.fetch_from(&route, &source, &mut begun).await?;
+            if before > 0 && begun.meter.count() <= before && matches!(fetched, Err(Unmet::Failed(_))) {
+                // It cannot go on with what another one has sent: that may be wrong, or of another length.
+                if begun.meter.count() > 0 {
+                    self.start_over(&route, digest, &mut begun).await;
+                }
+                fetched = self.fetch_from(&route, &source, &mut begun).await?;
+            }
+            match fetched {
+                Ok(chunk) => return self.keep_fetched(name, digest, begun.meter, chunk).await,
                 Err(why) => unmet = worse(unmet, why),
             }
         }
+        let _ = self.io.ask(Erase { objects: [begun.object].into() }).await;
         Err(refused(unmet, unknown()))
     }
 
-    /// Fetches a blob from one upstream, and goes on where the connection broke. What comes back is the blob.
+    /// Fetches a blob, or what it lacks yet, from one upstream, and goes on where the connection broke. `begun` is then the
+    /// blob, or what another upstream may go on with.
     async fn fetch_from(
         &self,
         route: &Route<'_>,
-        source: Source,
-        object: ObjectId,
-    ) -> Result<Result<(Meter, Option<Chunk>), Unmet>, Error> {
-        let digest = source.digest;
-        let limit = self.largest(route);
-        let mut meter = Meter::new(digest.algorithm()).with_limit(limit);
+        source: &Source,
+        begun: &mut Begun,
+    ) -> Result<Result<Option<Chunk>, Unmet>, Error> {
+        let digest = &source.digest;
         let mut attempts = FETCH_ATTEMPTS;
-        let unmet = loop {
-            let before = meter.count();
+        loop {
+            let (object, before) = (begun.object, begun.meter.count());
             let keep = if before == 0 { self.config.small_object } else { 0 };
-            let fetch = Fetch { source: source.clone(), object, meter: meter.clone(), keep };
+            let fetch = Fetch { source: source.clone(), object, meter: begun.meter.clone(), keep };
             let received = match self.io.ask(fetch).await {
                 Ok(received) => received,
                 Err(fault) => {
@@ -166,36 +176,50 @@ impl Call {
                     return Err(fault.into());
                 }
             };
-            let Received { meter: after, end, kept, .. } = match received {
+            let Received { meter, end, kept, .. } = match received {
                 Ok(received) => received,
-                Err(unmet) => break unmet,
+                Err(unmet) => return Ok(Err(unmet)),
             };
             if end == BodyEnd::TooLarge {
                 self.erase_later([object]);
                 return Err(self.too_large(route));
             }
             if end == BodyEnd::Whole {
-                if after.digest() != digest {
+                if meter.digest() != *digest {
+                    self.start_over(route, digest, begun).await;
                     let name = route.name;
-                    break Unmet::Failed(format!(
+                    return Ok(Err(Unmet::Failed(format!(
                         "the upstream of {name} has sent something else as the blob {digest}"
-                    ));
+                    ))));
                 }
-                let size = after.count();
+                let size = meter.count();
                 let extent = Extent { object, size, small: kept.is_some() };
-                return Ok(Ok((after, (size > 0).then(|| Chunk::new(extent, kept)))));
+                begun.meter = meter;
+                return Ok(Ok((size > 0).then(|| Chunk::new(extent, kept))));
             }
             // What came of so little that it would have been kept is asked for again, and is no progress.
-            let goes_on = kept.is_none() && after.count() > before;
+            let goes_on = kept.is_none() && meter.count() > before;
             attempts = if goes_on { FETCH_ATTEMPTS } else { attempts - 1 };
-            meter = if goes_on { after } else { meter };
-            if attempts == 0 {
-                break Unmet::Failed(format!("the upstream of {} breaks off in the blob {digest}", route.name));
+            if goes_on {
+                begun.meter = meter;
             }
-        };
-        // Nothing else writes under this name; it goes before another upstream is asked.
-        let _ = self.io.ask(Erase { objects: [object].into() }).await;
-        Ok(Err(unmet))
+            if attempts == 0 {
+                let reason = format!("the upstream of {} breaks off in the blob {digest}", route.name);
+                return Ok(Err(Unmet::Failed(reason)));
+            }
+        }
+    }
+
+    /// Erases what has come of a blob: the next fetch begins at its first byte.
+    async fn start_over(&self, route: &Route<'_>, digest: &Digest, begun: &mut Begun) {
+        // Nothing else writes under this name.
+        let _ = self.io.ask(Erase { objects: [begun.object].into() }).await;
+        begun.object.index += 1;
+        begun.meter = self.empty_meter(route, digest);
+    }
+
+    fn empty_meter(&self, route: &Route<'_>, digest: &Digest) -> Meter {
+        Meter::new(digest.algorithm()).with_limit(self.largest(route))
     }
 
     fn largest(&self, route: &Route<'_>) -> u64 {
@@ -205,4 +229,11 @@ impl Call {
     fn too_large(&self, route: &Route<'_>) -> Error {
         Error::Denied(format!("blobs of this mirror have at most {} bytes", self.largest(route)))
     }
+}
+
+/// What has come of a blob.
+struct Begun {
+    object: ObjectId,
+    /// It has seen the bytes of the object.
+    meter: Meter,
 }

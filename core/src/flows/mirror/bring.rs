@@ -37,6 +37,15 @@ pub struct Mirrored {
     pub bytes: u64,
 }
 
+/// What was taken out of a repository of a mirror.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct LetGo {
+    /// How many tags, manifests and blobs went.
+    pub gone: u64,
+    /// How many stay because they were pushed, before this was a mirror: no upstream gives them back.
+    pub pushed: u64,
+}
+
 /// A page of `tags/list`.
 #[derive(Deserialize)]
 struct Listed {
@@ -92,8 +101,10 @@ impl Call {
                     Err(error) => return Err(error),
                 },
             };
+            let others = self.other_platforms(&route, &digest).await?.unwrap_or_default();
             for (needed, need) in &manifest.needs {
                 match need {
+                    Need::Child if others.contains_key(needed) => {}
                     Need::Child if seen.insert(*needed) => next.push(*needed),
                     Need::Blob => drop(blobs.insert(*needed)),
                     Need::Child | Need::Optional => {}
@@ -142,53 +153,68 @@ impl Call {
         Ok(found)
     }
 
-    /// Takes all manifests, tags and blobs out of a repository of a mirror, or what `reference` names: how much went.
-    pub(crate) async fn let_go_of(&self, name: &Repository, reference: Option<&Reference>) -> Result<u64, Error> {
+    /// Takes all manifests, tags and blobs out of a repository of a mirror, or what `reference` names, if an upstream can
+    /// give it again.
+    pub(crate) async fn let_go_of(&self, name: &Repository, reference: Option<&Reference>) -> Result<LetGo, Error> {
         self.own_route(name)?;
+        let mut done = LetGo::default();
         match reference {
-            Some(Reference::Tag(tag)) => {
-                let state = self.tag_state(name, tag).await?;
-                if state.record.is_none() {
-                    return Ok(0);
-                }
-                let mut batch = Batch::reclaiming();
-                self.change_tag(&mut batch, name, &state, None, None);
-                let gone = self.commit(batch, Durability::Eventual).await? == Committed::Done;
-                Ok(u64::from(gone))
-            }
-            Some(Reference::Digest(digest)) => self.let_go_of_digest(name, digest).await,
+            Some(Reference::Tag(tag)) => self.let_go_of_tag(name, tag, &mut done).await?,
+            Some(Reference::Digest(digest)) => self.let_go_of_digest(name, digest, &mut done).await?,
             None => {
-                let mut gone = 0;
                 for prefix in [keys::manifests(name), keys::links(name)] {
                     let mut pages = Pages::new(&prefix);
                     while let Some(page) = pages.next(self).await? {
                         let digests: Vec<Digest> =
                             page.iter().filter_map(|(key, _)| prefix.rest(key).parse().ok()).collect();
                         for digest in digests {
-                            gone += self.let_go_of_digest(name, &digest).await?;
+                            self.let_go_of_digest(name, &digest, &mut done).await?;
                         }
                     }
                 }
-                Ok(gone)
             }
         }
+        Ok(done)
+    }
+
+    async fn let_go_of_tag(&self, name: &Repository, tag: &Tag, done: &mut LetGo) -> Result<(), Error> {
+        let state = self.tag_state(name, tag).await?;
+        let [mirrored] = self.get([keys::mirrored(name, tag)]).await?;
+        if state.record.is_none() {
+            return Ok(());
+        }
+        if mirrored.is_none() {
+            done.pushed += 1;
+            return Ok(());
+        }
+        let mut batch = Batch::reclaiming();
+        self.change_tag(&mut batch, name, &state, None, None);
+        let gone = self.commit(batch, Durability::Eventual).await? == Committed::Done;
+        done.gone += u64::from(gone);
+        Ok(())
     }
 
     /// A manifest or a blob, whichever it is.
-    async fn let_go_of_digest(&self, name: &Repository, digest: &Digest) -> Result<u64, Error> {
-        let mut gone = 0;
+    async fn let_go_of_digest(&self, name: &Repository, digest: &Digest, done: &mut LetGo) -> Result<(), Error> {
         let manifest: Option<StoredManifest> = self.find(keys::manifest(name, digest)).await?;
-        if let Some(found) = manifest {
-            let also = Batch::default();
-            let removed = self.remove_manifest(name, digest, &found, also, self.ambient.now).await?;
-            gone += u64::from(removed == Committed::Done);
+        match manifest {
+            Some(found) if found.record.fetched => {
+                let also = Batch::default();
+                let removed = self.remove_manifest(name, digest, &found, also, self.ambient.now).await?;
+                done.gone += u64::from(removed == Committed::Done);
+            }
+            Some(_) => done.pushed += 1,
+            None => {}
         }
         let link = keys::link(name, digest);
-        let [Some(linked)] = self.get([link.clone()]).await? else { return Ok(gone) };
+        let [Some(linked)] = self.get([link.clone()]).await? else { return Ok(()) };
         let mirror = self.own_route(name)?.mirror;
         for held in self.held(mirror, Vec::from([(link, linked)])).await? {
-            gone += u64::from(self.evict_blob(&held).await?);
+            match held.fetched {
+                true => done.gone += u64::from(self.evict_blob(&held).await?),
+                false => done.pushed += 1,
+            }
         }
-        Ok(gone)
+        Ok(())
     }
 }

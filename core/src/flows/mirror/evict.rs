@@ -43,7 +43,7 @@ pub(super) struct Held {
     pulled: Option<Value>,
     last: Timestamp,
     /// Whether the upstream can give it again.
-    fetched: bool,
+    pub(super) fetched: bool,
 }
 
 impl Held {

@@ -87,8 +87,12 @@ impl Known {
 }
 
 impl Call {
-    /// Brings a manifest into the repository, whole and as its digest says.
+    /// Brings a manifest into the repository, whole and as its digest says, unless it is for a platform that the mirror
+    /// is not there for.
     pub(in crate::flows) async fn bring_manifest(&self, route: &Route<'_>, digest: &Digest) -> Result<(), Error> {
+        if let Some(platform) = self.other_platform(route, digest).await? {
+            return Err(Error::OtherPlatform(*digest, platform));
+        }
         self.bring(route, digest, None)
             .await?
             .map(drop)
@@ -266,10 +270,14 @@ impl Call {
         body: &Value,
         digest: &Digest,
     ) -> Result<Batch, Error> {
-        let [repository, known] = self.get([keys::repository(name), keys::manifest(name, digest)]).await?;
+        let key = keys::manifest(name, digest);
+        let [repository, known] = self.get([keys::repository(name), key.clone()]).await?;
+        let known = Found::<ManifestRecord>::read(key, known)?;
         let mut batch = Batch::default();
         batch.keep_repository(name, repository.as_ref(), &self.ambient);
-        self.hold_manifest(&mut batch, name, (digest, manifest, body), known.is_some());
+        // What was pushed before this was a mirror stays what was pushed.
+        let fetched = known.as_ref().is_none_or(|found| found.record.fetched);
+        self.hold_manifest(&mut batch, name, (digest, manifest, body), (known.is_some(), fetched));
         Ok(batch)
     }
 

@@ -1,7 +1,8 @@
 //! Referrers of a mirror: those that are here, and those that the upstream has.
 
+use alloc::collections::BTreeMap;
 use alloc::format;
-use alloc::string::String;
+use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
 use serde::Deserialize;
@@ -15,6 +16,7 @@ use crate::http::Method;
 use crate::manifest::Descriptor;
 use crate::media::ManifestType;
 use crate::mirror::Unmet;
+use crate::record;
 
 /// An index, as far as it lists something.
 #[derive(Deserialize)]
@@ -22,40 +24,79 @@ struct Listed {
     manifests: Vec<Descriptor>,
 }
 
+/// What an upstream lists, in the order of digests, as records are: as many of the first as one page can have. However much
+/// it lists, no more is in memory.
+#[derive(Default)]
+pub(in crate::flows) struct Others {
+    pub(in crate::flows) first: BTreeMap<String, Descriptor>,
+    /// The digest of the first that is left out.
+    pub(in crate::flows) beyond: Option<String>,
+    /// How many bytes the descriptors have.
+    size: usize,
+}
+
+impl Others {
+    fn add(&mut self, descriptor: Descriptor) {
+        let digest = descriptor.digest.to_string();
+        if self.beyond.as_ref().is_some_and(|beyond| digest >= *beyond) {
+            return;
+        }
+        self.size += record::encode(&descriptor).len();
+        if let Some(twice) = self.first.insert(digest, descriptor) {
+            self.size -= record::encode(&twice).len();
+        }
+        while self.size > SCAN_BYTES && self.first.len() > 1 {
+            let Some((digest, descriptor)) = self.first.pop_last() else { break };
+            self.size -= record::encode(&descriptor).len();
+            self.beyond = Some(digest);
+        }
+    }
+}
+
 impl Call {
-    /// What the upstream lists as referrers of a subject: by the API or, of a registry that has none, by the tag that
-    /// takes its place (OCI distribution-spec, "Referrers Tag Schema"). Nothing when it cannot be asked, or when what it
-    /// says is no index: what is here is answered all the same.
+    /// What the upstream lists as referrers of a subject, as far as it is `wanted`: by the API or, of a registry that has
+    /// none, by the tag that takes its place (OCI distribution-spec, "Referrers Tag Schema"). Nothing when it cannot be
+    /// asked, or when what it says is no index: what is here is answered all the same.
     pub(in crate::flows) async fn upstream_referrers(
         &self,
         route: &Route<'_>,
         subject: &Digest,
-    ) -> Result<Vec<Descriptor>, Error> {
+        wanted: impl Fn(&Descriptor) -> bool,
+    ) -> Result<Others, Error> {
         let tag = format!("manifests/{}-{}", subject.algorithm().name(), subject.encoded());
         for resource in [format!("referrers/{subject}"), tag] {
-            match self.listed(route, resource).await? {
+            match self.listed(route, resource, &wanted).await? {
                 Ok(listed) => return Ok(listed),
                 Err(unmet) if unmet.is_absence() => {}
                 Err(_) => break,
             }
         }
-        Ok(Vec::new())
+        Ok(Others::default())
     }
 
     /// The descriptors of an index, and of the pages that follow it.
-    async fn listed(&self, route: &Route<'_>, first: String) -> Result<Result<Vec<Descriptor>, Unmet>, Error> {
-        let (mut listed, mut resource) = (Vec::new(), Some(first));
+    async fn listed(
+        &self,
+        route: &Route<'_>,
+        first: String,
+        wanted: &impl Fn(&Descriptor) -> bool,
+    ) -> Result<Result<Others, Unmet>, Error> {
+        let (mut others, mut page) = (Others::default(), first);
         for _ in 0..REFERRER_PAGES {
-            let Some(page) = resource else { break };
             let accept = [ManifestType::OciIndex.as_str()];
             let answer = match self.inquire(route, Method::Get, &page, &accept, SCAN_BYTES as u64).await? {
                 Ok(answer) => answer,
                 Err(unmet) => return Ok(Err(unmet)),
             };
             let index: Option<Listed> = serde_json::from_slice(&answer.body).ok();
-            listed.extend(index.into_iter().flat_map(|index| index.manifests));
-            resource = answer.next;
+            index.into_iter().flat_map(|index| index.manifests).filter(wanted).for_each(|found| others.add(found));
+            let Some(next) = answer.next else { return Ok(Ok(others)) };
+            page = next;
         }
-        Ok(Ok(listed))
+        // A part of them would be taken for all.
+        let name = route.name;
+        Err(Error::UpstreamFailed(format!(
+            "the upstream of {name} lists referrers on more than {REFERRER_PAGES} pages"
+        )))
     }
 }

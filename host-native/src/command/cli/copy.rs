@@ -17,9 +17,12 @@ pub struct Copy {
     #[arg(value_name = "SRC")]
     pub source: String,
 
-    /// Where it goes: `REGISTRY/NAME[:TAG]` or `oci:DIRECTORY[:TAG]`
+    /// Where it goes: `REGISTRY/NAME[:TAG]`, `oci:DIRECTORY[:TAG]`, `oci-archive:FILE[:TAG]` or
+    /// `docker-archive:FILE[:NAME:TAG]`
     ///
-    /// Without a tag it gets the one that is written in SRC. If there is none either, it is found by its digest.
+    /// Without a tag it gets the one that is written in SRC. If there is none either, it is found by its digest. An archive
+    /// is written anew, in the place of one that is there, and takes twice its space until it is whole. One for `docker
+    /// load` (docker-archive) has one image, for one platform.
     #[arg(value_name = "DST")]
     pub destination: String,
 
@@ -38,6 +41,10 @@ pub struct Copy {
     /// Write nothing; print what would be copied
     #[arg(long)]
     pub dry_run: bool,
+
+    /// Print what came of it as JSON
+    #[arg(long)]
+    pub json: bool,
 
     /// Print nothing but what goes wrong
     #[arg(short, long)]
@@ -81,7 +88,12 @@ pub struct Copy {
     #[arg(long = "realm", value_name = "HOST")]
     pub realms: Vec<String>,
 
-    /// Let registries with a public address redirect to private addresses
+    /// A further host that registries may redirect to although it has a private address, such as the storage of their
+    /// blobs (repeatable)
+    #[arg(long = "redirect", value_name = "HOST[:PORT]")]
+    pub redirects: Vec<String>,
+
+    /// Let registries redirect to all private addresses
     #[arg(long)]
     pub allow_private: bool,
 }

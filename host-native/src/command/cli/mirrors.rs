@@ -20,10 +20,12 @@ pub enum MirrorCommand {
     List(ListMirrored),
     /// Fetch images before a client asks for them
     ///
-    /// All manifests and blobs of the images are fetched, also those of every platform of an index. What is here already
-    /// is not fetched again.
+    /// All manifests and blobs of the images are fetched, also those of every platform of an index that the mirror is there
+    /// for. What is here already is not fetched again.
     Fetch(Named),
     /// Remove images or a whole repository from a mirror; they are fetched again when a client asks for them
+    ///
+    /// What was pushed before the repository was a mirror's stays, and is counted.
     Evict(Named),
 }
 

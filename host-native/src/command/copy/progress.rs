@@ -1,6 +1,8 @@
-//! How far a copy is: a bar on a terminal, a line for each blob elsewhere.
+//! How far a copy is: a bar on a terminal; elsewhere a line for each blob, and for large ones a line now and then.
 
 use std::io::IsTerminal;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use bytesize::ByteSize;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -11,10 +13,15 @@ use crate::remote::Descriptor;
 /// What the bar shows.
 const BAR: &str = "{bar:30} {bytes}/{total_bytes} {bytes_per_sec} {eta}";
 
+/// How often a line says how far a copy is, if no blob is done in between.
+const EVERY: Duration = Duration::from_secs(10);
+
 /// Shows on the standard error how far a copy is.
 pub(super) struct Progress {
+    /// It counts the bytes, whether it is shown or not.
     bar: ProgressBar,
-    lines: bool,
+    /// When the last line was written, where lines are.
+    lines: Option<Mutex<Instant>>,
 }
 
 impl Progress {
@@ -26,7 +33,18 @@ impl Progress {
         if let Ok(style) = ProgressStyle::with_template(BAR) {
             bar.set_style(style);
         }
-        Self { bar, lines: !quiet && !terminal }
+        Self { bar, lines: (!quiet && !terminal).then(|| Mutex::new(Instant::now())) }
+    }
+
+    /// Writes a line, if there are lines and the last one is that old.
+    fn line(&self, after: Duration, text: impl FnOnce() -> String) {
+        if let Some(last) = &self.lines {
+            let mut last = last.lock().unwrap_or_else(PoisonError::into_inner);
+            if last.elapsed() >= after {
+                *last = Instant::now();
+                eprintln!("{}", text());
+            }
+        }
     }
 
     /// Takes the bar away.
@@ -38,13 +56,17 @@ impl Progress {
 impl Told for Progress {
     fn planned(&self, blobs: usize, bytes: u64) {
         self.bar.set_length(bytes);
-        if self.lines && blobs > 0 {
-            eprintln!("{blobs} blobs, {}", ByteSize(bytes).display().iec());
+        if blobs > 0 {
+            let plural = if blobs == 1 { "" } else { "s" };
+            self.line(Duration::ZERO, || format!("{blobs} blob{plural}, {}", size(bytes)));
         }
     }
 
     fn moved(&self, bytes: u64) {
         self.bar.inc(bytes);
+        self.line(EVERY, || {
+            format!("{} of {}", size(self.bar.position()), size(self.bar.length().unwrap_or_default()))
+        });
     }
 
     fn done(&self, blob: &Descriptor, how: How) {
@@ -58,8 +80,10 @@ impl Told for Progress {
         if matches!(how, How::There | How::Mounted) {
             self.bar.inc(blob.size);
         }
-        if self.lines {
-            eprintln!("{} {what} ({})", blob.digest, ByteSize(blob.size).display().iec());
-        }
+        self.line(Duration::ZERO, || format!("{} {what} ({})", blob.digest, size(blob.size)));
     }
+}
+
+fn size(bytes: u64) -> String {
+    ByteSize(bytes).display().iec().to_string()
 }

@@ -89,6 +89,33 @@ async fn a_blob_of_another_repository_is_mounted_or_pushed() {
 }
 
 #[tokio::test]
+async fn a_blob_is_pushed_where_the_registry_refuses_to_mount_it() {
+    for status in [400, 401, 403, 404, 405, 500, 503] {
+        let registry = Scripted::start(move |asked| match asked.line.as_str() {
+            line if line.contains("?mount=") => says(status, &[], ""),
+            "POST /v2/a/blobs/uploads/" => says(202, &[("location", "/up/0")], ""),
+            line if line.starts_with("PUT /up/0?digest=") => says(201, &[], ""),
+            _ => says(500, &[], ""),
+        })
+        .await;
+        let opened = registry.remote().open_upload("a", Some((&digest(), "from"))).await;
+        let Ok(Opened::Upload(mut upload)) = opened else { panic!("{status}: {:?}", opened.err()) };
+        upload.append(b"a").await.unwrap();
+        assert_eq!(upload.finish(&digest()).await, Ok(()), "{status}");
+        // The mount is asked for once.
+        assert_eq!(registry.asked().len(), 3, "{status}: {:?}", registry.lines());
+    }
+}
+
+#[tokio::test]
+async fn a_registry_without_room_is_not_asked_again() {
+    let registry = Scripted::start(|_| says(507, &[], "")).await;
+    let refused = registry.remote().open_upload("a", None).await.err();
+    assert!(matches!(refused, Some(Failure::Unusable(_))), "{refused:?}");
+    assert_eq!(registry.asked().len(), 1);
+}
+
+#[tokio::test]
 async fn a_chunk_goes_on_where_it_was_cut_off() {
     let chunk = 8 << 20;
     let tries = AtomicUsize::new(0);

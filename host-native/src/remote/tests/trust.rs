@@ -85,29 +85,50 @@ async fn a_token_server_elsewhere_is_not_asked_unless_it_is_configured() {
 }
 
 #[tokio::test]
-async fn a_public_registry_leads_to_no_private_address() {
+async fn a_registry_leads_to_no_private_address_that_was_not_named() {
     let storage = Scripted::at(IpAddr::V4(Ipv4Addr::UNSPECIFIED), None, |_| says(200, &[], "bytes")).await;
     let to: Arc<Mutex<String>> = Arc::default();
     let target = to.clone();
+    // It has a private address itself, and another port of its host is another service.
     let registry = Scripted::start(move |_| redirect(&target.lock().unwrap())).await;
-    let (public, private) = (registry.remote(), registry.remote());
-    public.0.reach.pretend_public();
-    let allowed = Remote::open(&RemoteSetting { allow_private: true, ..registry.setting() }).unwrap();
-    allowed.0.reach.pretend_public();
+    let with = |redirects: &[&str], allow_private| {
+        let redirects = redirects.iter().map(ToString::to_string).collect();
+        Remote::open(&RemoteSetting { redirects, allow_private, ..registry.setting() }).unwrap()
+    };
+    let (strict, allowed) = (with(&[], false), with(&[], true));
     // By address, by the address as a number, by a name that resolves to it.
-    for host in ["127.0.0.2", "2130706434", "0x7f.0.0.2", "[::ffff:127.0.0.2]", "localhost"] {
+    for host in ["127.0.0.1", "127.0.0.2", "2130706434", "0x7f.0.0.2", "[::ffff:127.0.0.2]", "localhost"] {
         *to.lock().unwrap() = format!("http://{host}:{}/bytes", storage.port());
-        let told = fails(&public).await;
-        assert!(told.contains("has the private address"), "{host}: {told}");
+        let told = fails(&strict).await;
+        assert!(told.contains("has the private address") && told.ends_with("to its redirects"), "{host}: {told}");
         assert_eq!(storage.asked().len(), 0, "{host}");
-        // Whoever has a registry at a private address has its storage there too.
-        for remote in [&private, &allowed] {
-            assert_eq!(text(remote).await, Ok("bytes".into()), "{host}");
-        }
+        assert_eq!(text(&allowed).await, Ok("bytes".into()), "{host}");
         storage.asked.lock().unwrap().clear();
     }
+    *to.lock().unwrap() = format!("http://localhost:{}/bytes", storage.port());
+    for named in ["localhost".to_owned(), format!("localhost:{}", storage.port())] {
+        assert_eq!(text(&with(&[&named], false)).await, Ok("bytes".into()), "{named}");
+    }
+    for named in ["localhost:1", "127.0.0.1", "storage.example.com"] {
+        assert!(fails(&with(&[named], false)).await.contains("has the private address"), "{named}");
+    }
     *to.lock().unwrap() = "http://169.254.169.254/latest/meta-data".into();
-    assert!(fails(&private).await.contains("has the private address 169.254.169.254"));
+    assert!(fails(&allowed).await.contains("has the private address 169.254.169.254"));
+}
+
+#[tokio::test]
+async fn a_token_server_on_the_host_of_a_registry_is_asked_and_not_redirected_to() {
+    let realm = Scripted::start(|_| says(200, &[], r#"{"token":"t"}"#)).await;
+    let challenge = format!("Bearer realm=\"{}/token\"", realm.url);
+    let to = realm.url.clone();
+    let registry = Scripted::start(move |asked| match asked.authorization.as_str() {
+        "" => challenged(&challenge),
+        _ => redirect(&to),
+    })
+    .await;
+    let remote = Remote::open(&RemoteSetting { allow_private: false, ..registry.setting() }).unwrap();
+    assert!(fails(&remote).await.contains("has the private address 127.0.0.1"));
+    assert_eq!(realm.lines(), ["GET /token?scope=repository%3Aa%3Apull"]);
 }
 
 #[tokio::test]

@@ -85,9 +85,12 @@ impl Fetcher<'_> {
         let mut coming = match Coming::open(upstream, &source, from, self.counters).await {
             Ok(coming) => coming,
             Err(failure) => {
-                let Some(mut going_on) = going_on.filter(|_| may_pass(&failure)) else {
+                let Some(mut going_on) = going_on else { return Ok(Err(unmet(failure))) };
+                if !may_pass(&failure) {
+                    // Another upstream may go on with it.
+                    *begun = Some(going_on);
                     return Ok(Err(unmet(failure)));
-                };
+                }
                 if let Failure::Paused(left) = failure {
                     sleep(left).await;
                 }
@@ -99,6 +102,7 @@ impl Fetcher<'_> {
         if let Some(first) = going_on.as_ref().and_then(|going_on| going_on.size)
             && coming.size.is_some_and(|size| size != first)
         {
+            *begun = going_on;
             let name = upstream.name.as_str();
             return Ok(Err(Unmet::Failed(format!("{name} gives {} another length than before", source.digest))));
         }
@@ -190,7 +194,11 @@ fn may_pass(failure: &Failure) -> bool {
     match failure {
         Failure::Unreachable(_) => true,
         Failure::Paused(left) => *left <= LONGEST_PAUSE,
-        Failure::Absent | Failure::Denied(_) | Failure::LoginRefused(_) | Failure::Unusable(_) => false,
+        Failure::Absent
+        | Failure::Denied(_)
+        | Failure::LoginRefused(_)
+        | Failure::Unusable(_)
+        | Failure::Damaged(_) => false,
     }
 }
 

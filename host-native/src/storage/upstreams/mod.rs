@@ -169,7 +169,7 @@ impl Upstream {
             Some(Failure::Absent) => "absent",
             Some(Failure::Denied(_)) => "denied",
             Some(Failure::Paused(_)) => "paused",
-            Some(Failure::LoginRefused(_) | Failure::Unreachable(_) | Failure::Unusable(_)) => "failed",
+            Some(_) => "failed",
         };
         let upstream = self.name.as_str();
         counters.requests.get_or_create(&Asked { upstream: upstream.into(), result }).inc();
@@ -207,8 +207,9 @@ fn unmet(failure: Failure) -> Unmet {
         Failure::Absent => Unmet::Absent,
         Failure::Denied(_) => Unmet::Denied,
         Failure::Paused(left) => Unmet::Paused(left),
-        Failure::LoginRefused(reason) | Failure::Unreachable(reason) | Failure::Unusable(reason) => {
-            Unmet::Failed(reason)
-        }
+        Failure::LoginRefused(reason)
+        | Failure::Unreachable(reason)
+        | Failure::Unusable(reason)
+        | Failure::Damaged(reason) => Unmet::Failed(reason),
     }
 }

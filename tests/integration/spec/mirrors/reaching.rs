@@ -96,3 +96,71 @@ fn what_neither_of_two_mirrors_of_each_other_has_is_unknown() {
     registry.get(manifest("hub/app", "v1")).refused(404, "MANIFEST_UNKNOWN");
     registry.get(blob("hub/app", NOWHERE)).refused(404, "BLOB_UNKNOWN");
 }
+
+/// SPEC V14: a client that knows nothing of the prefix is told nothing of it.
+#[test]
+fn a_list_of_tags_has_the_name_and_the_links_of_who_asks() {
+    let mut registry = mirroring(vec![hub()]);
+    let image = push_image(&mut registry, "team/app", "v1", "layer");
+    push_image(&mut registry, "team/app", "v2", "another");
+    for tag in ["v1", "v2"] {
+        registry.get(manifest("hub/team/app", tag)).expect(200);
+    }
+    let anybody = Arc::new(Caller::anybody());
+    for (root, target, name, next) in [
+        (None, "/v2/hub/team/app/tags/list?n=1", "hub/team/app", "/v2/hub/team/app/tags/list?n=1&last=v1"),
+        (
+            None,
+            "/v2/team/app/tags/list?n=1&ns=hub.example.com",
+            "team/app",
+            "/v2/team/app/tags/list?n=1&ns=hub.example.com&last=v1",
+        ),
+        (Some("hub/"), "/v2/team/app/tags/list?n=1", "team/app", "/v2/team/app/tags/list?n=1&last=v1"),
+    ] {
+        let page = within(&mut registry, root, &anybody, &get(target)).expect(200);
+        assert_eq!((page.json()["name"].as_str(), page.next_page().as_deref()), (Some(name), Some(next)));
+        let page = within(&mut registry, root, &anybody, &get(next)).expect(200);
+        assert_eq!((page.json()["name"].as_str(), strings(&page.json()["tags"])), (Some(name), vec!["v2".into()]));
+    }
+    let answer = registry.get("/v2/team/none/tags/list?ns=hub.example.com").refused(404, "NAME_UNKNOWN");
+    assert_eq!(answer.json()["errors"][0]["detail"]["name"], "team/none");
+    // What is here for a name is the same by any way.
+    let target = format!("/v2/team/app/manifests/{}?ns=hub.example.com", image.digest());
+    let etag = registry.get(&target).expect(200).header("ETag").map(str::to_owned);
+    assert_eq!(registry.get(manifest("hub/team/app", image.digest())).expect(200).header("ETag"), etag.as_deref());
+}
+
+/// SPEC V14: ordinary repositories for now, which clients reach as before.
+#[test]
+fn a_mirror_that_is_offline_is_reached_as_before() {
+    let mut registry = mirroring(vec![hub()]);
+    let image = push_image(&mut registry, "team/app", "v1", "layer");
+    pull(&mut registry, "hub/team/app", "v1", &image);
+    let mirrors =
+        vec![Mirror { prefix: String::new(), namespaces: vec![], ..hub() }, Mirror { offline: true, ..hub() }];
+    let mut registry = registry.restarted(Config { small_object: 0, mirrors, ..Config::default() });
+    registry.advance(100 * DAY);
+    asked(&mut registry);
+    let ns = "?ns=hub.example.com";
+    let answer = registry.get(format!("/v2/team/app/manifests/v1{ns}")).expect(200).without("X-Cache");
+    assert_eq!(answer.body(), image.bytes());
+    registry.get(format!("/v2/team/app/manifests/v2{ns}")).refused(404, "MANIFEST_UNKNOWN");
+    registry.get(format!("/v2/team/app/blobs/{NOWHERE}{ns}")).refused(404, "BLOB_UNKNOWN");
+    // Nor does the mirror with the shorter prefix take it over.
+    registry.get(manifest("hub/team/app", "v2")).refused(404, "MANIFEST_UNKNOWN");
+    assert_eq!(asked(&mut registry), [""; 0]);
+    assert!(!registry.registry.evicts());
+    // A push goes where its client is told, by ns and at a root.
+    let (anybody, layer) = (Arc::new(Caller::anybody()), "pushed");
+    for (root, target) in [(None, format!("{}{ns}", uploads("team/app"))), (Some("hub/"), uploads("team/app"))] {
+        let begun = within(&mut registry, root, &anybody, &post(target)).expect(202);
+        let location = begun.header("Location").expect("of an upload").to_owned();
+        assert!(location.starts_with("/v2/team/app/blobs/uploads/"), "{location}");
+        let mark = if location.contains('?') { '&' } else { '?' };
+        let finish = put(format!("{location}{mark}digest={}", sha256(layer))).body(layer);
+        let done = within(&mut registry, root, &anybody, &finish).expect(201);
+        let there = get(done.header("Location").expect("of a blob"));
+        assert_eq!(within(&mut registry, root, &anybody, &there).expect(200).body(), layer.as_bytes());
+        registry.call(delete(blob("hub/team/app", sha256(layer)))).expect(202);
+    }
+}

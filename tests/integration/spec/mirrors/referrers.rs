@@ -1,5 +1,8 @@
 //! Referrers of a mirror (SPEC V11).
 
+use orlop_core::{Response, Step, mirror};
+use serde_json::{Value, json};
+
 use super::*;
 
 /// SPEC V11.
@@ -48,4 +51,75 @@ fn referrers_come_from_the_tag_that_takes_the_place_of_the_api() {
     answers(&mut registry, "hub", None);
     let list = step.end(&mut registry).expect(200).json();
     assert_eq!(list["manifests"][0]["digest"], signature.digest());
+}
+
+/// What a registry answers whose upstream has these pages of referrers; none is its last page.
+fn paged(registry: &mut InMemory, target: &str, page: impl Fn(usize) -> Option<Vec<Value>>) -> Response {
+    let mut step = registry.registry.call(get(target).request, registry.memory.ambient());
+    loop {
+        step = match step {
+            Step::Respond(response) | Step::Answered(response, _) => return response,
+            Step::Inquire(ask) => {
+                let (first, number) =
+                    ask.effect.wanted.resource.split_once("?page=").unwrap_or((&ask.effect.wanted.resource, "0"));
+                let number: usize = number.parse().expect("a number");
+                let next = page(number + 1).map(|_| format!("{first}?page={}", number + 1));
+                let body = json!({ "manifests": page(number) }).to_string().into();
+                ask.answer(Ok(Ok(mirror::Answer { media_type: None, digest: None, length: None, next, body })))
+            }
+            asking => registry.memory.perform(asking, &RequestBody::default()),
+        };
+    }
+}
+
+fn digests(response: &Response) -> Vec<String> {
+    let Body::Bytes(body) = &response.body else { panic!("{response:?} has no body") };
+    let list: Value = serde_json::from_slice(body).expect("JSON");
+    list["manifests"].as_array().expect("a list").iter().map(|it| it["digest"].as_str().expect("one").into()).collect()
+}
+
+/// SPEC V11.
+#[test]
+fn an_upstream_may_have_its_referrers_on_many_pages() {
+    let mut registry = mirroring(vec![hub()]);
+    let target = referrers("hub/app", NOWHERE);
+    let page = |number: usize| Some(vec![descriptor(OCI_INDEX, format!("{number}"))]);
+    let response = paged(&mut registry, &target, |number| page(number).filter(|_| number < 200));
+    let mut expected: Vec<_> = (0..200).map(|number| sha256(format!("{number}"))).collect();
+    expected.sort();
+    assert_eq!((digests(&response), response.header("Link")), (expected, None));
+    // Those of pages without an end cannot be told from some of them.
+    assert_eq!(paged(&mut registry, &target, page).status, 502);
+}
+
+/// SPEC V11, M7: page by page, each once, whatever the order in which the upstream has them.
+#[test]
+fn more_referrers_than_go_on_a_page_are_on_the_next_ones() {
+    let mut registry = mirroring(vec![hub()]);
+    let image = push_image(&mut registry, "app", "v1", "layer");
+    let own: Vec<_> = (0..9).map(|number| Manifest::artifact("x/sbom", &format!("{number}")).about(&image)).collect();
+    at(&mut registry, "hub", |hub| own.iter().for_each(|own| drop(hub.push("app", own.digest(), own))));
+    own.iter().for_each(|own| drop(registry.get(manifest("hub/app", own.digest())).expect(200)));
+    let long = "x".repeat(700 << 10);
+    let large = |number: usize| {
+        let mut entry = descriptor(OCI_INDEX, format!("{number}"));
+        entry["annotations"] = json!({ "x": long });
+        entry["artifactType"] = "x/sbom".into();
+        let mut other = descriptor(OCI_INDEX, format!("another {number}"));
+        other["artifactType"] = "x/other".into();
+        vec![entry, other]
+    };
+    let mut expected: Vec<_> = own.iter().map(Manifest::digest).collect();
+    expected.extend((0..12).map(|number| sha256(format!("{number}"))));
+    expected.sort();
+    let (mut found, mut pages) = (Vec::new(), 0);
+    let mut target = Some(format!("{}?artifactType=x/sbom", referrers("hub/app", image.digest())));
+    while let Some(page) = target {
+        let response = paged(&mut registry, &page, |number| (number < 12).then(|| large(number)));
+        found.extend(digests(&response));
+        let link = response.header("Link").and_then(|link| link.strip_prefix('<')?.split_once('>'));
+        target = link.map(|(link, _)| link.to_owned());
+        pages += 1;
+    }
+    assert_eq!((found, pages), (expected, 3));
 }

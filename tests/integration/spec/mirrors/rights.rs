@@ -51,6 +51,13 @@ fn only_what_the_settings_allow_is_fetched() {
     let answer = registry.get(blob("hub/team/app", &large)).refused(403, "DENIED");
     assert!(answer.json()["errors"][0]["message"].to_string().contains("5 bytes"));
     assert_eq!(registry.memory.objects.len(), 1);
+    // Its size is known before a byte is: as much as is allowed, and one more.
+    let whole = at(&mut registry, "hub", |hub| hub.push_blob("team/app", "whole"));
+    for (digest, size, status) in [(&whole, 5, 200), (&large, 6, 403)] {
+        assert_eq!(registry.head(blob("hub/team/app", digest)).status(), status);
+        let call = registry.begin(get(blob("hub/team/app", digest))).until("Follow", &mut registry);
+        assert_eq!(call.told(Followed::Coming(size)).end_unsent(&mut registry).status(), status);
+    }
 }
 
 /// SPEC V13: quotas are for those who push.

@@ -3,10 +3,13 @@
 
 use std::time::Duration;
 
+use bytes::Bytes;
 use orlop_core::Config;
 use orlop_core::mirror::{Freshness, Mirror, Unmet, Upstream, UpstreamName};
 
-use super::super::sample::{artifact, ask, config, delete, delete_blob, digest, get, get_blob, push, push_blob};
+use super::super::sample::{
+    artifact, ask, config, delete, delete_blob, digest, get, get_blob, index_of, push, push_blob,
+};
 use super::super::scenario::{Call, HOUR, Scenario};
 use super::{LAYER, amd64, arm64, new, stocked};
 
@@ -50,6 +53,27 @@ fn broken(mut scenario: Scenario, breaks: &[usize]) -> Scenario {
     scenario
 }
 
+/// The first upstream breaks off in a blob for good, and the second one has the same.
+fn on_to_the_spare(name: &str) -> Scenario {
+    let mut scenario = mirror(name).with_upstream("spare", main_upstream());
+    for (name, upstream) in &mut scenario.before.upstreams {
+        let is_main = name.as_str() == "main";
+        upstream.breaks = if is_main { vec![0, 0, 0, 0, 6] } else { Vec::new() };
+    }
+    scenario
+}
+
+/// There for one platform; the upstream has an index with an image for that and one for another.
+fn for_arm64(name: &str) -> Scenario {
+    let mut config = fresh_for(MINUTE);
+    config.mirrors[0].platforms = vec!["linux/arm64".parse().expect("a platform")];
+    mirror_with(name, config).with_upstream("main", main_upstream().given(&push("a", "both", &both())))
+}
+
+fn both() -> Bytes {
+    index_of(&[(&amd64(), "amd64"), (&arm64(), "arm64")])
+}
+
 /// The first upstream does not answer, and the second one has the same.
 fn on_the_spare(name: &str, unmet: Unmet) -> Scenario {
     let mut scenario = mirror(name).with_upstream("spare", main_upstream());
@@ -65,6 +89,10 @@ fn upstream(call: Call) -> Call {
         Call::Request(request, body) => Call::Upstream(request, body),
         other => other,
     }
+}
+
+fn let_go() -> Call {
+    Call::LetGo("hub/a".parse().expect("the name of a repository"))
 }
 
 fn head_blob(repository: &str, bytes: &[u8]) -> Call {
@@ -106,6 +134,8 @@ pub fn mirror_crowds() -> Vec<Scenario> {
         elsewhere("fetch a blob that is elsewhere × gc").later(HOUR * 25).at_once([fetch(), Call::Gc]),
         here("fetch blob again × gc").later(HOUR * 25).at_once([fetch(), Call::Gc]),
         mirror("a day × fetch blob × gc").at_once([Call::Wait(HOUR * 25), fetch(), Call::Gc]),
+        on_to_the_spare("fetch a blob × fetch it, on to the second upstream")
+            .at_once([get_blob("hub/a", LONG), get_blob("hub/a", LONG)]),
         mirror("fetch blob × evict it × fetch it").at_once([fetch(), delete_blob("hub/a", LAYER), fetch()]),
         broken(mirror("fetch a blob that breaks off at once × gc"), &[6, 0, 2])
             .at_once([get_blob("hub/a", LONG), Call::Gc]),
@@ -148,6 +178,8 @@ fn blobs() -> Vec<Scenario> {
         crowded("evict blob × make room").at_once([delete_blob("hub/a", LAYER), Call::Evict]),
         broken(mirror("fetch a blob that breaks off × fetch it"), &[3, 6])
             .at_once([get_blob("hub/a", LONG), get_blob("hub/a", LONG)]),
+        on_to_the_spare("fetch a blob, on to the second upstream").at_once([get_blob("hub/a", LONG)]),
+        here("fetch blob again × let go of all").at_once([get_blob("hub/a", LAYER), let_go()]),
         on_the_spare("fetch blob × fetch it, of the second upstream", Unmet::Failed("it is down".into()))
             .at_once([get_blob("hub/a", LAYER), get_blob("hub/a", LAYER)]),
     ]
@@ -172,6 +204,12 @@ fn manifests() -> Vec<Scenario> {
         mirror("pull × pull").at_once([get("hub/a", "v1"), get("hub/a", "v1")]),
         mirror("pull × pull by digest").at_once([get("hub/a", "v1"), get("hub/a", first)]),
         old("pull of an old tag × pull").at_once([get("hub/a", "v1"), get("hub/a", "v1")]),
+        for_arm64("pull an index × pull an image for another platform")
+            .at_once([get("hub/a", "both"), get("hub/a", first)]),
+        for_arm64("pull an image for another platform × evict its index")
+            .given(&get("hub/a", "both"))
+            .at_once([get("hub/a", first), delete("hub/a", digest(&both()))]),
+        old("pull of an old tag × let go of all").at_once([get("hub/a", "v1"), let_go()]),
         pulled("pull × evict tag").at_once([get("hub/a", "v1"), delete("hub/a", "v1")]),
         old("pull of an old tag × evict tag").at_once([get("hub/a", "v1"), delete("hub/a", "v1")]),
         old("pull of an old tag × evict manifest").at_once([get("hub/a", "v1"), delete("hub/a", first)]),

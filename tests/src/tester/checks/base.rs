@@ -72,7 +72,13 @@ async fn bodies_are_not_encoded(lab: &Lab) -> Verdict {
 
 async fn unknown_parameters_are_ignored(lab: &Lab) -> Verdict {
     let digest = lab.push_blob(lab.word()).await?;
-    lab.get(format!("{}?ns=example.org&x=y", lab.blob(&digest))).await?.must(&[200], "as without parameters")?;
+    lab.get(format!("{}?x=y", lab.blob(&digest))).await?.must(&[200], "as without parameters")?;
+    let named = lab.get(format!("{}?ns=example.org", lab.blob(&digest))).await?;
+    if named.status == 404 && named.codes() == ["NAME_UNKNOWN"] {
+        // It mirrors other registries, and `ns` says which of them is meant: not one of these.
+        return Ok(());
+    }
+    named.must(&[200], "as without parameters")?;
     let image = lab.push_image("v1").await?;
     let get = Exchange::new("GET", format!("{}?ns=example.org", lab.manifest("v1"))).header("Accept", image.media_type);
     lab.send(get).await?.must(&[200], "as without parameters")?;

@@ -1,0 +1,303 @@
+//! What a sync has done, kept among the records of the registry: so that a run goes on after a restart, and `orlop sync
+//! status` can say how it stands.
+
+use std::fmt;
+use std::time::SystemTime;
+
+use bytesize::ByteSize;
+use orlop_core::digest::Digest;
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use super::run::Became;
+
+/// How many failures are named. All are counted.
+const NAMED: usize = 100;
+
+/// How many characters of the reason of a failure are kept.
+const REASON: usize = 500;
+
+/// How long after the journal was written last a run on another machine counts as under way.
+const ALIVE: u64 = 60;
+
+/// How many seconds after its beginning a run that was interrupted is gone on with; after that, all is looked at again.
+const GOES_ON: u64 = 24 * 3600;
+
+/// The journal of a sync: its last run, or the one that is under way. Times are seconds since 1970.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct Journal {
+    /// When the run began.
+    pub(super) began: u64,
+    /// When this was written.
+    pub(super) written: u64,
+    /// When the run ended; none while it is under way or was interrupted.
+    pub(super) ended: Option<u64>,
+    /// Whether it ended before it was through: the next one goes on with it.
+    pub(super) unfinished: bool,
+    /// When a run last ended without a failure.
+    pub(super) succeeded: Option<u64>,
+    /// The process that runs it.
+    pub(super) process: Uuid,
+    /// With which settings it runs: see [`super::Sync::fingerprint`].
+    pub(super) settings: Option<Digest>,
+    /// What images consist of by the settings of the last run without a failure: see [`super::Sync::completeness`].
+    pub(super) complete: String,
+    /// The repository and tag up to which all is done, in the order of their names.
+    pub(super) at: Option<(String, String)>,
+    /// What it is doing.
+    pub(super) doing: String,
+    /// What was done.
+    pub(super) counts: Counts,
+    /// What failed: at which repository and tag, and why. At most a hundred.
+    pub(super) failures: Vec<Failed>,
+}
+
+/// What was counted of a run.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct Counts {
+    /// Tags that were copied.
+    pub(crate) copied: u64,
+    /// Tags that were at the destination as they are at the source.
+    pub(crate) there: u64,
+    /// Tags that were deleted.
+    pub(crate) deleted: u64,
+    /// Blobs that were moved.
+    pub(crate) blobs: u64,
+    /// Bytes that were moved.
+    pub(crate) bytes: u64,
+    /// Blobs that were mounted.
+    pub(crate) mounted: u64,
+    /// What failed.
+    pub(crate) failed: u64,
+}
+
+/// Something that failed.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Failed {
+    /// The repository.
+    pub(super) repository: String,
+    /// The tag, if it is about one.
+    pub(super) tag: Option<String>,
+    /// Why.
+    pub(super) reason: String,
+}
+
+impl fmt::Display for Failed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.tag {
+            Some(tag) => write!(f, "{}:{tag}: {}", self.repository, self.reason),
+            None => write!(f, "{}: {}", self.repository, self.reason),
+        }
+    }
+}
+
+/// How a run stands, as far as its journal tells.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum State {
+    Never,
+    Running,
+    Interrupted,
+    Ended,
+}
+
+impl Journal {
+    /// The journal of the next run with those settings, which goes on with this one if that was interrupted not long ago, or
+    /// could not get to its end.
+    pub(super) fn next(self, process: Uuid, settings: Digest, now: u64) -> Self {
+        let goes_on = self.began > 0
+            && (self.ended.is_none() || self.unfinished)
+            && self.settings == Some(settings)
+            && now.saturating_sub(self.began) < GOES_ON
+            // Of those without a name it is not known where to go on.
+            && self.counts.failed <= NAMED as u64;
+        if goes_on && self.ended.is_none() {
+            return Self { process, ..self };
+        }
+        if goes_on {
+            let counts = Counts { failed: self.counts.failed, ..Counts::default() };
+            return Self { process, began: now, ended: None, unfinished: false, counts, ..self };
+        }
+        let (succeeded, complete) = (self.succeeded, self.complete);
+        Self { began: now, process, settings: Some(settings), succeeded, complete, ..Self::default() }
+    }
+
+    /// A tag is copied, or was there.
+    pub(super) fn done(&mut self, repository: &str, tag: &str, became: Became) {
+        self.forgive(repository, Some(tag));
+        self.counts.note(became);
+        self.reach(repository, tag.to_owned());
+    }
+
+    /// All tags up to this one need no other look, unless they failed.
+    pub(super) fn reach(&mut self, repository: &str, tag: String) {
+        let here = (repository.to_owned(), tag);
+        if self.at.as_ref().is_none_or(|at| *at < here) {
+            self.at = Some(here);
+        }
+    }
+
+    /// How it stands. `own` says of the process that looks which it is and whether it runs the sync, `alone` that no
+    /// other process uses the registry.
+    pub(super) fn state(&self, own: (Uuid, bool), alone: bool, now: u64) -> State {
+        match self.ended {
+            _ if self.began == 0 => State::Never,
+            Some(_) => State::Ended,
+            None if own.1 => State::Running,
+            None if !alone && self.process != own.0 && now.saturating_sub(self.written) < ALIVE => State::Running,
+            None => State::Interrupted,
+        }
+    }
+
+    /// Whether a tag needs no look in a run that goes on: it was done before that was interrupted, and did not fail.
+    pub(super) fn is_past(&self, repository: &str, tag: &str) -> bool {
+        let at = self.at.as_ref().map(|(repository, tag)| (repository.as_str(), tag.as_str()));
+        at.is_some_and(|at| (repository, tag) <= at)
+            && !self.failures.iter().any(|failed| failed.repository == repository && failed.tag.as_deref() == Some(tag))
+    }
+
+    /// Notes a failure, in the place of an earlier one of the same.
+    pub(super) fn fail(&mut self, repository: &str, tag: Option<&str>, reason: String) {
+        self.forgive(repository, tag);
+        self.counts.failed += 1;
+        if self.failures.len() < NAMED {
+            let reason = reason.chars().take(REASON).collect();
+            self.failures.push(Failed { repository: repository.into(), tag: tag.map(Into::into), reason });
+        }
+    }
+
+    /// What failed before an interruption has worked now, or is tried again.
+    pub(super) fn forgive(&mut self, repository: &str, tag: Option<&str>) {
+        let before = self.failures.len();
+        self.failures.retain(|failed| failed.repository != repository || failed.tag.as_deref() != tag);
+        self.counts.failed -= (before - self.failures.len()) as u64;
+    }
+
+    /// The counts, and what failed in a line each.
+    pub(super) fn told(&self) -> String {
+        let mut lines = vec![self.counts.to_string()];
+        lines.extend(self.failures.iter().map(|failed| format!("  {failed}")));
+        let more = self.counts.failed.saturating_sub(self.failures.len() as u64);
+        lines.extend((more > 0).then(|| format!("  and {more} more")));
+        lines.join("\n")
+    }
+}
+
+impl Counts {
+    /// A tag is done.
+    fn note(&mut self, became: Became) {
+        match became {
+            Became::Copied => self.copied += 1,
+            Became::There => self.there += 1,
+        }
+    }
+}
+
+impl fmt::Display for Counts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { copied, there, deleted, blobs, bytes, mounted, failed } = self;
+        write!(
+            f,
+            "{copied} tags copied, {there} unchanged, {deleted} deleted; {blobs} blobs ({}) moved, {mounted} mounted; \
+             {failed} failures",
+            ByteSize::b(*bytes).display().si()
+        )
+    }
+}
+
+/// Seconds since 1970.
+pub(super) fn now() -> u64 {
+    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs()
+}
+
+#[cfg(test)]
+mod tests {
+    use orlop_core::digest::Algorithm;
+
+    use super::*;
+
+    const ONE: Uuid = Uuid::from_u128(1);
+    const OTHER: Uuid = Uuid::from_u128(2);
+
+    fn settings(text: &str) -> Digest {
+        Algorithm::Sha256.digest(text.as_bytes())
+    }
+
+    #[test]
+    fn a_run_that_was_interrupted_is_gone_on_with_and_looks_again_at_what_failed() {
+        let mut journal = Journal::default().next(ONE, settings("a"), 1000);
+        assert_eq!((journal.began, journal.is_past("a", "1")), (1000, false));
+        journal.reach("b", "2".into());
+        journal.reach("b", "1".into());
+        journal.fail("b", Some("1"), "lost".into());
+        let mut next = journal.clone().next(OTHER, settings("a"), 2000);
+        assert_eq!((next.began, next.process), (1000, OTHER));
+        let past = [("a", "9"), ("b", "1"), ("b", "2"), ("b", "3"), ("c", "1")].map(|(r, t)| next.is_past(r, t));
+        assert_eq!(past, [true, false, true, false, false]);
+        next.forgive("b", Some("1"));
+        assert_eq!((next.counts.failed, next.failures.len()), (0, 0));
+        assert_eq!(journal.clone().next(OTHER, settings("a"), 1000 + GOES_ON).at, None, "it is too long ago");
+        assert_eq!(journal.next(OTHER, settings("b"), 2000).at, None, "other tags may be chosen");
+        let ended = Journal { ended: Some(1500), succeeded: Some(1500), ..next };
+        let again = ended.next(ONE, settings("a"), 3000);
+        assert_eq!((again.began, again.at.clone(), again.succeeded), (3000, None, Some(1500)));
+    }
+
+    #[test]
+    fn a_run_that_could_not_get_to_its_end_is_gone_on_with_as_a_run_of_its_own() {
+        let mut journal = Journal::default().next(ONE, settings("a"), 1000);
+        journal.reach("b", "2".into());
+        journal.counts.note(Became::Copied);
+        journal.fail("b", Some("2"), "lost".into());
+        let stopped = Journal { ended: Some(1500), unfinished: true, ..journal };
+        let next = stopped.clone().next(ONE, settings("a"), 2000);
+        assert_eq!((next.began, next.ended, next.unfinished), (2000, None, false));
+        assert_eq!((next.counts.copied, next.counts.failed), (0, 1));
+        assert!(next.is_past("b", "1") && !next.is_past("b", "2"));
+        let mut lost = stopped;
+        (0..=NAMED).for_each(|tag| lost.fail("c", Some(&tag.to_string()), "lost".into()));
+        let next = lost.next(ONE, settings("a"), 2000);
+        assert_eq!((next.at, next.counts.failed), (None, 0), "some that failed have no name");
+    }
+
+    #[test]
+    fn a_journal_says_whether_a_run_is_under_way() {
+        let run = Journal { began: 1000, written: 1010, process: ONE, ..Journal::default() };
+        let ended = Journal { ended: Some(1011), ..run.clone() };
+        for (journal, own, alone, now, expected) in [
+            (&Journal::default(), (ONE, false), true, 1020, State::Never),
+            (&run, (ONE, true), true, 1020, State::Running),
+            (&run, (ONE, false), false, 1020, State::Interrupted),
+            (&run, (OTHER, false), true, 1020, State::Interrupted),
+            (&run, (OTHER, false), false, 1020, State::Running),
+            (&run, (OTHER, false), false, 1070, State::Interrupted),
+            (&ended, (OTHER, false), true, 1020, State::Ended),
+        ] {
+            assert_eq!(journal.state(own, alone, now), expected, "{journal:?}");
+        }
+    }
+
+    /// A record is not made for megabytes.
+    #[test]
+    fn a_journal_stays_small_however_much_fails() {
+        let mut journal = Journal::default();
+        let long = "a".repeat(255);
+        (0..20_000).for_each(|tag| journal.fail(&long, Some(&format!("{tag:0128}")), "lost ".repeat(10_000)));
+        assert_eq!((journal.counts.failed, journal.failures.len()), (20_000, NAMED));
+        let bytes = serde_json::to_vec(&journal).unwrap().len();
+        assert!(bytes < 100 << 10, "{bytes}");
+    }
+
+    #[test]
+    fn failures_are_counted_and_a_hundred_of_them_named() {
+        let mut journal = Journal::default();
+        (0..103).for_each(|tag| journal.fail("a", Some(&tag.to_string()), "lost".into()));
+        assert!(journal.told().ends_with("  a:99: lost\n  and 3 more"), "{}", journal.told());
+        assert!(
+            journal
+                .told()
+                .starts_with("0 tags copied, 0 unchanged, 0 deleted; 0 blobs (0 B) moved, 0 mounted; 103 failures\n")
+        );
+    }
+}

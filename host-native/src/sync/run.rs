@@ -1,0 +1,358 @@
+//! One run of a sync: each repository, each tag.
+
+use std::collections::HashSet;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use futures_util::{StreamExt, stream};
+use orlop_core::name::Repository;
+use orlop_core::pattern::Pattern;
+use tokio::sync::Semaphore;
+
+use super::Ready;
+use super::date::made;
+use super::journal::Journal;
+use super::place::{Reading, Side};
+use super::select::Chosen;
+use crate::copy::{Copying, How, Told};
+use crate::remote::{Descriptor, Failure};
+
+/// How many tags are compared at once.
+const COMPARED: usize = 8;
+
+/// How many tags are copied at once.
+const COPIED: usize = 2;
+
+/// After how many tags in a row that a registry did not answer for, or repositories, a run ends.
+const SILENT: u32 = 16;
+
+/// What failures are filed under that are about no repository in particular.
+const ALL: &str = "all repositories";
+
+/// How far a run is: its journal, as it grows.
+pub(super) struct Progress(Mutex<Journal>);
+
+impl Progress {
+    pub(super) fn new(journal: Journal) -> Self {
+        Self(Mutex::new(journal))
+    }
+
+    pub(super) fn journal(&self) -> MutexGuard<'_, Journal> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Told for Progress {
+    fn planned(&self, _: usize, _: u64) {}
+
+    fn moved(&self, _: u64) {}
+
+    fn done(&self, blob: &Descriptor, how: How) {
+        let counts = &mut self.journal().counts;
+        match how {
+            How::There | How::Failed => {}
+            How::Mounted => counts.mounted += 1,
+            How::Copied | How::Missing => {
+                counts.blobs += 1;
+                counts.bytes += blob.size;
+            }
+        }
+    }
+}
+
+/// What became of a tag that did not fail.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Became {
+    Copied,
+    There,
+}
+
+/// A run has ended before its end, for no more can be copied now.
+struct Stopped;
+
+/// What a run has met with.
+struct Course<'p> {
+    progress: &'p Progress,
+    /// Nothing is written.
+    dry_run: bool,
+    /// How often in a row a registry has not answered.
+    silent: u32,
+}
+
+impl Course<'_> {
+    /// The registries answer.
+    fn works(&mut self) {
+        self.silent = 0;
+    }
+
+    /// Notes a failure. A login that is refused, or a registry that has not answered for some time, ends the run: asking on
+    /// would take hours and might lock the login out.
+    fn fails(&mut self, repository: &str, tag: Option<&str>, what: &str, failure: &Failure) -> Result<(), Stopped> {
+        let mut journal = self.progress.journal();
+        journal.fail(repository, tag, format!("{what}{failure}"));
+        let stopped = match failure {
+            Failure::LoginRefused(_) => "the login is refused",
+            Failure::Unreachable(_) | Failure::Paused(_) if self.silent + 1 >= SILENT => "a registry does not answer",
+            Failure::Unreachable(_) | Failure::Paused(_) => {
+                self.silent += 1;
+                return Ok(());
+            }
+            _ => {
+                self.works();
+                return Ok(());
+            }
+        };
+        journal.unfinished = true;
+        journal.fail(ALL, None, format!("the run ended early, since {stopped}; the next one goes on where it stood"));
+        Err(Stopped)
+    }
+}
+
+impl Ready<'_> {
+    /// Copies all that is to be copied. What fails is in the journal, and keeps nothing else from being copied as long as a
+    /// login works and registries answer.
+    pub(super) async fn run(&self, progress: &Progress, dry_run: bool) {
+        progress.journal().doing = "listing the repositories".into();
+        let repositories = match self.repositories().await {
+            Ok(repositories) => repositories,
+            Err(failure) => {
+                let mut journal = progress.journal();
+                journal.unfinished = true;
+                return journal.fail(ALL, None, format!("they cannot be listed: {failure}"));
+            }
+        };
+        progress.journal().forgive(ALL, None);
+        let mut course = Course { progress, dry_run, silent: 0 };
+        for repository in repositories {
+            if let Err(Stopped) = self.repository(&repository, &mut course).await {
+                return;
+            }
+        }
+    }
+
+    /// The names of the repositories at the source, in order.
+    async fn repositories(&self) -> Result<Vec<String>, Failure> {
+        let (patterns, mut names): (Vec<_>, Vec<_>) =
+            self.sync.setting.repositories.iter().cloned().partition(|name| name.contains('*'));
+        if !patterns.is_empty() {
+            let patterns: Vec<_> = patterns.into_iter().map(Pattern::new).collect();
+            let listed = self.from.repositories().await?;
+            let fits = |name: &String| {
+                name.parse::<Repository>().is_ok_and(|name| patterns.iter().any(|pattern| pattern.matches(&name)))
+            };
+            names.extend(listed.into_iter().filter(fits));
+        }
+        names.sort_unstable();
+        names.dedup();
+        Ok(names)
+    }
+
+    async fn repository(&self, repository: &str, course: &mut Course<'_>) -> Result<(), Stopped> {
+        let (progress, dry_run) = (course.progress, course.dry_run);
+        let Some((from, to)) = self.sides(repository) else {
+            progress.journal().fail(repository, None, "it has no name at the destination".into());
+            return Ok(());
+        };
+        progress.journal().doing = format!("listing the tags of {repository}");
+        let listed = match from.tags().await {
+            Ok(listed) => listed,
+            Err(failure) => return course.fails(repository, None, "its tags cannot be listed: ", &failure),
+        };
+        let chosen = match self.chosen(&from, &to, &listed).await {
+            Ok(chosen) => chosen,
+            Err(failure) => {
+                return course.fails(repository, None, "the newest tags cannot be found out: ", &failure);
+            }
+        };
+        let left: Vec<String> = {
+            let mut journal = progress.journal();
+            journal.forgive(repository, None);
+            journal.doing = format!("copying {} tags of {repository}", chosen.len());
+            chosen.into_iter().filter(|tag| !journal.is_past(repository, tag)).collect()
+        };
+        let room = Semaphore::new(COPIED);
+        // In order, so that all tags up to one are done.
+        let mut done = stream::iter(left)
+            .map(|tag| async {
+                let became = self.tag(&from, &to, &tag, progress, Some(&room), dry_run).await;
+                (tag, became)
+            })
+            .buffered(COMPARED);
+        while let Some((tag, became)) = done.next().await {
+            match became {
+                Ok(became) => {
+                    course.works();
+                    progress.journal().done(repository, &tag, became);
+                }
+                Err(failure) => {
+                    course.fails(repository, Some(&tag), "", &failure)?;
+                    progress.journal().reach(repository, tag);
+                }
+            }
+        }
+        drop(done);
+        if self.sync.setting.mirror_deletes {
+            self.delete(repository, &to, &listed, progress, dry_run).await;
+        }
+        Ok(())
+    }
+
+    /// A repository at the source and at the destination.
+    pub(super) fn sides(&self, repository: &str) -> Option<(Side, Side)> {
+        let renamed = self.sync.setting.renamed(repository)?;
+        Some((self.from.repository(repository), self.to.repository(&renamed)))
+    }
+
+    /// The tags that are to be copied, of those that there are.
+    pub(super) async fn chosen(&self, from: &Side, to: &Side, listed: &[String]) -> Result<Vec<String>, Failure> {
+        let (tags, newest) = match self.sync.selection.of(listed) {
+            Chosen::Tags(tags) => return Ok(tags),
+            Chosen::ByDate(tags, newest) => (tags, newest),
+        };
+        let reading = Reading { from, to, pace: &self.sync.pace };
+        let mut dated = Vec::with_capacity(tags.len());
+        for tag in tags {
+            // By its digest, what this registry has need not be asked of another one.
+            let digest = from.destination().has_manifest(&tag).await?.map(|digest| digest.to_string());
+            dated.push((made(&reading, digest.as_ref().unwrap_or(&tag)).await?, tag));
+        }
+        dated.sort();
+        let mut tags: Vec<String> = dated.into_iter().rev().take(newest).map(|(_, tag)| tag).collect();
+        tags.sort_unstable();
+        Ok(tags)
+    }
+
+    /// Copies a tag, unless it is there. `room` bounds how many are copied at once.
+    pub(super) async fn tag(
+        &self,
+        from: &Side,
+        to: &Side,
+        tag: &str,
+        progress: &Progress,
+        room: Option<&Semaphore>,
+        dry_run: bool,
+    ) -> Result<Became, Failure> {
+        let there = || to.destination().has_manifest(tag);
+        let whole = self.is_whole_where_its_digest_is(&progress.journal().complete);
+        if whole && self.sync.selection.is_fixed(tag) && there().await?.is_some() {
+            return Ok(Became::There);
+        }
+        let digest = from.destination().has_manifest(tag).await?;
+        if whole && digest.is_some() && there().await? == digest {
+            return Ok(Became::There);
+        }
+        let _permit = match room {
+            Some(room) => room.acquire().await.ok(),
+            None => None,
+        };
+        let reference = digest.map_or_else(|| tag.to_owned(), |digest| digest.to_string());
+        self.image(from, to, &reference, Some(tag), progress, dry_run).await
+    }
+
+    /// Whether a manifest at the destination has all that belongs to it. Its referrers may have changed since it was
+    /// copied; of the images in an index, those may be there that an earlier setting chose.
+    fn is_whole_where_its_digest_is(&self, complete: &str) -> bool {
+        let first = complete.is_empty() && self.sync.platforms.is_empty();
+        !self.sync.setting.referrers && (first || complete == self.sync.completeness())
+    }
+
+    /// Copies an image, with what refers to it if that is wanted.
+    pub(super) async fn image(
+        &self,
+        from: &Side,
+        to: &Side,
+        reference: &str,
+        tag: Option<&str>,
+        progress: &Progress,
+        dry_run: bool,
+    ) -> Result<Became, Failure> {
+        let copying = Copying {
+            source: &Reading { from, to, pace: &self.sync.pace },
+            destination: to.destination(),
+            platform: None,
+            platforms: &self.sync.platforms,
+            referrers: self.sync.setting.referrers,
+            dry_run,
+            told: progress,
+        };
+        let copied = copying.copy(reference, tag).await.map_err(|failed| failed.failure)?;
+        if !copied.failures.is_empty() {
+            return Err(Failure::Unusable(copied.failures.join("; ")));
+        }
+        let nothing = copied.manifests == 0 && copied.blobs == 0 && copied.mounted == 0;
+        Ok(if nothing { Became::There } else { Became::Copied })
+    }
+
+    /// Deletes the tags at the destination that the source no longer has, of those that would be copied. An empty list
+    /// deletes nothing: it is more likely to be a mistake than to be meant.
+    async fn delete(&self, repository: &str, to: &Side, listed: &[String], progress: &Progress, dry_run: bool) {
+        let there = match to.tags().await {
+            Ok(there) => there,
+            Err(Failure::Absent) => return,
+            Err(failure) => {
+                let told = format!("the tags at the destination cannot be listed: {failure}");
+                return progress.journal().fail(repository, None, told);
+            }
+        };
+        let listed: HashSet<&String> = listed.iter().collect();
+        let gone = there.iter().filter(|tag| !listed.contains(tag) && self.sync.selection.takes(tag));
+        let gone: Vec<_> = gone.filter(|tag| !lists_referrers(tag)).collect();
+        if listed.is_empty() && !gone.is_empty() {
+            let name = self.sync.name();
+            tracing::warn!(
+                "sync {name}: {repository} has no tags at the source: nothing is deleted at the destination"
+            );
+            return;
+        }
+        for tag in gone {
+            let deleted = if dry_run { Ok(()) } else { to.delete_tag(tag).await };
+            let mut journal = progress.journal();
+            match deleted {
+                Ok(()) => {
+                    journal.forgive(repository, Some(tag));
+                    journal.counts.deleted += 1;
+                }
+                Err(failure) => journal.fail(repository, Some(tag), format!("it is not deleted: {failure}")),
+            }
+        }
+    }
+}
+
+/// Whether a tag lists referrers in a registry without their API (OCI distribution-spec, "Referrers Tag Schema"): the
+/// source need not have it.
+fn lists_referrers(tag: &str) -> bool {
+    tag.split_once('-').is_some_and(|(algorithm, hash)| {
+        matches!(algorithm, "sha256" | "sha512") && hash.len() == 64 && hash.bytes().all(|b| b.is_ascii_hexdigit())
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn course(progress: &Progress) -> Course<'_> {
+        Course { progress, dry_run: false, silent: 0 }
+    }
+
+    #[test]
+    fn a_run_ends_when_a_registry_has_not_answered_for_long() {
+        let progress = Progress::new(Journal::default());
+        let mut course = course(&progress);
+        let mut fails = |failure: Failure| course.fails("a", Some("1"), "", &failure).is_err();
+        let silent = || Failure::Unreachable("lost".into());
+        assert!(!(1..SILENT).any(|_| fails(silent())));
+        assert!(!fails(Failure::Absent), "it answers");
+        assert!(!(1..SILENT).any(|_| fails(silent())));
+        assert!(fails(silent()));
+        let journal = progress.journal();
+        assert!(journal.unfinished, "the next run goes on");
+        assert!(journal.told().contains("a:1: lost\n  all repositories: the run ended early"), "{}", journal.told());
+    }
+
+    #[test]
+    fn a_login_that_is_refused_is_not_tried_for_each_tag() {
+        let progress = Progress::new(Journal::default());
+        let refused = Failure::LoginRefused("registry.example.com answers 401".into());
+        assert!(course(&progress).fails("a", None, "its tags cannot be listed: ", &refused).is_err());
+        assert!(progress.journal().told().contains("since the login is refused"));
+    }
+}
