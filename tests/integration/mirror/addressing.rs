@@ -1,6 +1,7 @@
 //! By which names clients reach a mirror, and what is mirrored of an upstream.
 
-use std::net::TcpListener;
+use std::net::{Ipv4Addr, TcpListener};
+use std::sync::atomic::{AtomicU8, Ordering};
 
 use crate::client::{accepted, ask, send};
 use crate::scene::{Image, Scene, below_hub, scratch};
@@ -55,9 +56,13 @@ async fn dockerd_finds_the_upstream_at_the_root_of_a_host_or_an_address() {
     assert_eq!(pushed.status(), 405);
 }
 
-/// An address of this machine on which nothing listens.
+/// An address of this machine on which nothing listens. No test of this or another process takes it meanwhile: it is one of
+/// the loopback network that nothing else here has.
 pub(crate) fn free_address() -> String {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    static TAKEN: AtomicU8 = AtomicU8::new(1);
+    let [.., high, low] = std::process::id().to_be_bytes();
+    let host = Ipv4Addr::new(127, high.max(1), low, TAKEN.fetch_add(1, Ordering::Relaxed));
+    let listener = TcpListener::bind((host, 0)).expect("a free port");
     listener.local_addr().expect("an address").to_string()
 }
 

@@ -23,7 +23,11 @@ pub(crate) async fn ask(address: &str, method: &str, target: &str, fields: &[(&s
 /// The same from that address of this machine: as another client.
 pub(crate) async fn ask_from(from: &str, address: &str, method: &str, target: &str, fields: &[(&str, &str)]) -> Answer {
     let began = Instant::now();
-    let response = send_from(from, address, method, target, fields, Bytes::new()).await;
+    let line = format!("{method} {target}");
+    let Some(response) = send_from(from, address, method, target, fields, Bytes::new()).await else {
+        let (fields, body) = (HeaderMap::new(), Bytes::new());
+        return Answer { line, status: 0, fields, body, whole: false, first: began.elapsed() };
+    };
     let (head, mut body) = response.into_parts();
     let (mut bytes, mut first, mut whole) = (Vec::new(), None, true);
     while let Some(frame) = body.frame().await {
@@ -35,7 +39,7 @@ pub(crate) async fn ask_from(from: &str, address: &str, method: &str, target: &s
         first.get_or_insert_with(|| began.elapsed());
     }
     Answer {
-        line: format!("{method} {target}"),
+        line,
         status: head.status.as_u16(),
         fields: head.headers,
         body: bytes.into(),
@@ -52,9 +56,11 @@ pub(crate) async fn send(
     fields: &[(&str, &str)],
     body: Bytes,
 ) -> Response<Incoming> {
-    send_from("127.0.0.1", address, method, target, fields, body).await
+    let answered = send_from("127.0.0.1", address, method, target, fields, body).await;
+    answered.unwrap_or_else(|| panic!("{method} {target}: the connection is closed"))
 }
 
+/// The answer, unless the connection is closed before its head: where what breaks off breaks off at once.
 async fn send_from(
     from: &str,
     address: &str,
@@ -62,7 +68,7 @@ async fn send_from(
     target: &str,
     fields: &[(&str, &str)],
     body: Bytes,
-) -> Response<Incoming> {
+) -> Option<Response<Incoming>> {
     let mut connector = HttpConnector::new();
     connector.set_local_address(Some(from.parse().expect("an address")));
     let client: Client<HttpConnector, Body> =
@@ -74,13 +80,23 @@ async fn send_from(
     let request = request.body(Body::from(body)).expect("a request");
     let answered = tokio::time::timeout(PATIENCE, client.request(request)).await;
     let answered = answered.unwrap_or_else(|_| panic!("{method} {target} is not answered"));
-    answered.unwrap_or_else(|error| panic!("{method} {target}: {error:?}"))
+    match answered {
+        Ok(response) => Some(response),
+        Err(error) if is_closed(&error) => None,
+        Err(error) => panic!("{method} {target}: {error:?}"),
+    }
+}
+
+fn is_closed(error: &(dyn std::error::Error + 'static)) -> bool {
+    let mut reasons = std::iter::successors(Some(error), |error| error.source());
+    reasons.any(|reason| reason.downcast_ref().is_some_and(hyper::Error::is_incomplete_message))
 }
 
 /// What came back.
 #[derive(Debug)]
 pub(crate) struct Answer {
     line: String,
+    /// 0 when the connection was closed before an answer began.
     pub(crate) status: u16,
     fields: HeaderMap,
     pub(crate) body: Bytes,
