@@ -182,7 +182,9 @@ effects! { $
     /// they may be in the object. [`BodyEnd::Later`] does not occur.
     ///
     /// When the connection broke ([`BodyEnd::Cut`]), the next `Fetch` of the call may name the object again and goes on
-    /// with it: it asks the upstream, which may be another one, for the bytes behind those that the meter has seen.
+    /// with it: it asks the upstream, which may be another one, for the bytes behind those that the meter has seen. It is
+    /// the same after an [`Unmet`], which takes nothing of the object. A host that does not have just these bytes of the
+    /// object any more asks nothing, keeps nothing, and answers [`BodyEnd::Cut`] with a meter that has seen nothing.
     ///
     /// Whoever [follows](Follow) is shown all bytes but the last as they come, and the last one only when the meter has
     /// come to the digest of the blob.

@@ -313,6 +313,7 @@ export class Call {
 
   private async fetch({ source, object, meter, keep }: Extract<Effect, { effect: 'Fetch' }>): Promise<Tell> {
     const { inner, coming } = this;
+    if (meter.count > 0 && !this.receiver.receives(object)) return () => inner.lost();
     const { body, size } = await this.host.upstreams.rest(source, meter.count, inner.authorization());
     const reader = (this.sent = new BodyReader(body, undefined));
     coming?.begins(meter.count, size);

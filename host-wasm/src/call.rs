@@ -229,6 +229,12 @@ impl Call {
         }
     }
 
+    /// Answers a `Fetch` that was to go on with an object that is gone.
+    pub fn lost(&mut self) {
+        self.meter = Some(Meter::new(self.meter().algorithm()));
+        self.received("cut", None, 0.0);
+    }
+
     /// The digest of the bytes that the meter of `Receive`, `Fetch` or `Measure` has been shown.
     pub fn digest(&mut self) -> String {
         self.meter().digest().to_string()

@@ -8,7 +8,7 @@ use core::time::Duration;
 use bytes::Bytes;
 
 use super::{Memory, RequestBody};
-use crate::effect::{Receive, Received, Step};
+use crate::effect::{BodyEnd, Receive, Received, Step};
 use crate::error::Error;
 use crate::http::{Body, Headers, Method, Request, Response};
 use crate::meter::Meter;
@@ -105,6 +105,11 @@ impl Memory {
         meter: Meter,
         keep: usize,
     ) -> Result<Received, Unmet> {
+        let there = self.objects.get(&object).map_or(0, |(bytes, _)| bytes.len() as u64);
+        if there != meter.count() {
+            let meter = Meter::new(meter.algorithm());
+            return Ok(Received { meter, end: BodyEnd::Cut, kept: None, took: Duration::ZERO });
+        }
         let whole = self.blob_of(source, None)?;
         let breaks = self.upstreams.get_mut(&source.upstream).and_then(|upstream| upstream.breaks.pop());
         let until = breaks.map_or(whole.len(), |after| whole.len().min(meter.count() as usize + after));

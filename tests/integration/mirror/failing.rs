@@ -125,6 +125,39 @@ async fn a_fetch_that_breaks_off_goes_on_where_it_was() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_next_upstream_goes_on_where_one_hardly_sends_anything() {
+    const CRAWL: usize = 500;
+    let scene = Scene::new("").await;
+    let image = scene.push("app", "v1", MIB).await;
+    let directory = scratch();
+    let crawling = Proxy::to(&scene.upstream.address).await;
+    crawling.fails("GET /v2/app/blobs/", Fault::Crawl(CRAWL));
+    // The first connection of the other one is slow too: that is not held against it for what the first one did.
+    scene.proxy.fails_times("GET /v2/app/blobs/", Fault::Crawl(CRAWL), 1);
+    let addresses = [&crawling.address, &scene.proxy.address].map(|address| format!("\"http://{address}\""));
+    let settings = below_hub("x", "").replace("\"http://x\"", &format!("[{}]", addresses.join(", ")));
+    let mut mirror = Server::start(&directory.path().join("mirror"), &settings, &[]);
+    let target = format!("/v2/hub/app/blobs/{}", image.layer());
+    mirror.get(&target).await.is(image.content());
+    // What was kept is the whole blob, too.
+    crawling.fails("", Fault::status(503));
+    scene.proxy.fails("", Fault::status(503));
+    mirror.get(&target).await.is(image.content());
+    let end = MIB - 100;
+    let range = format!("bytes={end}-");
+    mirror.ask("GET", &target, &[("range", range.as_str())]).await.is(&image.content()[end..]);
+    let asked = |proxy: &Proxy| {
+        let seen = proxy.seen("GET /v2/app/blobs/");
+        seen.iter().map(|seen| seen.field("range").to_owned()).collect::<Vec<_>>()
+    };
+    let from = |connections: usize| format!("bytes={}-", connections * CRAWL);
+    assert_eq!(asked(&crawling), [String::new(), from(1), from(2)]);
+    assert_eq!(asked(&scene.proxy), [from(3), from(4)]);
+    mirror.kill();
+    mirror.is_in_order();
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_next_upstream_is_asked_when_one_fails() {
     let scene = Scene::new("").await;
     let image = scene.push("app", "v1", 1000).await;

@@ -20,6 +20,9 @@ use tokio::task::JoinHandle;
 /// How long a connection stays open after its last bytes before it is cut, so that they arrive.
 const LAST_BYTES: Duration = Duration::from_millis(30);
 
+/// How long a connection that crawls stays open after its last bytes.
+const CRAWL: Duration = Duration::from_millis(1200);
+
 /// The time between two pieces of a slow answer.
 const BEAT: Duration = Duration::from_millis(20);
 
@@ -36,6 +39,8 @@ pub(crate) enum Fault {
     Late(Duration, Option<u16>),
     /// The connection is cut after so many bytes of the body.
     Cut(usize),
+    /// So many bytes of the body come, hardly any more for a second, and then the connection is cut.
+    Crawl(usize),
     /// One bit of the byte at this place of the body is another.
     Corrupt(usize),
     /// Every 20 ms come so many bytes.
@@ -284,7 +289,7 @@ fn bent(mut response: Response, fault: Option<Fault>, seen: Arc<Seen>) -> Respon
         let pieces = pieces.chain(stream::iter(more));
         let cut = match fault {
             Some(Fault::Shorter(_)) => announced,
-            Some(Fault::Cut(after)) => Some(after),
+            Some(Fault::Cut(after) | Fault::Crawl(after)) => Some(after),
             _ => None,
         };
         let end = Bending { fault, cut, passed: 0, seen };
@@ -322,11 +327,13 @@ impl Bending {
     async fn bend(&mut self, mut piece: Bytes) -> Result<Option<Bytes>, axum::Error> {
         piece.truncate(self.cut.map_or(usize::MAX, |cut| cut - self.passed));
         if piece.is_empty() {
-            if matches!(self.fault, Some(Fault::Cut(_))) {
-                tokio::time::sleep(LAST_BYTES).await;
-                return Err(axum::Error::new("the connection is cut"));
-            }
-            return Ok(None);
+            let time = match self.fault {
+                Some(Fault::Cut(_)) => LAST_BYTES,
+                Some(Fault::Crawl(_)) => CRAWL,
+                _ => return Ok(None),
+            };
+            tokio::time::sleep(time).await;
+            return Err(axum::Error::new("the connection is cut"));
         }
         match self.fault {
             Some(Fault::Corrupt(place)) if (self.passed..self.passed + piece.len()).contains(&place) => {

@@ -234,6 +234,33 @@ fn fetched(registry: &mut InMemory, digest: &str) -> (Vec<AskedFrom>, Result<(),
 
 /// SPEC V9.
 #[test]
+fn a_fetch_whose_object_is_gone_begins_anew() {
+    let layer = "a layer of some bytes";
+    let mut registry = mirroring(vec![hub()]);
+    push_image(&mut registry, "app", "v1", layer);
+    registry.memory.upstreams.get_mut(&upstream("hub")).expect("an upstream").breaks = vec![7];
+    let (name, digest) = ("hub/app".parse().expect("a name"), sha256(layer).parse().expect("a digest"));
+    let mut step = registry.registry.fetching(name, digest).begin(registry.memory.ambient());
+    let mut asked = Vec::new();
+    let result = loop {
+        step = match step {
+            Step::Respond(result) | Step::Answered(result, _) => break result,
+            Step::Fetch(ask) => {
+                asked.push((ask.effect.meter.count(), ask.effect.object.index));
+                // What came before the break is lost.
+                registry.memory.objects.clear();
+                registry.memory.perform(Step::Fetch(ask), &RequestBody::default())
+            }
+            asking => registry.memory.perform(asking, &RequestBody::default()),
+        };
+    };
+    assert_eq!((asked, result), (vec![(0, 0), (7, 0), (0, 1)], Ok(())));
+    assert_eq!(registry.get(blob("hub/app", sha256(layer))).expect(200).body(), layer.as_bytes());
+    assert_eq!(registry.memory.objects.len(), 1);
+}
+
+/// SPEC V9.
+#[test]
 fn another_upstream_goes_on_where_one_broke_off() {
     let layer = "a layer of some bytes";
     let names = ["hub", "other"].map(|name| Upstream { name: upstream(name), official: String::new() });

@@ -268,6 +268,22 @@ pub fn upstreams() -> Vec<Upstreams> {
             }),
         ),
         of(
+            vec![breaking(&[5])],
+            case!("a fetch does not go on with an object that is gone", none() => |io| {
+                let received = ask!(io, fetch(1, sha256())).map_err(|unmet| unmet.to_string())?;
+                expect_eq!((received.end, &received.meter), (BodyEnd::Cut, &measured(b"hello")));
+                ask!(io, erase(&[1]));
+                let received = ask!(io, fetch(1, received.meter)).map_err(|unmet| unmet.to_string())?;
+                expect_eq!((received.end, received.kept, received.meter), (BodyEnd::Cut, None, sha256()));
+                expect_eq!(ask!(io, Inventory { after: None, limit: 9 }), vec![]);
+                let received = ask!(io, fetch(2, measured(b"hello"))).map_err(|unmet| unmet.to_string())?;
+                expect_eq!((received.end, received.kept, received.meter), (BodyEnd::Cut, None, sha256()));
+                let received = ask!(io, fetch(2, sha256())).map_err(|unmet| unmet.to_string())?;
+                expect_eq!((received.end, received.meter), (BodyEnd::Whole, measured(BLOB)));
+                expect_eq!(ask!(io, load(&[2], 99)), Some(bytes(BLOB)));
+            }),
+        ),
+        of(
             vec![breaking(&[4])],
             case!("few bytes before a break come back, or are in the object that the fetch goes on with", none() => |io| {
                 let received = ask!(io, Fetch { keep: 4, ..fetch(1, sha256()) }).map_err(|unmet| unmet.to_string())?;

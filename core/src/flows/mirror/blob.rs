@@ -197,6 +197,10 @@ impl Call {
                 begun.meter = meter;
                 return Ok(Ok((size > 0).then(|| Chunk::new(extent, kept))));
             }
+            if meter.count() < before {
+                // What had come is gone.
+                self.start_over(route, digest, begun).await;
+            }
             // What came of so little that it would have been kept is asked for again, and is no progress.
             let goes_on = kept.is_none() && meter.count() > before;
             attempts = if goes_on { FETCH_ATTEMPTS } else { attempts - 1 };

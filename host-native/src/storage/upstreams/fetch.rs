@@ -7,7 +7,7 @@ use bytes::Bytes;
 use orlop_core::Fault;
 use orlop_core::effect::{BodyEnd, Fetch, Received};
 use orlop_core::meter::Meter;
-use orlop_core::mirror::{Source, Unmet};
+use orlop_core::mirror::{Source, Unmet, UpstreamName};
 use orlop_core::object::ObjectId;
 use tokio::time::{Instant, sleep, timeout_at};
 
@@ -36,15 +36,27 @@ pub(in crate::storage) struct Begun {
     pub(in crate::storage) object: ObjectId,
     sink: Sink,
     window: Window,
+    /// How many bytes have come: those that the sink has.
+    there: u64,
     /// How many bytes the blob has, as the upstream has said first: what those who follow were told.
     size: Option<u64>,
+    pace: Pace,
+}
+
+/// How an upstream has done of late in the fetch of a blob.
+struct Pace {
+    upstream: UpstreamName,
     /// How often nothing has come, one time after the other.
     failures: u32,
     /// How many connections have brought hardly anything, one after the other.
     crawls: u32,
 }
 
-impl Begun {
+impl Pace {
+    fn new(upstream: &Upstream) -> Self {
+        Self { upstream: upstream.name.clone(), failures: 0, crawls: 0 }
+    }
+
     fn pause(&self) -> Duration {
         PAUSE.saturating_mul(1 << self.failures.min(10)).min(LONGEST_PAUSE)
     }
@@ -72,20 +84,32 @@ impl Fetcher<'_> {
         let began = Instant::now();
         let Fetch { source, object, mut meter, keep } = effect;
         let from = meter.count();
-        let going_on = begun.take().filter(|begun| begun.object == object);
-        let (mut failures, mut crawls) = (0, 0);
-        if let Some(going_on) = &going_on {
-            (failures, crawls) = (going_on.failures, going_on.crawls);
-            sleep(going_on.pause()).await;
-        }
         let received = |meter, end, kept| Ok(Ok(Received { meter, end, kept, took: began.elapsed() }));
+        let mut going_on = begun.take().filter(|begun| begun.object == object && begun.there == from);
+        if from > 0 && going_on.is_none() {
+            // What has come is gone: the rest of a blob is none.
+            return received(Meter::new(meter.algorithm()), BodyEnd::Cut, None);
+        }
+        let mut pace = Pace::new(upstream);
+        if let Some(going_on) = going_on.as_mut().filter(|going_on| going_on.pace.upstream == upstream.name) {
+            std::mem::swap(&mut pace, &mut going_on.pace);
+            if pace.crawls < CRAWLS {
+                sleep(pace.pause()).await;
+            }
+        }
+        if pace.crawls >= CRAWLS {
+            // Another upstream may go on with it.
+            *begun = going_on;
+            let (name, digest) = (upstream.name.as_str(), source.digest);
+            return Ok(Err(Unmet::Failed(format!("{name} sends {digest} with less than {LEAST_RATE} bytes a second"))));
+        }
         if let Some(flight) = self.flight {
             flight.asks(&source);
         }
         let mut coming = match Coming::open(upstream, &source, from, self.counters).await {
             Ok(coming) => coming,
             Err(failure) => {
-                let Some(mut going_on) = going_on else { return Ok(Err(unmet(failure))) };
+                let Some(going_on) = going_on else { return Ok(Err(unmet(failure))) };
                 if !may_pass(&failure) {
                     // Another upstream may go on with it.
                     *begun = Some(going_on);
@@ -94,8 +118,8 @@ impl Fetcher<'_> {
                 if let Failure::Paused(left) = failure {
                     sleep(left).await;
                 }
-                going_on.failures += 1;
-                *begun = Some(going_on);
+                pace.failures += 1;
+                *begun = Some(Begun { pace, ..going_on });
                 return received(meter, BodyEnd::Cut, None);
             }
         };
@@ -150,15 +174,10 @@ impl Fetcher<'_> {
             };
             write.await?;
             if ended == BodyEnd::Cut {
-                let failures = if seen > from { 0 } else { failures + 1 };
-                crawls = if seen - from < LEAST_RATE * opened.elapsed().as_secs() { crawls + 1 } else { 0 };
-                if crawls == CRAWLS {
-                    let (name, digest) = (upstream.name.as_str(), source.digest);
-                    return Ok(Err(Unmet::Failed(format!(
-                        "{name} sends {digest} with less than {LEAST_RATE} bytes a second"
-                    ))));
-                }
-                *begun = Some(Begun { object, sink, window, size, failures, crawls });
+                pace.failures = if seen > from { 0 } else { pace.failures + 1 };
+                let crawls = seen - from < LEAST_RATE * opened.elapsed().as_secs();
+                pace.crawls = if crawls { pace.crawls + 1 } else { 0 };
+                *begun = Some(Begun { object, sink, window, there: seen, size, pace });
             } else {
                 sink.seal(Vec::new()).await?;
             }
