@@ -89,7 +89,7 @@ pub async fn serve(settings: &Settings, line: CommandLine, effective: Vec<Effect
     }
     let told = current.clone();
     tokio::spawn(webhooks::tell_for_ever(Arc::new(move || told.subscriptions()), host.clone(), observer.clone()));
-    tokio::spawn(fetch_regularly(current.clone(), host.clone()));
+    let fetching = tokio::spawn(fetch_regularly(current.clone(), host.clone()));
     tokio::spawn(evict_regularly(current.clone(), host.clone(), observer.clone()));
     for door in &doors {
         let scheme = if door.tls.is_some() { "https" } else { "http" };
@@ -98,10 +98,13 @@ pub async fn serve(settings: &Settings, line: CommandLine, effective: Vec<Effect
         tracing::info!(mirror, "listening on {scheme}://{}", door.listener.local_addr()?);
     }
     process::notify(&[NotifyState::Ready]);
-    let leaving = host.clone();
+    let (leaving, ending) = (host.clone(), syncing.clone());
     let stop = async move {
         stop.await;
         leaving.leave();
+        // No fetch of a mirror goes on for their sake: the next start goes on with both.
+        fetching.abort();
+        ending.end();
         process::notify(&[NotifyState::Stopping]);
     };
     let files = if settings.no_playground { &[] } else { playground::FILES };

@@ -114,9 +114,14 @@ impl Syncing {
         }
     }
 
-    /// Ends what is under way where it stands, and waits until journals are written.
-    pub async fn stop(&self) {
+    /// Ends what is under way where it stands.
+    pub fn end(&self) {
         self.stopping.cancel();
+    }
+
+    /// The same, and waits until journals are written.
+    pub async fn stop(&self) {
+        self.end();
         self.tasks.close();
         self.tasks.wait().await;
     }

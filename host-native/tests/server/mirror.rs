@@ -3,7 +3,7 @@
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::Path;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -462,6 +462,41 @@ fn a_server_that_is_told_to_stop_gives_up_a_fetch_without_clients() {
     let scripted = Scripted::new(blob.clone(), vec![Act::Pause(1 << 20, Duration::from_secs(600))]);
     let (mut server, stream) = begun_pull(&directory, &scripted, &blob);
     drop(stream);
+    let began = Instant::now();
+    server.signal(Signal::TERM);
+    assert!(server.ended());
+    assert!(began.elapsed() < Duration::from_secs(3), "{:?}", began.elapsed());
+}
+
+#[test]
+fn a_server_that_is_told_to_stop_gives_up_what_it_fetches_regularly() {
+    let upstream = Started::with(&[]);
+    push(&upstream, "library/app", "v1", b"a blob");
+    // The manifest comes from there, and the blob does not.
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let (address, through) = (silent.local_addr().unwrap(), upstream.address().to_owned());
+    let (fetching, begun) = mpsc::channel();
+    thread::spawn(move || {
+        for mut stream in silent.incoming().map_while(Result::ok) {
+            let (fetching, through) = (fetching.clone(), through.clone());
+            thread::spawn(move || {
+                let mut head = vec![0; 4096];
+                let length = stream.read(&mut head).unwrap_or(0);
+                let head = String::from_utf8_lossy(&head[..length]).into_owned();
+                if head.starts_with("GET /v2/library/app/blobs/") {
+                    let _ = fetching.send(());
+                    return thread::sleep(Duration::from_secs(600));
+                }
+                let head = head.replacen("\r\n", "\r\nConnection: close\r\n", 1);
+                let mut there = TcpStream::connect(through).unwrap();
+                let mut answer = Vec::new();
+                let _ = there.write_all(head.as_bytes()).and_then(|()| there.read_to_end(&mut answer).map(drop));
+                let _ = stream.write_all(&answer);
+            });
+        }
+    });
+    let mut server = mirror(&address.to_string(), ", fetch = ['library/app:v1']");
+    begun.recv_timeout(Duration::from_secs(20)).expect("the blob is fetched");
     let began = Instant::now();
     server.signal(Signal::TERM);
     assert!(server.ended());
