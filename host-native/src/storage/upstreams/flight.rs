@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use orlop_core::mirror::{Fetching, Source};
 use orlop_core::{Error, Fault};
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 
+use crate::crowd::Client;
 use crate::storage::disk::Opened;
 
 /// The fetch of a blob, for those who follow it. It is followed as long as there are receivers of its progress.
@@ -13,7 +14,11 @@ pub(in crate::storage) struct Flight {
     /// What it was begun for.
     fetching: Fetching,
     progress: watch::Sender<Progress>,
+    wanting: mpsc::UnboundedSender<Option<Client>>,
 }
+
+/// The clients that want a flight which does not run yet, as they come; none where it is this registry itself.
+pub(super) type Wanting = mpsc::UnboundedReceiver<Option<Client>>;
 
 /// How far a flight has come.
 #[derive(Clone, Default)]
@@ -44,8 +49,15 @@ pub(super) struct Shown {
 }
 
 impl Flight {
-    pub(super) fn new(fetching: Fetching) -> Self {
-        Self { fetching, progress: watch::Sender::default() }
+    /// One that no client wants yet.
+    pub(super) fn new(fetching: Fetching) -> (Self, Wanting) {
+        let (wanting, wanted) = mpsc::unbounded_channel();
+        (Self { fetching, progress: watch::Sender::default(), wanting }, wanted)
+    }
+
+    /// This client wants it, which matters as long as it does not run.
+    pub(super) fn wanted_by(&self, client: Option<&Client>) {
+        let _ = self.wanting.send(client.cloned());
     }
 
     /// It asks this upstream from now on.

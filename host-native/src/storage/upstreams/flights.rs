@@ -1,11 +1,13 @@
 //! All flights of a host: who begins one, who joins one, and how many there are.
 
-use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use futures_util::StreamExt;
 use futures_util::future::BoxFuture;
+use futures_util::stream::FuturesUnordered;
 use orlop_core::Error;
 use orlop_core::digest::Digest;
 use orlop_core::mirror::{As, Fetching, Followed, Source};
@@ -17,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::Following;
-use super::flight::{Flight, Progress, Shown, ended, hops};
+use super::flight::{Flight, Progress, Shown, Wanting, ended, hops};
 use crate::crowd::{Client, Crowd, Slot};
 use crate::storage::counters::UpstreamCounters;
 use crate::storage::disk::Buffers;
@@ -26,7 +28,7 @@ use crate::storage::disk::Buffers;
 /// memory that all bodies have together that are being received.
 const AT_ONCE: usize = 64;
 
-/// How many of these one client has begun: another one's need not wait for them.
+/// How many of these run on the share of one client: another one's need not wait for them.
 const AT_ONCE_OF_CLIENT: usize = AT_ONCE / 2;
 
 /// How many there are with those that wait, whose clients may be gone; more are refused for the moment.
@@ -91,7 +93,8 @@ impl Flights {
     }
 
     /// Follows the flight that brings a blob, which is begun by `fly` unless it is under way: a task that goes on when all
-    /// who follow it have left, from the share of `client`.
+    /// who follow it have left. It runs on the share of the client that began it, or of one that has joined it before it
+    /// ran: whichever is free first.
     ///
     /// Two registries that mirror each other could wait for each other's flights. So a request that has come through
     /// another registry asks the upstream that the flight waits for, by `has`, whether that has the blob for such a
@@ -144,7 +147,11 @@ impl Flights {
         let mut flying = self.lock();
         let others = flying.len();
         let vacant = match flying.entry(place.clone()) {
-            Entry::Occupied(flight) => return Some((flight.get().clone(), flight.get().follow())),
+            Entry::Occupied(flight) => {
+                let flight = flight.get();
+                flight.wanted_by(client);
+                return Some((flight.clone(), flight.follow()));
+            }
             Entry::Vacant(vacant) => vacant,
         };
         if others >= MOST {
@@ -154,16 +161,18 @@ impl Flights {
             Some(client) => Some(self.begun.enter(client)?),
             None => None,
         };
-        let flight = Arc::new(Flight::new(fetching.clone()));
+        let (flight, wanting) = Flight::new(fetching.clone());
+        let flight = Arc::new(flight);
+        flight.wanted_by(client);
         vacant.insert(flight.clone());
         self.running.inc();
         // Before it looks whether it is followed.
         let progress = flight.follow();
         let landing = Landing { flights: self.clone(), place: place.clone(), flight: flight.clone(), _begun: begun };
-        let (flown, client) = (fly(fetching.clone(), flight.clone()), client.cloned());
+        let flown = fly(fetching.clone(), flight.clone());
         self.tasks.spawn(async move {
             let _taken = tokio::select! {
-                taken = landing.flights.take(client.as_ref()) => taken,
+                taken = landing.flights.take(wanting) => taken,
                 // What has not begun, and is not wanted any more, need not begin.
                 () = landing.left() => return,
             };
@@ -175,13 +184,26 @@ impl Flights {
         Some((flight, progress))
     }
 
-    /// Waits until there is room for one more flight of a client.
-    async fn take(&self, client: Option<&Client>) -> (Option<Slot>, Option<OwnedSemaphorePermit>) {
-        let share = match client {
-            Some(client) => self.shares.enter_within(client, 1, Duration::MAX).await,
-            None => None,
-        };
-        (share, self.room.clone().acquire_owned().await.ok())
+    /// Waits until there is room for one more flight, which these clients want.
+    async fn take(&self, wanting: Wanting) -> (Option<Slot>, Option<OwnedSemaphorePermit>) {
+        (self.share(wanting).await, self.room.clone().acquire_owned().await.ok())
+    }
+
+    /// What a flight takes of the share of the first of these clients that has some left. This registry itself needs none.
+    async fn share(&self, mut wanting: Wanting) -> Option<Slot> {
+        let (mut known, mut waiting) = (HashSet::new(), FuturesUnordered::new());
+        loop {
+            tokio::select! {
+                Some(wants) = wanting.recv() => {
+                    let client = wants?;
+                    if known.insert(client.clone()) {
+                        waiting.push(async move { self.shares.enter_within(&client, 1, Duration::MAX).await });
+                    }
+                }
+                Some(Some(share)) = waiting.next() => return Some(share),
+                else => return None,
+            }
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<Place, Arc<Flight>>> {
@@ -289,5 +311,43 @@ impl Drop for Landing {
         self.forget();
         self.flights.running.dec();
         self.flight.end(Err(ended()));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::FutureExt;
+    use orlop_core::digest::Algorithm;
+    use orlop_core::{Config, Registry};
+    use tokio::time::timeout;
+
+    use super::*;
+
+    fn fetching(blob: usize) -> Fetching {
+        let digest = Algorithm::Sha256.digest(blob.to_string().as_bytes());
+        Registry::new(Config::default()).fetching("hub/app".parse().unwrap(), digest)
+    }
+
+    /// Follows the flight of that blob; the last one comes as soon as it runs, the others never do.
+    async fn followed(flights: &Flights, blob: usize, client: &Client) -> Followed {
+        let fly = |_, _| match blob {
+            AT_ONCE_OF_CLIENT => async { Ok(()) }.boxed(),
+            _ => std::future::pending().boxed(),
+        };
+        flights.follow(fetching(blob), Some(client), fly, |_| async { true }.boxed()).await.0
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_flight_that_waits_for_its_client_runs_for_another_one_that_joins_it() {
+        let flights = Flights::new(&UpstreamCounters::default());
+        let [busy, other] = ["busy", "other"].map(|name| Client::User(name.into()));
+        let mut waiting: FuturesUnordered<_> =
+            (0..=AT_ONCE_OF_CLIENT).map(|blob| followed(&flights, blob, &busy)).collect();
+        let patience = Duration::from_secs(60);
+        assert!(timeout(patience, waiting.next()).await.is_err(), "the client has begun as many as it may");
+        let followed = timeout(patience, followed(&flights, AT_ONCE_OF_CLIENT, &other)).await;
+        assert!(matches!(followed, Ok(Followed::Over(Ok(())))), "{followed:?}");
+        // For all who follow it.
+        assert!(matches!(timeout(patience, waiting.next()).await, Ok(Some(Followed::Over(Ok(()))))));
     }
 }
