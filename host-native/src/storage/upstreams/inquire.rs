@@ -1,6 +1,7 @@
 //! Asking an upstream something small, once for all who ask the same at the same time.
 
 use std::collections::HashMap;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -11,11 +12,11 @@ use hyper::HeaderMap;
 use hyper::header::LINK;
 use orlop_core::http::Method;
 use orlop_core::mirror::{Answer, As, Source, Unmet, Wanted};
-use tokio::sync::OwnedSemaphorePermit;
+use tokio::sync::{AcquireError, OwnedSemaphorePermit};
 use tokio::time::timeout;
 use url::Url;
 
-use super::{ANSWERS, Upstream, blob, login, unmet};
+use super::{ANSWERS_OF_ONE, Upstream, blob, login, unmet};
 use crate::remote::Get;
 use crate::storage::body::UNIT;
 use crate::storage::counters::UpstreamCounters;
@@ -31,9 +32,22 @@ const LITTLE_PATIENCE: Duration = Duration::from_secs(3);
 type Question = (Wanted, u64);
 
 /// What an answer takes of the memory for answers, until no call has it any more.
-pub(in crate::storage) type Taken = Arc<OwnedSemaphorePermit>;
+pub(in crate::storage) type Taken = Arc<Memory>;
 
 type Answering = BoxFuture<'static, Result<(Answer, Option<Taken>), Unmet>>;
+
+/// Memory for an answer: of what its upstream may have, and of what all may have.
+#[derive(Debug)]
+pub(in crate::storage) struct Memory([OwnedSemaphorePermit; 2]);
+
+impl Memory {
+    /// Gives back all but what so many bytes need.
+    fn shrink_to(&mut self, bytes: usize) {
+        for permit in &mut self.0 {
+            drop(permit.split(permit.num_permits().saturating_sub(bytes.div_ceil(UNIT))));
+        }
+    }
+}
 
 /// The questions that an upstream is being asked. One that no call waits for any more is given up.
 #[derive(Default)]
@@ -117,7 +131,7 @@ impl Upstream {
                     Err(_) => return Err(Unmet::Failed(self.late(patience))),
                 };
                 // What did not say how long it is may be much shorter than it might have been.
-                drop(taken.split(taken.num_permits().saturating_sub(body.len().div_ceil(UNIT))));
+                taken.shrink_to(body.len());
                 (body, Some(Arc::new(taken)))
             }
         };
@@ -128,10 +142,19 @@ impl Upstream {
     }
 
     /// Takes memory for so many bytes of an answer, or waits for it as long as for the answer.
-    async fn take(&self, bytes: u64) -> Result<OwnedSemaphorePermit, Unmet> {
-        let units = usize::try_from(bytes).unwrap_or(usize::MAX).min(ANSWERS).div_ceil(UNIT);
-        let taking = self.room.clone().acquire_many_owned(u32::try_from(units).unwrap_or(u32::MAX));
+    async fn take(&self, bytes: u64) -> Result<Memory, Unmet> {
+        let units = usize::try_from(bytes).unwrap_or(usize::MAX).min(ANSWERS_OF_ONE).div_ceil(UNIT);
+        let units = u32::try_from(units).unwrap_or(u32::MAX);
+        let taking = async {
+            // What waits for its own upstream takes nothing of the others.
+            let own = self.own_room.clone().acquire_many_owned(units).await?;
+            Ok::<_, AcquireError>(Memory([own, self.room.clone().acquire_many_owned(units).await?]))
+        };
         let taken = timeout(PATIENCE, taking).await.ok().and_then(Result::ok);
+        if !self.crowded.swap(taken.is_none(), Ordering::Relaxed) && taken.is_none() {
+            let upstream = self.name.as_str();
+            tracing::warn!(upstream, bytes, "there is no memory for answers of an upstream: clients are told to wait");
+        }
         // It is this registry that is busy: soon it is not.
         taken.ok_or(Unmet::Paused(Duration::from_secs(1)))
     }
@@ -241,7 +264,7 @@ mod tests {
                 held.push(asking.next().await.unwrap().unwrap());
             }
             assert!(timeout(Duration::from_millis(300), asking.next()).await.is_err(), "there is no room for more");
-            let taken = held.iter().filter_map(|(_, taken)| taken.as_ref()).map(|taken| taken.num_permits());
+            let taken = held.iter().filter_map(|(_, taken)| taken.as_ref()).map(|taken| taken.0[1].num_permits());
             assert_eq!(taken.sum::<usize>(), most, "each has what it needs, and no more");
             held.clear();
             for _ in most..ROOM + 2 {
@@ -249,5 +272,51 @@ mod tests {
             }
             assert_eq!(room.available_permits(), ROOM);
         }
+    }
+
+    /// A registry whose answers begin and do not end.
+    async fn unending() -> String {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        tokio::spawn(async move {
+            let mut open = Vec::new();
+            loop {
+                let (mut stream, _) = listener.accept().await.unwrap();
+                let _ = stream.read(&mut [0; 4096]).await;
+                let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\nx").await;
+                open.push(stream);
+            }
+        });
+        url
+    }
+
+    #[tokio::test]
+    async fn a_slow_upstream_leaves_memory_for_answers_of_others() {
+        const LIMIT: u64 = 4 << 20;
+        let room = Upstreams::default().room;
+        let open = |name: &str, url: &str| {
+            let setting = RemoteSetting::new(url).unwrap();
+            Arc::new(Upstream::open(UpstreamName::new(name), setting, &room).unwrap())
+        };
+        let (slow, other) = (open("slow", &unending().await), open("other", &answering(true).await));
+        let counters = UpstreamCounters::default();
+        let ask = |upstream: &Arc<Upstream>, number: usize| {
+            let wanted = Wanted {
+                upstream: upstream.name.clone(),
+                method: Method::Get,
+                repository: "app".parse().unwrap(),
+                resource: format!("manifests/v{number}"),
+                accept: Vec::new(),
+                login: As::Mirror,
+                via: String::new(),
+            };
+            let (upstream, counters) = (upstream.clone(), counters.clone());
+            async move { upstream.inquire(wanted, LIMIT, &counters).await }
+        };
+        let mut asking: FuturesUnordered<_> = (0..20).map(|number| ask(&slow, number)).collect();
+        assert!(timeout(Duration::from_secs(1), asking.next()).await.is_err(), "none has come to its end");
+        assert_eq!(slow.own_room.available_permits(), 0);
+        let answered = timeout(Duration::from_secs(2), ask(&other, 0)).await;
+        assert!(matches!(answered, Ok(Ok(_))), "{answered:?}");
     }
 }

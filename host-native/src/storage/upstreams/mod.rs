@@ -43,6 +43,9 @@ const BEGINNING: Duration = Duration::from_secs(30);
 /// How many bytes the answers may have together that are in memory as a whole: manifests and lists. Sixteen of the largest.
 const ANSWERS: usize = 64 << 20;
 
+/// How many of these bytes the answers of one upstream may have: one that is slow holds up no other.
+const ANSWERS_OF_ONE: usize = ANSWERS / 4;
+
 /// The upstreams of the settings, by their names.
 pub struct Upstreams {
     named: BTreeMap<UpstreamName, Arc<Upstream>>,
@@ -63,7 +66,12 @@ pub(super) struct Upstream {
     remote: Remote,
     inquiries: Inquiries,
     remembered: Remembered,
+    /// What all upstreams have.
     room: Arc<Semaphore>,
+    /// What this one has of [`ANSWERS_OF_ONE`].
+    own_room: Arc<Semaphore>,
+    /// Whether there was no memory for its last answer.
+    crowded: AtomicBool,
     /// Whether it has failed when it was asked last.
     failing: AtomicBool,
 }
@@ -103,8 +111,17 @@ impl Upstreams {
 impl Upstream {
     fn open(name: UpstreamName, setting: RemoteSetting, room: &Arc<Semaphore>) -> Result<Self, String> {
         let (remote, remembered) = (Remote::open(&setting)?, Remembered::new()?);
-        let (inquiries, failing) = (Inquiries::default(), AtomicBool::new(false));
-        Ok(Self { name, setting, remote, inquiries, remembered, room: room.clone(), failing })
+        Ok(Self {
+            name,
+            setting,
+            remote,
+            inquiries: Inquiries::default(),
+            remembered,
+            room: room.clone(),
+            own_room: Arc::new(Semaphore::new(ANSWERS_OF_ONE / UNIT)),
+            crowded: AtomicBool::new(false),
+            failing: AtomicBool::new(false),
+        })
     }
 
     /// Whether it has failed when it was asked last.
