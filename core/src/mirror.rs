@@ -50,7 +50,8 @@ pub struct Mirror {
     pub deny: Vec<Pattern>,
     /// The largest blob that is fetched, in bytes.
     pub blob_limit: u64,
-    /// Whether upstreams are asked with the login of the caller, each time, and what they do not give to it is not answered.
+    /// Whether upstreams are asked with the login of the caller, and what they do not give to it is not answered. What they
+    /// have said of a login a moment ago counts, as [`Inquire`](crate::effect::Inquire) says.
     pub verify: bool,
     /// The platforms for which images of an index are fetched; none is all.
     pub platforms: Vec<PlatformPattern>,

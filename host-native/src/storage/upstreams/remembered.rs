@@ -14,8 +14,11 @@ use tokio::time::Instant;
 /// what they have just pushed.
 const ABSENT: Duration = Duration::from_secs(30);
 
-/// How long it is remembered what a caller may see.
+/// How long it is remembered that a caller may see something: so long may one that has lost the right still see it.
 const VOUCHED: Duration = Duration::from_secs(60);
+
+/// How long it is remembered that a caller may not see something: who is given the right tries again soon.
+const REFUSED: Duration = Duration::from_secs(10);
 
 /// How many answers are remembered at most, each some hundred bytes.
 const MOST: usize = 4096;
@@ -62,7 +65,7 @@ impl Remembered {
         }
         let time = match (&wanted.login, answer) {
             (As::Mirror, Err(Unmet::Absent)) => ABSENT,
-            (As::Caller(_), Err(Unmet::Absent | Unmet::Denied)) => VOUCHED,
+            (As::Caller(_), Err(Unmet::Absent | Unmet::Denied)) => REFUSED,
             (As::Caller(_), Ok(_)) if wanted.method == Method::Head => VOUCHED,
             _ => return,
         };
@@ -143,7 +146,11 @@ mod tests {
         assert_eq!(remembered.get(&head(As::Caller(None))), Some(Err(Unmet::Denied)));
         assert_eq!(remembered.get(&head(login("Basic YTpj"))), None);
         assert_eq!(remembered.get(&head(As::Mirror)), None);
-        tokio::time::advance(VOUCHED).await;
+        // A caller that was refused is asked for again first.
+        tokio::time::advance(REFUSED).await;
+        assert_eq!(remembered.get(&head(As::Caller(None))), None);
+        assert_eq!(remembered.get(&head(login("Basic YTpi"))), Some(answer()));
+        tokio::time::advance(VOUCHED - REFUSED).await;
         assert_eq!(remembered.get(&head(login("Basic YTpi"))), None);
     }
 
