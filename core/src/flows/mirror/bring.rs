@@ -179,11 +179,9 @@ impl Call {
 
     async fn let_go_of_tag(&self, name: &Repository, tag: &Tag, done: &mut LetGo) -> Result<(), Error> {
         let state = self.tag_state(name, tag).await?;
-        let [mirrored] = self.get([keys::mirrored(name, tag)]).await?;
-        if state.record.is_none() {
-            return Ok(());
-        }
-        if mirrored.is_none() {
+        // What was pushed in between is none that the commit expects.
+        let (Some(_), Some(known)) = (&state.record, self.known(name, tag).await?) else { return Ok(()) };
+        if known.mirrored.is_none() {
             done.pushed += 1;
             return Ok(());
         }
