@@ -96,7 +96,8 @@ pub struct LinkRecord {
     pub linked: Timestamp,
     /// The call that did.
     pub by: Uuid,
-    /// A mirror has fetched it, so that its upstream can give it again: eviction may take it.
+    /// A mirror has fetched it, and no manifest that was pushed since needs it: its upstream can give it again, and eviction
+    /// may take it.
     #[serde(default, skip_serializing_if = "core::ops::Not::not")]
     pub fetched: bool,
 }

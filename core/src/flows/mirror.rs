@@ -11,6 +11,7 @@ mod evict;
 mod manifest;
 mod platforms;
 mod referrers;
+mod rely;
 
 use alloc::format;
 use alloc::string::String;
@@ -20,6 +21,7 @@ pub use self::bring::{LetGo, Mirrored};
 pub use self::evict::Eviction;
 pub(super) use self::manifest::Cached;
 pub(super) use self::referrers::Others;
+pub(super) use self::rely::Voucher;
 use super::Call;
 use crate::asked::{Access, Action};
 use crate::digest::Digest;

@@ -121,7 +121,7 @@ impl Call {
     }
 
     /// A manifest that the repository has.
-    async fn held_manifest(&self, name: &Repository, digest: &Digest) -> Result<Option<Manifest>, Error> {
+    pub(super) async fn held_manifest(&self, name: &Repository, digest: &Digest) -> Result<Option<Manifest>, Error> {
         let key = keys::manifest(name, digest);
         let [manifest, payload] = self.get([key.clone(), keys::payload(name, digest)]).await?;
         let (Some(manifest), Some(payload)) = (manifest, payload) else { return Ok(None) };

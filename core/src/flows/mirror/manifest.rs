@@ -277,7 +277,8 @@ impl Call {
         let known = Found::<ManifestRecord>::read(key, known)?;
         let mut batch = Batch::default();
         batch.keep_repository(name, repository.as_ref(), &self.ambient);
-        // What was pushed before this was a mirror stays what was pushed.
+        // What was pushed while this was no mirror stays what was pushed, also when that is just now.
+        known.iter().for_each(|found| batch.expect(found.unchanged()));
         let fetched = known.as_ref().is_none_or(|found| found.record.fetched);
         self.hold_manifest(&mut batch, name, (digest, manifest, body), (known.is_some(), fetched));
         Ok(batch)

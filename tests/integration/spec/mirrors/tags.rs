@@ -217,9 +217,9 @@ fn what_was_pushed_here_stays_when_a_mirror_is_laid_over_it() {
     pull(&mut registry, "hub/app", "v1", &own);
 }
 
-/// The same registry, where the mirror is offline or not, with so much room.
-fn offline(registry: &InMemory, offline: bool, max: Option<u64>) -> InMemory {
-    registry.restarted(Config { small_object: 0, mirrors: vec![Mirror { offline, max, ..hub() }], ..Config::default() })
+/// The same registry, where the mirror is offline or not.
+fn offline(registry: &InMemory, offline: bool) -> InMemory {
+    registry.restarted(Config { small_object: 0, mirrors: vec![Mirror { offline, ..hub() }], ..Config::default() })
 }
 
 /// SPEC V18: a tag that is pushed while the mirror is offline, over one that was fetched, is as it was pushed from then on.
@@ -228,9 +228,9 @@ fn a_tag_that_is_pushed_offline_is_not_the_upstreams_any_more() {
     let mut registry = mirroring(vec![hub()]);
     let fetched = push_image(&mut registry, "app", "v1", "of the hub");
     pull(&mut registry, "hub/app", "v1", &fetched);
-    let mut plain = offline(&registry, true, None);
+    let mut plain = offline(&registry, true);
     let own = plain.push_image("hub/app", "v1", AMD64, "own");
-    let mut registry = offline(&plain, false, None);
+    let mut registry = offline(&plain, false);
     registry.advance(2 * MINUTE);
     asked(&mut registry);
     pull(&mut registry, "hub/app", "v1", &own);
@@ -252,9 +252,9 @@ fn a_tag_that_is_pushed_offline_is_not_the_upstreams_any_more() {
     pull(&mut registry, "hub/app", "v1", &moved);
     assert_eq!(asked(&mut registry), ["HEAD app/manifests/v1"]);
     // The same manifest, pushed under the tag that names it.
-    let mut plain = offline(&registry, true, None);
+    let mut plain = offline(&registry, true);
     plain.put_manifest("hub/app", "v1", &moved).expect(201);
-    let mut registry = offline(&plain, false, None);
+    let mut registry = offline(&plain, false);
     registry.advance(2 * MINUTE);
     pull(&mut registry, "hub/app", "v1", &moved);
     assert_eq!(asked(&mut registry), [""; 0]);
