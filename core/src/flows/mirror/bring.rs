@@ -62,17 +62,20 @@ impl Call {
     /// The tags that the upstream lists of a repository. What is no tag by the grammar is left out.
     pub(crate) async fn upstream_tags(&self, name: &Repository) -> Result<Vec<Tag>, Error> {
         let route = self.own_route(name)?;
-        let (mut tags, mut resource) = (Vec::new(), Some(format!("tags/list?n={LISTED_TAGS}")));
+        let first = format!("tags/list?n={LISTED_TAGS}");
+        let answered = self.inquire_any(&route, Method::Get, &first, &[], super::LISTED).await?;
+        let (teller, mut answer) =
+            answered.map_err(|unmet| super::refused(unmet, Error::RepositoryUnknown(name.clone())))?;
+        let mut tags = Vec::new();
         for _ in 0..LISTED_PAGES {
-            let Some(page) = resource else { break };
-            let answer = self.inquire(&route, Method::Get, &page, &[], super::LISTED).await?;
-            let answer = answer.map_err(|unmet| super::refused(unmet, Error::RepositoryUnknown(name.clone())))?;
             let listed: Listed = serde_json::from_slice(&answer.body)
                 .map_err(|error| Error::UpstreamFailed(format!("the upstream of {name} lists no tags: {error}")))?;
             tags.extend(listed.tags.into_iter().flatten().filter_map(|tag| tag.parse().ok()));
-            resource = answer.next;
+            let Some(page) = answer.next else { return Ok(tags) };
+            answer = self.next_page(&route, &teller, &page, &[], super::LISTED).await?;
         }
-        Ok(tags)
+        // A part of them would be taken for all.
+        Err(Error::UpstreamFailed(format!("the upstream of {name} lists tags on more than {LISTED_PAGES} pages")))
     }
 
     /// Brings a manifest, and those that it lists, into a repository: which blobs they need that are not there yet.
