@@ -100,7 +100,8 @@ pub(crate) const CHECKED_COARSELY: Duration = Duration::from_secs(60);
 /// How many pages of referrers an upstream is asked for, of 4 MiB each at most: what has more never ends.
 pub(crate) const REFERRER_PAGES: usize = 256;
 
-/// How many of the indexes that list an image are read to learn its platform. An image is seldom in more than one.
+/// How many indexes that list an image are read to learn its platform; one that more list is fetched whatever it is for. An
+/// image is seldom in more than one.
 pub(crate) const PLATFORM_INDEXES: usize = 16;
 
 /// How many tags an upstream is asked for at once when it is to list them.

@@ -96,7 +96,8 @@ pub struct LinkRecord {
     pub linked: Timestamp,
     /// The call that did.
     pub by: Uuid,
-    /// A mirror has fetched it, so that its upstream can give it again: eviction may take it.
+    /// A mirror has fetched it, and no manifest that was pushed since needs it: its upstream can give it again, and eviction
+    /// may take it.
     #[serde(default, skip_serializing_if = "core::ops::Not::not")]
     pub fetched: bool,
 }
@@ -203,6 +204,9 @@ pub struct PulledRecord {
 /// A tag of a mirror, as its upstream last had it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MirroredRecord {
+    /// The call that pointed the tag at what the upstream has, as the record of the tag names it. When that names another
+    /// call, the tag has been pushed since, while its repository was no mirror's, and this record says nothing of it.
+    pub by: Uuid,
     /// When the upstream last said where the tag is: it stays usable for a while after that.
     pub checked: Timestamp,
     /// Since when the upstream says that it has no such tag.

@@ -98,7 +98,8 @@ export interface MirrorOptions {
   max?: number;
   /**
    * `caller`: the upstream is asked with the caller's own `Authorization`, each time, and what it does not give is not
-   * answered. Else it is asked without a login, and who may see what is here is for you to say.
+   * answered. Else it is asked without a login, and who may see what is here is for you to say: as with `offline`, which
+   * does not go with this.
    */
   verify?: 'caller';
 }

@@ -31,12 +31,12 @@ impl Engine {
     ///
     /// # Errors
     ///
-    /// When the options are not understood.
+    /// When the options are not understood, or contradict each other.
     #[wasm_bindgen(constructor)]
     pub fn new(options: &str) -> Result<Engine, JsError> {
         let options: Options = serde_json::from_str(options)?;
         let bug = Bug::named(options.bug()).ok_or_else(|| JsError::new("there is no bug of that name"))?;
-        let config = options.config();
+        let config = options.config().map_err(|reason| JsError::new(&reason))?;
         let call_lifetime = config.call_lifetime;
         Ok(Self { registry: Registry::new(config), call_lifetime, memory: Memory::new(), bug })
     }

@@ -60,9 +60,14 @@ impl Options {
     }
 
     /// What the core is to be told.
-    pub(crate) fn config(&self) -> Config {
+    ///
+    /// # Errors
+    ///
+    /// When options contradict each other, with a sentence that says so.
+    pub(crate) fn config(&self) -> Result<Config, String> {
         let standard = Config::default();
-        Config {
+        let mirrors = self.mirrors.iter().map(MirrorOptions::mirror).collect::<Result<_, _>>()?;
+        Ok(Config {
             manifest_limit: self.manifest_limit.unwrap_or(standard.manifest_limit),
             blob_limit: self.blob_limit.unwrap_or(standard.blob_limit),
             allow_sparse: self.allow_sparse,
@@ -76,10 +81,10 @@ impl Options {
             call_lifetime: time(self.call_lifetime_ms, standard.call_lifetime),
             small_object: self.small_object.unwrap_or(standard.small_object),
             blob_objects: self.blob_objects.unwrap_or(standard.blob_objects),
-            mirrors: self.mirrors.iter().map(MirrorOptions::mirror).collect(),
+            mirrors,
             via: self.via.clone().unwrap_or(standard.via),
             ..standard
-        }
+        })
     }
 }
 
@@ -114,10 +119,17 @@ enum Verify {
 }
 
 impl MirrorOptions {
-    fn mirror(&self) -> Mirror {
+    fn mirror(&self) -> Result<Mirror, String> {
+        if self.offline && self.verify.is_some() {
+            return Err(format!(
+                "mirror {:?}: with `offline` the upstream does not say who may see what was fetched: set rules for it and \
+                 take `verify` away",
+                self.prefix
+            ));
+        }
         let standard = Mirror::default();
         let upstream = |name: &String| Upstream { name: UpstreamName::new(name), official: self.official.clone() };
-        Mirror {
+        Ok(Mirror {
             prefix: self.prefix.clone(),
             upstreams: self.upstreams.iter().map(upstream).collect(),
             namespaces: self.namespaces.clone(),
@@ -132,7 +144,7 @@ impl MirrorOptions {
             offline: self.offline,
             verify: matches!(self.verify, Some(Verify::Caller)),
             max: self.max,
-        }
+        })
     }
 }
 

@@ -14,13 +14,13 @@ use super::{Call, blob_location};
 use crate::ambient::{Ambient, Timestamp};
 use crate::config::ATTEMPTS;
 use crate::digest::{Algorithm, Digest};
-use crate::effect::{BodyEnd, Committed, Durability, Measure, Value};
+use crate::effect::{BodyEnd, Committed, Durability, Expect, Measure, Value};
 use crate::error::Error;
 use crate::http::{Request, Response};
 use crate::keys;
 use crate::meter::Meter;
 use crate::name::Repository;
-use crate::record::{BlobRecord, Extent, FinishedRecord, LinkRecord, Owner};
+use crate::record::{self, BlobRecord, Extent, FinishedRecord, LinkRecord, Owner};
 
 /// Bytes at rest that are to become a blob, and what is known of them.
 struct Upload {
@@ -188,7 +188,7 @@ impl Call {
                 let finished = FinishedRecord { repository: name.clone(), digest: *digest, finished: self.ambient.now };
                 batch.put(keys::finished(id), &finished);
             }
-            self.link(&mut batch, name, digest, size, link.is_some());
+            self.link(&mut batch, name, digest, size, link.as_ref());
             batch.keep_repository(name, repository.as_ref(), &self.ambient);
             let committed = self.commit(batch, Durability::Durable).await?;
             if committed == Committed::Done {
@@ -275,17 +275,29 @@ impl Call {
         Ok(self.out_of_place(name, *id).await)
     }
 
-    /// The repository holds the blob, from now on or, when it was `linked`, once more. Expects that it still is, or is
+    /// The repository holds the blob, from now on or, when `before` is its link, once more. Expects that it still is, or is
     /// still not.
-    pub(super) fn link(&self, batch: &mut Batch, name: &Repository, digest: &Digest, size: u64, linked: bool) {
+    pub(super) fn link(
+        &self,
+        batch: &mut Batch,
+        name: &Repository,
+        digest: &Digest,
+        size: u64,
+        before: Option<&Value>,
+    ) {
         let Ambient { now, nonce } = self.ambient;
         let key = keys::link(name, digest);
-        batch.expect_presence(key.clone(), linked);
-        // Nothing can be pushed to a mirror.
-        let fetched = self.config.mirror_of(name).is_some();
+        // Nothing can be pushed to a mirror, but what was pushed while it was none stays so.
+        let is_mirror = self.config.mirror_of(name).is_some();
+        let pushed = |link: &Value| record::decode::<LinkRecord>(&key, link).is_ok_and(|link| !link.fetched);
+        let fetched = is_mirror && !before.is_some_and(pushed);
+        match before.filter(|_| is_mirror) {
+            Some(link) => batch.expect(Expect::Exactly(key.clone(), link.clone())),
+            None => batch.expect_presence(key.clone(), before.is_some()),
+        }
         batch.put(key, &LinkRecord { linked: now, by: nonce, fetched });
         batch.mark(keys::holder(digest, name));
-        if !linked {
+        if before.is_none() {
             batch.add_usage(name, size);
         }
     }

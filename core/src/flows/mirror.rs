@@ -11,6 +11,7 @@ mod evict;
 mod manifest;
 mod platforms;
 mod referrers;
+mod rely;
 
 use alloc::format;
 use alloc::string::String;
@@ -20,6 +21,7 @@ pub use self::bring::{LetGo, Mirrored};
 pub use self::evict::Eviction;
 pub(super) use self::manifest::Cached;
 pub(super) use self::referrers::Others;
+pub(super) use self::rely::Voucher;
 use super::Call;
 use crate::asked::{Access, Action};
 use crate::digest::Digest;
@@ -27,7 +29,7 @@ use crate::effect::Inquire;
 use crate::error::Error;
 use crate::http::{Headers, Method, Request};
 use crate::media::ManifestType;
-use crate::mirror::{Answer, As, Mirror, Source, Unmet, Upstream, Wanted};
+use crate::mirror::{Answer, As, Mirror, Source, Unmet, Upstream, UpstreamName, Wanted};
 use crate::name::Repository;
 use crate::operation::Operation;
 
@@ -52,6 +54,26 @@ impl Route<'_> {
     /// The upstreams that may be asked, and what the repository is called there.
     fn upstreams(&self) -> impl Iterator<Item = (&Upstream, Repository)> {
         self.mirror.upstreams_of(self.name)
+    }
+
+    /// What is to be asked of one of them.
+    fn wanted(
+        &self,
+        upstream: &UpstreamName,
+        repository: &Repository,
+        method: Method,
+        resource: &str,
+        accept: &[&'static str],
+    ) -> Wanted {
+        Wanted {
+            upstream: upstream.clone(),
+            method,
+            repository: repository.clone(),
+            resource: resource.into(),
+            accept: Vec::from(accept),
+            login: self.login.clone(),
+            via: self.via.clone(),
+        }
     }
 
     /// A blob at one of them.
@@ -122,24 +144,49 @@ impl Call {
         accept: &[&'static str],
         limit: u64,
     ) -> Result<Result<Answer, Unmet>, Error> {
+        Ok(self.inquire_any(route, method, resource, accept, limit).await?.map(|(_, answer)| answer))
+    }
+
+    /// The same, with the upstream that has answered, and what the repository is called there.
+    async fn inquire_any<'r>(
+        &self,
+        route: &Route<'r>,
+        method: Method,
+        resource: &str,
+        accept: &[&'static str],
+        limit: u64,
+    ) -> Result<Result<(Teller<'r>, Answer), Unmet>, Error> {
         let mut unmet = Unmet::Absent;
-        for (upstream, repository) in route.upstreams() {
-            let wanted = Wanted {
-                upstream: upstream.name.clone(),
-                method,
-                repository,
-                resource: resource.into(),
-                accept: Vec::from(accept),
-                login: route.login.clone(),
-                via: route.via.clone(),
-            };
+        for (upstream, repository) in route.mirror.upstreams_of(route.name) {
+            let wanted = route.wanted(&upstream.name, &repository, method, resource, accept);
             match self.ask(Inquire { wanted, limit }).await? {
-                Ok(answer) => return Ok(Ok(answer)),
+                Ok(answer) => return Ok(Ok((Teller { upstream, repository }, answer))),
                 Err(why) => unmet = worse(unmet, why),
             }
         }
         Ok(Err(unmet))
     }
+
+    /// The page of a list that follows others, of the upstream that gave them: where a page ends is for each upstream to
+    /// say. That it is not to be had is a failure, since a part of a list would be taken for all.
+    async fn next_page(
+        &self,
+        route: &Route<'_>,
+        teller: &Teller<'_>,
+        resource: &str,
+        accept: &[&'static str],
+        limit: u64,
+    ) -> Result<Answer, Error> {
+        let wanted = route.wanted(&teller.upstream.name, &teller.repository, Method::Get, resource, accept);
+        let lacks = || Error::UpstreamFailed(format!("the upstream of {} lacks a page of a list", route.name));
+        self.ask(Inquire { wanted, limit }).await?.map_err(|unmet| refused(unmet, lacks()))
+    }
+}
+
+/// An upstream that has answered, and what the repository is called there.
+struct Teller<'r> {
+    upstream: &'r Upstream,
+    repository: Repository,
 }
 
 /// The media types of all manifests that the registry takes.

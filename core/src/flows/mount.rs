@@ -83,7 +83,7 @@ impl Call {
                 self.check_quota(name, None, size, 0).await?;
             }
             batch.expect(Expect::Present(blob_key.clone()));
-            self.link(&mut batch, name, digest, size, here.is_some());
+            self.link(&mut batch, name, digest, size, here.as_ref());
             batch.keep_repository(name, repository.as_ref(), &self.ambient);
             if self.commit(batch, Durability::Durable).await? == Committed::Done {
                 return Ok(true);

@@ -7,6 +7,7 @@ use alloc::vec::Vec;
 
 use super::batch::Batch;
 use super::maintained::{Pushed, TagState};
+use super::mirror::Voucher;
 use super::{Call, referrers};
 use crate::conditional::{self, Condition};
 use crate::config::{ATTEMPTS, IMAGE_CONFIG_LIMIT, TAG_PARAMETERS};
@@ -15,7 +16,7 @@ use crate::effect::{Collect, Collected, Committed, Durability, Expect, Get, Valu
 use crate::error::Error;
 use crate::event::{self, Happening};
 use crate::http::{Request, Response};
-use crate::keys::{self, Key};
+use crate::keys;
 use crate::manifest::{Manifest, Need, Platform};
 use crate::name::{Repository, Tag};
 use crate::record::{self, BlobRecord, ManifestRecord};
@@ -35,8 +36,8 @@ struct Push<'a> {
 struct Surroundings {
     repository: Option<Value>,
     manifest: Option<Value>,
-    /// Which record vouches for each need that is there.
-    present: Vec<Key>,
+    /// Which record says so, for each need that is there.
+    present: Vec<Voucher>,
     missing: Vec<Digest>,
     tags: Vec<TagState>,
 }
@@ -137,15 +138,14 @@ impl Call {
         let tags = tags.collect::<Result<Vec<_>, _>>()?;
         let (mut present, mut missing) = (Vec::new(), Vec::new());
         for (digest, need) in &push.manifest.needs {
+            let (_, link) = next();
             // A child is a manifest, or else a blob, as in the index of a build cache.
-            let mut vouchers = Vec::from([next()]);
-            if *need == Need::Child {
-                vouchers.insert(0, next());
-            }
-            match vouchers.into_iter().find(|(_, value)| value.is_some()) {
-                Some((key, _)) => present.push(key),
-                None if *need == Need::Optional => {}
-                None => missing.push(*digest),
+            let child = if *need == Need::Child { next().1 } else { None };
+            match (child, link) {
+                (Some(value), _) => present.push(Voucher::of_manifest(name, *digest, value)),
+                (None, Some(value)) => present.push(Voucher::of_blob(name, *digest, value)),
+                (None, None) if *need == Need::Optional => {}
+                (None, None) => missing.push(*digest),
             }
         }
         Ok(Surroundings { repository, manifest, present, missing, tags })
@@ -184,7 +184,7 @@ impl Call {
         let Push { name, digest, manifest, payload, .. } = push;
         let mut batch = Batch::default();
         batch.keep_repository(name, around.repository.as_ref(), &self.ambient);
-        batch.expect.extend(around.present.iter().cloned().map(Expect::Present));
+        self.rely_on(&mut batch, name, &around.present).await?;
         let known = around.manifest.is_some();
         let record = self.hold_manifest(&mut batch, name, (digest, manifest, payload), (known, false));
         let told = Some((digest, Some(&record)));

@@ -184,6 +184,13 @@ impl MirrorSetting {
         if self.verify.is_some() && self.username.is_some() {
             return Err("with `verify` the upstream is asked with the logins of callers: leave `username` out".into());
         }
+        if self.verify.is_some() && self.offline {
+            return Err(
+                "with `offline` the upstream does not say who may see what was fetched: set rules for it and take `verify` \
+                 away"
+                    .into(),
+            );
+        }
         if self.verify.is_some() && self.upstream.len() > 1 {
             return Err(
                 "with `verify` there is one `upstream`: the logins that callers have there go to no other".into()
@@ -332,7 +339,7 @@ impl MirrorSetting {
 /// Whether the upstream is asked with the login of the caller who may see a repository.
 pub(crate) fn verifies(mirrors: &[MirrorSetting], repository: &Repository) -> bool {
     let mirror = mirrors.iter().filter(|mirror| mirror.has(repository)).max_by_key(|mirror| mirror.prefix.len());
-    mirror.is_some_and(|mirror| mirror.verify.is_some() && !mirror.offline)
+    mirror.is_some_and(|mirror| mirror.verify.is_some())
 }
 
 /// A host without its port.
@@ -450,6 +457,7 @@ mod tests {
         check(&format!("{url}, username = 'ci'"), "need each other");
         check("upstream = 'http://registry.example.com', username = 'ci', password-file = 'p'", "unencrypted");
         check(&format!("{url}, verify = 'caller', username = 'ci', password-file = 'p'"), "leave `username` out");
+        check(&format!("{url}, verify = 'caller', offline = true"), "set rules for it and take `verify` away");
         check(&format!("{url}, fresh = 'often'"), "or always, or never");
         check(&format!("{url}, stale = '3'"), "90s, 6h or 7d");
         check(&format!("{url}, platforms = ['linux/amd64', 'arm64']"), "`arm64` is not one");

@@ -10,7 +10,6 @@ use orlop_core::memory::Memory;
 use orlop_core::record::{BlobRecord, Extent, ReleasedRecord, UploadRecord};
 use serde_json::Value as Json;
 
-use super::mirrored::Mirrored;
 use super::scenario::Scenario;
 
 /// The records by family: what stands behind the first slash, and the value.
@@ -36,7 +35,7 @@ pub(super) fn hold(memory: &Memory, scenario: &Scenario) -> Check {
     records.holders()?;
     records.manifests()?;
     records.needs(scenario)?;
-    records.mirrored(&scenario.mirrored)?;
+    records.mirrored(scenario)?;
     records.tags()?;
     records.referrers()?;
     records.uploads()?;
@@ -135,14 +134,16 @@ impl<'a> Records<'a> {
 
     /// Invariant 2, for what manifests need: `use/` says exactly that, and what is needed is there unless it was
     /// deleted explicitly, or is to be fetched from an upstream when it is asked for.
-    fn needs(&self, Scenario { deleted, mirrored, .. }: &Scenario) -> Check {
+    fn needs(&self, scenario: &Scenario) -> Check {
+        let Scenario { deleted, mirrored, .. } = scenario;
         let mut needed = BTreeSet::new();
-        for (name, _) in self.family("manifest") {
+        for (name, value) in self.family("manifest") {
             let (repository, digest) = split(name, '@')?;
+            let is_pushed = scenario.takes_pushes() && self.is_pushed("manifest", name, value)?;
             for need in needs(&self.document(name)?) {
                 let target = format!("{repository}@{need}");
                 let there = self.has("link", &target) || self.has("manifest", &target);
-                let to_be_fetched = mirrored.is_of(repository);
+                let to_be_fetched = mirrored.is_of(repository) && !is_pushed;
                 ensure!(there || to_be_fetched || deleted.contains(&need), "manifest/{name} lacks {need}");
                 needed.insert(format!("{target}/{digest}"));
             }
@@ -150,11 +151,15 @@ impl<'a> Records<'a> {
         self.family_is("use", &needed)
     }
 
-    /// A repository of a mirror has only what its upstream has had, and says of nothing else
-    /// when it was looked at or pulled.
-    fn mirrored(&self, mirrored: &Mirrored) -> Check {
+    /// A repository of a mirror has only what its upstream has had and what was pushed where the mirror is offline, and
+    /// says of nothing else when it was looked at or pulled.
+    fn mirrored(&self, scenario: &Scenario) -> Check {
+        let mirrored = &scenario.mirrored;
         for family in ["link", "manifest", "tag"] {
             for (name, value) in self.family(family).filter(|(name, _)| mirrored.is_of(name)) {
+                if scenario.takes_pushes() && self.is_pushed(family, name, value)? {
+                    continue;
+                }
                 ensure!(mirrored.has_had(family, name, value), "{family}/{name} is not from the upstream");
             }
         }
@@ -165,6 +170,17 @@ impl<'a> Records<'a> {
             ensure!(self.has("link", name), "pulled/{name} has no blob");
         }
         Ok(())
+    }
+
+    /// Whether a record of a mirror says that what it is about was pushed: that no upstream gives it again.
+    fn is_pushed(&self, family: &str, name: &str, value: &[u8]) -> Result<bool, String> {
+        let record: Json = json(name, value)?;
+        if family != "tag" {
+            return Ok(record["fetched"] != true);
+        }
+        let looked_up = self.families.get("mirrored").and_then(|mirrored| mirrored.get(name));
+        let looked_up = looked_up.map(|value| json::<Json>(name, value)).transpose()?;
+        Ok(looked_up.is_none_or(|mirrored| mirrored["by"] != record["by"]))
     }
 
     /// Invariant 2, for tags: what a tag and its maintained list name is there, and `tagged/` says exactly that.

@@ -291,6 +291,11 @@ impl Scenario {
         kept(&self.config) && self.other.as_ref().is_none_or(|other| kept(&other.config))
     }
 
+    /// Whether its other host takes pushes to the repositories of the mirrors.
+    pub(super) fn takes_pushes(&self) -> bool {
+        self.other.as_ref().is_some_and(|other| other.config.mirrors.iter().any(|mirror| mirror.offline))
+    }
+
     /// Longer than every grace and lifetime, but for that of objects whose record is gone.
     pub fn long_enough(&self) -> Duration {
         let Config { upload_lifetime, blob_grace, untagged_lifetime, call_lifetime, .. } = &self.config;

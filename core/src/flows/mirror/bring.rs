@@ -62,17 +62,20 @@ impl Call {
     /// The tags that the upstream lists of a repository. What is no tag by the grammar is left out.
     pub(crate) async fn upstream_tags(&self, name: &Repository) -> Result<Vec<Tag>, Error> {
         let route = self.own_route(name)?;
-        let (mut tags, mut resource) = (Vec::new(), Some(format!("tags/list?n={LISTED_TAGS}")));
+        let first = format!("tags/list?n={LISTED_TAGS}");
+        let answered = self.inquire_any(&route, Method::Get, &first, &[], super::LISTED).await?;
+        let (teller, mut answer) =
+            answered.map_err(|unmet| super::refused(unmet, Error::RepositoryUnknown(name.clone())))?;
+        let mut tags = Vec::new();
         for _ in 0..LISTED_PAGES {
-            let Some(page) = resource else { break };
-            let answer = self.inquire(&route, Method::Get, &page, &[], super::LISTED).await?;
-            let answer = answer.map_err(|unmet| super::refused(unmet, Error::RepositoryUnknown(name.clone())))?;
             let listed: Listed = serde_json::from_slice(&answer.body)
                 .map_err(|error| Error::UpstreamFailed(format!("the upstream of {name} lists no tags: {error}")))?;
             tags.extend(listed.tags.into_iter().flatten().filter_map(|tag| tag.parse().ok()));
-            resource = answer.next;
+            let Some(page) = answer.next else { return Ok(tags) };
+            answer = self.next_page(&route, &teller, &page, &[], super::LISTED).await?;
         }
-        Ok(tags)
+        // A part of them would be taken for all.
+        Err(Error::UpstreamFailed(format!("the upstream of {name} lists tags on more than {LISTED_PAGES} pages")))
     }
 
     /// Brings a manifest, and those that it lists, into a repository: which blobs they need that are not there yet.
@@ -121,7 +124,7 @@ impl Call {
     }
 
     /// A manifest that the repository has.
-    async fn held_manifest(&self, name: &Repository, digest: &Digest) -> Result<Option<Manifest>, Error> {
+    pub(super) async fn held_manifest(&self, name: &Repository, digest: &Digest) -> Result<Option<Manifest>, Error> {
         let key = keys::manifest(name, digest);
         let [manifest, payload] = self.get([key.clone(), keys::payload(name, digest)]).await?;
         let (Some(manifest), Some(payload)) = (manifest, payload) else { return Ok(None) };
@@ -179,11 +182,9 @@ impl Call {
 
     async fn let_go_of_tag(&self, name: &Repository, tag: &Tag, done: &mut LetGo) -> Result<(), Error> {
         let state = self.tag_state(name, tag).await?;
-        let [mirrored] = self.get([keys::mirrored(name, tag)]).await?;
-        if state.record.is_none() {
-            return Ok(());
-        }
-        if mirrored.is_none() {
+        // What was pushed in between is none that the commit expects.
+        let (Some(_), Some(known)) = (&state.record, self.known(name, tag).await?) else { return Ok(()) };
+        if known.mirrored.is_none() {
             done.pushed += 1;
             return Ok(());
         }

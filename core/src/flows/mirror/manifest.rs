@@ -72,9 +72,10 @@ impl Pointed<'_> {
 }
 
 /// A tag of a mirror as it was read.
-struct Known {
+pub(super) struct Known {
     tag: Found<TagRecord>,
-    mirrored: Option<Found<MirroredRecord>>,
+    /// What its upstream said of it; nothing when it was pushed here.
+    pub(super) mirrored: Option<Found<MirroredRecord>>,
     /// Whether the repository has the manifest that it names.
     whole: bool,
 }
@@ -120,7 +121,7 @@ impl Call {
             return Ok((brought == Brought::Here).then_some(Cached::Miss));
         };
         let Some(mirrored) = &known.mirrored else {
-            // It was pushed here, before this was a mirror: no upstream can give it back.
+            // It was pushed here, while this was no mirror: no upstream can give it back.
             return Ok(Some(Cached::Hit));
         };
         let since = self.ambient.now.since(known.checked());
@@ -162,11 +163,12 @@ impl Call {
         if self.forget_tag(name, pointed).await? { Err(unknown()) } else { Ok(None) }
     }
 
-    async fn known(&self, name: &Repository, tag: &Tag) -> Result<Option<Known>, Error> {
+    pub(super) async fn known(&self, name: &Repository, tag: &Tag) -> Result<Option<Known>, Error> {
         let (tag_key, mirrored_key) = (keys::tag(name, tag), keys::mirrored(name, tag));
         let [tag, mirrored] = self.get([tag_key.clone(), mirrored_key.clone()]).await?;
         let Some(tag) = Found::<TagRecord>::read(tag_key, tag)? else { return Ok(None) };
-        let mirrored = Found::read(mirrored_key, mirrored)?;
+        let mirrored = Found::<MirroredRecord>::read(mirrored_key, mirrored)?;
+        let mirrored = mirrored.filter(|mirrored| mirrored.record.by == tag.record.by);
         let [manifest] = self.get([keys::manifest(name, &tag.record.digest)]).await?;
         Ok(Some(Known { tag, mirrored, whole: manifest.is_some() }))
     }
@@ -251,7 +253,7 @@ impl Call {
                 }
                 let alone = PlatformsRecord { list: None, images: Vec::new() };
                 self.change_tag(&mut batch, name, &state, Some((*digest, alone)), None);
-                let now = MirroredRecord { checked: self.ambient.now, gone: None };
+                let now = MirroredRecord { by: self.ambient.nonce, checked: self.ambient.now, gone: None };
                 batch.put(keys::mirrored(name, pointed.tag), &now);
             }
             if self.commit(batch, Durability::Durable).await? == Committed::Done {
@@ -275,7 +277,8 @@ impl Call {
         let known = Found::<ManifestRecord>::read(key, known)?;
         let mut batch = Batch::default();
         batch.keep_repository(name, repository.as_ref(), &self.ambient);
-        // What was pushed before this was a mirror stays what was pushed.
+        // What was pushed while this was no mirror stays what was pushed, also when that is just now.
+        known.iter().for_each(|found| batch.expect(found.unchanged()));
         let fetched = known.as_ref().is_none_or(|found| found.record.fetched);
         self.hold_manifest(&mut batch, name, (digest, manifest, body), (known.is_some(), fetched));
         Ok(batch)
@@ -295,7 +298,8 @@ impl Call {
         }
         let mut batch = Batch::default();
         batch.expect_unchanged(keys::mirrored(route.name, tag), known.mirrored.as_ref());
-        batch.put(keys::mirrored(route.name, tag), &MirroredRecord { checked, gone });
+        let by = known.tag.record.by;
+        batch.put(keys::mirrored(route.name, tag), &MirroredRecord { by, checked, gone });
         // Another call has moved the tag or taken it away meanwhile, or was told something else: each changes this record.
         let _ = self.commit(batch, Durability::Eventual).await;
     }

@@ -20,9 +20,14 @@ impl Call {
             return Ok(None);
         }
         let prefix = keys::users(route.name, digest);
-        let scan = Scan { prefix: prefix.clone(), after: None, limit: PLATFORM_INDEXES, bytes: usize::MAX };
+        let scan = Scan { prefix: prefix.clone(), after: None, limit: PLATFORM_INDEXES + 1, bytes: usize::MAX };
+        let users = self.ask(scan).await?;
+        if users.len() > PLATFORM_INDEXES {
+            // One that is not read may list it for a platform that is wanted.
+            return Ok(None);
+        }
         let mut platform = None;
-        for (key, _) in self.ask(scan).await? {
+        for (key, _) in users {
             let Ok(index) = prefix.rest(&key).parse() else { continue };
             let Some(mut others) = self.other_platforms(route, &index).await? else { continue };
             match others.remove(digest) {

@@ -1,11 +1,13 @@
 //! Referrers of a mirror: those that are here, and those that the upstream has.
 
+use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
 use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 
 use super::Route;
 use crate::config::{REFERRER_PAGES, SCAN_BYTES};
@@ -15,13 +17,35 @@ use crate::flows::Call;
 use crate::http::Method;
 use crate::manifest::Descriptor;
 use crate::media::ManifestType;
-use crate::mirror::Unmet;
+use crate::mirror::{Answer, Unmet};
 use crate::record;
 
 /// An index, as far as it lists something.
 #[derive(Deserialize)]
 struct Listed {
-    manifests: Vec<Descriptor>,
+    manifests: Vec<Entry>,
+}
+
+/// One that is listed.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Entry {
+    Known(Box<Descriptor>),
+    /// What this registry could not list, such as one with a digest of another algorithm. It leaves the others as they are.
+    Other(IgnoredAny),
+}
+
+impl Listed {
+    fn read(answer: &Answer) -> Option<Self> {
+        serde_json::from_slice(&answer.body).ok()
+    }
+
+    fn descriptors(self) -> impl Iterator<Item = Descriptor> {
+        self.manifests.into_iter().filter_map(|entry| match entry {
+            Entry::Known(descriptor) => Some(*descriptor),
+            Entry::Other(_) => None,
+        })
+    }
 }
 
 /// What an upstream lists, in the order of digests, as records are: as many of the first as one page can have. However much
@@ -81,20 +105,23 @@ impl Call {
         first: String,
         wanted: &impl Fn(&Descriptor) -> bool,
     ) -> Result<Result<Others, Unmet>, Error> {
-        let (mut others, mut page) = (Others::default(), first);
+        let accept = [ManifestType::OciIndex.as_str()];
+        let limit = SCAN_BYTES as u64;
+        let (teller, mut answer) = match self.inquire_any(route, Method::Get, &first, &accept, limit).await? {
+            Ok(answered) => answered,
+            Err(unmet) => return Ok(Err(unmet)),
+        };
+        let name = route.name;
+        let Some(mut listed) = Listed::read(&answer) else { return Ok(Ok(Others::default())) };
+        let mut others = Others::default();
         for _ in 0..REFERRER_PAGES {
-            let accept = [ManifestType::OciIndex.as_str()];
-            let answer = match self.inquire(route, Method::Get, &page, &accept, SCAN_BYTES as u64).await? {
-                Ok(answer) => answer,
-                Err(unmet) => return Ok(Err(unmet)),
-            };
-            let index: Option<Listed> = serde_json::from_slice(&answer.body).ok();
-            index.into_iter().flat_map(|index| index.manifests).filter(wanted).for_each(|found| others.add(found));
-            let Some(next) = answer.next else { return Ok(Ok(others)) };
-            page = next;
+            listed.descriptors().filter(wanted).for_each(|found| others.add(found));
+            let Some(page) = answer.next else { return Ok(Ok(others)) };
+            answer = self.next_page(route, &teller, &page, &accept, limit).await?;
+            let unread = || Error::UpstreamFailed(format!("the upstream of {name} lists referrers that do not read"));
+            listed = Listed::read(&answer).ok_or_else(unread)?;
         }
         // A part of them would be taken for all.
-        let name = route.name;
         Err(Error::UpstreamFailed(format!(
             "the upstream of {name} lists referrers on more than {REFERRER_PAGES} pages"
         )))

@@ -92,7 +92,7 @@ fn an_administrator_sees_what_mirrors_have_and_lets_go_of_it() {
     pull(&mut registry, "hub/app", "v2", &image);
 }
 
-fn let_go(registry: &mut InMemory, name: &str, reference: Option<&str>) -> Result<LetGo, Error> {
+pub(super) fn let_go(registry: &mut InMemory, name: &str, reference: Option<&str>) -> Result<LetGo, Error> {
     let reference = reference.map(|reference| reference.parse().expect("a reference"));
     let step = registry.registry.let_go_of(name.parse().expect("a name"), reference, registry.memory.ambient());
     registry.memory.run(step, &RequestBody::default())

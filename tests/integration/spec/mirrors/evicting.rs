@@ -1,5 +1,6 @@
 //! What a mirror loses when it has too much (SPEC V19).
 
+use super::administering::let_go;
 use super::*;
 
 /// Runs an eviction: how many blobs and bytes went.
@@ -127,6 +128,70 @@ fn what_is_pulled_while_others_are_evicted_stays() {
     let eviction = registry.memory.run(step, &RequestBody::default()).expect("the storage does not fail");
     assert!(eviction.blobs <= 1, "{eviction:?}");
     assert_eq!(cached(&mut registry, &all[0]), "HIT");
+}
+
+/// A registry in which the mirror is offline or not, with room for nothing.
+fn without_room(registry: &InMemory, offline: bool) -> InMemory {
+    let mirrors = vec![Mirror { offline, max: Some(0), ..hub() }];
+    registry.restarted(Config { small_object: 0, mirrors, ..Config::default() })
+}
+
+/// SPEC V18: a client does not push the blobs that are there already.
+#[test]
+fn what_a_manifest_relies_on_that_is_pushed_offline_is_not_evicted() {
+    let mut fetched = without_room(&mirroring(Vec::new()), false);
+    let image = push_image(&mut fetched, "app", "v1", "layer");
+    let other = push_image(&mut fetched, "app", "v2", "other");
+    let inner = Manifest::index(&[&image]);
+    at(&mut fetched, "hub", |hub| hub.put_manifest("app", "inner", &inner).expect(201));
+    pull(&mut fetched, "hub/app", "v1", &image);
+    pull(&mut fetched, "hub/app", "v2", &other);
+    fetched.get(manifest("hub/app", "inner")).expect(200);
+    // Another manifest with the same blobs, and one that has the image by way of two indexes.
+    let changed = image.clone().field("annotations", serde_json::json!({ "changed": "here" }));
+    for own in [changed, Manifest::index(&[&inner])] {
+        let mut plain = without_room(&fetched, true);
+        plain.put_manifest("hub/app", "own", &own).expect(201);
+        let mut registry = without_room(&plain, false);
+        registry.advance(DAY);
+        assert_eq!(evict(&mut registry).0, 2, "the blobs of the other image");
+        let_go(&mut registry, "hub/app", None).expect("of a mirror");
+        answers(&mut registry, "hub", unreachable());
+        pull(&mut registry, "hub/app", "own", &own);
+        for bytes in image.blobs() {
+            registry.get(blob("hub/app", sha256(bytes))).expect(200).with("X-Cache", "HIT");
+        }
+        registry.get(manifest("hub/app", other.digest())).refused(502, "UNAVAILABLE");
+        registry.get(blob("hub/app", sha256("other"))).refused(502, "UNAVAILABLE");
+        if own.bytes() == Manifest::index(&[&inner]).bytes() {
+            pull(&mut registry, "hub/app", &inner.digest(), &inner);
+            pull(&mut registry, "hub/app", &image.digest(), &image);
+        }
+    }
+}
+
+/// SPEC V18: what another host takes, on which the mirror is offline, while this one fetches it.
+#[test]
+fn what_is_pushed_while_it_is_fetched_counts_as_pushed() {
+    let mut registry = without_room(&mirroring(Vec::new()), false);
+    let image = push_image(&mut registry, "app", "v1", "layer");
+    registry.get(manifest("hub/app", image.digest())).expect(200);
+    let (name, digest) = ("hub/app".parse().expect("a name"), sha256("layer").parse().expect("a digest"));
+    let mut fetch = registry.registry.fetching(name, digest).begin(registry.memory.ambient());
+    while fetch.name() != "Commit" {
+        fetch = registry.memory.perform(fetch, &RequestBody::default());
+    }
+    let pulled = registry.begin(get(manifest("hub/app", "v1"))).until("Commit", &mut registry);
+    let mut plain = without_room(&registry, true);
+    plain.push("hub/app", "own", &image);
+    registry.memory = plain.memory;
+    registry.memory.run(fetch, &RequestBody::default()).expect("it is here");
+    pulled.end(&mut registry).expect(200);
+    registry.advance(DAY);
+    assert_eq!(evict(&mut registry), (0, 0));
+    assert_eq!(let_go(&mut registry, "hub/app", None).expect("of a mirror").gone, 0);
+    answers(&mut registry, "hub", unreachable());
+    pull(&mut registry, "hub/app", "own", &image);
 }
 
 /// SPEC V19: by a trace like those of real registries, layers are hit within 3 % as often as with an exact order.

@@ -90,6 +90,22 @@ fn what_no_index_says_to_be_for_another_platform_is_fetched() {
     pull(&mut registry, "hub/app", &images[0].digest(), &images[0]);
 }
 
+/// SPEC V23: of so many indexes that not all are read, one may list the image for a platform that is wanted.
+#[test]
+fn an_image_that_many_indexes_list_is_fetched() {
+    let Built { mut registry, images, .. } = built(&["linux/arm64"]);
+    for number in 1..=17 {
+        let other =
+            index(&[(&images[0], platform(AMD64))]).field("annotations", json!({ "number": number.to_string() }));
+        at(&mut registry, "hub", |hub| hub.put_manifest("app", "other", &other).expect(201));
+        registry.get(manifest("hub/app", other.digest())).expect(200);
+        if number == 16 {
+            registry.get(manifest("hub/app", images[0].digest())).refused(404, "MANIFEST_UNKNOWN");
+        }
+    }
+    pull(&mut registry, "hub/app", &images[0].digest(), &images[0]);
+}
+
 /// SPEC V22, V23.
 #[test]
 fn an_administrator_fetches_the_images_of_the_platforms() {

@@ -123,3 +123,102 @@ fn more_referrers_than_go_on_a_page_are_on_the_next_ones() {
     }
     assert_eq!((found, pages), (expected, 3));
 }
+
+/// Two upstreams. Each gives what `body` says of its name and the number of a page, and that there is another page after
+/// each of the first two.
+fn of_two(target: &str, body: impl Fn(&str, usize) -> Result<String, Unmet>) -> (Response, Vec<String>) {
+    let names = ["hub", "other"].map(|name| Upstream { name: upstream(name), official: String::new() });
+    let mut registry = mirroring(vec![Mirror { upstreams: names.into(), ..hub() }]);
+    let (mut asked, mut step) = (Vec::new(), registry.registry.call(get(target).request, registry.memory.ambient()));
+    loop {
+        step = match step {
+            Step::Respond(response) | Step::Answered(response, _) => return (response, asked),
+            Step::Inquire(ask) => {
+                let wanted = &ask.effect.wanted;
+                let number =
+                    wanted.resource.rsplit_once("?page=").map_or(0_usize, |(_, number)| number.parse().expect("one"));
+                asked.push(format!("{} {number}", wanted.upstream.as_str()));
+                let next = (number < 2).then(|| format!("{}?page={}", wanted.resource, number + 1));
+                let answer = body(wanted.upstream.as_str(), number).map(|body| mirror::Answer {
+                    media_type: None,
+                    digest: None,
+                    length: None,
+                    next,
+                    body: body.into(),
+                });
+                ask.answer(Ok(answer))
+            }
+            asking => registry.memory.perform(asking, &RequestBody::default()),
+        };
+    }
+}
+
+/// SPEC V11: where a page ends is for each upstream to say.
+#[test]
+fn all_pages_are_those_of_one_upstream() {
+    let target = referrers("hub/app", NOWHERE);
+    let entry = |name: &str, number: usize| descriptor(OCI_INDEX, format!("{name} {number}"));
+    let page = |name: &str, number: usize| json!({ "manifests": [entry(name, number)] }).to_string();
+    let (response, asked) = of_two(&target, |name, number| match name {
+        "hub" if number == 0 => Err(Unmet::Failed("it is down".into())),
+        _ => Ok(page(name, number)),
+    });
+    assert_eq!(asked, ["hub 0", "other 0", "other 1", "other 2"]);
+    let mut expected: Vec<_> = (0..3).map(|number| sha256(format!("other {number}"))).collect();
+    expected.sort();
+    assert_eq!(digests(&response), expected);
+    // One that is not to be had is not what the other one has by that name, and the rest is not all.
+    for (unmet, status) in
+        [(Unmet::Absent, 502), (Unmet::Failed("it is down".into()), 502), (Unmet::Paused(MINUTE), 429)]
+    {
+        let (response, asked) = of_two(&target, |name, number| match (name, number) {
+            ("hub", 1) => Err(unmet.clone()),
+            _ => Ok(page(name, number)),
+        });
+        assert_eq!((response.status, asked), (status, vec!["hub 0".to_owned(), "hub 1".to_owned()]));
+    }
+    let (response, _) =
+        of_two(&target, |name, number| if number == 2 { Ok("<html>".into()) } else { Ok(page(name, number)) });
+    assert_eq!(response.status, 502);
+}
+
+/// SPEC V11.
+#[test]
+fn an_entry_that_does_not_read_takes_no_other_with_it() {
+    let mut unknown = descriptor(OCI_INDEX, "unknown");
+    unknown["digest"] = "blake3:00".into();
+    let (response, _) = of_two(&referrers("hub/app", NOWHERE), |name, number| {
+        let entry = descriptor(OCI_INDEX, format!("{name} {number}"));
+        Ok(json!({ "manifests": [unknown, 7, entry] }).to_string())
+    });
+    assert_eq!(digests(&response).len(), 3);
+}
+
+/// SPEC V22: as for what an administrator has fetched by a pattern.
+#[test]
+fn all_tags_are_those_of_one_upstream() {
+    let names = ["hub", "other"].map(|name| Upstream { name: upstream(name), official: String::new() });
+    let listed = |unmet: Option<Unmet>| {
+        let mut registry = mirroring(vec![Mirror { upstreams: names.clone().into(), ..hub() }]);
+        let name = "hub/app".parse().expect("a name");
+        let mut step = registry.registry.upstream_tags(name, registry.memory.ambient());
+        loop {
+            step = match step {
+                Step::Respond(result) | Step::Answered(result, _) => return result,
+                Step::Inquire(ask) => {
+                    let wanted = &ask.effect.wanted;
+                    let first = !wanted.resource.contains("last=");
+                    let body = json!({ "tags": [format!("{}-{first}", wanted.upstream.as_str())] }).to_string().into();
+                    let next = first.then(|| "tags/list?last=a".to_owned());
+                    let answer = mirror::Answer { media_type: None, digest: None, length: None, next, body };
+                    let unmet = unmet.clone().filter(|_| !first && wanted.upstream.as_str() == "hub");
+                    ask.answer(Ok(unmet.map_or(Ok(answer), Err)))
+                }
+                asking => registry.memory.perform(asking, &RequestBody::default()),
+            };
+        }
+    };
+    let tags: Vec<_> = listed(None).expect("tags").iter().map(ToString::to_string).collect();
+    assert_eq!(tags, ["hub-true", "hub-false"]);
+    assert!(listed(Some(Unmet::Absent)).is_err(), "a part is not all of them");
+}

@@ -1,5 +1,8 @@
 //! Tags of a mirror: when the upstream is asked where they are, and what its failures change (SPEC V3–V7).
 
+use orlop_core::registry::LetGo;
+
+use super::administering::let_go;
 use super::*;
 
 /// SPEC V3.
@@ -212,4 +215,47 @@ fn what_was_pushed_here_stays_when_a_mirror_is_laid_over_it() {
     assert_eq!(eviction.blobs, 1, "the one that was fetched");
     answers(&mut registry, "hub", unreachable());
     pull(&mut registry, "hub/app", "v1", &own);
+}
+
+/// The same registry, where the mirror is offline or not.
+fn offline(registry: &InMemory, offline: bool) -> InMemory {
+    registry.restarted(Config { small_object: 0, mirrors: vec![Mirror { offline, ..hub() }], ..Config::default() })
+}
+
+/// SPEC V18: a tag that is pushed while the mirror is offline, over one that was fetched, is as it was pushed from then on.
+#[test]
+fn a_tag_that_is_pushed_offline_is_not_the_upstreams_any_more() {
+    let mut registry = mirroring(vec![hub()]);
+    let fetched = push_image(&mut registry, "app", "v1", "of the hub");
+    pull(&mut registry, "hub/app", "v1", &fetched);
+    let mut plain = offline(&registry, true);
+    let own = plain.push_image("hub/app", "v1", AMD64, "own");
+    let mut registry = offline(&plain, false);
+    registry.advance(2 * MINUTE);
+    asked(&mut registry);
+    pull(&mut registry, "hub/app", "v1", &own);
+    registry.get(manifest("hub/app", "v1")).expect(200).with("X-Cache", "HIT");
+    // Nor does it go because the upstream has no such tag, or because an administrator makes room.
+    at(&mut registry, "hub", |hub| hub.call(delete(manifest("app", "v1"))).expect(202));
+    for _ in 0..2 {
+        registry.advance(2 * HOUR);
+        pull(&mut registry, "hub/app", "v1", &own);
+    }
+    assert_eq!(let_go(&mut registry, "hub/app", Some("v1")), Ok(LetGo { gone: 0, pushed: 1 }));
+    assert_eq!(asked(&mut registry), [""; 0]);
+    // One that is taken away is the upstream's to say again.
+    registry.call(delete(manifest("hub/app", "v1"))).expect(202);
+    let moved = push_image(&mut registry, "app", "v1", "moved");
+    pull(&mut registry, "hub/app", "v1", &moved);
+    registry.advance(2 * MINUTE);
+    asked(&mut registry);
+    pull(&mut registry, "hub/app", "v1", &moved);
+    assert_eq!(asked(&mut registry), ["HEAD app/manifests/v1"]);
+    // The same manifest, pushed under the tag that names it.
+    let mut plain = offline(&registry, true);
+    plain.put_manifest("hub/app", "v1", &moved).expect(201);
+    let mut registry = offline(&plain, false);
+    registry.advance(2 * MINUTE);
+    pull(&mut registry, "hub/app", "v1", &moved);
+    assert_eq!(asked(&mut registry), [""; 0]);
 }

@@ -122,6 +122,17 @@ fn crowded(name: &str) -> Scenario {
     scenario.later(HOUR * 2)
 }
 
+/// An image is here by a tag that is never fresh, all blobs of another one are, and there is room for nothing. On the second
+/// host the mirror is offline, so that it takes pushes.
+fn beside_offline(name: &str) -> Scenario {
+    let mut online = fresh_for(Duration::ZERO);
+    online.mirrors[0].max = Some(0);
+    let mut offline = online.clone();
+    offline.mirrors[0].offline = true;
+    let scenario = mirror_with(name, online).given(&get("hub/a", "v1")).given(&get_blob("hub/a", LAYER));
+    scenario.given(&get_blob("hub/a", &config("arm64"))).with_other(offline)
+}
+
 /// What makes many places, so that failures in each of them would take minutes.
 pub fn mirror_crowds() -> Vec<Scenario> {
     let fetch = || get_blob("hub/a", LAYER);
@@ -209,6 +220,13 @@ fn manifests() -> Vec<Scenario> {
         for_arm64("pull an image for another platform × evict its index")
             .given(&get("hub/a", "both"))
             .at_once([get("hub/a", first), delete("hub/a", digest(&both()))]),
+        beside_offline("pull of an old tag × push it where the mirror is offline")
+            .at_once([get("hub/a", "v1"), push("hub/a", "v1", &arm64)]),
+        beside_offline("make room × push an image where the mirror is offline")
+            .at_once([Call::Evict, push("hub/a", "v2", &arm64)]),
+        beside_offline("fetch blob × push it where the mirror is offline")
+            .given(&delete_blob("hub/a", LAYER))
+            .at_once([get_blob("hub/a", LAYER), push_blob("hub/a", LAYER)]),
         old("pull of an old tag × let go of all").at_once([get("hub/a", "v1"), let_go()]),
         pulled("pull × evict tag").at_once([get("hub/a", "v1"), delete("hub/a", "v1")]),
         old("pull of an old tag × evict tag").at_once([get("hub/a", "v1"), delete("hub/a", "v1")]),
