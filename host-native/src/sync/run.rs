@@ -191,7 +191,7 @@ impl Ready<'_> {
         }
         drop(done);
         if self.sync.setting.mirror_deletes {
-            self.delete(repository, &to, &listed, progress, dry_run).await;
+            self.delete(repository, (&from, &to), &listed, course).await?;
         }
         Ok(())
     }
@@ -284,13 +284,18 @@ impl Ready<'_> {
 
     /// Deletes the tags at the destination that the source no longer has, of those that would be copied. An empty list
     /// deletes nothing: it is more likely to be a mistake than to be meant.
-    async fn delete(&self, repository: &str, to: &Side, listed: &[String], progress: &Progress, dry_run: bool) {
+    async fn delete(
+        &self,
+        repository: &str,
+        (from, to): (&Side, &Side),
+        listed: &[String],
+        course: &mut Course<'_>,
+    ) -> Result<(), Stopped> {
         let there = match to.tags().await {
             Ok(there) => there,
-            Err(Failure::Absent) => return,
+            Err(Failure::Absent) => return Ok(()),
             Err(failure) => {
-                let told = format!("the tags at the destination cannot be listed: {failure}");
-                return progress.journal().fail(repository, None, told);
+                return course.fails(repository, None, "the tags at the destination cannot be listed: ", &failure);
             }
         };
         let listed: HashSet<&String> = listed.iter().collect();
@@ -301,20 +306,35 @@ impl Ready<'_> {
             tracing::warn!(
                 "sync {name}: {repository} has no tags at the source: nothing is deleted at the destination"
             );
-            return;
+            return Ok(());
         }
         for tag in gone {
-            let deleted = if dry_run { Ok(()) } else { to.delete_tag(tag).await };
-            let mut journal = progress.journal();
-            match deleted {
-                Ok(()) => {
+            match delete_if_gone(from, to, tag, course.dry_run).await {
+                Ok(deleted) => {
+                    course.works();
+                    let mut journal = course.progress.journal();
                     journal.forgive(repository, Some(tag));
-                    journal.counts.deleted += 1;
+                    journal.counts.deleted += u64::from(deleted);
                 }
-                Err(failure) => journal.fail(repository, Some(tag), format!("it is not deleted: {failure}")),
+                Err(failure) => course.fails(repository, Some(tag), "it is not deleted: ", &failure)?,
             }
         }
+        Ok(())
     }
+}
+
+/// Deletes a tag at the destination if the source says that it does not have it; whether it did. The list of the source is
+/// as old as the run, so the tag may have been pushed since, and it may have been shorter than it should.
+async fn delete_if_gone(from: &Side, to: &Side, tag: &str, dry_run: bool) -> Result<bool, Failure> {
+    match from.digest_of(tag).await {
+        Ok(_) => return Ok(false),
+        Err(Failure::Absent) => {}
+        Err(failure) => return Err(failure),
+    }
+    if !dry_run {
+        to.delete_tag(tag).await?;
+    }
+    Ok(true)
 }
 
 /// Whether a tag lists referrers in a registry without their API (OCI distribution-spec, "Referrers Tag Schema"): the

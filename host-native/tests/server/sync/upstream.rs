@@ -25,6 +25,8 @@ pub(super) enum Lists {
     Fail,
     /// The second page is broken off.
     Cut,
+    /// It ends after the first page, and does not say that there is more.
+    Short,
     /// There are no tags.
     Empty,
     /// 401: no login is good enough.
@@ -218,7 +220,7 @@ fn list(state: &State, query: &str) -> (u16, String, Vec<u8>) {
         Lists::Empty => Vec::new(),
         _ => all().take(PAGE).collect(),
     };
-    let more = page.len() < all().count() && state.lists != Lists::Empty;
+    let more = page.len() < all().count() && !matches!(state.lists, Lists::Empty | Lists::Short);
     let link = page.last().filter(|_| more);
     let link = link.map(|last| format!("Link: </v2/app/tags/list?n={PAGE}&last={last}>; rel=\"next\"\r\n"));
     (200, link.unwrap_or_default(), json!({ "name": "app", "tags": page }).to_string().into_bytes())
