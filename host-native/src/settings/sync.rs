@@ -268,6 +268,22 @@ impl SyncSetting {
         name.parse::<Repository>().is_ok().then_some(name)
     }
 
+    /// The other repository of the source, if it has one, that would have the same name at the destination: `strip` takes
+    /// its value off the names that begin with it, and leaves the others as they are.
+    pub(crate) fn namesake(&self, source: &str) -> Option<String> {
+        let other = match source.strip_prefix(&self.strip) {
+            Some(rest) => rest.to_owned(),
+            None => format!("{}{source}", self.strip),
+        };
+        (other != source && self.renamed(&other) == self.renamed(source)).then_some(other)
+    }
+
+    /// Whether a repository of the source is one of those that are copied.
+    pub(crate) fn takes(&self, source: &str) -> bool {
+        let named = |name: Repository| self.repositories.iter().any(|pattern| Pattern::new(pattern).matches(&name));
+        source.parse().is_ok_and(named)
+    }
+
     /// The queue of events that it listens to. No webhook can have this name.
     pub(crate) fn queue(&self) -> String {
         format!("sync:{}", self.name)
@@ -341,5 +357,16 @@ mod tests {
             let keys = if keys.is_empty() { "tags = []" } else { keys };
             assert_eq!(sync(keys).renamed(name).as_deref(), expected, "{keys} {name}");
         }
+    }
+
+    #[test]
+    fn two_names_may_be_one_at_the_destination() {
+        let read = |keys: &str| read(&format!(r#"from = "https://registry.example.com", {keys}"#)).unwrap();
+        let sync = read(r#"strip = "team/", prefix = "a/""#);
+        for (name, expected) in [("team/app", Some("app")), ("app", Some("team/app")), ("team/team/app", None)] {
+            assert_eq!(sync.namesake(name).as_deref(), expected, "{name}");
+        }
+        assert_eq!(read(r#"prefix = "a/""#).namesake("app"), None);
+        assert!(sync.takes("team/app/web") && !sync.takes("app"));
     }
 }

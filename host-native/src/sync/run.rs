@@ -4,8 +4,6 @@ use std::collections::HashSet;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use futures_util::{StreamExt, stream};
-use orlop_core::name::Repository;
-use orlop_core::pattern::Pattern;
 use tokio::sync::Semaphore;
 
 use super::Ready;
@@ -122,8 +120,13 @@ impl Ready<'_> {
         };
         progress.journal().forgive(ALL, None);
         let mut course = Course { progress, dry_run, silent: 0 };
-        for repository in repositories {
-            if let Err(Stopped) = self.repository(&repository, &mut course).await {
+        for repository in &repositories {
+            let namesake = self.sync.setting.namesake(repository);
+            if let Some(other) = namesake.filter(|other| repositories.binary_search(other).is_ok()) {
+                progress.journal().fail(repository, None, one_name(&other));
+                continue;
+            }
+            if let Err(Stopped) = self.repository(repository, &mut course).await {
                 return;
             }
         }
@@ -131,15 +134,10 @@ impl Ready<'_> {
 
     /// The names of the repositories at the source, in order.
     async fn repositories(&self) -> Result<Vec<String>, Failure> {
-        let (patterns, mut names): (Vec<_>, Vec<_>) =
-            self.sync.setting.repositories.iter().cloned().partition(|name| name.contains('*'));
-        if !patterns.is_empty() {
-            let patterns: Vec<_> = patterns.into_iter().map(Pattern::new).collect();
-            let listed = self.from.repositories().await?;
-            let fits = |name: &String| {
-                name.parse::<Repository>().is_ok_and(|name| patterns.iter().any(|pattern| pattern.matches(&name)))
-            };
-            names.extend(listed.into_iter().filter(fits));
+        let setting = &self.sync.setting;
+        let mut names: Vec<_> = setting.repositories.iter().filter(|name| !name.contains('*')).cloned().collect();
+        if names.len() < setting.repositories.len() {
+            names.extend(self.from.repositories().await?.into_iter().filter(|name| setting.takes(name)));
         }
         names.sort_unstable();
         names.dedup();
@@ -200,6 +198,22 @@ impl Ready<'_> {
     pub(super) fn sides(&self, repository: &str) -> Option<(Side, Side)> {
         let renamed = self.sync.setting.renamed(repository)?;
         Some((self.from.repository(repository), self.to.repository(&renamed)))
+    }
+
+    /// Whether the source has tags in another repository that would have the same name at the destination.
+    ///
+    /// # Errors
+    ///
+    /// That it has, or that it cannot be found out.
+    pub(super) async fn is_alone(&self, repository: &str) -> Result<(), Failure> {
+        let namesake = self.sync.setting.namesake(repository).filter(|other| self.sync.setting.takes(other));
+        let Some(other) = namesake else { return Ok(()) };
+        match self.from.repository(&other).tags().await {
+            Err(Failure::Absent) => Ok(()),
+            Ok(tags) if tags.is_empty() => Ok(()),
+            Ok(_) => Err(Failure::Unusable(one_name(&other))),
+            Err(failure) => Err(failure),
+        }
     }
 
     /// The tags that are to be copied, of those that there are.
@@ -335,6 +349,13 @@ async fn delete_if_gone(from: &Side, to: &Side, tag: &str, dry_run: bool) -> Res
         to.delete_tag(tag).await?;
     }
     Ok(true)
+}
+
+/// Says of a repository that the other one has its name at the destination.
+fn one_name(other: &str) -> String {
+    format!(
+        "it would have the same name at the destination as {other}, so neither is copied: change `strip` or `repositories`"
+    )
 }
 
 /// Whether a tag lists referrers in a registry without their API (OCI distribution-spec, "Referrers Tag Schema"): the

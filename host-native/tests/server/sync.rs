@@ -321,6 +321,57 @@ fn tags_that_are_gone_are_deleted_unless_the_list_is_in_doubt() {
 }
 
 #[test]
+fn of_two_repositories_with_one_name_at_the_destination_neither_is_copied() {
+    let upstream = Upstream::new();
+    for tag in ["1", "2"] {
+        upstream.tag(tag, &upstream.image("2026-01-01T00:00:00Z", tag.as_bytes()));
+    }
+    let both = from(&upstream, r#", strip = "team/", mirror-deletes = true"#);
+    let both = both.replace("base", "both").replace(r#"["app"]"#, r#"["app", "team/app"]"#);
+    let server = Started::with(&[&from(&upstream, ""), &both]);
+    runs(&["run", "base"], &server, "2 tags copied");
+    upstream.untag("1");
+    upstream.asked();
+    let (done, told) = sync(&["run", "both"], server.data());
+    assert!(!done && told.contains("0 tags copied, 0 unchanged, 0 deleted"), "{told}");
+    for (one, other) in [("app", "team/app"), ("team/app", "app")] {
+        let line = format!("{one}: it would have the same name at the destination as {other}, so neither is copied");
+        assert!(told.contains(&line), "{line}: {told}");
+    }
+    assert_eq!(upstream.asked(), Vec::<String>::new());
+    assert!(digest_of(&server, "/v2/copied/app/manifests/1").is_some());
+}
+
+#[test]
+fn what_is_pushed_overwrites_no_other_repository_of_its_name() {
+    let other = Started::with(&[]);
+    let flag = format!(
+        r#"--sync={{ name = "out", from = "local", to = "http://{}", repositories = ["**"], strip = "team/", on-push = true }}"#,
+        other.address()
+    );
+    let server = Started::with(&[&flag]);
+    let first = push_empty(&server, "team/app", "v1", "1");
+    eventually(|| digest_of(&other, "/v2/app/manifests/v1").as_deref() == Some(&first));
+    push_empty(&server, "app", "v1", "2");
+    eventually(|| server.log().contains("what was pushed to app:v1 is not copied: it would have the same name"));
+    assert_eq!(digest_of(&other, "/v2/app/manifests/v1"), Some(first));
+}
+
+/// Pushes an image without layers, which differs by its annotation: its digest.
+fn push_empty(server: &Started, repository: &str, tag: &str, differs: &str) -> String {
+    let config = orlop_core::digest::Algorithm::Sha256.digest(b"{}").to_string();
+    let pushed = server.send("POST", &format!("/v2/{repository}/blobs/uploads/?digest={config}"), b"{}");
+    assert_eq!(pushed.status, 201, "{pushed:?}");
+    let config = json!({ "mediaType": "application/vnd.oci.image.config.v1+json", "digest": config, "size": 2 });
+    let annotations = json!({ "differs": differs });
+    let manifest = json!({ "schemaVersion": 2, "mediaType": MANIFEST, "config": config, "layers": [], "annotations": annotations });
+    let (target, fields) = (format!("/v2/{repository}/manifests/{tag}"), format!("Content-Type: {MANIFEST}\r\n"));
+    let put = server.send_as(&fields, "PUT", &target, manifest.to_string().as_bytes());
+    assert_eq!(put.status, 201, "{put:?}");
+    put.header("docker-content-digest").unwrap()
+}
+
+#[test]
 fn the_newest_are_found_by_when_their_images_were_made() {
     let upstream = Upstream::new();
     for (tag, year) in [("stable", "2024"), ("edge", "2026"), ("old", "2020")] {

@@ -56,7 +56,7 @@ struct State {
     trap: Option<Trap>,
 }
 
-/// The registry, with one repository `app`.
+/// The registry, with one repository under two names: `app` and `team/app`.
 #[derive(Clone)]
 pub(super) struct Upstream {
     pub(super) address: String,
@@ -190,7 +190,10 @@ impl Upstream {
                 return (429, "Retry-After: 1\r\n".into(), Vec::new());
             }
         }
-        let Some(resource) = target.strip_prefix("/v2/app/") else { return (404, String::new(), Vec::new()) };
+        let Some(resource) = target.strip_prefix("/v2/").map(|path| path.trim_start_matches("team/")) else {
+            return (404, String::new(), Vec::new());
+        };
+        let Some(resource) = resource.strip_prefix("app/") else { return (404, String::new(), Vec::new()) };
         match resource.split_once('/') {
             Some(("tags", query)) => list(&state, query),
             Some(("manifests" | "blobs", reference)) => {
