@@ -11,6 +11,7 @@ use super::date::made;
 use super::journal::Journal;
 use super::place::{Reading, Side};
 use super::select::Chosen;
+use super::tagging::Tagging;
 use crate::copy::{Copying, How, Told};
 use crate::remote::{Descriptor, Failure};
 
@@ -19,6 +20,9 @@ const COMPARED: usize = 8;
 
 /// How many tags are copied at once.
 const COPIED: usize = 2;
+
+/// How often a tag is copied that changes at the source meanwhile.
+const ATTEMPTS: usize = 3;
 
 /// After how many tags in a row that a registry did not answer for, or repositories, a run ends.
 const SILENT: u32 = 16;
@@ -250,16 +254,22 @@ impl Ready<'_> {
         if whole && self.sync.selection.is_fixed(tag) && there().await?.is_some() {
             return Ok(Became::There);
         }
-        let digest = from.destination().has_manifest(tag).await?;
-        if whole && digest.is_some() && there().await? == digest {
+        let mut digest = from.digest_of(tag).await?;
+        if whole && there().await? == Some(digest) {
             return Ok(Became::There);
         }
         let _permit = match room {
             Some(room) => room.acquire().await.ok(),
             None => None,
         };
-        let reference = digest.map_or_else(|| tag.to_owned(), |digest| digest.to_string());
-        self.image(from, to, &reference, Some(tag), progress, dry_run).await
+        for _ in 0..ATTEMPTS {
+            let became = self.image(from, to, &digest.to_string(), Some(tag), progress, dry_run).await?;
+            if let Some(became) = became {
+                return Ok(became);
+            }
+            digest = from.digest_of(tag).await?;
+        }
+        Err(Failure::Unusable(format!("it has changed at the source {ATTEMPTS} times while it was copied")))
     }
 
     /// Whether a manifest at the destination has all that belongs to it. Its referrers may have changed since it was
@@ -269,7 +279,8 @@ impl Ready<'_> {
         !self.sync.setting.referrers && (first || complete == self.sync.completeness())
     }
 
-    /// Copies an image, with what refers to it if that is wanted.
+    /// Copies an image, with what refers to it if that is wanted. Nothing when the tag that it was to have does not name
+    /// it at the source any more, and so is left as it is.
     pub(super) async fn image(
         &self,
         from: &Side,
@@ -278,10 +289,11 @@ impl Ready<'_> {
         tag: Option<&str>,
         progress: &Progress,
         dry_run: bool,
-    ) -> Result<Became, Failure> {
+    ) -> Result<Option<Became>, Failure> {
+        let tagging = Tagging::new(from, to);
         let copying = Copying {
             source: &Reading { from, to, pace: &self.sync.pace },
-            destination: to.destination(),
+            destination: &tagging,
             platform: None,
             platforms: &self.sync.platforms,
             referrers: self.sync.setting.referrers,
@@ -289,11 +301,14 @@ impl Ready<'_> {
             told: progress,
         };
         let copied = copying.copy(reference, tag).await.map_err(|failed| failed.failure)?;
+        if tagging.has_moved() {
+            return Ok(None);
+        }
         if !copied.failures.is_empty() {
             return Err(Failure::Unusable(copied.failures.join("; ")));
         }
         let nothing = copied.manifests == 0 && copied.blobs == 0 && copied.mounted == 0;
-        Ok(if nothing { Became::There } else { Became::Copied })
+        Ok(Some(if nothing { Became::There } else { Became::Copied }))
     }
 
     /// Deletes the tags at the destination that the source no longer has, of those that would be copied. An empty list

@@ -47,6 +47,8 @@ struct State {
     /// Media type and bytes of contents, by their digests.
     contents: HashMap<String, (String, Vec<u8>)>,
     tags: BTreeMap<String, Digest>,
+    /// Which tag moves to which digest as soon as the manifest with this one was read.
+    moves: HashMap<String, (String, Digest)>,
     lists: Lists,
     asked: Vec<String>,
     /// When it was asked within the time of its limit.
@@ -107,6 +109,12 @@ impl Upstream {
 
     pub(super) fn untag(&self, tag: &str) {
         self.state.lock().unwrap().tags.remove(tag);
+    }
+
+    /// The tag moves there as soon as the first one was read by its digest.
+    pub(super) fn moves(&self, tag: &str, from: &Value, to: &Value) {
+        let (from, to) = (from["digest"].as_str().unwrap(), to["digest"].as_str().unwrap().parse().unwrap());
+        self.state.lock().unwrap().moves.insert(from.into(), (tag.into(), to));
     }
 
     pub(super) fn lists(&self, lists: Lists) {
@@ -197,6 +205,9 @@ impl Upstream {
         match resource.split_once('/') {
             Some(("tags", query)) => list(&state, query),
             Some(("manifests" | "blobs", reference)) => {
+                if let Some((tag, to)) = state.moves.remove(reference) {
+                    state.tags.insert(tag, to);
+                }
                 let digest = state.tags.get(reference).map_or_else(|| reference.to_owned(), ToString::to_string);
                 match state.contents.get(&digest) {
                     Some((media_type, bytes)) => {
