@@ -230,7 +230,10 @@ impl Ready<'_> {
         let mut dated = Vec::with_capacity(tags.len());
         for tag in tags {
             // By its digest, what this registry has need not be asked of another one.
-            let digest = from.destination().has_manifest(&tag).await?.map(|digest| digest.to_string());
+            let digest = match from.destination().has_manifest(&tag).await {
+                Err(Failure::Unusable(_)) => None,
+                digest => digest?.map(|digest| digest.to_string()),
+            };
             dated.push((made(&reading, digest.as_ref().unwrap_or(&tag)).await?, tag));
         }
         dated.sort();

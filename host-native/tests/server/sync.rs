@@ -398,13 +398,20 @@ fn a_tag_that_moves_while_it_is_copied_is_not_moved_back() {
 #[test]
 fn the_newest_are_found_by_when_their_images_were_made() {
     let upstream = Upstream::new();
+    let image = |year: &str| upstream.image(&format!("{year}-01-01T00:00:00Z"), year.as_bytes());
     for (tag, year) in [("stable", "2024"), ("edge", "2026"), ("old", "2020")] {
-        upstream.tag(tag, &upstream.image(&format!("{year}-01-01T00:00:00Z"), tag.as_bytes()));
+        upstream.tag(tag, &image(year));
     }
+    // These do not say it, and are no reason to copy nothing.
+    upstream.tag("odd", &upstream.content("application/octet-stream", b"odd".to_vec()));
+    upstream.tag("odder", &upstream.content(MANIFEST, b"{".to_vec()));
+    upstream.tag("gone", &json!({ "digest": orlop_core::digest::Algorithm::Sha256.digest(b"gone") }));
+    // The first child is no image.
+    upstream.tag("list", &upstream.index(&[upstream.index(&[]), image("2025")]));
     let server = Started::with(&[&from(&upstream, ", newest = 2")]);
     runs(&["run"], &server, "2 tags copied");
     let tags: Value = serde_json::from_slice(&server.get("/v2/copied/app/tags/list").body).unwrap();
-    assert_eq!(tags["tags"], json!(["edge", "stable"]));
+    assert_eq!(tags["tags"], json!(["edge", "list"]));
 }
 
 #[test]

@@ -80,7 +80,8 @@ impl Upstream {
         upstream
     }
 
-    fn content(&self, media_type: &str, bytes: Vec<u8>) -> Value {
+    /// A content of any kind: its descriptor.
+    pub(super) fn content(&self, media_type: &str, bytes: Vec<u8>) -> Value {
         let digest = Algorithm::Sha256.digest(&bytes);
         let descriptor = json!({ "mediaType": media_type, "digest": digest, "size": bytes.len() });
         self.state.lock().unwrap().contents.insert(digest.to_string(), (media_type.into(), bytes));
