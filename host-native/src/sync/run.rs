@@ -198,9 +198,9 @@ impl Ready<'_> {
         Ok(())
     }
 
-    /// A repository at the source and at the destination.
+    /// A repository at the source and at the destination, if it is one of those that are copied.
     pub(super) fn sides(&self, repository: &str) -> Option<(Side, Side)> {
-        let renamed = self.sync.setting.renamed(repository)?;
+        let renamed = self.sync.setting.takes(repository).then(|| self.sync.setting.renamed(repository))??;
         Some((self.from.repository(repository), self.to.repository(&renamed)))
     }
 
