@@ -436,6 +436,29 @@ fn of_an_index_the_images_of_some_platforms_are_copied_and_all_of_the_index() {
     assert_eq!(upstream.count(), 2, "a list and a HEAD: {:?}", upstream.asked());
 }
 
+/// However the run of before ended: an index that has the right digest may lack what that left out.
+#[test]
+fn after_a_run_for_some_platforms_that_failed_the_others_are_copied() {
+    let upstream = Upstream::new();
+    let image = |architecture: &str| {
+        let mut image = upstream.image("2026-01-01T00:00:00Z", architecture.as_bytes());
+        image["platform"] = json!({ "os": "linux", "architecture": architecture });
+        image
+    };
+    let (amd64, arm64) = (image("amd64"), image("arm64"));
+    upstream.tag("1", &upstream.index(&[amd64, arm64.clone()]));
+    upstream.tag("2", &json!({ "digest": orlop_core::digest::Algorithm::Sha256.digest(b"gone") }));
+    let directory = TempDir::new().unwrap();
+    let sparse = from(&upstream, r#", platforms = ["linux/amd64"]"#);
+    let (done, told) = sync(&["run", &sparse], directory.path());
+    assert!(!done && told.contains("1 tags copied") && told.contains("app:2: "), "{told}");
+    upstream.untag("2");
+    let server = Started::on(directory.path(), &[&from(&upstream, "")]);
+    runs(&["run"], &server, "1 tags copied, 0 unchanged");
+    let copied = format!("/v2/copied/app/manifests/{}", arm64["digest"].as_str().unwrap());
+    assert_eq!(server.get(&copied).status, 200);
+}
+
 #[test]
 fn what_is_pushed_is_copied_at_once_with_what_refers_to_it() {
     let other = Started::with(&[]);
