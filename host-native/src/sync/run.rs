@@ -332,7 +332,7 @@ impl Ready<'_> {
         };
         let listed: HashSet<&String> = listed.iter().collect();
         let gone = there.iter().filter(|tag| !listed.contains(tag) && self.sync.selection.takes(tag));
-        let gone: Vec<_> = gone.filter(|tag| !lists_referrers(tag)).collect();
+        let gone: Vec<_> = gone.collect();
         if listed.is_empty() && !gone.is_empty() {
             let name = self.sync.name();
             tracing::warn!(
@@ -374,14 +374,6 @@ fn one_name(other: &str) -> String {
     format!(
         "it would have the same name at the destination as {other}, so neither is copied: change `strip` or `repositories`"
     )
-}
-
-/// Whether a tag lists referrers in a registry without their API (OCI distribution-spec, "Referrers Tag Schema"): the
-/// source need not have it.
-fn lists_referrers(tag: &str) -> bool {
-    tag.split_once('-').is_some_and(|(algorithm, hash)| {
-        matches!(algorithm, "sha256" | "sha512") && hash.len() == 64 && hash.bytes().all(|b| b.is_ascii_hexdigit())
-    })
 }
 
 #[cfg(test)]
