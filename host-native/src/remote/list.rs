@@ -71,7 +71,8 @@ struct Index {
 
 #[derive(Deserialize)]
 struct Tags {
-    /// `null` where there are none, in registries written in Go.
+    /// `null` where there are none, in registries written in Go. A page without it is no list of tags.
+    #[serde(deserialize_with = "Option::deserialize")]
     tags: Option<Vec<String>>,
 }
 
@@ -157,8 +158,13 @@ impl Inner {
 
     /// Where the next page is (RFC 8288), if there is one: at the same registry, or nowhere.
     fn next_page(&self, arrived: &Arrived) -> Result<Option<Url>, Failure> {
-        let fields = arrived.response.headers().get_all(LINK).into_iter().filter_map(|field| field.to_str().ok());
-        let Some(target) = fields.filter_map(next_of).next() else { return Ok(None) };
+        let unread = || Failure::Unusable(format!("{} has a list with a Link that cannot be read", self.host()));
+        let mut target = None;
+        for field in arrived.response.headers().get_all(LINK) {
+            let found = field.to_str().ok().and_then(|field| next_of(field).ok()).ok_or_else(unread)?;
+            target = target.or(found);
+        }
+        let Some(target) = target else { return Ok(None) };
         let next = arrived.url.join(target).ok().filter(|next| next.origin() == self.url.origin());
         let foreign = || Failure::Unusable(format!("{} has a list that goes on at another host", self.host()));
         next.map(Some).ok_or_else(foreign)
@@ -179,12 +185,19 @@ impl Inner {
     }
 }
 
-/// The target of a `Link` whose relation is `next`.
-fn next_of(field: &str) -> Option<&str> {
+/// No links, but something else. To take it for the end of a list would make that shorter than it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct NoLink;
+
+/// The target of a `Link` whose relation is `next`, if there is one.
+fn next_of(field: &str) -> Result<Option<&str>, NoLink> {
     // A comma may stand in a target, so links are told apart by what begins one.
-    let mut rest = field;
+    let mut rest = field.trim_start_matches([' ', '\t', ',']);
+    if !(rest.is_empty() || rest.starts_with('<')) {
+        return Err(NoLink);
+    }
     while let Some((_, link)) = rest.split_once('<') {
-        let (target, parameters) = link.split_once('>')?;
+        let (target, parameters) = link.split_once('>').ok_or(NoLink)?;
         let end = parameters.find('<').unwrap_or(parameters.len());
         let next = parameters[..end].split([';', ',']).any(|parameter| {
             let (name, value) = parameter.split_once('=').unwrap_or_default();
@@ -192,11 +205,11 @@ fn next_of(field: &str) -> Option<&str> {
             name.trim().eq_ignore_ascii_case("rel") && value.split(' ').any(|rel| rel.eq_ignore_ascii_case("next"))
         });
         if next {
-            return Some(target);
+            return Ok(Some(target));
         }
         rest = &parameters[end..];
     }
-    None
+    Ok(None)
 }
 
 #[cfg(test)]
@@ -206,13 +219,16 @@ mod tests {
     #[test]
     fn a_link_to_the_next_page_is_found() {
         for (field, expected) in [
-            ("</v2/a/tags/list?n=1&last=b>; rel=\"next\"", Some("/v2/a/tags/list?n=1&last=b")),
-            ("<a,b>;rel=next", Some("a,b")),
-            ("<a>; rel=prev, <b>; title=\"x\"; REL=\"last next\"", Some("b")),
-            ("<a>; rel=\"prev\"", None),
-            ("<a>", None),
-            ("<a", None),
-            ("", None),
+            ("</v2/a/tags/list?n=1&last=b>; rel=\"next\"", Ok(Some("/v2/a/tags/list?n=1&last=b"))),
+            ("<a,b>;rel=next", Ok(Some("a,b"))),
+            ("<a>; rel=prev, <b>; title=\"x\"; REL=\"last next\"", Ok(Some("b"))),
+            (", <a>; rel=next", Ok(Some("a"))),
+            ("<a>; rel=\"prev\"", Ok(None)),
+            ("<a>", Ok(None)),
+            ("", Ok(None)),
+            ("<a", Err(NoLink)),
+            ("<a>; rel=prev, <b", Err(NoLink)),
+            ("/v2/a/tags/list?last=b; rel=\"next\"", Err(NoLink)),
         ] {
             assert_eq!(next_of(field), expected, "{field}");
         }

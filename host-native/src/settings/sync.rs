@@ -245,6 +245,13 @@ impl FromStr for SyncSetting {
             (SyncPlace::Remote(from), SyncPlace::Remote(to)) if from.url == to.url && sync.prefix == sync.strip => {
                 return Err("`from` and `to` are the same registry with the same names: set `prefix` or `strip`".into());
             }
+            (SyncPlace::Remote(from), SyncPlace::Remote(to)) if from.url == to.url && sync.may_match_copies() => {
+                return Err(
+                    "`from` and `to` are the same registry, and `repositories` matches the copies too: let no pattern \
+                     match names that begin with `prefix`"
+                        .into(),
+                );
+            }
             (SyncPlace::Remote(_), _) if sync.on_push => {
                 return Err("`on-push` is for from = \"local\": another registry is asked regularly, by `every`".into());
             }
@@ -268,6 +275,35 @@ impl SyncSetting {
         name.parse::<Repository>().is_ok().then_some(name)
     }
 
+    /// The other repository of the source, if it has one, that would have the same name at the destination: `strip` takes
+    /// its value off the names that begin with it, and leaves the others as they are.
+    pub(crate) fn namesake(&self, source: &str) -> Option<String> {
+        let other = match source.strip_prefix(&self.strip) {
+            Some(rest) => rest.to_owned(),
+            None => format!("{}{source}", self.strip),
+        };
+        (other != source && self.renamed(&other) == self.renamed(source)).then_some(other)
+    }
+
+    /// Whether a repository of the source is one of those that are copied. A pattern leaves out the names that have the
+    /// prefix already, so that two registries that copy from each other do not make copies of copies without an end.
+    pub(crate) fn takes(&self, source: &str) -> bool {
+        let copied = match self.prefix.as_str() {
+            "" => false,
+            prefix if prefix.ends_with('/') => format!("/{source}").contains(&format!("/{prefix}")),
+            prefix => source.contains(prefix),
+        };
+        let found = |name: Repository| self.repositories.iter().any(|pattern| Pattern::new(pattern).matches(&name));
+        self.repositories.iter().any(|name| name == source) || !copied && source.parse().is_ok_and(found)
+    }
+
+    /// Whether one of the patterns may match a name with the prefix.
+    fn may_match_copies(&self) -> bool {
+        let mut beginnings = self.repositories.iter().filter_map(|pattern| pattern.split_once('*'));
+        !self.prefix.is_empty()
+            && beginnings.any(|(one, _)| one.starts_with(&self.prefix) || self.prefix.starts_with(one))
+    }
+
     /// The queue of events that it listens to. No webhook can have this name.
     pub(crate) fn queue(&self) -> String {
         format!("sync:{}", self.name)
@@ -283,6 +319,8 @@ impl SyncSetting {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
 
     fn read(more: &str) -> Result<SyncSetting, String> {
@@ -300,6 +338,10 @@ mod tests {
         for (wrong, told) in [
             (r#"from = "local""#, "both this registry"),
             (&format!(r#"{remote}, to = "https://registry.example.com""#), "the same registry"),
+            (
+                &format!(r#"{remote}, to = "https://registry.example.com", prefix = "team/old/""#),
+                "matches the copies too",
+            ),
             (&format!("{remote}, on-push = true"), "from = \"local\""),
             (&format!(r#"{remote}, every = "1s""#), "at least 10 s"),
             (&format!(r#"{remote}, every = "often""#), "is no time"),
@@ -317,6 +359,38 @@ mod tests {
             let error = read(wrong).unwrap_err();
             assert!(error.contains(told), "{wrong}: {error}");
         }
+    }
+
+    #[test]
+    fn one_registry_may_have_copies_of_its_own_where_no_pattern_finds_them() {
+        let keys = r#"from = "https://registry.example.com", to = "https://registry.example.com", prefix = "copies/""#;
+        assert!(read(keys).is_ok());
+        assert!(read(&keys.replace("prefix", "strip").replace("copies/", "team/")).is_ok());
+    }
+
+    /// Two registries that copy all from each other, round by round.
+    #[test]
+    fn registries_that_copy_from_each_other_come_to_an_end() {
+        let sync = |prefix: &str| {
+            let keys = format!(r#"from = "https://registry.example.com", prefix = "{prefix}""#);
+            read(&keys).unwrap()
+        };
+        for (to_a, to_b) in [("a/", "b/"), ("copies/", "copies/"), ("from-b-", "from-a-"), ("b/", "a-")] {
+            let all = |prefix| SyncSetting { repositories: vec!["**".into()], ..sync(prefix) };
+            let (to_a, to_b) = (all(to_a), all(to_b));
+            let (mut a, mut b) = (BTreeSet::from(["x".to_owned()]), BTreeSet::from(["y".to_owned()]));
+            let copy = |sync: &SyncSetting, from: &BTreeSet<String>, to: &mut BTreeSet<String>| {
+                let before = to.len();
+                to.extend(from.iter().filter(|name| sync.takes(name)).filter_map(|name| sync.renamed(name)));
+                to.len() > before
+            };
+            let rounds = (0..10).take_while(|_| copy(&to_a, &b, &mut a) | copy(&to_b, &a, &mut b)).count();
+            assert!((1..=3).contains(&rounds), "{rounds} rounds: {a:?} {b:?}");
+            assert!(a.contains(&format!("{}y", to_a.prefix)) && b.contains(&format!("{}x", to_b.prefix)));
+        }
+        let named = SyncSetting { repositories: vec!["team/a/x".into()], ..sync("a/") };
+        assert!(named.takes("team/a/x") && !sync("a/").takes("team/a/x"), "a name that is written out is copied");
+        assert!(sync("a/").takes("team/beta/x"));
     }
 
     #[test]
@@ -341,5 +415,16 @@ mod tests {
             let keys = if keys.is_empty() { "tags = []" } else { keys };
             assert_eq!(sync(keys).renamed(name).as_deref(), expected, "{keys} {name}");
         }
+    }
+
+    #[test]
+    fn two_names_may_be_one_at_the_destination() {
+        let read = |keys: &str| read(&format!(r#"from = "https://registry.example.com", {keys}"#)).unwrap();
+        let sync = read(r#"strip = "team/", prefix = "a/""#);
+        for (name, expected) in [("team/app", Some("app")), ("app", Some("team/app")), ("team/team/app", None)] {
+            assert_eq!(sync.namesake(name).as_deref(), expected, "{name}");
+        }
+        assert_eq!(read(r#"prefix = "a/""#).namesake("app"), None);
+        assert!(sync.takes("team/app/web") && !sync.takes("app"));
     }
 }

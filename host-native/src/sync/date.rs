@@ -3,6 +3,7 @@
 use std::time::SystemTime;
 
 use orlop_core::digest::Digest;
+use orlop_core::media::ManifestType;
 use serde::Deserialize;
 
 use crate::copy::Source;
@@ -19,8 +20,16 @@ struct Document {
 }
 
 #[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
 struct Child {
+    media_type: String,
     digest: Digest,
+}
+
+impl Child {
+    fn is_image(&self) -> bool {
+        ManifestType::named(&self.media_type).is_some_and(|kind| !kind.is_list())
+    }
 }
 
 #[derive(Deserialize)]
@@ -28,15 +37,24 @@ struct Config {
     created: Option<String>,
 }
 
-/// When an image was made; of an index, its first image. Nothing where it does not say, as many artifacts do not.
+/// When an image was made; of an index, its first image. Nothing where it does not say, as many artifacts do not, and
+/// where the tag is gone or damaged: that is for its copy to tell, and keeps no other tag from being copied.
 ///
 /// # Errors
 ///
-/// When it cannot be read.
+/// When the source does not answer, or does not let it be read.
 pub(super) async fn made(source: &dyn Source, reference: &str) -> Result<Option<SystemTime>, Failure> {
+    match said(source, reference).await {
+        Err(Failure::Absent | Failure::Unusable(_) | Failure::Damaged(_)) => Ok(None),
+        said => said,
+    }
+}
+
+async fn said(source: &dyn Source, reference: &str) -> Result<Option<SystemTime>, Failure> {
     let mut found = source.manifest(reference).await?;
     let mut document: Document = read(&found.bytes)?;
-    if let Some(child) = document.manifests.as_ref().and_then(|children| children.first()) {
+    // Its other children may be indexes, or the layers of a cache.
+    if let Some(child) = document.manifests.iter().flatten().find(|child| child.is_image()) {
         found = source.manifest(&child.digest.to_string()).await?;
         document = read(&found.bytes)?;
     }

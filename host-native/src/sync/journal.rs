@@ -17,6 +17,9 @@ const NAMED: usize = 100;
 /// How many characters of the reason of a failure are kept.
 const REASON: usize = 500;
 
+/// What no settings ask images to consist of: those at the destination may lack something.
+const IN_DOUBT: &str = "?";
+
 /// How long after the journal was written last a run on another machine counts as under way.
 const ALIVE: u64 = 60;
 
@@ -41,7 +44,8 @@ pub(crate) struct Journal {
     pub(super) process: Uuid,
     /// With which settings it runs: see [`super::Sync::fingerprint`].
     pub(super) settings: Option<Digest>,
-    /// What images consist of by the settings of the last run without a failure: see [`super::Sync::completeness`].
+    /// What images consist of by the settings of the last run without a failure: see [`super::Sync::completeness`]. In
+    /// doubt as soon as something is copied with other settings; empty before anything is.
     pub(super) complete: String,
     /// The repository and tag up to which all is done, in the order of their names.
     pub(super) at: Option<(String, String)>,
@@ -121,6 +125,23 @@ impl Journal {
         }
         let (succeeded, complete) = (self.succeeded, self.complete);
         Self { began: now, process, settings: Some(settings), succeeded, complete, ..Self::default() }
+    }
+
+    /// Something is going to be copied with settings by which images consist of that, `sparse` if that is not all of an
+    /// index. Whether this changes the journal, which is then to be kept before anything is copied: however the copy ends,
+    /// images that have the right digest may lack something from now on.
+    pub(super) fn begin(&mut self, completeness: &str, sparse: bool) -> bool {
+        let changes =
+            self.complete != completeness && self.complete != IN_DOUBT && (sparse || !self.complete.is_empty());
+        if changes {
+            self.complete = IN_DOUBT.into();
+        }
+        changes
+    }
+
+    /// A journal that counts what is copied, and takes no image for whole.
+    pub(super) fn in_doubt() -> Self {
+        Self { complete: IN_DOUBT.into(), ..Self::default() }
     }
 
     /// A tag is copied, or was there.
@@ -259,6 +280,23 @@ mod tests {
         (0..=NAMED).for_each(|tag| lost.fail("c", Some(&tag.to_string()), "lost".into()));
         let next = lost.next(ONE, settings("a"), 2000);
         assert_eq!((next.at, next.counts.failed), (None, 0), "some that failed have no name");
+    }
+
+    #[test]
+    fn images_may_lack_something_as_soon_as_other_settings_copy() {
+        for (complete, completeness, sparse, expected) in [
+            ("", "false ", false, ""),
+            ("", "false linux/amd64", true, IN_DOUBT),
+            ("false ", "false ", false, "false "),
+            ("false ", "false linux/amd64", true, IN_DOUBT),
+            ("false linux/amd64", "false linux/amd64", true, "false linux/amd64"),
+            ("false linux/amd64", "false ", false, IN_DOUBT),
+            (IN_DOUBT, "false ", false, IN_DOUBT),
+        ] {
+            let mut journal = Journal { complete: complete.into(), ..Journal::default() };
+            let changes = journal.begin(completeness, sparse);
+            assert_eq!((journal.complete.as_str(), changes), (expected, complete != expected), "{complete:?}");
+        }
     }
 
     #[test]

@@ -13,6 +13,7 @@ mod run;
 mod schedule;
 mod select;
 mod status;
+mod tagging;
 
 use std::sync::Arc;
 

@@ -53,6 +53,19 @@ impl Side {
         }
     }
 
+    /// The digest of the manifest under a tag. Some registries do not tell it in an answer to HEAD, or do not know HEAD:
+    /// then the manifest is read.
+    ///
+    /// # Errors
+    ///
+    /// [`Failure::Absent`] when there is no such tag.
+    pub(super) async fn digest_of(&self, tag: &str) -> Result<Digest, Failure> {
+        match self.destination().has_manifest(tag).await? {
+            Some(digest) => Ok(digest),
+            None => Ok(self.source().manifest(tag).await?.digest),
+        }
+    }
+
     /// Deletes a tag, if it is there.
     pub(super) async fn delete_tag(&self, tag: &str) -> Result<(), Failure> {
         match self {

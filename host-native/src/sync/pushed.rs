@@ -63,7 +63,9 @@ impl Ready<'_> {
     /// Copies what an event says was pushed.
     async fn pushed(&self, event: &Event, progress: &Progress, tries: u32) -> Result<(), Stays> {
         let Some((from, to)) = self.sides(&event.repository) else { return Ok(()) };
+        let alone = self.is_alone(&event.repository).await;
         let result = match event.tags.as_slice() {
+            _ if alone.is_err() => alone,
             [] => self.pushed_referrer(&from, &to, event, progress).await,
             _ => self.pushed_tags(&from, &to, event, progress).await,
         };

@@ -4,8 +4,6 @@ use std::collections::HashSet;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use futures_util::{StreamExt, stream};
-use orlop_core::name::Repository;
-use orlop_core::pattern::Pattern;
 use tokio::sync::Semaphore;
 
 use super::Ready;
@@ -13,6 +11,7 @@ use super::date::made;
 use super::journal::Journal;
 use super::place::{Reading, Side};
 use super::select::Chosen;
+use super::tagging::Tagging;
 use crate::copy::{Copying, How, Told};
 use crate::remote::{Descriptor, Failure};
 
@@ -21,6 +20,9 @@ const COMPARED: usize = 8;
 
 /// How many tags are copied at once.
 const COPIED: usize = 2;
+
+/// How often a tag is copied that changes at the source meanwhile.
+const ATTEMPTS: usize = 3;
 
 /// After how many tags in a row that a registry did not answer for, or repositories, a run ends.
 const SILENT: u32 = 16;
@@ -122,8 +124,13 @@ impl Ready<'_> {
         };
         progress.journal().forgive(ALL, None);
         let mut course = Course { progress, dry_run, silent: 0 };
-        for repository in repositories {
-            if let Err(Stopped) = self.repository(&repository, &mut course).await {
+        for repository in &repositories {
+            let namesake = self.sync.setting.namesake(repository);
+            if let Some(other) = namesake.filter(|other| repositories.binary_search(other).is_ok()) {
+                progress.journal().fail(repository, None, one_name(&other));
+                continue;
+            }
+            if let Err(Stopped) = self.repository(repository, &mut course).await {
                 return;
             }
         }
@@ -131,15 +138,10 @@ impl Ready<'_> {
 
     /// The names of the repositories at the source, in order.
     async fn repositories(&self) -> Result<Vec<String>, Failure> {
-        let (patterns, mut names): (Vec<_>, Vec<_>) =
-            self.sync.setting.repositories.iter().cloned().partition(|name| name.contains('*'));
-        if !patterns.is_empty() {
-            let patterns: Vec<_> = patterns.into_iter().map(Pattern::new).collect();
-            let listed = self.from.repositories().await?;
-            let fits = |name: &String| {
-                name.parse::<Repository>().is_ok_and(|name| patterns.iter().any(|pattern| pattern.matches(&name)))
-            };
-            names.extend(listed.into_iter().filter(fits));
+        let setting = &self.sync.setting;
+        let mut names: Vec<_> = setting.repositories.iter().filter(|name| !name.contains('*')).cloned().collect();
+        if names.len() < setting.repositories.len() {
+            names.extend(self.from.repositories().await?.into_iter().filter(|name| setting.takes(name)));
         }
         names.sort_unstable();
         names.dedup();
@@ -191,15 +193,31 @@ impl Ready<'_> {
         }
         drop(done);
         if self.sync.setting.mirror_deletes {
-            self.delete(repository, &to, &listed, progress, dry_run).await;
+            self.delete(repository, (&from, &to), &listed, course).await?;
         }
         Ok(())
     }
 
-    /// A repository at the source and at the destination.
+    /// A repository at the source and at the destination, if it is one of those that are copied.
     pub(super) fn sides(&self, repository: &str) -> Option<(Side, Side)> {
-        let renamed = self.sync.setting.renamed(repository)?;
+        let renamed = self.sync.setting.takes(repository).then(|| self.sync.setting.renamed(repository))??;
         Some((self.from.repository(repository), self.to.repository(&renamed)))
+    }
+
+    /// Whether the source has tags in another repository that would have the same name at the destination.
+    ///
+    /// # Errors
+    ///
+    /// That it has, or that it cannot be found out.
+    pub(super) async fn is_alone(&self, repository: &str) -> Result<(), Failure> {
+        let namesake = self.sync.setting.namesake(repository).filter(|other| self.sync.setting.takes(other));
+        let Some(other) = namesake else { return Ok(()) };
+        match self.from.repository(&other).tags().await {
+            Err(Failure::Absent) => Ok(()),
+            Ok(tags) if tags.is_empty() => Ok(()),
+            Ok(_) => Err(Failure::Unusable(one_name(&other))),
+            Err(failure) => Err(failure),
+        }
     }
 
     /// The tags that are to be copied, of those that there are.
@@ -212,7 +230,10 @@ impl Ready<'_> {
         let mut dated = Vec::with_capacity(tags.len());
         for tag in tags {
             // By its digest, what this registry has need not be asked of another one.
-            let digest = from.destination().has_manifest(&tag).await?.map(|digest| digest.to_string());
+            let digest = match from.destination().has_manifest(&tag).await {
+                Err(Failure::Unusable(_)) => None,
+                digest => digest?.map(|digest| digest.to_string()),
+            };
             dated.push((made(&reading, digest.as_ref().unwrap_or(&tag)).await?, tag));
         }
         dated.sort();
@@ -236,16 +257,22 @@ impl Ready<'_> {
         if whole && self.sync.selection.is_fixed(tag) && there().await?.is_some() {
             return Ok(Became::There);
         }
-        let digest = from.destination().has_manifest(tag).await?;
-        if whole && digest.is_some() && there().await? == digest {
+        let mut digest = from.digest_of(tag).await?;
+        if whole && there().await? == Some(digest) {
             return Ok(Became::There);
         }
         let _permit = match room {
             Some(room) => room.acquire().await.ok(),
             None => None,
         };
-        let reference = digest.map_or_else(|| tag.to_owned(), |digest| digest.to_string());
-        self.image(from, to, &reference, Some(tag), progress, dry_run).await
+        for _ in 0..ATTEMPTS {
+            let became = self.image(from, to, &digest.to_string(), Some(tag), progress, dry_run).await?;
+            if let Some(became) = became {
+                return Ok(became);
+            }
+            digest = from.digest_of(tag).await?;
+        }
+        Err(Failure::Unusable(format!("it has changed at the source {ATTEMPTS} times while it was copied")))
     }
 
     /// Whether a manifest at the destination has all that belongs to it. Its referrers may have changed since it was
@@ -255,7 +282,8 @@ impl Ready<'_> {
         !self.sync.setting.referrers && (first || complete == self.sync.completeness())
     }
 
-    /// Copies an image, with what refers to it if that is wanted.
+    /// Copies an image, with what refers to it if that is wanted. Nothing when the tag that it was to have does not name
+    /// it at the source any more, and so is left as it is.
     pub(super) async fn image(
         &self,
         from: &Side,
@@ -264,10 +292,11 @@ impl Ready<'_> {
         tag: Option<&str>,
         progress: &Progress,
         dry_run: bool,
-    ) -> Result<Became, Failure> {
+    ) -> Result<Option<Became>, Failure> {
+        let tagging = Tagging::new(from, to);
         let copying = Copying {
             source: &Reading { from, to, pace: &self.sync.pace },
-            destination: to.destination(),
+            destination: &tagging,
             platform: None,
             platforms: &self.sync.platforms,
             referrers: self.sync.setting.referrers,
@@ -275,54 +304,76 @@ impl Ready<'_> {
             told: progress,
         };
         let copied = copying.copy(reference, tag).await.map_err(|failed| failed.failure)?;
+        if tagging.has_moved() {
+            return Ok(None);
+        }
         if !copied.failures.is_empty() {
             return Err(Failure::Unusable(copied.failures.join("; ")));
         }
         let nothing = copied.manifests == 0 && copied.blobs == 0 && copied.mounted == 0;
-        Ok(if nothing { Became::There } else { Became::Copied })
+        Ok(Some(if nothing { Became::There } else { Became::Copied }))
     }
 
     /// Deletes the tags at the destination that the source no longer has, of those that would be copied. An empty list
     /// deletes nothing: it is more likely to be a mistake than to be meant.
-    async fn delete(&self, repository: &str, to: &Side, listed: &[String], progress: &Progress, dry_run: bool) {
+    async fn delete(
+        &self,
+        repository: &str,
+        (from, to): (&Side, &Side),
+        listed: &[String],
+        course: &mut Course<'_>,
+    ) -> Result<(), Stopped> {
         let there = match to.tags().await {
             Ok(there) => there,
-            Err(Failure::Absent) => return,
+            Err(Failure::Absent) => return Ok(()),
             Err(failure) => {
-                let told = format!("the tags at the destination cannot be listed: {failure}");
-                return progress.journal().fail(repository, None, told);
+                return course.fails(repository, None, "the tags at the destination cannot be listed: ", &failure);
             }
         };
         let listed: HashSet<&String> = listed.iter().collect();
         let gone = there.iter().filter(|tag| !listed.contains(tag) && self.sync.selection.takes(tag));
-        let gone: Vec<_> = gone.filter(|tag| !lists_referrers(tag)).collect();
+        let gone: Vec<_> = gone.collect();
         if listed.is_empty() && !gone.is_empty() {
             let name = self.sync.name();
             tracing::warn!(
                 "sync {name}: {repository} has no tags at the source: nothing is deleted at the destination"
             );
-            return;
+            return Ok(());
         }
         for tag in gone {
-            let deleted = if dry_run { Ok(()) } else { to.delete_tag(tag).await };
-            let mut journal = progress.journal();
-            match deleted {
-                Ok(()) => {
+            match delete_if_gone(from, to, tag, course.dry_run).await {
+                Ok(deleted) => {
+                    course.works();
+                    let mut journal = course.progress.journal();
                     journal.forgive(repository, Some(tag));
-                    journal.counts.deleted += 1;
+                    journal.counts.deleted += u64::from(deleted);
                 }
-                Err(failure) => journal.fail(repository, Some(tag), format!("it is not deleted: {failure}")),
+                Err(failure) => course.fails(repository, Some(tag), "it is not deleted: ", &failure)?,
             }
         }
+        Ok(())
     }
 }
 
-/// Whether a tag lists referrers in a registry without their API (OCI distribution-spec, "Referrers Tag Schema"): the
-/// source need not have it.
-fn lists_referrers(tag: &str) -> bool {
-    tag.split_once('-').is_some_and(|(algorithm, hash)| {
-        matches!(algorithm, "sha256" | "sha512") && hash.len() == 64 && hash.bytes().all(|b| b.is_ascii_hexdigit())
-    })
+/// Deletes a tag at the destination if the source says that it does not have it; whether it did. The list of the source is
+/// as old as the run, so the tag may have been pushed since, and it may have been shorter than it should.
+async fn delete_if_gone(from: &Side, to: &Side, tag: &str, dry_run: bool) -> Result<bool, Failure> {
+    match from.digest_of(tag).await {
+        Ok(_) => return Ok(false),
+        Err(Failure::Absent) => {}
+        Err(failure) => return Err(failure),
+    }
+    if !dry_run {
+        to.delete_tag(tag).await?;
+    }
+    Ok(true)
+}
+
+/// Says of a repository that the other one has its name at the destination.
+fn one_name(other: &str) -> String {
+    format!(
+        "it would have the same name at the destination as {other}, so neither is copied: change `strip` or `repositories`"
+    )
 }
 
 #[cfg(test)]

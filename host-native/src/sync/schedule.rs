@@ -6,6 +6,7 @@ use std::collections::hash_map::Entry;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use orlop_core::digest::Digest;
 use orlop_core::{Claim, Job, Registry};
 use tokio::task::JoinHandle;
 use tokio::time::sleep;
@@ -56,6 +57,8 @@ struct Fate {
     copying: Option<JoinHandle<Result<(), String>>>,
     failures: u32,
     not_before: Option<Instant>,
+    /// Of which settings it is noted that something is copied with them.
+    noted: Option<Digest>,
 }
 
 /// A run as long as it is under way.
@@ -224,7 +227,8 @@ impl Syncing {
 
     async fn work(&self, sync: &Arc<Sync>, progress: &Progress) -> Result<Journal, String> {
         let (name, ready) = (sync.name(), sync.ready(&self.host));
-        let journal = self.kept(name).await?.next(self.process, sync.fingerprint(), now());
+        let mut journal = self.kept(name).await?.next(self.process, sync.fingerprint(), now());
+        journal.begin(&sync.completeness(), !sync.platforms.is_empty());
         *progress.journal() = journal;
         tracing::info!("sync {name} begins: {} to {}", sync.setting.from, sync.setting.to);
         self.keep(name, progress).await;
@@ -255,16 +259,38 @@ impl Syncing {
         Ok(journal)
     }
 
+    /// Notes in the journal of a sync that it copies what is pushed, beside its runs.
+    async fn note(&self, sync: &Sync) -> Result<(), String> {
+        let name = sync.name();
+        let running = self.running().get(name).cloned();
+        let progress = match running {
+            Some(progress) => progress,
+            None => Arc::new(Progress::new(self.kept(name).await?)),
+        };
+        let changes = progress.journal().begin(&sync.completeness(), !sync.platforms.is_empty());
+        if changes {
+            self.keep(name, &progress).await;
+        }
+        Ok(())
+    }
+
     /// Copies what was pushed since, beside all else.
     async fn copy_pushed(&self, fate: &mut Fate, sync: &Arc<Sync>, registry: &Registry) {
         if !fate.is_ready(sync.name()).await {
             return;
         }
+        let settings = sync.fingerprint();
+        if fate.noted != Some(settings) {
+            if let Err(reason) = self.note(sync).await {
+                fate.not_before = Some(Instant::now() + LATER);
+                return tracing::warn!("sync {}: {reason}", sync.name());
+            }
+            fate.noted = Some(settings);
+        }
         let (sync, registry, host) = (sync.clone(), registry.clone(), self.host.clone());
         let (failures, stopping, observer) = (fate.failures, self.stopping.clone(), self.observer.clone());
-        let complete = sync.completeness();
         fate.copying = Some(self.tasks.spawn(async move {
-            let progress = Progress::new(Journal { complete, ..Journal::default() });
+            let progress = Progress::new(Journal::in_doubt());
             let ready = sync.ready(&host);
             let copied = tokio::select! {
                 copied = ready.copy_pushed(&registry, &host, &progress, failures) => copied,

@@ -35,7 +35,7 @@ impl Selection {
     pub(super) fn takes(&self, tag: &str) -> bool {
         let named = |tag: &Tag| self.patterns.is_empty() || self.patterns.iter().any(|one| one.matches_tag(tag));
         let within = |range: &VersionReq| version(tag).is_some_and(|version| range.matches(&version));
-        tag.parse().is_ok_and(|tag| named(&tag)) && self.range.as_ref().is_none_or(within)
+        !lists_referrers(tag) && tag.parse().is_ok_and(|tag| named(&tag)) && self.range.as_ref().is_none_or(within)
     }
 
     /// Whether a tag never moves.
@@ -57,6 +57,14 @@ impl Selection {
         tags.sort_unstable();
         Chosen::Tags(tags)
     }
+}
+
+/// Whether a tag lists referrers in a registry without their API (OCI distribution-spec, "Referrers Tag Schema"). Such a
+/// list is the registry's own: that of the destination has other referrers, and grows with what is copied there.
+fn lists_referrers(tag: &str) -> bool {
+    tag.split_once('-').is_some_and(|(algorithm, hash)| {
+        matches!(algorithm, "sha256" | "sha512") && hash.len() == 64 && hash.bytes().all(|b| b.is_ascii_hexdigit())
+    })
 }
 
 /// A tag as a version (SemVer 2.0.0). A `v` in front is passed over, and `1` and `1.2` are `1.0.0` and `1.2.0`.
@@ -91,6 +99,16 @@ mod tests {
     fn tags_are_chosen_by_patterns() {
         check("referrers = true", &["b", "a", "not a tag"], &["a", "b"]);
         check(r#"tags = ["1.*", "latest"]"#, &["1.2", "2.1", "latest", "late", "1"], &["1.2", "latest"]);
+    }
+
+    #[test]
+    fn lists_of_referrers_are_no_tags_to_copy() {
+        let hash = "ca978112ca1bbdcafac231b39a23dc4da786eff8147c4f72b9807785afee48bb";
+        let (list, longer) = (format!("sha256-{hash}"), format!("sha512-{hash}"));
+        let (signature, other) = (format!("sha256-{hash}.sig"), format!("sha1-{hash}"));
+        let tags: [&str; 5] = [&list, &longer, &signature, &other, "sha256-1"];
+        check("tags = []", &tags, &[&other, "sha256-1", &signature]);
+        check(&format!(r#"tags = ["{list}"]"#), &tags, &[]);
     }
 
     #[test]

@@ -47,6 +47,22 @@ async fn a_list_goes_on_at_no_other_host_and_ends() {
 }
 
 #[tokio::test]
+async fn a_list_that_cannot_be_read_is_not_taken_for_a_short_one() {
+    let registry = Scripted::start(|asked| match asked.line.as_str() {
+        "GET /v2/a/tags/list" => says(200, &[("link", "/v2/a/tags/list?last=a; rel=next")], r#"{"tags":["a"]}"#),
+        "GET /v2/b/tags/list" => says(200, &[("link", "</v2/b/tags/list?last=\u{e9}>; rel=next")], r#"{"tags":["a"]}"#),
+        _ => says(200, &[], r#"{"errors":[]}"#),
+    })
+    .await;
+    let remote = registry.remote();
+    for (repository, told) in [("a", "a Link that cannot be read"), ("b", "a Link that cannot"), ("c", "field `tags`")]
+    {
+        let failure = remote.tags(repository).await.unwrap_err();
+        assert!(matches!(&failure, Failure::Unusable(reason) if reason.contains(told)), "{repository}: {failure}");
+    }
+}
+
+#[tokio::test]
 async fn referrers_are_found_by_the_api_or_by_their_tag() {
     let list = format!(r#"{{"manifests":[{{"mediaType":"x","digest":"{}","size":1,"artifactType":"y"}}]}}"#, digest());
     let (by_api, by_tag) = (list.clone(), list);

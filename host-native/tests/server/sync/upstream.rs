@@ -25,6 +25,8 @@ pub(super) enum Lists {
     Fail,
     /// The second page is broken off.
     Cut,
+    /// It ends after the first page, and does not say that there is more.
+    Short,
     /// There are no tags.
     Empty,
     /// 401: no login is good enough.
@@ -45,6 +47,8 @@ struct State {
     /// Media type and bytes of contents, by their digests.
     contents: HashMap<String, (String, Vec<u8>)>,
     tags: BTreeMap<String, Digest>,
+    /// Which tag moves to which digest as soon as the manifest with this one was read.
+    moves: HashMap<String, (String, Digest)>,
     lists: Lists,
     asked: Vec<String>,
     /// When it was asked within the time of its limit.
@@ -54,7 +58,7 @@ struct State {
     trap: Option<Trap>,
 }
 
-/// The registry, with one repository `app`.
+/// The registry, with one repository under two names: `app` and `team/app`.
 #[derive(Clone)]
 pub(super) struct Upstream {
     pub(super) address: String,
@@ -76,7 +80,8 @@ impl Upstream {
         upstream
     }
 
-    fn content(&self, media_type: &str, bytes: Vec<u8>) -> Value {
+    /// A content of any kind: its descriptor.
+    pub(super) fn content(&self, media_type: &str, bytes: Vec<u8>) -> Value {
         let digest = Algorithm::Sha256.digest(&bytes);
         let descriptor = json!({ "mediaType": media_type, "digest": digest, "size": bytes.len() });
         self.state.lock().unwrap().contents.insert(digest.to_string(), (media_type.into(), bytes));
@@ -105,6 +110,12 @@ impl Upstream {
 
     pub(super) fn untag(&self, tag: &str) {
         self.state.lock().unwrap().tags.remove(tag);
+    }
+
+    /// The tag moves there as soon as the first one was read by its digest.
+    pub(super) fn moves(&self, tag: &str, from: &Value, to: &Value) {
+        let (from, to) = (from["digest"].as_str().unwrap(), to["digest"].as_str().unwrap().parse().unwrap());
+        self.state.lock().unwrap().moves.insert(from.into(), (tag.into(), to));
     }
 
     pub(super) fn lists(&self, lists: Lists) {
@@ -188,10 +199,16 @@ impl Upstream {
                 return (429, "Retry-After: 1\r\n".into(), Vec::new());
             }
         }
-        let Some(resource) = target.strip_prefix("/v2/app/") else { return (404, String::new(), Vec::new()) };
+        let Some(resource) = target.strip_prefix("/v2/").map(|path| path.trim_start_matches("team/")) else {
+            return (404, String::new(), Vec::new());
+        };
+        let Some(resource) = resource.strip_prefix("app/") else { return (404, String::new(), Vec::new()) };
         match resource.split_once('/') {
             Some(("tags", query)) => list(&state, query),
             Some(("manifests" | "blobs", reference)) => {
+                if let Some((tag, to)) = state.moves.remove(reference) {
+                    state.tags.insert(tag, to);
+                }
                 let digest = state.tags.get(reference).map_or_else(|| reference.to_owned(), ToString::to_string);
                 match state.contents.get(&digest) {
                     Some((media_type, bytes)) => {
@@ -218,7 +235,7 @@ fn list(state: &State, query: &str) -> (u16, String, Vec<u8>) {
         Lists::Empty => Vec::new(),
         _ => all().take(PAGE).collect(),
     };
-    let more = page.len() < all().count() && state.lists != Lists::Empty;
+    let more = page.len() < all().count() && !matches!(state.lists, Lists::Empty | Lists::Short);
     let link = page.last().filter(|_| more);
     let link = link.map(|last| format!("Link: </v2/app/tags/list?n={PAGE}&last={last}>; rel=\"next\"\r\n"));
     (200, link.unwrap_or_default(), json!({ "name": "app", "tags": page }).to_string().into_bytes())
