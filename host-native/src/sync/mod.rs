@@ -76,9 +76,11 @@ impl Sync {
             SyncPlace::Remote(setting) => Remote::open_paced(setting, pace.clone()).map(Some).map_err(named),
         };
         let (from, to) = (open(&setting.from)?, open(&setting.to)?);
-        // An index is kept as it is though not all of its images are copied.
+        // An index is kept as it is though not all of its images are copied. Locations and links lead back into calls of
+        // this process, which know no host.
         let own = orlop_core::Registry::new(Config {
             allow_sparse: config.allow_sparse || !platforms.is_empty(),
+            external_url: None,
             ..config.clone()
         });
         let selection = Selection::new(setting);
