@@ -2,7 +2,7 @@
 //! status` can say how it stands.
 
 use std::fmt;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use bytesize::ByteSize;
 use orlop_core::digest::Digest;
@@ -121,6 +121,13 @@ impl Journal {
         }
         let (succeeded, complete) = (self.succeeded, self.complete);
         Self { began: now, process, settings: Some(settings), succeeded, complete, ..Self::default() }
+    }
+
+    /// After which time the next run is due, if one is every so often; none when it is due now. A beginning in the future
+    /// was noted by a clock that was wrong, and says nothing.
+    pub(super) fn due_in(&self, every: Duration, now: u64) -> Option<Duration> {
+        let passed = Duration::from_secs(now.checked_sub(self.began)?);
+        every.checked_sub(passed).filter(|left| self.ended.is_some() && !left.is_zero())
     }
 
     /// A tag is copied, or was there.
@@ -259,6 +266,16 @@ mod tests {
         (0..=NAMED).for_each(|tag| lost.fail("c", Some(&tag.to_string()), "lost".into()));
         let next = lost.next(ONE, settings("a"), 2000);
         assert_eq!((next.at, next.counts.failed), (None, 0), "some that failed have no name");
+    }
+
+    #[test]
+    fn a_run_is_due_some_time_after_the_last_one_began_and_at_once_when_that_is_in_the_future() {
+        let ended = Journal { began: 1000, ended: Some(1010), ..Journal::default() };
+        let due_in = |journal: &Journal, now| journal.due_in(Duration::from_secs(60), now).map(|left| left.as_secs());
+        assert_eq!([1000, 1059, 1060, 5000].map(|now| due_in(&ended, now)), [Some(60), Some(1), None, None]);
+        assert_eq!(due_in(&ended, 999), None, "the clock was wrong");
+        assert_eq!(due_in(&Journal { ended: None, ..ended }, 1059), None, "it was interrupted");
+        assert_eq!(due_in(&Journal::default(), 5000), None, "there was none");
     }
 
     #[test]

@@ -130,9 +130,8 @@ impl Syncing {
                 return LATER;
             }
         };
-        let passed = Duration::from_secs(now().saturating_sub(journal.began));
-        if journal.ended.is_some() && passed < every {
-            return every - passed;
+        if let Some(left) = journal.due_in(every, now()) {
+            return left;
         }
         let syncing = self.clone();
         self.tasks.spawn(async move {
