@@ -4,6 +4,7 @@
 //! the rest moved by the engine of [`crate::copy`]. This registry is read and written by [calls of the core](local) in
 //! this process. [`Syncing`] runs them when they are due, under a lease, and keeps a [journal](journal) in the records.
 
+mod course;
 mod date;
 mod journal;
 mod local;
