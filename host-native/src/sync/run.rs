@@ -233,8 +233,8 @@ impl Ready<'_> {
             told: progress,
         };
         let copied = copying.copy(reference, tag).await.map_err(|failed| failed.failure)?;
-        if !copied.failures.is_empty() {
-            return Err(Failure::Unusable(copied.failures.join("; ")));
+        if let Some(worst) = copied.worst {
+            return Err(worst.saying(copied.failures.join("; ")));
         }
         let nothing = copied.manifests == 0 && copied.blobs == 0 && copied.mounted == 0;
         Ok(if nothing { Became::There } else { Became::Copied })

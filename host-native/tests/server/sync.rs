@@ -283,6 +283,29 @@ fn a_source_that_cannot_be_asked_is_told_of_and_costs_nothing() {
     assert!(digest_of(&server, "/v2/copied/app/manifests/1").is_some());
 }
 
+/// A registry may lock out a login that is tried too often.
+#[test]
+fn a_login_that_is_refused_for_a_blob_ends_the_run() {
+    let upstream = Upstream::new();
+    for tag in 0..40 {
+        upstream.tag(&format!("t{tag:02}"), &upstream.image(&format!("2026 {tag}"), format!("{tag}").as_bytes()));
+    }
+    upstream.refuse_blobs();
+    let directory = TempDir::new().unwrap();
+    let password = directory.path().join("password");
+    std::fs::write(&password, "old").unwrap();
+    let login = format!(r#"username = "ci", password-file = "{}""#, password.display());
+    let flag = format!(
+        r#"--sync={{ name = "base", from = {{ url = "http://{}", {login} }}, repositories = ["app"] }}"#,
+        upstream.address
+    );
+    let server = Started::with(&[&flag]);
+    let (done, told) = sync(&["run"], server.data());
+    assert!(!done && told.contains("the run ended early, since the login is refused"), "{told}");
+    let blobs = upstream.asked().iter().filter(|asked| asked.contains("/blobs/")).count();
+    assert!(blobs < 20, "{blobs} of 80 blobs were asked for");
+}
+
 #[test]
 fn tags_that_never_move_are_asked_for_once() {
     let upstream = Upstream::new();
