@@ -1,6 +1,7 @@
 //! One image, index or artifact moved from a source to a destination.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use futures_util::{StreamExt, stream};
@@ -84,6 +85,20 @@ pub struct Copied {
     pub failures: Vec<String>,
     /// Why, without what is missing only because something else is.
     pub reasons: BTreeSet<Reason>,
+    /// Of these failures the one that says most of what else may be copied: a login that is refused before a registry that
+    /// does not answer, and that before what is about one content.
+    pub worst: Option<Failure>,
+}
+
+impl Copied {
+    /// Notes what did not come, and why.
+    fn fails(&mut self, what: &str, digest: &Digest, failed: Failed) {
+        self.reasons.insert(failed.reason);
+        self.failures.push(format!("{what} {digest}: {failed}"));
+        if self.worst.as_ref().is_none_or(|worst| worst.weight() < failed.failure.weight()) {
+            self.worst = Some(failed.failure);
+        }
+    }
 }
 
 /// A manifest that is to be written, after what it needs.
@@ -112,9 +127,10 @@ impl Copying<'_> {
             .flat_map(|manifest| manifest.parts.blobs.iter().map(|blob| (blob.digest, blob.clone())))
             .collect();
         self.told.planned(blobs.len(), blobs.values().map(|blob| blob.size).sum());
+        let refused = OnceLock::new();
         let moved: Vec<_> = stream::iter(blobs.values().cloned())
-            .map(|blob| async move {
-                let moved = self.blob(&blob).await;
+            .map(|blob| async {
+                let moved = unless_refused(&refused, self.blob(&blob)).await;
                 self.told.done(&blob, *moved.as_ref().unwrap_or(&How::Failed));
                 (blob, moved)
             })
@@ -130,6 +146,7 @@ impl Copying<'_> {
             there: 0,
             failures: Vec::new(),
             reasons: BTreeSet::new(),
+            worst: None,
         };
         let mut failed = HashSet::new();
         for (blob, moved) in moved {
@@ -142,8 +159,7 @@ impl Copying<'_> {
                 }
                 Err(failure) => {
                     failed.insert(blob.digest);
-                    copied.reasons.insert(failure.reason);
-                    copied.failures.push(format!("blob {}: {failure}", blob.digest));
+                    copied.fails("blob", &blob.digest, failure);
                 }
             }
         }
@@ -155,21 +171,20 @@ impl Copying<'_> {
             };
             let named = manifest.parts.blobs.iter().chain(&manifest.parts.manifests);
             let missing = named.map(|part| part.digest).find(|digest| failed.contains(digest));
-            let told = match missing {
-                Some(missing) => format!("not written, since {missing} is missing"),
-                None => match self.put(manifest, role).await {
+            let digest = manifest.found.digest;
+            match missing {
+                Some(missing) => {
+                    copied.failures.push(format!("manifest {digest}: not written, since {missing} is missing"));
+                }
+                None => match unless_refused(&refused, self.put(manifest, role)).await {
                     Ok(written) => {
                         copied.manifests += usize::from(written);
                         continue;
                     }
-                    Err(failure) => {
-                        copied.reasons.insert(failure.reason);
-                        failure.to_string()
-                    }
+                    Err(failure) => copied.fails("manifest", &digest, failure),
                 },
-            };
-            failed.insert(manifest.found.digest);
-            copied.failures.push(format!("manifest {}: {told}", manifest.found.digest));
+            }
+            failed.insert(digest);
         }
         Ok(copied)
     }
@@ -326,4 +341,20 @@ impl Copying<'_> {
         }
         Ok(())
     }
+}
+
+/// Does what is to be done, unless a login was refused before: a registry may lock out a login that is tried too often.
+async fn unless_refused<T>(
+    refused: &OnceLock<Failed>,
+    work: impl Future<Output = Result<T, Failed>>,
+) -> Result<T, Failed> {
+    if let Some(failed) = refused.get() {
+        return Err(failed.clone());
+    }
+    let done = work.await;
+    if let Err(failed @ Failed { failure: Failure::LoginRefused(_), .. }) = &done {
+        // Another one may have been first.
+        let _ = refused.set(failed.clone());
+    }
+    done
 }

@@ -21,6 +21,8 @@ struct Memory {
     blobs: HashMap<Digest, Bytes>,
     /// After how many bytes a blob breaks off, each time.
     breaks: Option<usize>,
+    /// Why there are no blobs.
+    fails: Option<Failure>,
     /// From where blobs were asked for.
     asked: Mutex<Vec<u64>>,
 }
@@ -42,6 +44,9 @@ impl Source for Memory {
 
     async fn blob(&self, blob: &Descriptor, from: u64) -> Result<Box<dyn Blob>, Failure> {
         self.asked.lock().unwrap().push(from);
+        if let Some(failure) = &self.fails {
+            return Err(failure.clone());
+        }
         let bytes = self.blobs.get(&blob.digest).ok_or(Failure::Absent)?.slice(usize::try_from(from).unwrap()..);
         Ok(Box::new(match self.breaks {
             Some(after) if after < bytes.len() => {
@@ -251,6 +256,36 @@ async fn a_blob_that_breaks_off_is_gone_on_with_where_it_was() {
     let copied = copying(&stuck, &layout, &told).copy("v1", Some("v1")).await.unwrap();
     assert_eq!(copied.failures.len(), 3, "{:?}", copied.failures);
     assert_eq!(Vec::from_iter(copied.reasons), [Reason::Unreachable]);
+}
+
+/// The reason tells what else is to be asked of the registry: so it is not lost among the failures.
+#[tokio::test]
+async fn the_worst_failure_of_a_copy_is_told_and_a_login_that_is_refused_is_not_tried_again() {
+    let mut memory = Memory::default();
+    let layers: Vec<String> = (0..20).map(|layer| format!("layer {layer}")).collect();
+    let layers: Vec<&str> = layers.iter().map(String::as_str).collect();
+    memory.image(Some("v1"), &layers, None);
+    let (directory, told) = (TempDir::new().unwrap(), Counted::default());
+    let layout = Layout::create(directory.path()).await.unwrap();
+    let mut worst = async |fails: Failure| {
+        memory.fails = Some(fails);
+        let copied = copying(&memory, &layout, &told).copy("v1", Some("v1")).await.unwrap();
+        assert_eq!(copied.failures.len(), 22, "each blob and the manifest: {:?}", copied.failures);
+        (copied.worst, std::mem::take(&mut *memory.asked.lock().unwrap()).len())
+    };
+    let down = Failure::Unreachable("lost".into());
+    assert_eq!(worst(down.clone()).await, (Some(down), 21));
+    let denied = Failure::Denied("403".into());
+    assert_eq!(worst(denied.clone()).await, (Some(denied), 21));
+    let refused = Failure::LoginRefused("401".into());
+    let (told, asked) = worst(refused.clone()).await;
+    assert!(told == Some(refused) && asked <= 4, "those at once: {asked}");
+    // Of several, what is about the whole registry.
+    let all = ["a", "b", "c", "d"].map(String::from);
+    let [a, b, c, d] = all;
+    let mut weights = vec![Failure::Damaged(a), Failure::LoginRefused(b), Failure::Denied(c), Failure::Unreachable(d)];
+    weights.sort_by_key(Failure::weight);
+    assert_eq!(weights.iter().map(ToString::to_string).collect::<String>(), "acdb");
 }
 
 #[tokio::test]

@@ -24,6 +24,32 @@ pub enum Failure {
     Damaged(String),
 }
 
+impl Failure {
+    /// How much it says of what else is asked of the registry: the failure of a login more than that of one content.
+    pub(crate) fn weight(&self) -> u8 {
+        match self {
+            Self::LoginRefused(_) => 5,
+            Self::Paused(_) | Self::Unreachable(_) => 4,
+            Self::Denied(_) => 3,
+            Self::Damaged(_) => 2,
+            Self::Unusable(_) => 1,
+            Self::Absent => 0,
+        }
+    }
+
+    /// The same failure with another text.
+    pub(crate) fn saying(self, text: String) -> Self {
+        match self {
+            Self::Paused(left) => Self::Paused(left),
+            Self::Denied(_) => Self::Denied(text),
+            Self::LoginRefused(_) => Self::LoginRefused(text),
+            Self::Unreachable(_) => Self::Unreachable(text),
+            Self::Damaged(_) => Self::Damaged(text),
+            Self::Absent | Self::Unusable(_) => Self::Unusable(text),
+        }
+    }
+}
+
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -2,7 +2,7 @@
 //! status` can say how it stands.
 
 use std::fmt;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use bytesize::ByteSize;
 use orlop_core::digest::Digest;
@@ -23,7 +23,7 @@ const IN_DOUBT: &str = "?";
 /// How long after the journal was written last a run on another machine counts as under way.
 const ALIVE: u64 = 60;
 
-/// How many seconds after its beginning a run that was interrupted is gone on with; after that, all is looked at again.
+/// How many seconds after the first of them began runs go on with each other; after that, all is looked at again.
 const GOES_ON: u64 = 24 * 3600;
 
 /// The journal of a sync: its last run, or the one that is under way. Times are seconds since 1970.
@@ -32,6 +32,8 @@ const GOES_ON: u64 = 24 * 3600;
 pub(crate) struct Journal {
     /// When the run began.
     pub(super) began: u64,
+    /// When the first run began that this one goes on with.
+    pub(super) first: u64,
     /// When this was written.
     pub(super) written: u64,
     /// When the run ended; none while it is under way or was interrupted.
@@ -49,6 +51,8 @@ pub(crate) struct Journal {
     pub(super) complete: String,
     /// The repository and tag up to which all is done, in the order of their names.
     pub(super) at: Option<(String, String)>,
+    /// Where it stood when the run began.
+    pub(super) from: Option<(String, String)>,
     /// What it is doing.
     pub(super) doing: String,
     /// What was done.
@@ -108,12 +112,12 @@ pub(super) enum State {
 
 impl Journal {
     /// The journal of the next run with those settings, which goes on with this one if that was interrupted not long ago, or
-    /// could not get to its end.
+    /// could not get to its end but got further than the one before.
     pub(super) fn next(self, process: Uuid, settings: Digest, now: u64) -> Self {
         let goes_on = self.began > 0
-            && (self.ended.is_none() || self.unfinished)
+            && (self.ended.is_none() || (self.unfinished && self.at > self.from))
             && self.settings == Some(settings)
-            && now.saturating_sub(self.began) < GOES_ON
+            && now.checked_sub(self.first).is_some_and(|passed| passed < GOES_ON)
             // Of those without a name it is not known where to go on.
             && self.counts.failed <= NAMED as u64;
         if goes_on && self.ended.is_none() {
@@ -121,10 +125,18 @@ impl Journal {
         }
         if goes_on {
             let counts = Counts { failed: self.counts.failed, ..Counts::default() };
-            return Self { process, began: now, ended: None, unfinished: false, counts, ..self };
+            let from = self.at.clone();
+            return Self { process, began: now, ended: None, unfinished: false, from, counts, ..self };
         }
         let (succeeded, complete) = (self.succeeded, self.complete);
-        Self { began: now, process, settings: Some(settings), succeeded, complete, ..Self::default() }
+        Self { began: now, first: now, process, settings: Some(settings), succeeded, complete, ..Self::default() }
+    }
+
+    /// After which time the next run is due, if one is every so often; none when it is due now. A beginning in the future
+    /// was noted by a clock that was wrong, and says nothing.
+    pub(super) fn due_in(&self, every: Duration, now: u64) -> Option<Duration> {
+        let passed = Duration::from_secs(now.checked_sub(self.began)?);
+        every.checked_sub(passed).filter(|left| self.ended.is_some() && !left.is_zero())
     }
 
     /// Something is going to be copied with settings by which images consist of that, `sparse` if that is not all of an
@@ -171,11 +183,18 @@ impl Journal {
         }
     }
 
-    /// Whether a tag needs no look in a run that goes on: it was done before that was interrupted, and did not fail.
+    /// Whether a tag needs no look in a run that goes on: it was done before that was interrupted, and did not fail. Of a
+    /// repository that failed, and after which others were done, it is not known how far it was.
     pub(super) fn is_past(&self, repository: &str, tag: &str) -> bool {
-        let at = self.at.as_ref().map(|(repository, tag)| (repository.as_str(), tag.as_str()));
-        at.is_some_and(|at| (repository, tag) <= at)
-            && !self.failures.iter().any(|failed| failed.repository == repository && failed.tag.as_deref() == Some(tag))
+        let Some((reached, last)) = &self.at else { return false };
+        (repository, tag) <= (reached.as_str(), last.as_str())
+            && !self.has_failed(repository, Some(tag))
+            && (repository == reached || !self.has_failed(repository, None))
+    }
+
+    /// Whether a repository or a tag is among the failures.
+    pub(super) fn has_failed(&self, repository: &str, tag: Option<&str>) -> bool {
+        self.failures.iter().any(|failed| failed.repository == repository && failed.tag.as_deref() == tag)
     }
 
     /// Notes a failure, in the place of an earlier one of the same.
@@ -280,6 +299,47 @@ mod tests {
         (0..=NAMED).for_each(|tag| lost.fail("c", Some(&tag.to_string()), "lost".into()));
         let next = lost.next(ONE, settings("a"), 2000);
         assert_eq!((next.at, next.counts.failed), (None, 0), "some that failed have no name");
+    }
+
+    /// Or what is broken at the source would keep all else from being copied for ever.
+    #[test]
+    fn runs_go_on_with_each_other_for_a_day_as_long_as_they_get_further() {
+        let stopped = |mut journal: Journal, tag: &str| {
+            journal.reach("b", tag.into());
+            Journal { ended: Some(journal.began), unfinished: true, ..journal }
+        };
+        let mut journal = stopped(Journal::default().next(ONE, settings("a"), 1000), "00");
+        for hour in 1..24 {
+            journal = stopped(journal.next(ONE, settings("a"), 1000 + hour * 3600), &format!("{hour:02}"));
+            assert_eq!((journal.first, journal.began), (1000, 1000 + hour * 3600));
+        }
+        let next = |journal: &Journal, now| journal.clone().next(ONE, settings("a"), now);
+        assert!(next(&journal, 1000 + GOES_ON - 1).is_past("b", "23"));
+        let fresh = next(&journal, 1000 + GOES_ON);
+        assert_eq!((fresh.at, fresh.first), (None, 1000 + GOES_ON), "the first of them began a day ago");
+        assert_eq!(next(&journal, 999).at, None, "the first of them began in the future");
+        let stuck = stopped(next(&journal, 1000 + GOES_ON - 2), "23");
+        assert_eq!(next(&stuck, 1000 + GOES_ON - 1).at, None, "it got no further");
+    }
+
+    #[test]
+    fn what_is_left_of_a_repository_that_was_passed_over_is_looked_at() {
+        let mut journal = Journal::default().next(ONE, settings("a"), 1000);
+        journal.reach("b", "2".into());
+        journal.fail("b", None, "passed over".into());
+        assert!(journal.is_past("b", "1") && !journal.is_past("b", "3"), "it is known how far that was");
+        journal.reach("c", "1".into());
+        assert!(journal.is_past("a", "9") && !journal.is_past("b", "1") && journal.is_past("c", "1"));
+    }
+
+    #[test]
+    fn a_run_is_due_some_time_after_the_last_one_began_and_at_once_when_that_is_in_the_future() {
+        let ended = Journal { began: 1000, ended: Some(1010), ..Journal::default() };
+        let due_in = |journal: &Journal, now| journal.due_in(Duration::from_secs(60), now).map(|left| left.as_secs());
+        assert_eq!([1000, 1059, 1060, 5000].map(|now| due_in(&ended, now)), [Some(60), Some(1), None, None]);
+        assert_eq!(due_in(&ended, 999), None, "the clock was wrong");
+        assert_eq!(due_in(&Journal { ended: None, ..ended }, 1059), None, "it was interrupted");
+        assert_eq!(due_in(&Journal::default(), 5000), None, "there was none");
     }
 
     #[test]

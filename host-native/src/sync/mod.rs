@@ -4,6 +4,7 @@
 //! the rest moved by the engine of [`crate::copy`]. This registry is read and written by [calls of the core](local) in
 //! this process. [`Syncing`] runs them when they are due, under a lease, and keeps a [journal](journal) in the records.
 
+mod course;
 mod date;
 mod journal;
 mod local;
@@ -77,9 +78,11 @@ impl Sync {
             SyncPlace::Remote(setting) => Remote::open_paced(setting, pace.clone()).map(Some).map_err(named),
         };
         let (from, to) = (open(&setting.from)?, open(&setting.to)?);
-        // An index is kept as it is though not all of its images are copied.
+        // An index is kept as it is though not all of its images are copied. Locations and links lead back into calls of
+        // this process, which know no host.
         let own = orlop_core::Registry::new(Config {
             allow_sparse: config.allow_sparse || !platforms.is_empty(),
+            external_url: None,
             ..config.clone()
         });
         let selection = Selection::new(setting);

@@ -18,12 +18,39 @@ const KEPT: Duration = Duration::from_secs(3 * 24 * 3600);
 /// How often one event is tried while the destination answers: what then still fails is for the next run.
 const TRIES: u32 = 3;
 
-/// Why an event stays in the queue.
-struct Stays(String);
+/// How often the first event of the queue was tried while the destination answered.
+#[derive(Debug, Default)]
+pub(super) struct Tried(Option<(String, u32)>);
+
+/// What becomes of an event that was not copied.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Fate {
+    /// It is tried again later, and what was pushed after it waits.
+    Stays,
+    /// It is left to the next run.
+    PassedOver,
+}
+
+impl Tried {
+    /// What becomes of an event that has that key and was queued so long ago.
+    fn fate(&mut self, key: &str, failure: &Failure, age: Duration) -> Fate {
+        let stays = match failure {
+            // What does not depend on the image is waited for: the registry is down, or a password has changed.
+            Failure::LoginRefused(_) | Failure::Paused(_) | Failure::Unreachable(_) => age < KEPT,
+            // A permission that is missing does not come within seconds.
+            Failure::Denied(_) => false,
+            Failure::Absent | Failure::Unusable(_) | Failure::Damaged(_) => {
+                let times = self.0.take().filter(|(tried, _)| tried == key).map_or(0, |(_, times)| times) + 1;
+                self.0 = Some((key.to_owned(), times));
+                times < TRIES
+            }
+        };
+        if stays { Fate::Stays } else { Fate::PassedOver }
+    }
+}
 
 impl Ready<'_> {
-    /// Copies what the queue says, in order, unless another host of the same storage does. `failures` is how often in a
-    /// row that has ended with an error.
+    /// Copies what the queue says, in order, unless another host of the same storage does.
     ///
     /// # Errors
     ///
@@ -33,9 +60,9 @@ impl Ready<'_> {
         registry: &Registry,
         host: &Host,
         progress: &Progress,
-        failures: u32,
+        tried: &mut Tried,
     ) -> Result<(), String> {
-        let (queue, mut tries) = (self.sync.setting.queue(), failures);
+        let queue = self.sync.setting.queue();
         let mut lease: Option<Lease> = None;
         loop {
             let queued = host.run(registry.queued(queue.clone(), ambient()), &mut RequestBody::empty()).await;
@@ -50,10 +77,17 @@ impl Ready<'_> {
                 }
                 let name = self.sync.name();
                 match &event {
-                    Some(event) => self.pushed(event, progress, tries).await.map_err(|Stays(reason)| reason)?,
+                    Some(event) => {
+                        if let Err(failure) = self.pushed(event, progress).await {
+                            let told = format!("{}: {failure}", named(event));
+                            match tried.fate(key.as_str(), &failure, ambient().now.since(event.time)) {
+                                Fate::Stays => return Err(told),
+                                Fate::PassedOver => tracing::error!("sync {name}: a push is not copied: {told}"),
+                            }
+                        }
+                    }
                     None => tracing::error!("the record {} is damaged: the sync {name} misses a push", key.as_str()),
                 }
-                tries = 0;
                 let told = host.run(registry.told(vec![key], ambient()), &mut RequestBody::empty()).await;
                 told.map_err(|fault| fault.to_string())?;
             }
@@ -61,26 +95,13 @@ impl Ready<'_> {
     }
 
     /// Copies what an event says was pushed.
-    async fn pushed(&self, event: &Event, progress: &Progress, tries: u32) -> Result<(), Stays> {
+    async fn pushed(&self, event: &Event, progress: &Progress) -> Result<(), Failure> {
         let Some((from, to)) = self.sides(&event.repository) else { return Ok(()) };
-        let alone = self.is_alone(&event.repository).await;
-        let result = match event.tags.as_slice() {
-            _ if alone.is_err() => alone,
+        self.is_alone(&event.repository).await?;
+        match event.tags.as_slice() {
             [] => self.pushed_referrer(&from, &to, event, progress).await,
             _ => self.pushed_tags(&from, &to, event, progress).await,
-        };
-        let Err(failure) = result else { return Ok(()) };
-        let what = match event.tags.as_slice() {
-            [] => event.repository.to_string(),
-            tags => format!("{}:{}", event.repository, tags.join(", ")),
-        };
-        // What does not depend on the image is waited for: the registry is down, or a password has changed.
-        let waits = !matches!(failure, Failure::Absent | Failure::Unusable(_));
-        if (waits && ambient().now.since(event.time) < KEPT) || (!waits && tries + 1 < TRIES) {
-            return Err(Stays(format!("{what}: {failure}")));
         }
-        tracing::error!("sync {}: what was pushed to {what} is not copied: {failure}", self.sync.name());
-        Ok(())
     }
 
     async fn pushed_tags(&self, from: &Side, to: &Side, event: &Event, progress: &Progress) -> Result<(), Failure> {
@@ -115,8 +136,37 @@ impl Ready<'_> {
     }
 }
 
+/// What was pushed, as it is named to people.
+fn named(event: &Event) -> String {
+    match event.tags.as_slice() {
+        [] => event.repository.to_string(),
+        tags => format!("{}:{}", event.repository, tags.join(", ")),
+    }
+}
+
 /// What a manifest refers to.
 fn subject(manifest: &[u8]) -> Option<String> {
     let document: serde_json::Value = serde_json::from_slice(manifest).ok()?;
     document["subject"]["digest"].as_str().map(Into::into)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_event_waits_for_a_registry_that_does_not_answer_and_is_tried_a_few_times_otherwise() {
+        let mut tried = Tried::default();
+        let mut stays = |key: &str, failure: Failure, age| tried.fate(key, &failure, age) == Fate::Stays;
+        let (down, wrong) = (|| Failure::Unreachable("lost".into()), || Failure::Unusable("no manifest".into()));
+        let recent = Duration::from_secs(60);
+        assert!((0..20).all(|_| stays("1", down(), recent)));
+        assert!(stays("1", Failure::LoginRefused("401".into()), KEPT - recent));
+        assert!(!stays("1", down(), KEPT), "but not for ever");
+        assert!(stays("1", wrong(), recent), "what waited was not tried");
+        assert!(stays("1", wrong(), recent));
+        assert!(!stays("1", wrong(), recent));
+        assert!(stays("2", Failure::Damaged("other bytes".into()), recent), "each event is tried as often");
+        assert!(!stays("3", Failure::Denied("403".into()), recent), "it blocks nothing");
+    }
 }

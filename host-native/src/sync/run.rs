@@ -7,6 +7,7 @@ use futures_util::{StreamExt, stream};
 use tokio::sync::Semaphore;
 
 use super::Ready;
+use super::course::{ALL, Course, Stopped};
 use super::date::made;
 use super::journal::Journal;
 use super::place::{Reading, Side};
@@ -23,12 +24,6 @@ const COPIED: usize = 2;
 
 /// How often a tag is copied that changes at the source meanwhile.
 const ATTEMPTS: usize = 3;
-
-/// After how many tags in a row that a registry did not answer for, or repositories, a run ends.
-const SILENT: u32 = 16;
-
-/// What failures are filed under that are about no repository in particular.
-const ALL: &str = "all repositories";
 
 /// How far a run is: its journal, as it grows.
 pub(super) struct Progress(Mutex<Journal>);
@@ -68,47 +63,6 @@ pub(super) enum Became {
     There,
 }
 
-/// A run has ended before its end, for no more can be copied now.
-struct Stopped;
-
-/// What a run has met with.
-struct Course<'p> {
-    progress: &'p Progress,
-    /// Nothing is written.
-    dry_run: bool,
-    /// How often in a row a registry has not answered.
-    silent: u32,
-}
-
-impl Course<'_> {
-    /// The registries answer.
-    fn works(&mut self) {
-        self.silent = 0;
-    }
-
-    /// Notes a failure. A login that is refused, or a registry that has not answered for some time, ends the run: asking on
-    /// would take hours and might lock the login out.
-    fn fails(&mut self, repository: &str, tag: Option<&str>, what: &str, failure: &Failure) -> Result<(), Stopped> {
-        let mut journal = self.progress.journal();
-        journal.fail(repository, tag, format!("{what}{failure}"));
-        let stopped = match failure {
-            Failure::LoginRefused(_) => "the login is refused",
-            Failure::Unreachable(_) | Failure::Paused(_) if self.silent + 1 >= SILENT => "a registry does not answer",
-            Failure::Unreachable(_) | Failure::Paused(_) => {
-                self.silent += 1;
-                return Ok(());
-            }
-            _ => {
-                self.works();
-                return Ok(());
-            }
-        };
-        journal.unfinished = true;
-        journal.fail(ALL, None, format!("the run ended early, since {stopped}; the next one goes on where it stood"));
-        Err(Stopped)
-    }
-}
-
 impl Ready<'_> {
     /// Copies all that is to be copied. What fails is in the journal, and keeps nothing else from being copied as long as a
     /// login works and registries answer.
@@ -123,14 +77,15 @@ impl Ready<'_> {
             }
         };
         progress.journal().forgive(ALL, None);
-        let mut course = Course { progress, dry_run, silent: 0 };
+        let mut course = Course::new(progress, dry_run);
         for repository in &repositories {
+            course.enters();
             let namesake = self.sync.setting.namesake(repository);
             if let Some(other) = namesake.filter(|other| repositories.binary_search(other).is_ok()) {
                 progress.journal().fail(repository, None, one_name(&other));
                 continue;
             }
-            if let Err(Stopped) = self.repository(repository, &mut course).await {
+            if let Err(Stopped::Run) = self.repository(repository, &mut course).await {
                 return;
             }
         }
@@ -167,9 +122,12 @@ impl Ready<'_> {
         };
         let left: Vec<String> = {
             let mut journal = progress.journal();
-            journal.forgive(repository, None);
             journal.doing = format!("copying {} tags of {repository}", chosen.len());
-            chosen.into_iter().filter(|tag| !journal.is_past(repository, tag)).collect()
+            let mut left: Vec<_> = chosen.into_iter().filter(|tag| !journal.is_past(repository, tag)).collect();
+            journal.forgive(repository, None);
+            // What failed before comes last: it may fail again, until the repository is passed over.
+            left.sort_by_key(|tag| journal.has_failed(repository, Some(tag)));
+            left
         };
         let room = Semaphore::new(COPIED);
         // In order, so that all tags up to one are done.
@@ -307,8 +265,8 @@ impl Ready<'_> {
         if tagging.has_moved() {
             return Ok(None);
         }
-        if !copied.failures.is_empty() {
-            return Err(Failure::Unusable(copied.failures.join("; ")));
+        if let Some(worst) = copied.worst {
+            return Err(worst.saying(copied.failures.join("; ")));
         }
         let nothing = copied.manifests == 0 && copied.blobs == 0 && copied.mounted == 0;
         Ok(Some(if nothing { Became::There } else { Became::Copied }))
@@ -374,36 +332,4 @@ fn one_name(other: &str) -> String {
     format!(
         "it would have the same name at the destination as {other}, so neither is copied: change `strip` or `repositories`"
     )
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn course(progress: &Progress) -> Course<'_> {
-        Course { progress, dry_run: false, silent: 0 }
-    }
-
-    #[test]
-    fn a_run_ends_when_a_registry_has_not_answered_for_long() {
-        let progress = Progress::new(Journal::default());
-        let mut course = course(&progress);
-        let mut fails = |failure: Failure| course.fails("a", Some("1"), "", &failure).is_err();
-        let silent = || Failure::Unreachable("lost".into());
-        assert!(!(1..SILENT).any(|_| fails(silent())));
-        assert!(!fails(Failure::Absent), "it answers");
-        assert!(!(1..SILENT).any(|_| fails(silent())));
-        assert!(fails(silent()));
-        let journal = progress.journal();
-        assert!(journal.unfinished, "the next run goes on");
-        assert!(journal.told().contains("a:1: lost\n  all repositories: the run ended early"), "{}", journal.told());
-    }
-
-    #[test]
-    fn a_login_that_is_refused_is_not_tried_for_each_tag() {
-        let progress = Progress::new(Journal::default());
-        let refused = Failure::LoginRefused("registry.example.com answers 401".into());
-        assert!(course(&progress).fails("a", None, "its tags cannot be listed: ", &refused).is_err());
-        assert!(progress.journal().told().contains("since the login is refused"));
-    }
 }

@@ -16,6 +16,7 @@ use uuid::Uuid;
 
 use super::Sync;
 use super::journal::{Journal, now};
+use super::pushed::Tried;
 use super::run::Progress;
 use super::status::status_of;
 use crate::observe::Observer;
@@ -54,7 +55,8 @@ pub struct Syncing {
 /// How what is pushed has fared.
 #[derive(Default)]
 struct Fate {
-    copying: Option<JoinHandle<Result<(), String>>>,
+    copying: Option<JoinHandle<(Result<(), String>, Tried)>>,
+    tried: Tried,
     failures: u32,
     not_before: Option<Instant>,
     /// Of which settings it is noted that something is copied with them.
@@ -138,9 +140,8 @@ impl Syncing {
                 return LATER;
             }
         };
-        let passed = Duration::from_secs(now().saturating_sub(journal.began));
-        if journal.ended.is_some() && passed < every {
-            return every - passed;
+        if let Some(left) = journal.due_in(every, now()) {
+            return left;
         }
         let syncing = self.clone();
         self.tasks.spawn(async move {
@@ -288,19 +289,20 @@ impl Syncing {
             fate.noted = Some(settings);
         }
         let (sync, registry, host) = (sync.clone(), registry.clone(), self.host.clone());
-        let (failures, stopping, observer) = (fate.failures, self.stopping.clone(), self.observer.clone());
+        let (stopping, observer) = (self.stopping.clone(), self.observer.clone());
+        let mut tried = std::mem::take(&mut fate.tried);
         fate.copying = Some(self.tasks.spawn(async move {
             let progress = Progress::new(Journal::in_doubt());
             let ready = sync.ready(&host);
             let copied = tokio::select! {
-                copied = ready.copy_pushed(&registry, &host, &progress, failures) => copied,
+                copied = ready.copy_pushed(&registry, &host, &progress, &mut tried) => copied,
                 () = stopping.cancelled() => Ok(()),
             };
             let bytes = progress.journal().counts.bytes;
             if let Some(observer) = observer.filter(|_| bytes > 0 || copied.is_err()) {
                 observer.metrics.synced(sync.name(), bytes, u64::from(copied.is_err()), None);
             }
-            copied
+            (copied, tried)
         }));
     }
 
@@ -375,10 +377,11 @@ impl Fate {
             if !copying.is_finished() {
                 return false;
             }
-            match copying.await {
-                Ok(Ok(())) => self.failures = 0,
-                failed => {
-                    let reason = failed.map_or_else(|error| error.to_string(), |told| told.err().unwrap_or_default());
+            let (copied, tried) = copying.await.unwrap_or_else(|error| (Err(error.to_string()), Tried::default()));
+            self.tried = tried;
+            match copied {
+                Ok(()) => self.failures = 0,
+                Err(reason) => {
                     let pause = Duration::from_secs(1 << self.failures.min(12)).min(LONGEST_PAUSE);
                     self.failures += 1;
                     self.not_before = Some(Instant::now() + pause);

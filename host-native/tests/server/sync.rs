@@ -66,6 +66,32 @@ fn a_second_run_moves_nothing_and_asks_once_for_a_tag() {
     assert!(!done && told.contains("there is no sync `other`"), "{told}");
 }
 
+/// Answers to clients begin with the external URL; the answers that a sync reads do not. The tags at the destination have
+/// several pages.
+#[test]
+fn a_sync_copies_into_a_registry_with_an_external_url() {
+    let upstream = Upstream::new();
+    for tag in ["t1", "t2"] {
+        upstream.tag(tag, &upstream.image("2026-01-01T00:00:00Z", tag.as_bytes()));
+    }
+    let flag = from(&upstream, r#", mirror-deletes = true, tags = ["t*"]"#);
+    let more = |url| {
+        let server = Started::with(&["--external-url", url, &flag]);
+        runs(&["run"], &server, "2 tags copied, 0 unchanged, 0 deleted");
+        server
+    };
+    more("https://registry.example.com");
+    let server = more("https://example.com/registry");
+    let accept = format!("Accept: {MANIFEST}\r\n");
+    let manifest = server.send_as(&accept, "GET", "/v2/copied/app/manifests/t1", b"").body;
+    for tag in 0..1000 {
+        let target = format!("/v2/copied/app/manifests/a{tag:04}");
+        assert_eq!(server.send_as(&format!("Content-Type: {MANIFEST}\r\n"), "PUT", &target, &manifest).status, 201);
+    }
+    upstream.untag("t2");
+    runs(&["run"], &server, "1 unchanged, 1 deleted");
+}
+
 /// `limit` requests within `window`, counted by the source: never one more, however slow this machine is.
 fn copied_within_a_limit(tags: usize, limit: usize, window: Duration, kills: usize) {
     let upstream = Upstream::new();
@@ -256,6 +282,29 @@ fn a_source_that_cannot_be_asked_is_told_of_and_costs_nothing() {
     let (_, told) = sync(&["status", "down"], server.data());
     assert!(told.contains("ended with failures") && told.contains(&line), "{told}");
     assert!(digest_of(&server, "/v2/copied/app/manifests/1").is_some());
+}
+
+/// A registry may lock out a login that is tried too often.
+#[test]
+fn a_login_that_is_refused_for_a_blob_ends_the_run() {
+    let upstream = Upstream::new();
+    for tag in 0..40 {
+        upstream.tag(&format!("t{tag:02}"), &upstream.image(&format!("2026 {tag}"), format!("{tag}").as_bytes()));
+    }
+    upstream.refuse_blobs();
+    let directory = TempDir::new().unwrap();
+    let password = directory.path().join("password");
+    std::fs::write(&password, "old").unwrap();
+    let login = format!(r#"username = "ci", password-file = "{}""#, password.display());
+    let flag = format!(
+        r#"--sync={{ name = "base", from = {{ url = "http://{}", {login} }}, repositories = ["app"] }}"#,
+        upstream.address
+    );
+    let server = Started::with(&[&flag]);
+    let (done, told) = sync(&["run"], server.data());
+    assert!(!done && told.contains("the run ended early, since the login is refused"), "{told}");
+    let blobs = upstream.asked().iter().filter(|asked| asked.contains("/blobs/")).count();
+    assert!(blobs < 20, "{blobs} of 80 blobs were asked for");
 }
 
 #[test]

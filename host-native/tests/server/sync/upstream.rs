@@ -50,6 +50,7 @@ struct State {
     /// Which tag moves to which digest as soon as the manifest with this one was read.
     moves: HashMap<String, (String, Digest)>,
     lists: Lists,
+    refuses_blobs: bool,
     asked: Vec<String>,
     /// When it was asked within the time of its limit.
     recent: VecDeque<Instant>,
@@ -120,6 +121,11 @@ impl Upstream {
 
     pub(super) fn lists(&self, lists: Lists) {
         self.state.lock().unwrap().lists = lists;
+    }
+
+    /// From now on no login is good enough for blobs.
+    pub(super) fn refuse_blobs(&self) {
+        self.state.lock().unwrap().refuses_blobs = true;
     }
 
     /// From now on it answers 429 to more requests in any such time.
@@ -205,6 +211,7 @@ impl Upstream {
         let Some(resource) = resource.strip_prefix("app/") else { return (404, String::new(), Vec::new()) };
         match resource.split_once('/') {
             Some(("tags", query)) => list(&state, query),
+            Some(("blobs", _)) if state.refuses_blobs => refusal(),
             Some(("manifests" | "blobs", reference)) => {
                 if let Some((tag, to)) = state.moves.remove(reference) {
                     state.tags.insert(tag, to);
@@ -223,13 +230,15 @@ impl Upstream {
     }
 }
 
+fn refusal() -> (u16, String, Vec<u8>) {
+    (401, "WWW-Authenticate: Basic realm=\"x\"\r\n".into(), Vec::new())
+}
+
 fn list(state: &State, query: &str) -> (u16, String, Vec<u8>) {
     let last = query.split_once("last=").map(|(_, last)| last.to_owned());
     let all = || state.tags.keys().filter(|tag| last.as_ref().is_none_or(|last| *tag > last));
     let page: Vec<_> = match state.lists {
-        Lists::Refuse => {
-            return (401, "WWW-Authenticate: Basic realm=\"x\"\r\n".into(), Vec::new());
-        }
+        Lists::Refuse => return refusal(),
         Lists::Fail => return (403, String::new(), Vec::new()),
         Lists::Cut if last.is_some() => return (200, String::new(), b"{\"tags\":[".to_vec()),
         Lists::Empty => Vec::new(),
