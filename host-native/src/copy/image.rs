@@ -16,8 +16,14 @@ use crate::remote::{Descriptor, Failure, Platform};
 /// How many blobs move at once.
 const AT_ONCE: usize = 4;
 
-/// How often a blob that breaks off is gone on with when no byte has come in between.
+/// How often a blob that breaks off is gone on with before [`PROGRESS`] has come.
 const RESUMED: u32 = 5;
+
+/// How many bytes of a blob are progress: a source that sends a few and breaks off is not followed for ever.
+const PROGRESS: u64 = 1 << 20;
+
+/// How often a blob is gone on with at all.
+const RESUMED_AT_ALL: u32 = 100;
 
 /// How many manifests an image may have, with all that it is made of and that refers to it.
 const MANIFESTS: usize = 10_000;
@@ -311,23 +317,27 @@ impl Copying<'_> {
         };
         let mut meter = Meter::new(blob.digest.algorithm());
         let mut reading = self.source.blob(blob, 0).await.map_err(failed)?;
-        let mut resumed = 0;
+        let (mut resumed, mut resumed_at_all, mut counted) = (0, 0, 0);
         loop {
             match reading.chunk().await {
                 Ok(None) => break,
                 Ok(Some(bytes)) => {
-                    // Only bytes are progress.
-                    resumed = if bytes.is_empty() { resumed } else { 0 };
                     meter.update(&bytes);
+                    if meter.count() - counted >= PROGRESS {
+                        (resumed, counted) = (0, meter.count());
+                    }
                     if meter.count() > blob.size {
                         return Err(wrong(format!("has more than the {} bytes of its manifest", blob.size)));
                     }
                     sink.append(&bytes).await.map_err(Failed::writing)?;
                     self.told.moved(bytes.len() as u64);
                 }
-                Err(Failure::Unreachable(_)) if resumed < RESUMED => {
+                // All of it has come; from there on nothing could be asked for.
+                Err(_) if meter.count() == blob.size => break,
+                Err(Failure::Unreachable(_)) if resumed < RESUMED && resumed_at_all < RESUMED_AT_ALL => {
                     sleep(Duration::from_secs(1 << resumed)).await;
                     resumed += 1;
+                    resumed_at_all += 1;
                     reading = self.source.blob(blob, meter.count()).await.map_err(failed)?;
                 }
                 Err(failure) => return Err(failed(failure)),
