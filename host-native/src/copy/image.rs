@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::OnceLock;
 use std::time::Duration;
 
+use bytes::Bytes;
 use futures_util::{StreamExt, stream};
 use orlop_core::digest::Digest;
 use orlop_core::meter::Meter;
@@ -27,6 +28,9 @@ const RESUMED_AT_ALL: u32 = 100;
 
 /// How many manifests an image may have, with all that it is made of and that refers to it.
 const MANIFESTS: usize = 10_000;
+
+/// How many bytes these manifests may have: they are in memory until the last blob has moved.
+const MANIFEST_BYTES: usize = 64 << 20;
 
 /// What is copied from where to where.
 pub struct Copying<'a> {
@@ -225,11 +229,12 @@ impl Copying<'_> {
             Read(Digest),
             Write(Digest),
         }
-        let mut known = HashMap::from([(root.digest, root.clone())]);
+        let (whole, mut bytes) = (root.digest, 0);
+        let mut known = HashMap::from([(root.digest, root)]);
         let mut seen = HashSet::new();
         let mut planned: Vec<Planned> = Vec::new();
         let mut open = HashMap::new();
-        let mut steps = vec![Step::Read(root.digest)];
+        let mut steps = vec![Step::Read(whole)];
         while let Some(step) = steps.pop() {
             match step {
                 Step::Read(digest) if !seen.insert(digest) => {}
@@ -238,15 +243,25 @@ impl Copying<'_> {
                     return Err(Failed::reading(Failure::Unusable(told)));
                 }
                 Step::Read(digest) => {
-                    let found = match known.remove(&digest) {
+                    let mut found = match known.remove(&digest) {
                         Some(found) => found,
                         None => self.part(&digest).await?,
                     };
+                    bytes += found.bytes.len();
+                    if bytes > MANIFEST_BYTES {
+                        let told = format!("its manifests have more than {} MiB", MANIFEST_BYTES >> 20);
+                        return Err(Failed::reading(Failure::Unusable(told)));
+                    }
                     let mut parts = Parts::of(&found.bytes, &digest).map_err(Failed::reading)?;
                     if !self.platforms.is_empty() {
                         keep_platforms(&mut parts.manifests, self.platforms);
                     }
                     let there = self.is_there(&found, &parts).await.map_err(Failed::writing)?;
+                    // What is there is not written again, but that may get another tag.
+                    if there && digest != whole {
+                        found.bytes = Bytes::new();
+                        parts.blobs = Vec::new();
+                    }
                     // The last step that is put here is taken first.
                     if self.referrers {
                         let referrers = self.source.referrers(&digest).await.map_err(Failed::reading)?;

@@ -306,6 +306,32 @@ async fn the_worst_failure_of_a_copy_is_told_and_a_login_that_is_refused_is_not_
 }
 
 #[tokio::test]
+async fn the_manifests_of_an_image_have_a_bound() {
+    let index = |sizes: &[usize]| {
+        let mut memory = Memory::default();
+        let children = sizes.iter().enumerate().map(|(child, size)| {
+            let text = format!(r#"{{"schemaVersion":2,"annotations":{{"{child}":"{}"}}}}"#, "a".repeat(*size));
+            let found = memory.add(None, IMAGE, text);
+            serde_json::to_string(&descriptor(IMAGE, &found.bytes)).unwrap()
+        });
+        let text = format!(
+            r#"{{"schemaVersion":2,"mediaType":"{INDEX}","manifests":[{}]}}"#,
+            children.collect::<Vec<_>>().join(",")
+        );
+        memory.add(Some("v1"), INDEX, text);
+        memory
+    };
+    let (directory, told) = (TempDir::new().unwrap(), Counted::default());
+    let layout = Layout::create(directory.path()).await.unwrap();
+    let within = index(&[4 << 20; 15]);
+    assert_eq!(counts(&copying(&within, &layout, &told).copy("v1", Some("v1")).await.unwrap()), (16, 0, 0));
+    let tagged = copying(&within, &layout, &told).copy("v1", Some("v2")).await.unwrap();
+    assert_eq!(counts(&tagged), (1, 0, 0), "of those that are there the bytes are not needed");
+    let refused = copying(&index(&[4 << 20; 16]), &layout, &told).copy("v1", Some("v1")).await.unwrap_err();
+    assert_eq!(refused.to_string(), "its manifests have more than 64 MiB");
+}
+
+#[tokio::test]
 async fn a_referrer_that_is_there_but_not_listed_is_listed_by_the_next_copy() {
     let (memory, _, two) = Memory::index();
     let (directory, told) = (TempDir::new().unwrap(), Counted::default());
