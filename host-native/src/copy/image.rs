@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::OnceLock;
 use std::time::Duration;
 
+use bytes::Bytes;
 use futures_util::{StreamExt, stream};
 use orlop_core::digest::Digest;
 use orlop_core::meter::Meter;
@@ -16,11 +17,20 @@ use crate::remote::{Descriptor, Failure, Platform};
 /// How many blobs move at once.
 const AT_ONCE: usize = 4;
 
-/// How often a blob that breaks off is gone on with when no byte has come in between.
+/// How often a blob that breaks off is gone on with before [`PROGRESS`] has come.
 const RESUMED: u32 = 5;
+
+/// How many bytes of a blob are progress: a source that sends a few and breaks off is not followed for ever.
+const PROGRESS: u64 = 1 << 20;
+
+/// How often a blob is gone on with at all.
+const RESUMED_AT_ALL: u32 = 100;
 
 /// How many manifests an image may have, with all that it is made of and that refers to it.
 const MANIFESTS: usize = 10_000;
+
+/// How many bytes these manifests may have: they are in memory until the last blob has moved.
+const MANIFEST_BYTES: usize = 64 << 20;
 
 /// What is copied from where to where.
 pub struct Copying<'a> {
@@ -219,11 +229,12 @@ impl Copying<'_> {
             Read(Digest),
             Write(Digest),
         }
-        let mut known = HashMap::from([(root.digest, root.clone())]);
+        let (whole, mut bytes) = (root.digest, 0);
+        let mut known = HashMap::from([(root.digest, root)]);
         let mut seen = HashSet::new();
         let mut planned: Vec<Planned> = Vec::new();
         let mut open = HashMap::new();
-        let mut steps = vec![Step::Read(root.digest)];
+        let mut steps = vec![Step::Read(whole)];
         while let Some(step) = steps.pop() {
             match step {
                 Step::Read(digest) if !seen.insert(digest) => {}
@@ -232,15 +243,25 @@ impl Copying<'_> {
                     return Err(Failed::reading(Failure::Unusable(told)));
                 }
                 Step::Read(digest) => {
-                    let found = match known.remove(&digest) {
+                    let mut found = match known.remove(&digest) {
                         Some(found) => found,
                         None => self.part(&digest).await?,
                     };
+                    bytes += found.bytes.len();
+                    if bytes > MANIFEST_BYTES {
+                        let told = format!("its manifests have more than {} MiB", MANIFEST_BYTES >> 20);
+                        return Err(Failed::reading(Failure::Unusable(told)));
+                    }
                     let mut parts = Parts::of(&found.bytes, &digest).map_err(Failed::reading)?;
                     if !self.platforms.is_empty() {
                         keep_platforms(&mut parts.manifests, self.platforms);
                     }
                     let there = self.is_there(&found, &parts).await.map_err(Failed::writing)?;
+                    // What is there is not written again, but that may get another tag.
+                    if there && digest != whole {
+                        found.bytes = Bytes::new();
+                        parts.blobs = Vec::new();
+                    }
                     // The last step that is put here is taken first.
                     if self.referrers {
                         let referrers = self.source.referrers(&digest).await.map_err(Failed::reading)?;
@@ -311,23 +332,27 @@ impl Copying<'_> {
         };
         let mut meter = Meter::new(blob.digest.algorithm());
         let mut reading = self.source.blob(blob, 0).await.map_err(failed)?;
-        let mut resumed = 0;
+        let (mut resumed, mut resumed_at_all, mut counted) = (0, 0, 0);
         loop {
             match reading.chunk().await {
                 Ok(None) => break,
                 Ok(Some(bytes)) => {
-                    // Only bytes are progress.
-                    resumed = if bytes.is_empty() { resumed } else { 0 };
                     meter.update(&bytes);
+                    if meter.count() - counted >= PROGRESS {
+                        (resumed, counted) = (0, meter.count());
+                    }
                     if meter.count() > blob.size {
                         return Err(wrong(format!("has more than the {} bytes of its manifest", blob.size)));
                     }
                     sink.append(&bytes).await.map_err(Failed::writing)?;
                     self.told.moved(bytes.len() as u64);
                 }
-                Err(Failure::Unreachable(_)) if resumed < RESUMED => {
+                // All of it has come; from there on nothing could be asked for.
+                Err(_) if meter.count() == blob.size => break,
+                Err(Failure::Unreachable(_)) if resumed < RESUMED && resumed_at_all < RESUMED_AT_ALL => {
                     sleep(Duration::from_secs(1 << resumed)).await;
                     resumed += 1;
+                    resumed_at_all += 1;
                     reading = self.source.blob(blob, meter.count()).await.map_err(failed)?;
                 }
                 Err(failure) => return Err(failed(failure)),

@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use async_trait::async_trait;
 use orlop_core::digest::Digest;
 use serde_json::{Value, json};
+use tokio_util::sync::CancellationToken;
 
 use super::layout::{IMAGE_NAME, Layout, REF_NAME, blocking, failed, name};
 use super::manifest::loadable;
@@ -63,7 +64,8 @@ impl Packed {
         Ok(Self { path: path.into(), format, layout, staging })
     }
 
-    /// Writes the archive, with the image that was written last under this digest.
+    /// Writes the archive, with the image that was written last under this digest. Dropped before it is done, it writes no
+    /// more and makes no archive.
     ///
     /// # Errors
     ///
@@ -83,14 +85,40 @@ impl Packed {
                 name_image(&mut files[0].1, image);
             }
         }
-        let (path, staging) = (self.path.clone(), self.staging);
+        let (path, staging, stop) = (self.path.clone(), self.staging, CancellationToken::new());
+        // Work that blocks goes on when whoever waits for it is gone, unless it is told to stop.
+        let _stops = stop.clone().drop_guard();
         let written = blocking(move || {
             let mut file = unfinished::file(staging.path())?;
-            pack(staging.path(), &files, BufWriter::new(file.as_file_mut()))?;
+            pack(staging.path(), &files, BufWriter::new(Stoppable { to: file.as_file_mut(), stop: &stop }))?;
+            // This may take long, so what follows it takes no time.
+            file.as_file().sync_all()?;
+            go_on(&stop)?;
             unfinished::place(file, &path)
         });
         written.await.map_err(|error| failed(&self.path, "written", &error))
     }
+}
+
+/// A writer that fails once it is to stop.
+struct Stoppable<'s, W> {
+    to: W,
+    stop: &'s CancellationToken,
+}
+
+impl<W: Write> Write for Stoppable<'_, W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        go_on(self.stop)?;
+        self.to.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.to.flush()
+    }
+}
+
+fn go_on(stop: &CancellationToken) -> io::Result<()> {
+    if stop.is_cancelled() { Err(io::Error::other("it was interrupted")) } else { Ok(()) }
 }
 
 /// Whether a file may have this name: a device, for one, is not replaced by a file.
@@ -203,5 +231,50 @@ impl Destination for Unwritten {
 
     fn takes(&self, root: &Found) -> Result<(), Failure> {
         self.0.takes(root)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use orlop_core::digest::Algorithm;
+    use tempfile::TempDir;
+    use tokio::time::sleep;
+
+    use super::*;
+
+    #[test]
+    fn an_archive_is_not_written_when_who_waits_for_it_is_gone() {
+        let directory = TempDir::new().unwrap();
+        let path = directory.path().join("a.tar");
+        std::fs::write(&path, "older").unwrap();
+        let runtime = tokio::runtime::Runtime::new().unwrap();
+        runtime.block_on(async {
+            let packed = Packed::create(&path, Format::Layout).await.unwrap();
+            let staging = packed.staging.path().to_owned();
+            let blobs = staging.join("blobs/sha256");
+            std::fs::create_dir_all(&blobs).unwrap();
+            // It takes no room, but some time to be packed.
+            File::create(blobs.join("large")).unwrap().set_len(512 << 20).unwrap();
+            let unfinished = || {
+                let mut names = std::fs::read_dir(&staging).unwrap().map(|entry| entry.unwrap().file_name());
+                names.any(|name| name.to_string_lossy().starts_with(".copying-"))
+            };
+            let root = Algorithm::Sha256.digest(b"");
+            let begun = async {
+                while !unfinished() {
+                    sleep(Duration::from_millis(1)).await;
+                }
+            };
+            tokio::select! {
+                done = packed.finish(&root) => panic!("it is done already: {done:?}"),
+                () = begun => {}
+            }
+        });
+        // It waits for work that blocks.
+        drop(runtime);
+        assert_eq!(std::fs::read(&path).unwrap(), b"older");
+        assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 1, "nothing else is left");
     }
 }

@@ -49,7 +49,7 @@ impl Source for Memory {
         }
         let bytes = self.blobs.get(&blob.digest).ok_or(Failure::Absent)?.slice(usize::try_from(from).unwrap()..);
         Ok(Box::new(match self.breaks {
-            Some(after) if after < bytes.len() => {
+            Some(after) if after <= bytes.len() => {
                 Piece(vec![Err(Failure::Unreachable("cut".into())), Ok(bytes.slice(..after))])
             }
             _ => Piece(vec![Ok(bytes)]),
@@ -245,17 +245,34 @@ async fn a_blob_that_breaks_off_is_gone_on_with_where_it_was() {
     asked.sort_unstable();
     // The configuration, `["abcdefghij"]`, has 14 bytes and the layer 10.
     assert_eq!(asked, [0, 0, 4, 4, 8, 8, 12]);
-    // One that never has a byte is given up.
-    let stuck = Memory {
-        breaks: Some(0),
-        manifests: memory.manifests.clone(),
-        ..Memory { blobs: memory.blobs, ..Memory::default() }
-    };
-    let other = TempDir::new().unwrap();
-    let layout = Layout::create(other.path()).await.unwrap();
-    let copied = copying(&stuck, &layout, &told).copy("v1", Some("v1")).await.unwrap();
-    assert_eq!(copied.failures.len(), 3, "{:?}", copied.failures);
-    assert_eq!(Vec::from_iter(copied.reasons), [Reason::Unreachable]);
+    // Where all bytes had come before, none is asked for.
+    let mut memory = Memory { breaks: Some(7), ..Memory::default() };
+    memory.image(Some("v1"), &["klmnopq"], None);
+    assert_eq!(counts(&copying(&memory, &layout, &told).copy("v1", Some("v1")).await.unwrap()), (1, 2, 0));
+    let mut asked = memory.asked.lock().unwrap().clone();
+    asked.sort_unstable();
+    assert_eq!(asked, [0, 0, 7], "the configuration has 11 bytes and the layer 7");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_source_that_breaks_off_again_and_again_is_given_up() {
+    for (breaks, size, expected) in [(0, 100, 6), (1, 100, 6), (1 << 20, 102 << 20, 101)] {
+        let mut memory = Memory { breaks: Some(breaks), ..Memory::default() };
+        let bytes = Bytes::from(vec![b'a'; size]);
+        let layer = descriptor("application/octet-stream", &bytes);
+        let text = format!(
+            r#"{{"schemaVersion":2,"mediaType":"{IMAGE}","layers":[{}]}}"#,
+            serde_json::to_string(&layer).unwrap()
+        );
+        memory.blobs.insert(layer.digest, bytes);
+        memory.add(Some("v1"), IMAGE, text);
+        let (directory, told) = (TempDir::new().unwrap(), Counted::default());
+        let layout = Layout::create(directory.path()).await.unwrap();
+        let copied = copying(&memory, &layout, &told).copy("v1", Some("v1")).await.unwrap();
+        assert_eq!(copied.failures.len(), 2, "{:?}", copied.failures);
+        assert_eq!(Vec::from_iter(copied.reasons), [Reason::Unreachable]);
+        assert_eq!(memory.asked.lock().unwrap().len(), expected, "after {breaks} bytes each time");
+    }
 }
 
 /// The reason tells what else is to be asked of the registry: so it is not lost among the failures.
@@ -286,6 +303,32 @@ async fn the_worst_failure_of_a_copy_is_told_and_a_login_that_is_refused_is_not_
     let mut weights = vec![Failure::Damaged(a), Failure::LoginRefused(b), Failure::Denied(c), Failure::Unreachable(d)];
     weights.sort_by_key(Failure::weight);
     assert_eq!(weights.iter().map(ToString::to_string).collect::<String>(), "acdb");
+}
+
+#[tokio::test]
+async fn the_manifests_of_an_image_have_a_bound() {
+    let index = |sizes: &[usize]| {
+        let mut memory = Memory::default();
+        let children = sizes.iter().enumerate().map(|(child, size)| {
+            let text = format!(r#"{{"schemaVersion":2,"annotations":{{"{child}":"{}"}}}}"#, "a".repeat(*size));
+            let found = memory.add(None, IMAGE, text);
+            serde_json::to_string(&descriptor(IMAGE, &found.bytes)).unwrap()
+        });
+        let text = format!(
+            r#"{{"schemaVersion":2,"mediaType":"{INDEX}","manifests":[{}]}}"#,
+            children.collect::<Vec<_>>().join(",")
+        );
+        memory.add(Some("v1"), INDEX, text);
+        memory
+    };
+    let (directory, told) = (TempDir::new().unwrap(), Counted::default());
+    let layout = Layout::create(directory.path()).await.unwrap();
+    let within = index(&[4 << 20; 15]);
+    assert_eq!(counts(&copying(&within, &layout, &told).copy("v1", Some("v1")).await.unwrap()), (16, 0, 0));
+    let tagged = copying(&within, &layout, &told).copy("v1", Some("v2")).await.unwrap();
+    assert_eq!(counts(&tagged), (1, 0, 0), "of those that are there the bytes are not needed");
+    let refused = copying(&index(&[4 << 20; 16]), &layout, &told).copy("v1", Some("v1")).await.unwrap_err();
+    assert_eq!(refused.to_string(), "its manifests have more than 64 MiB");
 }
 
 #[tokio::test]
