@@ -300,7 +300,7 @@ async fn the_worst_failure_of_a_copy_is_told_and_a_login_that_is_refused_is_not_
     // Of several, what is about the whole registry.
     let all = ["a", "b", "c", "d"].map(String::from);
     let [a, b, c, d] = all;
-    let mut weights = vec![Failure::Damaged(a), Failure::LoginRefused(b), Failure::Denied(c), Failure::Unreachable(d)];
+    let mut weights = [Failure::Damaged(a), Failure::LoginRefused(b), Failure::Denied(c), Failure::Unreachable(d)];
     weights.sort_by_key(Failure::weight);
     assert_eq!(weights.iter().map(ToString::to_string).collect::<String>(), "acdb");
 }
