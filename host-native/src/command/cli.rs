@@ -89,7 +89,7 @@ pub enum Command {
     Mirror(Mirror),
     /// Copy repositories from and to other registries, as the configuration has it
     ///
-    /// Each [[sync]] of the configuration says what is copied from where to where. A server runs them when they are due;
+    /// Each `[[sync]]` of the configuration says what is copied from where to where. A server runs them when they are due;
     /// this runs them now, and says how they stand.
     Sync(Sync),
     /// Check or print the settings

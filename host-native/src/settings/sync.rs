@@ -34,7 +34,7 @@ const LONGEST_RATE: Duration = Duration::from_secs(7 * 24 * 3600);
 pub struct Syncs {
     /// A sync, as a table of TOML: repositories copied from one registry to another (repeatable)
     ///
-    /// { name = "base", from = "https://registry.example.com", repositories = ["library/debian"], every = "1h" }. Without
+    /// `{ name = "base", from = "https://registry.example.com", repositories = ["library/debian"], every = "1h" }`. Without
     /// `to` they are copied to this registry. `tags`, `semver`, `newest` and `platforms` choose what is copied;
     /// orlop.toml(5) has all keys. `orlop sync run` starts a run at once, `orlop sync status` says how they stand.
     #[arg(long = "sync", env = "ORLOP_SYNC", value_name = "TABLE", value_delimiter = '\n')]

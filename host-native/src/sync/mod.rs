@@ -1,8 +1,8 @@
 //! Syncs: repositories copied from one registry to another, again and again, without moving anything twice.
 //!
-//! A [`Sync`] is one as it is configured. A [run](run) lists the tags of the source, chooses, compares digests and has
-//! the rest moved by the engine of [`crate::copy`]. This registry is read and written by [calls of the core](local) in
-//! this process. [`Syncing`] runs them when they are due, under a lease, and keeps a [journal](journal) in the records.
+//! A `Sync` is one as it is configured. A run (`run.rs`) lists the tags of the source, chooses, compares digests and has
+//! the rest moved by the engine of [`crate::copy`]. This registry is read and written by calls of the core in this process
+//! (`local.rs`). [`Syncing`] runs them when they are due, under a lease, and keeps a journal in the records.
 
 mod course;
 mod date;
