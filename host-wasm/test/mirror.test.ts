@@ -398,6 +398,7 @@ test('a mirror that is offline is an ordinary part of the registry', async () =>
 
 /** Without the upstream, what was private would be open. */
 test('a mirror is not both offline and for its upstream to say who may see it', async () => {
-  const mirrors: MirrorOptions[] = [{ prefix: 'hub/', upstream: fetch, offline: true, verify: 'caller' }];
+  const upstream: UpstreamFetch = async () => new Response();
+  const mirrors: MirrorOptions[] = [{ prefix: 'hub/', upstream, offline: true, verify: 'caller' }];
   await expect(Registry.open({ mirrors })).rejects.toThrow('take `verify` away');
 });
