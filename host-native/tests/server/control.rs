@@ -28,7 +28,7 @@ fn a_running_server_collects_its_garbage_when_it_is_asked() {
     let report: serde_json::Value = serde_json::from_str(&report).unwrap_or_else(|error| panic!("{error}: {report}"));
     assert!(done && report["blobs_removed"] == 1, "{report}");
     assert_eq!(server.get(&blob).status, 404);
-    assert!(server.log().contains("garbage collected in"), "{}", server.log());
+    eventually(|| server.log().contains("garbage collected in"));
     let (done, report) = run("sweep", server.data(), &[]);
     assert!(done && report.contains("0 blobs"), "sweep is another name: {report}");
 }

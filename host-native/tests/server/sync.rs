@@ -403,7 +403,7 @@ fn what_is_pushed_overwrites_no_other_repository_of_its_name() {
     let first = push_empty(&server, "team/app", "v1", "1");
     eventually(|| digest_of(&other, "/v2/app/manifests/v1").as_deref() == Some(&first));
     push_empty(&server, "app", "v1", "2");
-    eventually(|| server.log().contains("what was pushed to app:v1 is not copied: it would have the same name"));
+    eventually(|| server.log().contains("a push is not copied: app:v1: it would have the same name"));
     assert_eq!(digest_of(&other, "/v2/app/manifests/v1"), Some(first));
 }
 
