@@ -289,8 +289,8 @@ impl Ready<'_> {
             }
         };
         let listed: HashSet<&String> = listed.iter().collect();
-        let gone = there.iter().filter(|tag| !listed.contains(tag) && self.sync.selection.takes(tag));
-        let gone: Vec<_> = gone.collect();
+        let goes = |tag: &&String| !listed.contains(tag) && self.sync.selection.takes(tag);
+        let gone: Vec<&String> = there.iter().filter(goes).collect();
         if listed.is_empty() && !gone.is_empty() {
             let name = self.sync.name();
             tracing::warn!(

@@ -463,15 +463,17 @@ fn the_newest_are_found_by_when_their_images_were_made() {
     assert_eq!(tags["tags"], json!(["edge", "list"]));
 }
 
+/// An image of the source for that architecture, as an index lists it.
+fn image_for(upstream: &Upstream, architecture: &str) -> Value {
+    let mut image = upstream.image("2026-01-01T00:00:00Z", architecture.as_bytes());
+    image["platform"] = json!({ "os": "linux", "architecture": architecture });
+    image
+}
+
 #[test]
 fn of_an_index_the_images_of_some_platforms_are_copied_and_all_of_the_index() {
     let upstream = Upstream::new();
-    let image = |architecture: &str| {
-        let mut image = upstream.image("2026-01-01T00:00:00Z", architecture.as_bytes());
-        image["platform"] = json!({ "os": "linux", "architecture": architecture });
-        image
-    };
-    let (amd64, arm64) = (image("amd64"), image("arm64"));
+    let [amd64, arm64] = ["amd64", "arm64"].map(|architecture| image_for(&upstream, architecture));
     let index = upstream.index(&[amd64.clone(), arm64.clone()]);
     upstream.tag("1", &index);
     let server = Started::with(&[&from(&upstream, r#", platforms = ["linux/amd64"]"#)]);
@@ -489,12 +491,7 @@ fn of_an_index_the_images_of_some_platforms_are_copied_and_all_of_the_index() {
 #[test]
 fn after_a_run_for_some_platforms_that_failed_the_others_are_copied() {
     let upstream = Upstream::new();
-    let image = |architecture: &str| {
-        let mut image = upstream.image("2026-01-01T00:00:00Z", architecture.as_bytes());
-        image["platform"] = json!({ "os": "linux", "architecture": architecture });
-        image
-    };
-    let (amd64, arm64) = (image("amd64"), image("arm64"));
+    let [amd64, arm64] = ["amd64", "arm64"].map(|architecture| image_for(&upstream, architecture));
     upstream.tag("1", &upstream.index(&[amd64, arm64.clone()]));
     upstream.tag("2", &json!({ "digest": orlop_core::digest::Algorithm::Sha256.digest(b"gone") }));
     let directory = TempDir::new().unwrap();

@@ -244,15 +244,7 @@ mod tests {
             let upstream = Arc::new(Upstream::open(UpstreamName::new("registry"), setting, &room).unwrap());
             let counters = UpstreamCounters::default();
             let ask = |number: usize| {
-                let wanted = Wanted {
-                    upstream: UpstreamName::new("registry"),
-                    method: Method::Get,
-                    repository: "app".parse().unwrap(),
-                    resource: format!("manifests/v{number}"),
-                    accept: Vec::new(),
-                    login: As::Mirror,
-                    via: String::new(),
-                };
+                let wanted = manifest_of(&upstream, number);
                 let (upstream, counters) = (upstream.clone(), counters.clone());
                 // Without its length, an answer may need all there is, and gives back what it does not need.
                 async move { upstream.inquire(wanted, (ROOM * UNIT) as u64, &counters).await }
@@ -271,6 +263,19 @@ mod tests {
                 drop(asking.next().await.unwrap().unwrap());
             }
             assert_eq!(room.available_permits(), ROOM);
+        }
+    }
+
+    /// What is asked of an upstream: a manifest by one of many tags.
+    fn manifest_of(upstream: &Upstream, number: usize) -> Wanted {
+        Wanted {
+            upstream: upstream.name.clone(),
+            method: Method::Get,
+            repository: "app".parse().unwrap(),
+            resource: format!("manifests/v{number}"),
+            accept: Vec::new(),
+            login: As::Mirror,
+            via: String::new(),
         }
     }
 
@@ -301,15 +306,7 @@ mod tests {
         let (slow, other) = (open("slow", &unending().await), open("other", &answering(true).await));
         let counters = UpstreamCounters::default();
         let ask = |upstream: &Arc<Upstream>, number: usize| {
-            let wanted = Wanted {
-                upstream: upstream.name.clone(),
-                method: Method::Get,
-                repository: "app".parse().unwrap(),
-                resource: format!("manifests/v{number}"),
-                accept: Vec::new(),
-                login: As::Mirror,
-                via: String::new(),
-            };
+            let wanted = manifest_of(upstream, number);
             let (upstream, counters) = (upstream.clone(), counters.clone());
             async move { upstream.inquire(wanted, LIMIT, &counters).await }
         };
