@@ -109,6 +109,19 @@ pub struct BlobRecord {
     pub size: u64,
     /// The objects it is made of, in order. An empty blob has none.
     pub extents: Vec<Extent>,
+    /// Since when its bytes are known to be damaged or missing: it is not there until it is pushed or fetched again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub quarantined: Option<Timestamp>,
+    /// Its bytes were taken over from another registry, and nobody has hashed them since.
+    #[serde(default, skip_serializing_if = "core::ops::Not::not")]
+    pub unverified: bool,
+}
+
+impl BlobRecord {
+    /// A blob whose bytes are as its digest says.
+    pub(crate) fn sound(size: u64, extents: Vec<Extent>) -> Self {
+        Self { size, extents, quarantined: None, unverified: false }
+    }
 }
 
 /// An object as a piece of a blob or of an upload.

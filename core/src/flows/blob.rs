@@ -39,7 +39,7 @@ impl Call {
             self.vouch(name, request, (Method::Head, &format!("blobs/{digest}")), unknown).await?;
         }
         for _ in 0..ATTEMPTS {
-            let BlobRecord { size, extents } = match self.blob_record(name, digest, request.method).await {
+            let BlobRecord { size, extents, .. } = match self.blob_record(name, digest, request.method).await {
                 Err(unknown @ Error::BlobUnknown(_)) if self.may(Right::Pull, name) => {
                     let Some(route) = self.route(name, request) else { return Err(unknown) };
                     cached = Some(Cached::Miss);

@@ -169,7 +169,7 @@ impl Call {
                     joined = self.join(&upload.extents()).await?;
                 }
                 let Some(Joined { extents, .. }) = &joined else { return Err(self.lost(name, &upload).await) };
-                batch.put(blob_key.clone(), &BlobRecord { size, extents: extents.clone() });
+                batch.put(blob_key.clone(), &BlobRecord::sound(size, extents.clone()));
                 taken = extents.iter().map(|extent| extent.object).collect();
                 let owner = Owner::Blob(*digest);
                 let chunk = upload.chunk.as_ref().filter(|chunk| taken.contains(&chunk.extent.object));

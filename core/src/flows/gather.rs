@@ -69,7 +69,7 @@ impl Call {
 
     /// Copies the objects of a blob into one. `false` when the blob is gone or another one has done so meanwhile.
     async fn gather_blob(&self, digest: &Digest, blob: &Found<BlobRecord>) -> Result<bool, Error> {
-        let BlobRecord { size, extents } = &blob.record;
+        let BlobRecord { size, extents, .. } = &blob.record;
         let into = ObjectId { nonce: self.ambient.nonce, index: 1 };
         let stray = || Vec::from([into]);
         match self.io.ask(Join { from: objects(extents), into }).await {
@@ -96,7 +96,7 @@ impl Call {
         // Whatever is kept: pulls have found them, and open one after the other.
         extents.iter().for_each(|extent| release(&mut batch, extent, self.ambient.now));
         let extent = Extent { object: into, size: *size, small: false };
-        batch.put(blob.key.clone(), &BlobRecord { size: *size, extents: Vec::from([extent]) });
+        batch.put(blob.key.clone(), &BlobRecord { extents: Vec::from([extent]), ..blob.record.clone() });
         batch.put(keys::object(&into), &Owner::Blob(*digest));
         if self.commit(batch, Durability::Durable).await? == Committed::Conflict {
             self.erase(stray()).await;

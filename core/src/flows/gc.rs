@@ -538,7 +538,7 @@ impl Collection<'_> {
             return Ok(());
         }
         let Some(blob): Option<Found<BlobRecord>> = Found::read(key, Some(value))? else { return Ok(()) };
-        let BlobRecord { size, extents } = &blob.record;
+        let BlobRecord { size, extents, .. } = &blob.record;
         let (batch, left) = self.call.unheld(digest, &blob);
         let garbage = || Garbage { what: format!("blob {digest}"), why: "no repository holds it", bytes: *size };
         if self.remove(batch, Durability::Durable, garbage).await? {

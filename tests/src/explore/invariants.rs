@@ -79,7 +79,7 @@ impl<'a> Records<'a> {
     fn contents(&self) -> Check {
         for (name, value) in self.family("blob") {
             let digest: Digest = parse(name)?;
-            let BlobRecord { size, extents } = json(name, value)?;
+            let BlobRecord { size, extents, .. } = json(name, value)?;
             let bytes = self.bytes(&format!("blob/{name}"), &extents)?;
             ensure!(bytes.len() as u64 == size, "blob/{name} has {} bytes and says {size}", bytes.len());
             ensure!(digest.algorithm().digest(&bytes) == digest, "the bytes of blob/{name} are others");
