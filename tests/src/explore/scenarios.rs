@@ -343,7 +343,7 @@ pub fn collections() -> Vec<Scenario> {
 /// Repositories that may not hold much.
 pub fn quotas() -> Vec<Scenario> {
     let within = |name: &str, bytes: u64| {
-        let quota = Quota { repositories: vec![Pattern::new("**")], bytes };
+        let quota = Quota { repositories: vec![Pattern::new("**")], bytes, ..Quota::default() };
         Scenario::new(name, Config { quotas: vec![quota], ..Config::default() })
     };
     let open = |name: &str, bytes: u64, calls: &dyn Fn(&str) -> [Call; 2]| {
