@@ -16,7 +16,8 @@ use crate::configured;
 /// SPEC E6, K17: 403 DENIED, with how much is there and how much would come.
 #[test]
 fn a_repository_holds_no_more_than_its_quota() {
-    let quota = |pattern: &str, bytes| Quota { repositories: [Pattern::new(pattern)].into(), bytes, ..Quota::default() };
+    let quota =
+        |pattern: &str, bytes| Quota { repositories: [Pattern::new(pattern)].into(), bytes, ..Quota::default() };
     let mut registry = configured(|config| config.quotas = [quota("small/*", 100), quota("**", 100_000)].into());
     registry.push_blob("small/a", "x".repeat(60));
     // What is here already brings nothing, however it comes.
@@ -204,7 +205,8 @@ fn many_repositories_are_added_up_now_and_then() {
     registry.push_blob("team/b", "y".repeat(8000));
     registry.advance(Duration::from_secs(11));
     registry.push_blob("team/b", "z".repeat(100));
-    registry.call(post(format!("{}?digest={}", uploads("team/c"), sha256("w".repeat(800)))).body("w".repeat(800)))
+    registry
+        .call(post(format!("{}?digest={}", uploads("team/c"), sha256("w".repeat(800)))).body("w".repeat(800)))
         .refused(403, "DENIED");
     registry.advance(30 * Duration::from_secs(24 * 3600));
     registry.gc();
@@ -217,9 +219,8 @@ fn every_quota_of_a_repository_is_held_to() {
     let each = |bytes| Quota { repositories: [Pattern::new("team/*")].into(), bytes, ..Quota::default() };
     let mut registry = held_to([each(50), together("team/**", 80)]);
     registry.push_blob("team/a", "x".repeat(40));
-    let refused = registry.call(
-        post(format!("{}?digest={}", uploads("team/a"), sha256("y".repeat(11)))).body("y".repeat(11)),
-    );
+    let refused =
+        registry.call(post(format!("{}?digest={}", uploads("team/a"), sha256("y".repeat(11)))).body("y".repeat(11)));
     assert!(refused.refused(403, "DENIED").to_string().contains("the quota of team/a is 50 bytes"));
     registry.push_blob("team/b", "y".repeat(40));
     let refused = registry.post(uploads("team/c")).refused(403, "DENIED");
@@ -229,7 +230,8 @@ fn every_quota_of_a_repository_is_held_to() {
 /// SPEC A10, Z5: what is over the soft limit is taken, with a warning.
 #[test]
 fn a_soft_limit_warns_and_refuses_nothing() {
-    let each = Quota { repositories: [Pattern::new("**")].into(), soft: 50, bytes: 100, ..Quota::default() };
+    let repositories = ["a", "b"].map(Pattern::new).into();
+    let each = Quota { repositories, soft: 50, bytes: 100, ..Quota::default() };
     let all = Quota { soft: 70, ..together("**", u64::MAX) };
     let mut registry = held_to([each, all]);
     let mut push = |repository: &str, bytes: String| {
@@ -277,7 +279,8 @@ fn that_a_soft_limit_is_exceeded_is_told_once() {
     let mut registry = configured(|config| {
         config.quotas = [quota].into();
         let repositories = [Pattern::new("**")].into();
-        config.listeners = [Listener { name: "ops".into(), happenings: [Happening::Quota].into(), repositories }].into();
+        config.listeners =
+            [Listener { name: "ops".into(), happenings: [Happening::Quota].into(), repositories }].into();
     });
     let told = |registry: &mut InMemory| -> Vec<Event> {
         let ambient = registry.memory.ambient();
@@ -319,7 +322,10 @@ fn a_push_under_a_quota_costs_the_same_however_much_is_there() {
         registry.push_blob("a", "first");
         let like = ["blob/", "holder/", "link/"].map(|family| {
             let mut records = registry.memory.records.iter();
-            records.find(|(key, _)| key.as_str().starts_with(family)).map(|(_, value)| value.clone()).unwrap_or_default()
+            records
+                .find(|(key, _)| key.as_str().starts_with(family))
+                .map(|(_, value)| value.clone())
+                .unwrap_or_default()
         });
         for number in 0..blobs {
             let digest = format!("sha256:{number:064x}");
