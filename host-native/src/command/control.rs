@@ -20,7 +20,7 @@ use crate::command::check::data_directory;
 use crate::command::gc::{self, Collection, Collector};
 use crate::command::mirror::Mirrors;
 use crate::command::reload::Reloading;
-use crate::command::{integrity, mirror};
+use crate::command::{integrity, mirror, usage};
 use crate::request::live::Current;
 use crate::settings::Data;
 use crate::storage::Host;
@@ -59,6 +59,8 @@ pub enum Request {
     },
     /// Say how the sync of that name stands, or all.
     SyncStatus(Option<String>),
+    /// Say what repositories take, or count it anew.
+    Usage(usage::Asked),
 }
 
 impl fmt::Display for Request {
@@ -78,6 +80,7 @@ impl fmt::Display for Request {
                 write!(f, "sync run{}{}", option(*dry_run, " dry-run"), named(name.as_ref()))
             }
             Self::SyncStatus(name) => write!(f, "sync status{}", named(name.as_ref())),
+            Self::Usage(asked) => asked.fmt(f),
         }
     }
 }
@@ -87,6 +90,7 @@ impl FromStr for Request {
 
     fn from_str(line: &str) -> Result<Self, String> {
         let words: Vec<&str> = line.split(' ').collect();
+        let unknown = || format!("the server does not know the command `{line}`: it is of another version");
         Ok(match words.as_slice() {
             ["backup"] => Self::Backup,
             ["gc"] => Self::Gc(Collection { dry_run: false, json: false }),
@@ -106,7 +110,8 @@ impl FromStr for Request {
             ["sync", "run", "dry-run", "name", name] => Self::Sync { name: Some((*name).into()), dry_run: true },
             ["sync", "status"] => Self::SyncStatus(None),
             ["sync", "status", "name", name] => Self::SyncStatus(Some((*name).into())),
-            _ => return Err(format!("the server does not know the command `{line}`: it is of another version")),
+            ["usage", asked @ ..] => Self::Usage(usage::Asked::of(asked).ok_or_else(unknown)?),
+            _ => return Err(unknown()),
         })
     }
 }
@@ -200,6 +205,7 @@ impl Control {
             Request::Check => integrity::check_all(&self.host).await,
             Request::Mirror(asked) => Mirrors::from(self.current.mirrors()).perform(&self.host, &asked).await,
             Request::Blob(digest) => integrity::locate(&self.host, digest).await,
+            Request::Usage(asked) => asked.perform(&self.current.registry(), &self.host).await,
             Request::Sync { name, dry_run } => self.syncing.run_now(name.as_deref(), dry_run).await,
             Request::SyncStatus(name) => self.syncing.status(name.as_deref()).await,
             Request::Reload => {
@@ -286,7 +292,8 @@ mod tests {
         let syncs = names().flat_map(|name| [(name.clone(), false), (name, true)]);
         let syncs = syncs.map(|(name, dry_run)| Request::Sync { name, dry_run });
         let syncs = syncs.chain(names().map(Request::SyncStatus));
-        for request in collections.into_iter().chain(others).chain(syncs) {
+        let usages = [usage::Asked::Recount, usage::Asked::Report(usage::Sort::Bytes, Some(10))].map(Request::Usage);
+        for request in collections.into_iter().chain(others).chain(syncs).chain(usages) {
             assert_eq!(request.to_string().parse(), Ok(request));
         }
         assert!("dance".parse::<Request>().is_err());
