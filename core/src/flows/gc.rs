@@ -12,6 +12,7 @@
 //! A dry run finds out the same and changes nothing: what an earlier step would have removed, it takes for gone.
 
 mod objects;
+mod quotas;
 
 use alloc::collections::BTreeSet;
 use alloc::format;
@@ -166,6 +167,8 @@ impl Collection<'_> {
         self.finished().await?;
         self.events().await?;
         self.leases().await?;
+        self.groups().await?;
+        self.recounts().await?;
         let prefix = keys::repositories();
         let mut pages = Pages::new(&prefix);
         while let Some(page) = pages.next(self.call).await? {
@@ -182,7 +185,8 @@ impl Collection<'_> {
         }
         self.blobs().await?;
         self.orphans().await?;
-        self.released().await
+        self.released().await?;
+        self.overs().await
     }
 
     /// Counts a record that does not read, and goes on.

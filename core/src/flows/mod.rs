@@ -24,6 +24,7 @@ mod mount;
 mod pages;
 mod pull;
 mod push;
+mod quota;
 mod referrers;
 mod release;
 pub(crate) mod transfer;

@@ -35,6 +35,7 @@ mod rights;
 mod small;
 mod starting;
 mod transport;
+mod usage;
 
 use orlop_conformance::system::InMemory;
 use orlop_core::Config;
