@@ -8,6 +8,7 @@ use crate::base_url::BaseUrl;
 use crate::event::Listener;
 use crate::mirror::Mirror;
 pub use crate::pattern::Pattern;
+use crate::retention::Rule;
 
 /// The largest manifest in bytes. The specification asks for at least 4 megabytes, peers take 4 MiB (SPEC K13).
 pub const MANIFEST_LIMIT: u64 = 4 << 20;
@@ -110,8 +111,11 @@ pub(crate) const LISTED_TAGS: usize = 1000;
 /// How many pages of tags an upstream is asked for.
 pub(crate) const LISTED_PAGES: usize = 1000;
 
-/// How often at most it is written down that a blob of a mirror was pulled.
+/// How often at most it is written down that a manifest, a tag or a blob of a mirror was pulled.
 pub(crate) const PULLED_COARSELY: Duration = Duration::from_secs(3600);
+
+/// How many pulls are noted by one commit.
+pub(crate) const PULLS_A_COMMIT: usize = 256;
 
 /// How long an event is kept for a listener that does not take it.
 pub const EVENT_LIFETIME: Duration = Duration::from_secs(3 * 24 * 3600);
@@ -143,6 +147,8 @@ pub struct Config {
     pub blob_grace: Duration,
     /// How long a manifest that neither a tag nor an index names and that refers to nothing stays; `None` is for ever.
     pub untagged_lifetime: Option<Duration>,
+    /// Which tags stay, and how long what no tag needs (SPEC X40). They are in order: [`check`](crate::retention::check).
+    pub retention: Vec<Rule>,
     /// How long an object stays after the record that named it is gone, and after it was found that no record names it.
     /// Records that are restored to a moment no longer ago than that find their bytes. With zero, which is for records and
     /// objects that are only restored together, objects are erased at once.
@@ -187,6 +193,7 @@ impl Default for Config {
             upload_lifetime: 7 * 24 * HOUR,
             blob_grace: 24 * HOUR,
             untagged_lifetime: None,
+            retention: Vec::new(),
             keep_erased: Duration::ZERO,
             quotas: Vec::new(),
             listeners: Vec::new(),

@@ -13,6 +13,8 @@
 //! | `referrer/<repository>@<subject>/<digest>` | descriptor | the manifest refers to the subject |
 //! | `link/<repository>@<digest>` | [`LinkRecord`](crate::record::LinkRecord) | the repository holds the blob |
 //! | `pulled/<repository>@<digest>` | [`PulledRecord`](crate::record::PulledRecord) | when the blob was last pulled from a mirror, to the hour |
+//! | `pulledmanifest/<repository>@<digest>` | [`PulledRecord`](crate::record::PulledRecord) | when the manifest was last pulled, to the hour |
+//! | `pulledtag/<repository>:<tag>` | [`PulledRecord`](crate::record::PulledRecord) | when a manifest was last pulled by the tag, to the hour |
 //! | `holder/<digest>/<repository>` | nothing | the same, the other way round |
 //! | `use/<repository>@<digest>/<manifest>` | nothing | the manifest needs the blob or child manifest |
 //! | `blob/<digest>` | [`BlobRecord`](crate::record::BlobRecord) | where the bytes of the blob are |
@@ -27,6 +29,7 @@
 //! | `usage/<repository>` | counter | the bytes of its blobs, manifests and open uploads |
 //! | `meta/storage` | [`MetaRecord`](crate::record::MetaRecord) | the format of the records, and what all hosts of them agree on |
 //! | `meta/session-key` | [`SessionKey`](crate::record::SessionKey) | the secret with which hosts sign their tokens |
+//! | `meta/pulls-since` | [`PullsSinceRecord`](crate::record::PullsSinceRecord) | since when it is noted what is pulled |
 //! | `meta/census` | [`CensusRecord`](crate::record::CensusRecord) | how much there was when it was last counted |
 //! | `lease/<job>` | [`LeaseRecord`](crate::record::LeaseRecord) | which host does a job that one host does at a time |
 //! | `host/…` | what a host makes of it | what a host keeps for itself; no flow reads or changes it |
@@ -151,6 +154,11 @@ pub(crate) fn tagged_with(repository: &Repository, manifest: &Digest) -> Prefix 
     Prefix(text(format_args!("tagged/{repository}@{manifest}/")))
 }
 
+/// What all tags of a repository name.
+pub(crate) fn all_tagged(repository: &Repository) -> Prefix {
+    Prefix(text(format_args!("tagged/{repository}@")))
+}
+
 pub(crate) fn left(repository: &Repository, target: &Digest) -> Key {
     Key(text(format_args!("left/{repository}@{target}")))
 }
@@ -194,6 +202,22 @@ pub(crate) fn all_links() -> Prefix {
 
 pub(crate) fn pulled(repository: &Repository, blob: &Digest) -> Key {
     Key(text(format_args!("pulled/{repository}@{blob}")))
+}
+
+pub(crate) fn pulled_manifest(repository: &Repository, manifest: &Digest) -> Key {
+    Key(text(format_args!("pulledmanifest/{repository}@{manifest}")))
+}
+
+pub(crate) fn pulled_manifests(repository: &Repository) -> Prefix {
+    Prefix(text(format_args!("pulledmanifest/{repository}@")))
+}
+
+pub(crate) fn pulled_tag(repository: &Repository, tag: &Tag) -> Key {
+    Key(text(format_args!("pulledtag/{repository}:{tag}")))
+}
+
+pub(crate) fn pulled_tags(repository: &Repository) -> Prefix {
+    Prefix(text(format_args!("pulledtag/{repository}:")))
 }
 
 pub(crate) fn holder(blob: &Digest, repository: &Repository) -> Key {
@@ -319,6 +343,10 @@ pub(crate) fn session_key() -> Key {
     Key("meta/session-key".into())
 }
 
+pub(crate) fn pulls_since() -> Key {
+    Key("meta/pulls-since".into())
+}
+
 pub(crate) fn census() -> Key {
     Key("meta/census".into())
 }
@@ -329,6 +357,7 @@ pub(crate) fn lease(job: &Job) -> Key {
         Job::Gather => Key("lease/gather".into()),
         Job::Census => Key("lease/census".into()),
         Job::Evict => Key("lease/evict".into()),
+        Job::Retention => Key("lease/retention".into()),
         Job::Fetch(repository, digest) => Key(text(format_args!("lease/fetch/{repository}@{digest}"))),
         Job::Sync(name) => Key(text(format_args!("lease/sync/{name}"))),
         Job::Queue(listener) => Key(text(format_args!("lease/queue/{listener}"))),

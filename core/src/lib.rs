@@ -83,6 +83,7 @@ pub mod platform;
 mod range;
 pub mod record;
 pub mod registry;
+pub mod retention;
 pub mod stall;
 pub mod step;
 pub mod target;
@@ -94,9 +95,9 @@ pub use caller::{Caller, Rights};
 pub use config::Config;
 pub use effect::{Effect, Fault, Step};
 pub use error::Error;
-pub use http::{Body, Headers, Method, Piece, Request, Response};
+pub use http::{Body, Headers, Method, Piece, Pull, Request, Response};
 pub use operation::{Operation, Summary};
 pub use registry::{
     Acquired, Agreement, Arrival, Census, CheckReport, Claim, Departure, Disagreement, Eviction, Finding, Gathering,
-    Immovable, Job, Lease, Located, Mirrored, Named, Part, Registry, Report, Run, named,
+    Immovable, Job, Lease, Located, Mirrored, Named, Part, Registry, Report, Retained, RetentionReport, Run, named,
 };

@@ -207,11 +207,18 @@ pub struct MetaRecord {
 /// The format of a storage to which a registry is being copied: no version serves it.
 pub const UNFINISHED: u32 = 0;
 
-/// A blob of a mirror was pulled.
+/// A manifest, a tag, or a blob of a mirror was pulled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PulledRecord {
     /// When that was last written down.
     pub pulled: Timestamp,
+}
+
+/// It is noted which manifests and tags are pulled. Of what was pulled before, nothing is known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PullsSinceRecord {
+    /// Since when.
+    pub since: Timestamp,
 }
 
 /// A tag of a mirror, as its upstream last had it.

@@ -118,6 +118,7 @@ impl Call {
                 batch.delete(keys::referrer(name, subject, digest));
             }
             batch.delete(keys::left(name, digest));
+            batch.delete(keys::pulled_manifest(name, digest));
             batch.delete(payload_key);
             batch.delete(found.key.clone());
             batch.take_usage(name, found.record.size);
