@@ -80,6 +80,7 @@ pub mod object;
 pub mod operation;
 pub mod pattern;
 pub mod platform;
+pub mod protect;
 mod range;
 pub mod record;
 pub mod registry;
@@ -97,6 +98,7 @@ pub use error::Error;
 pub use http::{Body, Headers, Method, Piece, Request, Response};
 pub use operation::{Operation, Summary};
 pub use registry::{
-    Acquired, Agreement, Arrival, Census, CheckReport, Claim, Departure, Disagreement, Eviction, Finding, Gathering,
-    Immovable, Job, Lease, Located, Mirrored, Named, Part, Registry, Report, Run, named,
+    Acquired, Agreement, Arrival, Census, CheckReport, Claim, Deleted, DeletedPage, Departure, Disagreement, Eviction,
+    Finding, Gathering, Immovable, Job, Lease, Located, Mirrored, Named, Part, Purged, Refused, Registry, Remaining,
+    Report, Run, Undeleted, Undeleting, named,
 };

@@ -22,11 +22,14 @@ pub(crate) mod meta;
 pub(crate) mod mirror;
 mod mount;
 mod pages;
+mod protect;
 mod pull;
+pub(crate) mod purge;
 mod push;
 mod referrers;
 mod release;
 pub(crate) mod transfer;
+pub(crate) mod undelete;
 mod upload;
 pub(crate) mod usage;
 
