@@ -35,6 +35,12 @@ pub(crate) const TAGS_A_COMMIT: usize = 256;
 /// smallest that clients send, it is a blob of 64 GiB.
 pub(crate) const UPLOAD_CHUNKS: u32 = 65_536;
 
+/// How many maintained lists are written anew when an image that they had is undeleted; the others stay without it.
+pub(crate) const LISTS_MENDED: usize = 256;
+
+/// How many protect marks there are at most. All are read with each delete, and are one record.
+pub const PROTECT_MARKS: usize = 1000;
+
 /// An object of this many bytes is not worth copying to have one less.
 pub(crate) const LARGE_OBJECT: u64 = 4 << 20;
 
@@ -145,6 +151,9 @@ pub struct Config {
     /// How long a blob that no manifest uses stays, counted from when it was last pushed or mounted or the last
     /// manifest that used it was deleted: time enough for a client to push the manifest that needs it.
     pub blob_grace: Duration,
+    /// How long what was deleted can be undeleted: a tag, or a manifest. `None` and zero delete at once. Meanwhile it is
+    /// not there for clients, and its bytes stay.
+    pub undelete_within: Option<Duration>,
     /// How long a manifest that neither a tag nor an index names and that refers to nothing stays; `None` is for ever.
     pub untagged_lifetime: Option<Duration>,
     /// Which tags stay, and how long what no tag needs (SPEC X40). They are in order: [`check`](crate::retention::check).
@@ -192,6 +201,7 @@ impl Default for Config {
             external_url: None,
             upload_lifetime: 7 * 24 * HOUR,
             blob_grace: 24 * HOUR,
+            undelete_within: None,
             untagged_lifetime: None,
             retention: Vec::new(),
             keep_erased: Duration::ZERO,

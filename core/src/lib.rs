@@ -80,6 +80,7 @@ pub mod object;
 pub mod operation;
 pub mod pattern;
 pub mod platform;
+pub mod protect;
 mod range;
 pub mod record;
 pub mod registry;
@@ -98,6 +99,7 @@ pub use error::Error;
 pub use http::{Body, Headers, Method, Piece, Pull, Request, Response};
 pub use operation::{Operation, Summary};
 pub use registry::{
-    Acquired, Agreement, Arrival, Census, CheckReport, Claim, Departure, Disagreement, Eviction, Finding, Gathering,
-    Immovable, Job, Lease, Located, Mirrored, Named, Part, Registry, Report, Retained, RetentionReport, Run, named,
+    Acquired, Agreement, Arrival, Census, CheckReport, Claim, Deleted, DeletedPage, Departure, Disagreement, Eviction,
+    Finding, Gathering, Immovable, Job, Lease, Located, Mirrored, Named, Part, Purged, Refused, Registry, Remaining,
+    Report, Retained, RetentionReport, Run, Undeleted, Undeleting, named,
 };

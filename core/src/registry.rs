@@ -18,15 +18,19 @@ pub use crate::flows::gc::Report;
 pub use crate::flows::lease::{Acquired, Claim, Job, Lease};
 pub use crate::flows::meta::{Agreement, Disagreement};
 pub use crate::flows::mirror::{Eviction, LetGo, Mirrored};
+pub use crate::flows::purge::{Purged, Remaining};
+use crate::flows::retention::BY;
 pub use crate::flows::retention::{Retained, RetentionReport};
 pub use crate::flows::transfer::{Arrival, Departure, Immovable, Named, Run, named};
+pub use crate::flows::undelete::{Deleted, DeletedPage, Refused, Undeleted, Undeleting};
 pub use crate::flows::usage::Census;
 use crate::flows::{Call, fault};
 use crate::http::{Body, Method, Pull, Request, Response};
 use crate::keys::Key;
 use crate::mirror::Fetching;
 use crate::name::{Repository, Tag};
-use crate::record::SessionKey;
+use crate::protect::Mark;
+use crate::record::{ProtectMark, SessionKey};
 use crate::retention::{Plan, Rule};
 use crate::step::{Io, start};
 use crate::target::Reference;
@@ -225,7 +229,7 @@ impl Registry {
         ambient: Ambient,
     ) -> Step<Result<Retained, Fault>> {
         let config = self.config.clone();
-        let caller = Caller { name: "retention".into(), ..Caller::anybody() };
+        let caller = Caller { name: BY.into(), ..Caller::anybody() };
         start(move |io| async move {
             let call = Call { io, config, ambient, caller: Arc::new(caller) };
             call.apply_retention(&name, plan.as_deref(), approved).await.map_err(fault)
@@ -239,6 +243,61 @@ impl Registry {
     pub fn note_pulls(&self, pulls: Vec<Pull>, ambient: Ambient) -> Step<Result<(), Fault>> {
         let call = self.own(ambient);
         start(move |io| async move { call(io).note_pulls(pulls).await.map_err(fault) })
+    }
+
+    /// Begins to list what was deleted and can be undeleted, in one repository or in all: the page behind `after`, which
+    /// the page before has named.
+    pub fn deleted(
+        &self,
+        name: Option<Repository>,
+        after: Option<Key>,
+        ambient: Ambient,
+    ) -> Step<Result<DeletedPage, Fault>> {
+        let call = self.own(ambient);
+        start(move |io| async move { call(io).deleted(name.as_ref(), after).await.map_err(fault) })
+    }
+
+    /// Begins to bring back what was deleted: a manifest with the tags that went with it, or a tag with what it named.
+    pub fn undelete(
+        &self,
+        name: Repository,
+        reference: Reference,
+        how: Undeleting,
+        ambient: Ambient,
+    ) -> Step<Result<Undeleted, Refused>> {
+        let call = self.own(ambient);
+        start(move |io| async move { call(io).undelete(&name, &reference, &how).await })
+    }
+
+    /// Begins to remove at once, for good, and with the blobs that nothing else needs: a manifest, a tag with what it
+    /// names, or without a reference all that was deleted in the repository. What is protected needs `force`.
+    pub fn purge(
+        &self,
+        name: Repository,
+        reference: Option<Reference>,
+        force: bool,
+        ambient: Ambient,
+    ) -> Step<Result<Purged, Refused>> {
+        let call = self.own(ambient);
+        start(move |io| async move { call(io).purge(&name, reference.as_ref(), force).await })
+    }
+
+    /// Begins to list the protect marks.
+    pub fn protections(&self, ambient: Ambient) -> Step<Result<Vec<ProtectMark>, Fault>> {
+        let call = self.own(ambient);
+        start(|io| async move { call(io).protections().await.map_err(fault) })
+    }
+
+    /// Begins to set a protect mark; `false` when it was set before.
+    pub fn protect(&self, mark: Mark, ambient: Ambient) -> Step<Result<bool, Refused>> {
+        let call = self.own(ambient);
+        start(move |io| async move { call(io).protect(&mark).await })
+    }
+
+    /// Begins to remove a protect mark; `false` when there is none.
+    pub fn unprotect(&self, mark: Mark, ambient: Ambient) -> Step<Result<bool, Refused>> {
+        let call = self.own(ambient);
+        start(move |io| async move { call(io).unprotect(&mark).await })
     }
 
     /// Begins a check of everything that is stored. It reads every byte, and changes nothing.

@@ -18,6 +18,7 @@ use self::look::{Looked, LookedManifest, LookedTag};
 use super::Call;
 use super::batch::{Batch, Found};
 use super::maintained::TagState;
+use super::protect::Marks;
 use crate::config::ATTEMPTS;
 use crate::effect::{Committed, Durability, Expect, Value};
 use crate::error::Error;
@@ -26,6 +27,9 @@ use crate::keys::{self, Key};
 use crate::name::Repository;
 use crate::record::LeftRecord;
 use crate::retention::{Judgement, Plan, Rule, judge};
+
+/// Who deletes, for whoever looks at what was deleted.
+pub(crate) const BY: &str = "retention";
 
 /// How many things that have changed meanwhile a report names one by one.
 const NAMED: usize = 1000;
@@ -160,10 +164,12 @@ impl Call {
         for _ in 0..ATTEMPTS {
             let [tag_key, platforms_key] = TagState::keys(name, tag);
             let [by_tag, by_digest] = pulls.clone();
-            let [record, platforms, by_tag, by_digest] = self.get([tag_key, platforms_key, by_tag, by_digest]).await?;
+            let [record, platforms, by_tag, by_digest, marks] =
+                self.get([tag_key, platforms_key, by_tag, by_digest, Marks::key()]).await?;
+            let marks = Marks::read(marks)?;
             let state = TagState::read(name, tag, [record, platforms])?;
             let same = state.record.as_ref().is_some_and(|found| found.value == looked.found.value);
-            if !same || by_pulls && looked.pulls != [by_tag, by_digest] {
+            if !same || by_pulls && looked.pulls != [by_tag, by_digest] || marks.tag(name, tag).is_err() {
                 return Ok(Went::Changed);
             }
             let mut batch = Batch::reclaiming();
@@ -171,7 +177,8 @@ impl Call {
                 let read = pulls.iter().cloned().zip(looked.pulls.iter().cloned());
                 read.for_each(|(key, value)| batch.expect(as_read(key, value)));
             }
-            self.change_tag(&mut batch, name, &state, None, None);
+            batch.expect(marks.unchanged());
+            self.end_tag(&mut batch, name, &state, self.end(BY)).await?;
             self.tell(&mut batch, Happening::Delete, name, None, event::names([tag])).await?;
             if self.commit(batch, Durability::Durable).await? == Committed::Done {
                 return Ok(Went::Deleted);
@@ -187,7 +194,8 @@ impl Call {
         let others = [keys::left(name, digest), keys::pulled_manifest(name, digest)];
         for _ in 0..ATTEMPTS {
             let [left_key, pulled_key] = others.clone();
-            let [now, left, pulled] = self.get([found.key.clone(), left_key.clone(), pulled_key]).await?;
+            let [now, left, pulled, marks] =
+                self.get([found.key.clone(), left_key.clone(), pulled_key, Marks::key()]).await?;
             let noted = [left.clone(), pulled];
             if now.as_ref() != Some(&found.value) || noted[1] != looked.noted[1] || !self.is_empty(&tagged).await? {
                 return Ok(Went::Changed);
@@ -200,17 +208,22 @@ impl Call {
             let mut also = Batch::reclaiming();
             also.expect = Vec::from([Expect::NoneUnder(tagged.clone()), Expect::NoneUnder(users.clone())]);
             others.iter().cloned().zip(noted).for_each(|(key, value)| also.expect(as_read(key, value)));
+            also.expect(Expect::NoneUnder(keys::deleted_tagged_with(name, digest)));
             if let Some(subject) = &found.record.subject {
-                let key = keys::manifest(name, subject);
-                let [alive] = self.get([key.clone()]).await?;
-                if alive.is_some() {
+                let keys = [keys::manifest(name, subject), keys::deleted(name, subject)];
+                // One that may come back finds its referrers.
+                if self.get(keys.clone()).await? != [None, None] {
                     return Ok(Went::Needed);
                 }
-                also.expect(Expect::Absent(key));
+                also.expect.extend(keys.map(Expect::Absent));
+            }
+            match self.unmarked(&mut also, name, digest, &Marks::read(marks)?).await {
+                Err(Error::Denied(_)) => return Ok(Went::Changed),
+                marked => marked?,
             }
             self.tell(&mut also, Happening::Delete, name, Some((digest, Some(&found.record))), Vec::new()).await?;
             let unnamed = left.map_or(found.record.pushed, |left| left.record.left.max(found.record.pushed));
-            if self.remove_manifest(name, digest, found, also, unnamed).await? == Committed::Done {
+            if self.remove_manifest(name, digest, found, also, unnamed, self.end(BY)).await? == Committed::Done {
                 return Ok(Went::Deleted);
             }
         }

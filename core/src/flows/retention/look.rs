@@ -3,6 +3,7 @@
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::string::String;
 use alloc::vec::Vec;
+use core::time::Duration;
 
 use crate::ambient::Timestamp;
 use crate::digest::Digest;
@@ -12,6 +13,7 @@ use crate::flows::Call;
 use crate::flows::batch::Found;
 use crate::flows::delete::StoredManifest;
 use crate::flows::pages::Pages;
+use crate::flows::protect::Marks;
 use crate::keys::{self, Key, Prefix};
 use crate::name::{Repository, Tag};
 use crate::record::{self, LeftRecord, PulledRecord, PullsSinceRecord, TagRecord};
@@ -27,6 +29,7 @@ pub(super) struct Looked {
     /// How many records do not read.
     unread: u64,
     pulls_since: Option<Timestamp>,
+    undelete_within: Duration,
 }
 
 pub(super) struct LookedTag {
@@ -50,7 +53,7 @@ impl Looked {
             manifests: self.manifests.iter().map(|manifest| manifest.seen.clone()).collect(),
             pulls_since: self.pulls_since,
             unread: self.unread,
-            undelete_within: core::time::Duration::ZERO,
+            undelete_within: self.undelete_within,
         }
     }
 }
@@ -59,10 +62,18 @@ impl Call {
     /// Reads what the rules ask of a repository.
     pub(super) async fn look(&self, name: &Repository) -> Result<Looked, Error> {
         let [since] = self.get([keys::pulls_since()]).await?;
+        let marks = self.marks().await?;
         let since = since.and_then(|since| record::decode::<PullsSinceRecord>(&keys::pulls_since(), &since).ok());
         let pulls_since = since.map(|since| since.since);
-        let mut looked =
-            Looked { tags: Vec::new(), manifests: Vec::new(), unread_tags: Vec::new(), unread: 0, pulls_since };
+        let undelete_within = self.config.undelete_within.unwrap_or_default();
+        let mut looked = Looked {
+            tags: Vec::new(),
+            manifests: Vec::new(),
+            unread_tags: Vec::new(),
+            unread: 0,
+            pulls_since,
+            undelete_within,
+        };
         let by_tag = self.values_under::<Tag>(&keys::pulled_tags(name)).await?;
         let by_digest = self.values_under::<Digest>(&keys::pulled_manifests(name)).await?;
         let prefix = keys::tags(name);
@@ -82,13 +93,14 @@ impl Call {
                     pulled(keys::pulled_manifest(name, &digest), &pulls[1]),
                 ];
                 let pulled = pulled.into_iter().max().flatten();
-                let pushed = found.record.pushed;
-                let seen = SeenTag { tag, digest, pushed, pulled, undeleted: None, protected: None };
+                let TagRecord { pushed, undeleted, .. } = found.record;
+                let protected = denied(marks.tag(name, &tag))?;
+                let seen = SeenTag { tag, digest, pushed, pulled, undeleted, protected };
                 looked.tags.push(LookedTag { seen, found, pulls });
             }
         }
         if self.rules_of(name).iter().any(|rule| rule.is_about(name) && rule.untagged_after.is_some()) {
-            self.look_at_manifests(name, &by_digest, &mut looked).await?;
+            self.look_at_manifests(name, &by_digest, &marks, &mut looked).await?;
         }
         Ok(looked)
     }
@@ -97,6 +109,7 @@ impl Call {
         &self,
         name: &Repository,
         by_digest: &BTreeMap<Digest, Value>,
+        marks: &Marks,
         looked: &mut Looked,
     ) -> Result<(), Error> {
         let lefts = self.values_under::<Digest>(&keys::lefts(name)).await?;
@@ -127,12 +140,15 @@ impl Call {
                     pulled: pulled(keys::pulled_manifest(name, &digest), &by_digest.get(&digest).cloned()),
                     tagged: false,
                     needed_by: Vec::new(),
-                    protected: None,
+                    protected: denied(marks.manifest(name, &digest))?,
                 };
                 manifests.insert(digest, (found, seen));
             }
         }
-        for digest in self.named_under(&keys::all_tagged(name)).await? {
+        let mut named = self.named_under(&keys::all_tagged(name)).await?;
+        // A tag that comes back is to find what it named.
+        named.extend(self.named_under(&keys::all_deleted_tagged(name)).await?);
+        for digest in named {
             if let Some((_, seen)) = manifests.get_mut(&digest) {
                 seen.tagged = true;
             }
@@ -183,4 +199,13 @@ impl Call {
 /// When something was pulled, if that reads.
 fn pulled(key: Key, value: &Option<Value>) -> Option<Timestamp> {
     value.as_ref().and_then(|value| record::decode::<PulledRecord>(&key, value).ok()).map(|record| record.pulled)
+}
+
+/// Why something may not be deleted.
+fn denied(marked: Result<(), Error>) -> Result<Option<String>, Error> {
+    match marked {
+        Ok(()) => Ok(None),
+        Err(Error::Denied(reason)) => Ok(Some(reason)),
+        Err(error) => Err(error),
+    }
 }
