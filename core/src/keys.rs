@@ -11,8 +11,14 @@
 //! | `manifest/<repository>@<digest>` | [`ManifestRecord`](crate::record::ManifestRecord) | the repository holds the manifest |
 //! | `payload/<repository>@<digest>` | raw bytes | the manifest as it was pushed |
 //! | `referrer/<repository>@<subject>/<digest>` | descriptor | the manifest refers to the subject |
+//! | `deleted/<repository>@<digest>` | [`DeletedRecord`](crate::record::DeletedRecord) | the manifest was deleted, and can be undeleted |
+//! | `deletedpayload/<repository>@<digest>` | raw bytes | the deleted manifest as it was pushed |
+//! | `deletedtag/<repository>:<tag>` | [`DeletedTagRecord`](crate::record::DeletedTagRecord) | what the tag was when it was last deleted |
+//! | `deletedtagged/<repository>@<digest>/<tag>` | nothing | the deleted tag names the manifest, or its maintained list does |
 //! | `link/<repository>@<digest>` | [`LinkRecord`](crate::record::LinkRecord) | the repository holds the blob |
 //! | `pulled/<repository>@<digest>` | [`PulledRecord`](crate::record::PulledRecord) | when the blob was last pulled from a mirror, to the hour |
+//! | `pulledmanifest/<repository>@<digest>` | [`PulledRecord`](crate::record::PulledRecord) | when the manifest was last pulled, to the hour |
+//! | `pulledtag/<repository>:<tag>` | [`PulledRecord`](crate::record::PulledRecord) | when a manifest was last pulled by the tag, to the hour |
 //! | `holder/<digest>/<repository>` | nothing | the same, the other way round |
 //! | `use/<repository>@<digest>/<manifest>` | nothing | the manifest needs the blob or child manifest |
 //! | `blob/<digest>` | [`BlobRecord`](crate::record::BlobRecord) | where the bytes of the blob are |
@@ -31,6 +37,8 @@
 //! | `over/<id>/` | the same | all repositories of a quota are, together |
 //! | `meta/storage` | [`MetaRecord`](crate::record::MetaRecord) | the format of the records, and what all hosts of them agree on |
 //! | `meta/session-key` | [`SessionKey`](crate::record::SessionKey) | the secret with which hosts sign their tokens |
+//! | `meta/pulls-since` | [`PullsSinceRecord`](crate::record::PullsSinceRecord) | since when it is noted what is pulled |
+//! | `meta/protected` | [`ProtectedRecord`](crate::record::ProtectedRecord) | all protect marks |
 //! | `meta/census` | [`CensusRecord`](crate::record::CensusRecord) | how much there was when it was last counted |
 //! | `lease/<job>` | [`LeaseRecord`](crate::record::LeaseRecord) | which host does a job that one host does at a time |
 //! | `host/…` | what a host makes of it | what a host keeps for itself; no flow reads or changes it |
@@ -160,6 +168,11 @@ pub(crate) fn tagged_with(repository: &Repository, manifest: &Digest) -> Prefix 
     Prefix(text(format_args!("tagged/{repository}@{manifest}/")))
 }
 
+/// What all tags of a repository name.
+pub(crate) fn all_tagged(repository: &Repository) -> Prefix {
+    Prefix(text(format_args!("tagged/{repository}@")))
+}
+
 pub(crate) fn left(repository: &Repository, target: &Digest) -> Key {
     Key(text(format_args!("left/{repository}@{target}")))
 }
@@ -193,6 +206,50 @@ pub(crate) fn referrers(repository: &Repository, subject: &Digest) -> Prefix {
     Prefix(text(format_args!("referrer/{repository}@{subject}/")))
 }
 
+pub(crate) fn deleted(repository: &Repository, manifest: &Digest) -> Key {
+    Key(text(format_args!("deleted/{repository}@{manifest}")))
+}
+
+/// The deleted manifests of a repository.
+pub(crate) fn deleted_in(repository: &Repository) -> Prefix {
+    Prefix(text(format_args!("deleted/{repository}@")))
+}
+
+pub(crate) fn all_deleted() -> Prefix {
+    Prefix("deleted/".into())
+}
+
+pub(crate) fn deleted_payload(repository: &Repository, manifest: &Digest) -> Key {
+    Key(text(format_args!("deletedpayload/{repository}@{manifest}")))
+}
+
+pub(crate) fn deleted_tag(repository: &Repository, tag: &Tag) -> Key {
+    Key(text(format_args!("deletedtag/{repository}:{tag}")))
+}
+
+/// The deleted tags of a repository.
+pub(crate) fn deleted_tags(repository: &Repository) -> Prefix {
+    Prefix(text(format_args!("deletedtag/{repository}:")))
+}
+
+pub(crate) fn all_deleted_tags() -> Prefix {
+    Prefix("deletedtag/".into())
+}
+
+pub(crate) fn deleted_tagged(repository: &Repository, manifest: &Digest, tag: &Tag) -> Key {
+    Key(text(format_args!("deletedtagged/{repository}@{manifest}/{tag}")))
+}
+
+/// The deleted tags that name a manifest.
+/// What all deleted tags of a repository name.
+pub(crate) fn all_deleted_tagged(repository: &Repository) -> Prefix {
+    Prefix(text(format_args!("deletedtagged/{repository}@")))
+}
+
+pub(crate) fn deleted_tagged_with(repository: &Repository, manifest: &Digest) -> Prefix {
+    Prefix(text(format_args!("deletedtagged/{repository}@{manifest}/")))
+}
+
 pub(crate) fn link(repository: &Repository, blob: &Digest) -> Key {
     Key(text(format_args!("link/{repository}@{blob}")))
 }
@@ -208,6 +265,27 @@ pub(crate) fn all_links() -> Prefix {
 
 pub(crate) fn pulled(repository: &Repository, blob: &Digest) -> Key {
     Key(text(format_args!("pulled/{repository}@{blob}")))
+}
+
+pub(crate) fn pulled_manifest(repository: &Repository, manifest: &Digest) -> Key {
+    Key(text(format_args!("pulledmanifest/{repository}@{manifest}")))
+}
+
+pub(crate) fn pulled_manifests(repository: &Repository) -> Prefix {
+    Prefix(text(format_args!("pulledmanifest/{repository}@")))
+}
+
+pub(crate) fn pulled_tag(repository: &Repository, tag: &Tag) -> Key {
+    Key(text(format_args!("pulledtag/{repository}:{tag}")))
+}
+
+pub(crate) fn pulled_tags(repository: &Repository) -> Prefix {
+    Prefix(text(format_args!("pulledtag/{repository}:")))
+}
+
+/// When what of all repositories was last pulled: blobs of mirrors, manifests, tags.
+pub(crate) fn all_pulls() -> [Prefix; 3] {
+    ["pulled/", "pulledmanifest/", "pulledtag/"].map(|prefix| Prefix(prefix.into()))
 }
 
 pub(crate) fn holder(blob: &Digest, repository: &Repository) -> Key {
@@ -368,6 +446,14 @@ pub(crate) fn session_key() -> Key {
     Key("meta/session-key".into())
 }
 
+pub(crate) fn pulls_since() -> Key {
+    Key("meta/pulls-since".into())
+}
+
+pub(crate) fn protected() -> Key {
+    Key("meta/protected".into())
+}
+
 pub(crate) fn census() -> Key {
     Key("meta/census".into())
 }
@@ -378,6 +464,7 @@ pub(crate) fn lease(job: &Job) -> Key {
         Job::Gather => Key("lease/gather".into()),
         Job::Census => Key("lease/census".into()),
         Job::Evict => Key("lease/evict".into()),
+        Job::Retention => Key("lease/retention".into()),
         Job::Fetch(repository, digest) => Key(text(format_args!("lease/fetch/{repository}@{digest}"))),
         Job::Sync(name) => Key(text(format_args!("lease/sync/{name}"))),
         Job::Queue(listener) => Key(text(format_args!("lease/queue/{listener}"))),

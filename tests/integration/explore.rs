@@ -110,6 +110,11 @@ fn mirror_crowds() {
 }
 
 #[test]
+fn pulls() {
+    all("pulls", WITH_FAILURES, scenarios::pulls());
+}
+
+#[test]
 fn hosts() {
     all("hosts", WITH_FAILURES, scenarios::hosts());
 }

@@ -10,6 +10,7 @@ use bytes::Bytes;
 
 use super::batch::Batch;
 use super::mirror::Cached;
+use super::protect::Marks;
 use super::{Call, upload};
 use crate::caller::Right;
 use crate::conditional::{self, Condition};
@@ -128,12 +129,14 @@ impl Call {
     pub(crate) async fn delete_blob(&self, name: &Repository, digest: &Digest) -> Result<Response, Error> {
         self.may_delete()?;
         let blob_key = keys::blob(digest);
-        let [link, blob] = self.get([keys::link(name, digest), blob_key.clone()]).await?;
+        let [link, blob, marks] = self.get([keys::link(name, digest), blob_key.clone(), Marks::key()]).await?;
         let (Some(_), Some(blob)) = (link, blob) else { return Err(Error::BlobUnknown(*digest)) };
         let BlobRecord { size, .. } = record::decode(&blob_key, &blob)?;
         let mut batch = Batch::reclaiming();
-        // What a protected tag may need stays as long as anything needs it.
-        let protected = self.caller.rights.protect_tags(name);
+        let marks = Marks::read(marks)?;
+        batch.expect(marks.unchanged());
+        // What a protected tag may need stays as long as anything needs it (SPEC X22).
+        let protected = self.caller.rights.protect_tags(name) || marks.speak_of(name);
         if protected {
             batch.expect(Expect::NoneUnder(keys::users(name, digest)));
         }
@@ -145,6 +148,8 @@ impl Call {
             Committed::Conflict if protected && !self.is_empty(&keys::users(name, digest)).await? => {
                 Err(Error::Denied("a manifest needs this blob, and some tags here may not be deleted".into()))
             }
+            // Marks were set or removed at the same moment.
+            Committed::Conflict if !self.is_unchanged(&marks).await? => Err(Error::Contention),
             Committed::Conflict => Err(Error::BlobUnknown(*digest)),
         }
     }

@@ -26,6 +26,7 @@ mod mirrors;
 mod names;
 mod nesting;
 mod payloads;
+mod pulled;
 mod pulling;
 mod pushing;
 mod quotas;

@@ -174,6 +174,12 @@ impl<'a> Records<'a> {
         for (name, _) in self.family("pulled") {
             ensure!(self.has("link", name), "pulled/{name} has no blob");
         }
+        for (name, _) in self.family("pulledmanifest") {
+            ensure!(self.has("manifest", name), "pulledmanifest/{name} has no manifest");
+        }
+        for (name, _) in self.family("pulledtag") {
+            ensure!(self.has("tag", name), "pulledtag/{name} has no tag");
+        }
         Ok(())
     }
 

@@ -196,6 +196,9 @@ pub const ALL: &[(Mutation, &str)] = &[
     (Mutation::NotPutting("use/hub/"), "pull an image for another platform × evict its index"),
     (Mutation::NotExpecting(Sort::Push, Kind::Present, "link/hub/"), "fetch blob again × gc"),
     (Mutation::NotDeleting("pulled/"), "fetch blob again × make room"),
+    (Mutation::NotExpecting(Sort::Push, Kind::Present, "tag/"), "note a pull × delete by tag"),
+    (Mutation::NotDeleting("pulledtag/"), "note a pull × delete by tag"),
+    (Mutation::NotDeleting("pulledmanifest/"), "note a pull × delete by digest"),
 ];
 
 /// A kind of expectation.

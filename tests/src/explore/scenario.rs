@@ -12,7 +12,7 @@ use orlop_core::name::Repository;
 use orlop_core::record::SessionKey;
 use orlop_core::registry::LetGo;
 use orlop_core::{
-    Acquired, Agreement, Ambient, Body, Claim, Config, Disagreement, Error, Fault, Job, Lease, Method, Recount,
+    Acquired, Agreement, Ambient, Body, Claim, Config, Disagreement, Error, Fault, Job, Lease, Method, Pull, Recount,
     Registry, Report, Request, Response, Step,
 };
 use uuid::Uuid;
@@ -34,6 +34,8 @@ pub enum Call {
     Recount,
     /// An administrator takes all out of a repository of a mirror.
     LetGo(Repository),
+    /// A host notes that these were pulled.
+    NotePulls(Vec<Pull>),
     /// A host starts: it agrees with the others, and offers this session key.
     Agree(u8),
     /// A host acquires the lease of garbage collection.
@@ -230,6 +232,11 @@ impl Scenario {
         self.take_down(call);
         let (request, body) = match call {
             Call::Request(request, body) => (request, body),
+            Call::NotePulls(pulls) => {
+                let step = self.registry.note_pulls(pulls.clone(), self.before.ambient());
+                self.before.run(step, &RequestBody::default()).expect("the storage does not fail");
+                return Response::new(200);
+            }
             Call::Gc => {
                 let step = self.registry.gc(self.before.ambient());
                 let _ = self.before.run(step, &RequestBody::default());
@@ -282,6 +289,7 @@ impl Scenario {
             Call::Recount => registry.recount(ambient).map(recounted),
             // What went depends on it too, and what has changed meanwhile stays.
             Call::LetGo(name) => registry.let_go_of(name.clone(), None, ambient).map(let_go),
+            Call::NotePulls(pulls) => registry.note_pulls(pulls.clone(), ambient).map(told),
             Call::Agree(key) => registry.agree(Some(SessionKey::new([*key; 32])), ambient).map(agreed),
             Call::Acquire(claim) => registry.acquire(Job::Gc, holder, *claim, ambient).map(told),
             Call::Renew(lease) => registry.renew(lease.clone(), ambient).map(told),

@@ -2,6 +2,7 @@
 
 mod accounts;
 mod mirrors;
+mod retention;
 
 use std::time::Duration;
 
@@ -14,6 +15,7 @@ use orlop_core::{Claim, Config, Lease};
 
 pub use self::accounts::{quotas, recounts};
 pub use self::mirrors::{mirror_crowds, mirrors};
+pub use self::retention::pulls;
 use super::sample::{
     artifact, ask, cancel, config, delete, delete_blob, digest, digest512, finish, get, get_blob, get_list, image,
     index, mount, mount_from_anywhere, patch, push, push_blob, slow,
@@ -76,6 +78,7 @@ pub fn all() -> Vec<Scenario> {
         hosts(),
         mirrors(),
         mirror_crowds(),
+        pulls(),
     ]
     .concat()
 }

@@ -1,0 +1,437 @@
+//! What was deleted, and how it comes back (SPEC X7).
+//!
+//! A manifest comes back by one commit, after the images that it lists: so a crash in between leaves images that are there
+//! as if they had been pushed, and an index that can still be undeleted. A tag comes back after all that it names. Each
+//! commit expects what was deleted as it was read, so of a push, a purge and an undelete at once one wins, and the others
+//! look again.
+
+use alloc::collections::BTreeSet;
+use alloc::format;
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use super::batch::{Batch, Found};
+use super::delete::StoredManifest;
+use super::maintained::TagState;
+use super::mirror::Voucher;
+use super::{Call, fault, referrers};
+use crate::ambient::Timestamp;
+use crate::config::{ATTEMPTS, LIST_IMAGES, PROTECT_MARKS};
+use crate::digest::Digest;
+use crate::effect::{Committed, Durability, Expect, Fault, Get, Value};
+use crate::error::Error;
+use crate::event::{self, Happening};
+use crate::keys::{self, Key, Prefix};
+use crate::manifest::{Manifest, Need};
+use crate::name::{Repository, Tag};
+use crate::record::{self, DeletedRecord, DeletedTagRecord, LeftRecord, Listed, ManifestRecord, PlatformsRecord};
+use crate::target::Reference;
+
+/// A manifest or tag that was deleted and can be undeleted.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Deleted {
+    /// The repository.
+    pub repository: String,
+    /// The tag, if it is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tag: Option<String>,
+    /// The manifest, or what the tag named.
+    pub digest: Digest,
+    /// The media type of a manifest.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub media_type: Option<String>,
+    /// When it was deleted.
+    pub deleted: Timestamp,
+    /// When garbage collection purges it.
+    pub until: Timestamp,
+    /// Who deleted it: a user, or what deletes by itself; empty for nobody in particular.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub by: String,
+}
+
+/// A part of what was deleted, and where the next one begins, if there is more.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct DeletedPage {
+    /// Manifests first, then tags, each in the order of their names.
+    pub deleted: Vec<Deleted>,
+    /// What to go on behind.
+    pub after: Option<Key>,
+    /// The keys of records that do not read.
+    pub damaged: Vec<Key>,
+}
+
+/// What an undelete does where a tag is in its way.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Undeleting {
+    /// Overwrites the tag, if it was pushed again meanwhile.
+    pub force: bool,
+    /// Brings the tag back under this name.
+    pub named: Option<Tag>,
+}
+
+/// What an undelete has brought back.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Undeleted {
+    /// Manifests.
+    pub manifests: Vec<Digest>,
+    /// Tags.
+    pub tags: Vec<String>,
+    /// Tags that had gone with the manifest and were pushed again since: they stay as they are.
+    pub taken: Vec<String>,
+    /// Blobs and manifests that these need and that were deleted or purged by themselves: they do not come back.
+    pub missing: Vec<Digest>,
+}
+
+/// Why something is not undeleted or purged.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Refused {
+    /// Nothing of that name was deleted, or it was purged.
+    NotDeleted(String),
+    /// There is nothing of that name.
+    Unknown(String),
+    /// The tag was deleted, and the manifest that it named was purged.
+    Purged(String, Digest),
+    /// The tag was pushed again.
+    Taken(String, Digest),
+    /// It is protected; this says by what.
+    Protected(String),
+    /// There are as many protect marks as there may be.
+    TooManyMarks,
+    /// Too many others are changing the same thing.
+    Contention,
+    /// The storage failed.
+    Storage(Fault),
+}
+
+impl fmt::Display for Refused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NotDeleted(what) => {
+                write!(f, "{what} is not among what was deleted and can be undeleted; `orlop deleted` lists that")
+            }
+            Self::Unknown(what) => write!(f, "there is no {what}, and none that was deleted"),
+            Self::Purged(what, digest) => {
+                write!(f, "{what} cannot be undeleted: it named {digest}, which was purged")
+            }
+            Self::Taken(what, digest) => write!(
+                f,
+                "{what} was pushed again and names {digest} now; give it another name with --as TAG, or overwrite it \
+                 with --force"
+            ),
+            Self::Protected(reason) => write!(f, "{reason}; or purge it anyway with --force"),
+            Self::TooManyMarks => {
+                write!(
+                    f,
+                    "there are {PROTECT_MARKS} protect marks, and no more can be set; a pattern can be for many tags"
+                )
+            }
+            Self::Contention => f.write_str("too many others are changing the same thing; try again"),
+            Self::Storage(fault) => fault.fmt(f),
+        }
+    }
+}
+
+impl core::error::Error for Refused {}
+
+impl From<Error> for Refused {
+    fn from(error: Error) -> Self {
+        match error {
+            Error::Denied(reason) => Self::Protected(reason),
+            Error::Contention => Self::Contention,
+            other => Self::Storage(fault(other)),
+        }
+    }
+}
+
+impl Call {
+    /// The next page of what was deleted, in one repository or in all.
+    pub(crate) async fn deleted(&self, name: Option<&Repository>, after: Option<Key>) -> Result<DeletedPage, Error> {
+        let (manifests, tags) = match name {
+            Some(name) => (keys::deleted_in(name), keys::deleted_tags(name)),
+            None => (keys::all_deleted(), keys::all_deleted_tags()),
+        };
+        let mut page = DeletedPage::default();
+        let among_tags = after.as_ref().is_some_and(|after| after.as_str().starts_with(tags.as_str()));
+        if !among_tags {
+            for (key, value) in self.scan(&manifests, after.clone()).await? {
+                page.after = Some(key.clone());
+                match (record::decode::<DeletedRecord>(&key, &value), named(&key, &keys::all_deleted(), '@')) {
+                    (Ok(record), Some((repository, digest))) => {
+                        let Ok(digest) = digest.parse() else { continue };
+                        let media_type = Some(record.manifest.media_type);
+                        let (deleted, until) = (record.deleted, self.until(record.deleted));
+                        let (repository, by) = (repository.into(), record.by);
+                        page.deleted.push(Deleted { repository, tag: None, digest, media_type, deleted, until, by });
+                    }
+                    _ => page.damaged.push(key),
+                }
+            }
+            if page.after.is_some() {
+                return Ok(page);
+            }
+        }
+        for (key, value) in self.scan(&tags, after.filter(|_| among_tags)).await? {
+            page.after = Some(key.clone());
+            match (record::decode::<DeletedTagRecord>(&key, &value), named(&key, &keys::all_deleted_tags(), ':')) {
+                (Ok(record), Some((repository, tag))) => page.deleted.push(Deleted {
+                    repository: repository.into(),
+                    tag: Some(tag.into()),
+                    digest: record.tag.digest,
+                    media_type: None,
+                    deleted: record.deleted,
+                    until: self.until(record.deleted),
+                    by: record.by,
+                }),
+                _ => page.damaged.push(key),
+            }
+        }
+        Ok(page)
+    }
+
+    /// Until when something can be undeleted.
+    fn until(&self, deleted: Timestamp) -> Timestamp {
+        deleted.after(self.config.undelete_within.unwrap_or_default())
+    }
+
+    /// Brings a manifest and the tags that went with it back, or a tag and all that it named.
+    pub(crate) async fn undelete(
+        &self,
+        name: &Repository,
+        reference: &Reference,
+        how: &Undeleting,
+    ) -> Result<Undeleted, Refused> {
+        let mut done = Undeleted::default();
+        match reference {
+            Reference::Tag(tag) => self.undelete_tag(name, tag, how, &mut done).await?,
+            Reference::Digest(digest) => {
+                self.revive(name, digest, &mut done).await?;
+                self.undelete_tags_of(name, digest, how, &mut done).await?;
+                if done.manifests.is_empty() && done.tags.is_empty() {
+                    return Err(Refused::NotDeleted(format!("{name}@{digest}")));
+                }
+            }
+        }
+        done.missing.sort_unstable();
+        done.missing.dedup();
+        Ok(done)
+    }
+
+    /// Brings the tags back that went with a manifest, if nothing was pushed to them since.
+    async fn undelete_tags_of(
+        &self,
+        name: &Repository,
+        digest: &Digest,
+        how: &Undeleting,
+        done: &mut Undeleted,
+    ) -> Result<(), Refused> {
+        let prefix = keys::deleted_tagged_with(name, digest);
+        for (mark, _) in self.scan_all(&prefix).await? {
+            let Ok(tag) = prefix.rest(&mark).parse::<Tag>() else { continue };
+            let found: Option<Found<DeletedTagRecord>> = self.find(keys::deleted_tag(name, &tag)).await?;
+            if !found.is_some_and(|found| found.record.along && found.record.tag.digest == *digest) {
+                continue;
+            }
+            let how = Undeleting { named: None, ..how.clone() };
+            match self.undelete_tag(name, &tag, &how, done).await {
+                Err(Refused::Taken(..)) => done.taken.push(tag.as_str().into()),
+                // Another call was faster.
+                Err(Refused::NotDeleted(_)) => {}
+                undeleted => undeleted?,
+            }
+        }
+        Ok(())
+    }
+
+    async fn undelete_tag(
+        &self,
+        name: &Repository,
+        tag: &Tag,
+        how: &Undeleting,
+        done: &mut Undeleted,
+    ) -> Result<(), Refused> {
+        let target = how.named.as_ref().unwrap_or(tag);
+        for _ in 0..ATTEMPTS {
+            let found: Option<Found<DeletedTagRecord>> = self.find(keys::deleted_tag(name, tag)).await?;
+            let Some(found) = found else { return Err(Refused::NotDeleted(format!("{name}:{tag}"))) };
+            let state = self.tag_state(name, target).await?;
+            if let Some(now) = state.record.as_ref().filter(|_| !how.force) {
+                return Err(Refused::Taken(format!("{name}:{target}"), now.record.digest));
+            }
+            for digest in found.record.names() {
+                self.revive(name, &digest, done).await?;
+            }
+            let mut batch = Self::without_deleted_tag(name, tag, &found);
+            let Some(digest) = self.retag(&mut batch, name, &found.record, &state).await? else {
+                return Err(Refused::Purged(format!("{name}:{tag}"), found.record.tag.digest));
+            };
+            self.tell(&mut batch, Happening::Push, name, Some((&digest, None)), event::names([target])).await?;
+            if self.commit(batch, Durability::Durable).await? == Committed::Done {
+                done.tags.push(target.as_str().into());
+                return Ok(());
+            }
+        }
+        Err(Refused::Contention)
+    }
+
+    /// Puts into `batch` that a tag is again what it was, with all of its list that is there. `None` when what it named is
+    /// not.
+    async fn retag(
+        &self,
+        batch: &mut Batch,
+        name: &Repository,
+        was: &DeletedTagRecord,
+        state: &TagState,
+    ) -> Result<Option<Digest>, Error> {
+        let PlatformsRecord { list, mut images } =
+            was.platforms.clone().unwrap_or(PlatformsRecord { list: None, images: Vec::new() });
+        let assembled = list == Some(was.tag.digest);
+        let mut there = BTreeSet::new();
+        for digest in was.names().into_iter().filter(|digest| Some(*digest) != list) {
+            let found: Option<StoredManifest> = self.find(keys::manifest(name, &digest)).await?;
+            let Some(found) = found else { continue };
+            // So that a delete that did not see the tag notices it.
+            batch.expect(found.unchanged());
+            batch.put(found.key.clone(), &ManifestRecord { by: self.ambient.nonce, ..found.record });
+            there.insert(digest);
+        }
+        images.retain(|image| there.contains(&image.digest));
+        let list = match list {
+            Some(_) => self.keep_list(batch, name, &images, assembled).await?,
+            None => None,
+        };
+        let digest = if assembled { list } else { Some(was.tag.digest).filter(|digest| there.contains(digest)) };
+        let Some(digest) = digest else { return Ok(None) };
+        let tag = record::TagRecord { digest, by: self.ambient.nonce, undeleted: Some(self.ambient.now), ..was.tag };
+        self.put_tag(batch, name, state, Some((tag, PlatformsRecord { list, images })), None);
+        Ok(Some(digest))
+    }
+
+    /// Brings a manifest back, and before it what it lists, as far as that was deleted and not purged.
+    async fn revive(&self, name: &Repository, digest: &Digest, done: &mut Undeleted) -> Result<(), Error> {
+        let mut seen = BTreeSet::new();
+        let mut stack = Vec::from([(*digest, false)]);
+        while let Some((digest, ready)) = stack.pop() {
+            if ready {
+                self.revive_one(name, &digest, done).await?;
+            } else if seen.insert(digest) {
+                let found: Option<Found<DeletedRecord>> = self.find(keys::deleted(name, &digest)).await?;
+                let Some(found) = found else { continue };
+                stack.push((digest, true));
+                let [payload] = self.get([keys::deleted_payload(name, &digest)]).await?;
+                let needs = self.needs_of(name, &digest, (payload.as_ref(), &found.record.manifest)).await?;
+                // A blob is none of these, and is found not to have been deleted.
+                let children = needs.into_iter().filter(|(_, need)| *need == Need::Child);
+                stack.extend(children.map(|(child, _)| (child, false)));
+            }
+        }
+        Ok(())
+    }
+
+    /// Brings one manifest back, to the lists too that it was taken out of.
+    async fn revive_one(&self, name: &Repository, digest: &Digest, done: &mut Undeleted) -> Result<(), Error> {
+        let (key, payload_key) = (keys::deleted(name, digest), keys::deleted_payload(name, digest));
+        for _ in 0..ATTEMPTS {
+            let keys = [keys::repository(name), keys::manifest(name, digest), key.clone(), payload_key.clone()];
+            let [repository, manifest, deleted, payload] = self.get(keys).await?;
+            let found: Option<Found<DeletedRecord>> = Found::read(key.clone(), deleted)?;
+            // Pushed or purged meanwhile.
+            let (None, Some(found), Some(payload)) = (manifest, found, payload) else { return Ok(()) };
+            let record = ManifestRecord { by: self.ambient.nonce, ..found.record.manifest.clone() };
+            let (vouchers, missing) = self.still_there(name, digest, (&payload, &record)).await?;
+            let mut batch = Batch::default();
+            batch.keep_repository(name, repository.as_ref(), &self.ambient);
+            batch.expect(Expect::Absent(keys::manifest(name, digest)));
+            batch.expect(found.unchanged());
+            batch.delete(key.clone());
+            batch.delete(payload_key.clone());
+            self.rely_on(&mut batch, name, &vouchers).await?;
+            if let (Some(subject), Ok(read)) = (&record.subject, Manifest::parse(&payload, Some(&record.media_type))) {
+                batch.put.push(referrers::entry(name, subject, &read.referrer(*digest, record.size)));
+            }
+            batch.move_usage(name);
+            batch.put(keys::manifest(name, digest), &record);
+            batch.put.push((keys::payload(name, digest), payload));
+            // What nothing names is not collected for as long as if a tag had just left it.
+            batch.put(keys::left(name, digest), &LeftRecord { left: self.ambient.now });
+            for listed in &found.record.listed {
+                self.mend(&mut batch, name, digest, listed, found.record.deleted).await?;
+            }
+            self.tell(&mut batch, Happening::Push, name, Some((digest, Some(&record))), [].into()).await?;
+            if self.commit(batch, Durability::Durable).await? == Committed::Done {
+                done.manifests.push(*digest);
+                done.missing.extend(missing);
+                return Ok(());
+            }
+        }
+        Err(Error::Contention)
+    }
+
+    /// What a manifest needs: the records of what the repository has of it, and what it lacks.
+    async fn still_there(
+        &self,
+        name: &Repository,
+        digest: &Digest,
+        (payload, record): (&Value, &ManifestRecord),
+    ) -> Result<(Vec<Voucher>, Vec<Digest>), Error> {
+        let needs = self.needs_of(name, digest, (Some(payload), record)).await?;
+        let both = |(needed, _): &(Digest, Need)| [keys::manifest(name, needed), keys::link(name, needed)];
+        let mut values = self.ask(Get { keys: needs.iter().flat_map(both).collect() }).await?.into_iter();
+        let (mut present, mut missing) = (Vec::new(), Vec::new());
+        for (needed, need) in needs {
+            match (values.next().flatten(), values.next().flatten()) {
+                (Some(value), _) if need == Need::Child => present.push(Voucher::of_manifest(name, needed, value)),
+                (_, Some(value)) => present.push(Voucher::of_blob(name, needed, value)),
+                // By the records alone it is not known how it is needed.
+                (Some(_), None) => {}
+                (None, None) if need == Need::Optional => {}
+                (None, None) => missing.push(needed),
+            }
+        }
+        Ok((present, missing))
+    }
+
+    /// Puts into `batch` that the list of a tag has again what it lost, if it still goes on from what it was then: it has
+    /// an image of that time, and none for the same platform.
+    async fn mend(
+        &self,
+        batch: &mut Batch,
+        name: &Repository,
+        digest: &Digest,
+        Listed { tag, image }: &Listed,
+        lost: Timestamp,
+    ) -> Result<(), Error> {
+        let state = self.tag_state(name, tag).await?;
+        let (Some(found), Some(platforms)) = (&state.record, &state.platforms) else { return Ok(()) };
+        let named = found.record.digest;
+        let PlatformsRecord { list, mut images } = platforms.clone();
+        let after = match image {
+            None if list.is_none() && super::maintained::digest_of_list(&images) == Some(*digest) => {
+                Some((named, Some(*digest)))
+            }
+            Some(image)
+                if images.len() < LIST_IMAGES
+                    && images.iter().any(|other| other.pushed <= lost)
+                    && images.iter().all(|other| other.platform.name() != image.platform.name()) =>
+            {
+                images.push(image.clone());
+                images.sort_by_key(|image| image.platform.name());
+                let assembled = list == Some(named);
+                let list = self.keep_list(batch, name, &images, assembled).await?;
+                Some((list.filter(|_| assembled).unwrap_or(named), list))
+            }
+            _ => None,
+        };
+        if let Some((digest, list)) = after {
+            self.change_tag(batch, name, &state, Some((digest, PlatformsRecord { list, images })), None);
+        }
+        Ok(())
+    }
+}
+
+/// The repository and the rest of a key of a family.
+fn named<'k>(key: &'k Key, family: &Prefix, between: char) -> Option<(&'k str, &'k str)> {
+    family.rest(key).split_once(between)
+}
