@@ -20,7 +20,7 @@ use crate::flows::pages::Pages;
 use crate::flows::{Call, fault};
 use crate::keys::{self, Key};
 use crate::name::Repository;
-use crate::record::{self, BlobRecord, ManifestRecord, RecountRecord, UploadRecord};
+use crate::record::{self, BlobRecord, DeletedRecord, ManifestRecord, RecountRecord, UploadRecord};
 
 /// How often a repository is counted in which pushes and deletes go on meanwhile.
 const TRIES: usize = 8;
@@ -225,6 +225,13 @@ impl Call {
         while let Some(page) = pages.next(self).await? {
             for (key, value) in page {
                 bytes = bytes.saturating_add(record::decode::<ManifestRecord>(&key, &value)?.size);
+            }
+        }
+        let deleted = keys::deleted_in(name);
+        let mut pages = Pages::new(&deleted);
+        while let Some(page) = pages.next(self).await? {
+            for (key, value) in page {
+                bytes = bytes.saturating_add(record::decode::<DeletedRecord>(&key, &value)?.manifest.size);
             }
         }
         Ok(bytes)
