@@ -110,6 +110,11 @@ fn pulls() {
 }
 
 #[test]
+fn retention() {
+    all("retention", WITH_FAILURES, scenarios::retention());
+}
+
+#[test]
 fn hosts() {
     all("hosts", WITH_FAILURES, scenarios::hosts());
 }
