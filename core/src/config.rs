@@ -120,6 +120,15 @@ pub(crate) const LISTED_PAGES: usize = 1000;
 /// How often at most it is written down that a manifest, a tag or a blob of a mirror was pulled.
 pub(crate) const PULLED_COARSELY: Duration = Duration::from_secs(3600);
 
+/// How many repositories of a quota for all of them together are added up for each push. Of more, the sum is kept for a
+/// few seconds while it is far from the quota: a push would otherwise read some hundred pages of counters.
+pub(crate) const SUMMED: usize = SCAN_PAGE;
+
+/// For how long such a sum is good.
+pub(crate) const SUM_LIFETIME: Duration = Duration::from_secs(10);
+
+/// How many bytes of warnings an answer has at most (SPEC A10).
+pub(crate) const WARNINGS: usize = 4096;
 /// How many pulls are noted by one commit.
 pub(crate) const PULLS_A_COMMIT: usize = 256;
 
@@ -226,11 +235,25 @@ pub struct Gathered {
     pub from: u64,
 }
 
-/// How much each of some repositories may hold; of several that speak of one, the least counts.
+/// How much some repositories may hold. A repository is held to every quota that speaks of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Quota {
-    /// The repositories it speaks of.
+    /// What it is called in answers, events and reports: lower-case letters, digits and dashes; empty for one without a
+    /// name.
+    pub name: String,
+    /// The repositories it speaks of. Those of mirrors are never among them: they grow by what is pulled.
     pub repositories: Vec<Pattern>,
-    /// The bytes of all blobs and manifests of a repository, those counted too that others have as well.
+    /// Whether it is for all of them together; otherwise each of them is held against it by itself.
+    pub together: bool,
+    /// From so many bytes on a push is answered with a warning, and who listens is told once. No limit by default.
+    pub soft: u64,
+    /// The bytes of all blobs, manifests and open uploads of a repository, those counted too that others have as well:
+    /// what would exceed them is refused. No limit by default.
     pub bytes: u64,
+}
+
+impl Default for Quota {
+    fn default() -> Self {
+        Self { name: String::new(), repositories: Vec::new(), together: false, soft: u64::MAX, bytes: u64::MAX }
+    }
 }

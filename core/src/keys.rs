@@ -31,6 +31,10 @@
 //! | `released/<object>` | [`ReleasedRecord`](crate::record::ReleasedRecord) | the object belongs to nothing, and is erased later |
 //! | `bytes/<object>` | raw bytes | an object that is so small that its bytes lie among the records |
 //! | `usage/<repository>` | counter | the bytes of its blobs, manifests and open uploads |
+//! | `recount/<repository>` | [`RecountRecord`](crate::record::RecountRecord) | the bytes of the repository are being counted, and nothing was taken from them since |
+//! | `group/<id>` | [`GroupRecord`](crate::record::GroupRecord) | what many repositories of one quota had together a moment ago |
+//! | `over/<id>/<repository>` | [`OverRecord`](crate::record::OverRecord) | the repository is over the soft limit of a quota, which was told |
+//! | `over/<id>/` | the same | all repositories of a quota are, together |
 //! | `meta/storage` | [`MetaRecord`](crate::record::MetaRecord) | the format of the records, and what all hosts of them agree on |
 //! | `meta/session-key` | [`SessionKey`](crate::record::SessionKey) | the secret with which hosts sign their tokens |
 //! | `meta/pulls-since` | [`PullsSinceRecord`](crate::record::PullsSinceRecord) | since when it is noted what is pulled |
@@ -147,6 +151,11 @@ pub(crate) fn tags(repository: &Repository) -> Prefix {
     Prefix(text(format_args!("tag/{repository}:")))
 }
 
+/// The tags of all repositories.
+pub(crate) fn all_tags() -> Prefix {
+    Prefix("tag/".into())
+}
+
 pub(crate) fn platforms(repository: &Repository, tag: &Tag) -> Key {
     Key(text(format_args!("platforms/{repository}:{tag}")))
 }
@@ -178,6 +187,11 @@ pub(crate) fn manifest(repository: &Repository, manifest: &Digest) -> Key {
 
 pub(crate) fn manifests(repository: &Repository) -> Prefix {
     Prefix(text(format_args!("manifest/{repository}@")))
+}
+
+/// The manifests of all repositories.
+pub(crate) fn all_manifests() -> Prefix {
+    Prefix("manifest/".into())
 }
 
 pub(crate) fn payload(repository: &Repository, manifest: &Digest) -> Key {
@@ -277,6 +291,11 @@ pub(crate) fn holders(blob: &Digest) -> Prefix {
     Prefix(text(format_args!("holder/{blob}/")))
 }
 
+/// Which repositories hold which blobs.
+pub(crate) fn all_holders() -> Prefix {
+    Prefix("holder/".into())
+}
+
 pub(crate) fn used(repository: &Repository, target: &Digest, manifest: &Digest) -> Key {
     Key(text(format_args!("use/{repository}@{target}/{manifest}")))
 }
@@ -305,6 +324,11 @@ pub(crate) fn upload(id: &Uuid) -> Key {
 /// In the order in which they happened, as far as clocks tell: the time has 14 digits of milliseconds.
 pub(crate) fn event(listener: &str, ambient: &Ambient) -> Key {
     Key(text(format_args!("event/{listener}/{:014}-{}", ambient.now.0, ambient.nonce)))
+}
+
+/// The event of a push that exceeds the soft limit of the quota of that number, beside that of the push itself.
+pub(crate) fn quota_event(listener: &str, ambient: &Ambient, quota: usize) -> Key {
+    Key(text(format_args!("event/{listener}/{:014}-{}-quota-{quota}", ambient.now.0, ambient.nonce)))
 }
 
 pub(crate) fn events(listener: &str) -> Prefix {
@@ -382,6 +406,31 @@ pub(crate) fn usage(repository: &Repository) -> Key {
 
 pub(crate) fn usages() -> Prefix {
     Prefix("usage/".into())
+}
+
+pub(crate) fn recount(repository: &Repository) -> Key {
+    Key(text(format_args!("recount/{repository}")))
+}
+
+pub(crate) fn recounts() -> Prefix {
+    Prefix("recount/".into())
+}
+
+pub(crate) fn group(id: &Digest) -> Key {
+    Key(text(format_args!("group/{id}")))
+}
+
+pub(crate) fn groups() -> Prefix {
+    Prefix("group/".into())
+}
+
+/// Without a repository, that of all repositories of the quota together.
+pub(crate) fn over(id: &Digest, repository: Option<&Repository>) -> Key {
+    Key(text(format_args!("over/{id}/{}", repository.map(Repository::as_str).unwrap_or_default())))
+}
+
+pub(crate) fn overs() -> Prefix {
+    Prefix("over/".into())
 }
 
 pub(crate) fn meta() -> Key {

@@ -99,7 +99,8 @@ pub use error::Error;
 pub use http::{Body, Headers, Method, Piece, Pull, Request, Response};
 pub use operation::{Operation, Summary};
 pub use registry::{
-    Acquired, Agreement, Arrival, Census, CheckReport, Claim, Deleted, DeletedPage, Departure, Disagreement, Eviction,
-    Finding, Gathering, Immovable, Job, Lease, Located, Mirrored, Named, Part, Purged, Refused, Registry, Remaining,
-    Report, Retained, RetentionReport, Run, Undeleted, Undeleting, named,
+    Acquired, Agreement, Arrival, Census, CheckReport, Claim, Deleted, DeletedPage, Departure, Disagreement, Drift,
+    Eviction, Finding, Gathering, Immovable, Job, Lease, Located, Mirrored, Named, Part, Purged, QuotaUsage, Recount,
+    Refused, Registry, Remaining, Report, RepositoryUsage, Retained, RetentionReport, Run, Undeleted, Undeleting,
+    Usage, named,
 };

@@ -381,6 +381,31 @@ pub struct CensusRecord {
     pub census: Census,
 }
 
+/// What many repositories of one quota had together a moment ago.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GroupRecord {
+    /// When that was.
+    pub summed: Timestamp,
+    /// Their bytes.
+    pub bytes: u64,
+}
+
+/// The soft limit of a quota was exceeded, and who listens was told.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OverRecord {
+    /// Since when.
+    pub since: Timestamp,
+}
+
+/// The bytes of a repository are being counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RecountRecord {
+    /// The call that counts.
+    pub by: Uuid,
+    /// When it began.
+    pub since: Timestamp,
+}
+
 /// The number in the record of a counter; 0 if there is none. One that does not read counts as none: it says what other
 /// records say, only sooner, and nothing may fail for ever because of it.
 pub fn count(value: Option<&Value>) -> u64 {

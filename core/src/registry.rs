@@ -23,7 +23,7 @@ use crate::flows::retention::BY;
 pub use crate::flows::retention::{Retained, RetentionReport};
 pub use crate::flows::transfer::{Arrival, Departure, Immovable, Named, Run, named};
 pub use crate::flows::undelete::{Deleted, DeletedPage, Refused, Undeleted, Undeleting};
-pub use crate::flows::usage::Census;
+pub use crate::flows::usage::{Census, Drift, QuotaUsage, Recount, RepositoryUsage, Usage};
 use crate::flows::{Call, fault};
 use crate::http::{Body, Method, Pull, Request, Response};
 use crate::keys::Key;
@@ -329,6 +329,26 @@ impl Registry {
     pub fn census(&self, ambient: Ambient) -> Step<Result<Census, Fault>> {
         let call = self.own(ambient);
         start(|io| async move { call(io).census().await.map_err(fault) })
+    }
+
+    /// Begins to find out what each repository takes, and how full each quota is. It reads all records but the manifests
+    /// themselves, by pages, and changes nothing.
+    pub fn usage(&self, ambient: Ambient) -> Step<Result<Usage, Fault>> {
+        let call = self.own(ambient);
+        start(|io| async move { call(io).usage().await.map_err(fault) })
+    }
+
+    /// Begins to find out how full each quota of the settings is, in their order. It reads a record of each repository.
+    pub fn quotas(&self, ambient: Ambient) -> Step<Result<Vec<QuotaUsage>, Fault>> {
+        let call = self.own(ambient);
+        start(|io| async move { call(io).quotas().await.map_err(fault) })
+    }
+
+    /// Begins to compare what is counted of each repository with its records, and to repair each counter that is wrong.
+    /// Pushes and deletes go on meanwhile.
+    pub fn recount(&self, ambient: Ambient) -> Step<Recount> {
+        let call = self.own(ambient);
+        start(|io| async move { call(io).recount().await })
     }
 
     /// Begins to read the oldest events that a [listener](crate::event::Listener) has not been told.

@@ -74,6 +74,11 @@ fn quotas() {
 }
 
 #[test]
+fn recounts() {
+    all("recounts", WITH_FAILURES, scenarios::recounts());
+}
+
+#[test]
 fn limits() {
     all("limits", WITH_FAILURES, scenarios::limits());
 }

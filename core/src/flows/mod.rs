@@ -27,6 +27,7 @@ mod pull;
 mod pulled;
 pub(crate) mod purge;
 mod push;
+mod quota;
 mod referrers;
 mod release;
 pub(crate) mod retention;

@@ -37,6 +37,7 @@ mod rights;
 mod small;
 mod starting;
 mod transport;
+mod usage;
 
 use orlop_conformance::system::InMemory;
 use orlop_core::Config;

@@ -5,14 +5,15 @@ use std::fmt::Debug;
 use std::time::Duration;
 
 use orlop_core::ambient::Timestamp;
+use orlop_core::keys::Key;
 use orlop_core::memory::{Memory, RequestBody, Upstream};
 use orlop_core::mirror::UpstreamName;
 use orlop_core::name::Repository;
 use orlop_core::record::SessionKey;
 use orlop_core::registry::LetGo;
 use orlop_core::{
-    Acquired, Agreement, Ambient, Body, Claim, Config, Disagreement, Error, Fault, Job, Lease, Method, Pull, Registry,
-    Report, Request, Response, Step,
+    Acquired, Agreement, Ambient, Body, Claim, Config, Disagreement, Error, Fault, Job, Lease, Method, Pull, Recount,
+    Registry, Report, Request, Response, Step,
 };
 use uuid::Uuid;
 
@@ -29,6 +30,8 @@ pub enum Call {
     Gather,
     /// Mirrors that have more than they may lose blobs.
     Evict,
+    /// The counters of all repositories are compared with what they count, and repaired.
+    Recount,
     /// An administrator takes all out of a repository of a mirror.
     LetGo(Repository),
     /// What the rules of retention let go in a repository is deleted, with approval.
@@ -76,6 +79,8 @@ pub struct Scenario {
     pub other: Option<Other>,
     /// The digests that are deleted explicitly, beforehand or by the calls.
     pub deleted: BTreeSet<String>,
+    /// Whether a counter is wrong before the calls. One of them is a recount: when all are over, it is right.
+    pub(super) miscounted: bool,
     /// The repositories of its mirrors.
     pub(super) mirrored: Mirrored,
 }
@@ -115,6 +120,7 @@ impl Scenario {
             calls: Vec::new(),
             other: None,
             deleted: BTreeSet::new(),
+            miscounted: false,
         }
     }
 
@@ -166,6 +172,14 @@ impl Scenario {
     #[must_use]
     pub fn later(mut self, time: Duration) -> Self {
         self.before.advance(time);
+        self
+    }
+
+    /// Makes what is counted of a repository wrong.
+    #[must_use]
+    pub fn with_counter(mut self, repository: &str, counted: u64) -> Self {
+        self.before.records.insert(Key::stored(format!("usage/{repository}")), counted.to_string().into());
+        self.miscounted = true;
         self
     }
 
@@ -274,6 +288,7 @@ impl Scenario {
             Call::Gather => registry.gather(None, ambient).map(|result| told(result.map(drop))),
             // How many blobs go depends on who else is there, and decides nothing.
             Call::Evict => registry.evict(ambient).map(|result| told(result.map(drop))),
+            Call::Recount => registry.recount(ambient).map(recounted),
             // What went depends on it too, and what has changed meanwhile stays.
             Call::LetGo(name) => registry.let_go_of(name.clone(), None, ambient).map(let_go),
             // What went depends on who else is there, and what has changed meanwhile stays.
@@ -328,6 +343,11 @@ fn told<T: Debug>(result: Result<T, Fault>) -> Response {
         Ok(result) => Response::new(200).with_bytes("text/plain", format!("{result:?}")),
         Err(fault) => Response::new(500).with_bytes("text/plain", fault.to_string()),
     }
+}
+
+/// What a recount has said that has ended. (What it found depends on who else was there.)
+fn recounted(recount: Recount) -> Response {
+    told(recount.fault.map_or(Ok(()), |fault| Err(Fault::Failed(fault))))
 }
 
 /// What an administrator was told who has let go of something.
