@@ -53,8 +53,8 @@ fn run(loaded: Loaded, line: CommandLine) -> Result<(), Box<dyn Error>> {
         Command::Move(asked) => transfer::copy(&asked),
         Command::Backup(backup) => administer::back_up(&backup),
         Command::Sync(asked) => sync::sync(&asked.command, &effective),
-        Command::Usage(asked) => usage::usage(&asked),
         Command::Retention(asked) => retention::retention(&asked.command, &effective),
+        Command::Usage(asked) => usage::usage(&asked),
         Command::Config(configure) => match configure.command {
             ConfigCommand::Check(settings) => administer::check(&settings, &effective, file.as_deref(), &warnings),
             ConfigCommand::Show(_) => administer::show(&effective),

@@ -115,6 +115,11 @@ fn pulls() {
 }
 
 #[test]
+fn retention() {
+    all("retention", WITH_FAILURES, scenarios::retention());
+}
+
+#[test]
 fn hosts() {
     all("hosts", WITH_FAILURES, scenarios::hosts());
 }

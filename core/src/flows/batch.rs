@@ -117,7 +117,7 @@ impl Batch {
         self.move_usage(name);
     }
 
-    /// Bytes of the repository are counted for another record from now on. Whoever counts it meanwhile notices.
+    /// What the repository has is counted under another key from now on. Whoever counts it meanwhile notices.
     pub(super) fn move_usage(&mut self, name: &Repository) {
         let mark = keys::recount(name);
         if !self.delete.contains(&mark) {

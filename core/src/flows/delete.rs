@@ -157,6 +157,7 @@ impl Call {
                     batch.move_usage(name);
                     batch.put(keys::deleted(name, digest), &record);
                     batch.put.push((keys::deleted_payload(name, digest), payload));
+                    batch.move_usage(name);
                     return self.commit(batch, Durability::Durable).await;
                 }
                 (_, payload) => {

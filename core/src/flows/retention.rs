@@ -17,6 +17,7 @@ use serde::Serialize;
 use self::look::{Looked, LookedManifest, LookedTag};
 use super::Call;
 use super::batch::{Batch, Found};
+use super::delete::End;
 use super::maintained::TagState;
 use super::protect::Marks;
 use crate::config::ATTEMPTS;
@@ -192,6 +193,8 @@ impl Call {
         let (digest, found) = (&looked.seen.digest, &looked.found);
         let (tagged, users) = (keys::tagged_with(name, digest), keys::users(name, digest));
         let others = [keys::left(name, digest), keys::pulled_manifest(name, digest)];
+        let about = self.rules_of(name).iter().filter(|rule| rule.is_about(name));
+        let after = about.filter_map(|rule| rule.untagged_after).max().unwrap_or_default();
         for _ in 0..ATTEMPTS {
             let [left_key, pulled_key] = others.clone();
             let [now, left, pulled, marks] =
@@ -203,8 +206,13 @@ impl Call {
             if !self.is_empty(&users).await? {
                 return Ok(Went::Needed);
             }
-            // What needed it has just gone, maybe by this run: that is no other reason to stay.
+            // What needed it may just have gone by this run, which says when nothing needed that any more. A tag or index
+            // that went otherwise has left it only now.
             let left = Found::<LeftRecord>::read(left_key, left)?;
+            let lately = |left: &Found<LeftRecord>| self.ambient.now.since(left.record.left) < after;
+            if left.as_ref().is_some_and(lately) {
+                return Ok(Went::Changed);
+            }
             let mut also = Batch::reclaiming();
             also.expect = Vec::from([Expect::NoneUnder(tagged.clone()), Expect::NoneUnder(users.clone())]);
             others.iter().cloned().zip(noted).for_each(|(key, value)| also.expect(as_read(key, value)));
@@ -223,7 +231,9 @@ impl Call {
             }
             self.tell(&mut also, Happening::Delete, name, Some((digest, Some(&found.record))), Vec::new()).await?;
             let unnamed = left.map_or(found.record.pushed, |left| left.record.left.max(found.record.pushed));
-            if self.remove_manifest(name, digest, found, also, unnamed, self.end(BY)).await? == Committed::Done {
+            // A list that the registry has made, it makes again.
+            let end = if found.record.maintained { End::Collected } else { self.end(BY) };
+            if self.remove_manifest(name, digest, found, also, unnamed, end).await? == Committed::Done {
                 return Ok(Went::Deleted);
             }
         }

@@ -96,6 +96,11 @@ pub enum Command {
     /// Each `[[sync]]` of the configuration says what is copied from where to where. A server runs them when they are due;
     /// this runs them now, and says how they stand.
     Sync(Sync),
+    /// Show what the rules of retention would delete and why, and delete it
+    ///
+    /// Each `[[retention]]` of the configuration says which tags of which repositories stay. A server deletes the others
+    /// regularly; more than 20 % of a repository only once somebody has agreed.
+    Retention(Retention),
     /// Print what each repository takes, and how full quotas are
     ///
     /// The bytes of a repository are those of its blobs, manifests and open uploads, as quotas count them. Unshared are
@@ -103,11 +108,6 @@ pub enum Command {
     /// reports while it goes on serving, by its own settings. Without one, the command reads it itself, by the settings
     /// given here.
     Usage(Usage),
-    /// Show what the rules of retention would delete and why, and delete it
-    ///
-    /// Each `[[retention]]` of the configuration says which tags of which repositories stay. A server deletes the others
-    /// regularly; more than 20 % of a repository only once somebody has agreed.
-    Retention(Retention),
     /// Check or print the settings
     Config(Configure),
     /// Manage the users of the password file

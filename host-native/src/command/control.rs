@@ -60,10 +60,10 @@ pub enum Request {
     },
     /// Say how the sync of that name stands, or all.
     SyncStatus(Option<String>),
-    /// Say what repositories take, or count it anew.
-    Usage(usage::Asked),
     /// Show or do what the rules of retention say.
     Retention(retention::Asked),
+    /// Say what repositories take, or count it anew.
+    Usage(usage::Asked),
 }
 
 impl fmt::Display for Request {
@@ -212,8 +212,8 @@ impl Control {
             Request::Check => integrity::check_all(&self.host).await,
             Request::Mirror(asked) => Mirrors::from(self.current.mirrors()).perform(&self.host, &asked).await,
             Request::Blob(digest) => integrity::locate(&self.host, digest).await,
-            Request::Usage(asked) => asked.perform(&self.current.registry(), &self.host).await,
             Request::Retention(asked) => self.retaining.perform(&asked).await,
+            Request::Usage(asked) => asked.perform(&self.current.registry(), &self.host).await,
             Request::Sync { name, dry_run } => self.syncing.run_now(name.as_deref(), dry_run).await,
             Request::SyncStatus(name) => self.syncing.status(name.as_deref()).await,
             Request::Reload => {
@@ -300,7 +300,6 @@ mod tests {
         let syncs = names().flat_map(|name| [(name.clone(), false), (name, true)]);
         let syncs = syncs.map(|(name, dry_run)| Request::Sync { name, dry_run });
         let syncs = syncs.chain(names().map(Request::SyncStatus));
-        let usages = [usage::Asked::Recount, usage::Asked::Report(usage::Sort::Bytes, Some(10))].map(Request::Usage);
         let (name, plan) = ("json".parse().unwrap(), "0123456789abcdef".to_owned());
         let retention = [
             retention::Asked::Plan { repositories: Vec::new(), json: true },
@@ -310,8 +309,9 @@ mod tests {
             retention::Asked::Status { json: false },
             retention::Asked::Status { json: true },
         ];
-        let syncs = syncs.chain(retention.map(Request::Retention)).chain(usages);
-        for request in collections.into_iter().chain(others).chain(syncs) {
+        let syncs = syncs.chain(retention.map(Request::Retention));
+        let usages = [usage::Asked::Recount, usage::Asked::Report(usage::Sort::Bytes, Some(10))].map(Request::Usage);
+        for request in collections.into_iter().chain(others).chain(syncs).chain(usages) {
             assert_eq!(request.to_string().parse(), Ok(request));
         }
         assert!("dance".parse::<Request>().is_err());

@@ -60,12 +60,12 @@ pub async fn serve(settings: &Settings, line: CommandLine, effective: Vec<Effect
     if !settings.gc_interval.is_zero() {
         tokio::spawn(collector.clone().collect_regularly(settings.gc_interval));
     }
-    let in_force = current.clone();
-    tokio::spawn(quotas::watch(move || in_force.registry(), host.clone(), observer.clone()));
     let retaining = Arc::new(Retaining::new(current.clone(), host.clone(), Some(observer.clone())));
     if !settings.retention.retention_interval.is_zero() {
         tokio::spawn(retaining.clone().run_regularly(settings.retention.retention_interval));
     }
+    let in_force = current.clone();
+    tokio::spawn(quotas::watch(move || in_force.registry(), host.clone(), observer.clone()));
     if let Some(listener) = admin {
         tokio::spawn(admin::serve(listener, host.clone(), observer.clone(), limits.head_timeout));
         let current = current.clone();

@@ -33,6 +33,7 @@ mod quotas;
 mod racing;
 mod ranges;
 mod referrers;
+mod retention;
 mod rights;
 mod small;
 mod starting;

@@ -34,6 +34,8 @@ pub enum Call {
     Recount,
     /// An administrator takes all out of a repository of a mirror.
     LetGo(Repository),
+    /// What the rules of retention let go in a repository is deleted, with approval.
+    Retain(Repository),
     /// A host notes that these were pulled.
     NotePulls(Vec<Pull>),
     /// A host starts: it agrees with the others, and offers this session key.
@@ -289,6 +291,10 @@ impl Scenario {
             Call::Recount => registry.recount(ambient).map(recounted),
             // What went depends on it too, and what has changed meanwhile stays.
             Call::LetGo(name) => registry.let_go_of(name.clone(), None, ambient).map(let_go),
+            // What went depends on who else is there, and what has changed meanwhile stays.
+            Call::Retain(name) => {
+                registry.apply_retention(name.clone(), None, true, ambient).map(|result| told(result.map(drop)))
+            }
             Call::NotePulls(pulls) => registry.note_pulls(pulls.clone(), ambient).map(told),
             Call::Agree(key) => registry.agree(Some(SessionKey::new([*key; 32])), ambient).map(agreed),
             Call::Acquire(claim) => registry.acquire(Job::Gc, holder, *claim, ambient).map(told),

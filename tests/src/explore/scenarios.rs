@@ -15,7 +15,7 @@ use orlop_core::{Claim, Config, Lease};
 
 pub use self::accounts::{quotas, recounts};
 pub use self::mirrors::{mirror_crowds, mirrors};
-pub use self::retention::pulls;
+pub use self::retention::{pulls, retention};
 use super::sample::{
     artifact, ask, cancel, config, delete, delete_blob, digest, digest512, finish, get, get_blob, get_list, image,
     index, mount, mount_from_anywhere, patch, push, push_blob, slow,
@@ -79,6 +79,7 @@ pub fn all() -> Vec<Scenario> {
         mirrors(),
         mirror_crowds(),
         pulls(),
+        retention(),
     ]
     .concat()
 }
