@@ -167,13 +167,13 @@ impl Call {
         if let Some((key, _)) = self.scan(&tagged, None).await?.first() {
             return Ok(Some(format!("the tag {} names it", tagged.rest(key))));
         }
-        let users = keys::users(name, digest);
-        if let Some((key, _)) = self.scan(&users, None).await?.first() {
-            return Ok(Some(format!("{} needs it", users.rest(key))));
-        }
         let deleted = keys::deleted_tagged_with(name, digest);
-        let first = self.scan(&deleted, None).await?;
-        Ok(first.first().map(|(key, _)| format!("the tag {}, which was deleted, names it", deleted.rest(key))))
+        if let Some((key, _)) = self.scan(&deleted, None).await?.first() {
+            return Ok(Some(format!("the tag {}, which was deleted, names it", deleted.rest(key))));
+        }
+        let users = keys::users(name, digest);
+        let first = self.scan(&users, None).await?;
+        Ok(first.first().map(|(key, _)| format!("{} needs it", users.rest(key))))
     }
 
     /// Purges a manifest, be it there or deleted, then what it lists and nothing else names, and their blobs.
@@ -224,8 +224,11 @@ impl Call {
                 }
                 let [payload] = self.get([keys::payload(name, digest)]).await?;
                 let needs = self.needs_of(name, digest, (payload.as_ref(), &found.record)).await?;
-                let told = Some((digest, Some(&found.record)));
-                self.tell(&mut also, Happening::Delete, name, told, [].into()).await?;
+                if done.tags.is_empty() && done.manifests.is_empty() {
+                    // Of one call one event is told: that of what it was asked for.
+                    let told = Some((digest, Some(&found.record)));
+                    self.tell(&mut also, Happening::Delete, name, told, [].into()).await?;
+                }
                 let now = self.ambient.now;
                 (found.record.size, needs, self.remove_manifest(name, digest, &found, also, now, End::Gone).await?)
             } else {

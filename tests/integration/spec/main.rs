@@ -25,6 +25,7 @@ mod mirrors;
 mod names;
 mod nesting;
 mod payloads;
+mod protecting;
 mod pulling;
 mod pushing;
 mod quotas;
@@ -35,6 +36,7 @@ mod rights;
 mod small;
 mod starting;
 mod transport;
+mod undeleting;
 
 use orlop_conformance::system::InMemory;
 use orlop_core::Config;
