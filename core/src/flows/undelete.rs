@@ -339,10 +339,9 @@ impl Revival<'_> {
         let prefix = keys::deleted_tagged_with(self.name, digest);
         for (mark, _) in self.call.scan_all(&prefix).await? {
             let Ok(tag) = prefix.rest(&mark).parse::<Tag>() else { continue };
-            let found: Option<Found<DeletedTagRecord>> = self.call.find(keys::deleted_tag(self.name, &tag)).await?;
+            let (found, state) = self.deleted_tag(&tag, &tag).await?;
             let along = |found: &Found<DeletedTagRecord>| found.record.along && found.record.tag.digest == *digest;
             let Some(found) = found.filter(along) else { continue };
-            let state = self.call.tag_state(self.name, &tag).await?;
             if state.record.is_some() {
                 self.done.taken.push(tag.as_str().into());
             } else if !self.retag(&tag, &found, &state).await? {
@@ -355,14 +354,29 @@ impl Revival<'_> {
     /// Brings a tag back, and all that it named.
     async fn tag(&mut self, tag: &Tag, how: &Undeleting) -> Result<bool, Refused> {
         let name = self.name;
-        let found: Option<Found<DeletedTagRecord>> = self.call.find(keys::deleted_tag(name, tag)).await?;
-        let Some(found) = found else { return Err(Refused::NotDeleted(format!("{name}:{tag}"))) };
         let target = how.named.as_ref().unwrap_or(tag);
-        let state = self.call.tag_state(name, target).await?;
+        let (found, state) = self.deleted_tag(tag, target).await?;
+        let Some(found) = found else { return Err(Refused::NotDeleted(format!("{name}:{tag}"))) };
         if let Some(now) = state.record.as_ref().filter(|_| !how.force) {
             return Err(Refused::Taken(format!("{name}:{target}"), now.record.digest));
         }
         self.retag(tag, &found, &state).await
+    }
+
+    /// A deleted tag, and the tag that it is to be, in one snapshot.
+    async fn deleted_tag(&self, tag: &Tag, target: &Tag) -> Result<(Option<Found<DeletedTagRecord>>, TagState), Error> {
+        let key = keys::deleted_tag(self.name, tag);
+        let [tag_key, platforms_key] = TagState::keys(self.name, target);
+        let [deleted, record, platforms] = self.call.get([key.clone(), tag_key, platforms_key]).await?;
+        Ok((Found::read(key, deleted)?, TagState::read(self.name, target, [record, platforms])?))
+    }
+
+    /// Whether nothing has changed since a deleted tag was read, and what it named is neither there nor deleted.
+    async fn is_purged(&self, found: &Found<DeletedTagRecord>) -> Result<bool, Error> {
+        let digest = &found.record.tag.digest;
+        let keys = [found.key.clone(), keys::manifest(self.name, digest), keys::deleted(self.name, digest)];
+        let [tag, manifest, deleted] = self.call.get(keys).await?;
+        Ok(tag.as_ref() == Some(&found.value) && manifest.is_none() && deleted.is_none())
     }
 
     /// A tag is again what it was, with all of its list that can come back. `false` when it is to be found out anew.
@@ -391,7 +405,12 @@ impl Revival<'_> {
             None => None,
         };
         let digest = if assembled { list } else { Some(was.tag.digest).filter(|digest| there.contains(digest)) };
-        let Some(digest) = digest else { return Err(Refused::Purged(format!("{name}:{tag}"), was.tag.digest)) };
+        let Some(digest) = digest else {
+            return match self.is_purged(found).await? {
+                true => Err(Refused::Purged(format!("{name}:{tag}"), was.tag.digest)),
+                false => Ok(false),
+            };
+        };
         let crate::Ambient { now, nonce } = call.ambient;
         let record = TagRecord { digest, by: nonce, undeleted: Some(now), ..was.tag.clone() };
         let batch = &mut self.change.batch;
@@ -457,8 +476,9 @@ impl Revival<'_> {
             return Ok(false);
         }
         let record = ManifestRecord { by: call.ambient.nonce, ..found.record.manifest.clone() };
-        let (vouchers, missing) = self.still_there(digest, (&payload, &record)).await?;
+        let Some((vouchers, missing)) = self.still_there(digest, (&payload, &record)).await? else { return Ok(false) };
         let batch = &mut self.change.batch;
+        missing.iter().for_each(|missing| batch.expect(Expect::Absent(keys::link(name, missing))));
         batch.keep_repository(name, repository.as_ref(), &call.ambient);
         batch.expect(Expect::Absent(keys::manifest(name, digest)));
         batch.expect(found.unchanged());
@@ -483,30 +503,34 @@ impl Revival<'_> {
         Ok(true)
     }
 
-    /// What a manifest needs: the records of what the repository has of it, and what it lacks.
+    /// What a manifest needs: the records of what the repository has of it, and what it lacks. `None` when something of it
+    /// was deleted just now, and can come back with it.
     async fn still_there(
         &self,
         digest: &Digest,
         (payload, record): (&Value, &ManifestRecord),
-    ) -> Result<(Vec<Voucher>, Vec<Digest>), Error> {
+    ) -> Result<Option<(Vec<Voucher>, Vec<Digest>)>, Error> {
         let (call, name) = (self.call, self.name);
         let needs = call.needs_of(name, digest, (Some(payload), record)).await?;
-        let both = |(needed, _): &(Digest, Need)| [keys::manifest(name, needed), keys::link(name, needed)];
-        let mut values = call.ask(Get { keys: needs.iter().flat_map(both).collect() }).await?.into_iter();
+        let keys = needs.iter().flat_map(|(needed, _)| {
+            [keys::manifest(name, needed), keys::link(name, needed), keys::deleted(name, needed)]
+        });
+        let mut values = call.ask(Get { keys: keys.collect() }).await?.into_iter();
+        let mut next = || values.next().flatten();
         let (mut present, mut missing) = (Vec::new(), Vec::new());
         for (needed, need) in needs {
             let coming = self.change.written.contains(&needed);
-            match (values.next().flatten(), values.next().flatten()) {
-                (Some(value), _) if need == Need::Child => present.push(Voucher::of_manifest(name, needed, value)),
-                (_, Some(value)) => present.push(Voucher::of_blob(name, needed, value)),
+            match (next(), next(), next()) {
+                (Some(value), ..) if need == Need::Child => present.push(Voucher::of_manifest(name, needed, value)),
+                (_, Some(value), _) => present.push(Voucher::of_blob(name, needed, value)),
                 // By the records alone it is not known how it is needed.
-                (Some(_), None) => {}
-                (None, None) if coming => {}
-                (None, None) if need == Need::Optional => {}
-                (None, None) => missing.push(needed),
+                (Some(_), None, _) => {}
+                (None, None, Some(_)) if !coming => return Ok(None),
+                (None, None, _) if coming || need == Need::Optional => {}
+                (None, None, _) => missing.push(needed),
             }
         }
-        Ok((present, missing))
+        Ok(Some((present, missing)))
     }
 }
 

@@ -1,6 +1,7 @@
 //! The scenarios: pairs of operations that touch the same repository, tag, digest or upload.
 
 mod mirrors;
+mod undeletes;
 
 use std::time::Duration;
 
@@ -12,6 +13,7 @@ use orlop_core::keys::Key;
 use orlop_core::{Claim, Config, Lease};
 
 pub use self::mirrors::{mirror_crowds, mirrors};
+pub use self::undeletes::{SECRET, purges, undelete_crowds, undeleted_lists, undeletes};
 use super::sample::{
     artifact, ask, cancel, config, delete, delete_blob, digest, digest512, finish, get, get_blob, get_list, image,
     index, mount, mount_from_anywhere, patch, push, push_blob, slow,
@@ -73,6 +75,10 @@ pub fn all() -> Vec<Scenario> {
         hosts(),
         mirrors(),
         mirror_crowds(),
+        undeletes(),
+        undeleted_lists(),
+        purges(),
+        undelete_crowds(),
     ]
     .concat()
 }
