@@ -84,6 +84,7 @@ pub mod protect;
 mod range;
 pub mod record;
 pub mod registry;
+pub mod retention;
 pub mod stall;
 pub mod step;
 pub mod target;
@@ -95,10 +96,11 @@ pub use caller::{Caller, Rights};
 pub use config::Config;
 pub use effect::{Effect, Fault, Step};
 pub use error::Error;
-pub use http::{Body, Headers, Method, Piece, Request, Response};
+pub use http::{Body, Headers, Method, Piece, Pull, Request, Response};
 pub use operation::{Operation, Summary};
 pub use registry::{
-    Acquired, Agreement, Arrival, Census, CheckReport, Claim, Deleted, DeletedPage, Departure, Disagreement, Eviction,
-    Finding, Gathering, Immovable, Job, Lease, Located, Mirrored, Named, Part, Purged, Refused, Registry, Remaining,
-    Report, Run, Undeleted, Undeleting, named,
+    Acquired, Agreement, Arrival, Census, CheckReport, Claim, Deleted, DeletedPage, Departure, Disagreement, Drift,
+    Eviction, Finding, Gathering, Immovable, Job, Lease, Located, Mirrored, Named, Part, Purged, QuotaUsage, Recount,
+    Refused, Registry, Remaining, Report, RepositoryUsage, Retained, RetentionReport, Run, Undeleted, Undeleting,
+    Usage, named,
 };

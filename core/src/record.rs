@@ -270,11 +270,18 @@ pub struct MetaRecord {
 /// The format of a storage to which a registry is being copied: no version serves it.
 pub const UNFINISHED: u32 = 0;
 
-/// A blob of a mirror was pulled.
+/// A manifest, a tag, or a blob of a mirror was pulled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PulledRecord {
     /// When that was last written down.
     pub pulled: Timestamp,
+}
+
+/// It is noted which manifests and tags are pulled. Of what was pulled before, nothing is known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PullsSinceRecord {
+    /// Since when.
+    pub since: Timestamp,
 }
 
 /// A tag of a mirror, as its upstream last had it.
@@ -372,6 +379,31 @@ pub struct CensusRecord {
     pub counted: Timestamp,
     /// What was counted.
     pub census: Census,
+}
+
+/// What many repositories of one quota had together a moment ago.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GroupRecord {
+    /// When that was.
+    pub summed: Timestamp,
+    /// Their bytes.
+    pub bytes: u64,
+}
+
+/// The soft limit of a quota was exceeded, and who listens was told.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OverRecord {
+    /// Since when.
+    pub since: Timestamp,
+}
+
+/// The bytes of a repository are being counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RecountRecord {
+    /// The call that counts.
+    pub by: Uuid,
+    /// When it began.
+    pub since: Timestamp,
 }
 
 /// The number in the record of a counter; 0 if there is none. One that does not read counts as none: it says what other

@@ -74,6 +74,11 @@ fn quotas() {
 }
 
 #[test]
+fn recounts() {
+    all("recounts", WITH_FAILURES, scenarios::recounts());
+}
+
+#[test]
 fn limits() {
     all("limits", WITH_FAILURES, scenarios::limits());
 }
@@ -102,6 +107,11 @@ fn mirrors() {
 fn mirror_crowds() {
     let extent = if in_full() { WITH_FAILURES } else { WITHOUT_FAILURES };
     all("mirror crowds", extent, scenarios::mirror_crowds());
+}
+
+#[test]
+fn pulls() {
+    all("pulls", WITH_FAILURES, scenarios::pulls());
 }
 
 #[test]

@@ -145,6 +145,7 @@ impl Call {
             let subject = found.record.subject.iter();
             subject.for_each(|subject| batch.delete(keys::referrer(name, subject, digest)));
             batch.delete(keys::left(name, digest));
+            batch.delete(keys::pulled_manifest(name, digest));
             batch.delete(payload_key);
             batch.delete(found.key.clone());
             batch.merge(also.clone());
@@ -154,6 +155,7 @@ impl Call {
                     let record =
                         DeletedRecord { manifest, deleted, by: by.into(), listed: core::mem::take(&mut listed) };
                     batch.put(keys::deleted(name, digest), &record);
+                    batch.move_usage(name);
                     batch.put.push((keys::deleted_payload(name, digest), payload));
                     return self.commit(batch, Durability::Durable).await;
                 }

@@ -13,6 +13,7 @@
 
 mod deleted;
 mod objects;
+mod quotas;
 
 use alloc::collections::BTreeSet;
 use alloc::format;
@@ -179,6 +180,8 @@ impl Collection<'_> {
         self.finished().await?;
         self.events().await?;
         self.leases().await?;
+        self.groups().await?;
+        self.recounts().await?;
         let prefix = keys::repositories();
         let mut pages = Pages::new(&prefix);
         while let Some(page) = pages.next(self.call).await? {
@@ -198,7 +201,8 @@ impl Collection<'_> {
         }
         self.blobs().await?;
         self.orphans().await?;
-        self.released().await
+        self.released().await?;
+        self.overs().await
     }
 
     /// Counts a record that does not read, and goes on.

@@ -212,6 +212,7 @@ impl Call {
                 batch.delete(keys::tag(name, tag));
                 batch.delete(keys::platforms(name, tag));
                 batch.delete(keys::mirrored(name, tag));
+                batch.delete(keys::pulled_tag(name, tag));
             }
             Some((record, platforms)) => {
                 new.insert(record.digest);

@@ -8,6 +8,7 @@ use alloc::vec::Vec;
 use super::batch::Batch;
 use super::maintained::{Pushed, TagState};
 use super::mirror::Voucher;
+use super::quota::Allowance;
 use super::{Call, referrers};
 use crate::conditional::{self, Condition};
 use crate::config::{ATTEMPTS, IMAGE_CONFIG_LIMIT, TAG_PARAMETERS};
@@ -97,10 +98,12 @@ impl Call {
             if push.platform.is_none() && !push.tags.is_empty() {
                 push.platform = self.platform(name, &push.manifest).await?;
             }
-            if around.manifest.is_none() {
-                self.check_quota(name, None, push.payload.len() as u64, 0).await?;
-            }
+            let allowance = match around.manifest {
+                Some(_) => Allowance::default(),
+                None => self.check_quota(name, None, push.payload.len() as u64, 0).await?,
+            };
             let mut batch = self.push_batch(&push, &around).await?;
+            self.note_quotas(&mut batch, name, &allowance).await?;
             if let (Reference::Digest(_), true) = (reference, conditional::is_conditional(&request.headers)) {
                 // A tag is expected as it was read in any case.
                 batch.expect(match &around.manifest {
@@ -109,7 +112,7 @@ impl Call {
                 });
             }
             if self.commit(batch, Durability::Durable).await? == Committed::Done {
-                return Ok(pushed(&push, &parameters));
+                return Ok(allowance.warned(pushed(&push, &parameters), name));
             }
         }
         Err(Error::Contention)
@@ -262,6 +265,7 @@ impl Call {
                 batch.expect(Expect::Exactly(deleted.clone(), value.clone()));
                 batch.delete(deleted);
                 batch.delete(keys::deleted_payload(name, digest));
+                batch.move_usage(name);
             }
         }
     }

@@ -484,6 +484,7 @@ impl Revival<'_> {
         batch.expect(found.unchanged());
         batch.delete(key);
         batch.delete(payload_key);
+        batch.move_usage(name);
         call.rely_on(batch, name, &vouchers).await?;
         if let (Some(subject), Ok(read)) = (&record.subject, Manifest::parse(&payload, Some(&record.media_type))) {
             batch.put.push(referrers::entry(name, subject, &read.referrer(*digest, record.size)));

@@ -4,6 +4,7 @@ mod access;
 mod copy;
 mod integrity;
 mod mirrors;
+mod retention;
 mod sync;
 mod transfer;
 mod users;
@@ -15,6 +16,7 @@ pub use self::access::{Access, AccessCommand, Explain};
 pub use self::copy::Copy;
 pub use self::integrity::{Blob, Check};
 pub use self::mirrors::{Mirror, MirrorCommand};
+pub use self::retention::{Retention, RetentionCommand};
 pub use self::sync::{Sync, SyncCommand};
 pub use self::transfer::{Migrate, Move, Place};
 pub use self::users::{Listed, Named, Removed, User, UserCommand};
@@ -92,6 +94,11 @@ pub enum Command {
     /// Each `[[sync]]` of the configuration says what is copied from where to where. A server runs them when they are due;
     /// this runs them now, and says how they stand.
     Sync(Sync),
+    /// Show what the rules of retention would delete and why, and delete it
+    ///
+    /// Each `[[retention]]` of the configuration says which tags of which repositories stay. A server deletes the others
+    /// regularly; more than 20 % of a repository only once somebody has agreed.
+    Retention(Retention),
     /// Check or print the settings
     Config(Configure),
     /// Manage the users of the password file

@@ -64,6 +64,10 @@ pub(crate) struct Metrics {
     webhooks: Family<Labels<2>, Counter>,
     mirrored: Family<Mirrored, Counter>,
     pub(crate) evicted: Counter,
+    pub(crate) retention_tags: Counter,
+    pub(crate) retention_manifests: Counter,
+    pub(crate) retention_waiting: Gauge,
+    pub(crate) retention_last: Gauge,
     sync_bytes: Family<Labels<1>, Counter>,
     sync_failures: Family<Labels<1>, Counter>,
     sync_succeeded: Family<Labels<1>, Gauge>,
@@ -94,6 +98,10 @@ impl Metrics {
             webhooks: Family::default(),
             mirrored: Family::default(),
             evicted: Counter::default(),
+            retention_tags: Counter::default(),
+            retention_manifests: Counter::default(),
+            retention_waiting: Gauge::default(),
+            retention_last: Gauge::default(),
             sync_bytes: Family::default(),
             sync_failures: Family::default(),
             sync_succeeded: Family::default(),
@@ -117,6 +125,12 @@ impl Metrics {
             ("cache_evictions", "Files removed from the object cache to make room", &storage.cache_evictions),
             ("upstream_fetched_bytes", "Bytes of blobs fetched for mirrors", &storage.upstreams.fetched),
             ("mirror_evicted_bytes", "Bytes of blobs that were taken out of mirrors to make room", &metrics.evicted),
+            ("retention_deleted_tags", "Tags that the rules of retention let go", &metrics.retention_tags),
+            (
+                "retention_deleted_manifests",
+                "Manifests that no tag needed and that the rules of retention let go",
+                &metrics.retention_manifests,
+            ),
             ("gc_freed_bytes", "Bytes that garbage collection freed", &metrics.gc_freed),
         ] {
             registry.register(name, help, counter.clone());
@@ -134,6 +148,12 @@ impl Metrics {
                 "Blobs that are being fetched for mirrors, or wait for others to be",
                 &storage.upstreams.flights,
             ),
+            (
+                "retention_waiting",
+                "Repositories where retention waits for somebody to agree, when it last ran",
+                &metrics.retention_waiting,
+            ),
+            ("retention_last_timestamp_seconds", "When retention last ended", &metrics.retention_last),
             ("gc_last_timestamp_seconds", "When the last garbage collection ended", &metrics.gc_last),
         ] {
             registry.register(name, help, gauge.clone());

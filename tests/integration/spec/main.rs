@@ -26,6 +26,7 @@ mod names;
 mod nesting;
 mod payloads;
 mod protecting;
+mod pulled;
 mod pulling;
 mod pushing;
 mod quotas;
@@ -37,6 +38,7 @@ mod small;
 mod starting;
 mod transport;
 mod undeleting;
+mod usage;
 
 use orlop_conformance::system::InMemory;
 use orlop_core::Config;

@@ -10,7 +10,7 @@ use orlop_core::memory::Memory;
 use orlop_core::record::{BlobRecord, Extent, ReleasedRecord, UploadRecord};
 use serde_json::Value as Json;
 
-use super::scenario::Scenario;
+use super::scenario::{Call, Scenario};
 
 /// The records by family: what stands behind the first slash, and the value.
 struct Records<'a> {
@@ -43,7 +43,8 @@ pub(super) fn hold(memory: &Memory, scenario: &Scenario) -> Check {
     records.objects()?;
     records.released()?;
     records.repositories()?;
-    records.counters()
+    records.told_of_quotas(scenario)?;
+    if scenario.miscounted { Ok(()) } else { records.counters() }
 }
 
 /// What holds besides when all calls are over, every grace has passed and a garbage collection has been made.
@@ -54,8 +55,12 @@ pub(super) fn hold_after_gc(memory: &Memory) -> Check {
 
 /// What holds besides when all calls are over and neither a crash nor a failure has disturbed them: there are no
 /// bytes that no record names. (A disturbed call leaves them to garbage collection.)
+///
+/// Each counter is right, whatever it was before.
 pub(super) fn hold_undisturbed(memory: &Memory) -> Check {
-    Records::read(memory).strays()
+    let records = Records::read(memory);
+    records.strays()?;
+    records.counters()
 }
 
 /// What holds besides when something was purged and nobody has pushed it again: its bytes are nowhere.
@@ -208,6 +213,12 @@ impl<'a> Records<'a> {
         }
         for (name, _) in self.family("pulled") {
             ensure!(self.has("link", name), "pulled/{name} has no blob");
+        }
+        for (name, _) in self.family("pulledmanifest") {
+            ensure!(self.has("manifest", name), "pulledmanifest/{name} has no manifest");
+        }
+        for (name, _) in self.family("pulledtag") {
+            ensure!(self.has("tag", name), "pulledtag/{name} has no tag");
         }
         Ok(())
     }
@@ -378,6 +389,20 @@ impl<'a> Records<'a> {
         }
     }
 
+    /// As long as nothing is deleted, that a soft limit is exceeded is told to each listener once.
+    fn told_of_quotas(&self, scenario: &Scenario) -> Check {
+        if !scenario.deleted.is_empty() || scenario.calls.iter().any(|call| matches!(call, Call::Gc)) {
+            return Ok(());
+        }
+        let quotas = self.family("event").filter_map(|(name, _)| name.split_once('/'));
+        let quotas = quotas.filter_map(|(listener, event)| Some((listener, event.rsplit_once("-quota-")?.1)));
+        let mut told = BTreeSet::new();
+        for (listener, quota) in quotas {
+            ensure!(told.insert((listener, quota)), "{listener} is told twice that quota {quota} is exceeded");
+        }
+        Ok(())
+    }
+
     /// What is in a repository is in one that exists.
     fn repositories(&self) -> Check {
         for (name, _) in self.family("manifest").chain(self.family("link")).chain(self.family("deleted")) {
@@ -389,11 +414,15 @@ impl<'a> Records<'a> {
     /// Invariant 6. Nothing is left that nothing leads to: no sessions, no objects but those of blobs, no
     /// blobs that no manifest needs, no lists that no tag names, no traces of what is gone, no empty repositories.
     fn reachable(&self) -> Check {
-        let passing = ["upload", "chunk", "finished", "event", "lease", "released"];
+        let passing = ["upload", "chunk", "finished", "event", "lease", "released", "recount", "group"];
         for family in passing.into_iter().chain(["deleted", "deletedpayload", "deletedtag", "deletedtagged"]) {
             if let Some((name, _)) = self.family(family).next() {
                 return Err(format!("{family}/{name} has outlived its time"));
             }
+        }
+        if self.family("link").next().is_none() {
+            let over = self.family("over").next();
+            ensure!(over.is_none(), "{over:?} says that nothing is too much");
         }
         for (name, _) in self.family("blob") {
             let held = self.family("holder").any(|(holder, _)| holder.starts_with(&format!("{name}/")));

@@ -28,6 +28,10 @@ pub enum Mutation {
     NotDeleting(&'static str),
     /// Commits do not add to the counters that begin so.
     NotAdding(&'static str),
+    /// Commits add to counters, and take nothing from them.
+    NotTaking,
+    /// Commits that take from what is counted of a repository leave the mark of whoever counts it.
+    MarkStays,
     /// An object comes to be only after the commit of the record that names it.
     CommitBeforeObject,
     /// Objects are erased before the commit that takes their record.
@@ -142,6 +146,18 @@ pub const ALL: &[(Mutation, &str)] = &[
     (Mutation::NotDeleting("object/"), "PATCH × PATCH"),
     (Mutation::NotAdding("queue/"), "push manifest × pull, with a listener"),
     (Mutation::NotAdding("usage/"), "push blob × push the same blob"),
+    (Mutation::NotTaking, "push blob × push the same blob"),
+    (Mutation::MarkStays, "recount of a wrong counter × push blob × delete another"),
+    (
+        Mutation::NotExpecting(Sort::Push, Kind::Exactly, "recount/"),
+        "recount of a wrong counter × push blob × delete another",
+    ),
+    (Mutation::NotExpecting(Sort::Push, Kind::Exactly, "usage/"), "recount of a wrong counter × push blob"),
+    (Mutation::NotPutting("recount/"), "recount of a wrong counter × push blob"),
+    (Mutation::NotDeleting("recount/"), "recount of a wrong counter × push blob"),
+    (Mutation::NotExpecting(Sort::Push, Kind::Absent, "over/"), "push over the soft limit × push elsewhere"),
+    (Mutation::NotPutting("over/"), "push over the soft limit × push elsewhere"),
+    (Mutation::NotDeleting("over/"), "push over the soft limit × push elsewhere"),
     (Mutation::NotDeleting("payload/"), "push manifest × push the same"),
     (Mutation::NotDeleting("platforms/"), "move tag × delete by tag"),
     (Mutation::NotDeleting("referrer/"), "delete referrer × push it again"),
@@ -200,6 +216,9 @@ pub const ALL: &[(Mutation, &str)] = &[
     (Mutation::NotExpecting(Sort::Push, Kind::Absent, "meta/protected"), "protect × protect"),
     (Mutation::PurgedReleased, "purge × gc, where objects are kept"),
     (Mutation::NeedsForgotten, "delete by digest × undelete it"),
+    (Mutation::NotExpecting(Sort::Push, Kind::Present, "tag/"), "note a pull × delete by tag"),
+    (Mutation::NotDeleting("pulledtag/"), "note a pull × delete by tag"),
+    (Mutation::NotDeleting("pulledmanifest/"), "note a pull × delete by digest"),
 ];
 
 /// A kind of expectation.
@@ -240,6 +259,13 @@ impl Altered for Commit {
             Mutation::NotPutting(with) => self.put.retain(|(key, _)| !begins(key, with)),
             Mutation::NotDeleting(with) => self.delete.retain(|key| !begins(key, with)),
             Mutation::NotAdding(with) => self.add.retain(|(key, _)| !begins(key, with)),
+            Mutation::NotTaking => self.add.retain(|(_, more)| *more > 0),
+            Mutation::MarkStays => {
+                let counts = |expected: &Expect| kind(expected).1.starts_with("recount/");
+                if !self.expect.iter().any(counts) {
+                    self.delete.retain(|key| !begins(key, "recount/"));
+                }
+            }
             Mutation::Eventual(with) if self.put.iter().any(|(key, _)| begins(key, with)) => {
                 self.durability = Durability::Eventual;
             }

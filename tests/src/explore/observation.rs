@@ -111,13 +111,14 @@ fn json(response: &Response) -> Json {
     }
 }
 
-/// A response as text: what a client decides upon. (Whether a mirror had it already decides nothing.) Of errors that is the status and the codes; which of several
+/// A response as text: what a client decides upon. (Whether a mirror had it already, and a warning, decide nothing.) Of errors that is the status and the codes; which of several
 /// missing blobs are named depends on how far a garbage collection has come.
 pub(super) fn text(response: &Response) -> String {
     let mut text = response.status.to_string();
     let failed = response.status >= 400;
     for (name, value) in &response.headers {
-        let unwanted = ["Docker-Distribution-API-Version", "X-Content-Type-Options", "Cache-Control", "X-Cache"];
+        let unwanted =
+            ["Docker-Distribution-API-Version", "X-Content-Type-Options", "Cache-Control", "X-Cache", "Warning"];
         let unwanted = unwanted.contains(name) || failed && *name == "Content-Length";
         if !unwanted {
             text += &format!(" | {name}: {value}");

@@ -5,6 +5,7 @@ use std::fmt::Debug;
 use std::time::Duration;
 
 use orlop_core::ambient::Timestamp;
+use orlop_core::keys::Key;
 use orlop_core::memory::{Memory, RequestBody, Upstream};
 use orlop_core::mirror::UpstreamName;
 use orlop_core::name::Repository;
@@ -13,8 +14,8 @@ use orlop_core::record::SessionKey;
 use orlop_core::registry::LetGo;
 use orlop_core::target::Reference;
 use orlop_core::{
-    Acquired, Agreement, Ambient, Body, Claim, Config, Disagreement, Error, Fault, Job, Lease, Method, Refused,
-    Registry, Report, Request, Response, Step, Undeleting,
+    Acquired, Agreement, Ambient, Body, Claim, Config, Disagreement, Error, Fault, Job, Lease, Method, Pull, Recount,
+    Refused, Registry, Report, Request, Response, Step, Undeleting,
 };
 use uuid::Uuid;
 
@@ -31,6 +32,8 @@ pub enum Call {
     Gather,
     /// Mirrors that have more than they may lose blobs.
     Evict,
+    /// The counters of all repositories are compared with what they count, and repaired.
+    Recount,
     /// An administrator takes all out of a repository of a mirror.
     LetGo(Repository),
     /// What was deleted comes back.
@@ -39,6 +42,8 @@ pub enum Call {
     Purge(Repository, Option<Reference>),
     /// A protect mark is set.
     Protect(Mark),
+    /// A host notes that these were pulled.
+    NotePulls(Vec<Pull>),
     /// A host starts: it agrees with the others, and offers this session key.
     Agree(u8),
     /// A host acquires the lease of garbage collection.
@@ -80,6 +85,8 @@ pub struct Scenario {
     pub other: Option<Other>,
     /// The digests that are deleted explicitly, beforehand or by the calls.
     pub deleted: BTreeSet<String>,
+    /// Whether a counter is wrong before the calls. One of them is a recount: when all are over, it is right.
+    pub(super) miscounted: bool,
     /// The repositories of its mirrors.
     pub(super) mirrored: Mirrored,
 }
@@ -119,6 +126,7 @@ impl Scenario {
             calls: Vec::new(),
             other: None,
             deleted: BTreeSet::new(),
+            miscounted: false,
         }
     }
 
@@ -170,6 +178,14 @@ impl Scenario {
     #[must_use]
     pub fn later(mut self, time: Duration) -> Self {
         self.before.advance(time);
+        self
+    }
+
+    /// Makes what is counted of a repository wrong.
+    #[must_use]
+    pub fn with_counter(mut self, repository: &str, counted: u64) -> Self {
+        self.before.records.insert(Key::stored(format!("usage/{repository}")), counted.to_string().into());
+        self.miscounted = true;
         self
     }
 
@@ -227,6 +243,11 @@ impl Scenario {
         self.take_down(call);
         let (request, body) = match call {
             Call::Request(request, body) => (request, body),
+            Call::NotePulls(pulls) => {
+                let step = self.registry.note_pulls(pulls.clone(), self.before.ambient());
+                self.before.run(step, &RequestBody::default()).expect("the storage does not fail");
+                return Response::new(200);
+            }
             Call::Gc => {
                 let step = self.registry.gc(self.before.ambient());
                 let _ = self.before.run(step, &RequestBody::default());
@@ -276,6 +297,7 @@ impl Scenario {
             Call::Gather => registry.gather(None, ambient).map(|result| told(result.map(drop))),
             // How many blobs go depends on who else is there, and decides nothing.
             Call::Evict => registry.evict(ambient).map(|result| told(result.map(drop))),
+            Call::Recount => registry.recount(ambient).map(recounted),
             // What went depends on it too, and what has changed meanwhile stays.
             Call::LetGo(name) => registry.let_go_of(name.clone(), None, ambient).map(let_go),
             Call::Undelete(name, reference, how) => {
@@ -286,6 +308,7 @@ impl Scenario {
                 .purge(name.clone(), reference.clone(), false, ambient)
                 .map(|result| undeleted(result.map(drop))),
             Call::Protect(mark) => registry.protect(mark.clone(), ambient).map(undeleted),
+            Call::NotePulls(pulls) => registry.note_pulls(pulls.clone(), ambient).map(told),
             Call::Agree(key) => registry.agree(Some(SessionKey::new([*key; 32])), ambient).map(agreed),
             Call::Acquire(claim) => registry.acquire(Job::Gc, holder, *claim, ambient).map(told),
             Call::Renew(lease) => registry.renew(lease.clone(), ambient).map(told),
@@ -367,6 +390,11 @@ fn undeleted<T: Debug>(result: Result<T, Refused>) -> Response {
         Err(Refused::Contention) => Response::new(503),
         result => told(Ok(result)),
     }
+}
+
+/// What a recount has said that has ended. (What it found depends on who else was there.)
+fn recounted(recount: Recount) -> Response {
+    told(recount.fault.map_or(Ok(()), |fault| Err(Fault::Failed(fault))))
 }
 
 /// What an administrator was told who has let go of something.

@@ -68,7 +68,7 @@ impl Collection<'_> {
 
     async fn deleted_tag(&mut self, name: &Repository, tag: &Tag, key: Key, value: Value) -> Result<(), Error> {
         let Some(found): Option<Found<DeletedTagRecord>> = Found::read(key, Some(value))? else { return Ok(()) };
-        if !self.is_over(found.record.deleted) {
+        if !self.has_lapsed(found.record.deleted) {
             return Ok(());
         }
         let batch = Call::without_deleted_tag(name, tag, &found);
@@ -90,7 +90,7 @@ impl Collection<'_> {
         value: Value,
     ) -> Result<(), Error> {
         let Some(found): Option<Found<DeletedRecord>> = Found::read(key, Some(value))? else { return Ok(()) };
-        if !self.is_over(found.record.deleted) {
+        if !self.has_lapsed(found.record.deleted) {
             return Ok(());
         }
         let bytes = found.record.manifest.size;
@@ -106,7 +106,7 @@ impl Collection<'_> {
     }
 
     /// Whether what was deleted then can be undeleted no more.
-    fn is_over(&self, deleted: Timestamp) -> bool {
+    fn has_lapsed(&self, deleted: Timestamp) -> bool {
         match self.call.config.undelete_within {
             Some(within) if !within.is_zero() => self.older(within, deleted),
             _ => true,

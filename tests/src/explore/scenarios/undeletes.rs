@@ -81,6 +81,9 @@ pub fn undeletes() -> Vec<Scenario> {
             .with_other(Config::default())
             .at_once([undelete(first), Call::Gc]),
         gone("push what was deleted × gc").later(WEEK + HOUR).at_once([push("a", "v1", &amd64), Call::Gc]),
+        kept("delete by digest, to be undeleted × recount").at_once([delete("a", first), Call::Recount]),
+        gone("undelete × recount").at_once([undelete(first), Call::Recount]),
+        gone("push what was deleted × recount").at_once([push("a", "v1", &amd64), Call::Recount]),
         gone("GET what is undeleted × undelete").at_once([get("a", "v1"), undelete("v1")]),
         untagged("undelete tag × delete by digest").at_once([undelete("v1"), delete("a", first)]),
         untagged("undelete tag × undelete it under another name")
