@@ -117,7 +117,7 @@ impl Batch {
         self.move_usage(name);
     }
 
-    /// What the repository has is counted under another key from now on. Whoever counts it meanwhile notices.
+    /// Bytes of the repository are counted by other records from now on: whoever counts them meanwhile notices.
     pub(super) fn move_usage(&mut self, name: &Repository) {
         let mark = keys::recount(name);
         if !self.delete.contains(&mark) {

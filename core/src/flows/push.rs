@@ -263,7 +263,6 @@ impl Call {
             }
             // Its bytes are counted already.
             Before::NotHeld(Some(value)) => {
-                batch.move_usage(name);
                 batch.expect(Expect::Exactly(deleted.clone(), value.clone()));
                 batch.delete(deleted);
                 batch.delete(keys::deleted_payload(name, digest));

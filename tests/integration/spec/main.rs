@@ -26,6 +26,7 @@ mod mirrors;
 mod names;
 mod nesting;
 mod payloads;
+mod protecting;
 mod pulled;
 mod pulling;
 mod pushing;
@@ -38,6 +39,7 @@ mod rights;
 mod small;
 mod starting;
 mod transport;
+mod undeleting;
 mod usage;
 
 use orlop_conformance::system::InMemory;
