@@ -156,6 +156,7 @@ impl Call {
                         DeletedRecord { manifest, deleted, by: by.into(), listed: core::mem::take(&mut listed) };
                     batch.put(keys::deleted(name, digest), &record);
                     batch.put.push((keys::deleted_payload(name, digest), payload));
+                    batch.move_usage(name);
                     return self.commit(batch, Durability::Durable).await;
                 }
                 (_, payload) => {
