@@ -124,6 +124,26 @@ fn hosts() {
     all("hosts", WITH_FAILURES, scenarios::hosts());
 }
 
+#[test]
+fn undeletes() {
+    all("undeletes", WITH_FAILURES, scenarios::undeletes());
+}
+
+#[test]
+fn undeleted_lists() {
+    all("undeleted lists", WITH_FAILURES, scenarios::undeleted_lists());
+}
+
+#[test]
+fn purges() {
+    all("purges", WITH_FAILURES, scenarios::purges());
+}
+
+#[test]
+fn undelete_crowds() {
+    all("undelete crowds", WITHOUT_FAILURES, scenarios::undelete_crowds());
+}
+
 fn pairs(family: &str, pool: &Pool) {
     let extent = if in_full() { WITH_FAILURES } else { WITHOUT_FAILURES };
     let pairs = pool.choices(2).into_iter().filter(|pair| in_full() || !pool.is_large(pair));

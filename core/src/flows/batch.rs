@@ -114,6 +114,11 @@ impl Batch {
             return;
         }
         self.add(keys::usage(name), -i64::try_from(bytes).unwrap_or(i64::MAX));
+        self.move_usage(name);
+    }
+
+    /// Bytes of the repository are counted by other records from now on: whoever counts them meanwhile notices.
+    pub(super) fn move_usage(&mut self, name: &Repository) {
         let mark = keys::recount(name);
         if !self.delete.contains(&mark) {
             self.delete.push(mark);

@@ -125,8 +125,8 @@ impl Call {
         end: End<'_>,
     ) -> Result<Committed, Error> {
         let end = if found.record.fetched { End::Gone } else { end };
-        let mut listed = Vec::new();
-        loop {
+        let (mut listed, mut attempts) = (Vec::new(), 0);
+        while attempts < ATTEMPTS {
             let mut batch = Batch::reclaiming();
             batch.expect(found.unchanged());
             let more = self.take_tags(&mut batch, name, digest, end, &mut listed).await?;
@@ -155,6 +155,7 @@ impl Call {
                     let record =
                         DeletedRecord { manifest, deleted, by: by.into(), listed: core::mem::take(&mut listed) };
                     batch.put(keys::deleted(name, digest), &record);
+                    batch.move_usage(name);
                     batch.put.push((keys::deleted_payload(name, digest), payload));
                     return self.commit(batch, Durability::Durable).await;
                 }
@@ -163,9 +164,11 @@ impl Call {
                     if let Some(committed) = self.commit_end(batch, name, digest, end).await? {
                         return Ok(committed);
                     }
+                    attempts += 1;
                 }
             }
         }
+        Ok(Committed::Conflict)
     }
 
     /// Puts into `batch` what the end of a manifest for good changes for what it needs.

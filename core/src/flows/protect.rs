@@ -73,10 +73,6 @@ impl Call {
         Marks::read(value)
     }
 
-    pub(super) async fn is_unchanged(&self, marks: &Marks) -> Result<bool, Error> {
-        Ok(self.marks().await?.unchanged() == marks.unchanged())
-    }
-
     /// Sees that no mark protects the manifest: by its digest, by a tag that names it, or by an index that has it and is
     /// protected itself. What must hold for that to stay so is expected by `batch`. (An index that comes at the same
     /// moment, beside others that have the manifest, is not seen.)

@@ -19,13 +19,13 @@ use super::pages::Pages;
 use super::undelete::Refused;
 use crate::config::ATTEMPTS;
 use crate::digest::Digest;
-use crate::effect::{Committed, Durability, Expect};
+use crate::effect::{Committed, Durability, Expect, Get};
 use crate::error::Error;
 use crate::event::{self, Happening};
-use crate::keys;
+use crate::keys::{self, Key};
 use crate::manifest::Need;
 use crate::name::{Repository, Tag};
-use crate::record::{BlobRecord, DeletedRecord, DeletedTagRecord};
+use crate::record::{BlobRecord, DeletedRecord, DeletedTagRecord, Extent};
 use crate::target::Reference;
 
 /// What a purge has removed, and what it had to leave.
@@ -80,7 +80,7 @@ impl Call {
             None => self.purge_all_deleted(name, &mut done).await?,
             Some(Reference::Tag(tag)) => self.purge_tag(name, tag, force, &mut done).await?,
             Some(Reference::Digest(digest)) => {
-                self.purge_manifests(name, digest, force, &mut done).await?;
+                self.purge_manifests(name, digest, (true, force), &mut done).await?;
                 if done.manifests.is_empty() {
                     return Err(Refused::Unknown(format!("manifest {name}@{digest}")));
                 }
@@ -101,7 +101,7 @@ impl Call {
         let mut pages = Pages::new(&prefix);
         while let Some(page) = pages.next(self).await? {
             for digest in page.iter().filter_map(|(key, _)| prefix.rest(key).parse::<Digest>().ok()) {
-                self.purge_manifests(name, &digest, false, done).await?;
+                self.purge_manifests(name, &digest, (true, false), done).await?;
             }
         }
         Ok(())
@@ -132,10 +132,7 @@ impl Call {
             return Err(Refused::Unknown(format!("tag {name}:{tag}")));
         }
         for digest in named {
-            match self.named_by(name, &digest).await? {
-                Some(why) => done.remains(digest, None, why),
-                None => self.purge_manifests(name, &digest, force, done).await?,
-            }
+            self.purge_manifests(name, &digest, (false, force), done).await?;
         }
         Ok(())
     }
@@ -167,33 +164,29 @@ impl Call {
         if let Some((key, _)) = self.scan(&tagged, None).await?.first() {
             return Ok(Some(format!("the tag {} names it", tagged.rest(key))));
         }
-        let users = keys::users(name, digest);
-        if let Some((key, _)) = self.scan(&users, None).await?.first() {
-            return Ok(Some(format!("{} needs it", users.rest(key))));
-        }
         let deleted = keys::deleted_tagged_with(name, digest);
-        let first = self.scan(&deleted, None).await?;
-        Ok(first.first().map(|(key, _)| format!("the tag {}, which was deleted, names it", deleted.rest(key))))
+        if let Some((key, _)) = self.scan(&deleted, None).await?.first() {
+            return Ok(Some(format!("the tag {}, which was deleted, names it", deleted.rest(key))));
+        }
+        let users = keys::users(name, digest);
+        let first = self.scan(&users, None).await?;
+        Ok(first.first().map(|(key, _)| format!("{} needs it", users.rest(key))))
     }
 
-    /// Purges a manifest, be it there or deleted, then what it lists and nothing else names, and their blobs.
+    /// Purges a manifest, be it there or deleted, then what it lists and nothing else names, and their blobs. One that was
+    /// not asked for by its digest only, if nothing names it.
     async fn purge_manifests(
         &self,
         name: &Repository,
         digest: &Digest,
-        force: bool,
+        (asked_for, force): (bool, bool),
         done: &mut Purged,
     ) -> Result<(), Refused> {
         let mut next = Vec::from([*digest]);
         let mut blobs = BTreeSet::new();
         while let Some(one) = next.pop() {
-            if one != *digest
-                && let Some(why) = self.named_by(name, &one).await?
-            {
-                done.remains(one, None, why);
-                continue;
-            }
-            for (needed, need) in self.purge_manifest(name, &one, force, done).await? {
+            let asked_for = asked_for && one == *digest;
+            for (needed, need) in self.purge_manifest(name, &one, (asked_for, force), done).await? {
                 if need == Need::Child {
                     next.push(needed);
                 }
@@ -212,25 +205,44 @@ impl Call {
         &self,
         name: &Repository,
         digest: &Digest,
-        force: bool,
+        (asked_for, force): (bool, bool),
         done: &mut Purged,
     ) -> Result<Vec<(Digest, Need)>, Refused> {
+        let mut known = Vec::new();
         for _ in 0..ATTEMPTS {
-            let found: Option<StoredManifest> = self.find(keys::manifest(name, digest)).await?;
+            if let Some(why) = self.named_by(name, digest).await?.filter(|_| !asked_for) {
+                done.remains(*digest, None, why);
+                return Ok(Vec::new());
+            }
+            let (key, deleted_key) = (keys::manifest(name, digest), keys::deleted(name, digest));
+            let [found, deleted] = self.get([key.clone(), deleted_key.clone()]).await?;
+            let found: Option<StoredManifest> = Found::read(key, found)?;
             let (size, needs, committed) = if let Some(found) = found {
                 let mut also = Batch::default();
+                if !asked_for {
+                    for named in [keys::tagged_with(name, digest), keys::users(name, digest)] {
+                        also.expect(Expect::NoneUnder(named));
+                    }
+                }
                 if !force {
                     self.unmarked(&mut also, name, digest, &self.marks().await?).await?;
                 }
                 let [payload] = self.get([keys::payload(name, digest)]).await?;
                 let needs = self.needs_of(name, digest, (payload.as_ref(), &found.record)).await?;
-                let told = Some((digest, Some(&found.record)));
-                self.tell(&mut also, Happening::Delete, name, told, [].into()).await?;
+                if done.tags.is_empty() && done.manifests.is_empty() {
+                    // Of one call one event is told: that of what it was asked for.
+                    let told = Some((digest, Some(&found.record)));
+                    self.tell(&mut also, Happening::Delete, name, told, [].into()).await?;
+                }
                 let now = self.ambient.now;
                 (found.record.size, needs, self.remove_manifest(name, digest, &found, also, now, End::Gone).await?)
             } else {
-                let found: Option<Found<DeletedRecord>> = self.find(keys::deleted(name, digest)).await?;
-                let Some(found) = found else { return Ok(Vec::new()) };
+                let found: Option<Found<DeletedRecord>> = Found::read(deleted_key, deleted)?;
+                let Some(found) = found else {
+                    // When garbage collection has purged it just now, what it needed is still to go.
+                    done.manifests.extend(Some(*digest).filter(|_| !known.is_empty()));
+                    return Ok(known);
+                };
                 let [payload] = self.get([keys::deleted_payload(name, digest)]).await?;
                 let manifest = &found.record.manifest;
                 let needs = self.needs_of(name, digest, (payload.as_ref(), manifest)).await?;
@@ -242,6 +254,7 @@ impl Call {
                 done.bytes += size;
                 return Ok(needs);
             }
+            known = needs;
         }
         Err(Refused::Contention)
     }
@@ -268,16 +281,19 @@ impl Call {
             }
             done.goes(digest);
             done.blobs.push(*digest);
-            return self.purge_bytes(digest, done).await;
+            return self.purge_bytes(digest, &blob.record.extents, done).await;
         }
         Err(Error::Contention)
     }
 
     /// Erases the bytes of a blob that no repository holds, whatever is kept of others for records that are restored.
-    async fn purge_bytes(&self, digest: &Digest, done: &mut Purged) -> Result<(), Error> {
+    ///
+    /// It was made of `known` when it was in the repository. What garbage collection or a gathering has released of that
+    /// since is erased too.
+    async fn purge_bytes(&self, digest: &Digest, known: &[Extent], done: &mut Purged) -> Result<(), Error> {
         for _ in 0..ATTEMPTS {
             let found: Option<Found<BlobRecord>> = self.find(keys::blob(digest)).await?;
-            let Some(found) = found else { return Ok(()) };
+            let Some(found) = found else { return self.purge_released(known).await };
             let holders = keys::holders(digest);
             if let Some((key, _)) = self.scan(&holders, None).await?.first() {
                 let why = format!("the repository {} has it, too", holders.rest(key));
@@ -300,9 +316,28 @@ impl Call {
             if self.commit(batch, Durability::Durable).await? == Committed::Done {
                 done.bytes += found.record.size;
                 self.erase(objects).await;
-                return Ok(());
+                return self.purge_released(known).await;
             }
         }
         Err(Error::Contention)
+    }
+
+    /// Erases those of these objects that are released: no record names them, and none ever will.
+    async fn purge_released(&self, known: &[Extent]) -> Result<(), Error> {
+        let released: Vec<Key> = known.iter().map(|extent| keys::released(&extent.object)).collect();
+        let found = self.ask(Get { keys: released.clone() }).await?;
+        let mut batch = Batch::reclaiming();
+        let mut objects = Vec::new();
+        for ((key, found), extent) in released.into_iter().zip(found).zip(known) {
+            if found.is_some() {
+                batch.expect(Expect::Absent(keys::object(&extent.object)));
+                batch.delete(key);
+                objects.push(extent.object);
+            }
+        }
+        if !batch.is_empty() && self.commit(batch, Durability::Eventual).await? == Committed::Done {
+            self.erase(objects).await;
+        }
+        Ok(())
     }
 }

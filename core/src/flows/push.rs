@@ -265,6 +265,7 @@ impl Call {
                 batch.expect(Expect::Exactly(deleted.clone(), value.clone()));
                 batch.delete(deleted);
                 batch.delete(keys::deleted_payload(name, digest));
+                batch.move_usage(name);
             }
         }
     }

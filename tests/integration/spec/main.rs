@@ -25,6 +25,7 @@ mod mirrors;
 mod names;
 mod nesting;
 mod payloads;
+mod protecting;
 mod pulled;
 mod pulling;
 mod pushing;
@@ -37,6 +38,7 @@ mod rights;
 mod small;
 mod starting;
 mod transport;
+mod undeleting;
 mod usage;
 
 use orlop_conformance::system::InMemory;

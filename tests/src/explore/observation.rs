@@ -55,6 +55,11 @@ pub(super) fn observe(scenario: &Scenario, memory: &Memory) -> Observation {
                 let target = format!("/v2/{}", rest.replacen('@', "/manifests/", 1));
                 note(format!("manifest {rest}"), text(&send("GET", target, None)));
             }
+            // Where garbage collection deletes, it makes more of these, not less.
+            "deleted" | "deletedtag" if scenario.config.untagged_lifetime.is_none() => {
+                let record: Json = serde_json::from_slice(&value).unwrap_or_default();
+                note(format!("{family} {rest}"), record["tag"]["digest"].to_string());
+            }
             "link" => {
                 let target = format!("/v2/{}", rest.replacen('@', "/blobs/", 1));
                 note(format!("blob {rest}"), text(&send("GET", target, None)));

@@ -3,6 +3,7 @@
 mod accounts;
 mod mirrors;
 mod retention;
+mod undeletes;
 
 use std::time::Duration;
 
@@ -16,6 +17,7 @@ use orlop_core::{Claim, Config, Lease};
 pub use self::accounts::{quotas, recounts};
 pub use self::mirrors::{mirror_crowds, mirrors};
 pub use self::retention::{pulls, retention};
+pub use self::undeletes::{SECRET, purges, undelete_crowds, undeleted_lists, undeletes};
 use super::sample::{
     artifact, ask, cancel, config, delete, delete_blob, digest, digest512, finish, get, get_blob, get_list, image,
     index, mount, mount_from_anywhere, patch, push, push_blob, slow,
@@ -78,6 +80,10 @@ pub fn all() -> Vec<Scenario> {
         hosts(),
         mirrors(),
         mirror_crowds(),
+        undeletes(),
+        undeleted_lists(),
+        purges(),
+        undelete_crowds(),
         pulls(),
         retention(),
     ]

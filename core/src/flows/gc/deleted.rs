@@ -8,6 +8,7 @@ use super::super::delete::End;
 use super::super::pages::Pages;
 use super::{Collection, Garbage};
 use crate::ambient::Timestamp;
+use crate::config::ATTEMPTS;
 use crate::digest::Digest;
 use crate::effect::{Committed, Durability, Expect, Value};
 use crate::error::Error;
@@ -161,7 +162,7 @@ impl Call {
     ) -> Result<Committed, Error> {
         let DeletedRecord { manifest, deleted, .. } = &found.record;
         let payload_key = keys::deleted_payload(name, digest);
-        loop {
+        for _ in 0..ATTEMPTS {
             let [now, payload] = self.get([found.key.clone(), payload_key.clone()]).await?;
             if now.as_ref() != Some(&found.value) {
                 return Ok(Committed::Conflict);
@@ -176,5 +177,6 @@ impl Call {
                 return Ok(committed);
             }
         }
+        Ok(Committed::Conflict)
     }
 }

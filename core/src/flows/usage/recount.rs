@@ -1,8 +1,8 @@
 //! The recount: whether the counter of each repository says what the other records do, and its repair.
 //!
 //! A page of records is not of the same moment as the counter, so a recount is right only if nothing changes meanwhile.
-//! It puts a mark, which every commit that takes bytes from the counter deletes; one that adds bytes changes the counter
-//! itself. So when both are as they were, nothing has changed in between, and the commit that repairs expects just that.
+//! It puts a mark, which every commit deletes that takes bytes from the counter or, as a delete that can be undone, moves
+//! them from one record to another; one that adds bytes changes the counter itself. So when both are as they were, nothing has changed in between, and the commit that repairs expects just that.
 
 use alloc::collections::BTreeMap;
 use alloc::format;
@@ -20,7 +20,7 @@ use crate::flows::pages::Pages;
 use crate::flows::{Call, fault};
 use crate::keys::{self, Key};
 use crate::name::Repository;
-use crate::record::{self, BlobRecord, ManifestRecord, RecountRecord, UploadRecord};
+use crate::record::{self, BlobRecord, DeletedRecord, ManifestRecord, RecountRecord, UploadRecord};
 
 /// How often a repository is counted in which pushes and deletes go on meanwhile.
 const TRIES: usize = 8;
@@ -225,6 +225,14 @@ impl Call {
         while let Some(page) = pages.next(self).await? {
             for (key, value) in page {
                 bytes = bytes.saturating_add(record::decode::<ManifestRecord>(&key, &value)?.size);
+            }
+        }
+        // They count until they are purged (SPEC X2).
+        let deleted = keys::deleted_in(name);
+        let mut pages = Pages::new(&deleted);
+        while let Some(page) = pages.next(self).await? {
+            for (key, value) in page {
+                bytes = bytes.saturating_add(record::decode::<DeletedRecord>(&key, &value)?.manifest.size);
             }
         }
         Ok(bytes)
