@@ -127,7 +127,6 @@ pub fn retention() -> Vec<Scenario> {
         tag("retention × push to the tag that goes, to be undeleted").at_once([retain(), push("a", "v1", &arm64)]),
         tag("retention × undelete").given(&delete("a", "v1")).at_once([retain(), undelete()]),
         tag("retention × protect").at_once([retain(), Call::Protect("a:v1".parse().expect("a mark"))]),
-        tag("retention × purge").at_once([retain(), Call::Purge("a".parse().expect("a name"), "v1".parse().ok())]),
         untagged_tag("retention of what a deleted tag names × undelete").at_once([retain(), undelete()]),
         untagged_tag("retention of what a deleted tag names × gc").at_once([retain(), Call::Gc]),
     ]
