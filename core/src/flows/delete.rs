@@ -155,8 +155,8 @@ impl Call {
                     let record =
                         DeletedRecord { manifest, deleted, by: by.into(), listed: core::mem::take(&mut listed) };
                     batch.put(keys::deleted(name, digest), &record);
-                    batch.move_usage(name);
                     batch.put.push((keys::deleted_payload(name, digest), payload));
+                    batch.move_usage(name);
                     return self.commit(batch, Durability::Durable).await;
                 }
                 (_, payload) => {

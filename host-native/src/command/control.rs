@@ -21,7 +21,7 @@ use crate::command::gc::{self, Collection, Collector};
 use crate::command::mirror::Mirrors;
 use crate::command::reload::Reloading;
 use crate::command::retention::Retaining;
-use crate::command::{integrity, mirror, retention};
+use crate::command::{integrity, mirror, retention, usage};
 use crate::request::live::Current;
 use crate::settings::Data;
 use crate::storage::Host;
@@ -62,6 +62,8 @@ pub enum Request {
     SyncStatus(Option<String>),
     /// Show or do what the rules of retention say.
     Retention(retention::Asked),
+    /// Say what repositories take, or count it anew.
+    Usage(usage::Asked),
 }
 
 impl fmt::Display for Request {
@@ -82,6 +84,7 @@ impl fmt::Display for Request {
                 write!(f, "sync run{}{}", option(*dry_run, " dry-run"), named(name.as_ref()))
             }
             Self::SyncStatus(name) => write!(f, "sync status{}", named(name.as_ref())),
+            Self::Usage(asked) => asked.fmt(f),
         }
     }
 }
@@ -91,6 +94,7 @@ impl FromStr for Request {
 
     fn from_str(line: &str) -> Result<Self, String> {
         let words: Vec<&str> = line.split(' ').collect();
+        let unknown = || format!("the server does not know the command `{line}`: it is of another version");
         Ok(match words.as_slice() {
             ["backup"] => Self::Backup,
             ["gc"] => Self::Gc(Collection { dry_run: false, json: false }),
@@ -111,7 +115,8 @@ impl FromStr for Request {
             ["sync", "run", "dry-run", "name", name] => Self::Sync { name: Some((*name).into()), dry_run: true },
             ["sync", "status"] => Self::SyncStatus(None),
             ["sync", "status", "name", name] => Self::SyncStatus(Some((*name).into())),
-            _ => return Err(format!("the server does not know the command `{line}`: it is of another version")),
+            ["usage", asked @ ..] => Self::Usage(usage::Asked::of(asked).ok_or_else(unknown)?),
+            _ => return Err(unknown()),
         })
     }
 }
@@ -208,6 +213,7 @@ impl Control {
             Request::Mirror(asked) => Mirrors::from(self.current.mirrors()).perform(&self.host, &asked).await,
             Request::Blob(digest) => integrity::locate(&self.host, digest).await,
             Request::Retention(asked) => self.retaining.perform(&asked).await,
+            Request::Usage(asked) => asked.perform(&self.current.registry(), &self.host).await,
             Request::Sync { name, dry_run } => self.syncing.run_now(name.as_deref(), dry_run).await,
             Request::SyncStatus(name) => self.syncing.status(name.as_deref()).await,
             Request::Reload => {
@@ -304,7 +310,8 @@ mod tests {
             retention::Asked::Status { json: true },
         ];
         let syncs = syncs.chain(retention.map(Request::Retention));
-        for request in collections.into_iter().chain(others).chain(syncs) {
+        let usages = [usage::Asked::Recount, usage::Asked::Report(usage::Sort::Bytes, Some(10))].map(Request::Usage);
+        for request in collections.into_iter().chain(others).chain(syncs).chain(usages) {
             assert_eq!(request.to_string().parse(), Ok(request));
         }
         assert!("dance".parse::<Request>().is_err());

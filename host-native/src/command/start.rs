@@ -19,7 +19,7 @@ use crate::command::reload::{Reloading, reload_when_told};
 use crate::command::retention::Retaining;
 use crate::command::storage::{agree, by_server_or_here};
 use crate::command::{control, process};
-use crate::observe::{Observer, admin, log, traces, webhooks};
+use crate::observe::{Observer, admin, log, quotas, traces, webhooks};
 use crate::request::live::Current;
 use crate::server::playground;
 use crate::server::serve::{Door, serve_doors};
@@ -64,6 +64,8 @@ pub async fn serve(settings: &Settings, line: CommandLine, effective: Vec<Effect
     if !settings.retention.retention_interval.is_zero() {
         tokio::spawn(retaining.clone().run_regularly(settings.retention.retention_interval));
     }
+    let in_force = current.clone();
+    tokio::spawn(quotas::watch(move || in_force.registry(), host.clone(), observer.clone()));
     if let Some(listener) = admin {
         tokio::spawn(admin::serve(listener, host.clone(), observer.clone(), limits.head_timeout));
         let current = current.clone();

@@ -12,6 +12,7 @@ mod checking;
 mod chunks;
 mod collecting;
 mod deleting;
+mod drift;
 mod errors;
 mod events;
 mod faults;

@@ -201,10 +201,26 @@ fn a_report_says_what_each_repository_takes() {
         },
     ];
     assert_eq!(repositories, expected);
-    let (soft, repositories) = (None, 3);
-    let each = QuotaUsage { quota: "each".into(), together: false, repositories, bytes, soft, limit: Some(1000) };
-    let sum = bytes + 13;
-    let team =
-        QuotaUsage { quota: "team".into(), together: true, repositories: 2, bytes: sum, soft, limit: Some(2000) };
-    assert_eq!(quotas, [each, team]);
+    let each = QuotaUsage {
+        quota: "each".into(),
+        together: false,
+        repositories: 3,
+        bytes,
+        fullest: Some("team/a".into()),
+        soft: None,
+        limit: Some(1000),
+    };
+    let team = QuotaUsage {
+        quota: "team".into(),
+        together: true,
+        repositories: 2,
+        bytes: bytes + 13,
+        fullest: None,
+        soft: None,
+        limit: Some(2000),
+    };
+    assert_eq!(quotas, [each.clone(), team.clone()]);
+    let step = registry.registry.quotas(registry.memory.ambient());
+    let alone = registry.memory.run(step, &RequestBody::default()).expect("no fault");
+    assert_eq!(alone, [each, team], "the same without the rest of the report");
 }

@@ -64,6 +64,8 @@ pub struct QuotaUsage {
     pub repositories: u64,
     /// The bytes of all of them together; of a quota for each by itself, of the one that has most.
     pub bytes: u64,
+    /// Which repository that is.
+    pub fullest: Option<String>,
     /// From how many on there is a warning.
     pub soft: Option<u64>,
     /// How many there may be.
@@ -218,15 +220,16 @@ impl Call {
         };
         let mut usages = Vec::new();
         for quota in &self.config.quotas {
-            let its = rows.iter().filter(|row| speaks_of(quota, row)).map(|row| row.bytes);
-            let (repositories, sum, most) = its.fold((0, 0_u64, 0), |(number, sum, most), bytes| {
-                (number + 1, sum.saturating_add(bytes), bytes.max(most))
-            });
+            let its = || rows.iter().filter(|row| speaks_of(quota, row));
+            let (repositories, sum) =
+                its().fold((0, 0_u64), |(number, sum), row| (number + 1, sum.saturating_add(row.bytes)));
+            let fullest = its().max_by_key(|row| row.bytes).filter(|_| !quota.together);
             let usage = QuotaUsage {
                 quota: quota.title(),
                 together: quota.together,
                 repositories,
-                bytes: if quota.together { sum } else { most },
+                bytes: if quota.together { sum } else { fullest.map_or(0, |row| row.bytes) },
+                fullest: fullest.map(|row| row.repository.clone()),
                 soft: limit(quota.soft),
                 limit: limit(quota.bytes),
             };
