@@ -11,12 +11,13 @@ use alloc::vec::Vec;
 use super::Call;
 use super::batch::{Batch, Found};
 use super::maintained::{Pushed, TagState};
+use super::mirror::Voucher;
 use crate::config::ATTEMPTS;
 use crate::digest::Digest;
 use crate::effect::{Committed, Durability, Expect, Get, Value};
 use crate::error::Error;
 use crate::keys::{self, Key};
-use crate::manifest::{Manifest, Platform};
+use crate::manifest::{Manifest, Need, Platform};
 use crate::media::ManifestType;
 use crate::name::Repository;
 use crate::object::ObjectId;
@@ -167,7 +168,7 @@ impl Call {
         taken.bytes += layer.size;
     }
 
-    /// Takes manifests over (SPEC Y4–Y7), whether or not all that they need is there.
+    /// Takes manifests over (SPEC Y4–Y7), whether or not all that they need is there. What is there is expected to stay.
     pub(crate) async fn adopt_manifests(&self, manifests: &[Held]) -> Result<ManifestsTaken, Error> {
         for _ in 0..ATTEMPTS {
             let (batch, taken) = self.holding(manifests).await?;
@@ -181,19 +182,24 @@ impl Call {
     async fn holding(&self, manifests: &[Held]) -> Result<(Batch, ManifestsTaken), Error> {
         let repositories: BTreeSet<&Repository> = manifests.iter().map(|held| &held.repository).collect();
         let keys = manifests.iter().map(|held| keys::manifest(&held.repository, &held.revision.digest));
-        let keys = keys.chain(repositories.iter().map(|name| keys::repository(name))).collect();
+        let keys = keys.chain(repositories.iter().map(|name| keys::repository(name)));
+        let keys = keys.chain(manifests.iter().flat_map(needed)).collect();
         let mut values = self.ask(Get { keys }).await?.into_iter();
+        let mut known: Vec<_> = values.by_ref().take(manifests.len()).collect();
+        let created: Vec<_> = values.by_ref().take(repositories.len()).collect();
         let (mut batch, mut taken) = (Batch::default(), ManifestsTaken::default());
         let (mut seen, mut changed) = (BTreeSet::new(), BTreeSet::new());
-        for Held { repository: name, revision, pushed } in manifests {
-            let value = values.next().flatten();
+        for (held, value) in manifests.iter().zip(&mut known) {
+            let Held { repository: name, revision, pushed } = held;
             let Revision { digest, manifest, payload, .. } = revision;
+            let present = present(held, &mut values);
             if !seen.insert((name, *digest)) {
                 continue;
             }
             let key = keys::manifest(name, digest);
-            match Found::<ManifestRecord>::read(key.clone(), value) {
+            match Found::<ManifestRecord>::read(key.clone(), value.take()) {
                 Ok(None) => {
+                    self.rely_on(&mut batch, name, &present).await?;
                     let record = self.hold_manifest(&mut batch, name, (digest, manifest, payload), (false, false));
                     replace(&mut batch, &key, &ManifestRecord { pushed: *pushed, ..record });
                     taken.manifests += 1;
@@ -209,7 +215,7 @@ impl Call {
                 Err(error) => taken.damaged.push(alloc::format!("{error:?}")),
             }
         }
-        for (name, value) in repositories.into_iter().zip(values) {
+        for (name, value) in repositories.into_iter().zip(created) {
             if changed.contains(name) {
                 batch.keep_repository(name, value.as_ref(), &self.ambient);
             }
@@ -343,6 +349,28 @@ impl Call {
             None => Ok(None),
         }
     }
+}
+
+/// The keys of the records that would say that a repository has what a manifest needs.
+fn needed(held: &Held) -> impl Iterator<Item = Key> {
+    let name = &held.repository;
+    held.revision.manifest.needs.iter().flat_map(move |(digest, need)| {
+        let child = (*need == Need::Child).then(|| keys::manifest(name, digest));
+        [keys::link(name, digest)].into_iter().chain(child)
+    })
+}
+
+/// What of that is there, of the values of [these keys](needed).
+fn present(held: &Held, values: &mut impl Iterator<Item = Option<Value>>) -> Vec<Voucher> {
+    let name = &held.repository;
+    let mut present = Vec::new();
+    for (digest, need) in &held.revision.manifest.needs {
+        let link = values.next().flatten();
+        let child = if *need == Need::Child { values.next().flatten() } else { None };
+        let child = child.map(|value| Voucher::of_manifest(name, *digest, value));
+        present.extend(child.or_else(|| link.map(|value| Voucher::of_blob(name, *digest, value))));
+    }
+    present
 }
 
 /// A page of blobs that is about to be committed.
