@@ -289,22 +289,20 @@ impl Registry {
         start(move |io| async move { call(io).present(&digests).await.map_err(fault) })
     }
 
-    /// Begins to take over blobs of another registry, some hundred at a time. It may be lost in a power cut until
-    /// [tags are adopted](Self::adopt_tags).
+    /// Begins to take over blobs of another registry, some hundred at a time.
     pub fn adopt_blobs(&self, layers: Vec<Layer>, ambient: Ambient) -> Step<Result<LayersTaken, Fault>> {
         let call = self.own(ambient);
         start(move |io| async move { call(io).adopt_blobs(&layers).await.map_err(fault) })
     }
 
-    /// Begins to take over manifests of another registry, some hundred at a time and a few MiB of them. It may be lost in a
-    /// power cut until [tags are adopted](Self::adopt_tags).
+    /// Begins to take over manifests of another registry, some hundred at a time and a few MiB of them.
     pub fn adopt_manifests(&self, manifests: Vec<Held>, ambient: Ambient) -> Step<Result<ManifestsTaken, Fault>> {
         let call = self.own(ambient);
         start(move |io| async move { call(io).adopt_manifests(&manifests).await.map_err(fault) })
     }
 
-    /// Begins to take over tags of another registry, some hundred at a time, and makes durable what was taken over before;
-    /// that also with no tags. A dry run changes nothing, and says what would become of tags whose manifests are there.
+    /// Begins to take over tags of another registry, some hundred at a time. A dry run changes nothing, and says what would
+    /// become of tags whose manifests are there.
     pub fn adopt_tags(&self, tags: Vec<Tagged>, dry_run: bool, ambient: Ambient) -> Step<Result<TagsTaken, Fault>> {
         let call = self.own(ambient);
         start(move |io| async move { call(io).adopt_tags(&tags, dry_run).await.map_err(fault) })

@@ -82,7 +82,7 @@ impl Call {
     pub(crate) async fn adopt_blobs(&self, layers: &[Layer]) -> Result<LayersTaken, Error> {
         for _ in 0..ATTEMPTS {
             let Taking { batch, taken, superfluous } = self.taking(layers).await?;
-            if batch.is_empty() || self.commit(batch, Durability::Eventual).await? == Committed::Done {
+            if batch.is_empty() || self.commit(batch, Durability::Durable).await? == Committed::Done {
                 self.erase_later(superfluous);
                 return Ok(taken);
             }
@@ -172,7 +172,7 @@ impl Call {
     pub(crate) async fn adopt_manifests(&self, manifests: &[Held]) -> Result<ManifestsTaken, Error> {
         for _ in 0..ATTEMPTS {
             let (batch, taken) = self.holding(manifests).await?;
-            if batch.is_empty() || self.commit(batch, Durability::Eventual).await? == Committed::Done {
+            if batch.is_empty() || self.commit(batch, Durability::Durable).await? == Committed::Done {
                 return Ok(taken);
             }
         }
@@ -224,8 +224,8 @@ impl Call {
     }
 
     /// Takes tags over (SPEC Y8–Y11). One that was pushed here to another manifest stays. With `dry_run` nothing is
-    /// changed, and manifests are not looked for: they may be about to be taken over. What is committed is durable, with
-    /// all that was taken before; so no tags at all make that durable.
+    /// changed, and manifests are not looked for: they may be about to be taken over. Tags of one manifest are taken one
+    /// after the other, each by a commit of its own; all others together.
     pub(crate) async fn adopt_tags(&self, tags: &[Tagged], dry_run: bool) -> Result<TagsTaken, Error> {
         let mut taken = TagsTaken::default();
         let mut waiting: Vec<&Tagged> = tags.iter().collect();
@@ -236,7 +236,7 @@ impl Call {
             let (round, rest): (Vec<_>, Vec<_>) =
                 waiting.into_iter().partition(|tagged| names.insert((&tagged.repository, tagged.digest)));
             let Round { batch, taken: more, later } = self.tag_round(&round, dry_run).await?;
-            let done = batch.is_empty() || self.commit(batch, Durability::Eventual).await? == Committed::Done;
+            let done = batch.is_empty() || self.commit(batch, Durability::Durable).await? == Committed::Done;
             if done {
                 taken.add(more);
                 attempts = 0;
@@ -248,9 +248,6 @@ impl Call {
         }
         if !waiting.is_empty() {
             return Err(Error::Contention);
-        }
-        if !dry_run {
-            self.commit(Batch::default(), Durability::Durable).await?;
         }
         Ok(taken)
     }

@@ -345,9 +345,7 @@ impl Asked {
             out: &mut out,
             page: Page::default(),
         };
-        let report = walk.go()?;
-        taker.end()?;
-        Ok(report)
+        walk.go()
     }
 
     fn reader(&self) -> Reader {
