@@ -12,6 +12,7 @@ use super::Call;
 use super::batch::{Batch, Found};
 use super::maintained::{Pushed, TagState};
 use super::mirror::Voucher;
+use super::push::Before;
 use crate::config::ATTEMPTS;
 use crate::digest::Digest;
 use crate::effect::{Committed, Durability, Expect, Get, Value};
@@ -182,14 +183,16 @@ impl Call {
     async fn holding(&self, manifests: &[Held]) -> Result<(Batch, ManifestsTaken), Error> {
         let repositories: BTreeSet<&Repository> = manifests.iter().map(|held| &held.repository).collect();
         let keys = manifests.iter().map(|held| keys::manifest(&held.repository, &held.revision.digest));
-        let keys = keys.chain(repositories.iter().map(|name| keys::repository(name)));
+        let deleted = manifests.iter().map(|held| keys::deleted(&held.repository, &held.revision.digest));
+        let keys = keys.chain(deleted).chain(repositories.iter().map(|name| keys::repository(name)));
         let keys = keys.chain(manifests.iter().flat_map(needed)).collect();
         let mut values = self.ask(Get { keys }).await?.into_iter();
         let mut known: Vec<_> = values.by_ref().take(manifests.len()).collect();
+        let deleted: Vec<_> = values.by_ref().take(manifests.len()).collect();
         let created: Vec<_> = values.by_ref().take(repositories.len()).collect();
         let (mut batch, mut taken) = (Batch::default(), ManifestsTaken::default());
         let (mut seen, mut changed) = (BTreeSet::new(), BTreeSet::new());
-        for (held, value) in manifests.iter().zip(&mut known) {
+        for ((held, value), deleted) in manifests.iter().zip(&mut known).zip(deleted) {
             let Held { repository: name, revision, pushed } = held;
             let Revision { digest, manifest, payload, .. } = revision;
             let present = present(held, &mut values);
@@ -200,7 +203,8 @@ impl Call {
             match Found::<ManifestRecord>::read(key.clone(), value.take()) {
                 Ok(None) => {
                     self.rely_on(&mut batch, name, &present).await?;
-                    let record = self.hold_manifest(&mut batch, name, (digest, manifest, payload), (false, false));
+                    let before = Before::read(None, deleted.as_ref());
+                    let record = self.hold_manifest(&mut batch, name, (digest, manifest, payload), &before, false);
                     replace(&mut batch, &key, &ManifestRecord { pushed: *pushed, ..record });
                     taken.manifests += 1;
                     taken.bytes += payload.len() as u64;
