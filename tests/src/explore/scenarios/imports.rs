@@ -97,8 +97,7 @@ pub fn imports() -> Vec<Scenario> {
         imported(new("import tag that moved × push it")).at_once([tag("v1", &arm64()), push("a", "v1", &amd64())]),
         imported(new("import tag that moved × delete it")).at_once([tag("v1", &arm64()), delete("a", "v1")]),
         imported(new("import tag that moved × pull it")).at_once([tag("v1", &arm64()), get("a", "v1")]),
-        imported(new("import tag × delete its manifest"))
-            .at_once([tag("v2", &arm64()), delete("a", &digest(&arm64()).to_string())]),
+        imported(new("import tag × delete its manifest")).at_once([tag("v2", &arm64()), delete("a", digest(&arm64()))]),
         imported(new("import tag × import it elsewhere")).at_once([tag("v2", &arm64()), tag("v2", &amd64())]),
         imported(new("import tag that moved × gc")).later(LONG).at_once([tag("v1", &arm64()), Call::Gc]),
         imported(Scenario::new("import tag × push another platform", Config::default()))

@@ -2,7 +2,6 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
-use std::sync::Arc;
 
 use orlop_core::digest::Digest;
 use orlop_core::name::Repository;
@@ -524,7 +523,7 @@ fn in_parallel<T: Sync, R: Send>(things: &[T], work: impl Fn(&T) -> R + Sync) ->
         return things.iter().map(work).collect();
     }
     let next = std::sync::atomic::AtomicUsize::new(0);
-    let done: Arc<std::sync::Mutex<Vec<(usize, Vec<R>)>>> = Arc::default();
+    let done = std::sync::Mutex::new(Vec::<(usize, Vec<R>)>::new());
     std::thread::scope(|scope| {
         for _ in 0..threads {
             scope.spawn(|| {
@@ -540,7 +539,7 @@ fn in_parallel<T: Sync, R: Send>(things: &[T], work: impl Fn(&T) -> R + Sync) ->
             });
         }
     });
-    let mut done = std::mem::take(&mut *done.lock().unwrap_or_else(std::sync::PoisonError::into_inner));
+    let mut done = done.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
     done.sort_by_key(|(from, _)| *from);
     done.into_iter().flat_map(|(_, results)| results).collect()
 }
