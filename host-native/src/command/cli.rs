@@ -2,6 +2,7 @@
 
 mod access;
 mod copy;
+mod import;
 mod integrity;
 mod mirrors;
 mod retention;
@@ -15,6 +16,7 @@ use orlop_core::Config;
 
 pub use self::access::{Access, AccessCommand, Explain};
 pub use self::copy::Copy;
+pub use self::import::{Distribution, Import, ImportCommand};
 pub use self::integrity::{Blob, Check};
 pub use self::mirrors::{Mirror, MirrorCommand};
 pub use self::retention::{Retention, RetentionCommand};
@@ -74,6 +76,8 @@ pub enum Command {
     /// when content of SRC is missing or damaged, 7 when DST refuses the image or cannot be written to, 8 when several of
     /// these are the case, 1 for anything else, and 128 and the number of the signal when one ends the copy.
     Copy(Box<Copy>),
+    /// Take over what another registry has
+    Import(Import),
     /// Copy a whole registry between the data directory and a database with an object store
     ///
     /// `orlop move --to shared` copies from --data to --records and --objects, `orlop move --to directory` the other way.

@@ -8,6 +8,7 @@ pub mod control;
 pub mod copy;
 pub mod evict;
 pub mod gc;
+pub mod import;
 pub mod integrity;
 pub mod mirror;
 pub mod process;

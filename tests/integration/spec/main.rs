@@ -17,6 +17,7 @@ mod errors;
 mod events;
 mod faults;
 mod finishing;
+mod importing;
 mod isolation;
 mod keeping;
 mod lists;

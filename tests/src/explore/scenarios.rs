@@ -1,6 +1,7 @@
 //! The scenarios: pairs of operations that touch the same repository, tag, digest or upload.
 
 mod accounts;
+mod imports;
 mod mirrors;
 mod retention;
 mod undeletes;
@@ -15,6 +16,7 @@ use orlop_core::keys::Key;
 use orlop_core::{Claim, Config, Lease};
 
 pub use self::accounts::{quotas, recounts};
+pub use self::imports::imports;
 pub use self::mirrors::{mirror_crowds, mirrors};
 pub use self::retention::{pulls, retention};
 pub use self::undeletes::{SECRET, purges, undelete_crowds, undeleted_lists, undeletes};

@@ -1,0 +1,19 @@
+//! `orlop import …`: what other registries have is taken over.
+
+mod distribution;
+
+use std::error::Error;
+
+pub use self::distribution::Broken;
+use crate::command::cli::ImportCommand;
+
+/// Takes over what is asked for.
+///
+/// # Errors
+///
+/// With what could not be done.
+pub fn import(asked: &ImportCommand) -> Result<(), Box<dyn Error>> {
+    match asked {
+        ImportCommand::Distribution(asked) => distribution::import(asked),
+    }
+}
