@@ -14,7 +14,7 @@ use orlop_core::Config;
 
 pub use self::access::{Access, AccessCommand, Explain};
 pub use self::copy::Copy;
-pub use self::import::{Distribution, Import, ImportCommand};
+pub use self::import::{Configuration, Distribution, Import, ImportCommand};
 pub use self::integrity::{Blob, Check};
 pub use self::mirrors::{Mirror, MirrorCommand};
 pub use self::sync::{Sync, SyncCommand};

@@ -1,5 +1,6 @@
 //! `orlop import …`: what other registries have is taken over.
 
+mod configuration;
 mod distribution;
 
 use std::error::Error;
@@ -14,5 +15,6 @@ use crate::command::cli::ImportCommand;
 pub fn import(asked: &ImportCommand) -> Result<(), Box<dyn Error>> {
     match asked {
         ImportCommand::Distribution(asked) => distribution::import(asked),
+        ImportCommand::Configuration(asked) => configuration::import(asked),
     }
 }

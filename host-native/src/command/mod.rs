@@ -17,3 +17,4 @@ pub mod start;
 pub mod storage;
 pub mod sync;
 pub mod transfer;
+pub mod translate;

@@ -31,6 +31,41 @@ pub enum ImportCommand {
     /// The exit status is 0 when everything was taken over that is not broken, 1 when it could not be done, and 3 with
     /// --strict when something is broken.
     Distribution(Box<Distribution>),
+    /// Make a configuration file of one of distribution or docker-registry
+    ///
+    /// FILE is its configuration in YAML. Each key of it is answered for: it becomes a setting, or it is not needed and it
+    /// says why, or it is not supported and it says what to do instead. All of that stands in the file that is written, as
+    /// comments. No password and no key of FILE is written or printed; where one is needed, it says where it is to go.
+    #[command(name = "config")]
+    Configuration(Configuration),
+}
+
+/// Translate a configuration.
+#[derive(Debug, Args)]
+pub struct Configuration {
+    /// The configuration of the other registry, such as /etc/docker/registry/config.yml
+    #[arg(value_name = "FILE")]
+    pub source: PathBuf,
+
+    /// Where to write it, to a file that does not exist yet; without it, it is printed
+    #[arg(long, value_name = "FILE")]
+    pub out: Option<PathBuf>,
+
+    /// Let the variables REGISTRY_… of the environment win over FILE, as distribution does
+    #[arg(long)]
+    pub env: bool,
+
+    /// Let the variables REGISTRY_… of this file win over FILE: lines of NAME=VALUE, as `docker run --env-file` takes them
+    #[arg(long, value_name = "FILE")]
+    pub env_file: Option<PathBuf>,
+
+    /// Fail when a key is not supported or unknown
+    #[arg(long)]
+    pub strict: bool,
+
+    /// Print what becomes of each key as JSON, not the configuration
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// Take over the data directory of distribution.
