@@ -85,6 +85,7 @@ pub mod record;
 pub mod registry;
 pub mod stall;
 pub mod step;
+pub mod takeover;
 pub mod target;
 
 pub use ambient::{Ambient, Timestamp};
@@ -97,6 +98,6 @@ pub use error::Error;
 pub use http::{Body, Headers, Method, Piece, Request, Response};
 pub use operation::{Operation, Summary};
 pub use registry::{
-    Acquired, Agreement, Arrival, Census, CheckReport, Claim, Departure, Disagreement, Eviction, Finding, Gathering,
-    Immovable, Job, Lease, Located, Mirrored, Named, Part, Registry, Report, Run, named,
+    Acquired, Agreement, Arrival, Census, CheckReport, Claim, Departure, Disagreement, Eviction, Family, Finding,
+    Gathering, Holdings, Immovable, Job, Lease, Located, Mirrored, Named, Part, Registry, Report, Run, named,
 };

@@ -17,6 +17,7 @@
 //! | `storage::directory` | the embedded engine: redb and files, backups |
 //! | `storage::disk` | files opened, read, and sent by the kernel; free space, the lock of a directory |
 //! | [`copy`] | images copied between registries, layouts and archives |
+//! | `distribution` | the data directory of distribution and docker-registry, read |
 //! | [`remote`] | other registries, spoken to as a client |
 //! | `crowd` | who counts as one client, and how much each takes of what all share |
 //! | [`settings`] | every setting as a plain value |
@@ -26,6 +27,7 @@ pub mod auth;
 pub mod command;
 pub mod copy;
 pub(crate) mod crowd;
+pub(crate) mod distribution;
 pub mod observe;
 pub mod remote;
 pub mod request;

@@ -24,7 +24,9 @@ fn main() -> ExitCode {
             },
             Err(error) => {
                 eprintln!("orlop: {error}");
-                error.downcast_ref::<copy::Stopped>().map_or(ExitCode::FAILURE, |stopped| stopped.status().into())
+                let stopped = error.downcast_ref::<copy::Stopped>().map(copy::Stopped::status);
+                let broken = error.downcast_ref::<import::Broken>().map(import::Broken::status);
+                stopped.or(broken).map_or(ExitCode::FAILURE, Into::into)
             }
         },
     }

@@ -190,7 +190,7 @@ impl Call {
                 new.insert(digest);
                 new.extend(platforms.names());
                 let crate::Ambient { now, nonce } = self.ambient;
-                batch.put(keys::tag(name, tag), &TagRecord { digest, pushed: now, by: nonce });
+                batch.put(keys::tag(name, tag), &TagRecord { digest, pushed: now, by: nonce, imported: false });
                 if platforms.images.is_empty() {
                     batch.delete(keys::platforms(name, tag));
                 } else {

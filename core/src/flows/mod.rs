@@ -15,6 +15,7 @@ mod events;
 mod finish;
 pub(crate) mod gather;
 pub(crate) mod gc;
+pub(crate) mod import;
 mod join;
 pub(crate) mod lease;
 mod listing;

@@ -167,7 +167,7 @@ impl Call {
 
     /// The platform of an image, from its configuration: inline, or the blob. What only another repository holds
     /// tells nothing here (SPEC C4): a sparse image may name it.
-    async fn platform(&self, name: &Repository, manifest: &Manifest) -> Result<Option<Platform>, Error> {
+    pub(super) async fn platform(&self, name: &Repository, manifest: &Manifest) -> Result<Option<Platform>, Error> {
         let Some(config) = &manifest.image_config else { return Ok(None) };
         if let Some(bytes) = config.inline() {
             return Ok(Platform::of_config(&bytes));

@@ -5,6 +5,7 @@ mod distribution;
 
 use std::error::Error;
 
+pub use self::distribution::Broken;
 use crate::command::cli::ImportCommand;
 
 /// Takes over what is asked for.

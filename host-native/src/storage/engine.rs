@@ -23,7 +23,7 @@ use uuid::Uuid;
 
 use crate::settings::{Engines, Options};
 use crate::storage::counters::Counters;
-use crate::storage::directory::{self, Backup, Directory, OpenError};
+use crate::storage::directory::{self, Adoption, Backup, Directory, OpenError};
 use crate::storage::disk::{self, Outbox};
 use crate::storage::shared::{self, Presence, Shared, Use};
 
@@ -153,6 +153,14 @@ impl Storage {
         match self {
             Self::Directory(directory) => directory.objects.erase(effect).await,
             Self::Shared(shared) => Box::pin(shared.objects.erase(effect)).await,
+        }
+    }
+
+    /// Makes objects of files of another program: of which of them.
+    pub(super) async fn adopt(&self, adoptions: Vec<Adoption>) -> Result<Vec<bool>, Fault> {
+        match self {
+            Self::Directory(directory) => directory.objects.adopt(adoptions).await,
+            Self::Shared(_) => Err(Fault::Failed("an object store takes no files of another program".into())),
         }
     }
 

@@ -25,7 +25,7 @@ use crate::storage::body::{Held, RequestBody, UNIT};
 use crate::storage::engine::{Opened, Storage};
 use crate::storage::receive::{Open, Receiving, receive};
 use crate::storage::upstreams::{Begun, Fetcher, Flight, Flights, Following, Relaying, Taken, Upstreams};
-use crate::storage::{Backup, Counters, Leased, OpenError, Outbox, Presence, Use};
+use crate::storage::{Adoption, Backup, Counters, Leased, OpenError, Outbox, Presence, Use};
 
 /// How many bytes all bodies that are collected may take together: thousands of usual manifests, or 32 of the largest.
 const COLLECTED: usize = 128 << 20;
@@ -420,6 +420,12 @@ impl Host {
         let (relayed, relaying) = upstream.relay(source, range, &self.counters().upstreams).await?;
         own.relaying = Some(relaying);
         Ok(relayed)
+    }
+
+    /// Makes objects of files of another program, durably: of which of them. In a data directory alone, and while nothing
+    /// else is done with that: an object is as old as its file, and garbage until a record names it.
+    pub(crate) async fn adopt(&self, adoptions: Vec<Adoption>) -> Result<Vec<bool>, Fault> {
+        self.storage.adopt(adoptions).await
     }
 
     /// Ends uploads in an object store that no record knows and no call that lives has begun, which garbage collection of

@@ -14,6 +14,7 @@ mod crowding;
 mod documents;
 mod fetching;
 mod files;
+mod import;
 mod limits;
 mod locations;
 mod logs;

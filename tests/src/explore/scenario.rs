@@ -8,8 +8,10 @@ use orlop_core::ambient::Timestamp;
 use orlop_core::memory::{Memory, RequestBody, Upstream};
 use orlop_core::mirror::UpstreamName;
 use orlop_core::name::Repository;
+use orlop_core::object::ObjectId;
 use orlop_core::record::SessionKey;
 use orlop_core::registry::LetGo;
+use orlop_core::takeover::{Held, Layer, Tagged};
 use orlop_core::{
     Acquired, Agreement, Ambient, Body, Claim, Config, Disagreement, Error, Fault, Job, Lease, Method, Registry,
     Report, Request, Response, Step,
@@ -39,6 +41,12 @@ pub enum Call {
     Renew(Lease),
     /// A host releases a lease.
     Release(Lease),
+    /// Blobs of another registry are imported.
+    AdoptBlobs(Vec<Layer>),
+    /// Manifests of another registry are imported.
+    AdoptManifests(Vec<Held>),
+    /// Tags of another registry are imported.
+    AdoptTags(Vec<Tagged>),
     /// So much time passes, for all.
     Wait(Duration),
     /// Something is pushed to all upstreams, or deleted there.
@@ -158,6 +166,13 @@ impl Scenario {
         format!("/v2/{repository}/blobs/uploads/{}", &key.as_str()["upload/".len()..])
     }
 
+    /// Puts an object there that belongs to nothing yet.
+    #[must_use]
+    pub fn with_object(mut self, object: ObjectId, bytes: &'static [u8]) -> Self {
+        self.before.objects.insert(object, (bytes.into(), self.before.now));
+        self
+    }
+
     /// Lets time pass.
     #[must_use]
     pub fn later(mut self, time: Duration) -> Self {
@@ -221,6 +236,21 @@ impl Scenario {
                 let _ = self.before.run(step, &RequestBody::default());
                 return Response::new(200);
             }
+            Call::AdoptBlobs(layers) => {
+                let step = self.registry.adopt_blobs(layers.clone(), self.before.ambient());
+                self.before.run(step, &RequestBody::default()).expect("blobs are imported");
+                return Response::new(200);
+            }
+            Call::AdoptManifests(manifests) => {
+                let step = self.registry.adopt_manifests(manifests.clone(), self.before.ambient());
+                self.before.run(step, &RequestBody::default()).expect("manifests are imported");
+                return Response::new(200);
+            }
+            Call::AdoptTags(tags) => {
+                let step = self.registry.adopt_tags(tags.clone(), false, self.before.ambient());
+                self.before.run(step, &RequestBody::default()).expect("tags are imported");
+                return Response::new(200);
+            }
             other => panic!("{}: {other:?} is no call to be made beforehand", self.name),
         };
         let response = self.before.call(&self.registry, request, body.clone());
@@ -267,6 +297,9 @@ impl Scenario {
             Call::Evict => registry.evict(ambient).map(|result| told(result.map(drop))),
             // What went depends on it too, and what has changed meanwhile stays.
             Call::LetGo(name) => registry.let_go_of(name.clone(), None, ambient).map(let_go),
+            Call::AdoptBlobs(layers) => registry.adopt_blobs(layers.clone(), ambient).map(told),
+            Call::AdoptManifests(manifests) => registry.adopt_manifests(manifests.clone(), ambient).map(told),
+            Call::AdoptTags(tags) => registry.adopt_tags(tags.clone(), false, ambient).map(told),
             Call::Agree(key) => registry.agree(Some(SessionKey::new([*key; 32])), ambient).map(agreed),
             Call::Acquire(claim) => registry.acquire(Job::Gc, holder, *claim, ambient).map(told),
             Call::Renew(lease) => registry.renew(lease.clone(), ambient).map(told),

@@ -1,5 +1,6 @@
 //! The scenarios: pairs of operations that touch the same repository, tag, digest or upload.
 
+mod imports;
 mod mirrors;
 
 use std::time::Duration;
@@ -11,6 +12,7 @@ use orlop_core::event::{Happening, Listener};
 use orlop_core::keys::Key;
 use orlop_core::{Claim, Config, Lease};
 
+pub use self::imports::imports;
 pub use self::mirrors::{mirror_crowds, mirrors};
 use super::sample::{
     artifact, ask, cancel, config, delete, delete_blob, digest, digest512, finish, get, get_blob, get_list, image,
