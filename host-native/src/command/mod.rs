@@ -7,6 +7,7 @@ pub mod config;
 pub mod control;
 pub mod copy;
 pub mod evict;
+pub mod exchange;
 pub mod gc;
 pub mod import;
 pub mod integrity;

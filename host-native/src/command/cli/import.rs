@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 
+use super::exchange::{ImportedArchive, ImportedOci, ImportedRegistry};
 use crate::settings::{Data, File};
 
 /// Take over what another registry has.
@@ -38,6 +39,24 @@ pub enum ImportCommand {
     /// comments. No password and no key of FILE is written or printed; where one is needed, it says where it is to go.
     #[command(name = "config")]
     Configuration(Configuration),
+    /// Bring in all images of an OCI image layout, a directory or an archive (tar)
+    ///
+    /// Their names in the layout (REPOSITORY:TAG, with or without a host in front) say where they go, or all go to
+    /// --repository. What refers to them goes along. Bytes are hashed on their way, and blobs that are there are not moved
+    /// again: an import that was interrupted is gone on with by the same command.
+    ///
+    /// The exit status is that of `orlop copy`.
+    Oci(Box<ImportedOci>),
+    /// Bring in all images of an archive of `docker save`
+    ///
+    /// The exit status is that of `orlop copy`.
+    DockerArchive(Box<ImportedArchive>),
+    /// Bring in the repositories of another registry: all tags, and what refers to them
+    ///
+    /// Tags that are here with the same digest are not moved again, so the same command goes on with an import that was
+    /// interrupted. What only a digest names there is not listed by a registry, and not brought in. To have it done again
+    /// and again while a server runs, add a `[[sync]]` to its configuration.
+    Registry(Box<ImportedRegistry>),
 }
 
 /// Translate a configuration.
