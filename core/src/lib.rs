@@ -80,9 +80,11 @@ pub mod object;
 pub mod operation;
 pub mod pattern;
 pub mod platform;
+pub mod protect;
 mod range;
 pub mod record;
 pub mod registry;
+pub mod retention;
 pub mod stall;
 pub mod step;
 pub mod takeover;
@@ -95,9 +97,11 @@ pub use caller::{Caller, Rights};
 pub use config::Config;
 pub use effect::{Effect, Fault, Step};
 pub use error::Error;
-pub use http::{Body, Headers, Method, Piece, Request, Response};
+pub use http::{Body, Headers, Method, Piece, Pull, Request, Response};
 pub use operation::{Operation, Summary};
 pub use registry::{
-    Acquired, Agreement, Arrival, Census, CheckReport, Claim, Departure, Disagreement, Eviction, Family, Finding,
-    Gathering, Holdings, Immovable, Job, Lease, Located, Mirrored, Named, Part, Registry, Report, Run, named,
+    Acquired, Agreement, Arrival, Census, CheckReport, Claim, Deleted, DeletedPage, Departure, Disagreement, Drift,
+    Eviction, Family, Finding, Gathering, Holdings, Immovable, Job, Lease, Located, Mirrored, Named, Part, Purged,
+    QuotaUsage, Recount, Refused, Registry, Remaining, Report, RepositoryUsage, Retained, RetentionReport, Run,
+    Undeleted, Undeleting, Usage, named,
 };

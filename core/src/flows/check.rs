@@ -22,7 +22,7 @@ use crate::keys::{self, Key};
 use crate::meter::Meter;
 use crate::name::{Repository, Tag};
 use crate::object::ObjectId;
-use crate::record::{self, BlobRecord, Damaged, ManifestRecord, Owner, TagRecord};
+use crate::record::{self, BlobRecord, Damaged, DeletedRecord, DeletedTagRecord, ManifestRecord, Owner, TagRecord};
 
 /// How many findings a report names one by one.
 const NAMED: usize = 10_000;
@@ -52,7 +52,7 @@ pub struct CheckReport {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Finding {
     /// What it is: `blob <digest>`, `manifest <repository>@<digest>`, `tag <repository>:<tag>`,
-    /// `blob <repository>@<digest>` or `record <key>`.
+    /// `blob <repository>@<digest>`, `record <key>`, or one of the first two with `deleted` before it.
     pub what: String,
     /// What is wrong with it.
     pub problem: String,
@@ -135,6 +135,7 @@ impl Check<'_> {
                 self.report.repositories += 1;
                 self.tags(&name).await?;
                 self.manifests(&name).await?;
+                self.deleted(&name).await?;
                 self.links(&name).await?;
             }
         }
@@ -204,15 +205,60 @@ impl Check<'_> {
         let [record, payload] = self.call.get([key.clone(), keys::payload(name, digest)]).await?;
         let Some(value) = record else { return Ok(()) };
         let Some(ManifestRecord { size, .. }) = self.read(&key, &value, &[name]) else { return Ok(()) };
-        let actual = payload.as_ref().map(|payload| (digest.algorithm().digest(payload), payload.len() as u64));
+        if let Some(problem) = self.wrong(digest, payload.as_ref(), size) {
+            self.found(format!("manifest {name}@{digest}"), problem, Vec::from([name.to_string()]));
+        }
+        Ok(())
+    }
+
+    /// What is wrong with the bytes of a manifest.
+    fn wrong(&mut self, digest: &Digest, payload: Option<&Value>, size: u64) -> Option<String> {
+        let actual = payload.map(|payload| (digest.algorithm().digest(payload), payload.len() as u64));
         self.report.bytes += actual.map_or(0, |(_, size)| size);
-        let problem = match actual {
-            None => "its bytes are missing".into(),
-            Some((actual, _)) if actual != *digest => format!("its bytes have the digest {actual}"),
-            Some((_, actual)) if actual != size => format!("it has {actual} bytes, its record says {size}"),
-            Some(_) => return Ok(()),
-        };
-        self.found(format!("manifest {name}@{digest}"), problem, Vec::from([name.to_string()]));
+        match actual {
+            None => Some("its bytes are missing".into()),
+            Some((actual, _)) if actual != *digest => Some(format!("its bytes have the digest {actual}")),
+            Some((_, actual)) if actual != size => Some(format!("it has {actual} bytes, its record says {size}")),
+            Some(_) => None,
+        }
+    }
+
+    /// Every deleted manifest is there byte for byte, so that it can be undeleted, and every deleted tag names one that is
+    /// there, deleted or not (SPEC X14).
+    async fn deleted(&mut self, name: &Repository) -> Result<(), Error> {
+        let prefix = keys::deleted_in(name);
+        let mut pages = Pages::new(&prefix);
+        while let Some(page) = pages.next(self.call).await? {
+            for digest in page.iter().filter_map(|(key, _)| prefix.rest(key).parse::<Digest>().ok()) {
+                let key = keys::deleted(name, &digest);
+                let [Some(value), payload] = self.call.get([key.clone(), keys::deleted_payload(name, &digest)]).await?
+                else {
+                    continue;
+                };
+                let Some(DeletedRecord { manifest, .. }) = self.read(&key, &value, &[name]) else { continue };
+                if let Some(problem) = self.wrong(&digest, payload.as_ref(), manifest.size) {
+                    self.found(format!("deleted manifest {name}@{digest}"), problem, Vec::from([name.to_string()]));
+                }
+            }
+        }
+        let prefix = keys::deleted_tags(name);
+        let mut pages = Pages::new(&prefix);
+        while let Some(page) = pages.next(self.call).await? {
+            for (key, _) in page {
+                let [Some(value)] = self.call.get([key.clone()]).await? else { continue };
+                let Some(DeletedTagRecord { tag: TagRecord { digest, .. }, .. }) = self.read(&key, &value, &[name])
+                else {
+                    continue;
+                };
+                let (there, deleted) = (keys::manifest(name, &digest), keys::deleted(name, &digest));
+                let [now, there, deleted] = self.call.get([key.clone(), there, deleted]).await?;
+                if there.is_none() && deleted.is_none() && now == Some(value) {
+                    let problem = format!("it names {digest}, which is not there and was not deleted");
+                    let tag = prefix.rest(&key);
+                    self.found(format!("deleted tag {name}:{tag}"), problem, Vec::from([name.to_string()]));
+                }
+            }
+        }
         Ok(())
     }
 

@@ -12,6 +12,7 @@ use super::Call;
 use super::batch::{Batch, Found};
 use super::maintained::{Pushed, TagState};
 use super::mirror::Voucher;
+use super::push::Before;
 use crate::config::ATTEMPTS;
 use crate::digest::Digest;
 use crate::effect::{Committed, Durability, Expect, Get, Value};
@@ -82,7 +83,7 @@ impl Call {
     pub(crate) async fn adopt_blobs(&self, layers: &[Layer]) -> Result<LayersTaken, Error> {
         for _ in 0..ATTEMPTS {
             let Taking { batch, taken, superfluous } = self.taking(layers).await?;
-            if batch.is_empty() || self.commit(batch, Durability::Eventual).await? == Committed::Done {
+            if batch.is_empty() || self.commit(batch, Durability::Durable).await? == Committed::Done {
                 self.erase_later(superfluous);
                 return Ok(taken);
             }
@@ -172,7 +173,7 @@ impl Call {
     pub(crate) async fn adopt_manifests(&self, manifests: &[Held]) -> Result<ManifestsTaken, Error> {
         for _ in 0..ATTEMPTS {
             let (batch, taken) = self.holding(manifests).await?;
-            if batch.is_empty() || self.commit(batch, Durability::Eventual).await? == Committed::Done {
+            if batch.is_empty() || self.commit(batch, Durability::Durable).await? == Committed::Done {
                 return Ok(taken);
             }
         }
@@ -182,14 +183,16 @@ impl Call {
     async fn holding(&self, manifests: &[Held]) -> Result<(Batch, ManifestsTaken), Error> {
         let repositories: BTreeSet<&Repository> = manifests.iter().map(|held| &held.repository).collect();
         let keys = manifests.iter().map(|held| keys::manifest(&held.repository, &held.revision.digest));
-        let keys = keys.chain(repositories.iter().map(|name| keys::repository(name)));
+        let deleted = manifests.iter().map(|held| keys::deleted(&held.repository, &held.revision.digest));
+        let keys = keys.chain(deleted).chain(repositories.iter().map(|name| keys::repository(name)));
         let keys = keys.chain(manifests.iter().flat_map(needed)).collect();
         let mut values = self.ask(Get { keys }).await?.into_iter();
         let mut known: Vec<_> = values.by_ref().take(manifests.len()).collect();
+        let deleted: Vec<_> = values.by_ref().take(manifests.len()).collect();
         let created: Vec<_> = values.by_ref().take(repositories.len()).collect();
         let (mut batch, mut taken) = (Batch::default(), ManifestsTaken::default());
         let (mut seen, mut changed) = (BTreeSet::new(), BTreeSet::new());
-        for (held, value) in manifests.iter().zip(&mut known) {
+        for ((held, value), deleted) in manifests.iter().zip(&mut known).zip(deleted) {
             let Held { repository: name, revision, pushed } = held;
             let Revision { digest, manifest, payload, .. } = revision;
             let present = present(held, &mut values);
@@ -200,7 +203,8 @@ impl Call {
             match Found::<ManifestRecord>::read(key.clone(), value.take()) {
                 Ok(None) => {
                     self.rely_on(&mut batch, name, &present).await?;
-                    let record = self.hold_manifest(&mut batch, name, (digest, manifest, payload), (false, false));
+                    let before = Before::read(None, deleted.as_ref());
+                    let record = self.hold_manifest(&mut batch, name, (digest, manifest, payload), &before, false);
                     replace(&mut batch, &key, &ManifestRecord { pushed: *pushed, ..record });
                     taken.manifests += 1;
                     taken.bytes += payload.len() as u64;
@@ -224,8 +228,8 @@ impl Call {
     }
 
     /// Takes tags over (SPEC Y8–Y11). One that was pushed here to another manifest stays. With `dry_run` nothing is
-    /// changed, and manifests are not looked for: they may be about to be taken over. What is committed is durable, with
-    /// all that was taken before; so no tags at all make that durable.
+    /// changed, and manifests are not looked for: they may be about to be taken over. Tags of one manifest are taken one
+    /// after the other, each by a commit of its own; all others together.
     pub(crate) async fn adopt_tags(&self, tags: &[Tagged], dry_run: bool) -> Result<TagsTaken, Error> {
         let mut taken = TagsTaken::default();
         let mut waiting: Vec<&Tagged> = tags.iter().collect();
@@ -236,7 +240,7 @@ impl Call {
             let (round, rest): (Vec<_>, Vec<_>) =
                 waiting.into_iter().partition(|tagged| names.insert((&tagged.repository, tagged.digest)));
             let Round { batch, taken: more, later } = self.tag_round(&round, dry_run).await?;
-            let done = batch.is_empty() || self.commit(batch, Durability::Eventual).await? == Committed::Done;
+            let done = batch.is_empty() || self.commit(batch, Durability::Durable).await? == Committed::Done;
             if done {
                 taken.add(more);
                 attempts = 0;
@@ -248,9 +252,6 @@ impl Call {
         }
         if !waiting.is_empty() {
             return Err(Error::Contention);
-        }
-        if !dry_run {
-            self.commit(Batch::default(), Durability::Durable).await?;
         }
         Ok(taken)
     }

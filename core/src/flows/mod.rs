@@ -24,11 +24,17 @@ pub(crate) mod meta;
 pub(crate) mod mirror;
 mod mount;
 mod pages;
+mod protect;
 mod pull;
+mod pulled;
+pub(crate) mod purge;
 mod push;
+mod quota;
 mod referrers;
 mod release;
+pub(crate) mod retention;
 pub(crate) mod transfer;
+pub(crate) mod undelete;
 mod upload;
 pub(crate) mod usage;
 

@@ -43,6 +43,8 @@ pub(crate) enum Look {
     Missing,
     /// Its bytes are others.
     Damaged,
+    /// The same, as its size has told.
+    WrongSize,
     /// It is not known whether it is there.
     Unreadable,
 }
@@ -54,6 +56,9 @@ impl Look {
             Self::Fine { .. } => None,
             Self::Missing => Some((Kind::BlobMissing, "its bytes are missing: it is left out")),
             Self::Damaged => Some((Kind::BlobDigest, "its bytes are not those of its digest: it is left out")),
+            Self::WrongSize => {
+                Some((Kind::BlobSize, "it has not the size that manifests say, and other bytes: it is left out"))
+            }
             Self::Unreadable => Some((Kind::Unreadable, "it cannot be read")),
         }
     }

@@ -16,6 +16,7 @@ mod policy;
 mod reach;
 mod remote;
 mod restart;
+mod retention;
 mod rule;
 mod shares;
 mod storage;
@@ -43,6 +44,7 @@ pub use self::reach::Reach;
 pub(crate) use self::reach::{Location, Origin, Redirects};
 pub use self::remote::{LoginSetting, RemoteSetting};
 pub use self::restart::NEED_RESTART;
+pub use self::retention::{Retention, RetentionSetting};
 pub(crate) use self::rule::table;
 pub use self::rule::{Action, GroupSetting, RuleSetting};
 pub(crate) use self::shares::Each;
@@ -99,6 +101,10 @@ pub struct Settings {
         help_heading = "Content"
     )]
     pub gc_interval: Duration,
+
+    /// Which tags stay.
+    #[command(flatten)]
+    pub retention: Retention,
 
     #[command(flatten)]
     file: File,
@@ -182,6 +188,7 @@ impl Settings {
     /// How the registry is to behave.
     pub fn config(&self) -> Config {
         Config {
+            retention: self.retention.rules(),
             quotas: self.shares.quota.iter().map(QuotaSetting::quota).collect(),
             external_url: self.reach.base(),
             mirrors: self.mirrors.iter().map(MirrorSetting::mirror).collect(),

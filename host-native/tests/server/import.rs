@@ -334,3 +334,96 @@ fn what_was_pushed_here_stays() {
     let checked = orlop("check", data.path()).output().unwrap();
     assert!(checked.status.success(), "{checked:?}");
 }
+
+/// SPEC Y23: killed at any moment and run again, it ends as if it had not been killed.
+#[test]
+fn an_import_that_is_killed_is_gone_on_with() {
+    let directory = Directory::new();
+    let images: Vec<Digest> = (0..150)
+        .map(|n| {
+            directory.image(&format!("team/app{}", n % 7), &format!("v{n}"), "amd64", format!("layer {n}").as_bytes())
+        })
+        .collect();
+    // An orphan is as old as its file.
+    let long_ago = std::time::SystemTime::now() - std::time::Duration::from_secs(3 * 24 * 3600);
+    for path in directory.all().into_keys().filter(|path| path.ends_with("data")) {
+        fs::File::open(path).unwrap().set_modified(long_ago).unwrap();
+    }
+    let before = directory.all();
+    let place = TempDir::new().unwrap();
+    let data = place.path().join("data");
+    // Each later than the one before it, until one ends by itself.
+    let mut kills = 0;
+    for wait in (0..).map(|n| std::time::Duration::from_millis(3 * n)) {
+        let mut importing =
+            orlop("import distribution", &data).arg(directory.path()).arg("--read-only").spawn().unwrap();
+        std::thread::sleep(wait);
+        if importing.try_wait().unwrap().is_some() {
+            break;
+        }
+        importing.kill().unwrap();
+        importing.wait().unwrap();
+        kills += 1;
+    }
+    assert!(kills > 0);
+    let report = imported(&directory, &data, &["--read-only"]);
+    assert_eq!((&report["tags"], &report["tags_same"]), (&json!(0), &json!(150)), "{report}");
+    assert!(directory.all() == before, "the source has changed");
+    let server = Started::on(&data, &[]);
+    for (n, image) in images.iter().enumerate() {
+        let name = format!("team/app{}", n % 7);
+        assert_eq!(sha256(pulled(&server, &name, &format!("v{n}")).1), *image);
+        has_blob(&server, &name, format!("layer {n}").as_bytes());
+    }
+    drop(server);
+    // What the killed ones have left of their last pages is garbage, and nothing else is.
+    assert!(orlop("gc", &data).output().unwrap().status.success());
+    let checked = orlop("check", &data).output().unwrap();
+    assert!(checked.status.success(), "{checked:?}");
+    let objects = walk(&data.join("objects"));
+    assert_eq!(objects, 300, "a layer and a configuration of each image");
+}
+
+/// How many files are below a directory.
+fn walk(directory: &Path) -> usize {
+    let entries = fs::read_dir(directory).unwrap().map(|entry| entry.unwrap());
+    entries.map(|entry| if entry.file_type().unwrap().is_dir() { walk(&entry.path()) } else { 1 }).sum()
+}
+
+/// SPEC Y21: root imports, another user serves; nothing of what is linked is changed, and what that user could not read is
+/// copied.
+#[test]
+fn what_root_imports_belongs_to_the_owner_of_the_data_directory() {
+    if !rustix::process::geteuid().is_root() {
+        return;
+    }
+    let directory = Directory::new();
+    directory.image("app", "v1", "amd64", b"the layer");
+    let (layer, private) =
+        (directory.data(&sha256("the layer")), directory.data(&sha256(config("amd64", b"the layer"))));
+    fs::set_permissions(&private, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+    let before = directory.all();
+    let place = TempDir::new().unwrap();
+    let data = place.path().join("data");
+    fs::create_dir(&data).unwrap();
+    std::os::unix::fs::chown(&data, Some(65_534), Some(65_534)).unwrap();
+    let report = imported(&directory, &data, &["--read-only"]);
+    assert_eq!(report["copied"], 1, "{report}");
+    assert!(directory.all() == before, "the source has changed");
+    assert_eq!((fs::metadata(&layer).unwrap().nlink(), fs::metadata(&private).unwrap().nlink()), (2, 1));
+    let mut waiting = vec![data];
+    let mut linked = 0;
+    while let Some(path) = waiting.pop() {
+        let metadata = fs::metadata(&path).unwrap();
+        if metadata.is_dir() {
+            waiting.extend(fs::read_dir(&path).unwrap().map(|entry| entry.unwrap().path()));
+        }
+        if metadata.is_file() && metadata.nlink() > 1 {
+            assert_eq!(metadata.uid(), 0);
+            linked += 1;
+        } else {
+            assert_eq!((metadata.uid(), metadata.gid()), (65_534, 65_534), "{}", path.display());
+        }
+    }
+    assert_eq!(linked, 1);
+}

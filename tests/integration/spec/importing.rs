@@ -337,7 +337,7 @@ fn a_list_that_the_registry_made_counts_as_pushed() {
 fn imports_are_told_to_nobody_and_refused_by_no_quota() {
     let everywhere = || vec![Pattern::new("**")];
     let mut registry = configured(|config| {
-        config.quotas = vec![Quota { repositories: everywhere(), bytes: 1 }];
+        config.quotas = vec![Quota { repositories: everywhere(), bytes: 1, ..Quota::default() }];
         let happenings = vec![Happening::Push];
         config.listeners = vec![Listener { name: "ci".into(), repositories: everywhere(), happenings }];
     });

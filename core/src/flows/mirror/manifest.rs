@@ -16,6 +16,7 @@ use crate::flows::Call;
 use crate::flows::batch::{Batch, Found};
 use crate::flows::blob::said;
 use crate::flows::maintained::TagState;
+use crate::flows::push::Before;
 use crate::http::{Method, Response};
 use crate::keys;
 use crate::manifest::Manifest;
@@ -273,14 +274,16 @@ impl Call {
         digest: &Digest,
     ) -> Result<Batch, Error> {
         let key = keys::manifest(name, digest);
-        let [repository, known] = self.get([keys::repository(name), key.clone()]).await?;
+        let [repository, known, deleted] =
+            self.get([keys::repository(name), key.clone(), keys::deleted(name, digest)]).await?;
         let known = Found::<ManifestRecord>::read(key, known)?;
         let mut batch = Batch::default();
         batch.keep_repository(name, repository.as_ref(), &self.ambient);
         // What was pushed while this was no mirror stays what was pushed, also when that is just now.
         known.iter().for_each(|found| batch.expect(found.unchanged()));
         let fetched = known.as_ref().is_none_or(|found| found.record.fetched);
-        self.hold_manifest(&mut batch, name, (digest, manifest, body), (known.is_some(), fetched));
+        let before = Before::read(known.as_ref().map(|found| &found.value), deleted.as_ref());
+        self.hold_manifest(&mut batch, name, (digest, manifest, body), &before, fetched);
         Ok(batch)
     }
 

@@ -40,7 +40,7 @@ use crate::storage::{self, Host, Means, means};
 /// How many bytes of records are held in memory, and how many bytes their log has before they are moved into their file:
 /// an import writes millions of them.
 const RECORD_CACHE: usize = 64 << 20;
-const RECORD_LOG: u64 = 64 << 20;
+const RECORD_LOG: u64 = 32 << 20;
 
 /// Of how many blobs at least so many must be there.
 const MOST: u64 = 2;
@@ -345,9 +345,7 @@ impl Asked {
             out: &mut out,
             page: Page::default(),
         };
-        let report = walk.go()?;
-        taker.end()?;
-        Ok(report)
+        walk.go()
     }
 
     fn reader(&self) -> Reader {

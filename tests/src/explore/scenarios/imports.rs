@@ -62,9 +62,15 @@ fn imported(scenario: Scenario) -> Scenario {
     scenario.given(&tag("v1", &amd64()))
 }
 
+/// A manifest may come when what it needs has gone.
+fn without(mut scenario: Scenario) -> Scenario {
+    scenario.deleted.extend([digest(LAYER), digest(&config("amd64"))].map(|gone| gone.to_string()));
+    scenario
+}
+
 /// Imports beside pushes, deletes, mounts, collections and each other.
 pub fn imports() -> Vec<Scenario> {
-    let two = [("v1", amd64()), ("v2", amd64())];
+    let two = [("v1", amd64()), ("v2", arm64())];
     let two = Call::AdoptTags(two.iter().map(|(tag, document)| tagged(tag, digest(document))).collect());
     let old = |scenario: Scenario| scenario.given(&push_blob("a", LAYER)).later(LONG);
     vec![
@@ -82,7 +88,7 @@ pub fn imports() -> Vec<Scenario> {
         with_layer(new("import blob × mount it")).at_once([blob("a"), mount("b", LAYER, "a")]),
         stocked(new("import manifest × push the same")).at_once([manifest("a", &amd64()), push("a", "v1", &amd64())]),
         stocked(new("import manifest × import the same")).at_once([manifest("a", &amd64()), manifest("a", &amd64())]),
-        stocked(new("import manifest × gc")).later(LONG).at_once([manifest("a", &amd64()), Call::Gc]),
+        without(stocked(new("import manifest × gc")).later(LONG).at_once([manifest("a", &amd64()), Call::Gc])),
         stocked(new("import manifest × delete its layer")).at_once([manifest("a", &amd64()), delete_blob("a", LAYER)]),
         stocked(Scenario::new("import an old manifest × gc", tidy()))
             .given(&manifest("a", &amd64()))
@@ -91,15 +97,14 @@ pub fn imports() -> Vec<Scenario> {
         imported(new("import tag that moved × push it")).at_once([tag("v1", &arm64()), push("a", "v1", &amd64())]),
         imported(new("import tag that moved × delete it")).at_once([tag("v1", &arm64()), delete("a", "v1")]),
         imported(new("import tag that moved × pull it")).at_once([tag("v1", &arm64()), get("a", "v1")]),
-        imported(new("import tag × delete its manifest"))
-            .at_once([tag("v2", &arm64()), delete("a", &digest(&arm64()).to_string())]),
+        imported(new("import tag × delete its manifest")).at_once([tag("v2", &arm64()), delete("a", digest(&arm64()))]),
         imported(new("import tag × import it elsewhere")).at_once([tag("v2", &arm64()), tag("v2", &amd64())]),
         imported(new("import tag that moved × gc")).later(LONG).at_once([tag("v1", &arm64()), Call::Gc]),
         imported(Scenario::new("import tag × push another platform", Config::default()))
             .at_once([tag("v2", &amd64()), push("a", "v2", &arm64())]),
-        stocked(new("import two tags of one manifest × delete one"))
+        stocked(new("import two tags × delete one"))
             .given(&manifest("a", &amd64()))
-            .given(&push_blob("a", &config("amd64")))
+            .given(&manifest("a", &arm64()))
             .at_once([two, delete("a", "v1")]),
     ]
 }

@@ -95,11 +95,6 @@ impl Taker<'_> {
         Ok(())
     }
 
-    /// Makes all that was taken over durable.
-    pub(super) fn end(&self) -> Result<(), String> {
-        self.target.run(|registry, ambient| registry.adopt_tags(Vec::new(), false, ambient)).map(drop)
-    }
-
     fn blobs(&mut self, blobs: Vec<Found>, report: &mut Report) -> Result<(), String> {
         let mut objects = self.bring(&blobs, report)?;
         let mut layers = Vec::with_capacity(blobs.len());

@@ -2,7 +2,6 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
-use std::sync::Arc;
 
 use orlop_core::digest::Digest;
 use orlop_core::name::Repository;
@@ -92,6 +91,7 @@ impl Known {
         self.0.get(&short(digest)).map(|number| match number & !(VERIFIED | PRIVATE) {
             bad if bad == BAD => Look::Missing,
             bad if bad == BAD + 1 => Look::Damaged,
+            bad if bad == BAD + 2 => Look::WrongSize,
             bad if bad & BAD != 0 => Look::Unreadable,
             size => Look::Fine { size, verified: number & VERIFIED != 0, private: number & PRIVATE != 0 },
         })
@@ -101,7 +101,8 @@ impl Known {
         let number = match look {
             Look::Missing => BAD,
             Look::Damaged => BAD + 1,
-            Look::Unreadable => BAD + 2,
+            Look::WrongSize => BAD + 2,
+            Look::Unreadable => BAD + 3,
             Look::Fine { size, verified, private } => {
                 size | if verified { VERIFIED } else { 0 } | if private { PRIVATE } else { 0 }
             }
@@ -352,20 +353,31 @@ impl Walk<'_> {
                     look.problem().map_or_else(absent, |(kind, problem)| (kind, problem.to_owned()))
                 }
                 (Some(state::BROKEN), None) => absent(),
-                (_, Some(Look::Fine { size: actual, private, .. })) if actual != *size => {
+                (_, Some(Look::Fine { size: actual, private, verified })) if actual != *size => {
                     // Which of them is wrong, the hash tells.
-                    let look = self.source.hash(digest, private);
+                    let same = Look::Fine { size: actual, private, verified };
+                    let look = match if verified { same } else { self.source.hash(digest, private) } {
+                        Look::Damaged => Look::WrongSize,
+                        look => look,
+                    };
                     self.known.put(digest, look);
-                    if look.problem().is_none() {
+                    let Some((kind, problem)) = look.problem() else {
                         let manifest = format!("manifest {}@{}", repository.name, read.digest);
                         let problem =
                             format!("it says that {digest} has {size} bytes; it has {actual}, and is as its digest");
                         self.report.found(Finding::new(Kind::Descriptor, manifest, problem));
                         continue;
-                    }
+                    };
                     place.into_iter().for_each(|place| repository.contents.layers.set(place, state::BROKEN));
-                    self.page.blobs.retain(|blob| blob.digest != *digest);
-                    (Kind::BlobSize, format!("it has {actual} bytes in place of {size}: it is left out"))
+                    // Another repository may have it on the same page.
+                    let (bad, fine) =
+                        std::mem::take(&mut self.page.blobs).into_iter().partition(|b| b.digest == *digest);
+                    self.page.blobs = fine;
+                    let bad: Vec<Found> = bad;
+                    for Found { repository: other, .. } in bad.iter().filter(|bad| bad.repository != *repository.name) {
+                        self.report.found(Finding::new(kind, format!("blob {other}@{digest}"), problem));
+                    }
+                    (kind, problem.to_owned())
                 }
                 _ => continue,
             };
@@ -511,7 +523,7 @@ fn in_parallel<T: Sync, R: Send>(things: &[T], work: impl Fn(&T) -> R + Sync) ->
         return things.iter().map(work).collect();
     }
     let next = std::sync::atomic::AtomicUsize::new(0);
-    let done: Arc<std::sync::Mutex<Vec<(usize, Vec<R>)>>> = Arc::default();
+    let done = std::sync::Mutex::new(Vec::<(usize, Vec<R>)>::new());
     std::thread::scope(|scope| {
         for _ in 0..threads {
             scope.spawn(|| {
@@ -527,7 +539,7 @@ fn in_parallel<T: Sync, R: Send>(things: &[T], work: impl Fn(&T) -> R + Sync) ->
             });
         }
     });
-    let mut done = std::mem::take(&mut *done.lock().unwrap_or_else(std::sync::PoisonError::into_inner));
+    let mut done = done.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
     done.sort_by_key(|(from, _)| *from);
     done.into_iter().flat_map(|(_, results)| results).collect()
 }

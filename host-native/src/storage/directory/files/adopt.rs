@@ -124,13 +124,13 @@ fn adopt(layout: &Layout, Adoption { file, object, means }: &Adoption, keep_free
     Ok(true)
 }
 
-/// Copies a file into a new one, durably, which belongs to whom its directory belongs.
+/// Copies a file into a new one, durably, which belongs to whom the data directory belongs.
 fn copy(layout: &Layout, mut from: &File, path: &Path, means: Means) -> io::Result<()> {
     let to = OpenOptions::new().write(true).create_new(true).open(path)?;
     if means != Means::Share || share(from, &to).is_err() {
         io::copy(&mut from, &mut &to)?;
     }
-    let directory = fs::metadata(layout.root())?;
+    let directory = fs::metadata(layout.root().parent().unwrap_or(layout.root()))?;
     if rustix::process::geteuid().is_root() && directory.uid() != 0 {
         fchown(&to, Some(directory.uid()), Some(directory.gid()))?;
     }
