@@ -7,6 +7,7 @@ use std::sync::Arc;
 use bytesize::ByteSize;
 use orlop_core::{Config, Registry};
 use serde_json::json;
+use tempfile::TempDir;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::command::check::data_directory;
@@ -37,7 +38,7 @@ pub fn export(asked: &ExportCommand) -> Done {
     what.repositories.iter().try_for_each(|name| named(name))?;
     interruptible(async {
         let progress = Progress::new(what.how.quiet);
-        let registry = Opened::of(&what.how).await?;
+        let registry = Opened::of(&what.how, Purpose::Reading).await?;
         let done = match asked {
             ExportCommand::Oci(asked) => {
                 oci(&registry.side, &asked.target, &what.repositories, &what.how, &progress).await
@@ -82,7 +83,7 @@ pub(super) fn import_registry(asked: &ImportedRegistry) -> Done {
         let from = remote_setting(&asked.source, &asked.reaching).await?;
         let repositories = if asked.all { vec!["**".into()] } else { asked.repositories.clone() };
         let setting = SyncSetting::once(from, repositories, &asked.prefix)?;
-        let registry = Opened::here(&asked.data).await?;
+        let registry = Opened::here(&asked.data, Purpose::writing(asked.dry_run)).await?;
         let tell = |line: String| {
             if !asked.quiet {
                 eprintln!("{line}");
@@ -136,23 +137,41 @@ fn interruptible(work: impl Future<Output = Result<(), Stopped>>) -> Done {
     })
 }
 
+/// What a registry is opened for: whether its directory is made if there is none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Purpose {
+    Reading,
+    Writing,
+    /// To see what would be written.
+    DryRun,
+}
+
+impl Purpose {
+    fn writing(dry_run: bool) -> Self {
+        if dry_run { Self::DryRun } else { Self::Writing }
+    }
+}
+
 /// A registry as a side of a copy.
 struct Opened {
     side: Side,
     host: Option<Arc<Host>>,
     presence: Option<storage::Presence>,
+    /// Of a dry run into a directory that does not exist: an empty registry, which goes in the end.
+    _empty: Option<TempDir>,
 }
 
 impl Opened {
     /// The one that is spoken to, or else the one of the settings.
-    async fn of(how: &How) -> Result<Self, Stopped> {
-        let Some(address) = &how.registry else { return Self::here(&how.data).await };
+    async fn of(how: &How, purpose: Purpose) -> Result<Self, Stopped> {
+        let Some(address) = &how.registry else { return Self::here(&how.data, purpose).await };
         let remote = Remote::open(&remote_setting(address, &how.reaching).await?)?;
-        Ok(Self { side: Side::Remote(remote), host: None, presence: None })
+        Ok(Self { side: Side::Remote(remote), host: None, presence: None, _empty: None })
     }
 
     /// The data directory, which is made if there is none, or the database and the object store.
-    async fn here(data: &Data) -> Result<Self, Stopped> {
+    async fn here(data: &Data, purpose: Purpose) -> Result<Self, Stopped> {
+        let mut empty = None;
         let (host, presence) = match data.engines.engines()? {
             Some(engines) => {
                 let host = Host::connect(&engines.without_cache(), &Options::default()).await;
@@ -170,13 +189,27 @@ impl Opened {
                         directory.display()
                     )));
                 }
-                (Host::open(directory, &Options::default()).map_err(|error| error.to_string())?, None)
+                let opened = match (directory.exists(), purpose) {
+                    (false, Purpose::Reading) => {
+                        let shown = directory.display();
+                        return Err(Stopped::from(format!(
+                            "there is no directory {shown}: name the data directory with --data, or a server with --registry"
+                        )));
+                    }
+                    (false, Purpose::DryRun) => {
+                        let made =
+                            TempDir::new().map_err(|error| format!("there is no room for a dry run: {error}"))?;
+                        Host::open(&empty.insert(made).path().join("data"), &Options::default())
+                    }
+                    _ => Host::open(directory, &Options::default()),
+                };
+                (opened.map_err(|error| error.to_string())?, None)
             }
         };
         let host = Arc::new(host);
         let registry = Registry::new(Config::default());
         agree(&registry, &host, &data.place()).await?;
-        Ok(Self { side: sync::this_registry(&host, registry, "orlop"), host: Some(host), presence })
+        Ok(Self { side: sync::this_registry(&host, registry, "orlop"), host: Some(host), presence, _empty: empty })
     }
 
     async fn close(self) {
@@ -215,7 +248,7 @@ fn import(
         let _log = log::start("error".parse().map_err(|_| "no log".to_owned())?, LogFormat::Text);
         let contents = open().await.map_err(|failure| told(&shown, &Failed::reading(failure)))?;
         let progress = Progress::new(how.quiet);
-        let registry = Opened::of(how).await?;
+        let registry = Opened::of(how, Purpose::writing(how.dry_run)).await?;
         let done = exchange::import(&contents, &registry.side, repository, how.dry_run, &progress).await;
         progress.end();
         registry.close().await;

@@ -225,7 +225,11 @@ impl Source for Own {
 
     async fn file(&self, blob: &Digest) -> Result<Option<PathBuf>, Failure> {
         let get = request(Method::Get, self.target(&format!("blobs/{blob}")), &[], None);
-        let response = self.local.call(get, &mut RequestBody::empty()).await?;
+        let response = match self.local.call(get, &mut RequestBody::empty()).await {
+            // Whoever reads it finds that out, too.
+            Err(Failure::Absent) => return Ok(None),
+            answered => answered?,
+        };
         let size = response.header("Content-Length").and_then(|length| length.parse().ok());
         let http::Body::Pieces(pieces) = response.body else { return Ok(None) };
         Ok(match pieces.into_sent()[..] {
