@@ -38,7 +38,7 @@ version: 0.1
 storage: {filesystem: {rootdirectory: $work/tree}}
 http: {addr: "127.0.0.1:$port"}
 YML
-  OTEL_TRACES_EXPORTER=none "$@" serve "$work/peer.yml" </dev/null >"$work/peer.log" 2>&1 &
+  env -u REGISTRY_AUTH_FILE OTEL_TRACES_EXPORTER=none "$@" serve "$work/peer.yml" </dev/null >"$work/peer.log" 2>&1 &
   peer_pid=$!
   stoppers+=("stop $peer_pid")
   peer=127.0.0.1:$port
