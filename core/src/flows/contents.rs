@@ -3,6 +3,7 @@
 use alloc::vec::Vec;
 
 use super::Call;
+use super::pages::Pages;
 use crate::digest::Digest;
 use crate::error::Error;
 use crate::keys::{self, Key};
@@ -44,7 +45,23 @@ impl Call {
                 return Ok(true);
             }
         }
-        let named = !self.is_empty(&keys::tagged_with(name, digest)).await?;
-        Ok(named || !self.is_empty(&keys::users(name, digest)).await?)
+        if !self.is_empty(&keys::tagged_with(name, digest)).await? {
+            return Ok(true);
+        }
+        // An index does; a list that the registry made only as long as its tag is there.
+        let users = keys::users(name, digest);
+        let mut pages = Pages::new(&users);
+        while let Some(page) = pages.next(self).await? {
+            for index in page.iter().filter_map(|(key, _)| users.rest(key).parse::<Digest>().ok()) {
+                let key = keys::manifest(name, &index);
+                let [value] = self.get([key.clone()]).await?;
+                let Some(value) = value else { continue };
+                let made = record::decode::<ManifestRecord>(&key, &value).is_ok_and(|index| index.maintained);
+                if !made || !self.is_empty(&keys::tagged_with(name, &index)).await? {
+                    return Ok(true);
+                }
+            }
+        }
+        Ok(false)
     }
 }
