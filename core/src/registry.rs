@@ -13,6 +13,7 @@ use crate::effect::{Fault, Step, Value};
 use crate::error::{Error, stamped};
 use crate::event::Queued;
 pub use crate::flows::check::{CheckReport, Finding, Located, Part};
+pub use crate::flows::contents::Loose;
 pub use crate::flows::gather::Gathering;
 pub use crate::flows::gc::Report;
 pub use crate::flows::import::{Family, Holdings};
@@ -312,6 +313,12 @@ impl Registry {
     pub fn locate(&self, digest: Digest, ambient: Ambient) -> Step<Result<Option<Located>, Fault>> {
         let call = self.own(ambient);
         start(move |io| async move { call(io).located(&digest).await.map_err(fault) })
+    }
+
+    /// Begins to list the manifests of a repository that no tag leads to, from behind `after` on (SPEC Y40).
+    pub fn loose(&self, repository: Repository, after: Option<Key>, ambient: Ambient) -> Step<Result<Loose, Fault>> {
+        let call = self.own(ambient);
+        start(move |io| async move { call(io).loose(&repository, after).await.map_err(fault) })
     }
 
     /// Begins to look up what was counted last, by whatever host, if that is no longer ago than `within`.

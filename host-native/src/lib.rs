@@ -10,6 +10,7 @@
 //! | [`command`] | what each verb does: serving, garbage collection, backups, users; flags, environment and file read into settings |
 //! | [`server`] | listens, speaks HTTP/1.1 and HTTP/2, encrypts, is patient, stops without cutting off; what is where |
 //! | [`request`] | one request to the last byte of its answer, the access and the audit log, what each client may take |
+//! | `exchange` | images of archives and whole repositories, brought in and taken out |
 //! | [`sync`] | repositories copied from and to other registries, regularly and after pushes |
 //! | [`observe`] | what is told: Prometheus, OpenTelemetry, the log, webhooks, the address for administrators |
 //! | [`auth`] | who sends a request (passwords, tokens, certificates), what that may do, and how it is refused |
@@ -28,6 +29,7 @@ pub mod command;
 pub mod copy;
 pub(crate) mod crowd;
 pub(crate) mod distribution;
+pub(crate) mod exchange;
 pub mod observe;
 pub mod remote;
 pub mod request;

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use orlop::command::cli::{AccessCommand, Command, ConfigCommand};
 use orlop::command::config::{CommandLine, ConfigError, Loaded};
-use orlop::command::{administer, copy, import, process, retention, start, sync, transfer, usage};
+use orlop::command::{administer, copy, exchange, import, process, retention, start, sync, transfer, usage};
 
 #[cfg(target_env = "musl")]
 #[global_allocator]
@@ -53,6 +53,7 @@ fn run(loaded: Loaded, line: CommandLine) -> Result<(), Box<dyn Error>> {
         Command::Migrate(asked) => administer::migrate(&asked),
         Command::Copy(asked) => copy::copy(&asked),
         Command::Import(asked) => import::import(&asked.command),
+        Command::Export(asked) => exchange::export(&asked.command),
         Command::Move(asked) => transfer::copy(&asked),
         Command::Backup(backup) => administer::back_up(&backup),
         Command::Sync(asked) => sync::sync(&asked.command, &effective),

@@ -9,6 +9,7 @@ mod base;
 mod batch;
 mod blob;
 pub(crate) mod check;
+pub(crate) mod contents;
 mod delete;
 mod events;
 mod finish;

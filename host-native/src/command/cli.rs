@@ -2,6 +2,7 @@
 
 mod access;
 mod copy;
+mod exchange;
 mod import;
 mod integrity;
 mod mirrors;
@@ -16,7 +17,10 @@ use orlop_core::Config;
 
 pub use self::access::{Access, AccessCommand, Explain};
 pub use self::copy::Copy;
-pub use self::import::{Distribution, Import, ImportCommand};
+pub use self::exchange::{
+    Export, ExportCommand, Exported, ExportedTree, How, ImportedArchive, ImportedOci, ImportedRegistry, Reaching, What,
+};
+pub use self::import::{Configuration, Distribution, Import, ImportCommand};
 pub use self::integrity::{Blob, Check};
 pub use self::mirrors::{Mirror, MirrorCommand};
 pub use self::retention::{Retention, RetentionCommand};
@@ -78,6 +82,8 @@ pub enum Command {
     Copy(Box<Copy>),
     /// Take over what another registry has
     Import(Import),
+    /// Take whole repositories out: as an OCI image layout, or as a data directory that distribution serves
+    Export(Export),
     /// Copy a whole registry between the data directory and a database with an object store
     ///
     /// `orlop move --to shared` copies from --data to --records and --objects, `orlop move --to directory` the other way.

@@ -7,7 +7,7 @@
 //! What waits for a network is boxed: a future has room for the largest of its arms, which a pull from this machine's disk
 //! would have to move for nothing.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -204,6 +204,14 @@ impl Storage {
         match self {
             Self::Directory(directory) => directory.objects.path(object).display().to_string(),
             Self::Shared(shared) => shared.objects.path(object),
+        }
+    }
+
+    /// The file of an object, where objects are files.
+    pub(super) fn file(&self, object: &ObjectId) -> Option<PathBuf> {
+        match self {
+            Self::Directory(directory) => Some(directory.objects.path(object)),
+            Self::Shared(_) => None,
         }
     }
 

@@ -1,7 +1,7 @@
 //! The host: performs what the core asks for, until a call is over.
 
 use std::ops::Range;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, SystemTime};
@@ -176,6 +176,12 @@ impl Host {
     /// Where the bytes of an object are, for an administrator.
     pub fn place(&self, object: &ObjectId) -> String {
         self.storage.place(object)
+    }
+
+    /// The file of this machine that has exactly the bytes of an object, if there is one. Nothing changes it.
+    pub(crate) fn file(&self, object: &ObjectId, size: u64) -> Option<PathBuf> {
+        let file = self.storage.file(object)?;
+        file.metadata().is_ok_and(|there| there.is_file() && there.len() == size).then_some(file)
     }
 
     /// How a database and an object store stand, for an administrator: a line for each thing.

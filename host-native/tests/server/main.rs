@@ -12,6 +12,7 @@ mod control;
 mod copy;
 mod crowding;
 mod documents;
+mod exchange;
 mod fetching;
 mod files;
 mod import;

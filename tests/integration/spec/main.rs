@@ -11,6 +11,7 @@ mod census;
 mod checking;
 mod chunks;
 mod collecting;
+mod contents;
 mod deleting;
 mod drift;
 mod errors;
