@@ -97,6 +97,7 @@ pub use error::Error;
 pub use http::{Body, Headers, Method, Piece, Request, Response};
 pub use operation::{Operation, Summary};
 pub use registry::{
-    Acquired, Agreement, Arrival, Census, CheckReport, Claim, Departure, Disagreement, Eviction, Finding, Gathering,
-    Immovable, Job, Lease, Located, Mirrored, Named, Part, Registry, Report, Run, named,
+    Acquired, Agreement, Arrival, Census, CheckReport, Claim, Damage, DamagedPage, Departure, Disagreement, Eviction,
+    Finding, Gathering, Immovable, Job, Lease, Located, Mirrored, Named, NeededBy, Part, Registry, Report, Run,
+    ScrubTotal, Scrubbed, named,
 };

@@ -10,12 +10,13 @@ use bytes::Bytes;
 
 use super::batch::Batch;
 use super::mirror::Cached;
+use super::quarantine::sound_blob;
 use super::{Call, upload};
 use crate::caller::Right;
 use crate::conditional::{self, Condition};
 use crate::config::ATTEMPTS;
 use crate::digest::Digest;
-use crate::effect::{Committed, Durability, Expect, Fault, Get, Load, Value};
+use crate::effect::{Committed, Durability, Expect, Get, Load, Value};
 use crate::error::Error;
 use crate::http::{Body, Method, Piece, Pieces, Request, Response};
 use crate::keys;
@@ -83,20 +84,19 @@ impl Call {
 
     /// Where the bytes of a blob of the repository are.
     async fn blob_record(&self, name: &Repository, digest: &Digest, method: Method) -> Result<BlobRecord, Error> {
-        let blob_key = keys::blob(digest);
         let mirrored = self.config.mirror_of(name).is_some();
         let pulled = mirrored.then(|| keys::pulled(name, digest));
-        let keys = [keys::link(name, digest), blob_key.clone()].into_iter().chain(pulled);
+        let keys = [keys::link(name, digest), keys::blob(digest)].into_iter().chain(pulled);
         let mut values = self.ask(Get { keys: keys.collect() }).await?.into_iter();
         let mut next = || values.next().flatten();
         let (link, blob, pulled): (Option<Value>, Option<Value>, Option<Value>) = (next(), next(), next());
         let unknown = Error::BlobUnknown(*digest);
-        let link = link.filter(|_| self.may(Right::Pull, name)).ok_or(unknown)?;
+        let link = link.filter(|_| self.may(Right::Pull, name)).ok_or(unknown.clone())?;
         if mirrored && method == Method::Get {
             self.note_pulled(name, digest, &link, pulled.as_ref());
         }
-        let blob = blob.ok_or_else(|| Fault::Failed(format!("{name} links {digest}, which has no record")))?;
-        Ok(record::decode(&blob_key, &blob)?)
+        // What is damaged is not there: then a client pushes it again, and a mirror fetches it (SPEC W3).
+        sound_blob(digest, blob).map(|blob| blob.record).ok_or(unknown)
     }
 
     /// The objects of a blob, ready to be cut to pieces; `None` when bytes that lay among the records are gone.

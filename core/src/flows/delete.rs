@@ -30,7 +30,7 @@ impl Call {
         self.may_delete()?;
         for _ in 0..ATTEMPTS {
             let state = self.tag_state(name, tag).await?;
-            if state.record.is_none() {
+            if !state.is_there() {
                 return Err(Error::ManifestUnknown(tag.to_string()));
             }
             let mut batch = Batch::reclaiming();
@@ -118,6 +118,9 @@ impl Call {
                 batch.delete(keys::referrer(name, subject, digest));
             }
             batch.delete(keys::left(name, digest));
+            if found.record.quarantined.is_some() {
+                batch.delete(keys::quarantined_manifest(name, digest));
+            }
             batch.delete(payload_key);
             batch.delete(found.key.clone());
             batch.take_usage(name, found.record.size);
@@ -190,7 +193,7 @@ impl Call {
 
     pub(super) async fn tag_state(&self, name: &Repository, tag: &Tag) -> Result<TagState, Error> {
         let values = self.get(TagState::keys(name, tag)).await?;
-        TagState::read(name, tag, values)
+        Ok(TagState::read(name, tag, values))
     }
 
     /// SPEC D4, L2, L5.

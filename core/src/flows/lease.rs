@@ -32,6 +32,8 @@ pub enum Job {
     Census,
     /// To take blobs out of mirrors that have more bytes than they may.
     Evict,
+    /// To read everything again, and find what is damaged.
+    Scrub,
     /// To fetch a blob for a mirror: which, and into which repository.
     Fetch(Repository, Digest),
     /// To copy from or to another registry what the sync of that name says.
@@ -47,6 +49,7 @@ impl fmt::Display for Job {
             Self::Gather => f.write_str("making blobs one object"),
             Self::Census => f.write_str("the census"),
             Self::Evict => f.write_str("eviction"),
+            Self::Scrub => f.write_str("the scrub"),
             Self::Fetch(repository, digest) => write!(f, "the fetch of {repository}@{digest}"),
             Self::Sync(name) => write!(f, "the sync {name}"),
             Self::Queue(listener) => write!(f, "the events for {listener}"),

@@ -14,7 +14,7 @@ use super::batch::{Batch, Found};
 use crate::caller::Right;
 use crate::config::LIST_IMAGES;
 use crate::digest::{Algorithm, Digest};
-use crate::effect::Value;
+use crate::effect::{Expect, Value};
 use crate::error::Error;
 use crate::keys;
 use crate::manifest::{Descriptor, Index, Platform};
@@ -27,6 +27,8 @@ pub(super) struct TagState {
     pub(super) tag: Tag,
     pub(super) record: Option<Found<TagRecord>>,
     pub(super) platforms: Option<PlatformsRecord>,
+    /// The record of the tag, when it does not read. Then the tag is not there, and a push writes it anew.
+    damaged: Option<Value>,
 }
 
 /// What is pushed to a tag.
@@ -51,11 +53,18 @@ impl TagState {
         [keys::tag(name, tag), keys::platforms(name, tag)]
     }
 
-    pub(super) fn read(name: &Repository, tag: &Tag, values: [Option<Value>; 2]) -> Result<Self, Error> {
+    pub(super) fn read(name: &Repository, tag: &Tag, values: [Option<Value>; 2]) -> Self {
         let [tag_key, platforms_key] = Self::keys(name, tag);
         let [record, platforms] = values;
-        let platforms = platforms.map(|value| record::decode(&platforms_key, &value)).transpose()?;
-        Ok(Self { tag: tag.clone(), record: Found::read(tag_key, record)?, platforms })
+        let platforms = platforms.and_then(|value| record::decode(&platforms_key, &value).ok());
+        let found = Found::read(tag_key, record.clone());
+        let damaged = record.filter(|_| found.is_err());
+        Self { tag: tag.clone(), record: found.ok().flatten(), platforms, damaged }
+    }
+
+    /// Whether there is a tag, be it that its record does not read.
+    pub(super) fn is_there(&self) -> bool {
+        self.record.is_some() || self.damaged.is_some()
     }
 
     /// Whether the tag is this manifest, or the list that it is has it for a platform.
@@ -177,7 +186,10 @@ impl Call {
         gone: Option<&Digest>,
     ) {
         let tag = &before.tag;
-        batch.expect_unchanged(keys::tag(name, tag), before.record.as_ref());
+        match &before.damaged {
+            Some(value) => batch.expect(Expect::Exactly(keys::tag(name, tag), value.clone())),
+            None => batch.expect_unchanged(keys::tag(name, tag), before.record.as_ref()),
+        }
         let old = before.names();
         let mut new = BTreeSet::new();
         match after {
@@ -220,8 +232,11 @@ impl Call {
     ) -> Result<Option<Digest>, Error> {
         let Some(List { digest, media_type, payload }) = list(images) else { return Ok(None) };
         let key = keys::manifest(name, &digest);
-        let known: Option<Found<ManifestRecord>> = self.find(key.clone()).await?;
-        batch.expect_unchanged(key, known.as_ref());
+        let [known] = self.get([key.clone()]).await?;
+        // One that does not read is written anew.
+        let maintained =
+            known.as_ref().map(|known| record::decode(&key, known).is_ok_and(|known: ManifestRecord| known.maintained));
+        batch.expect(known.clone().map_or(Expect::Absent(key.clone()), |known| Expect::Exactly(key, known)));
         let record = ManifestRecord {
             media_type: media_type.as_str().into(),
             size: payload.len() as u64,
@@ -229,8 +244,9 @@ impl Call {
             pushed: self.ambient.now,
             by: self.ambient.nonce,
             // Someone may have pushed the very same list, or a tag have named it: then it is theirs.
-            maintained: !tag_names_it && known.as_ref().is_none_or(|found| found.record.maintained),
+            maintained: !tag_names_it && maintained.unwrap_or(true),
             fetched: false,
+            quarantined: None,
         };
         self.put_manifest_record(batch, name, &digest, &record, known.is_some());
         batch.put.push((keys::payload(name, &digest), payload));

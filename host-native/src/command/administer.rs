@@ -197,12 +197,13 @@ pub fn locate_blob(asked: &Blob) -> Done {
 
 fn text(report: &CheckReport) -> String {
     let mut text = String::new();
-    for Finding { what, problem, repositories } in &report.findings {
+    for Finding { what, problem, repositories, remedy } in &report.findings {
         // A string takes everything.
         let _ = write!(text, "{what}: {problem}");
         if !repositories.is_empty() {
             let _ = write!(text, " (repositories: {})", repositories.join(", "));
         }
+        let _ = write!(text, ": {remedy}");
         text.push('\n');
     }
     let _ = write!(text, "{report}");
@@ -212,5 +213,5 @@ fn text(report: &CheckReport) -> String {
     text
 }
 
-const CURE: &str = "\nTo mend a blob or manifest, restore its file or the data directory from a backup; or delete it from \
-    the repositories named, run `orlop gc`, and push the images again.";
+const CURE: &str = "\nWhat is damaged is out of use once a scrub has found it (`orlop scrub`), so that the next push, or a \
+                    mirror, brings it again. Or restore the data directory from a backup.";

@@ -16,6 +16,7 @@ mod errors;
 mod events;
 mod faults;
 mod finishing;
+mod healing;
 mod isolation;
 mod keeping;
 mod lists;

@@ -1,5 +1,6 @@
 //! The scenarios: pairs of operations that touch the same repository, tag, digest or upload.
 
+mod damage;
 mod mirrors;
 
 use std::time::Duration;
@@ -11,6 +12,7 @@ use orlop_core::event::{Happening, Listener};
 use orlop_core::keys::Key;
 use orlop_core::{Claim, Config, Lease};
 
+pub use self::damage::{damage, damaged_manifests, damaged_mirrors, unverified};
 pub use self::mirrors::{mirror_crowds, mirrors};
 use super::sample::{
     artifact, ask, cancel, config, delete, delete_blob, digest, digest512, finish, get, get_blob, get_list, image,
@@ -73,6 +75,10 @@ pub fn all() -> Vec<Scenario> {
         hosts(),
         mirrors(),
         mirror_crowds(),
+        damage(),
+        unverified(),
+        damaged_manifests(),
+        damaged_mirrors(),
     ]
     .concat()
 }
