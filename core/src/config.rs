@@ -143,6 +143,9 @@ pub struct Config {
     pub blob_grace: Duration,
     /// How long a manifest that neither a tag nor an index names and that refers to nothing stays; `None` is for ever.
     pub untagged_lifetime: Option<Duration>,
+    /// Whether every blob that is sent whole is held against its digest while it is sent, and not only those that were
+    /// imported and that nobody has read since.
+    pub verify_reads: bool,
     /// How long an object stays after the record that named it is gone, and after it was found that no record names it.
     /// Records that are restored to a moment no longer ago than that find their bytes. With zero, which is for records and
     /// objects that are only restored together, objects are erased at once.
@@ -187,6 +190,7 @@ impl Default for Config {
             upload_lifetime: 7 * 24 * HOUR,
             blob_grace: 24 * HOUR,
             untagged_lifetime: None,
+            verify_reads: false,
             keep_erased: Duration::ZERO,
             quotas: Vec::new(),
             listeners: Vec::new(),

@@ -33,6 +33,9 @@ pub struct Census {
     pub released: u64,
     /// The bytes they have.
     pub released_bytes: u64,
+    /// Blobs and manifests that are damaged, and out of use.
+    #[serde(default)]
+    pub damaged: u64,
 }
 
 /// How much more a repository may hold: its quota, and what it has of it. Without a quota, anything.
@@ -143,6 +146,11 @@ impl Call {
                 census.released += 1;
                 census.released_bytes += record::decode::<ReleasedRecord>(&key, &value).map_or(0, |object| object.size);
             }
+        }
+        let damaged = keys::quarantine();
+        let mut pages = Pages::new(&damaged);
+        while let Some(page) = pages.next(self).await? {
+            census.damaged += page.len() as u64;
         }
         Ok(census)
     }

@@ -20,7 +20,8 @@ use crate::command::check::data_directory;
 use crate::command::gc::{self, Collection, Collector};
 use crate::command::mirror::Mirrors;
 use crate::command::reload::Reloading;
-use crate::command::{integrity, mirror};
+use crate::command::scrub::Scrubber;
+use crate::command::{integrity, mirror, scrub};
 use crate::request::live::Current;
 use crate::settings::Data;
 use crate::storage::Host;
@@ -46,6 +47,10 @@ pub enum Request {
     Reload,
     /// Check everything that is stored.
     Check,
+    /// Read everything that is stored again, and put what is damaged out of use.
+    Scrub,
+    /// List what is damaged.
+    Damaged,
     /// Say where a blob is.
     Blob(Digest),
     /// Do something with mirrors.
@@ -72,6 +77,8 @@ impl fmt::Display for Request {
             }
             Self::Reload => f.write_str("reload"),
             Self::Check => f.write_str("check"),
+            Self::Scrub => f.write_str("scrub"),
+            Self::Damaged => f.write_str("damaged"),
             Self::Blob(digest) => write!(f, "blob {digest}"),
             Self::Mirror(asked) => asked.fmt(f),
             Self::Sync { name, dry_run } => {
@@ -95,6 +102,8 @@ impl FromStr for Request {
             ["gc", "dry-run", "json"] => Self::Gc(Collection { dry_run: true, json: true }),
             ["reload"] => Self::Reload,
             ["check"] => Self::Check,
+            ["scrub"] => Self::Scrub,
+            ["damaged"] => Self::Damaged,
             ["mirror", "list"] => Self::Mirror(mirror::Asked::List { json: false }),
             ["mirror", "list", "json"] => Self::Mirror(mirror::Asked::List { json: true }),
             ["mirror", "fetch", images] => Self::Mirror(mirror::Asked::Fetch(images.parse()?)),
@@ -117,6 +126,8 @@ pub struct Control {
     pub host: Arc<Host>,
     /// What collects garbage.
     pub collector: Arc<Collector>,
+    /// What reads everything again.
+    pub scrubber: Arc<Scrubber>,
     /// What runs syncs.
     pub syncing: Arc<Syncing>,
     /// Where other settings come from.
@@ -198,6 +209,8 @@ impl Control {
                 gc::told(&report?, collection)
             }
             Request::Check => integrity::check_all(&self.host).await,
+            Request::Scrub => self.scrubber.scrub_now().await,
+            Request::Damaged => scrub::list_damaged(&self.host).await,
             Request::Mirror(asked) => Mirrors::from(self.current.mirrors()).perform(&self.host, &asked).await,
             Request::Blob(digest) => integrity::locate(&self.host, digest).await,
             Request::Sync { name, dry_run } => self.syncing.run_now(name.as_deref(), dry_run).await,
@@ -280,7 +293,8 @@ mod tests {
             mirror::Asked::Fetch(images()),
             mirror::Asked::Evict(images()),
         ];
-        let others = [Request::Backup, Request::Reload, Request::Check, Request::Blob(digest)];
+        let others =
+            [Request::Backup, Request::Reload, Request::Check, Request::Scrub, Request::Damaged, Request::Blob(digest)];
         let others = others.into_iter().chain(mirrors.map(Request::Mirror));
         let names = || [None, Some("base".to_owned())].into_iter();
         let syncs = names().flat_map(|name| [(name.clone(), false), (name, true)]);

@@ -12,6 +12,7 @@ pub mod integrity;
 pub mod mirror;
 pub mod process;
 pub mod reload;
+pub mod scrub;
 pub mod start;
 pub mod storage;
 pub mod sync;

@@ -16,6 +16,7 @@ use crate::command::evict::evict_regularly;
 use crate::command::gc::{self, Collection, Collector};
 use crate::command::mirror::fetch_regularly;
 use crate::command::reload::{Reloading, reload_when_told};
+use crate::command::scrub::Scrubber;
 use crate::command::storage::{agree, by_server_or_here};
 use crate::command::{control, process};
 use crate::observe::{Observer, admin, log, traces, webhooks};
@@ -59,6 +60,11 @@ pub async fn serve(settings: &Settings, line: CommandLine, effective: Vec<Effect
     if !settings.gc_interval.is_zero() {
         tokio::spawn(collector.clone().collect_regularly(settings.gc_interval));
     }
+    let scrubber = Scrubber::new(current.clone(), host.clone(), observer.clone(), settings.scrub);
+    let scrubber = Arc::new(scrubber);
+    if settings.scrub.rate() > 0 {
+        tokio::spawn(scrubber.clone().scrub_regularly());
+    }
     if let Some(listener) = admin {
         tokio::spawn(admin::serve(listener, host.clone(), observer.clone(), limits.head_timeout));
         let current = current.clone();
@@ -73,6 +79,7 @@ pub async fn serve(settings: &Settings, line: CommandLine, effective: Vec<Effect
     let control = Control {
         host: host.clone(),
         collector,
+        scrubber,
         syncing: syncing.clone(),
         reloading,
         current: current.clone(),

@@ -44,6 +44,7 @@ struct Stored {
     upload_bytes: Gauge<u64, AtomicU64>,
     released_objects: Gauge<u64, AtomicU64>,
     released_bytes: Gauge<u64, AtomicU64>,
+    damaged: Gauge<u64, AtomicU64>,
 }
 
 /// Everything that is counted.
@@ -64,6 +65,8 @@ pub(crate) struct Metrics {
     webhooks: Family<Labels<2>, Counter>,
     mirrored: Family<Mirrored, Counter>,
     pub(crate) evicted: Counter,
+    pub(crate) scrubbed: Counter,
+    pub(crate) damage_found: Counter,
     sync_bytes: Family<Labels<1>, Counter>,
     sync_failures: Family<Labels<1>, Counter>,
     sync_succeeded: Family<Labels<1>, Gauge>,
@@ -94,6 +97,8 @@ impl Metrics {
             webhooks: Family::default(),
             mirrored: Family::default(),
             evicted: Counter::default(),
+            scrubbed: Counter::default(),
+            damage_found: Counter::default(),
             sync_bytes: Family::default(),
             sync_failures: Family::default(),
             sync_succeeded: Family::default(),
@@ -117,6 +122,8 @@ impl Metrics {
             ("cache_evictions", "Files removed from the object cache to make room", &storage.cache_evictions),
             ("upstream_fetched_bytes", "Bytes of blobs fetched for mirrors", &storage.upstreams.fetched),
             ("mirror_evicted_bytes", "Bytes of blobs that were taken out of mirrors to make room", &metrics.evicted),
+            ("scrub_read_bytes", "Bytes that the scrub has read again", &metrics.scrubbed),
+            ("damage_found", "Blobs and manifests that were found to be damaged", &metrics.damage_found),
             ("gc_freed_bytes", "Bytes that garbage collection freed", &metrics.gc_freed),
         ] {
             registry.register(name, help, counter.clone());
@@ -151,6 +158,7 @@ impl Metrics {
                 &stored.released_objects,
             ),
             ("stored_released_bytes", "Bytes of these objects, as last counted", &stored.released_bytes),
+            ("stored_damaged", "Blobs and manifests that are damaged and out of use, as last counted", &stored.damaged),
         ] {
             registry.register(name, help, gauge.clone());
         }
@@ -226,7 +234,7 @@ impl Metrics {
 
     /// Everything was counted.
     pub(crate) fn counted(&self, census: &Census) {
-        let Census { repositories, blobs, bytes, uploads, upload_bytes, released, released_bytes } = *census;
+        let Census { repositories, blobs, bytes, uploads, upload_bytes, released, released_bytes, damaged } = *census;
         let stored = &self.stored;
         for (gauge, count) in [
             (&stored.repositories, repositories),
@@ -236,6 +244,7 @@ impl Metrics {
             (&stored.upload_bytes, upload_bytes),
             (&stored.released_objects, released),
             (&stored.released_bytes, released_bytes),
+            (&stored.damaged, damaged),
         ] {
             gauge.set(count);
         }

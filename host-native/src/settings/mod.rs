@@ -17,6 +17,7 @@ mod reach;
 mod remote;
 mod restart;
 mod rule;
+mod scrubbing;
 mod shares;
 mod storage;
 mod sync;
@@ -45,6 +46,7 @@ pub use self::remote::{LoginSetting, RemoteSetting};
 pub use self::restart::NEED_RESTART;
 pub(crate) use self::rule::table;
 pub use self::rule::{Action, GroupSetting, RuleSetting};
+pub use self::scrubbing::Scrubbing;
 pub(crate) use self::shares::Each;
 pub use self::shares::{LimitSetting, QuotaSetting, Shares};
 pub use self::storage::{Data, Options, Storage};
@@ -99,6 +101,10 @@ pub struct Settings {
         help_heading = "Content"
     )]
     pub gc_interval: Duration,
+
+    /// How everything that is stored is read again, to find what is damaged.
+    #[command(flatten)]
+    pub scrub: Scrubbing,
 
     #[command(flatten)]
     file: File,

@@ -1,7 +1,7 @@
 //! Which settings a running server takes over, and which need a restart.
 
 /// The settings that a running server does not take over when it reads its settings again: all others it does.
-pub const NEED_RESTART: [&str; 30] = [
+pub const NEED_RESTART: [&str; 32] = [
     "addr",
     "admin-addr",
     "body-idle-timeout",
@@ -26,6 +26,8 @@ pub const NEED_RESTART: [&str; 30] = [
     "record-log",
     "records",
     "records-password-file",
+    "scrub-period",
+    "scrub-rate",
     "shutdown-delay",
     "shutdown-grace",
     "storage-ca",
@@ -42,7 +44,7 @@ mod tests {
     use crate::settings::Settings;
 
     /// What a running server takes over: see `Live::new`, and the filter of the log.
-    const RELOADED: [&str; 34] = [
+    const RELOADED: [&str; 35] = [
         "allow-sparse",
         "assemble",
         "auth-htpasswd",
@@ -75,6 +77,7 @@ mod tests {
         "trusted-proxy",
         "untagged-lifetime",
         "upload-lifetime",
+        "verify-reads",
         "webhook",
         "config",
     ];

@@ -23,7 +23,7 @@ pub(crate) use self::ambient::ambient;
 pub use self::body::RequestBody;
 pub(crate) use self::counters::Counters;
 pub use self::directory::{Backup, OpenError};
-pub(crate) use self::disk::{Outbox, holder};
+pub(crate) use self::disk::{Outbox, Pace, holder};
 pub(crate) use self::lease::Leased;
 pub(crate) use self::run::Belongings;
 pub use self::run::Host;
