@@ -8,6 +8,7 @@ use crate::base_url::BaseUrl;
 use crate::event::Listener;
 use crate::mirror::Mirror;
 pub use crate::pattern::Pattern;
+use crate::retention::Rule;
 
 /// The largest manifest in bytes. The specification asks for at least 4 megabytes, peers take 4 MiB (SPEC K13).
 pub const MANIFEST_LIMIT: u64 = 4 << 20;
@@ -33,6 +34,12 @@ pub(crate) const TAGS_A_COMMIT: usize = 256;
 /// How many chunks an upload may have; each is an object and two records until it is finished. At 1 MiB a chunk, the
 /// smallest that clients send, it is a blob of 64 GiB.
 pub(crate) const UPLOAD_CHUNKS: u32 = 65_536;
+
+/// How many maintained lists are written anew when an image that they had is undeleted; the others stay without it.
+pub(crate) const LISTS_MENDED: usize = 256;
+
+/// How many protect marks there are at most. All are read with each delete, and are one record.
+pub const PROTECT_MARKS: usize = 1000;
 
 /// An object of this many bytes is not worth copying to have one less.
 pub(crate) const LARGE_OBJECT: u64 = 4 << 20;
@@ -110,8 +117,20 @@ pub(crate) const LISTED_TAGS: usize = 1000;
 /// How many pages of tags an upstream is asked for.
 pub(crate) const LISTED_PAGES: usize = 1000;
 
-/// How often at most it is written down that a blob of a mirror was pulled.
+/// How often at most it is written down that a manifest, a tag or a blob of a mirror was pulled.
 pub(crate) const PULLED_COARSELY: Duration = Duration::from_secs(3600);
+
+/// How many repositories of a quota for all of them together are added up for each push. Of more, the sum is kept for a
+/// few seconds while it is far from the quota: a push would otherwise read some hundred pages of counters.
+pub(crate) const SUMMED: usize = SCAN_PAGE;
+
+/// For how long such a sum is good.
+pub(crate) const SUM_LIFETIME: Duration = Duration::from_secs(10);
+
+/// How many bytes of warnings an answer has at most (SPEC A10).
+pub(crate) const WARNINGS: usize = 4096;
+/// How many pulls are noted by one commit.
+pub(crate) const PULLS_A_COMMIT: usize = 256;
 
 /// How long an event is kept for a listener that does not take it.
 pub const EVENT_LIFETIME: Duration = Duration::from_secs(3 * 24 * 3600);
@@ -141,11 +160,16 @@ pub struct Config {
     /// How long a blob that no manifest uses stays, counted from when it was last pushed or mounted or the last
     /// manifest that used it was deleted: time enough for a client to push the manifest that needs it.
     pub blob_grace: Duration,
+    /// How long what was deleted can be undeleted: a tag, or a manifest. `None` and zero delete at once. Meanwhile it is
+    /// not there for clients, and its bytes stay.
+    pub undelete_within: Option<Duration>,
     /// How long a manifest that neither a tag nor an index names and that refers to nothing stays; `None` is for ever.
     pub untagged_lifetime: Option<Duration>,
     /// Whether every blob that is sent whole is held against its digest while it is sent, and not only those that were
     /// imported and that nobody has read since.
     pub verify_reads: bool,
+    /// Which tags stay, and how long what no tag needs (SPEC X40). They are in order: [`check`](crate::retention::check).
+    pub retention: Vec<Rule>,
     /// How long an object stays after the record that named it is gone, and after it was found that no record names it.
     /// Records that are restored to a moment no longer ago than that find their bytes. With zero, which is for records and
     /// objects that are only restored together, objects are erased at once.
@@ -189,8 +213,10 @@ impl Default for Config {
             external_url: None,
             upload_lifetime: 7 * 24 * HOUR,
             blob_grace: 24 * HOUR,
+            undelete_within: None,
             untagged_lifetime: None,
             verify_reads: false,
+            retention: Vec::new(),
             keep_erased: Duration::ZERO,
             quotas: Vec::new(),
             listeners: Vec::new(),
@@ -213,11 +239,25 @@ pub struct Gathered {
     pub from: u64,
 }
 
-/// How much each of some repositories may hold; of several that speak of one, the least counts.
+/// How much some repositories may hold. A repository is held to every quota that speaks of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Quota {
-    /// The repositories it speaks of.
+    /// What it is called in answers, events and reports: lower-case letters, digits and dashes; empty for one without a
+    /// name.
+    pub name: String,
+    /// The repositories it speaks of. Those of mirrors are never among them: they grow by what is pulled.
     pub repositories: Vec<Pattern>,
-    /// The bytes of all blobs and manifests of a repository, those counted too that others have as well.
+    /// Whether it is for all of them together; otherwise each of them is held against it by itself.
+    pub together: bool,
+    /// From so many bytes on a push is answered with a warning, and who listens is told once. No limit by default.
+    pub soft: u64,
+    /// The bytes of all blobs, manifests and open uploads of a repository, those counted too that others have as well:
+    /// what would exceed them is refused. No limit by default.
     pub bytes: u64,
+}
+
+impl Default for Quota {
+    fn default() -> Self {
+        Self { name: String::new(), repositories: Vec::new(), together: false, soft: u64::MAX, bytes: u64::MAX }
+    }
 }

@@ -16,11 +16,13 @@ use crate::pattern::Pattern;
 /// What happened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-#[allow(missing_docs, reason = "they are called what they are")]
+#[allow(missing_docs, reason = "the others are called what they are")]
 pub enum Happening {
     Push,
     Pull,
     Delete,
+    /// A push has exceeded the soft limit of a quota.
+    Quota,
 }
 
 /// Something that happened.
@@ -46,12 +48,31 @@ pub struct Event {
     /// The size of the manifest in bytes, where it is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub size: Option<u64>,
+    /// The quota whose soft limit was exceeded: its name, and how many bytes there are.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub quota: Option<Exceeded>,
     /// The name of the caller; empty for nobody in particular.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub by: String,
     /// The request that did it, where the host tells of it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub request: Option<Source>,
+}
+
+/// The soft limit of a quota was exceeded.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Exceeded {
+    /// The name of the quota, or its patterns when it has none.
+    pub name: String,
+    /// Whether it is for all its repositories together.
+    pub together: bool,
+    /// The bytes that there are with the push.
+    pub bytes: u64,
+    /// From how many on there is a warning.
+    pub soft: u64,
+    /// How many there may be; none where nothing is refused.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limit: Option<u64>,
 }
 
 /// The request that made something happen, as the host saw it.

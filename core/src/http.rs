@@ -8,6 +8,7 @@ use bytes::Bytes;
 
 use crate::base_url::BaseUrl;
 use crate::digest::Digest;
+use crate::name::{Repository, Tag};
 use crate::object::ObjectId;
 
 /// A request as it came in, without its body: that is asked for by effects.
@@ -149,6 +150,19 @@ pub struct Response {
     pub body: Body,
     /// What went wrong in the host's storage, if that is why: for the log, the client is not told.
     pub fault: Option<crate::effect::Fault>,
+    /// What the client pulls with it, for the host to [note](crate::Registry::note_pulls). It is not sent.
+    pub pulled: Option<Pull>,
+}
+
+/// A manifest that a client pulls.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Pull {
+    /// Out of this repository.
+    pub repository: Repository,
+    /// The manifest that the client is answered with.
+    pub digest: Digest,
+    /// The tag that the client asked by; `None` when it asked by the digest.
+    pub tag: Option<Tag>,
 }
 
 /// The body of a response.
@@ -239,7 +253,7 @@ impl Piece {
 impl Response {
     /// A response with no body and no headers.
     pub fn new(status: u16) -> Self {
-        Self { status, headers: Vec::with_capacity(USUAL_HEADERS), body: Body::Empty, fault: None }
+        Self { status, headers: Vec::with_capacity(USUAL_HEADERS), body: Body::Empty, fault: None, pulled: None }
     }
 
     /// The same response with one more header field.

@@ -11,8 +11,14 @@
 //! | `manifest/<repository>@<digest>` | [`ManifestRecord`](crate::record::ManifestRecord) | the repository holds the manifest |
 //! | `payload/<repository>@<digest>` | raw bytes | the manifest as it was pushed |
 //! | `referrer/<repository>@<subject>/<digest>` | descriptor | the manifest refers to the subject |
+//! | `deleted/<repository>@<digest>` | [`DeletedRecord`](crate::record::DeletedRecord) | the manifest was deleted, and can be undeleted |
+//! | `deletedpayload/<repository>@<digest>` | raw bytes | the deleted manifest as it was pushed |
+//! | `deletedtag/<repository>:<tag>` | [`DeletedTagRecord`](crate::record::DeletedTagRecord) | what the tag was when it was last deleted |
+//! | `deletedtagged/<repository>@<digest>/<tag>` | nothing | the deleted tag names the manifest, or its maintained list does |
 //! | `link/<repository>@<digest>` | [`LinkRecord`](crate::record::LinkRecord) | the repository holds the blob |
 //! | `pulled/<repository>@<digest>` | [`PulledRecord`](crate::record::PulledRecord) | when the blob was last pulled from a mirror, to the hour |
+//! | `pulledmanifest/<repository>@<digest>` | [`PulledRecord`](crate::record::PulledRecord) | when the manifest was last pulled, to the hour |
+//! | `pulledtag/<repository>:<tag>` | [`PulledRecord`](crate::record::PulledRecord) | when a manifest was last pulled by the tag, to the hour |
 //! | `holder/<digest>/<repository>` | nothing | the same, the other way round |
 //! | `use/<repository>@<digest>/<manifest>` | nothing | the manifest needs the blob or child manifest |
 //! | `blob/<digest>` | [`BlobRecord`](crate::record::BlobRecord) | where the bytes of the blob are |
@@ -27,8 +33,14 @@
 //! | `released/<object>` | [`ReleasedRecord`](crate::record::ReleasedRecord) | the object belongs to nothing, and is erased later |
 //! | `bytes/<object>` | raw bytes | an object that is so small that its bytes lie among the records |
 //! | `usage/<repository>` | counter | the bytes of its blobs, manifests and open uploads |
+//! | `recount/<repository>` | [`RecountRecord`](crate::record::RecountRecord) | the bytes of the repository are being counted, and nothing was taken from them since |
+//! | `group/<id>` | [`GroupRecord`](crate::record::GroupRecord) | what many repositories of one quota had together a moment ago |
+//! | `over/<id>/<repository>` | [`OverRecord`](crate::record::OverRecord) | the repository is over the soft limit of a quota, which was told |
+//! | `over/<id>/` | the same | all repositories of a quota are, together |
 //! | `meta/storage` | [`MetaRecord`](crate::record::MetaRecord) | the format of the records, and what all hosts of them agree on |
 //! | `meta/session-key` | [`SessionKey`](crate::record::SessionKey) | the secret with which hosts sign their tokens |
+//! | `meta/pulls-since` | [`PullsSinceRecord`](crate::record::PullsSinceRecord) | since when it is noted what is pulled |
+//! | `meta/protected` | [`ProtectedRecord`](crate::record::ProtectedRecord) | all protect marks |
 //! | `meta/census` | [`CensusRecord`](crate::record::CensusRecord) | how much there was when it was last counted |
 //! | `meta/scrub` | [`ScrubRecord`](crate::record::ScrubRecord) | up to where all bytes were read again |
 //! | `lease/<job>` | [`LeaseRecord`](crate::record::LeaseRecord) | which host does a job that one host does at a time |
@@ -143,6 +155,11 @@ pub(crate) fn tags(repository: &Repository) -> Prefix {
     Prefix(text(format_args!("tag/{repository}:")))
 }
 
+/// The tags of all repositories.
+pub(crate) fn all_tags() -> Prefix {
+    Prefix("tag/".into())
+}
+
 pub(crate) fn platforms(repository: &Repository, tag: &Tag) -> Key {
     Key(text(format_args!("platforms/{repository}:{tag}")))
 }
@@ -153,6 +170,11 @@ pub(crate) fn tagged(repository: &Repository, manifest: &Digest, tag: &Tag) -> K
 
 pub(crate) fn tagged_with(repository: &Repository, manifest: &Digest) -> Prefix {
     Prefix(text(format_args!("tagged/{repository}@{manifest}/")))
+}
+
+/// What all tags of a repository name.
+pub(crate) fn all_tagged(repository: &Repository) -> Prefix {
+    Prefix(text(format_args!("tagged/{repository}@")))
 }
 
 pub(crate) fn left(repository: &Repository, target: &Digest) -> Key {
@@ -188,6 +210,50 @@ pub(crate) fn referrers(repository: &Repository, subject: &Digest) -> Prefix {
     Prefix(text(format_args!("referrer/{repository}@{subject}/")))
 }
 
+pub(crate) fn deleted(repository: &Repository, manifest: &Digest) -> Key {
+    Key(text(format_args!("deleted/{repository}@{manifest}")))
+}
+
+/// The deleted manifests of a repository.
+pub(crate) fn deleted_in(repository: &Repository) -> Prefix {
+    Prefix(text(format_args!("deleted/{repository}@")))
+}
+
+pub(crate) fn all_deleted() -> Prefix {
+    Prefix("deleted/".into())
+}
+
+pub(crate) fn deleted_payload(repository: &Repository, manifest: &Digest) -> Key {
+    Key(text(format_args!("deletedpayload/{repository}@{manifest}")))
+}
+
+pub(crate) fn deleted_tag(repository: &Repository, tag: &Tag) -> Key {
+    Key(text(format_args!("deletedtag/{repository}:{tag}")))
+}
+
+/// The deleted tags of a repository.
+pub(crate) fn deleted_tags(repository: &Repository) -> Prefix {
+    Prefix(text(format_args!("deletedtag/{repository}:")))
+}
+
+pub(crate) fn all_deleted_tags() -> Prefix {
+    Prefix("deletedtag/".into())
+}
+
+pub(crate) fn deleted_tagged(repository: &Repository, manifest: &Digest, tag: &Tag) -> Key {
+    Key(text(format_args!("deletedtagged/{repository}@{manifest}/{tag}")))
+}
+
+/// The deleted tags that name a manifest.
+/// What all deleted tags of a repository name.
+pub(crate) fn all_deleted_tagged(repository: &Repository) -> Prefix {
+    Prefix(text(format_args!("deletedtagged/{repository}@")))
+}
+
+pub(crate) fn deleted_tagged_with(repository: &Repository, manifest: &Digest) -> Prefix {
+    Prefix(text(format_args!("deletedtagged/{repository}@{manifest}/")))
+}
+
 pub(crate) fn link(repository: &Repository, blob: &Digest) -> Key {
     Key(text(format_args!("link/{repository}@{blob}")))
 }
@@ -205,12 +271,33 @@ pub(crate) fn pulled(repository: &Repository, blob: &Digest) -> Key {
     Key(text(format_args!("pulled/{repository}@{blob}")))
 }
 
+pub(crate) fn pulled_manifest(repository: &Repository, manifest: &Digest) -> Key {
+    Key(text(format_args!("pulledmanifest/{repository}@{manifest}")))
+}
+
+pub(crate) fn pulled_manifests(repository: &Repository) -> Prefix {
+    Prefix(text(format_args!("pulledmanifest/{repository}@")))
+}
+
+pub(crate) fn pulled_tag(repository: &Repository, tag: &Tag) -> Key {
+    Key(text(format_args!("pulledtag/{repository}:{tag}")))
+}
+
+pub(crate) fn pulled_tags(repository: &Repository) -> Prefix {
+    Prefix(text(format_args!("pulledtag/{repository}:")))
+}
+
 pub(crate) fn holder(blob: &Digest, repository: &Repository) -> Key {
     Key(text(format_args!("holder/{blob}/{repository}")))
 }
 
 pub(crate) fn holders(blob: &Digest) -> Prefix {
     Prefix(text(format_args!("holder/{blob}/")))
+}
+
+/// Which repositories hold which blobs.
+pub(crate) fn all_holders() -> Prefix {
+    Prefix("holder/".into())
 }
 
 pub(crate) fn used(repository: &Repository, target: &Digest, manifest: &Digest) -> Key {
@@ -253,6 +340,11 @@ pub(crate) fn upload(id: &Uuid) -> Key {
 /// In the order in which they happened, as far as clocks tell: the time has 14 digits of milliseconds.
 pub(crate) fn event(listener: &str, ambient: &Ambient) -> Key {
     Key(text(format_args!("event/{listener}/{:014}-{}", ambient.now.0, ambient.nonce)))
+}
+
+/// The event of a push that exceeds the soft limit of the quota of that number, beside that of the push itself.
+pub(crate) fn quota_event(listener: &str, ambient: &Ambient, quota: usize) -> Key {
+    Key(text(format_args!("event/{listener}/{:014}-{}-quota-{quota}", ambient.now.0, ambient.nonce)))
 }
 
 pub(crate) fn events(listener: &str) -> Prefix {
@@ -332,12 +424,45 @@ pub(crate) fn usages() -> Prefix {
     Prefix("usage/".into())
 }
 
+pub(crate) fn recount(repository: &Repository) -> Key {
+    Key(text(format_args!("recount/{repository}")))
+}
+
+pub(crate) fn recounts() -> Prefix {
+    Prefix("recount/".into())
+}
+
+pub(crate) fn group(id: &Digest) -> Key {
+    Key(text(format_args!("group/{id}")))
+}
+
+pub(crate) fn groups() -> Prefix {
+    Prefix("group/".into())
+}
+
+/// Without a repository, that of all repositories of the quota together.
+pub(crate) fn over(id: &Digest, repository: Option<&Repository>) -> Key {
+    Key(text(format_args!("over/{id}/{}", repository.map(Repository::as_str).unwrap_or_default())))
+}
+
+pub(crate) fn overs() -> Prefix {
+    Prefix("over/".into())
+}
+
 pub(crate) fn meta() -> Key {
     Key("meta/storage".into())
 }
 
 pub(crate) fn session_key() -> Key {
     Key("meta/session-key".into())
+}
+
+pub(crate) fn pulls_since() -> Key {
+    Key("meta/pulls-since".into())
+}
+
+pub(crate) fn protected() -> Key {
+    Key("meta/protected".into())
 }
 
 pub(crate) fn census() -> Key {
@@ -354,6 +479,7 @@ pub(crate) fn lease(job: &Job) -> Key {
         Job::Gather => Key("lease/gather".into()),
         Job::Census => Key("lease/census".into()),
         Job::Evict => Key("lease/evict".into()),
+        Job::Retention => Key("lease/retention".into()),
         Job::Scrub => Key("lease/scrub".into()),
         Job::Fetch(repository, digest) => Key(text(format_args!("lease/fetch/{repository}@{digest}"))),
         Job::Sync(name) => Key(text(format_args!("lease/sync/{name}"))),

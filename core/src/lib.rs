@@ -80,9 +80,11 @@ pub mod object;
 pub mod operation;
 pub mod pattern;
 pub mod platform;
+pub mod protect;
 mod range;
 pub mod record;
 pub mod registry;
+pub mod retention;
 pub mod stall;
 pub mod step;
 pub mod target;
@@ -94,10 +96,11 @@ pub use caller::{Caller, Rights};
 pub use config::Config;
 pub use effect::{Effect, Fault, Step};
 pub use error::Error;
-pub use http::{Body, Headers, Method, Piece, Request, Response};
+pub use http::{Body, Headers, Method, Piece, Pull, Request, Response};
 pub use operation::{Operation, Summary};
 pub use registry::{
-    Acquired, Agreement, Arrival, Census, CheckReport, Claim, Damage, DamagedPage, Departure, Disagreement, Eviction,
-    Finding, Gathering, Immovable, Job, Lease, Located, Mirrored, Named, NeededBy, Part, Registry, Report, Run,
-    ScrubTotal, Scrubbed, named,
+    Acquired, Agreement, Arrival, Census, CheckReport, Claim, Damage, DamagedPage, Deleted, DeletedPage, Departure,
+    Disagreement, Drift, Eviction, Finding, Gathering, Immovable, Job, Lease, Located, Mirrored, Named, NeededBy, Part,
+    Purged, QuotaUsage, Recount, Refused, Registry, Remaining, Report, RepositoryUsage, Retained, RetentionReport, Run,
+    ScrubTotal, Scrubbed, Undeleted, Undeleting, Usage, named,
 };

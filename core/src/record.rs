@@ -15,8 +15,9 @@ use crate::flows::usage::Census;
 use crate::keys::Key;
 use crate::manifest::Platform;
 use crate::meter::MeterState;
-use crate::name::Repository;
+use crate::name::{Repository, Tag};
 use crate::object::ObjectId;
+use crate::protect::Mark;
 
 /// A repository exists.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -35,6 +36,9 @@ pub struct TagRecord {
     /// The call that did: it makes the record of each call another, so that whoever expects this one notices
     /// every call in between.
     pub by: Uuid,
+    /// When it was last undeleted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub undeleted: Option<Timestamp>,
 }
 
 /// The maintained list of a tag.
@@ -82,6 +86,65 @@ pub struct ManifestRecord {
     /// Since when its bytes are known to be damaged or missing: it is not there until it is pushed or fetched again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub quarantined: Option<Timestamp>,
+}
+
+/// A manifest that was deleted. Until it is purged it can be undeleted: `use/` still says what it needs, and its bytes count
+/// for the usage of the repository.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeletedRecord {
+    /// The manifest as it was.
+    pub manifest: ManifestRecord,
+    /// When it was deleted.
+    pub deleted: Timestamp,
+    /// Who did it: the name of a user, or what deletes by itself; empty for nobody in particular.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub by: String,
+    /// The maintained lists that it was taken out of, some hundred at most.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) listed: Vec<Listed>,
+}
+
+/// A tag whose maintained list has lost something with a manifest, and is there still.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Listed {
+    pub(crate) tag: Tag,
+    /// The image that the list lost; none when the manifest was the list itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) image: Option<PlatformImage>,
+}
+
+/// A tag that was deleted, and can be undeleted. Of several deletions of one tag the last counts.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeletedTagRecord {
+    /// The tag as it was.
+    pub tag: TagRecord,
+    /// Its maintained list, if it had one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub platforms: Option<PlatformsRecord>,
+    /// When it was deleted.
+    pub deleted: Timestamp,
+    /// Who did it, as in [`DeletedRecord::by`].
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub by: String,
+    /// It went along with the manifest that it named, and comes back with it.
+    #[serde(default, skip_serializing_if = "core::ops::Not::not")]
+    pub along: bool,
+}
+
+/// All protect marks: one record, so that a delete reads one and expects one.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProtectedRecord {
+    /// The marks, in the order of their texts.
+    pub marks: Vec<ProtectMark>,
+}
+
+/// A protect mark.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProtectMark {
+    /// What it protects: `REPOSITORY:TAG`, where both may be patterns, or `REPOSITORY@DIGEST`.
+    pub what: Mark,
+    /// Since when.
+    pub since: Timestamp,
 }
 
 /// A tag has ceased to name a manifest, or a manifest that needed the blob or manifest is gone: from then on counts
@@ -256,11 +319,18 @@ pub struct MetaRecord {
 /// The format of a storage to which a registry is being copied: no version serves it.
 pub const UNFINISHED: u32 = 0;
 
-/// A blob of a mirror was pulled.
+/// A manifest, a tag, or a blob of a mirror was pulled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PulledRecord {
     /// When that was last written down.
     pub pulled: Timestamp,
+}
+
+/// It is noted which manifests and tags are pulled. Of what was pulled before, nothing is known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PullsSinceRecord {
+    /// Since when.
+    pub since: Timestamp,
 }
 
 /// A tag of a mirror, as its upstream last had it.
@@ -358,6 +428,31 @@ pub struct CensusRecord {
     pub counted: Timestamp,
     /// What was counted.
     pub census: Census,
+}
+
+/// What many repositories of one quota had together a moment ago.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GroupRecord {
+    /// When that was.
+    pub summed: Timestamp,
+    /// Their bytes.
+    pub bytes: u64,
+}
+
+/// The soft limit of a quota was exceeded, and who listens was told.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OverRecord {
+    /// Since when.
+    pub since: Timestamp,
+}
+
+/// The bytes of a repository are being counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RecountRecord {
+    /// The call that counts.
+    pub by: Uuid,
+    /// When it began.
+    pub since: Timestamp,
 }
 
 /// The number in the record of a counter; 0 if there is none. One that does not read counts as none: it says what other

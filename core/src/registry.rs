@@ -19,15 +19,21 @@ pub use crate::flows::gc::Report;
 pub use crate::flows::lease::{Acquired, Claim, Job, Lease};
 pub use crate::flows::meta::{Agreement, Disagreement};
 pub use crate::flows::mirror::{Eviction, LetGo, Mirrored};
+pub use crate::flows::purge::{Purged, Remaining};
+use crate::flows::retention::BY;
+pub use crate::flows::retention::{Retained, RetentionReport};
 pub use crate::flows::scrub::{ScrubTotal, Scrubbed};
 pub use crate::flows::transfer::{Arrival, Departure, Immovable, Named, Run, named};
-pub use crate::flows::usage::Census;
+pub use crate::flows::undelete::{Deleted, DeletedPage, Refused, Undeleted, Undeleting};
+pub use crate::flows::usage::{Census, Drift, QuotaUsage, Recount, RepositoryUsage, Usage};
 use crate::flows::{Call, fault};
-use crate::http::{Body, Method, Request, Response};
+use crate::http::{Body, Method, Pull, Request, Response};
 use crate::keys::Key;
 use crate::mirror::Fetching;
 use crate::name::{Repository, Tag};
-use crate::record::SessionKey;
+use crate::protect::Mark;
+use crate::record::{ProtectMark, SessionKey};
+use crate::retention::{Plan, Rule};
 use crate::step::{Io, start};
 use crate::target::Reference;
 use crate::{Ambient, Caller, Config};
@@ -187,6 +193,115 @@ impl Registry {
         start(move |io| async move { call(io).let_go_of(&name, reference.as_ref()).await })
     }
 
+    /// Whether a rule of retention is about a repository.
+    pub fn retains(&self, name: &Repository) -> bool {
+        self.config.retention.iter().any(|rule| rule.is_about(name))
+    }
+
+    /// The rules of retention.
+    pub fn retention(&self) -> &[Rule] {
+        &self.config.retention
+    }
+
+    /// Begins to list the repositories behind `after`, some hundred; none is the end.
+    pub fn repositories(&self, after: Option<Repository>, ambient: Ambient) -> Step<Result<Vec<Repository>, Fault>> {
+        let call = self.own(ambient);
+        start(move |io| async move { call(io).repositories(after.as_ref()).await.map_err(fault) })
+    }
+
+    /// Begins to look whether there is a repository.
+    pub fn has_repository(&self, name: Repository, ambient: Ambient) -> Step<Result<bool, Fault>> {
+        let call = self.own(ambient);
+        start(move |io| async move { call(io).has_repository(&name).await.map_err(fault) })
+    }
+
+    /// Begins to find out what a run of [retention](crate::retention) would do in a repository. It commits nothing.
+    pub fn plan_retention(&self, name: Repository, ambient: Ambient) -> Step<Result<Plan, Fault>> {
+        let call = self.own(ambient);
+        start(move |io| async move { call(io).plan_retention(&name).await.map_err(fault) })
+    }
+
+    /// Begins to do what the rules of [retention](crate::retention) say in a repository. `plan` is the one that was agreed
+    /// to: nothing is done when it is another one now. What needs approval is done when it is `approved`.
+    pub fn apply_retention(
+        &self,
+        name: Repository,
+        plan: Option<String>,
+        approved: bool,
+        ambient: Ambient,
+    ) -> Step<Result<Retained, Fault>> {
+        let config = self.config.clone();
+        let caller = Caller { name: BY.into(), ..Caller::anybody() };
+        start(move |io| async move {
+            let call = Call { io, config, ambient, caller: Arc::new(caller) };
+            call.apply_retention(&name, plan.as_deref(), approved).await.map_err(fault)
+        })
+    }
+
+    /// Begins to note what was [pulled](Response::pulled), and since when that is noted, if it is the first time. It is
+    /// written down once an hour at most for each manifest and tag, however often it is noted; what is not there any
+    /// more is passed over. No pulls may be noted that no client has made: those of a sync, say. After a fault, the same
+    /// pulls may be noted again.
+    pub fn note_pulls(&self, pulls: Vec<Pull>, ambient: Ambient) -> Step<Result<(), Fault>> {
+        let call = self.own(ambient);
+        start(move |io| async move { call(io).note_pulls(pulls).await.map_err(fault) })
+    }
+
+    /// Begins to list what was deleted and can be undeleted, in one repository or in all: the page behind `after`, which
+    /// the page before has named.
+    pub fn deleted(
+        &self,
+        name: Option<Repository>,
+        after: Option<Key>,
+        ambient: Ambient,
+    ) -> Step<Result<DeletedPage, Fault>> {
+        let call = self.own(ambient);
+        start(move |io| async move { call(io).deleted(name.as_ref(), after).await.map_err(fault) })
+    }
+
+    /// Begins to bring back what was deleted: a manifest with the tags that went with it, or a tag with what it named.
+    pub fn undelete(
+        &self,
+        name: Repository,
+        reference: Reference,
+        how: Undeleting,
+        ambient: Ambient,
+    ) -> Step<Result<Undeleted, Refused>> {
+        let call = self.own(ambient);
+        start(move |io| async move { call(io).undelete(&name, &reference, &how).await })
+    }
+
+    /// Begins to remove at once, for good, and with the blobs that nothing else needs: a manifest, a tag with what it
+    /// names, or without a reference all that was deleted in the repository. What is protected needs `force`.
+    pub fn purge(
+        &self,
+        name: Repository,
+        reference: Option<Reference>,
+        force: bool,
+        ambient: Ambient,
+    ) -> Step<Result<Purged, Refused>> {
+        let call = self.own(ambient);
+        start(move |io| async move { call(io).purge(&name, reference.as_ref(), force).await })
+    }
+
+    /// Begins to list the protect marks.
+    pub fn protections(&self, ambient: Ambient) -> Step<Result<Vec<ProtectMark>, Fault>> {
+        let call = self.own(ambient);
+        start(|io| async move { call(io).protections().await.map_err(fault) })
+    }
+
+    /// Begins to set a protect mark; `false` when it was set before.
+    pub fn protect(&self, mark: Mark, ambient: Ambient) -> Step<Result<bool, Refused>> {
+        let call = self.own(ambient);
+        start(move |io| async move { call(io).protect(&mark).await })
+    }
+
+    /// Begins to remove a protect mark; `false` when there is none.
+    pub fn unprotect(&self, mark: Mark, ambient: Ambient) -> Step<Result<bool, Refused>> {
+        let call = self.own(ambient);
+        start(move |io| async move { call(io).unprotect(&mark).await })
+    }
+
     /// Begins a check of everything that is stored. It reads every byte, and changes nothing.
     pub fn check(&self, ambient: Ambient) -> Step<CheckReport> {
         let call = self.own(ambient);
@@ -249,6 +364,26 @@ impl Registry {
     pub fn census(&self, ambient: Ambient) -> Step<Result<Census, Fault>> {
         let call = self.own(ambient);
         start(|io| async move { call(io).census().await.map_err(fault) })
+    }
+
+    /// Begins to find out what each repository takes, and how full each quota is. It reads all records but the manifests
+    /// themselves, by pages, and changes nothing.
+    pub fn usage(&self, ambient: Ambient) -> Step<Result<Usage, Fault>> {
+        let call = self.own(ambient);
+        start(|io| async move { call(io).usage().await.map_err(fault) })
+    }
+
+    /// Begins to find out how full each quota of the settings is, in their order. It reads a record of each repository.
+    pub fn quotas(&self, ambient: Ambient) -> Step<Result<Vec<QuotaUsage>, Fault>> {
+        let call = self.own(ambient);
+        start(|io| async move { call(io).quotas().await.map_err(fault) })
+    }
+
+    /// Begins to compare what is counted of each repository with its records, and to repair each counter that is wrong.
+    /// Pushes and deletes go on meanwhile.
+    pub fn recount(&self, ambient: Ambient) -> Step<Recount> {
+        let call = self.own(ambient);
+        start(|io| async move { call(io).recount().await })
     }
 
     /// Begins to read the oldest events that a [listener](crate::event::Listener) has not been told.

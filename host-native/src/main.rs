@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use orlop::command::cli::{AccessCommand, Command, ConfigCommand};
 use orlop::command::config::{CommandLine, ConfigError, Loaded};
-use orlop::command::{administer, copy, process, start, sync, transfer};
+use orlop::command::{administer, copy, process, retention, start, sync, transfer, usage};
 
 #[cfg(target_env = "musl")]
 #[global_allocator]
@@ -55,6 +55,8 @@ fn run(loaded: Loaded, line: CommandLine) -> Result<(), Box<dyn Error>> {
         Command::Move(asked) => transfer::copy(&asked),
         Command::Backup(backup) => administer::back_up(&backup),
         Command::Sync(asked) => sync::sync(&asked.command, &effective),
+        Command::Retention(asked) => retention::retention(&asked.command, &effective),
+        Command::Usage(asked) => usage::usage(&asked),
         Command::Config(configure) => match configure.command {
             ConfigCommand::Check(settings) => administer::check(&settings, &effective, file.as_deref(), &warnings),
             ConfigCommand::Show(_) => administer::show(&effective),

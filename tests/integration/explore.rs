@@ -74,6 +74,11 @@ fn quotas() {
 }
 
 #[test]
+fn recounts() {
+    all("recounts", WITH_FAILURES, scenarios::recounts());
+}
+
+#[test]
 fn limits() {
     all("limits", WITH_FAILURES, scenarios::limits());
 }
@@ -125,8 +130,38 @@ fn mirror_crowds() {
 }
 
 #[test]
+fn pulls() {
+    all("pulls", WITH_FAILURES, scenarios::pulls());
+}
+
+#[test]
+fn retention() {
+    all("retention", WITH_FAILURES, scenarios::retention());
+}
+
+#[test]
 fn hosts() {
     all("hosts", WITH_FAILURES, scenarios::hosts());
+}
+
+#[test]
+fn undeletes() {
+    all("undeletes", WITH_FAILURES, scenarios::undeletes());
+}
+
+#[test]
+fn undeleted_lists() {
+    all("undeleted lists", WITH_FAILURES, scenarios::undeleted_lists());
+}
+
+#[test]
+fn purges() {
+    all("purges", WITH_FAILURES, scenarios::purges());
+}
+
+#[test]
+fn undelete_crowds() {
+    all("undelete crowds", WITHOUT_FAILURES, scenarios::undelete_crowds());
 }
 
 fn pairs(family: &str, pool: &Pool) {

@@ -165,12 +165,18 @@ impl Explorer<'_> {
         }
         if world.is_over() && !world.has_failed() {
             invariants::hold_undisturbed(&world.store.memory)?;
+            if self.scenario.is_purged() {
+                invariants::hold_purged(&world.store.memory, scenarios::SECRET)?;
+            }
         }
         let (possible, before) = (world.possible(), world.before());
         let crashed = world.answers(true);
         for (lost, memory) in world.store.after_crash().enumerate() {
             let Examined { seen, after } = self.examine(&memory)?;
             self.summary.crashes += 1;
+            if self.scenario.is_in_steps() {
+                continue;
+            }
             let outcome =
                 |answers| Outcome { answers, possible: &possible, before: &before, seen: &seen, after: &after };
             let explained = self.orders.explain(&outcome(&crashed));
@@ -218,14 +224,14 @@ fn examine(scenario: &Scenario, mutation: Mutation, memory: &Memory) -> Result<E
     Ok(Examined { seen, after: Rc::new(after) })
 }
 
-/// Lets all graces pass, collects garbage, and checks what is left. Where garbage collection takes manifests, their
-/// blobs have a grace of their own, and go with the next. Where objects are kept, they go with the one after.
+/// Lets all graces pass, collects garbage, and checks what is left, as often as it takes. Where objects are kept, they go
+/// with the one after.
 fn gc_at_last(scenario: &Scenario, store: &mut Store) -> Result<(), String> {
     let keep = scenario.config.keep_erased;
     if !keep.is_zero() {
         *store = store.clone().keeping();
     }
-    for _ in 0..if scenario.config.untagged_lifetime.is_some() { 2 } else { 1 } {
+    for _ in 0..scenario.collections() {
         store.memory.advance(scenario.long_enough());
         gc(scenario, store)?;
     }
@@ -259,6 +265,7 @@ fn gc(scenario: &Scenario, store: &mut Store) -> Result<(), String> {
 
 /// Deletes every tag.
 fn untag(scenario: &Scenario, memory: &mut Memory) {
+    memory.records.retain(|key, _| key.as_str() != "meta/protected");
     let tags = memory.records.keys().filter_map(|key| key.as_str().strip_prefix("tag/")).map(str::to_string);
     for tag in tags.collect::<Vec<_>>() {
         let target = format!("/v2/{}", tag.replacen(':', "/manifests/", 1));

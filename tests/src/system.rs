@@ -8,7 +8,8 @@ use std::fmt::{self, Display};
 use std::time::Duration;
 
 use bytes::Bytes;
-use orlop_core::effect::{Fault, Step};
+use orlop_core::effect::{Fault, Scan, Step};
+use orlop_core::keys::Key;
 use orlop_core::memory::{Memory, RequestBody};
 use orlop_core::mirror::Followed;
 use orlop_core::registry::Report;
@@ -416,6 +417,21 @@ impl Running {
     /// The name of the effect it stands before, or `Respond` or `Answered`.
     pub fn before(&self) -> &'static str {
         self.step.name()
+    }
+
+    /// How many records the effect that it stands before reads.
+    pub fn reads(&self, system: &InMemory) -> usize {
+        let records = &system.memory.records;
+        match &self.step {
+            Step::Get(ask) => ask.effect.keys.iter().filter(|key| records.contains_key(key)).count(),
+            Step::Scan(ask) => {
+                let Scan { prefix, after, limit, .. } = &ask.effect;
+                let first = after.clone().unwrap_or_else(|| Key::stored(prefix.as_str()));
+                let under = records.range(first..).filter(|(key, _)| Some(*key) != after.as_ref());
+                under.take_while(|(key, _)| key.as_str().starts_with(prefix.as_str())).take(*limit).count()
+            }
+            _ => 0,
+        }
     }
 
     /// Performs one effect.

@@ -108,9 +108,21 @@ impl Batch {
         self.add(keys::usage(name), i64::try_from(bytes).unwrap_or(i64::MAX));
     }
 
-    /// The repository has this many bytes less.
+    /// The repository has this many bytes less. Whoever [counts](super::usage) it meanwhile notices.
     pub(super) fn take_usage(&mut self, name: &Repository, bytes: u64) {
+        if bytes == 0 {
+            return;
+        }
         self.add(keys::usage(name), -i64::try_from(bytes).unwrap_or(i64::MAX));
+        self.move_usage(name);
+    }
+
+    /// Bytes of the repository are counted by other records from now on: whoever counts them meanwhile notices.
+    pub(super) fn move_usage(&mut self, name: &Repository) {
+        let mark = keys::recount(name);
+        if !self.delete.contains(&mark) {
+            self.delete.push(mark);
+        }
     }
 
     /// Does besides what `other` does, if what that expects holds too.

@@ -10,6 +10,7 @@ use bytes::Bytes;
 
 use super::batch::Batch;
 use super::mirror::Cached;
+use super::protect::Marks;
 use super::quarantine::sound_blob;
 use super::{Call, upload};
 use crate::caller::Right;
@@ -141,25 +142,28 @@ impl Call {
     pub(crate) async fn delete_blob(&self, name: &Repository, digest: &Digest) -> Result<Response, Error> {
         self.may_delete()?;
         let blob_key = keys::blob(digest);
-        let [link, blob] = self.get([keys::link(name, digest), blob_key.clone()]).await?;
-        let (Some(_), Some(blob)) = (link, blob) else { return Err(Error::BlobUnknown(*digest)) };
-        let BlobRecord { size, .. } = record::decode(&blob_key, &blob)?;
-        let mut batch = Batch::reclaiming();
-        // What a protected tag may need stays as long as anything needs it.
-        let protected = self.caller.rights.protect_tags(name);
-        if protected {
-            batch.expect(Expect::NoneUnder(keys::users(name, digest)));
-        }
-        take_blob(&mut batch, name, digest, size);
-        match self.commit(batch, Durability::Durable).await? {
-            Committed::Done => {
-                Ok(Response::new(202).with("Docker-Content-Digest", digest.to_string()).with("Content-Length", "0"))
+        for _ in 0..ATTEMPTS {
+            let [link, blob, marks] = self.get([keys::link(name, digest), blob_key.clone(), Marks::key()]).await?;
+            let (Some(_), Some(blob)) = (link, blob) else { return Err(Error::BlobUnknown(*digest)) };
+            let BlobRecord { size, .. } = record::decode(&blob_key, &blob)?;
+            let mut batch = Batch::reclaiming();
+            let marks = Marks::read(marks)?;
+            batch.expect(marks.unchanged());
+            // What a protected tag may need stays as long as anything needs it (SPEC X22).
+            let protected = self.caller.rights.protect_tags(name) || marks.speak_of(name);
+            if protected {
+                batch.expect(Expect::NoneUnder(keys::users(name, digest)));
             }
-            Committed::Conflict if protected && !self.is_empty(&keys::users(name, digest)).await? => {
-                Err(Error::Denied("a manifest needs this blob, and some tags here may not be deleted".into()))
+            take_blob(&mut batch, name, digest, size);
+            if self.commit(batch, Durability::Durable).await? == Committed::Done {
+                let accepted = Response::new(202).with("Docker-Content-Digest", digest.to_string());
+                return Ok(accepted.with("Content-Length", "0"));
             }
-            Committed::Conflict => Err(Error::BlobUnknown(*digest)),
+            if protected && !self.is_empty(&keys::users(name, digest)).await? {
+                return Err(Error::Denied("a manifest needs this blob, and some tags here may not be deleted".into()));
+            }
         }
+        Err(Error::Contention)
     }
 }
 

@@ -20,7 +20,7 @@ use crate::error::Error;
 use crate::keys::{self, Key};
 use crate::name::{Repository, Tag};
 use crate::object::ObjectId;
-use crate::record::{self, BlobRecord, ManifestRecord, TagRecord};
+use crate::record::{self, BlobRecord, DeletedRecord, DeletedTagRecord, ManifestRecord, TagRecord};
 
 /// How many findings a report names one by one.
 const NAMED: usize = 10_000;
@@ -50,7 +50,7 @@ pub struct CheckReport {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Finding {
     /// What it is: `blob <digest>`, `manifest <repository>@<digest>`, `tag <repository>:<tag>`,
-    /// `blob <repository>@<digest>` or `record <key>`.
+    /// `blob <repository>@<digest>`, `record <key>`, or one of the first two with `deleted` before it.
     pub what: String,
     /// What is wrong with it.
     pub problem: String,
@@ -66,6 +66,9 @@ const HEALS_BLOB: &str = "push an image that has it to one of these repositories
 const HEALS_MANIFEST: &str = "push it to the repository again, or pull it through its mirror";
 
 const HEALS_TAG: &str = "push the tag again, or delete it";
+
+const HEALS_DELETED: &str =
+    "push it again if it is needed: it cannot be undeleted; it goes by itself, or by `orlop purge`";
 
 impl Finding {
     /// A blob is damaged.
@@ -154,6 +157,7 @@ impl Check<'_> {
                 self.report.repositories += 1;
                 self.tags(&name).await?;
                 self.manifests(&name).await?;
+                self.deleted(&name).await?;
                 self.links(&name).await?;
             }
         }
@@ -229,6 +233,48 @@ impl Check<'_> {
         self.report.bytes += payload.as_ref().map_or(0, |payload| payload.len() as u64);
         if let Some(problem) = manifest_problem(digest, &record, payload.as_ref()) {
             self.found(Finding::of_manifest(format!("{name}@{digest}"), problem, Vec::from([name.to_string()])));
+        }
+        Ok(())
+    }
+
+    /// Every deleted manifest is there byte for byte, so that it can be undeleted, and every deleted tag names one that is
+    /// there, deleted or not (SPEC X14).
+    async fn deleted(&mut self, name: &Repository) -> Result<(), Error> {
+        let repositories = || Vec::from([name.to_string()]);
+        let prefix = keys::deleted_in(name);
+        let mut pages = Pages::new(&prefix);
+        while let Some(page) = pages.next(self.call).await? {
+            for digest in page.iter().filter_map(|(key, _)| prefix.rest(key).parse::<Digest>().ok()) {
+                let key = keys::deleted(name, &digest);
+                let [Some(value), payload] = self.call.get([key.clone(), keys::deleted_payload(name, &digest)]).await?
+                else {
+                    continue;
+                };
+                let Some(DeletedRecord { manifest, .. }) = self.read(&key, &value, name, HEALS_DELETED) else {
+                    continue;
+                };
+                self.report.bytes += payload.as_ref().map_or(0, |payload| payload.len() as u64);
+                if let Some(problem) = manifest_problem(&digest, &manifest, payload.as_ref()) {
+                    let what = format!("deleted manifest {name}@{digest}");
+                    self.found(Finding { what, problem, repositories: repositories(), remedy: HEALS_DELETED.into() });
+                }
+            }
+        }
+        let prefix = keys::deleted_tags(name);
+        let mut pages = Pages::new(&prefix);
+        while let Some(page) = pages.next(self.call).await? {
+            for (key, _) in page {
+                let [Some(value)] = self.call.get([key.clone()]).await? else { continue };
+                let read = self.read(&key, &value, name, HEALS_DELETED);
+                let Some(DeletedTagRecord { tag: TagRecord { digest, .. }, .. }) = read else { continue };
+                let (there, deleted) = (keys::manifest(name, &digest), keys::deleted(name, &digest));
+                let [now, there, deleted] = self.call.get([key.clone(), there, deleted]).await?;
+                if there.is_none() && deleted.is_none() && now == Some(value) {
+                    let problem = format!("it names {digest}, which is not there and was not deleted");
+                    let what = format!("deleted tag {name}:{}", prefix.rest(&key));
+                    self.found(Finding { what, problem, repositories: repositories(), remedy: HEALS_DELETED.into() });
+                }
+            }
         }
         Ok(())
     }

@@ -9,7 +9,7 @@ use crate::config::{ATTEMPTS, EVENTS_PAGE, EVENTS_QUEUED};
 use crate::digest::Digest;
 use crate::effect::{Committed, Durability, Expect, Get, Scan};
 use crate::error::Error;
-use crate::event::{self, Event, Happening};
+use crate::event::{self, Event, Exceeded, Happening};
 use crate::keys::{self, Key};
 use crate::name::{Repository, Tag};
 use crate::record::{self, ManifestRecord};
@@ -39,6 +39,7 @@ impl Call {
             tags,
             media_type: record.map(|record| record.media_type.clone()),
             size: record.map(|record| record.size),
+            quota: None,
             by: self.caller.name.clone(),
             request: self.caller.request.clone(),
         };
@@ -46,6 +47,42 @@ impl Call {
         for ((listener, queue), length) in listeners.zip(queues).zip(lengths) {
             if record::count(length.as_ref()) < EVENTS_QUEUED {
                 batch.put(keys::event(&listener.name, &self.ambient), &event);
+                batch.add(queue, 1);
+            }
+        }
+        Ok(())
+    }
+
+    /// Puts the event into `batch` that a push exceeds the soft limit of the quota of that number.
+    pub(super) async fn tell_quota(
+        &self,
+        batch: &mut Batch,
+        name: &Repository,
+        number: usize,
+        exceeded: Exceeded,
+    ) -> Result<(), Error> {
+        let listeners = self.config.listeners.iter().filter(|listener| listener.wants(Happening::Quota, name));
+        let queues: Vec<Key> = listeners.clone().map(|listener| keys::queue(&listener.name)).collect();
+        if queues.is_empty() {
+            return Ok(());
+        }
+        let event = Event {
+            id: self.ambient.nonce,
+            time: self.ambient.now,
+            happening: Happening::Quota,
+            repository: name.as_str().into(),
+            digest: None,
+            tags: Vec::new(),
+            media_type: None,
+            size: None,
+            quota: Some(exceeded),
+            by: self.caller.name.clone(),
+            request: self.caller.request.clone(),
+        };
+        let lengths = self.ask(Get { keys: queues.clone() }).await?;
+        for ((listener, queue), length) in listeners.zip(queues).zip(lengths) {
+            if record::count(length.as_ref()) < EVENTS_QUEUED {
+                batch.put(keys::quota_event(&listener.name, &self.ambient, number), &event);
                 batch.add(queue, 1);
             }
         }

@@ -10,6 +10,7 @@ use uuid::Uuid;
 use super::batch::{Batch, Found};
 use super::join::Joined;
 use super::quarantine::sound_blob;
+use super::quota::Allowance;
 use super::upload::{Body, Chunk, Session, forget_session, mismatch, objects};
 use super::{Call, blob_location};
 use crate::ambient::{Ambient, Timestamp};
@@ -148,6 +149,7 @@ impl Call {
         let (blob_key, link_key) = (keys::blob(digest), keys::link(name, digest));
         let mut joined: Option<Joined> = None;
         for _ in 0..ATTEMPTS {
+            let mut allowance = Allowance::default();
             let keys = [blob_key.clone(), link_key.clone(), keys::repository(name)];
             let [blob, link, repository] = self.get(keys).await?;
             if link.is_none() {
@@ -156,7 +158,7 @@ impl Call {
                         self.erase_later(joined.into_iter().flat_map(|joined| joined.made));
                         return Err(self.abandon(name, &upload, denied).await?);
                     }
-                    checked => drop(checked?),
+                    checked => allowance = checked?,
                 }
             }
             let mut batch = Batch::default();
@@ -198,6 +200,7 @@ impl Call {
             }
             self.link(&mut batch, name, digest, size, link.as_ref());
             batch.keep_repository(name, repository.as_ref(), &self.ambient);
+            self.note_quotas(&mut batch, name, &allowance).await?;
             let committed = self.commit(batch, Durability::Durable).await?;
             if committed == Committed::Done {
                 left.extend(replaced);
@@ -205,7 +208,7 @@ impl Call {
                 if known {
                     self.erase_later(joined.into_iter().flat_map(|joined| joined.made));
                 }
-                return Ok(created(name, digest));
+                return Ok(allowance.warned(created(name, digest), name));
             }
             if let Some((id, session)) = &upload.session {
                 let [now] = self.get([session.key.clone()]).await?;

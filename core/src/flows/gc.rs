@@ -11,7 +11,9 @@
 //!
 //! A dry run finds out the same and changes nothing: what an earlier step would have removed, it takes for gone.
 
+mod deleted;
 mod objects;
+mod quotas;
 
 use alloc::collections::BTreeSet;
 use alloc::format;
@@ -25,6 +27,7 @@ use uuid::Uuid;
 
 use super::batch::{Batch, Found};
 use super::blob::take_blob;
+use super::delete::End;
 use super::pages::Pages;
 use super::upload::Session;
 use super::{Call, fault};
@@ -53,6 +56,10 @@ pub struct Report {
     pub lists_removed: u64,
     /// Manifests that neither a tag nor an index named, where a policy says that they go.
     pub manifests_removed: u64,
+    /// Manifests that had been deleted for longer than they can be undeleted, and are gone now.
+    pub manifests_purged: u64,
+    /// Tags that had been deleted for longer than they can be undeleted.
+    pub tags_purged: u64,
     /// Blobs taken out of a repository in which no manifest needs them.
     pub links_removed: u64,
     /// Blobs that no repository held.
@@ -115,6 +122,9 @@ impl fmt::Display for Report {
             self.orphans_removed,
             self.bytes_freed
         )?;
+        if self.manifests_purged + self.tags_purged > 0 {
+            write!(f, "; {} deleted manifests and {} deleted tags purged", self.manifests_purged, self.tags_purged)?;
+        }
         if self.objects_released + self.objects_erased + self.objects_kept > 0 {
             write!(
                 f,
@@ -153,6 +163,10 @@ struct Collection<'c> {
 struct Gone {
     /// Manifests of the repository that is looked at.
     manifests: BTreeSet<Digest>,
+    /// Those that would only be deleted: what they need stays.
+    deleted: BTreeSet<Digest>,
+    /// Deleted tags of the repository that is looked at.
+    tags: BTreeSet<String>,
     /// Blobs of the repository that is looked at.
     links: BTreeSet<Digest>,
     /// Which repositories hold a blob no more: `<digest>/<repository>`.
@@ -166,12 +180,17 @@ impl Collection<'_> {
         self.finished().await?;
         self.events().await?;
         self.leases().await?;
+        self.groups().await?;
+        self.recounts().await?;
         let prefix = keys::repositories();
         let mut pages = Pages::new(&prefix);
         while let Some(page) = pages.next(self.call).await? {
             for name in page.iter().filter_map(|(key, _)| prefix.rest(key).parse().ok()) {
                 self.gone.manifests.clear();
+                self.gone.deleted.clear();
+                self.gone.tags.clear();
                 self.gone.links.clear();
+                self.deleted(&name).await?;
                 // An index that goes frees its children for the next round.
                 while self.manifests(&name).await? {}
                 self.links(&name).await?;
@@ -182,7 +201,8 @@ impl Collection<'_> {
         }
         self.blobs().await?;
         self.orphans().await?;
-        self.released().await
+        self.released().await?;
+        self.overs().await
     }
 
     /// Counts a record that does not read, and goes on.
@@ -333,7 +353,7 @@ impl Collection<'_> {
         while let Some(page) = pages.next(self.call).await? {
             for (key, value) in page {
                 let Ok(digest) = prefix.rest(&key).parse::<Digest>() else { continue };
-                if !self.gone.manifests.contains(&digest) {
+                if !self.gone.manifests.contains(&digest) && !self.gone.deleted.contains(&digest) {
                     let gone = self.manifest(name, &digest, key, value).await;
                     removed |= self.pass_by_damage(gone)?.unwrap_or(false);
                 }
@@ -352,27 +372,39 @@ impl Collection<'_> {
         };
         let Some(lifetime) = lifetime.filter(|lifetime| self.older(*lifetime, record.pushed)) else { return Ok(false) };
         let (tagged, users) = (keys::tagged_with(name, digest), keys::users(name, digest));
-        if !self.call.is_empty(&tagged).await? || !self.is_unused(&users).await? {
+        let named = keys::deleted_tagged_with(name, digest);
+        let used = !self.call.is_empty(&tagged).await? || !self.is_unused(&users).await?;
+        if used || !self.is_named_by_gone_tags(&named).await? {
             return Ok(false);
         }
         let Some((left, unnamed)) = self.left_before(lifetime, name, digest).await? else { return Ok(false) };
         let unnamed = unnamed.unwrap_or_default().max(record.pushed);
         let mut also = Batch::reclaiming();
-        also.expect = Vec::from([left, Expect::NoneUnder(tagged), Expect::NoneUnder(users)]);
+        also.expect = Vec::from([left, Expect::NoneUnder(tagged), Expect::NoneUnder(users), Expect::NoneUnder(named)]);
         if let Some(subject) = record.subject {
-            // A signature or SBOM lives as long as what it is about.
-            let key = keys::manifest(name, &subject);
-            let [alive] = self.call.get([key.clone()]).await?;
-            if alive.is_some() && !self.gone.manifests.contains(&subject) {
-                return Ok(false);
+            // A signature or SBOM lives as long as what it is about, or was about and may be again.
+            for key in [keys::manifest(name, &subject), keys::deleted(name, &subject)] {
+                let [alive] = self.call.get([key.clone()]).await?;
+                if alive.is_some() && !self.gone.manifests.contains(&subject) {
+                    return Ok(false);
+                }
+                also.expect(Expect::Absent(key));
             }
-            also.expect(Expect::Absent(key));
         }
+        let end = if record.maintained { End::Collected } else { self.collected() };
+        if !record.maintained && !self.is_unmarked(&mut also, name, digest).await? {
+            return Ok(false);
+        }
+        let frees = end == End::Collected;
         if self.dry_run {
-            self.gone.manifests.insert(*digest);
-            let bytes = record.size;
+            if frees {
+                self.gone.manifests.insert(*digest)
+            } else {
+                self.gone.deleted.insert(*digest)
+            };
+            let bytes = if frees { record.size } else { 0 };
             self.name(|| Garbage { what: format!("manifest {name}@{digest}"), why, bytes });
-        } else if self.call.remove_manifest(name, digest, &found, also, unnamed).await? == Committed::Conflict {
+        } else if self.call.remove_manifest(name, digest, &found, also, unnamed, end).await? == Committed::Conflict {
             return Ok(false);
         }
         let counter = match record.maintained {
@@ -380,8 +412,8 @@ impl Collection<'_> {
             false => &mut self.report.manifests_removed,
         };
         *counter += 1;
-        self.report.bytes_freed += record.size;
-        Ok(true)
+        self.report.bytes_freed += if frees { record.size } else { 0 };
+        Ok(frees)
     }
 
     /// Whether no manifest is under a prefix of `use/`.
@@ -484,13 +516,16 @@ impl Collection<'_> {
         let mut batch = Batch::reclaiming();
         batch.expect(found.unchanged());
         let (manifests, links, lefts) = (keys::manifests(name), keys::links(name), keys::lefts(name));
+        let (deleted, tags) = (keys::deleted_in(name), keys::deleted_tags(name));
         let empty = self.has_only(&manifests, &self.gone.manifests).await?
+            && self.has_only(&deleted, &self.gone.manifests).await?
+            && self.has_only_gone_tags(&tags).await?
             && self.has_only(&links, &self.gone.links).await?
             && (self.dry_run || self.call.is_empty(&lefts).await?);
         if !empty {
             return Ok(());
         }
-        for family in [manifests, links, lefts] {
+        for family in [manifests, links, lefts, deleted, tags] {
             batch.expect(Expect::NoneUnder(family));
         }
         batch.delete(found.key.clone());

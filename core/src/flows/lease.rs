@@ -32,6 +32,8 @@ pub enum Job {
     Census,
     /// To take blobs out of mirrors that have more bytes than they may.
     Evict,
+    /// To delete what the rules of retention let go.
+    Retention,
     /// To read everything again, and find what is damaged.
     Scrub,
     /// To fetch a blob for a mirror: which, and into which repository.
@@ -49,6 +51,7 @@ impl fmt::Display for Job {
             Self::Gather => f.write_str("making blobs one object"),
             Self::Census => f.write_str("the census"),
             Self::Evict => f.write_str("eviction"),
+            Self::Retention => f.write_str("retention"),
             Self::Scrub => f.write_str("the scrub"),
             Self::Fetch(repository, digest) => write!(f, "the fetch of {repository}@{digest}"),
             Self::Sync(name) => write!(f, "the sync {name}"),

@@ -11,8 +11,11 @@ use alloc::vec::Vec;
 
 use super::Call;
 use super::batch::{Batch, Found};
+use super::delete::Bereaved;
+use super::push::Before;
+use crate::ambient::Ambient;
 use crate::caller::Right;
-use crate::config::LIST_IMAGES;
+use crate::config::{LIST_IMAGES, LISTS_MENDED};
 use crate::digest::{Algorithm, Digest};
 use crate::effect::{Expect, Value};
 use crate::error::Error;
@@ -20,7 +23,7 @@ use crate::keys;
 use crate::manifest::{Descriptor, Index, Platform};
 use crate::media::ManifestType;
 use crate::name::{Repository, Tag};
-use crate::record::{self, LeftRecord, ManifestRecord, PlatformImage, PlatformsRecord, TagRecord};
+use crate::record::{self, LeftRecord, Listed, ManifestRecord, PlatformImage, PlatformsRecord, TagRecord};
 
 /// A tag as it was read, together with its list.
 pub(super) struct TagState {
@@ -75,15 +78,22 @@ impl TagState {
     }
 
     /// Every manifest that the tag names, by itself or through its list.
-    fn names(&self) -> BTreeSet<Digest> {
+    pub(super) fn names(&self) -> BTreeSet<Digest> {
         let tag = self.record.iter().map(|found| found.record.digest);
         tag.chain(self.platforms.iter().flat_map(PlatformsRecord::names)).collect()
     }
 }
 
 impl PlatformsRecord {
-    fn names(&self) -> impl Iterator<Item = Digest> {
+    pub(super) fn names(&self) -> impl Iterator<Item = Digest> {
         self.list.into_iter().chain(self.images.iter().map(|image| image.digest))
+    }
+
+    /// The same without a manifest; `None` when no image is left.
+    pub(super) fn without(mut self, gone: &Digest) -> Option<Self> {
+        self.images.retain(|image| image.digest != *gone);
+        self.list = self.list.filter(|list| list != gone);
+        Some(self).filter(|platforms| !platforms.images.is_empty())
     }
 }
 
@@ -145,27 +155,29 @@ impl Call {
         Err(Error::Denied(format!("you may not {what} the tag {} of {name}", before.tag)))
     }
 
-    /// Puts into `batch` what the end of the manifest `gone` changes for a tag that names it: now, or soon, when its
-    /// tags are `more` than one commit takes.
+    /// Puts into `batch` what the end of a manifest changes for a tag that names it.
     pub(super) async fn tag_bereft(
         &self,
         batch: &mut Batch,
         name: &Repository,
         before: &TagState,
-        gone: &Digest,
-        more: bool,
+        bereaved: Bereaved<'_>,
     ) -> Result<(), Error> {
+        let Bereaved { gone, more, end, listed } = bereaved;
         batch.delete(keys::tagged(name, gone, &before.tag));
         let Some(tag) = before.record.as_ref().map(|found| found.record.digest) else { return Ok(()) };
         let platforms = before.platforms.clone().unwrap_or(PlatformsRecord { list: None, images: Vec::new() });
         let after = if tag == *gone {
             // SPEC L3: every tag that named it is gone.
+            self.keep_tag(batch, name, before, end, true).await?;
             None
         } else if platforms.list == Some(*gone) {
             // The list alone was deleted; the next push makes another.
+            lost(listed, before, None);
             Some((tag, PlatformsRecord { list: None, ..platforms }))
         } else {
-            let images: Vec<_> = platforms.images.into_iter().filter(|image| image.digest != *gone).collect();
+            let (its, images): (Vec<_>, Vec<_>) = platforms.images.into_iter().partition(|image| image.digest == *gone);
+            its.into_iter().for_each(|image| lost(listed, before, Some(image)));
             let assembled = platforms.list == Some(tag);
             let list = self.keep_list(batch, name, &images, assembled).await?;
             let digest = if assembled { list } else { Some(tag) };
@@ -185,6 +197,21 @@ impl Call {
         after: Option<(Digest, PlatformsRecord)>,
         gone: Option<&Digest>,
     ) {
+        let Ambient { now, nonce } = self.ambient;
+        let after =
+            after.map(|(digest, platforms)| (TagRecord { digest, pushed: now, by: nonce, undeleted: None }, platforms));
+        self.put_tag(batch, name, before, after, gone);
+    }
+
+    /// The same with the tag as it is to be recorded. It has to name this call.
+    pub(super) fn put_tag(
+        &self,
+        batch: &mut Batch,
+        name: &Repository,
+        before: &TagState,
+        after: Option<(TagRecord, PlatformsRecord)>,
+        gone: Option<&Digest>,
+    ) {
         let tag = &before.tag;
         match &before.damaged {
             Some(value) => batch.expect(Expect::Exactly(keys::tag(name, tag), value.clone())),
@@ -197,12 +224,12 @@ impl Call {
                 batch.delete(keys::tag(name, tag));
                 batch.delete(keys::platforms(name, tag));
                 batch.delete(keys::mirrored(name, tag));
+                batch.delete(keys::pulled_tag(name, tag));
             }
-            Some((digest, platforms)) => {
-                new.insert(digest);
+            Some((record, platforms)) => {
+                new.insert(record.digest);
                 new.extend(platforms.names());
-                let crate::Ambient { now, nonce } = self.ambient;
-                batch.put(keys::tag(name, tag), &TagRecord { digest, pushed: now, by: nonce });
+                batch.put(keys::tag(name, tag), &record);
                 if platforms.images.is_empty() {
                     batch.delete(keys::platforms(name, tag));
                 } else {
@@ -223,7 +250,7 @@ impl Call {
     ///
     /// A list that the tag is to name is what its users pull and pin: once the tag moves on, it is kept like any
     /// manifest that was pushed. One that stands beside the tag is the registry's own, to be collected.
-    async fn keep_list(
+    pub(super) async fn keep_list(
         &self,
         batch: &mut Batch,
         name: &Repository,
@@ -232,11 +259,16 @@ impl Call {
     ) -> Result<Option<Digest>, Error> {
         let Some(List { digest, media_type, payload }) = list(images) else { return Ok(None) };
         let key = keys::manifest(name, &digest);
-        let [known] = self.get([key.clone()]).await?;
+        if batch.put.iter().any(|(put, _)| *put == key) {
+            // That of another tag, which the same call changes.
+            return Ok(Some(digest));
+        }
+        let [known, deleted] = self.get([key.clone(), keys::deleted(name, &digest)]).await?;
         // One that does not read is written anew.
         let maintained =
             known.as_ref().map(|known| record::decode(&key, known).is_ok_and(|known: ManifestRecord| known.maintained));
         batch.expect(known.clone().map_or(Expect::Absent(key.clone()), |known| Expect::Exactly(key, known)));
+        let before = Before::read(known.as_ref(), deleted.as_ref());
         let record = ManifestRecord {
             media_type: media_type.as_str().into(),
             size: payload.len() as u64,
@@ -248,11 +280,23 @@ impl Call {
             fetched: false,
             quarantined: None,
         };
-        self.put_manifest_record(batch, name, &digest, &record, known.is_some());
+        self.put_manifest_record(batch, name, &digest, &record, &before);
         batch.put.push((keys::payload(name, &digest), payload));
         images.iter().for_each(|image| batch.mark(keys::used(name, &image.digest, &digest)));
         Ok(Some(digest))
     }
+}
+
+/// Notes that the list of a tag has lost an image, or itself.
+fn lost(listed: &mut Vec<Listed>, of: &TagState, image: Option<PlatformImage>) {
+    if listed.len() < LISTS_MENDED {
+        listed.push(Listed { tag: of.tag.clone(), image });
+    }
+}
+
+/// The digest of the list of these images.
+pub(super) fn digest_of_list(images: &[PlatformImage]) -> Option<Digest> {
+    list(images).map(|list| list.digest)
 }
 
 /// The list of these images: Docker's when all of them are Docker's, else an OCI index.

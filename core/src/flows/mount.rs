@@ -2,6 +2,7 @@
 
 use super::batch::Batch;
 use super::quarantine::sound_blob;
+use super::quota::Allowance;
 use super::{Call, finish, upload};
 use crate::caller::Right;
 use crate::config::ATTEMPTS;
@@ -38,8 +39,8 @@ impl Call {
             None if self.config.mount_from_anywhere => Source::Anywhere,
             None => Source::Nowhere,
         };
-        if self.mount_from(name, digest, source).await? {
-            return Ok(finish::created(name, digest));
+        if let Some(allowance) = self.mount_from(name, digest, source).await? {
+            return Ok(allowance.warned(finish::created(name, digest), name));
         }
         self.open_session(name, algorithm).await
     }
@@ -47,11 +48,17 @@ impl Call {
     /// Links a blob that is known, whichever repository holds it: its upstream has said that this one has it. `false`
     /// when nothing holds it any more.
     pub(super) async fn mount_known(&self, name: &Repository, digest: &Digest) -> Result<bool, Error> {
-        self.mount_from(name, digest, Source::Anywhere).await
+        Ok(self.mount_from(name, digest, Source::Anywhere).await?.is_some())
     }
 
-    /// Links a blob that another repository holds, without a byte moved (SPEC E10). `false` when it cannot be.
-    async fn mount_from(&self, name: &Repository, digest: &Digest, from: Source<'_>) -> Result<bool, Error> {
+    /// Links a blob that another repository holds, without a byte moved (SPEC E10), and says what its quotas leave then;
+    /// `None` when it cannot be.
+    async fn mount_from(
+        &self,
+        name: &Repository,
+        digest: &Digest,
+        from: Source<'_>,
+    ) -> Result<Option<Allowance>, Error> {
         let source = match from {
             Source::Repository(from) => from,
             _ => name,
@@ -63,32 +70,34 @@ impl Call {
             let [here, there, blob, repository] =
                 self.get([link, other, keys::blob(digest), keys::repository(name)]).await?;
             // What is damaged is to be pushed, and so made good (SPEC W3).
-            let Some(blob) = sound_blob(digest, blob) else { return Ok(false) };
+            let Some(blob) = sound_blob(digest, blob) else { return Ok(None) };
             let mut batch = Batch::default();
             match (&here, from) {
                 // SPEC E15: it is here already; linking it anew keeps garbage collection from it.
                 (Some(_), _) => {}
                 // SPEC E14: what the caller may not pull does not exist for it.
                 (None, Source::Repository(from)) if there.is_none() || !self.may_mount(from) => {
-                    return Ok(false);
+                    return Ok(None);
                 }
                 (None, Source::Repository(from)) => batch.expect(Expect::Present(keys::link(from, digest))),
                 (None, Source::Anywhere) => {
                     // A blob that no repository holds is on its way out: it was deleted everywhere.
-                    let Some(holder) = self.readable_holder(digest).await? else { return Ok(false) };
+                    let Some(holder) = self.readable_holder(digest).await? else { return Ok(None) };
                     batch.expect(Expect::Present(holder));
                 }
-                (None, Source::Nowhere) => return Ok(false),
+                (None, Source::Nowhere) => return Ok(None),
             }
             let size = blob.record.size;
-            if here.is_none() {
-                self.check_quota(name, None, size, 0).await?;
-            }
+            let allowance = match here {
+                Some(_) => Allowance::default(),
+                None => self.check_quota(name, None, size, 0).await?,
+            };
             batch.expect(Expect::Present(blob.key.clone()));
             self.link(&mut batch, name, digest, size, here.as_ref());
             batch.keep_repository(name, repository.as_ref(), &self.ambient);
+            self.note_quotas(&mut batch, name, &allowance).await?;
             if self.commit(batch, Durability::Durable).await? == Committed::Done {
-                return Ok(true);
+                return Ok(Some(allowance));
             }
         }
         Err(Error::Contention)

@@ -14,7 +14,7 @@ use crate::config::ATTEMPTS;
 use crate::digest::Digest;
 use crate::effect::Fault;
 use crate::error::Error;
-use crate::http::{Body, Method, Request, Response};
+use crate::http::{Body, Method, Pull, Request, Response};
 use crate::keys;
 use crate::media::{Accept, ManifestType};
 use crate::name::{Repository, Tag};
@@ -139,7 +139,10 @@ impl Call {
             self.quarantine_manifest(name, digest, &value, &problem).await?;
             return Ok(Stored::Damaged);
         }
-        let response = |status| conditional::identified(status, digest);
+        // SPEC X30, X31.
+        let pulls = request.method == Method::Get || tag.is_some();
+        let pull = || Pull { repository: name.clone(), digest: *digest, tag: tag.cloned() };
+        let response = |status| Response { pulled: pulls.then(pull), ..conditional::identified(status, digest) };
         match conditional::evaluate(&request.headers, Some(digest)) {
             Condition::Holds => {}
             Condition::NotModified => return Ok(Stored::Here(response(304))),

@@ -9,6 +9,7 @@ use super::batch::Batch;
 use super::maintained::{Pushed, TagState};
 use super::mirror::Voucher;
 use super::quarantine::{sound_blob, sound_manifest};
+use super::quota::Allowance;
 use super::{Call, referrers};
 use crate::conditional::{self, Condition};
 use crate::config::{ATTEMPTS, IMAGE_CONFIG_LIMIT, TAG_PARAMETERS};
@@ -33,10 +34,20 @@ struct Push<'a> {
     tags: Vec<Tag>,
 }
 
+/// What the repository has of a manifest that it is to hold.
+pub(super) enum Before {
+    /// It holds it already.
+    Held,
+    /// It does not, and this is the record of it as one that was deleted.
+    NotHeld(Option<Value>),
+}
+
 /// What the repository has of that which a push is about, in one snapshot.
 struct Surroundings {
     repository: Option<Value>,
     manifest: Option<Value>,
+    /// The record of the same manifest as one that was deleted.
+    deleted: Option<Value>,
     /// Which record says so, for each need that is there.
     present: Vec<Voucher>,
     missing: Vec<Digest>,
@@ -88,10 +99,12 @@ impl Call {
             if push.platform.is_none() && !push.tags.is_empty() {
                 push.platform = self.platform(name, &push.manifest).await?;
             }
-            if around.manifest.is_none() {
-                self.check_quota(name, None, push.payload.len() as u64, 0).await?;
-            }
+            let allowance = match around.manifest {
+                Some(_) => Allowance::default(),
+                None => self.check_quota(name, None, push.payload.len() as u64, 0).await?,
+            };
             let mut batch = self.push_batch(&push, &around).await?;
+            self.note_quotas(&mut batch, name, &allowance).await?;
             if let (Reference::Digest(_), true) = (reference, conditional::is_conditional(&request.headers)) {
                 // A tag is expected as it was read in any case.
                 batch.expect(match &around.manifest {
@@ -100,7 +113,7 @@ impl Call {
                 });
             }
             if self.commit(batch, Durability::Durable).await? == Committed::Done {
-                return Ok(pushed(&push, &parameters));
+                return Ok(allowance.warned(pushed(&push, &parameters), name));
             }
         }
         Err(Error::Contention)
@@ -122,7 +135,8 @@ impl Call {
     /// Looks up everything that a push depends on.
     async fn surroundings(&self, push: &Push<'_>) -> Result<Surroundings, Error> {
         let name = push.name;
-        let mut keys = Vec::from([keys::repository(name), keys::manifest(name, &push.digest)]);
+        let first = [keys::repository(name), keys::manifest(name, &push.digest), keys::deleted(name, &push.digest)];
+        let mut keys = Vec::from(first);
         keys.extend(push.tags.iter().flat_map(|tag| TagState::keys(name, tag)));
         for (digest, need) in &push.manifest.needs {
             keys.extend([keys::link(name, digest), keys::blob(digest)]);
@@ -134,7 +148,7 @@ impl Call {
         let mut found = keys.into_iter().zip(values);
         let mut next = || found.next().unwrap_or_else(|| (keys::repository(name), None));
 
-        let (repository, manifest) = (next().1, next().1);
+        let (repository, manifest, deleted) = (next().1, next().1, next().1);
         let tags = push.tags.iter().map(|tag| TagState::read(name, tag, [next().1, next().1]));
         let tags = tags.collect();
         let (mut present, mut missing) = (Vec::new(), Vec::new());
@@ -152,7 +166,7 @@ impl Call {
                 (None, None) => missing.push(*digest),
             }
         }
-        Ok(Surroundings { repository, manifest, present, missing, tags })
+        Ok(Surroundings { repository, manifest, deleted, present, missing, tags })
     }
 
     /// `If-Match` and `If-None-Match` against what the reference names now: tags that cannot be overwritten by
@@ -187,8 +201,8 @@ impl Call {
         let mut batch = Batch::default();
         batch.keep_repository(name, around.repository.as_ref(), &self.ambient);
         self.rely_on(&mut batch, name, &around.present).await?;
-        let known = around.manifest.is_some();
-        let record = self.hold_manifest(&mut batch, name, (digest, manifest, payload), (known, false));
+        let before = Before::read(around.manifest.as_ref(), around.deleted.as_ref());
+        let record = self.hold_manifest(&mut batch, name, (digest, manifest, payload), &before, false);
         let told = Some((digest, Some(&record)));
         self.tell(&mut batch, Happening::Push, name, told, event::names(&push.tags)).await?;
         let platform = push.platform.as_ref();
@@ -200,13 +214,14 @@ impl Call {
     }
 
     /// The repository holds the manifest with these bytes, what it needs is used by it, and its subject has it as a
-    /// referrer: from now on or, when that was `known`, once more. `fetched` says whether an upstream can give it again.
+    /// referrer: from now on or once more. `fetched` says whether an upstream can give it again.
     pub(super) fn hold_manifest(
         &self,
         batch: &mut Batch,
         name: &Repository,
         (digest, manifest, payload): (&Digest, &Manifest, &Value),
-        (known, fetched): (bool, bool),
+        before: &Before,
+        fetched: bool,
     ) -> ManifestRecord {
         let size = payload.len() as u64;
         let record = ManifestRecord {
@@ -219,7 +234,7 @@ impl Call {
             fetched,
             quarantined: None,
         };
-        self.put_manifest_record(batch, name, digest, &record, known);
+        self.put_manifest_record(batch, name, digest, &record, before);
         batch.put.push((keys::payload(name, digest), payload.clone()));
         manifest.needs.keys().for_each(|needed| batch.mark(keys::used(name, needed, digest)));
         if let Some(subject) = &manifest.subject {
@@ -229,22 +244,41 @@ impl Call {
     }
 
     /// The repository holds the manifest, from now on or, when it did, once more. Expects that it still does, or still
-    /// does not.
+    /// does not. One that was deleted is there again, and can be undeleted no more (SPEC X3).
     pub(super) fn put_manifest_record(
         &self,
         batch: &mut Batch,
         name: &Repository,
         digest: &Digest,
         record: &ManifestRecord,
-        known: bool,
+        before: &Before,
     ) {
         let key = keys::manifest(name, digest);
-        batch.expect_presence(key.clone(), known);
+        batch.expect_presence(key.clone(), matches!(before, Before::Held));
         batch.put(key, record);
-        match known {
-            true => batch.delete(keys::quarantined_manifest(name, digest)),
-            false => batch.add_usage(name, record.size),
+        let deleted = keys::deleted(name, digest);
+        match before {
+            // It may have been damaged.
+            Before::Held => batch.delete(keys::quarantined_manifest(name, digest)),
+            Before::NotHeld(None) => {
+                batch.expect(Expect::Absent(deleted));
+                batch.add_usage(name, record.size);
+            }
+            // Its bytes are counted already.
+            Before::NotHeld(Some(value)) => {
+                batch.expect(Expect::Exactly(deleted.clone(), value.clone()));
+                batch.delete(deleted);
+                batch.delete(keys::deleted_payload(name, digest));
+                batch.move_usage(name);
+            }
         }
+    }
+}
+
+impl Before {
+    /// By the records of the manifest, and of the same as one that was deleted.
+    pub(super) fn read(manifest: Option<&Value>, deleted: Option<&Value>) -> Self {
+        if manifest.is_some() { Self::Held } else { Self::NotHeld(deleted.cloned()) }
     }
 }
 

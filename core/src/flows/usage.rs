@@ -1,19 +1,21 @@
-//! What is stored: of one repository, for its quota, and of all, for whoever watches the registry.
+//! What is stored of all, for whoever watches the registry.
 
-use alloc::format;
+mod recount;
+mod report;
+
 use core::time::Duration;
 
+pub use self::recount::{Drift, Recount};
+pub use self::report::{QuotaUsage, RepositoryUsage, Usage};
 use serde::{Deserialize, Serialize};
 
 use super::Call;
 use super::batch::Batch;
 use super::pages::Pages;
 use crate::config::LEASE_AHEAD;
-use crate::digest::Digest;
-use crate::effect::{Durability, Get};
+use crate::effect::Durability;
 use crate::error::Error;
 use crate::keys;
-use crate::name::Repository;
 use crate::record::{self, BlobRecord, CensusRecord, ReleasedRecord, UploadRecord};
 
 /// How much there is.
@@ -38,65 +40,7 @@ pub struct Census {
     pub damaged: u64,
 }
 
-/// How much more a repository may hold: its quota, and what it has of it. Without a quota, anything.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Allowance(Option<(u64, u64)>);
-
-impl Allowance {
-    /// How many bytes may still come.
-    pub(super) fn bytes(self) -> u64 {
-        self.0.map_or(u64::MAX, |(quota, held)| quota.saturating_sub(held))
-    }
-
-    /// The answer to a body of unknown length that turned out to be longer than that.
-    pub(super) fn overrun(self, name: &Repository) -> Error {
-        self.exceeded(name, "this needs more than is left")
-    }
-
-    fn exceeded(self, name: &Repository, needed: &str) -> Error {
-        let (quota, held) = self.0.unwrap_or_default();
-        Error::Denied(format!(
-            "the quota of {name} is {quota} bytes; its blobs, manifests and open uploads have {held}, and {needed}"
-        ))
-    }
-}
-
 impl Call {
-    /// Sees whether the repository may have `more` bytes besides what it has, `counted` of them being counted already,
-    /// and says how many it may have at most. Nothing more comes with a `blob` that it holds. Bytes that other calls bring
-    /// at the same moment are not seen, so it may grow past its quota by as much as is pushed at once.
-    pub(super) async fn check_quota(
-        &self,
-        name: &Repository,
-        blob: Option<&Digest>,
-        more: u64,
-        counted: u64,
-    ) -> Result<Allowance, Error> {
-        // A quota is for who pushes: a mirror grows by what is pulled.
-        if self.config.mirror_of(name).is_some() {
-            return Ok(Allowance::default());
-        }
-        let quotas = self.config.quotas.iter();
-        let Some(quota) =
-            quotas.filter(|quota| quota.repositories.iter().any(|p| p.matches(name))).map(|q| q.bytes).min()
-        else {
-            return Ok(Allowance::default());
-        };
-        let keys = core::iter::once(keys::usage(name)).chain(blob.map(|blob| keys::link(name, blob)));
-        let found = self.ask(Get { keys: keys.collect() }).await?;
-        if found.get(1).is_some_and(Option::is_some) {
-            return Ok(Allowance::default());
-        }
-        let usage = found.first().and_then(Option::as_ref);
-        let held = record::count(usage).saturating_sub(counted);
-        let allowance = Allowance(Some((quota, held)));
-        if more <= allowance.bytes() {
-            Ok(allowance)
-        } else {
-            Err(allowance.exceeded(name, &format!("this needs {more} more")))
-        }
-    }
-
     /// What was counted last, by whatever host, if that is no longer ago than `within`.
     pub(crate) async fn counted(&self, within: Duration) -> Result<Option<Census>, Error> {
         let (key, now) = (keys::census(), self.ambient.now);

@@ -4,6 +4,8 @@
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::Path;
 
+use orlop_core::retention;
+
 use crate::observe::traces;
 use crate::request::live::Live;
 use crate::server::tls::Tls;
@@ -34,6 +36,7 @@ pub fn check(settings: &Settings, before: Option<&Live>) -> Result<Checked, Stri
     distinct(&addresses)?;
     let (live, mut warnings) = before.map_or_else(|| Live::new(settings), |before| before.again(settings))?;
     named_clients(settings, live.takes_secrets())?;
+    retention::check(live.registry.retention())?;
     let tls = Tls::open(&settings.tls)?;
     for address in addresses.iter().filter(|address| address.serves_clients()) {
         warnings.extend(exposed(address, tls.is_some(), settings, &live)?);

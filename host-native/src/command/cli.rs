@@ -4,8 +4,10 @@ mod access;
 mod copy;
 mod integrity;
 mod mirrors;
+mod retention;
 mod sync;
 mod transfer;
+mod usage;
 mod users;
 
 use clap::{Args, Parser, Subcommand};
@@ -15,8 +17,10 @@ pub use self::access::{Access, AccessCommand, Explain};
 pub use self::copy::Copy;
 pub use self::integrity::{Blob, Check, Damaged, Scrub};
 pub use self::mirrors::{Mirror, MirrorCommand};
+pub use self::retention::{Retention, RetentionCommand};
 pub use self::sync::{Sync, SyncCommand};
 pub use self::transfer::{Migrate, Move, Place};
+pub use self::usage::Usage;
 pub use self::users::{Listed, Named, Removed, User, UserCommand};
 use crate::settings::{Data, File, Options, Policy, Settings, Storage};
 
@@ -100,6 +104,18 @@ pub enum Command {
     /// Each `[[sync]]` of the configuration says what is copied from where to where. A server runs them when they are due;
     /// this runs them now, and says how they stand.
     Sync(Sync),
+    /// Show what the rules of retention would delete and why, and delete it
+    ///
+    /// Each `[[retention]]` of the configuration says which tags of which repositories stay. A server deletes the others
+    /// regularly; more than 20 % of a repository only once somebody has agreed.
+    Retention(Retention),
+    /// Print what each repository takes, and how full quotas are
+    ///
+    /// The bytes of a repository are those of its blobs, manifests and open uploads, as quotas count them. Unshared are
+    /// those that are freed when it is deleted: no other repository holds them. A server that has the data directory open
+    /// reports while it goes on serving, by its own settings. Without one, the command reads it itself, by the settings
+    /// given here.
+    Usage(Usage),
     /// Check or print the settings
     Config(Configure),
     /// Manage the users of the password file

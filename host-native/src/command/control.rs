@@ -20,8 +20,9 @@ use crate::command::check::data_directory;
 use crate::command::gc::{self, Collection, Collector};
 use crate::command::mirror::Mirrors;
 use crate::command::reload::Reloading;
+use crate::command::retention::Retaining;
 use crate::command::scrub::Scrubber;
-use crate::command::{integrity, mirror, scrub};
+use crate::command::{integrity, mirror, retention, scrub, usage};
 use crate::request::live::Current;
 use crate::settings::Data;
 use crate::storage::Host;
@@ -64,6 +65,10 @@ pub enum Request {
     },
     /// Say how the sync of that name stands, or all.
     SyncStatus(Option<String>),
+    /// Show or do what the rules of retention say.
+    Retention(retention::Asked),
+    /// Say what repositories take, or count it anew.
+    Usage(usage::Asked),
 }
 
 impl fmt::Display for Request {
@@ -81,10 +86,12 @@ impl fmt::Display for Request {
             Self::Damaged => f.write_str("damaged"),
             Self::Blob(digest) => write!(f, "blob {digest}"),
             Self::Mirror(asked) => asked.fmt(f),
+            Self::Retention(asked) => asked.fmt(f),
             Self::Sync { name, dry_run } => {
                 write!(f, "sync run{}{}", option(*dry_run, " dry-run"), named(name.as_ref()))
             }
             Self::SyncStatus(name) => write!(f, "sync status{}", named(name.as_ref())),
+            Self::Usage(asked) => asked.fmt(f),
         }
     }
 }
@@ -94,6 +101,7 @@ impl FromStr for Request {
 
     fn from_str(line: &str) -> Result<Self, String> {
         let words: Vec<&str> = line.split(' ').collect();
+        let unknown = || format!("the server does not know the command `{line}`: it is of another version");
         Ok(match words.as_slice() {
             ["backup"] => Self::Backup,
             ["gc"] => Self::Gc(Collection { dry_run: false, json: false }),
@@ -108,6 +116,7 @@ impl FromStr for Request {
             ["mirror", "list", "json"] => Self::Mirror(mirror::Asked::List { json: true }),
             ["mirror", "fetch", images] => Self::Mirror(mirror::Asked::Fetch(images.parse()?)),
             ["mirror", "evict", images] => Self::Mirror(mirror::Asked::Evict(images.parse()?)),
+            ["retention", ..] => Self::Retention(line.parse()?),
             ["blob", digest] => Self::Blob(digest.parse().map_err(|_| format!("`{digest}` is not a digest"))?),
             ["sync", "run"] => Self::Sync { name: None, dry_run: false },
             ["sync", "run", "dry-run"] => Self::Sync { name: None, dry_run: true },
@@ -115,7 +124,8 @@ impl FromStr for Request {
             ["sync", "run", "dry-run", "name", name] => Self::Sync { name: Some((*name).into()), dry_run: true },
             ["sync", "status"] => Self::SyncStatus(None),
             ["sync", "status", "name", name] => Self::SyncStatus(Some((*name).into())),
-            _ => return Err(format!("the server does not know the command `{line}`: it is of another version")),
+            ["usage", asked @ ..] => Self::Usage(usage::Asked::of(asked).ok_or_else(unknown)?),
+            _ => return Err(unknown()),
         })
     }
 }
@@ -130,6 +140,8 @@ pub struct Control {
     pub scrubber: Arc<Scrubber>,
     /// What runs syncs.
     pub syncing: Arc<Syncing>,
+    /// What deletes by the rules of retention.
+    pub retaining: Arc<Retaining>,
     /// Where other settings come from.
     pub reloading: Arc<Reloading>,
     /// The settings in force.
@@ -213,6 +225,8 @@ impl Control {
             Request::Damaged => scrub::list_damaged(&self.host).await,
             Request::Mirror(asked) => Mirrors::from(self.current.mirrors()).perform(&self.host, &asked).await,
             Request::Blob(digest) => integrity::locate(&self.host, digest).await,
+            Request::Retention(asked) => self.retaining.perform(&asked).await,
+            Request::Usage(asked) => asked.perform(&self.current.registry(), &self.host).await,
             Request::Sync { name, dry_run } => self.syncing.run_now(name.as_deref(), dry_run).await,
             Request::SyncStatus(name) => self.syncing.status(name.as_deref()).await,
             Request::Reload => {
@@ -300,7 +314,18 @@ mod tests {
         let syncs = names().flat_map(|name| [(name.clone(), false), (name, true)]);
         let syncs = syncs.map(|(name, dry_run)| Request::Sync { name, dry_run });
         let syncs = syncs.chain(names().map(Request::SyncStatus));
-        for request in collections.into_iter().chain(others).chain(syncs) {
+        let (name, plan) = ("json".parse().unwrap(), "0123456789abcdef".to_owned());
+        let retention = [
+            retention::Asked::Plan { repositories: Vec::new(), json: true },
+            retention::Asked::Plan { repositories: vec![name], json: false },
+            retention::Asked::Apply { repository: "yes/a".parse().unwrap(), plan: plan.clone(), yes: false },
+            retention::Asked::Apply { repository: "a".parse().unwrap(), plan, yes: true },
+            retention::Asked::Status { json: false },
+            retention::Asked::Status { json: true },
+        ];
+        let syncs = syncs.chain(retention.map(Request::Retention));
+        let usages = [usage::Asked::Recount, usage::Asked::Report(usage::Sort::Bytes, Some(10))].map(Request::Usage);
+        for request in collections.into_iter().chain(others).chain(syncs).chain(usages) {
             assert_eq!(request.to_string().parse(), Ok(request));
         }
         assert!("dance".parse::<Request>().is_err());

@@ -16,10 +16,11 @@ use crate::command::evict::evict_regularly;
 use crate::command::gc::{self, Collection, Collector};
 use crate::command::mirror::fetch_regularly;
 use crate::command::reload::{Reloading, reload_when_told};
+use crate::command::retention::Retaining;
 use crate::command::scrub::Scrubber;
 use crate::command::storage::{agree, by_server_or_here};
 use crate::command::{control, process};
-use crate::observe::{Observer, admin, log, traces, webhooks};
+use crate::observe::{Observer, admin, log, quotas, traces, webhooks};
 use crate::request::live::Current;
 use crate::server::playground;
 use crate::server::serve::{Door, serve_doors};
@@ -60,6 +61,12 @@ pub async fn serve(settings: &Settings, line: CommandLine, effective: Vec<Effect
     if !settings.gc_interval.is_zero() {
         tokio::spawn(collector.clone().collect_regularly(settings.gc_interval));
     }
+    let retaining = Arc::new(Retaining::new(current.clone(), host.clone(), Some(observer.clone())));
+    if !settings.retention.retention_interval.is_zero() {
+        tokio::spawn(retaining.clone().run_regularly(settings.retention.retention_interval));
+    }
+    let in_force = current.clone();
+    tokio::spawn(quotas::watch(move || in_force.registry(), host.clone(), observer.clone()));
     let scrubber = Scrubber::new(current.clone(), host.clone(), observer.clone(), settings.scrub);
     let scrubber = Arc::new(scrubber);
     if settings.scrub.rate() > 0 {
@@ -79,6 +86,7 @@ pub async fn serve(settings: &Settings, line: CommandLine, effective: Vec<Effect
     let control = Control {
         host: host.clone(),
         collector,
+        retaining,
         scrubber,
         syncing: syncing.clone(),
         reloading,
@@ -185,7 +193,7 @@ pub fn collect(arguments: &Gc, effective: &[Effective]) -> Done {
 
 /// Flags that a running server would not follow are refused. `does` is what it does by its own.
 pub(super) fn by_the_servers_settings(effective: &[Effective], does: &str) -> Result<(), String> {
-    let own = ["config", "data", "dry-run", "json", "log"];
+    let own = ["config", "data", "dry-run", "json", "log", "plan", "yes"];
     let flags =
         effective.iter().filter(|setting| setting.origin == Origin::Flag && !own.contains(&setting.key.as_str()));
     let flags: Vec<String> = flags.map(|setting| format!("--{}", setting.key)).collect();

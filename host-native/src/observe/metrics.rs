@@ -2,7 +2,7 @@
 
 use std::sync::atomic::AtomicU64;
 
-use orlop_core::{Census, Report};
+use orlop_core::{Census, QuotaUsage, Report};
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::counter::Counter;
@@ -58,6 +58,9 @@ pub(crate) struct Metrics {
     pub(crate) connections: Gauge,
     pub(crate) logins_refused: Counter,
     stored: Stored,
+    quota_used: Family<Labels<1>, Gauge<u64, AtomicU64>>,
+    quota_soft: Family<Labels<1>, Gauge<u64, AtomicU64>>,
+    quota_limit: Family<Labels<1>, Gauge<u64, AtomicU64>>,
     gc_runs: Family<Labels<1>, Counter>,
     gc_removed: Family<Labels<1>, Counter>,
     gc_freed: Counter,
@@ -67,6 +70,10 @@ pub(crate) struct Metrics {
     pub(crate) evicted: Counter,
     pub(crate) scrubbed: Counter,
     pub(crate) damage_found: Counter,
+    pub(crate) retention_tags: Counter,
+    pub(crate) retention_manifests: Counter,
+    pub(crate) retention_waiting: Gauge,
+    pub(crate) retention_last: Gauge,
     sync_bytes: Family<Labels<1>, Counter>,
     sync_failures: Family<Labels<1>, Counter>,
     sync_succeeded: Family<Labels<1>, Gauge>,
@@ -90,6 +97,9 @@ impl Metrics {
             connections: Gauge::default(),
             logins_refused: Counter::default(),
             stored: Stored::default(),
+            quota_used: Family::default(),
+            quota_soft: Family::default(),
+            quota_limit: Family::default(),
             gc_runs: Family::default(),
             gc_removed: Family::default(),
             gc_freed: Counter::default(),
@@ -99,6 +109,10 @@ impl Metrics {
             evicted: Counter::default(),
             scrubbed: Counter::default(),
             damage_found: Counter::default(),
+            retention_tags: Counter::default(),
+            retention_manifests: Counter::default(),
+            retention_waiting: Gauge::default(),
+            retention_last: Gauge::default(),
             sync_bytes: Family::default(),
             sync_failures: Family::default(),
             sync_succeeded: Family::default(),
@@ -124,6 +138,12 @@ impl Metrics {
             ("mirror_evicted_bytes", "Bytes of blobs that were taken out of mirrors to make room", &metrics.evicted),
             ("scrub_read_bytes", "Bytes that the scrub has read again", &metrics.scrubbed),
             ("damage_found", "Blobs and manifests that were found to be damaged", &metrics.damage_found),
+            ("retention_deleted_tags", "Tags that the rules of retention let go", &metrics.retention_tags),
+            (
+                "retention_deleted_manifests",
+                "Manifests that no tag needed and that the rules of retention let go",
+                &metrics.retention_manifests,
+            ),
             ("gc_freed_bytes", "Bytes that garbage collection freed", &metrics.gc_freed),
         ] {
             registry.register(name, help, counter.clone());
@@ -141,6 +161,12 @@ impl Metrics {
                 "Blobs that are being fetched for mirrors, or wait for others to be",
                 &storage.upstreams.flights,
             ),
+            (
+                "retention_waiting",
+                "Repositories where retention waits for somebody to agree, when it last ran",
+                &metrics.retention_waiting,
+            ),
+            ("retention_last_timestamp_seconds", "When retention last ended", &metrics.retention_last),
             ("gc_last_timestamp_seconds", "When the last garbage collection ended", &metrics.gc_last),
         ] {
             registry.register(name, help, gauge.clone());
@@ -199,6 +225,17 @@ impl Metrics {
              other or none",
             storage.upstreams.answers.clone(),
         );
+        for (name, help, family) in [
+            (
+                "quota_used_bytes",
+                "Bytes of all repositories of a quota together, or of the one with most where each has its own",
+                &metrics.quota_used,
+            ),
+            ("quota_soft_bytes", "From how many on there is a warning, by quota", &metrics.quota_soft),
+            ("quota_limit_bytes", "How many there may be, by quota", &metrics.quota_limit),
+        ] {
+            registry.register(name, help, family.clone());
+        }
         registry.register("gc_runs", "Garbage collections, by result", metrics.gc_runs.clone());
         registry.register("gc_removed", "What garbage collection removed, by kind", metrics.gc_removed.clone());
         registry.register("webhooks", "Events that were told, by webhook and result", metrics.webhooks.clone());
@@ -247,6 +284,19 @@ impl Metrics {
             (&stored.damaged, damaged),
         ] {
             gauge.set(count);
+        }
+    }
+
+    /// Quotas were looked at: all that there are.
+    pub(crate) fn quotas(&self, quotas: &[QuotaUsage]) {
+        let families = [&self.quota_used, &self.quota_soft, &self.quota_limit];
+        families.iter().for_each(|family| family.clear());
+        for QuotaUsage { quota, bytes, soft, limit, .. } in quotas {
+            for (family, bytes) in families.iter().zip([Some(*bytes), *soft, *limit]) {
+                if let Some(bytes) = bytes {
+                    family.get_or_create(&[("quota", quota.clone())]).set(bytes);
+                }
+            }
         }
     }
 

@@ -35,6 +35,7 @@ use crate::request::content::Looking;
 use crate::request::live::{Current, Live};
 use crate::request::memory::{Memory, Name, is_small};
 use crate::request::peer::Peer;
+use crate::request::pulls::Pulls;
 use crate::request::redirect::redirected;
 use crate::request::response::with_body;
 use crate::request::shares;
@@ -64,6 +65,8 @@ pub(crate) struct Service {
     pub(crate) body_idle: Duration,
     /// The calls under way. They outlive their connections: a client that goes away ends its body, not the call.
     pub(crate) calls: TaskTracker,
+    /// What clients have pulled lately.
+    pub(crate) pulls: Arc<Pulls>,
     /// One permit for each call that may be finishing what nobody waits for.
     finishing: Arc<Semaphore>,
     /// What tells this server from others: the name of its machine, and one of its own.
@@ -87,6 +90,7 @@ impl Service {
             memory: Memory::new(),
             body_idle: limits.body_idle,
             calls: TaskTracker::new(),
+            pulls: Arc::default(),
             finishing: Arc::new(Semaphore::new(FINISHING)),
             node: rustix::system::uname().nodename().to_string_lossy().into_owned(),
             instance: Uuid::new_v4(),
@@ -437,6 +441,9 @@ async fn make(
         let share = Some(client).filter(|client| has_share(live, client, from.line.client));
         let mut own = Belongings::new(body, &live.upstreams).of(share);
         let (mut response, rest) = service.host.answer(step, &mut own).await;
+        if let Some(pull) = response.pulled.take() {
+            service.pulls.note(pull);
+        }
         match &response.fault {
             // That an upstream fails is logged once, and not for each request.
             Some(fault) if response.status == 502 => tracing::debug!(id = from.line.id, "{fault}"),

@@ -12,6 +12,7 @@ mod memory;
 pub(crate) mod peer;
 pub(crate) mod presence;
 pub(crate) mod proxies;
+pub(crate) mod pulls;
 mod redirect;
 mod response;
 mod roots;

@@ -12,6 +12,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
+use tokio_util::sync::CancellationToken;
 
 use crate::crowd::{Client, Crowd, Slot};
 use crate::observe::Observer;
@@ -81,8 +82,13 @@ pub async fn serve_doors(
 ) {
     let service = Arc::new(Service::new(host, current.clone(), observer.clone(), limits));
     let (calls, flights) = (service.calls.clone(), service.host.clone());
+    let (pulls, stop_noting) = (service.pulls.clone(), CancellationToken::new());
+    let noting = {
+        let (pulls, current, host, stop) = (pulls.clone(), current.clone(), flights.clone(), stop_noting.clone());
+        tokio::spawn(async move { pulls.note_regularly(current, host, stop).await })
+    };
     let server = Arc::new(Server {
-        current,
+        current: current.clone(),
         clients: Crowd::new(limits.client_connections, CLIENT_QUEUE),
         presences: Presences::new(),
         connections: Connections::new(Site::new(service, files), limits, observer),
@@ -103,6 +109,8 @@ pub async fn serve_doors(
     if timeout(LAST_CALLS, async { tokio::join!(calls.wait(), flights.land()) }).await.is_err() {
         tracing::warn!(calls = calls.len(), "calls that do not end are given up");
     }
+    stop_noting.cancel();
+    pulls.note_last(&current, &flights, noting).await;
 }
 
 struct Server {

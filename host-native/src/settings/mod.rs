@@ -16,6 +16,7 @@ mod policy;
 mod reach;
 mod remote;
 mod restart;
+mod retention;
 mod rule;
 mod scrubbing;
 mod shares;
@@ -44,6 +45,7 @@ pub use self::reach::Reach;
 pub(crate) use self::reach::{Location, Origin, Redirects};
 pub use self::remote::{LoginSetting, RemoteSetting};
 pub use self::restart::NEED_RESTART;
+pub use self::retention::{Retention, RetentionSetting};
 pub(crate) use self::rule::table;
 pub use self::rule::{Action, GroupSetting, RuleSetting};
 pub use self::scrubbing::Scrubbing;
@@ -102,6 +104,9 @@ pub struct Settings {
     )]
     pub gc_interval: Duration,
 
+    /// Which tags stay.
+    #[command(flatten)]
+    pub retention: Retention,
     /// How everything that is stored is read again, to find what is damaged.
     #[command(flatten)]
     pub scrub: Scrubbing,
@@ -188,6 +193,7 @@ impl Settings {
     /// How the registry is to behave.
     pub fn config(&self) -> Config {
         Config {
+            retention: self.retention.rules(),
             quotas: self.shares.quota.iter().map(QuotaSetting::quota).collect(),
             external_url: self.reach.base(),
             mirrors: self.mirrors.iter().map(MirrorSetting::mirror).collect(),

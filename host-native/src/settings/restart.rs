@@ -1,7 +1,7 @@
 //! Which settings a running server takes over, and which need a restart.
 
 /// The settings that a running server does not take over when it reads its settings again: all others it does.
-pub const NEED_RESTART: [&str; 32] = [
+pub const NEED_RESTART: [&str; 33] = [
     "addr",
     "admin-addr",
     "body-idle-timeout",
@@ -26,6 +26,7 @@ pub const NEED_RESTART: [&str; 32] = [
     "record-log",
     "records",
     "records-password-file",
+    "retention-interval",
     "scrub-period",
     "scrub-rate",
     "shutdown-delay",
@@ -68,6 +69,7 @@ mod tests {
         "redirect",
         "redirect-from",
         "read-only",
+        "retention",
         "rule",
         "sync",
         "token-issuer",

@@ -10,7 +10,7 @@ use ipnet::IpNet;
 use orlop_core::config::{Pattern, Quota};
 use serde::Deserialize;
 
-use super::number::{optional_size_in_table, size_in_table};
+use super::number::optional_size_in_table;
 use super::{Who, table};
 
 /// Limits for each client. All of them can be changed while the server runs.
@@ -25,10 +25,12 @@ pub struct Shares {
     #[arg(long = "limit", env = "ORLOP_LIMIT", value_name = "TABLE", value_delimiter = '\n')]
     pub limit: Vec<LimitSetting>,
 
-    /// How much each repository may hold: { repositories = ["team/**"], bytes = "10GiB" } (repeatable)
+    /// How much repositories may hold: { repositories = ["team/**"], bytes = "10GiB" } (repeatable)
     ///
-    /// Blobs and manifests count. Pushes that run at the same moment do not see each other, so the quota may be exceeded
-    /// by that much.
+    /// Each repository by itself or, with together = true, all of them together. Blobs, manifests and open uploads count.
+    /// With soft = "8GiB", pushes beyond that are answered with a warning. name = "team" is what the quota is called in
+    /// answers, metrics, webhooks and reports. Pushes that run at the same moment do not see each other, so the quota may
+    /// be exceeded by that much.
     #[arg(long = "quota", env = "ORLOP_QUOTA", value_name = "TABLE", value_delimiter = '\n')]
     pub quota: Vec<QuotaSetting>,
 
@@ -83,9 +85,15 @@ pub(crate) enum Each {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct QuotaSetting {
+    #[serde(default)]
+    pub(crate) name: String,
     repositories: Vec<String>,
-    #[serde(deserialize_with = "size_in_table")]
-    bytes: ByteSize,
+    #[serde(default)]
+    together: bool,
+    #[serde(default, deserialize_with = "optional_size_in_table")]
+    soft: Option<ByteSize>,
+    #[serde(default, deserialize_with = "optional_size_in_table")]
+    bytes: Option<ByteSize>,
 }
 
 impl FromStr for LimitSetting {
@@ -104,14 +112,33 @@ impl FromStr for QuotaSetting {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        table(text)
+        let quota: Self = table(text)?;
+        let plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
+        if quota.name.len() > 32 || !quota.name.bytes().all(plain) {
+            return Err("`name` has at most 32 lower-case letters, digits and dashes".into());
+        }
+        match (quota.soft, quota.bytes) {
+            (None, None) => Err("a quota needs `bytes`, beyond which pushes are refused, or `soft`".into()),
+            (Some(soft), Some(bytes)) if soft >= bytes => {
+                let (soft, bytes) = (soft.as_u64(), bytes.as_u64());
+                Err(format!("`soft` ({soft} bytes) warns of nothing: it has to be less than `bytes` ({bytes} bytes)"))
+            }
+            _ => Ok(quota),
+        }
     }
 }
 
 impl QuotaSetting {
     /// The quota as the core takes it.
     pub(crate) fn quota(&self) -> Quota {
-        Quota { repositories: self.repositories.iter().map(Pattern::new).collect(), bytes: self.bytes.as_u64() }
+        let or_any = |size: Option<ByteSize>| size.map_or(u64::MAX, |size| size.as_u64());
+        Quota {
+            name: self.name.clone(),
+            repositories: self.repositories.iter().map(Pattern::new).collect(),
+            together: self.together,
+            soft: or_any(self.soft),
+            bytes: or_any(self.bytes),
+        }
     }
 }
 
@@ -122,11 +149,28 @@ mod tests {
     #[test]
     fn a_size_in_a_table_is_a_number_or_text_with_a_unit() {
         let quota = |bytes: &str| format!("{{ repositories = ['a'], bytes = {bytes} }}").parse::<QuotaSetting>();
-        assert_eq!(quota("1024").unwrap().bytes, ByteSize::kib(1));
-        assert_eq!(quota("'1KiB'").unwrap().bytes, ByteSize::kib(1));
+        assert_eq!(quota("1024").unwrap().bytes, Some(ByteSize::kib(1)));
+        assert_eq!(quota("'1KiB'").unwrap().bytes, Some(ByteSize::kib(1)));
         for wrong in ["'50 gigs'", "-1", "true"] {
             let told = quota(wrong).unwrap_err();
             assert!(told.contains("such as"), "{told}");
+        }
+    }
+
+    #[test]
+    fn a_quota_bounds_or_warns_of_something() {
+        let quota = |rest: &str| format!("{{ repositories = ['team/**'], {rest} }}").parse::<QuotaSetting>();
+        let both = quota("name = 'team', together = true, soft = '8KiB', bytes = '10KiB'").unwrap().quota();
+        assert_eq!((both.name.as_str(), both.together, both.soft, both.bytes), ("team", true, 8 << 10, 10 << 10));
+        let soft = quota("soft = 1").unwrap().quota();
+        assert_eq!((soft.together, soft.soft, soft.bytes), (false, 1, u64::MAX));
+        for (wrong, reason) in [
+            ("name = 'team'", "needs `bytes`"),
+            ("soft = 10, bytes = 10", "less than `bytes`"),
+            ("name = 'Team A', bytes = 1", "lower-case letters"),
+        ] {
+            let told = quota(wrong).unwrap_err();
+            assert!(told.contains(reason), "{told}");
         }
     }
 

@@ -206,7 +206,7 @@ impl<'de> Deserialize<'de> for SyncPlace {
     }
 }
 
-fn range<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<VersionReq>, D::Error> {
+pub(super) fn range<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<VersionReq>, D::Error> {
     let text = String::deserialize(deserializer)?;
     let wrong = |error| D::Error::custom(format!("`{text}` is no range of versions: {error}; write it like >=1.2, <2"));
     text.parse().map(Some).map_err(wrong)

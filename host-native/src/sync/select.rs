@@ -2,6 +2,7 @@
 
 use orlop_core::name::Tag;
 use orlop_core::pattern::Pattern;
+use orlop_core::retention::version;
 use semver::{Version, VersionReq};
 
 use crate::settings::SyncSetting;
@@ -65,14 +66,6 @@ fn lists_referrers(tag: &str) -> bool {
     tag.split_once('-').is_some_and(|(algorithm, hash)| {
         matches!(algorithm, "sha256" | "sha512") && hash.len() == 64 && hash.bytes().all(|b| b.is_ascii_hexdigit())
     })
-}
-
-/// A tag as a version (SemVer 2.0.0). A `v` in front is passed over, and `1` and `1.2` are `1.0.0` and `1.2.0`.
-fn version(tag: &str) -> Option<Version> {
-    let text = tag.strip_prefix('v').unwrap_or(tag);
-    let (numbers, rest) = text.split_at(text.find(['-', '+']).unwrap_or(text.len()));
-    let missing = 3_usize.checked_sub(numbers.split('.').count())?;
-    Version::parse(&format!("{numbers}{}{rest}", ".0".repeat(missing))).ok()
 }
 
 #[cfg(test)]

@@ -23,6 +23,7 @@ mod passwords;
 mod peers;
 mod process;
 mod protocol;
+mod retention;
 mod sessions;
 mod settings;
 mod sharing;

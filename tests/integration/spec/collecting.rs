@@ -435,7 +435,7 @@ fn a_damaged_record_ends_no_collection() {
 #[test]
 fn a_damaged_counter_ends_no_collection_and_no_push() {
     let mut registry = configured(|config| {
-        config.quotas = [Quota { repositories: [Pattern::new("**")].into(), bytes: 1000 }].into();
+        config.quotas = [Quota { repositories: [Pattern::new("**")].into(), bytes: 1000, ..Quota::default() }].into();
     });
     registry.push_blob("z", "garbage");
     let usage = registry.memory.records.keys().find(|key| key.as_str().starts_with("usage/")).unwrap().clone();

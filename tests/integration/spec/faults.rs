@@ -157,7 +157,7 @@ fn registry() -> InMemory {
 /// With a quota that is never reached, and a listener that is told everything.
 fn watched(config: &mut Config) {
     let everywhere = || vec![Pattern::new("**")];
-    config.quotas = vec![Quota { repositories: everywhere(), bytes: 1 << 30 }];
+    config.quotas = vec![Quota { repositories: everywhere(), bytes: 1 << 30, ..Quota::default() }];
     let happenings = vec![Happening::Push, Happening::Pull, Happening::Delete];
     config.listeners = vec![Listener { name: "ci".into(), happenings, repositories: everywhere() }];
 }

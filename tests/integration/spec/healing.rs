@@ -359,7 +359,7 @@ fn a_quota_that_is_used_up_does_not_keep_damage() {
     let size = "a layer of the image".len() as u64;
     let mut registry = configured(|config: &mut Config| {
         let all = orlop_core::config::Pattern::new("**");
-        config.quotas = vec![orlop_core::config::Quota { repositories: vec![all], bytes: size }];
+        config.quotas = vec![orlop_core::config::Quota { repositories: vec![all], bytes: size, ..Default::default() }];
     });
     registry.push_blob("a", "a layer of the image");
     flip(&mut registry, &layer());

@@ -10,7 +10,7 @@ use orlop_core::memory::Memory;
 use orlop_core::record::{BlobRecord, Extent, ReleasedRecord, UploadRecord};
 use serde_json::Value as Json;
 
-use super::scenario::Scenario;
+use super::scenario::{Call, Scenario};
 
 /// The records by family: what stands behind the first slash, and the value.
 struct Records<'a> {
@@ -35,6 +35,7 @@ pub(super) fn hold(memory: &Memory, scenario: &Scenario) -> Check {
     records.holders()?;
     records.manifests(scenario)?;
     records.quarantine()?;
+    records.deleted()?;
     records.needs(scenario)?;
     records.mirrored(scenario)?;
     records.tags()?;
@@ -43,7 +44,8 @@ pub(super) fn hold(memory: &Memory, scenario: &Scenario) -> Check {
     records.objects()?;
     records.released()?;
     records.repositories()?;
-    records.counters()
+    records.told_of_quotas(scenario)?;
+    if scenario.miscounted { Ok(()) } else { records.counters() }
 }
 
 /// What holds besides when all calls are over, every grace has passed and a garbage collection has been made.
@@ -54,8 +56,20 @@ pub(super) fn hold_after_gc(memory: &Memory) -> Check {
 
 /// What holds besides when all calls are over and neither a crash nor a failure has disturbed them: there are no
 /// bytes that no record names. (A disturbed call leaves them to garbage collection.)
+///
+/// Each counter is right, whatever it was before.
 pub(super) fn hold_undisturbed(memory: &Memory) -> Check {
-    Records::read(memory).strays()
+    let records = Records::read(memory);
+    records.strays()?;
+    records.counters()
+}
+
+/// What holds besides when something was purged and nobody has pushed it again: its bytes are nowhere.
+pub(super) fn hold_purged(memory: &Memory, secret: &[u8]) -> Check {
+    let among = |bytes: &[u8]| bytes.windows(secret.len()).any(|window| window == secret);
+    ensure!(!memory.objects.values().any(|(bytes, _)| among(bytes)), "an object has what was purged");
+    ensure!(!memory.records.values().any(|value| among(value)), "a record has what was purged");
+    Ok(())
 }
 
 impl<'a> Records<'a> {
@@ -169,17 +183,48 @@ impl<'a> Records<'a> {
         Ok(())
     }
 
+    /// Invariant 1, for deleted manifests: each has its payload and is not there besides; `deletedtagged/` says exactly what
+    /// deleted tags name, and that is there, deleted or not.
+    fn deleted(&self) -> Check {
+        for (name, value) in self.family("deleted") {
+            let digest: Digest = parse(split(name, '@')?.1)?;
+            let record: Json = json(name, value)?;
+            let payload = self.families.get("deletedpayload").and_then(|payloads| payloads.get(name)).copied();
+            let Some(payload) = payload else { return Err(format!("deleted/{name} has no payload")) };
+            ensure!(digest.algorithm().digest(payload) == digest, "the bytes of deletedpayload/{name} are others");
+            ensure!(record["manifest"]["size"] == payload.len(), "deleted/{name} says another size");
+            ensure!(!self.has("manifest", name), "manifest/{name} is deleted and there");
+        }
+        self.family_is("deletedpayload", &self.family("deleted").map(|(name, _)| name.to_string()).collect())?;
+        let mut tagged = BTreeSet::new();
+        for (name, value) in self.family("deletedtag") {
+            let (repository, tag) = split(name, ':')?;
+            let record: Json = json(name, value)?;
+            let platforms = &record["platforms"];
+            let images = platforms["images"].as_array().into_iter().flatten().map(|image| &image["digest"]);
+            let named = images.chain([&record["tag"]["digest"], &platforms["list"]]).filter_map(Json::as_str);
+            for digest in named {
+                let manifest = format!("{repository}@{digest}");
+                let kept = self.has("manifest", &manifest) || self.has("deleted", &manifest);
+                ensure!(kept, "the deleted tag {name} names {digest}, which is gone");
+                tagged.insert(format!("{manifest}/{tag}"));
+            }
+        }
+        self.family_is("deletedtagged", &tagged)
+    }
+
     /// Invariant 2, for what manifests need: `use/` says exactly that, and what is needed is there unless it was
     /// deleted explicitly, or is to be fetched from an upstream when it is asked for.
     fn needs(&self, scenario: &Scenario) -> Check {
         let Scenario { deleted, mirrored, .. } = scenario;
         let mut needed = BTreeSet::new();
-        for (name, value) in self.family("manifest") {
+        for (name, value) in self.family("manifest").chain(self.family("deleted")) {
             let (repository, digest) = split(name, '@')?;
             let is_pushed = scenario.takes_pushes() && self.is_pushed("manifest", name, value)?;
             for need in needs(&self.document(name)?) {
                 let target = format!("{repository}@{need}");
                 let there = self.has("link", &target) || self.has("manifest", &target);
+                let there = there || self.has("deleted", name) && self.has("deleted", &target);
                 let to_be_fetched = mirrored.is_of(repository) && !is_pushed;
                 ensure!(there || to_be_fetched || deleted.contains(&need), "manifest/{name} lacks {need}");
                 needed.insert(format!("{target}/{digest}"));
@@ -205,6 +250,12 @@ impl<'a> Records<'a> {
         }
         for (name, _) in self.family("pulled") {
             ensure!(self.has("link", name), "pulled/{name} has no blob");
+        }
+        for (name, _) in self.family("pulledmanifest") {
+            ensure!(self.has("manifest", name), "pulledmanifest/{name} has no manifest");
+        }
+        for (name, _) in self.family("pulledtag") {
+            ensure!(self.has("tag", name), "pulledtag/{name} has no tag");
         }
         Ok(())
     }
@@ -349,6 +400,10 @@ impl<'a> Records<'a> {
             let size = json::<Json>(name, value)?["size"].as_u64().unwrap_or_default();
             count(format!("usage/{}", split(name, '@')?.0), size);
         }
+        for (name, value) in self.family("deleted") {
+            let size = json::<Json>(name, value)?["manifest"]["size"].as_u64().unwrap_or_default();
+            count(format!("usage/{}", split(name, '@')?.0), size);
+        }
         for (name, value) in self.family("upload") {
             let record: UploadRecord = json(name, value)?;
             count(format!("usage/{}", record.repository), record.offset());
@@ -371,9 +426,23 @@ impl<'a> Records<'a> {
         }
     }
 
+    /// As long as nothing is deleted, that a soft limit is exceeded is told to each listener once.
+    fn told_of_quotas(&self, scenario: &Scenario) -> Check {
+        if !scenario.deleted.is_empty() || scenario.calls.iter().any(|call| matches!(call, Call::Gc)) {
+            return Ok(());
+        }
+        let quotas = self.family("event").filter_map(|(name, _)| name.split_once('/'));
+        let quotas = quotas.filter_map(|(listener, event)| Some((listener, event.rsplit_once("-quota-")?.1)));
+        let mut told = BTreeSet::new();
+        for (listener, quota) in quotas {
+            ensure!(told.insert((listener, quota)), "{listener} is told twice that quota {quota} is exceeded");
+        }
+        Ok(())
+    }
+
     /// What is in a repository is in one that exists.
     fn repositories(&self) -> Check {
-        for (name, _) in self.family("manifest").chain(self.family("link")) {
+        for (name, _) in self.family("manifest").chain(self.family("link")).chain(self.family("deleted")) {
             ensure!(self.has("repo", split(name, '@')?.0), "{name} is in a repository that does not exist");
         }
         Ok(())
@@ -382,10 +451,15 @@ impl<'a> Records<'a> {
     /// Invariant 6. Nothing is left that nothing leads to: no sessions, no objects but those of blobs, no
     /// blobs that no manifest needs, no lists that no tag names, no traces of what is gone, no empty repositories.
     fn reachable(&self) -> Check {
-        for family in ["upload", "chunk", "finished", "event", "lease", "released"] {
+        let passing = ["upload", "chunk", "finished", "event", "lease", "released", "recount", "group"];
+        for family in passing.into_iter().chain(["deleted", "deletedpayload", "deletedtag", "deletedtagged"]) {
             if let Some((name, _)) = self.family(family).next() {
                 return Err(format!("{family}/{name} has outlived its time"));
             }
+        }
+        if self.family("link").next().is_none() {
+            let over = self.family("over").next();
+            ensure!(over.is_none(), "{over:?} says that nothing is too much");
         }
         for (name, _) in self.family("blob") {
             let held = self.family("holder").any(|(holder, _)| holder.starts_with(&format!("{name}/")));
@@ -425,7 +499,8 @@ impl<'a> Records<'a> {
     }
 
     fn document(&self, name: &str) -> Result<Json, String> {
-        json(name, self.payload(name).unwrap_or(b"null"))
+        let deleted = || self.families.get("deletedpayload").and_then(|payloads| payloads.get(name)).copied();
+        json(name, self.payload(name).or_else(deleted).unwrap_or(b"null"))
     }
 
     fn family_is(&self, family: &str, expected: &BTreeSet<String>) -> Check {

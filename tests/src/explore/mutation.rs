@@ -28,6 +28,10 @@ pub enum Mutation {
     NotDeleting(&'static str),
     /// Commits do not add to the counters that begin so.
     NotAdding(&'static str),
+    /// Commits add to counters, and take nothing from them.
+    NotTaking,
+    /// Commits that take from what is counted of a repository leave the mark of whoever counts it.
+    MarkStays,
     /// An object comes to be only after the commit of the record that names it.
     CommitBeforeObject,
     /// Objects are erased before the commit that takes their record.
@@ -62,6 +66,10 @@ pub enum Mutation {
     TagBeforeManifest,
     /// That another repository has a blob is enough for a mirror.
     UpstreamNotAsked,
+    /// What is erased at once is left to garbage collection.
+    PurgedReleased,
+    /// A manifest that is deleted, and can be undeleted, gives up what it needs.
+    NeedsForgotten,
 }
 
 /// A sort of commits.
@@ -140,6 +148,18 @@ pub const ALL: &[(Mutation, &str)] = &[
     (Mutation::NotDeleting("object/"), "PATCH × PATCH"),
     (Mutation::NotAdding("queue/"), "push manifest × pull, with a listener"),
     (Mutation::NotAdding("usage/"), "push blob × push the same blob"),
+    (Mutation::NotTaking, "push blob × push the same blob"),
+    (Mutation::MarkStays, "recount of a wrong counter × push blob × delete another"),
+    (
+        Mutation::NotExpecting(Sort::Push, Kind::Exactly, "recount/"),
+        "recount of a wrong counter × push blob × delete another",
+    ),
+    (Mutation::NotExpecting(Sort::Push, Kind::Exactly, "usage/"), "recount of a wrong counter × push blob"),
+    (Mutation::NotPutting("recount/"), "recount of a wrong counter × push blob"),
+    (Mutation::NotDeleting("recount/"), "recount of a wrong counter × push blob"),
+    (Mutation::NotExpecting(Sort::Push, Kind::Absent, "over/"), "push over the soft limit × push elsewhere"),
+    (Mutation::NotPutting("over/"), "push over the soft limit × push elsewhere"),
+    (Mutation::NotDeleting("over/"), "push over the soft limit × push elsewhere"),
     (Mutation::NotDeleting("payload/"), "push manifest × push the same"),
     (Mutation::NotDeleting("platforms/"), "move tag × delete by tag"),
     (Mutation::NotDeleting("referrer/"), "delete referrer × push it again"),
@@ -186,6 +206,25 @@ pub const ALL: &[(Mutation, &str)] = &[
     (Mutation::NotDeleting("quarantine/"), "push a blob in quarantine × push it"),
     (Mutation::Eventual("quarantine/"), "scrub of a damaged blob × GET"),
     (Mutation::DamageInUse, "scrub of a damaged blob × GET"),
+    (Mutation::NotExpecting(Sort::Push, Kind::Absent, "deleted/"), "push × push × delete by digest, to be undeleted"),
+    (Mutation::NotExpecting(Sort::Push, Kind::Exactly, "deleted/"), "undelete × gc"),
+    (Mutation::NotExpecting(Sort::Push, Kind::Exactly, "deletedtag/"), "undelete tag × undelete it under another name"),
+    (Mutation::NotExpecting(Sort::Removal, Kind::NoneUnder, "deletedtagged/"), "purge × delete by tag"),
+    (Mutation::NotPutting("deleted/"), "delete by digest × undelete it"),
+    (Mutation::NotPutting("deletedpayload/"), "delete by digest × undelete it"),
+    (Mutation::NotPutting("deletedtag/"), "delete by tag × undelete it"),
+    (Mutation::NotPutting("deletedtagged/"), "delete by tag × undelete it"),
+    (Mutation::NotDeleting("deleted/"), "undelete × undelete"),
+    (Mutation::NotDeleting("deletedpayload/"), "undelete × undelete"),
+    (Mutation::NotDeleting("deletedtag/"), "undelete × undelete by tag"),
+    (Mutation::NotDeleting("deletedtagged/"), "undelete × undelete by tag"),
+    (Mutation::NotPutting("meta/protected"), "protect × delete by tag"),
+    (Mutation::NotExpecting(Sort::Push, Kind::Absent, "meta/protected"), "protect × protect"),
+    (Mutation::PurgedReleased, "purge × gc, where objects are kept"),
+    (Mutation::NeedsForgotten, "delete by digest × undelete it"),
+    (Mutation::NotExpecting(Sort::Push, Kind::Present, "tag/"), "note a pull × delete by tag"),
+    (Mutation::NotDeleting("pulledtag/"), "note a pull × delete by tag"),
+    (Mutation::NotDeleting("pulledmanifest/"), "note a pull × delete by digest"),
 ];
 
 /// A kind of expectation.
@@ -208,7 +247,7 @@ fn kind(expectation: &Expect) -> (Kind, &str) {
 }
 
 fn sort(commit: &Commit) -> Sort {
-    let with_removals = ["left/", "event/", "released/"];
+    let with_removals = ["left/", "event/", "released/", "deleted"];
     let puts = commit.put.iter().any(|(key, _)| !with_removals.iter().any(|family| key.as_str().starts_with(family)));
     if puts { Sort::Push } else { Sort::Removal }
 }
@@ -226,6 +265,13 @@ impl Altered for Commit {
             Mutation::NotPutting(with) => self.put.retain(|(key, _)| !begins(key, with)),
             Mutation::NotDeleting(with) => self.delete.retain(|key| !begins(key, with)),
             Mutation::NotAdding(with) => self.add.retain(|(key, _)| !begins(key, with)),
+            Mutation::NotTaking => self.add.retain(|(_, more)| *more > 0),
+            Mutation::MarkStays => {
+                let counts = |expected: &Expect| kind(expected).1.starts_with("recount/");
+                if !self.expect.iter().any(counts) {
+                    self.delete.retain(|key| !begins(key, "recount/"));
+                }
+            }
             Mutation::Eventual(with) if self.put.iter().any(|(key, _)| begins(key, with)) => {
                 self.durability = Durability::Eventual;
             }
@@ -255,6 +301,15 @@ impl Altered for Commit {
                 self.expect.clear();
                 self.durability = Durability::Eventual;
                 self.put = others;
+            }
+            Mutation::NeedsForgotten => {
+                let deleted = self.put.iter().find_map(|(key, _)| key.as_str().strip_prefix("deleted/"));
+                if let Some((repository, digest)) = deleted.and_then(|deleted| deleted.split_once('@')) {
+                    let prefix = format!("use/{repository}@");
+                    let of_it = |key: &&Key| begins(key, &prefix) && key.as_str().ends_with(digest);
+                    let uses: Vec<Key> = store.memory.records.keys().filter(of_it).cloned().collect();
+                    self.delete.extend(uses);
+                }
             }
             Mutation::EraseBeforeCommit => {
                 let named = self.delete.iter().filter_map(|key| key.as_str().strip_prefix("object/")?.parse().ok());
@@ -304,7 +359,7 @@ impl Altered for Erase {
     const CHANGES: bool = true;
 
     fn perform(self, store: &mut Store, body: &RequestBody) -> Result<(), Fault> {
-        if store.mutation == Mutation::ObjectsStay {
+        if matches!(store.mutation, Mutation::ObjectsStay | Mutation::PurgedReleased) {
             return Ok(());
         }
         store.erased(&self.objects);

@@ -55,6 +55,11 @@ pub(super) fn observe(scenario: &Scenario, memory: &Memory) -> Observation {
                 let target = format!("/v2/{}", rest.replacen('@', "/manifests/", 1));
                 note(format!("manifest {rest}"), text(&send("GET", target, None)));
             }
+            // Where garbage collection deletes, it makes more of these, not less.
+            "deleted" | "deletedtag" if scenario.config.untagged_lifetime.is_none() => {
+                let record: Json = serde_json::from_slice(&value).unwrap_or_default();
+                note(format!("{family} {rest}"), record["tag"]["digest"].to_string());
+            }
             "link" => {
                 let target = format!("/v2/{}", rest.replacen('@', "/blobs/", 1));
                 note(format!("blob {rest}"), text(&send("GET", target, None)));
@@ -108,13 +113,14 @@ fn json(response: &Response) -> Json {
     }
 }
 
-/// A response as text: what a client decides upon. (Whether a mirror had it already decides nothing.) Of errors that is the status and the codes; which of several
+/// A response as text: what a client decides upon. (Whether a mirror had it already, and a warning, decide nothing.) Of errors that is the status and the codes; which of several
 /// missing blobs are named depends on how far a garbage collection has come.
 pub(super) fn text(response: &Response) -> String {
     let mut text = response.status.to_string();
     let failed = response.status >= 400;
     for (name, value) in &response.headers {
-        let unwanted = ["Docker-Distribution-API-Version", "X-Content-Type-Options", "Cache-Control", "X-Cache"];
+        let unwanted =
+            ["Docker-Distribution-API-Version", "X-Content-Type-Options", "Cache-Control", "X-Cache", "Warning"];
         let unwanted = unwanted.contains(name) || failed && *name == "Content-Length";
         if !unwanted {
             text += &format!(" | {name}: {value}");

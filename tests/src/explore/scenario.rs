@@ -11,11 +11,13 @@ use orlop_core::memory::{Memory, RequestBody, Upstream};
 use orlop_core::mirror::UpstreamName;
 use orlop_core::name::Repository;
 use orlop_core::object::ObjectId;
+use orlop_core::protect::Mark;
 use orlop_core::record::{BlobRecord, SessionKey};
 use orlop_core::registry::LetGo;
+use orlop_core::target::Reference;
 use orlop_core::{
-    Acquired, Agreement, Ambient, Body, Claim, Config, Disagreement, Error, Fault, Job, Lease, Method, Registry,
-    Report, Request, Response, Step,
+    Acquired, Agreement, Ambient, Body, Claim, Config, Disagreement, Error, Fault, Job, Lease, Method, Pull, Recount,
+    Refused, Registry, Report, Request, Response, Step, Undeleting,
 };
 use uuid::Uuid;
 
@@ -38,8 +40,20 @@ pub enum Call {
     Suspect(Digest),
     /// A host has sent a blob whole, and its bytes were right.
     Verified(Digest),
+    /// The counters of all repositories are compared with what they count, and repaired.
+    Recount,
     /// An administrator takes all out of a repository of a mirror.
     LetGo(Repository),
+    /// What the rules of retention let go in a repository is deleted, with approval.
+    Retain(Repository),
+    /// What was deleted comes back.
+    Undelete(Repository, Reference, Undeleting),
+    /// Something is removed at once and for good.
+    Purge(Repository, Option<Reference>),
+    /// A protect mark is set.
+    Protect(Mark),
+    /// A host notes that these were pulled.
+    NotePulls(Vec<Pull>),
     /// A host starts: it agrees with the others, and offers this session key.
     Agree(u8),
     /// A host acquires the lease of garbage collection.
@@ -83,6 +97,8 @@ pub struct Scenario {
     pub deleted: BTreeSet<String>,
     /// What was damaged beforehand: digests of blobs, and manifests as `<repository>@<digest>`.
     pub(super) damaged: BTreeSet<String>,
+    /// Whether a counter is wrong before the calls. One of them is a recount: when all are over, it is right.
+    pub(super) miscounted: bool,
     /// The repositories of its mirrors.
     pub(super) mirrored: Mirrored,
 }
@@ -123,6 +139,7 @@ impl Scenario {
             other: None,
             deleted: BTreeSet::new(),
             damaged: BTreeSet::new(),
+            miscounted: false,
         }
     }
 
@@ -220,6 +237,14 @@ impl Scenario {
         self
     }
 
+    /// Makes what is counted of a repository wrong.
+    #[must_use]
+    pub fn with_counter(mut self, repository: &str, counted: u64) -> Self {
+        self.before.records.insert(Key::stored(format!("usage/{repository}")), counted.to_string().into());
+        self.miscounted = true;
+        self
+    }
+
     /// Puts another host on the store, with a configuration of its own and a clock that is ahead. Of the calls that are
     /// made at once, the second, the fourth and so on are made there.
     #[must_use]
@@ -259,6 +284,9 @@ impl Scenario {
     }
 
     fn take_down(&mut self, call: &Call) {
+        if let Call::Purge(_, Some(Reference::Digest(digest))) = call {
+            self.deleted.insert(digest.to_string());
+        }
         if let Call::Request(request, _) = call
             && request.method == Method::Delete
             && let Some((_, digest)) = request.target.rsplit_once('/')
@@ -271,6 +299,11 @@ impl Scenario {
         self.take_down(call);
         let (request, body) = match call {
             Call::Request(request, body) => (request, body),
+            Call::NotePulls(pulls) => {
+                let step = self.registry.note_pulls(pulls.clone(), self.before.ambient());
+                self.before.run(step, &RequestBody::default()).expect("the storage does not fail");
+                return Response::new(200);
+            }
             Call::Gc => {
                 let step = self.registry.gc(self.before.ambient());
                 let _ = self.before.run(step, &RequestBody::default());
@@ -329,8 +362,22 @@ impl Scenario {
             Call::Verified(digest) => registry.verified(*digest, ambient).map(told),
             // What it has read depends on who else is there, and decides nothing.
             Call::Scrub => registry.scrub(u64::MAX, Duration::ZERO, ambient).map(|result| told(result.map(drop))),
+            Call::Recount => registry.recount(ambient).map(recounted),
             // What went depends on it too, and what has changed meanwhile stays.
             Call::LetGo(name) => registry.let_go_of(name.clone(), None, ambient).map(let_go),
+            // What went depends on who else is there, and what has changed meanwhile stays.
+            Call::Retain(name) => {
+                registry.apply_retention(name.clone(), None, true, ambient).map(|result| told(result.map(drop)))
+            }
+            Call::Undelete(name, reference, how) => {
+                registry.undelete(name.clone(), reference.clone(), how.clone(), ambient).map(undeleted)
+            }
+            // What was there for it depends on who else is there, and decides nothing.
+            Call::Purge(name, reference) => registry
+                .purge(name.clone(), reference.clone(), false, ambient)
+                .map(|result| undeleted(result.map(drop))),
+            Call::Protect(mark) => registry.protect(mark.clone(), ambient).map(undeleted),
+            Call::NotePulls(pulls) => registry.note_pulls(pulls.clone(), ambient).map(told),
             Call::Agree(key) => registry.agree(Some(SessionKey::new([*key; 32])), ambient).map(agreed),
             Call::Acquire(claim) => registry.acquire(Job::Gc, holder, *claim, ambient).map(told),
             Call::Renew(lease) => registry.renew(lease.clone(), ambient).map(told),
@@ -349,10 +396,11 @@ impl Scenario {
         }
     }
 
-    /// Whether objects stay after their record is gone, whichever host collects, for longer than all that happens here.
+    /// Whether objects stay after their record is gone, whichever host collects, for longer than all that happens here, and
+    /// nothing is purged.
     pub(super) fn keeps(&self) -> bool {
         let kept = |config: &Config| !config.keep_erased.is_zero();
-        kept(&self.config) && self.other.as_ref().is_none_or(|other| kept(&other.config))
+        !self.is_in_steps() && kept(&self.config) && self.other.as_ref().is_none_or(|other| kept(&other.config))
     }
 
     /// Whether its other host takes pushes to the repositories of the mirrors.
@@ -362,8 +410,32 @@ impl Scenario {
 
     /// Longer than every grace and lifetime, but for that of objects whose record is gone.
     pub fn long_enough(&self) -> Duration {
-        let Config { upload_lifetime, blob_grace, untagged_lifetime, call_lifetime, .. } = &self.config;
-        *upload_lifetime + *blob_grace + untagged_lifetime.unwrap_or_default() + *call_lifetime + HOUR
+        let Config { upload_lifetime, blob_grace, untagged_lifetime, undelete_within, call_lifetime, .. } =
+            &self.config;
+        let kept = untagged_lifetime.unwrap_or_default() + undelete_within.unwrap_or_default();
+        *upload_lifetime + *blob_grace + kept + *call_lifetime + HOUR
+    }
+
+    /// After how many garbage collections, with all graces between them, nothing is left that nothing leads to: where
+    /// garbage collection takes manifests, their blobs have a grace of their own, and where it only deletes them, an image
+    /// of an index has one too.
+    pub(super) fn collections(&self) -> usize {
+        match (self.config.untagged_lifetime, self.config.undelete_within) {
+            (None, None) => 1,
+            (Some(_), None) | (None, Some(_)) => 2,
+            (Some(_), Some(_)) => 5,
+        }
+    }
+
+    /// Whether a call takes several commits, each of them right by itself, so that only what the records say is looked at.
+    pub(super) fn is_in_steps(&self) -> bool {
+        self.calls.iter().any(|call| matches!(call, Call::Purge(..)))
+    }
+
+    /// Whether what is purged is to be gone for good: nobody pushes it again.
+    pub(super) fn is_purged(&self) -> bool {
+        let pushes = |call: &Call| matches!(call, Call::Request(request, _) if request.method != Method::Delete);
+        self.is_in_steps() && !self.calls.iter().any(pushes)
     }
 }
 
@@ -378,6 +450,20 @@ fn told<T: Debug>(result: Result<T, Fault>) -> Response {
         Ok(result) => Response::new(200).with_bytes("text/plain", format!("{result:?}")),
         Err(fault) => Response::new(500).with_bytes("text/plain", fault.to_string()),
     }
+}
+
+/// What an administrator was told who has undeleted or protected something.
+fn undeleted<T: Debug>(result: Result<T, Refused>) -> Response {
+    match result {
+        Err(Refused::Storage(fault)) => told::<()>(Err(fault)),
+        Err(Refused::Contention) => Response::new(503),
+        result => told(Ok(result)),
+    }
+}
+
+/// What a recount has said that has ended. (What it found depends on who else was there.)
+fn recounted(recount: Recount) -> Response {
+    told(recount.fault.map_or(Ok(()), |fault| Err(Fault::Failed(fault))))
 }
 
 /// What an administrator was told who has let go of something.

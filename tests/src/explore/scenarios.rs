@@ -1,19 +1,25 @@
 //! The scenarios: pairs of operations that touch the same repository, tag, digest or upload.
 
+mod accounts;
 mod damage;
 mod mirrors;
+mod retention;
+mod undeletes;
 
 use std::time::Duration;
 
 use bytes::Bytes;
-use orlop_core::config::{Gathered, Pattern, Quota};
+use orlop_core::config::{Gathered, Pattern};
 use orlop_core::digest::Digest;
 use orlop_core::event::{Happening, Listener};
 use orlop_core::keys::Key;
 use orlop_core::{Claim, Config, Lease};
 
+pub use self::accounts::{quotas, recounts};
 pub use self::damage::{damage, damaged_manifests, damaged_mirrors, unverified};
 pub use self::mirrors::{mirror_crowds, mirrors};
+pub use self::retention::{pulls, retention};
+pub use self::undeletes::{SECRET, purges, undelete_crowds, undeleted_lists, undeletes};
 use super::sample::{
     artifact, ask, cancel, config, delete, delete_blob, digest, digest512, finish, get, get_blob, get_list, image,
     index, mount, mount_from_anywhere, patch, push, push_blob, slow,
@@ -68,6 +74,7 @@ pub fn all() -> Vec<Scenario> {
         collections(),
         crowds(),
         quotas(),
+        recounts(),
         limits(),
         listeners(),
         gathers(),
@@ -79,6 +86,12 @@ pub fn all() -> Vec<Scenario> {
         unverified(),
         damaged_manifests(),
         damaged_mirrors(),
+        undeletes(),
+        undeleted_lists(),
+        purges(),
+        undelete_crowds(),
+        pulls(),
+        retention(),
     ]
     .concat()
 }
@@ -343,33 +356,6 @@ pub fn collections() -> Vec<Scenario> {
             .at_once([delete("a", digest(&amd64)), Call::Gc]),
         tidy("GET by digest × gc").given(&delete("a", "v1")).later(day).at_once([get("a", digest(&amd64)), Call::Gc]),
         tidy("delete by tag × gc").later(day).at_once([delete("a", "v1"), Call::Gc]),
-    ]
-}
-
-/// Repositories that may not hold much.
-pub fn quotas() -> Vec<Scenario> {
-    let within = |name: &str, bytes: u64| {
-        let quota = Quota { repositories: vec![Pattern::new("**")], bytes };
-        Scenario::new(name, Config { quotas: vec![quota], ..Config::default() })
-    };
-    let open = |name: &str, bytes: u64, calls: &dyn Fn(&str) -> [Call; 2]| {
-        let scenario = within(name, bytes).given_session("a", &[b"12"]);
-        let session = scenario.session();
-        scenario.at_once(calls(&session))
-    };
-    let whole = digest(b"12345");
-    let (amd64, first) = (amd64(), digest(&amd64()));
-    vec![
-        within("a blob over the quota × gc", 4).at_once([push_blob("a", LAYER), Call::Gc]),
-        within("the last blob under the quota × delete it", 5)
-            .given(&push_blob("a", LAYER))
-            .at_once([push_blob("a", LAYER), delete_blob("a", LAYER)]),
-        open("PUT under the quota × cancel", 5, &|s| [finish(s, &whole, b"345"), cancel(s)]),
-        open("PATCH over the quota × PUT", 4, &|s| [patch(s, None, b"345"), finish(s, &digest(b"12"), b"")]),
-        open("PUT over the quota × PATCH", 3, &|s| [finish(s, &whole, b"345"), patch(s, None, b"3")]),
-        stocked(within("manifest under the quota × delete it", 1000))
-            .given(&push("a", "v1", &amd64))
-            .at_once([push("a", "v1", &amd64), delete("a", first)]),
     ]
 }
 

@@ -14,7 +14,7 @@ use crate::effect::{Committed, Durability, Fault};
 use crate::error::Error;
 use crate::flows::Call;
 use crate::flows::batch::Batch;
-use crate::flows::delete::StoredManifest;
+use crate::flows::delete::{End, StoredManifest};
 use crate::flows::pages::Pages;
 use crate::flows::quarantine::sound_manifest;
 use crate::http::Method;
@@ -202,7 +202,7 @@ impl Call {
         match manifest {
             Some(found) if found.record.fetched => {
                 let also = Batch::default();
-                let removed = self.remove_manifest(name, digest, &found, also, self.ambient.now).await?;
+                let removed = self.remove_manifest(name, digest, &found, also, self.ambient.now, End::Gone).await?;
                 done.gone += u64::from(removed == Committed::Done);
             }
             Some(_) => done.pushed += 1,

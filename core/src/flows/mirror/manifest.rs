@@ -16,6 +16,7 @@ use crate::flows::Call;
 use crate::flows::batch::{Batch, Found};
 use crate::flows::blob::said;
 use crate::flows::maintained::TagState;
+use crate::flows::push::Before;
 use crate::flows::quarantine::sound_manifest;
 use crate::http::{Method, Response};
 use crate::keys;
@@ -275,7 +276,8 @@ impl Call {
         digest: &Digest,
     ) -> Result<Batch, Error> {
         let key = keys::manifest(name, digest);
-        let [repository, known] = self.get([keys::repository(name), key.clone()]).await?;
+        let [repository, known, deleted] =
+            self.get([keys::repository(name), key.clone(), keys::deleted(name, digest)]).await?;
         let mut batch = Batch::default();
         batch.keep_repository(name, repository.as_ref(), &self.ambient);
         // What was pushed while this was no mirror stays what was pushed, also when that is just now. A record that does
@@ -284,7 +286,8 @@ impl Call {
         let pushed =
             |known: &Value| crate::record::decode::<ManifestRecord>(&key, known).is_ok_and(|known| !known.fetched);
         let fetched = !known.as_ref().is_some_and(pushed);
-        self.hold_manifest(&mut batch, name, (digest, manifest, body), (known.is_some(), fetched));
+        let before = Before::read(known.as_ref(), deleted.as_ref());
+        self.hold_manifest(&mut batch, name, (digest, manifest, body), &before, fetched);
         Ok(batch)
     }
 

@@ -30,6 +30,7 @@ fn action(event: &Event) -> &'static str {
         Happening::Push => "push",
         Happening::Pull => "pull",
         Happening::Delete => "delete",
+        Happening::Quota => "quota",
     }
 }
 
@@ -50,6 +51,26 @@ fn subject(event: &Event) -> String {
 
 /// CloudEvents 1.0, JSON format.
 fn cloud_event(event: &Event) -> Value {
+    if let Some(exceeded) = &event.quota {
+        return json!({
+            "specversion": "1.0",
+            "id": format!("{}-{}", event.id, exceeded.name),
+            "type": "orlop.quota.exceeded",
+            "source": format!("/v2/{}", event.repository),
+            "subject": exceeded.name,
+            "time": time(event.time),
+            "datacontenttype": "application/json",
+            "data": {
+                "repository": event.repository,
+                "quota": exceeded.name,
+                "together": exceeded.together,
+                "bytes": exceeded.bytes,
+                "soft": exceeded.soft,
+                "limit": exceeded.limit,
+                "user": event.by,
+            },
+        });
+    }
     json!({
         "specversion": "1.0",
         "id": event.id,
@@ -92,6 +113,9 @@ fn notification(event: &Event) -> Value {
             "actor": { "name": event.by },
             "source": {},
         });
+        if let Some(exceeded) = &event.quota {
+            told["quota"] = json!(exceeded);
+        }
         if let Some(request) = &event.request {
             // Consumers fetch what they are told of by this.
             if let Some(reference) = event.digest.as_ref().map(ToString::to_string).as_ref().or(tag) {

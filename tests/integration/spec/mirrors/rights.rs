@@ -64,7 +64,7 @@ fn only_what_the_settings_allow_is_fetched() {
 #[test]
 fn a_mirror_has_no_quota() {
     let mut registry = mirroring(vec![hub()]);
-    let quotas = vec![Quota { repositories: vec![Pattern::new("**")], bytes: 1 }];
+    let quotas = vec![Quota { repositories: vec![Pattern::new("**")], bytes: 1, ..Quota::default() }];
     let config = Config { small_object: 0, mirrors: vec![hub()], quotas, ..Config::default() };
     registry = registry.restarted(config);
     let image = push_image(&mut registry, "app", "v1", "layer");
