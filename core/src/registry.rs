@@ -14,6 +14,7 @@ use crate::error::{Error, stamped};
 use crate::event::Queued;
 pub use crate::flows::check::{CheckReport, Finding, Located, Part};
 pub use crate::flows::contents::Loose;
+pub use crate::flows::damaged::{Damage, DamagedPage, NeededBy};
 pub use crate::flows::gather::Gathering;
 pub use crate::flows::gc::Report;
 pub use crate::flows::import::{Family, Holdings};
@@ -23,6 +24,7 @@ pub use crate::flows::mirror::{Eviction, LetGo, Mirrored};
 pub use crate::flows::purge::{Purged, Remaining};
 use crate::flows::retention::BY;
 pub use crate::flows::retention::{Retained, RetentionReport};
+pub use crate::flows::scrub::{ScrubTotal, Scrubbed};
 pub use crate::flows::transfer::{Arrival, Departure, Immovable, Named, Run, named};
 pub use crate::flows::undelete::{Deleted, DeletedPage, Refused, Undeleted, Undeleting};
 pub use crate::flows::usage::{Census, Drift, QuotaUsage, Recount, RepositoryUsage, Usage};
@@ -307,6 +309,39 @@ impl Registry {
     pub fn check(&self, ambient: Ambient) -> Step<CheckReport> {
         let call = self.own(ambient);
         start(|io| async move { call(io).check().await })
+    }
+
+    /// Begins to read on, for `room` bytes, where the last call of the scrub has ended. What is damaged is put in
+    /// quarantine: it is not there until it is pushed or fetched again. One blob is read whole, however large it is. When
+    /// everything has been read, there is nothing to do until `every` has passed since the beginning.
+    pub fn scrub(&self, room: u64, every: Duration, ambient: Ambient) -> Step<Result<Scrubbed, Fault>> {
+        let call = self.own(ambient);
+        start(move |io| async move { call(io).scrub(room, every).await.map_err(fault) })
+    }
+
+    /// Begins to let the next call of the scrub begin at the beginning.
+    pub fn scrub_anew(&self, ambient: Ambient) -> Step<Result<(), Fault>> {
+        let call = self.own(ambient);
+        start(|io| async move { call(io).scrub_anew().await.map_err(fault) })
+    }
+
+    /// Begins to look at a blob whose bytes were wrong or missing when a client was to get them: when they are, it is put
+    /// in quarantine. It results in whether it is.
+    pub fn suspect(&self, digest: Digest, ambient: Ambient) -> Step<Result<bool, Fault>> {
+        let call = self.own(ambient);
+        start(move |io| async move { call(io).suspect(&digest).await.map_err(fault) })
+    }
+
+    /// Begins to note that all bytes of a blob were read, and are those of its digest.
+    pub fn verified(&self, digest: Digest, ambient: Ambient) -> Step<Result<(), Fault>> {
+        let call = self.own(ambient);
+        start(move |io| async move { call(io).verified(&digest).await.map_err(fault) })
+    }
+
+    /// Begins to list what is damaged, behind `after`, and which images need it.
+    pub fn damaged(&self, after: Option<Key>, ambient: Ambient) -> Step<Result<DamagedPage, Fault>> {
+        let call = self.own(ambient);
+        start(|io| async move { call(io).damaged(after).await.map_err(fault) })
     }
 
     /// Begins to find out where the bytes of a blob are; `None` when there is no such blob.

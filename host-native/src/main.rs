@@ -48,6 +48,8 @@ fn run(loaded: Loaded, line: CommandLine) -> Result<(), Box<dyn Error>> {
         Command::Serve(settings) => process::runtime()?.block_on(start::serve(&settings, line, effective, &warnings)),
         Command::Gc(arguments) => start::collect(&arguments, &effective),
         Command::Check(check) => administer::check_stored(&check),
+        Command::Scrub(asked) => administer::scrub(&asked),
+        Command::Damaged(asked) => administer::damaged(&asked),
         Command::Mirror(mirror) => administer::mirror(&mirror),
         Command::Blob(blob) => administer::locate_blob(&blob),
         Command::Migrate(asked) => administer::migrate(&asked),

@@ -301,7 +301,7 @@ impl Call {
         dry_run: bool,
     ) -> Result<TagStep, Error> {
         let Tagged { repository: name, tag, digest, pushed, platform } = tagged;
-        let state = TagState::read(name, tag, state)?;
+        let state = TagState::read(name, tag, state);
         match &state.record {
             Some(found) if found.record.digest == *digest => return Ok(TagStep::Same),
             Some(found) if !found.record.imported => return Ok(TagStep::Kept(found.record.digest)),

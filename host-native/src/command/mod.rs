@@ -15,6 +15,7 @@ pub mod mirror;
 pub mod process;
 pub mod reload;
 pub mod retention;
+pub mod scrub;
 pub mod start;
 pub mod storage;
 pub mod sync;

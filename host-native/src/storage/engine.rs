@@ -24,7 +24,7 @@ use uuid::Uuid;
 use crate::settings::{Engines, Options};
 use crate::storage::counters::Counters;
 use crate::storage::directory::{self, Adoption, Backup, Directory, OpenError};
-use crate::storage::disk::{self, Outbox};
+use crate::storage::disk::{self, Outbox, Pace};
 use crate::storage::shared::{self, Presence, Shared, Use};
 
 /// Where records and objects are kept.
@@ -142,10 +142,11 @@ impl Storage {
         }
     }
 
-    pub(super) async fn measure(&self, effect: Measure) -> Result<Option<Meter>, Fault> {
+    /// Reads objects past a meter, at this pace if it is to take its time.
+    pub(super) async fn measure(&self, effect: Measure, pace: Option<Pace>) -> Result<Option<Meter>, Fault> {
         match self {
-            Self::Directory(directory) => directory.objects.measure(effect).await,
-            Self::Shared(shared) => Box::pin(shared.objects.measure(effect)).await,
+            Self::Directory(directory) => directory.objects.measure(effect, pace).await,
+            Self::Shared(shared) => Box::pin(shared.objects.measure(effect, pace)).await,
         }
     }
 

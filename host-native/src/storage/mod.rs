@@ -24,7 +24,7 @@ pub use self::body::RequestBody;
 pub(crate) use self::counters::Counters;
 pub(crate) use self::directory::{Adoption, Means, means};
 pub use self::directory::{Backup, OpenError};
-pub(crate) use self::disk::{Outbox, holder};
+pub(crate) use self::disk::{Outbox, Pace, holder};
 pub(crate) use self::lease::Leased;
 pub(crate) use self::run::Belongings;
 pub use self::run::Host;

@@ -25,7 +25,7 @@ use crate::storage::body::{Held, RequestBody, UNIT};
 use crate::storage::engine::{Opened, Storage};
 use crate::storage::receive::{Open, Receiving, receive};
 use crate::storage::upstreams::{Begun, Fetcher, Flight, Flights, Following, Relaying, Taken, Upstreams};
-use crate::storage::{Adoption, Backup, Counters, Leased, OpenError, Outbox, Presence, Use};
+use crate::storage::{Adoption, Backup, Counters, Leased, OpenError, Outbox, Pace, Presence, Use};
 
 /// How many bytes all bodies that are collected may take together: thousands of usual manifests, or 32 of the largest.
 const COLLECTED: usize = 128 << 20;
@@ -67,13 +67,15 @@ pub(crate) struct Belongings<'c> {
     relaying: Option<Relaying>,
     /// What the last answer of an upstream takes of memory.
     taken: Option<Taken>,
+    /// How fast it reads objects past a meter, if nobody waits for it.
+    pace: Option<Pace>,
 }
 
 impl<'c> Belongings<'c> {
     /// A call that may ask for this body, and for what these upstreams have.
     pub(crate) fn new(body: &'c mut RequestBody, upstreams: &Arc<Upstreams>) -> Self {
         let upstreams = upstreams.clone();
-        Self { body, upstreams, client: None, flight: None, following: None, relaying: None, taken: None }
+        Self { body, upstreams, client: None, flight: None, following: None, relaying: None, taken: None, pace: None }
     }
 
     /// The same for a call that takes from the share of this client.
@@ -220,6 +222,12 @@ impl Host {
         self.run_with(step, &mut Belongings::new(&mut RequestBody::empty(), upstreams)).await
     }
 
+    /// The same for a call that nobody waits for, and that reads objects past a meter at this pace.
+    pub(crate) async fn run_paced<R: Send>(&self, step: Step<R>, pace: Option<Pace>) -> R {
+        let mut body = RequestBody::empty();
+        self.run_with(step, &mut Belongings { pace, ..Belongings::new(&mut body, &Arc::default()) }).await
+    }
+
     /// Fetches a blob, or waits until the fetch that is under way is over.
     pub(crate) async fn bring(&self, fetching: Fetching, upstreams: &Arc<Upstreams>) -> Result<(), Error> {
         let mut body = RequestBody::empty();
@@ -290,7 +298,9 @@ impl Host {
                     waiting.answer(joined)
                 }
                 Step::Load(Ask { effect, waiting }) => waiting.answer(self.storage.load(effect).await),
-                Step::Measure(Ask { effect, waiting }) => waiting.answer(Box::pin(self.storage.measure(effect)).await),
+                Step::Measure(Ask { effect, waiting }) => {
+                    waiting.answer(Box::pin(self.storage.measure(effect, own.pace)).await)
+                }
                 Step::Erase(Ask { effect, waiting }) => {
                     // An object that was still being received goes as it is dropped.
                     open = open.filter(|open| !effect.objects.contains(&open.object));

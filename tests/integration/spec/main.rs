@@ -18,6 +18,7 @@ mod errors;
 mod events;
 mod faults;
 mod finishing;
+mod healing;
 mod importing;
 mod isolation;
 mod keeping;
