@@ -184,7 +184,10 @@ impl Asked {
             Some(target) => target,
             None => self.open(handle)?,
         };
-        let taken = self.take(&target, means, &survey, &mut known);
+        let mut taken = self.take(&target, means, &survey, &mut known);
+        if !self.how.verify && taken.as_ref().is_ok_and(|report| report.blobs > 0) {
+            taken = target.scrub_anew().and(taken);
+        }
         drop(target);
         // Also what an import has made that failed is the server's.
         self.owner.give(&self.directory)?;

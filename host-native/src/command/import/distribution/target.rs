@@ -65,6 +65,11 @@ impl Target {
         Ok(all)
     }
 
+    /// Has the scrub begin anew, with what nobody has hashed.
+    pub(super) fn scrub_anew(&self) -> Result<(), String> {
+        self.run(Registry::scrub_anew)
+    }
+
     fn run<R: Send>(&self, begin: impl FnOnce(&Registry, Ambient) -> Step<Result<R, Fault>>) -> Result<R, String> {
         let step = begin(&self.registry, ambient());
         let done = self.handle.block_on(async { self.host.run(step, &mut RequestBody::empty()).await });
