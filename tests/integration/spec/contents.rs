@@ -28,14 +28,14 @@ fn what_neither_a_tag_nor_an_index_nor_a_subject_leads_to_is_listed() {
     let (tagged, child, alone) =
         (Manifest::image(AMD64, "tagged"), Manifest::image(ARM64, "child"), Manifest::image(AMD64, "alone"));
     registry.push("a", "v1", &tagged);
-    registry.push("a", &child.digest(), &child);
+    registry.push("a", child.digest(), &child);
     registry.push("a", "all", &Manifest::index(&[&child]));
-    registry.push("a", &alone.digest(), &alone);
+    registry.push("a", alone.digest(), &alone);
     let signature = Manifest::artifact("application/vnd.example", "of the one alone").about(&alone);
-    registry.push("a", &signature.digest(), &signature);
+    registry.push("a", signature.digest(), &signature);
     let absent = Manifest::image(AMD64, "absent");
     let dangling = Manifest::artifact("application/vnd.example", "of one that is not here").about(&absent);
-    registry.push("a", &dangling.digest(), &dangling);
+    registry.push("a", dangling.digest(), &dangling);
     let mut expected = vec![alone.digest(), dangling.digest()];
     expected.sort();
     assert_eq!(loose(&mut registry, "a"), expected);
@@ -51,7 +51,7 @@ fn more_than_a_page_of_them_is_listed() {
     // A page has a thousand records.
     for number in 0..1003 {
         let image = Manifest::artifact("application/vnd.example", &format!("number {number}"));
-        registry.push("a", &image.digest(), &image);
+        registry.push("a", image.digest(), &image);
         expected.push(image.digest());
     }
     expected.sort();
@@ -63,7 +63,7 @@ fn a_record_that_does_not_read_is_passed_by() {
     let mut registry = registry();
     let (one, two) = (Manifest::image(AMD64, "one"), Manifest::image(AMD64, "two"));
     for image in [&one, &two] {
-        registry.push("a", &image.digest(), image);
+        registry.push("a", image.digest(), image);
     }
     let wanted = format!("manifest/a@{}", one.digest());
     let key = registry.memory.records.keys().find(|key| key.as_str() == wanted).expect("it is there").clone();

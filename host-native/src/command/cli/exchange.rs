@@ -168,7 +168,7 @@ pub struct How {
     #[arg(short, long)]
     pub quiet: bool,
 
-    /// The registry as a server, by its address, such as 127.0.0.1:5000 or https://registry.example.com
+    /// The registry as a server, by its address, such as `127.0.0.1:5000` or `https://registry.example.com`
     ///
     /// Without it, the command opens --data itself, which no server may have open meanwhile.
     #[arg(long, value_name = "HOST")]
