@@ -104,15 +104,15 @@ pub struct Settings {
     )]
     pub gc_interval: Duration,
 
+    #[command(flatten)]
+    file: File,
+
     /// Which tags stay.
     #[command(flatten)]
     pub retention: Retention,
     /// How everything that is stored is read again, to find what is damaged.
     #[command(flatten)]
     pub scrub: Scrubbing,
-
-    #[command(flatten)]
-    file: File,
 
     /// Where everything is kept, and what is logged.
     #[command(flatten)]
