@@ -75,6 +75,7 @@ mod tests {
         "token-realm",
         "token-service",
         "trusted-proxy",
+        "undelete-within",
         "untagged-lifetime",
         "upload-lifetime",
         "webhook",

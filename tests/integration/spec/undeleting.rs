@@ -447,7 +447,7 @@ fn a_purge_keeps_no_bytes_for_a_restore() {
 fn what_was_deleted_counts_until_it_is_purged() {
     let mut registry = configured(|config| {
         config.undelete_within = Some(WEEK);
-        config.quotas = vec![Quota { repositories: vec![Pattern::new("**")], bytes: 2000 }];
+        config.quotas = vec![Quota { repositories: vec![Pattern::new("**")], bytes: 2000, ..Quota::default() }];
     });
     let layer = "x".repeat(500);
     let image = registry.push_image("a", "v1", AMD64, &layer);
