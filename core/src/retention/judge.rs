@@ -57,7 +57,8 @@ impl Newness {
         match rule.semver.as_ref().and_then(|_| version(tag.tag.as_str())) {
             // What was built from it does not make a version newer (SemVer 2.0.0, section 10).
             Some(version) => Self::Version(Version { build: semver::BuildMetadata::EMPTY, ..version }),
-            None => Self::Pushed(pushed(tag)),
+            // One that is brought back takes no other's place.
+            None => Self::Pushed(tag.pushed),
         }
     }
 }

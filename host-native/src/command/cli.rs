@@ -3,11 +3,14 @@
 mod access;
 mod copy;
 mod deleted;
+mod exchange;
+mod import;
 mod integrity;
 mod mirrors;
 mod retention;
 mod sync;
 mod transfer;
+mod usage;
 mod users;
 
 use clap::{Args, Parser, Subcommand};
@@ -16,11 +19,16 @@ use orlop_core::Config;
 pub use self::access::{Access, AccessCommand, Explain};
 pub use self::copy::Copy;
 pub use self::deleted::{Deleted, Protect, Purge, Undelete, Unprotect};
-pub use self::integrity::{Blob, Check};
+pub use self::exchange::{
+    Export, ExportCommand, Exported, ExportedTree, How, ImportedArchive, ImportedOci, ImportedRegistry, Reaching, What,
+};
+pub use self::import::{Configuration, Distribution, Import, ImportCommand};
+pub use self::integrity::{Blob, Check, Damaged, Scrub};
 pub use self::mirrors::{Mirror, MirrorCommand};
 pub use self::retention::{Retention, RetentionCommand};
 pub use self::sync::{Sync, SyncCommand};
 pub use self::transfer::{Migrate, Move, Place};
+pub use self::usage::Usage;
 pub use self::users::{Listed, Named, Removed, User, UserCommand};
 use crate::settings::{Data, File, Options, Policy, Settings, Storage};
 
@@ -61,6 +69,14 @@ pub enum Command {
     /// database and an object store it is said first how they stand: versions, standbys, latency, clocks, and what the
     /// store was tried for. The exit status is 1 when something is wrong.
     Check(Check),
+    /// Read everything that is stored now, and put what is damaged out of use
+    ///
+    /// A server does that by itself, slowly (--scrub-rate, --scrub-period). What is damaged is as if it were not there, so
+    /// that the next push of an image that has it, or a mirror, brings it again. The exit status is 1 if something was found
+    /// that was not known to be damaged.
+    Scrub(Scrub),
+    /// List what is damaged and out of use, and the images that need it
+    Damaged(Damaged),
     /// Print where the bytes of a blob are, and which repositories hold it
     Blob(Blob),
     /// Copy an image between registries, OCI image layouts, and archives of these or of `docker save`
@@ -74,6 +90,10 @@ pub enum Command {
     /// when content of SRC is missing or damaged, 7 when DST refuses the image or cannot be written to, 8 when several of
     /// these are the case, 1 for anything else, and 128 and the number of the signal when one ends the copy.
     Copy(Box<Copy>),
+    /// Take over what another registry has
+    Import(Import),
+    /// Take whole repositories out: as an OCI image layout, or as a data directory that distribution serves
+    Export(Export),
     /// Copy a whole registry between the data directory and a database with an object store
     ///
     /// `orlop move --to shared` copies from --data to --records and --objects, `orlop move --to directory` the other way.
@@ -124,6 +144,13 @@ pub enum Command {
     Protect(Protect),
     /// Let tags and manifests be deleted again
     Unprotect(Unprotect),
+    /// Print what each repository takes, and how full quotas are
+    ///
+    /// The bytes of a repository are those of its blobs, manifests and open uploads, as quotas count them. Unshared are
+    /// those that are freed when it is deleted: no other repository holds them. A server that has the data directory open
+    /// reports while it goes on serving, by its own settings. Without one, the command reads it itself, by the settings
+    /// given here.
+    Usage(Usage),
     /// Check or print the settings
     Config(Configure),
     /// Manage the users of the password file

@@ -21,7 +21,8 @@ use crate::command::gc::{self, Collection, Collector};
 use crate::command::mirror::Mirrors;
 use crate::command::reload::Reloading;
 use crate::command::retention::Retaining;
-use crate::command::{deleted, integrity, mirror, retention};
+use crate::command::scrub::Scrubber;
+use crate::command::{deleted, integrity, mirror, retention, scrub, usage};
 use crate::request::live::Current;
 use crate::settings::Data;
 use crate::storage::Host;
@@ -47,6 +48,10 @@ pub enum Request {
     Reload,
     /// Check everything that is stored.
     Check,
+    /// Read everything that is stored again, and put what is damaged out of use.
+    Scrub,
+    /// List what is damaged.
+    Damaged,
     /// Say where a blob is.
     Blob(Digest),
     /// Do something with mirrors.
@@ -64,6 +69,8 @@ pub enum Request {
     Retention(retention::Asked),
     /// List, undelete, purge or protect.
     Deleted(deleted::Asked),
+    /// Say what repositories take, or count it anew.
+    Usage(usage::Asked),
 }
 
 impl fmt::Display for Request {
@@ -77,6 +84,8 @@ impl fmt::Display for Request {
             }
             Self::Reload => f.write_str("reload"),
             Self::Check => f.write_str("check"),
+            Self::Scrub => f.write_str("scrub"),
+            Self::Damaged => f.write_str("damaged"),
             Self::Blob(digest) => write!(f, "blob {digest}"),
             Self::Mirror(asked) => asked.fmt(f),
             Self::Retention(asked) => asked.fmt(f),
@@ -85,6 +94,7 @@ impl fmt::Display for Request {
                 write!(f, "sync run{}{}", option(*dry_run, " dry-run"), named(name.as_ref()))
             }
             Self::SyncStatus(name) => write!(f, "sync status{}", named(name.as_ref())),
+            Self::Usage(asked) => asked.fmt(f),
         }
     }
 }
@@ -94,6 +104,7 @@ impl FromStr for Request {
 
     fn from_str(line: &str) -> Result<Self, String> {
         let words: Vec<&str> = line.split(' ').collect();
+        let unknown = || format!("the server does not know the command `{line}`: it is of another version");
         Ok(match words.as_slice() {
             ["backup"] => Self::Backup,
             ["gc"] => Self::Gc(Collection { dry_run: false, json: false }),
@@ -102,6 +113,8 @@ impl FromStr for Request {
             ["gc", "dry-run", "json"] => Self::Gc(Collection { dry_run: true, json: true }),
             ["reload"] => Self::Reload,
             ["check"] => Self::Check,
+            ["scrub"] => Self::Scrub,
+            ["damaged"] => Self::Damaged,
             ["mirror", "list"] => Self::Mirror(mirror::Asked::List { json: false }),
             ["mirror", "list", "json"] => Self::Mirror(mirror::Asked::List { json: true }),
             ["mirror", "fetch", images] => Self::Mirror(mirror::Asked::Fetch(images.parse()?)),
@@ -115,7 +128,8 @@ impl FromStr for Request {
             ["sync", "run", "dry-run", "name", name] => Self::Sync { name: Some((*name).into()), dry_run: true },
             ["sync", "status"] => Self::SyncStatus(None),
             ["sync", "status", "name", name] => Self::SyncStatus(Some((*name).into())),
-            _ => return Err(format!("the server does not know the command `{line}`: it is of another version")),
+            ["usage", asked @ ..] => Self::Usage(usage::Asked::of(asked).ok_or_else(unknown)?),
+            _ => return Err(unknown()),
         })
     }
 }
@@ -126,6 +140,8 @@ pub struct Control {
     pub host: Arc<Host>,
     /// What collects garbage.
     pub collector: Arc<Collector>,
+    /// What reads everything again.
+    pub scrubber: Arc<Scrubber>,
     /// What runs syncs.
     pub syncing: Arc<Syncing>,
     /// What deletes by the rules of retention.
@@ -209,10 +225,13 @@ impl Control {
                 gc::told(&report?, collection)
             }
             Request::Check => integrity::check_all(&self.host).await,
+            Request::Scrub => self.scrubber.scrub_now().await,
+            Request::Damaged => scrub::list_damaged(&self.host).await,
             Request::Mirror(asked) => Mirrors::from(self.current.mirrors()).perform(&self.host, &asked).await,
             Request::Blob(digest) => integrity::locate(&self.host, digest).await,
             Request::Retention(asked) => self.retaining.perform(&asked).await,
             Request::Deleted(asked) => deleted::answer(&self.current.registry(), &self.host, &asked).await,
+            Request::Usage(asked) => asked.perform(&self.current.registry(), &self.host).await,
             Request::Sync { name, dry_run } => self.syncing.run_now(name.as_deref(), dry_run).await,
             Request::SyncStatus(name) => self.syncing.status(name.as_deref()).await,
             Request::Reload => {
@@ -293,7 +312,8 @@ mod tests {
             mirror::Asked::Fetch(images()),
             mirror::Asked::Evict(images()),
         ];
-        let others = [Request::Backup, Request::Reload, Request::Check, Request::Blob(digest)];
+        let others =
+            [Request::Backup, Request::Reload, Request::Check, Request::Scrub, Request::Damaged, Request::Blob(digest)];
         let others = others.into_iter().chain(mirrors.map(Request::Mirror));
         let names = || [None, Some("base".to_owned())].into_iter();
         let syncs = names().flat_map(|name| [(name.clone(), false), (name, true)]);
@@ -318,7 +338,8 @@ mod tests {
             deleted::Asked::Unprotect { marks: vec!["team/app".parse().unwrap()] },
         ];
         let syncs = syncs.chain(asked.map(Request::Deleted));
-        for request in collections.into_iter().chain(others).chain(syncs) {
+        let usages = [usage::Asked::Recount, usage::Asked::Report(usage::Sort::Bytes, Some(10))].map(Request::Usage);
+        for request in collections.into_iter().chain(others).chain(syncs).chain(usages) {
             assert_eq!(request.to_string().parse(), Ok(request));
         }
         assert!("dance".parse::<Request>().is_err());

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::AtomicU64;
 
-use orlop_core::{Census, Report};
+use orlop_core::{Census, QuotaUsage, Report};
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::counter::Counter;
@@ -44,6 +44,7 @@ struct Stored {
     upload_bytes: Gauge<u64, AtomicU64>,
     released_objects: Gauge<u64, AtomicU64>,
     released_bytes: Gauge<u64, AtomicU64>,
+    damaged: Gauge<u64, AtomicU64>,
 }
 
 /// Everything that is counted.
@@ -57,6 +58,9 @@ pub(crate) struct Metrics {
     pub(crate) connections: Gauge,
     pub(crate) logins_refused: Counter,
     stored: Stored,
+    quota_used: Family<Labels<1>, Gauge<u64, AtomicU64>>,
+    quota_soft: Family<Labels<1>, Gauge<u64, AtomicU64>>,
+    quota_limit: Family<Labels<1>, Gauge<u64, AtomicU64>>,
     gc_runs: Family<Labels<1>, Counter>,
     gc_removed: Family<Labels<1>, Counter>,
     gc_freed: Counter,
@@ -64,6 +68,8 @@ pub(crate) struct Metrics {
     webhooks: Family<Labels<2>, Counter>,
     mirrored: Family<Mirrored, Counter>,
     pub(crate) evicted: Counter,
+    pub(crate) scrubbed: Counter,
+    pub(crate) damage_found: Counter,
     pub(crate) retention_tags: Counter,
     pub(crate) retention_manifests: Counter,
     pub(crate) retention_waiting: Gauge,
@@ -91,6 +97,9 @@ impl Metrics {
             connections: Gauge::default(),
             logins_refused: Counter::default(),
             stored: Stored::default(),
+            quota_used: Family::default(),
+            quota_soft: Family::default(),
+            quota_limit: Family::default(),
             gc_runs: Family::default(),
             gc_removed: Family::default(),
             gc_freed: Counter::default(),
@@ -98,6 +107,8 @@ impl Metrics {
             webhooks: Family::default(),
             mirrored: Family::default(),
             evicted: Counter::default(),
+            scrubbed: Counter::default(),
+            damage_found: Counter::default(),
             retention_tags: Counter::default(),
             retention_manifests: Counter::default(),
             retention_waiting: Gauge::default(),
@@ -125,6 +136,8 @@ impl Metrics {
             ("cache_evictions", "Files removed from the object cache to make room", &storage.cache_evictions),
             ("upstream_fetched_bytes", "Bytes of blobs fetched for mirrors", &storage.upstreams.fetched),
             ("mirror_evicted_bytes", "Bytes of blobs that were taken out of mirrors to make room", &metrics.evicted),
+            ("scrub_read_bytes", "Bytes that the scrub has read again", &metrics.scrubbed),
+            ("damage_found", "Blobs and manifests that were found to be damaged", &metrics.damage_found),
             ("retention_deleted_tags", "Tags that the rules of retention let go", &metrics.retention_tags),
             (
                 "retention_deleted_manifests",
@@ -171,6 +184,7 @@ impl Metrics {
                 &stored.released_objects,
             ),
             ("stored_released_bytes", "Bytes of these objects, as last counted", &stored.released_bytes),
+            ("stored_damaged", "Blobs and manifests that are damaged and out of use, as last counted", &stored.damaged),
         ] {
             registry.register(name, help, gauge.clone());
         }
@@ -211,6 +225,17 @@ impl Metrics {
              other or none",
             storage.upstreams.answers.clone(),
         );
+        for (name, help, family) in [
+            (
+                "quota_used_bytes",
+                "Bytes of all repositories of a quota together, or of the one with most where each has its own",
+                &metrics.quota_used,
+            ),
+            ("quota_soft_bytes", "From how many on there is a warning, by quota", &metrics.quota_soft),
+            ("quota_limit_bytes", "How many there may be, by quota", &metrics.quota_limit),
+        ] {
+            registry.register(name, help, family.clone());
+        }
         registry.register("gc_runs", "Garbage collections, by result", metrics.gc_runs.clone());
         registry.register("gc_removed", "What garbage collection removed, by kind", metrics.gc_removed.clone());
         registry.register("webhooks", "Events that were told, by webhook and result", metrics.webhooks.clone());
@@ -246,7 +271,7 @@ impl Metrics {
 
     /// Everything was counted.
     pub(crate) fn counted(&self, census: &Census) {
-        let Census { repositories, blobs, bytes, uploads, upload_bytes, released, released_bytes } = *census;
+        let Census { repositories, blobs, bytes, uploads, upload_bytes, released, released_bytes, damaged } = *census;
         let stored = &self.stored;
         for (gauge, count) in [
             (&stored.repositories, repositories),
@@ -256,8 +281,22 @@ impl Metrics {
             (&stored.upload_bytes, upload_bytes),
             (&stored.released_objects, released),
             (&stored.released_bytes, released_bytes),
+            (&stored.damaged, damaged),
         ] {
             gauge.set(count);
+        }
+    }
+
+    /// Quotas were looked at: all that there are.
+    pub(crate) fn quotas(&self, quotas: &[QuotaUsage]) {
+        let families = [&self.quota_used, &self.quota_soft, &self.quota_limit];
+        families.iter().for_each(|family| family.clear());
+        for QuotaUsage { quota, bytes, soft, limit, .. } in quotas {
+            for (family, bytes) in families.iter().zip([Some(*bytes), *soft, *limit]) {
+                if let Some(bytes) = bytes {
+                    family.get_or_create(&[("quota", quota.clone())]).set(bytes);
+                }
+            }
         }
     }
 

@@ -5,6 +5,7 @@ pub mod log;
 pub(crate) mod metrics;
 mod observer;
 mod outgoing;
+pub mod quotas;
 pub mod traces;
 pub mod webhooks;
 

@@ -197,3 +197,41 @@ fn a_connection_that_asks_nothing_keeps_no_command_waiting() {
     idle.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
     assert_eq!(idle.read(&mut [0]).unwrap(), 0, "it is closed");
 }
+
+/// By a server and without one: a report by the settings of whoever makes it, and a recount.
+#[test]
+fn usage_is_reported_and_counted_anew() {
+    let directory = TempDir::new().unwrap();
+    let quota = "--quota={ name = 'team', repositories = ['**'], together = true, soft = 1000, bytes = 1000000 }";
+    let mut server = Started::on(directory.path(), &[quota]);
+    let (pushed, _) = server.push(&vec![7; 100_000]);
+    assert_eq!(pushed.status, 201);
+    eventually(|| server.log().contains("the quota team is over its soft limit"));
+    for served in [true, false] {
+        let quota: &[&str] = match served {
+            true => &[],
+            false => {
+                server.signal(rustix::process::Signal::TERM);
+                assert!(server.ended());
+                &[quota]
+            }
+        };
+        let report = |more: &[&str]| {
+            let (done, report) = run("usage", directory.path(), &[quota, more].concat());
+            assert!(done, "{report}");
+            report
+        };
+        let table = report(&["--top", "1"]);
+        assert!(table.contains("REPOSITORY") && table.contains("97.7 KiB") && table.contains("10 %"), "{table}");
+        let told = "quota team: 97.7 KiB of 976.6 KiB (10 %), 1 repositories together, over the soft limit";
+        assert!(table.contains(told), "{table}");
+        let csv = report(&["--format", "csv", "--sort", "name"]);
+        assert_eq!(csv.lines().nth(1), Some("a,100000,100000,0,0,1,,,team,10"), "{csv}");
+        let json: serde_json::Value = serde_json::from_str(&report(&["--format", "json"])).unwrap();
+        assert_eq!((&json["repositories"][0]["repository"], &json["total"]["bytes"]), (&"a".into(), &100_000.into()));
+        let recount = report(&["--recount"]);
+        assert_eq!(recount.trim_end(), "1 repositories counted, 0 counters repaired");
+    }
+    let (done, refused) = run("usage", directory.path(), &["--sort", "dance"]);
+    assert!(!done && refused.contains("last-push"), "{refused}");
+}

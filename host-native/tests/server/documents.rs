@@ -59,7 +59,7 @@ fn examples_of_the_readme_load() {
 /// In the manuals an example of a configuration is marked, so that a shell's is not taken for one.
 #[test]
 fn examples_of_the_manuals_load() {
-    for (manual, expected) in [("debian/orlop.7", 4), ("debian/orlop-cluster.7", 1), ("debian/orlop.toml.5", 7)] {
+    for (manual, expected) in [("debian/orlop.7", 4), ("debian/orlop-cluster.7", 1), ("debian/orlop.toml.5", 8)] {
         let text = document(manual);
         let examples = blocks(&text, ".\\\" TOML\n.nf\n", ".fi");
         assert_eq!(examples.len(), expected, "{manual}");
@@ -96,13 +96,24 @@ fn the_commands_that_documents_name_exist() {
         for rest in text.split("orlop ").skip(1) {
             let words: Vec<&str> = rest.split(|c: char| !c.is_ascii_lowercase()).take(2).collect();
             let verbs = [
-                "serve", "gc", "backup", "check", "blob", "move", "migrate", "config", "user", "access", "reload",
+                "serve",
+                "gc",
+                "backup",
+                "check",
+                "blob",
+                "move",
+                "migrate",
+                "config",
+                "user",
+                "access",
+                "reload",
                 "sync",
+                "retention",
             ];
             let Some(verb) = words.first().filter(|verb| verbs.contains(verb)) else { continue };
             let mut command = Command::new(env!("CARGO_BIN_EXE_orlop"));
             command.arg(verb);
-            if matches!(*verb, "config" | "user" | "access" | "sync") && !words[1].is_empty() {
+            if matches!(*verb, "config" | "user" | "access" | "sync" | "retention") && !words[1].is_empty() {
                 command.arg(words[1]);
             }
             named += 1;

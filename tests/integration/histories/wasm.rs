@@ -144,7 +144,7 @@ impl Host for Wasm {
             (Some(text), Some(fault)) if fault.to_string() == text => Some(fault),
             (Some(text), _) => return Err(format!("the storage failed by itself: {text}")),
         };
-        Ok(Response { status: told.status, headers, body: Body::Bytes(decoded(&told.body)?), fault })
+        Ok(Response { status: told.status, headers, body: Body::Bytes(decoded(&told.body)?), fault, pulled: None })
     }
 
     fn gc(&mut self, ambient: Ambient, failure: Option<Failure>) -> Result<Json, String> {

@@ -9,6 +9,7 @@ use orlop_core::config::{Pattern, Quota};
 use orlop_core::event::{Event, Exceeded, Happening, Listener};
 use orlop_core::keys::Key;
 use orlop_core::memory::RequestBody;
+use orlop_core::mirror::Mirror;
 use orlop_core::{Body, Caller, Config};
 
 use crate::configured;
@@ -348,4 +349,40 @@ fn a_push_under_a_quota_costs_the_same_however_much_is_there() {
     let (few, many) = (cost(10), cost(100_000));
     assert_eq!(few, many);
     println!("a push under two quotas: {} effects, {} records read", few.0.len(), few.1);
+}
+
+/// SPEC Z9: what says how long it is is refused before a byte of it is read.
+#[test]
+fn a_body_that_is_too_long_is_not_read() {
+    let mut registry = held_to([together("team/**", 100)]);
+    registry.push_blob("team/a", "x".repeat(60));
+    let session = registry.open("team/b");
+    let (large, digest) = ("y".repeat(41), sha256("y".repeat(41)));
+    let ranged = patch(&session).header("Content-Range", "0-40").body(large.clone()).chunked();
+    for call in [
+        post(format!("{}?digest={digest}", uploads("team/b"))).body(large.clone()),
+        patch(&session).body(large.clone()),
+        ranged,
+        put(format!("{session}?digest={digest}")).body(large.clone()),
+    ] {
+        let mut running = registry.begin(call);
+        while !running.is_over() {
+            assert_ne!(running.before(), "Receive");
+            running = running.step(&mut registry);
+        }
+        running.end(&mut registry).refused(403, "DENIED");
+    }
+    assert_eq!(registry.memory.objects.len(), 1);
+}
+
+/// SPEC Z1, V13: what a mirror has fetched leaves no less for those who push.
+#[test]
+fn repositories_of_mirrors_count_to_no_quota() {
+    let mut registry = configured(|config| {
+        config.quotas = [together("**", 100)].into();
+        config.mirrors = [Mirror { prefix: "hub/".into(), ..Mirror::default() }].into();
+    });
+    registry.memory.records.insert(Key::stored("usage/hub/library/large"), "1000000".into());
+    registry.push_blob("a", "x".repeat(100));
+    registry.post(uploads("b")).refused(403, "DENIED");
 }

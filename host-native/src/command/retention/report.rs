@@ -62,7 +62,9 @@ pub(super) fn planned(plans: &[Plan], warnings: &[String], json: bool) -> Result
         plan_as_text(plan, &mut text);
     }
     // A string takes everything.
-    warnings.iter().for_each(|warning| drop(writeln!(text, "warning: {warning}")));
+    for warning in warnings {
+        let _ = writeln!(text, "warning: {warning}");
+    }
     let _ = write!(text, "nothing was changed");
     Ok(text)
 }
@@ -81,7 +83,9 @@ fn plan_as_text(plan: &Plan, text: &mut String) {
     };
     plan.tags.iter().for_each(|tag| line(&tag.tag, &tag.verdict));
     plan.manifests.iter().for_each(|manifest| line(&manifest.digest.to_string(), &manifest.verdict));
-    plan.warnings.iter().for_each(|warning| drop(writeln!(text, "  warning: {warning}")));
+    for warning in &plan.warnings {
+        let _ = writeln!(text, "  warning: {warning}");
+    }
     if !plan.is_empty() {
         let yes = if *needs_approval { " --yes" } else { "" };
         let _ = writeln!(text, "  to do it: orlop retention apply {repository} --plan {name}{yes}");
@@ -147,6 +151,8 @@ pub(super) fn status(status: &Status, json: bool) -> Result<String, String> {
              {repository} --plan {plan} --yes"
         );
     }
-    failed.iter().for_each(|failed| drop(write!(text, "\nfailed: {failed}")));
+    for failed in failed {
+        let _ = write!(text, "\nfailed: {failed}");
+    }
     Ok(text)
 }

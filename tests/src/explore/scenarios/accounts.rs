@@ -49,7 +49,7 @@ pub fn quotas() -> Vec<Scenario> {
         together("mount over the quota of all × delete it elsewhere", 5)
             .given(&push_blob("a", LAYER))
             .at_once([mount("b", LAYER, "a"), delete_blob("a", LAYER)]),
-        over("push over the soft limit × push elsewhere").at_once([push_blob("a", LAYER), push_blob("b", LAYER)]),
+        over("push over the soft limit × push elsewhere").at_once([push_blob("a", LAYER), push_blob("b", b"other")]),
         over("push over the soft limit × delete it elsewhere")
             .given(&push_blob("a", LAYER))
             .at_once([push_blob("b", LAYER), delete_blob("a", LAYER)]),

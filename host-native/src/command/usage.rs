@@ -1,0 +1,385 @@
+//! `orlop usage`: what repositories take, and whether it is counted right.
+
+use std::cmp::Reverse;
+use std::error::Error;
+use std::fmt::Write as _;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+use bytesize::ByteSize;
+use clap::ValueEnum;
+use orlop_core::{QuotaUsage, Recount, Registry, RepositoryUsage, Timestamp, Usage};
+use serde::{Deserialize, Serialize};
+
+use crate::command::check;
+use crate::command::cli;
+use crate::command::control::Request;
+use crate::command::storage::by_server_or_here;
+use crate::request::live::Current;
+use crate::storage::{Host, RequestBody, ambient};
+
+/// In which order repositories are printed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Sort {
+    /// Those with most bytes first
+    Bytes,
+    /// Those first whose deletion would free most
+    Unshared,
+    /// By name
+    Name,
+    /// Those with most tags first
+    Tags,
+    /// Those with most manifests first
+    Manifests,
+    /// Those with most blobs first
+    Blobs,
+    /// Those first that were pushed to last
+    LastPush,
+    /// Those first that were pulled from longest ago, or never as far as is known
+    LastPull,
+    /// Those first that are closest to their quota
+    Used,
+}
+
+/// How they are printed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Form {
+    /// For people
+    Table,
+    /// Comma-separated values, with a line of names
+    Csv,
+    /// JSON
+    Json,
+}
+
+/// What is asked of a server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Asked {
+    /// What repositories take, in that order, and so many of them at most.
+    Report(Sort, Option<usize>),
+    /// To count anew.
+    Recount,
+}
+
+impl Sort {
+    /// As it is written.
+    fn name(self) -> String {
+        self.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default()
+    }
+}
+
+impl std::fmt::Display for Asked {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Report(sort, None) => write!(f, "usage {}", sort.name()),
+            Self::Report(sort, Some(top)) => write!(f, "usage {} {top}", sort.name()),
+            Self::Recount => f.write_str("usage recount"),
+        }
+    }
+}
+
+impl Asked {
+    /// What the words behind `usage` ask for.
+    pub fn of(words: &[&str]) -> Option<Self> {
+        match words {
+            ["recount"] => Some(Self::Recount),
+            [sort] => Some(Self::Report(Sort::from_str(sort, false).ok()?, None)),
+            [sort, top] => Some(Self::Report(Sort::from_str(sort, false).ok()?, Some(top.parse().ok()?))),
+            _ => None,
+        }
+    }
+
+    /// Does it, and returns the report as JSON.
+    ///
+    /// # Errors
+    ///
+    /// When the storage fails. What goes wrong in a recount is part of its report.
+    pub async fn perform(self, registry: &Registry, host: &Host) -> Result<String, String> {
+        match self {
+            Self::Report(sort, top) => {
+                let usage = host.run(registry.usage(ambient()), &mut RequestBody::empty()).await;
+                let report = Report::of(usage.map_err(|fault| fault.to_string())?, sort, top);
+                serde_json::to_string(&report).map_err(|error| error.to_string())
+            }
+            Self::Recount => {
+                let began = Instant::now();
+                let recount = host.run(registry.recount(ambient()), &mut RequestBody::empty()).await;
+                let seconds = began.elapsed().as_secs_f64();
+                match (&recount.fault, recount.repaired) {
+                    (None, 0) => tracing::info!("recounted in {seconds:.1} s: {recount}"),
+                    _ => tracing::warn!("recounted in {seconds:.1} s: {recount}"),
+                }
+                serde_json::to_string(&recount).map_err(|error| error.to_string())
+            }
+        }
+    }
+}
+
+/// What is printed.
+#[derive(Debug, Serialize, Deserialize)]
+struct Report {
+    repositories: Vec<RepositoryUsage>,
+    quotas: Vec<QuotaUsage>,
+    /// All repositories, also those that are not printed.
+    total: Total,
+}
+
+#[derive(Debug, Default, Serialize, Deserialize)]
+struct Total {
+    repositories: u64,
+    bytes: u64,
+    unshared: u64,
+    tags: u64,
+    manifests: u64,
+}
+
+impl Report {
+    fn of(usage: Usage, sort: Sort, top: Option<usize>) -> Self {
+        let Usage { mut repositories, quotas } = usage;
+        let mut total = Total { repositories: repositories.len() as u64, ..Total::default() };
+        for row in &repositories {
+            total.bytes = total.bytes.saturating_add(row.bytes);
+            total.unshared = total.unshared.saturating_add(row.unshared);
+            total.tags += row.tags;
+            total.manifests += row.manifests;
+        }
+        // They come in the order of their names, which a stable order keeps among equals.
+        let largest = |key: fn(&RepositoryUsage) -> u64| move |row: &RepositoryUsage| Reverse(key(row));
+        match sort {
+            Sort::Name => {}
+            Sort::Bytes => repositories.sort_by_key(largest(|row| row.bytes)),
+            Sort::Unshared => repositories.sort_by_key(largest(|row| row.unshared)),
+            Sort::Tags => repositories.sort_by_key(largest(|row| row.tags)),
+            Sort::Manifests => repositories.sort_by_key(largest(|row| row.manifests)),
+            Sort::Blobs => repositories.sort_by_key(largest(|row| row.blobs)),
+            Sort::LastPush => repositories.sort_by_key(largest(|row| row.last_push.map_or(0, |time| time.0))),
+            Sort::LastPull => repositories.sort_by_key(|row| row.last_pull.map_or(0, |time| time.0)),
+            Sort::Used => repositories.sort_by_key(largest(|row| row.used_percent.unwrap_or(0))),
+        }
+        repositories.truncate(top.unwrap_or(usize::MAX));
+        Self { repositories, quotas, total }
+    }
+
+    fn table(&self) -> String {
+        let head = [
+            "REPOSITORY",
+            "BYTES",
+            "UNSHARED",
+            "TAGS",
+            "MANIFESTS",
+            "BLOBS",
+            "LAST PUSH",
+            "LAST PULL",
+            "QUOTA",
+            "USED",
+        ];
+        let size = |bytes| ByteSize(bytes).display().iec().to_string();
+        let mut rows = vec![head.map(String::from)];
+        rows.extend(self.repositories.iter().map(|row| {
+            [
+                row.repository.clone(),
+                size(row.bytes),
+                size(row.unshared),
+                row.tags.to_string(),
+                row.manifests.to_string(),
+                row.blobs.to_string(),
+                row.last_push.map_or_else(|| "-".into(), time),
+                row.last_pull.map_or_else(|| "-".into(), time),
+                row.quota.clone().unwrap_or_else(|| "-".into()),
+                row.used_percent.map_or_else(|| "-".into(), |percent| format!("{percent} %")),
+            ]
+        }));
+        let Total { repositories, bytes, unshared, tags, manifests } = self.total;
+        let mut text = aligned(&rows);
+        // A string takes everything.
+        let _ = write!(
+            text,
+            "{repositories} repositories: {}, {} of it unshared; {tags} tags, {manifests} manifests",
+            size(bytes),
+            size(unshared)
+        );
+        for quota in &self.quotas {
+            let QuotaUsage { quota: name, together, repositories, bytes, fullest, soft, limit } = quota;
+            let of = match (limit, soft) {
+                (Some(limit), _) => format!(" of {}", size(*limit)),
+                (None, Some(soft)) => format!(", soft limit {}", size(*soft)),
+                (None, None) => String::new(),
+            };
+            let who = match (together, fullest) {
+                (true, _) => format!("{repositories} repositories together"),
+                (false, Some(fullest)) => format!("{fullest}, the fullest of {repositories}"),
+                (false, None) => "no repository".into(),
+            };
+            let over = if soft.is_some_and(|soft| *bytes > soft) { ", over the soft limit" } else { "" };
+            let _ = write!(text, "\nquota {name}: {}{of} ({} %), {who}{over}", size(*bytes), quota.used_percent());
+        }
+        text
+    }
+
+    fn csv(&self) -> String {
+        let mut text =
+            String::from("repository,bytes,unshared,tags,manifests,blobs,last_push,last_pull,quota,used_percent");
+        for row in &self.repositories {
+            let number = |number: Option<u64>| number.map(|number| number.to_string()).unwrap_or_default();
+            let quota = row.quota.as_deref().map(quoted).unwrap_or_default();
+            let [push, pull] = [row.last_push, row.last_pull].map(|at| at.map(time).unwrap_or_default());
+            let RepositoryUsage { repository, bytes, unshared, tags, manifests, blobs, .. } = row;
+            let used = number(row.used_percent);
+            // A string takes everything.
+            let _ = write!(
+                text,
+                "\n{repository},{bytes},{unshared},{tags},{manifests},{blobs},{push},{pull},{quota},{used}"
+            );
+        }
+        text
+    }
+
+    fn json(&self) -> Result<String, serde_json::Error> {
+        let mut value = serde_json::to_value(self)?;
+        for (row, usage) in value["repositories"].as_array_mut().into_iter().flatten().zip(&self.repositories) {
+            row["last_push"] = usage.last_push.map(time).into();
+            row["last_pull"] = usage.last_pull.map(time).into();
+        }
+        serde_json::to_string(&value)
+    }
+}
+
+/// RFC 4180.
+fn quoted(text: &str) -> String {
+    match text.contains([',', '"', '\n', '\r']) {
+        true => format!("\"{}\"", text.replace('"', "\"\"")),
+        false => text.into(),
+    }
+}
+
+fn time(Timestamp(milliseconds): Timestamp) -> String {
+    let time = SystemTime::UNIX_EPOCH.checked_add(Duration::from_millis(milliseconds));
+    humantime::format_rfc3339_seconds(time.unwrap_or(SystemTime::UNIX_EPOCH)).to_string()
+}
+
+/// Rows in columns, numbers to the right.
+fn aligned<const N: usize>(rows: &[[String; N]]) -> String {
+    let widths: Vec<usize> =
+        (0..N).map(|column| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0)).collect();
+    let mut text = String::new();
+    for row in rows {
+        let mut line = String::new();
+        for (column, (cell, &width)) in row.iter().zip(&widths).enumerate() {
+            // A string takes everything.
+            let _ = match column {
+                0 | 6 | 7 | 8 => write!(line, "{cell:<width$}  "),
+                _ => write!(line, "{cell:>width$}  "),
+            };
+        }
+        text.push_str(line.trim_end());
+        text.push('\n');
+    }
+    text
+}
+
+/// `orlop usage`: by the server that has the data directory open, or else by this process.
+///
+/// # Errors
+///
+/// When the storage cannot be read, or not every repository could be counted anew.
+pub fn usage(usage: &cli::Usage) -> Result<(), Box<dyn Error>> {
+    let settings = &usage.settings;
+    let asked = if usage.recount { Asked::Recount } else { Asked::Report(usage.sort, usage.top) };
+    let here = async |host: &Arc<Host>| {
+        let live = check::check(settings, None)?.live;
+        asked.perform(&Current::new(live).registry(), host).await
+    };
+    let told = by_server_or_here(&settings.storage.data, &settings.options(), Request::Usage(asked), here)?;
+    if usage.recount {
+        return recounted(&serde_json::from_str(&told)?);
+    }
+    let report: Report = serde_json::from_str(&told)?;
+    match usage.format {
+        Form::Table => println!("{}", report.table()),
+        Form::Csv => println!("{}", report.csv()),
+        Form::Json => println!("{}", report.json()?),
+    }
+    Ok(())
+}
+
+fn recounted(recount: &Recount) -> Result<(), Box<dyn Error>> {
+    for drift in &recount.drifts {
+        println!("{}: {} bytes were counted, {} are there", drift.repository, drift.counted, drift.bytes);
+    }
+    recount.reasons.iter().for_each(|reason| println!("{reason}"));
+    println!("{recount}");
+    match (&recount.fault, recount.uncounted) {
+        (Some(fault), _) => Err(format!("the recount ended early, run it again: {fault}").into()),
+        (None, 0) => Ok(()),
+        (None, uncounted) => Err(format!("{uncounted} repositories could not be counted").into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn usage() -> Usage {
+        let row = |repository: &str, bytes, unshared, last_push: Option<u64>| RepositoryUsage {
+            repository: repository.into(),
+            bytes,
+            unshared,
+            last_push: last_push.map(Timestamp),
+            ..RepositoryUsage::default()
+        };
+        let mut full = row("c", 3 << 20, 0, Some(86_400_000));
+        (full.quota, full.used_percent) = (Some("a, \"b\"".into()), Some(75));
+        let quota = QuotaUsage {
+            quota: "team".into(),
+            together: true,
+            repositories: 2,
+            bytes: 3 << 20,
+            fullest: None,
+            soft: Some(1 << 20),
+            limit: Some(4 << 20),
+        };
+        Usage { repositories: vec![row("a", 1, 1, None), row("b", 1, 2048, None), full], quotas: vec![quota] }
+    }
+
+    fn names(sort: Sort, top: Option<usize>) -> Vec<String> {
+        Report::of(usage(), sort, top).repositories.into_iter().map(|row| row.repository).collect()
+    }
+
+    #[test]
+    fn reports_are_sorted_and_have_an_end() {
+        assert_eq!(names(Sort::Bytes, None), ["c", "a", "b"]);
+        assert_eq!(names(Sort::Unshared, Some(2)), ["b", "a"]);
+        assert_eq!(names(Sort::Name, Some(1)), ["a"]);
+        assert_eq!(names(Sort::LastPush, Some(1)), ["c"]);
+        assert_eq!(names(Sort::Used, Some(1)), ["c"]);
+    }
+
+    #[test]
+    fn reports_are_read_by_people_and_programs() {
+        let report = Report::of(usage(), Sort::Bytes, Some(2));
+        let table = report.table();
+        let lines: Vec<&str> = table.lines().collect();
+        assert!(lines[0].starts_with("REPOSITORY") && lines[0].ends_with("USED"), "{table}");
+        assert!(lines[1].starts_with("c ") && lines[1].contains("3.0 MiB") && lines[1].ends_with("75 %"), "{table}");
+        assert_eq!(lines[3], "3 repositories: 3.0 MiB, 2.0 KiB of it unshared; 0 tags, 0 manifests");
+        assert_eq!(lines[4], "quota team: 3.0 MiB of 4.0 MiB (75 %), 2 repositories together, over the soft limit");
+        let csv = report.csv();
+        assert_eq!(csv.lines().nth(1), Some("c,3145728,0,0,0,0,1970-01-02T00:00:00Z,,\"a, \"\"b\"\"\",75"));
+        assert_eq!(csv.lines().nth(2), Some("a,1,1,0,0,0,,,,"));
+        let json: serde_json::Value = serde_json::from_str(&report.json().unwrap()).unwrap();
+        assert_eq!(json["repositories"][0]["last_push"], "1970-01-02T00:00:00Z");
+        assert_eq!(json["total"]["repositories"], 3);
+    }
+
+    #[test]
+    fn what_is_asked_is_read_as_it_is_written() {
+        let sorts =
+            Sort::value_variants().iter().flat_map(|sort| [Asked::Report(*sort, None), Asked::Report(*sort, Some(7))]);
+        for asked in sorts.chain([Asked::Recount]) {
+            let line = asked.to_string();
+            let words: Vec<&str> = line.split(' ').collect();
+            assert_eq!(Asked::of(&words[1..]), Some(asked), "{line}");
+        }
+        assert_eq!(Asked::of(&["dance"]), None);
+    }
+}

@@ -1,0 +1,145 @@
+//! Retention by a server and without one: what would go, what goes, and what was pulled.
+
+use std::path::Path;
+use std::time::Duration;
+
+use rustix::process::Signal;
+use serde_json::Value as Json;
+use tempfile::TempDir;
+
+use crate::started::{Started, eventually, orlop};
+
+/// An image of nothing but its annotation.
+fn image(name: &str) -> String {
+    format!(
+        r#"{{"schemaVersion":2,"mediaType":"application/vnd.oci.image.manifest.v1+json","config":{{"mediaType":"application/vnd.oci.empty.v1+json","digest":"sha256:44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a","size":2}},"layers":[],"annotations":{{"name":"{name}"}}}}"#
+    )
+}
+
+/// Pushes tags one after the other; the repository of [`Started::push`] is `a`.
+fn push(server: &Started, tags: &[&str]) {
+    assert_eq!(server.push(b"{}").0.status, 201);
+    for tag in tags {
+        // Those of one moment are as new.
+        std::thread::sleep(Duration::from_millis(5));
+        let answer = server.send("PUT", &format!("/v2/a/manifests/{tag}"), image(tag).as_bytes());
+        assert_eq!(answer.status, 201, "{}", answer.head);
+    }
+}
+
+/// `orlop retention`: whether it succeeded, and what it printed.
+fn retention(data: &Path, words: &[&str]) -> (bool, String) {
+    let (verb, more) = words.split_first().unwrap();
+    let output = orlop(&format!("retention {verb}"), data).args(more).output().unwrap();
+    let told = [output.stdout, output.stderr].concat();
+    (output.status.success(), String::from_utf8_lossy(&told).trim().to_owned())
+}
+
+fn plan(data: &Path) -> Json {
+    let (done, told) = retention(data, &["plan", "--json"]);
+    assert!(done, "{told}");
+    serde_json::from_str::<Json>(&told).unwrap_or_else(|error| panic!("{error}: {told}"))["plans"][0].take()
+}
+
+const LAST_TWO: &str = r#"{ name = "last", repositories = ["**"], keep-last = 2, keep = ["kept"] }"#;
+
+#[test]
+fn a_plan_is_printed_and_applied_by_the_server_that_runs() {
+    let server = Started::with(&["--retention", LAST_TWO]);
+    let data = server.data().to_owned();
+    push(&server, &["kept", "v1", "v2", "v3"]);
+    let (done, told) = retention(&data, &["plan"]);
+    assert!(done, "{told}");
+    assert!(told.contains("delete v1  rule `last`: not one of the last 2"), "{told}");
+    assert!(told.contains("keep   kept  rule `last`: keep = `kept`"), "{told}");
+    assert!(told.contains("keep   v3  rule `last`: one of the last 2"), "{told}");
+    assert!(told.ends_with("nothing was changed"), "{told}");
+    let planned = plan(&data);
+    let hash = planned["plan"].as_str().unwrap();
+    assert!(planned["needs_approval"] == true && planned["tags"].as_array().unwrap().len() == 4, "{planned}");
+    assert!(told.contains(&format!("orlop retention apply a --plan {hash} --yes")), "{told}");
+    let (done, told) = retention(&data, &["apply", "a", "--plan", hash]);
+    assert!(!done && told.contains("1 of the 4 tags of a: give --yes"), "{told}");
+    let (done, told) = retention(&data, &["apply", "a", "--plan", "0123456789abcdef", "--yes"]);
+    assert!(!done && told.contains("plan again, nothing was deleted"), "{told}");
+    assert_eq!(server.get("/v2/a/manifests/v1").status, 200);
+    let (done, told) = retention(&data, &["apply", "a", "--plan", hash, "--yes"]);
+    assert!(done && told == "a: 1 tags and 0 manifests deleted", "{told}");
+    assert_eq!(server.get("/v2/a/manifests/v1").status, 404);
+    for kept in ["kept", "v2", "v3"] {
+        assert_eq!(server.get(&format!("/v2/a/manifests/{kept}")).status, 200);
+    }
+    let (done, told) = retention(&data, &["apply", "b", "--plan", hash]);
+    assert!(!done && told.contains("there is no repository b"), "{told}");
+    let (done, told) = retention(&data, &["status"]);
+    assert!(done && told == "retention has not run yet", "{told}");
+}
+
+#[test]
+fn a_server_runs_retention_when_it_is_due_and_waits_for_approval() {
+    let directory = TempDir::new().unwrap();
+    let data = directory.path().join("data");
+    let with = |rule: &str| Started::on(&data, &["--retention", rule, "--retention-interval", "1s"]);
+    let server = with(r#"{ repositories = ["a"], keep-last = 5 }"#);
+    let tags: Vec<String> = (0..6).map(|number| format!("v{number}")).collect();
+    push(&server, &tags.iter().map(String::as_str).collect::<Vec<_>>());
+    eventually(|| server.get("/v2/a/manifests/v0").status == 404);
+    assert_eq!(server.get("/v2/a/manifests/v1").status, 200);
+    drop(server);
+    let server = with(r#"{ repositories = ["a"], keep-last = 1 }"#);
+    let status = || {
+        let (done, told) = retention(&data, &["status", "--json"]);
+        assert!(done, "{told}");
+        serde_json::from_str::<Json>(&told).unwrap_or_else(|error| panic!("{error}: {told}"))
+    };
+    eventually(|| status()["waiting"][0].is_object());
+    assert!(server.log().contains("waits for somebody to agree"), "{}", server.log());
+    let status = status();
+    let waiting = &status["waiting"][0];
+    assert!(waiting["tags_deleted"] == 4 && waiting["tags"] == 5, "{status}");
+    let hash = waiting["plan"].as_str().unwrap();
+    let (done, told) = retention(&data, &["apply", "a", "--plan", hash, "--yes"]);
+    assert!(done, "{told}");
+    let tags = server.get("/v2/a/tags/list").body;
+    let tags: Json = serde_json::from_slice(&tags).unwrap();
+    assert_eq!(tags["tags"], serde_json::json!(["v5"]));
+}
+
+/// What was pulled is noted when the server stops, at the latest; then the command goes by it without a server.
+#[test]
+fn what_clients_pull_is_kept_by_a_rule_that_asks_for_it() {
+    let directory = TempDir::new().unwrap();
+    let data = directory.path().join("data");
+    let mut server = Started::on(&data, &[]);
+    push(&server, &["v1", "v2"]);
+    for _ in 0..1000 {
+        assert_eq!(server.get("/v2/a/manifests/v1").status, 200);
+    }
+    server.signal(Signal::TERM);
+    eventually(|| server.ended());
+    let rule = r#"{ repositories = ["**"], keep-pulled-within = "10d" }"#;
+    let (done, told) = retention(&data, &["plan", "--retention", rule]);
+    assert!(done && told.contains("keep   v1"), "{told}");
+    // It is known since when pulls are noted, which was written down with the first of them.
+    assert!(!told.contains("not known"), "{told}");
+    let (done, told) = retention(&data, &["plan"]);
+    assert!(done && told.contains("warning: there are no rules"), "{told}");
+}
+
+#[test]
+fn rules_that_cannot_be_meant_are_refused_when_they_are_read() {
+    for (rules, told) in [
+        (&[r#"{ repositories = ["a"], keep-last = 0 }"#] as &[&str], "keep-last = 0 keeps nothing"),
+        (&[r#"{ repositories = ["a"] }"#], "says nothing of what is kept"),
+        (&[LAST_TWO, LAST_TWO], "two retention rules are called `last`"),
+    ] {
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_orlop"));
+        command.args(["config", "check", "--config", ""]);
+        for rule in rules {
+            command.args(["--retention", rule]);
+        }
+        let output = command.output().unwrap();
+        let error = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(!output.status.success() && error.contains(told), "{error}");
+    }
+}
