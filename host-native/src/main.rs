@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use orlop::command::cli::{AccessCommand, Command, ConfigCommand};
 use orlop::command::config::{CommandLine, ConfigError, Loaded};
-use orlop::command::{administer, copy, exchange, import, process, retention, start, sync, transfer, usage};
+use orlop::command::{administer, copy, deleted, exchange, import, process, retention, start, sync, transfer, usage};
 
 #[cfg(target_env = "musl")]
 #[global_allocator]
@@ -60,6 +60,11 @@ fn run(loaded: Loaded, line: CommandLine) -> Result<(), Box<dyn Error>> {
         Command::Backup(backup) => administer::back_up(&backup),
         Command::Sync(asked) => sync::sync(&asked.command, &effective),
         Command::Retention(asked) => retention::retention(&asked.command, &effective),
+        Command::Deleted(asked) => deleted::deleted(&asked, &effective),
+        Command::Undelete(asked) => deleted::undelete(&asked, &effective),
+        Command::Purge(asked) => deleted::purge(&asked, &effective),
+        Command::Protect(asked) => deleted::protect(&asked, &effective),
+        Command::Unprotect(asked) => deleted::unprotect(&asked, &effective),
         Command::Usage(asked) => usage::usage(&asked),
         Command::Config(configure) => match configure.command {
             ConfigCommand::Check(settings) => administer::check(&settings, &effective, file.as_deref(), &warnings),

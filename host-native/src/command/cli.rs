@@ -2,6 +2,7 @@
 
 mod access;
 mod copy;
+mod deleted;
 mod exchange;
 mod import;
 mod integrity;
@@ -17,6 +18,7 @@ use orlop_core::Config;
 
 pub use self::access::{Access, AccessCommand, Explain};
 pub use self::copy::Copy;
+pub use self::deleted::{Deleted, Protect, Purge, Undelete, Unprotect};
 pub use self::exchange::{
     Export, ExportCommand, Exported, ExportedTree, How, ImportedArchive, ImportedOci, ImportedRegistry, Reaching, What,
 };
@@ -119,6 +121,29 @@ pub enum Command {
     /// Each `[[retention]]` of the configuration says which tags of which repositories stay. A server deletes the others
     /// regularly; more than 20 % of a repository only once somebody has agreed.
     Retention(Retention),
+    /// List what was deleted and can be undeleted
+    ///
+    /// What clients, retention and garbage collection delete is kept for as long as `undelete-within` says. Meanwhile it can
+    /// be neither pulled nor listed by clients. A server that has the data directory open is asked; without one, the command
+    /// reads it itself.
+    Deleted(Deleted),
+    /// Bring back a tag or manifest that was deleted
+    ///
+    /// A tag comes back with all that it named; a manifest with the tags that went with it, its place among the referrers
+    /// and in lists of platforms, and the images that it lists.
+    Undelete(Undelete),
+    /// Remove a tag or manifest at once and for good, with the blobs that nothing else needs
+    ///
+    /// Such as a secret that was pushed by mistake, deleted or not. Nothing is kept for `orlop undelete`, for clients in the
+    /// middle of a push, or for a database that is restored. What something else needs stays, and is printed.
+    Purge(Purge),
+    /// Protect tags and manifests from being deleted
+    ///
+    /// Neither clients nor retention, garbage collection or `orlop purge` delete what is protected, nor what it is made of. A
+    /// push may still move a protected tag; a rule of access that denies `overwrite-tag` prevents that.
+    Protect(Protect),
+    /// Let tags and manifests be deleted again
+    Unprotect(Unprotect),
     /// Print what each repository takes, and how full quotas are
     ///
     /// The bytes of a repository are those of its blobs, manifests and open uploads, as quotas count them. Unshared are

@@ -22,7 +22,7 @@ use crate::command::mirror::Mirrors;
 use crate::command::reload::Reloading;
 use crate::command::retention::Retaining;
 use crate::command::scrub::Scrubber;
-use crate::command::{integrity, mirror, retention, scrub, usage};
+use crate::command::{deleted, integrity, mirror, retention, scrub, usage};
 use crate::request::live::Current;
 use crate::settings::Data;
 use crate::storage::Host;
@@ -32,7 +32,7 @@ use crate::sync::Syncing;
 const SOCKET: &str = "orlop.sock";
 
 /// The longest line.
-const LONGEST: u64 = 1 << 10;
+const LONGEST: u64 = 1 << 16;
 
 /// How long a command may take to say what it wants, and to read its answer. Each is one line.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -67,6 +67,8 @@ pub enum Request {
     SyncStatus(Option<String>),
     /// Show or do what the rules of retention say.
     Retention(retention::Asked),
+    /// List, undelete, purge or protect.
+    Deleted(deleted::Asked),
     /// Say what repositories take, or count it anew.
     Usage(usage::Asked),
 }
@@ -87,6 +89,7 @@ impl fmt::Display for Request {
             Self::Blob(digest) => write!(f, "blob {digest}"),
             Self::Mirror(asked) => asked.fmt(f),
             Self::Retention(asked) => asked.fmt(f),
+            Self::Deleted(asked) => asked.fmt(f),
             Self::Sync { name, dry_run } => {
                 write!(f, "sync run{}{}", option(*dry_run, " dry-run"), named(name.as_ref()))
             }
@@ -117,6 +120,7 @@ impl FromStr for Request {
             ["mirror", "fetch", images] => Self::Mirror(mirror::Asked::Fetch(images.parse()?)),
             ["mirror", "evict", images] => Self::Mirror(mirror::Asked::Evict(images.parse()?)),
             ["retention", ..] => Self::Retention(line.parse()?),
+            ["deleted", ..] => Self::Deleted(line.parse()?),
             ["blob", digest] => Self::Blob(digest.parse().map_err(|_| format!("`{digest}` is not a digest"))?),
             ["sync", "run"] => Self::Sync { name: None, dry_run: false },
             ["sync", "run", "dry-run"] => Self::Sync { name: None, dry_run: true },
@@ -226,6 +230,7 @@ impl Control {
             Request::Mirror(asked) => Mirrors::from(self.current.mirrors()).perform(&self.host, &asked).await,
             Request::Blob(digest) => integrity::locate(&self.host, digest).await,
             Request::Retention(asked) => self.retaining.perform(&asked).await,
+            Request::Deleted(asked) => deleted::answer(&self.current.registry(), &self.host, &asked).await,
             Request::Usage(asked) => asked.perform(&self.current.registry(), &self.host).await,
             Request::Sync { name, dry_run } => self.syncing.run_now(name.as_deref(), dry_run).await,
             Request::SyncStatus(name) => self.syncing.status(name.as_deref()).await,
@@ -324,6 +329,15 @@ mod tests {
             retention::Asked::Status { json: true },
         ];
         let syncs = syncs.chain(retention.map(Request::Retention));
+        let image = || "json/a:v1".parse().unwrap();
+        let asked = [
+            deleted::Asked::List { repository: Some("a".parse().unwrap()), json: true },
+            deleted::Asked::Undelete { image: image(), force: true, named: Some("v2".parse().unwrap()), json: false },
+            deleted::Asked::Purge { image: image(), force: false, json: true },
+            deleted::Asked::Protect { marks: vec!["team/*:v*".parse().unwrap()], json: false },
+            deleted::Asked::Unprotect { marks: vec!["team/app".parse().unwrap()] },
+        ];
+        let syncs = syncs.chain(asked.map(Request::Deleted));
         let usages = [usage::Asked::Recount, usage::Asked::Report(usage::Sort::Bytes, Some(10))].map(Request::Usage);
         for request in collections.into_iter().chain(others).chain(syncs).chain(usages) {
             assert_eq!(request.to_string().parse(), Ok(request));

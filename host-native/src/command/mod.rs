@@ -6,6 +6,7 @@ pub mod cli;
 pub mod config;
 pub mod control;
 pub mod copy;
+pub mod deleted;
 pub mod evict;
 pub mod exchange;
 pub mod gc;

@@ -50,6 +50,13 @@ pub struct Policy {
     #[arg(long, env = "ORLOP_BLOB_GRACE", default_value = "1d", value_name = "TIME", value_parser = time)]
     blob_grace: Duration,
 
+    /// How long a tag or manifest that was deleted can be undeleted; 0 deletes at once
+    ///
+    /// Meanwhile it can be neither pulled nor listed, and its blobs keep their space. `orlop deleted` lists what there is,
+    /// `orlop undelete` brings it back, `orlop purge` removes it at once. After this time garbage collection does.
+    #[arg(long, env = "ORLOP_UNDELETE_WITHIN", default_value = "7d", value_name = "TIME", value_parser = time)]
+    undelete_within: Duration,
+
     /// How long a manifest that no tag and no index names is kept; or never, which removes none
     ///
     /// A push to a tag that exists moves the tag. The manifest that it named stays, and can be pulled by its digest,
@@ -107,6 +114,7 @@ impl Policy {
             assemble: self.assemble.iter().map(Pattern::new).collect(),
             upload_lifetime: self.upload_lifetime,
             blob_grace: self.blob_grace,
+            undelete_within: Some(self.undelete_within).filter(|within| !within.is_zero()),
             untagged_lifetime: self.untagged_lifetime.0,
             keep_erased: self.keep_erased,
             verify_reads: self.verify_reads == VerifyReads::All,

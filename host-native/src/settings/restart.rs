@@ -77,6 +77,7 @@ mod tests {
         "token-realm",
         "token-service",
         "trusted-proxy",
+        "undelete-within",
         "untagged-lifetime",
         "upload-lifetime",
         "verify-reads",

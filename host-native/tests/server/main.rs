@@ -33,5 +33,6 @@ mod space;
 mod started;
 mod sync;
 mod tls;
+mod undeleting;
 mod watching;
 mod wire;

@@ -1,0 +1,155 @@
+//! What was deleted comes back by the command line, with a server and without one.
+
+use std::path::Path;
+
+use rustix::process::Signal;
+use serde_json::Value as Json;
+use tempfile::TempDir;
+
+use crate::started::{Started, eventually, orlop};
+
+/// An image of nothing but its annotation.
+fn image(name: &str) -> String {
+    format!(
+        r#"{{"schemaVersion":2,"mediaType":"application/vnd.oci.image.manifest.v1+json","config":{{"mediaType":"application/vnd.oci.empty.v1+json","digest":"sha256:44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a","size":2}},"layers":[],"annotations":{{"name":"{name}"}}}}"#
+    )
+}
+
+/// Pushes tags; the repository of [`Started::push`] is `a`.
+fn push(server: &Started, tags: &[&str]) {
+    assert_eq!(server.push(b"{}").0.status, 201);
+    for tag in tags {
+        let answer = server.send("PUT", &format!("/v2/a/manifests/{tag}"), image(tag).as_bytes());
+        assert_eq!(answer.status, 201, "{}", answer.head);
+    }
+}
+
+/// A verb: whether it succeeded, and what it printed.
+fn run(verb: &str, data: &Path, more: &[&str]) -> (bool, String) {
+    let output = orlop(verb, data).args(more).output().unwrap();
+    let told = [output.stdout, output.stderr].concat();
+    (output.status.success(), String::from_utf8_lossy(&told).trim().to_owned())
+}
+
+fn json(verb: &str, data: &Path, more: &[&str]) -> Json {
+    let (done, told) = run(verb, data, &[more, &["--json"]].concat());
+    assert!(done, "{told}");
+    serde_json::from_str(&told).unwrap_or_else(|error| panic!("{error}: {told}"))
+}
+
+fn digest(server: &Started, tag: &str) -> String {
+    let head = server.get(&format!("/v2/a/manifests/{tag}")).head;
+    let field = head.lines().find(|line| line.to_lowercase().starts_with("docker-content-digest:")).unwrap();
+    field.split_once(':').unwrap().1.trim().to_owned()
+}
+
+#[test]
+fn a_running_server_undeletes_what_clients_delete() {
+    let server = Started::with(&["--gc-interval", "0"]);
+    let data = server.data().to_owned();
+    assert_eq!(run("deleted", &data, &[]), (true, "nothing was deleted that can be undeleted".into()));
+    push(&server, &["v1", "v2"]);
+    let first = digest(&server, "v1");
+    let bytes = server.get("/v2/a/manifests/v1").body;
+    assert_eq!(server.send("DELETE", &format!("/v2/a/manifests/{first}"), b"").status, 202);
+    assert_eq!(server.send("DELETE", "/v2/a/manifests/v2", b"").status, 202);
+    let (done, collected) = run("gc", &data, &[]);
+    assert!(done, "{collected}");
+    assert_eq!(server.get("/v2/a/manifests/v1").status, 404);
+    let (_, listed) = run("deleted", &data, &[]);
+    assert!(
+        listed.starts_with("IMAGE") && listed.contains(&format!("a@{first}")) && listed.contains("a:v2"),
+        "{listed}"
+    );
+    assert_eq!(json("deleted", &data, &["a"]).as_array().map(Vec::len), Some(3));
+    assert_eq!(json("deleted", &data, &["other"]).as_array().map(Vec::len), Some(0));
+
+    let done = json("undelete", &data, &[&format!("a@{first}")]);
+    assert_eq!((&done["manifests"][0], &done["tags"][0]), (&first.clone().into(), &"v1".into()));
+    assert_eq!(server.get("/v2/a/manifests/v1").body, bytes);
+    let (done, told) = run("undelete", &data, &["a:v1"]);
+    assert!(!done && told.contains("a:v1 is not among what was deleted"), "{told}");
+
+    // Pushed again meanwhile.
+    push(&server, &["v1"]);
+    assert_eq!(server.send("PUT", "/v2/a/manifests/v2", image("another").as_bytes()).status, 201);
+    let (done, told) = run("undelete", &data, &["a:v2"]);
+    assert!(!done && told.contains("a:v2 was pushed again") && told.contains("--as TAG"), "{told}");
+    let (done, told) = run("undelete", &data, &["a:v2", "--as", "v2-old"]);
+    assert!(done && told.contains("undeleted a:v2-old"), "{told}");
+    assert_eq!(server.get("/v2/a/manifests/v2-old").body, image("v2").as_bytes());
+    let (done, told) = run("undelete", &data, &["a"]);
+    assert!(!done && told.contains("name a tag or a digest of a"), "{told}");
+    assert!(server.log().contains("undeleted"), "{}", server.log());
+}
+
+#[test]
+fn what_is_purged_is_gone_and_what_stays_is_named() {
+    let server = Started::with(&["--gc-interval", "0"]);
+    let data = server.data().to_owned();
+    push(&server, &["v1", "v2"]);
+    let first = digest(&server, "v1");
+    let (done, told) = run("purge", &data, &["a:v1"]);
+    assert!(done && told.starts_with("purged 1 tags, "), "{told}");
+    assert!(
+        told.contains("remains: sha256:44136fa355b3678a") && told.contains("of this repository needs it"),
+        "{told}"
+    );
+    assert_eq!(server.get(&format!("/v2/a/manifests/{first}")).status, 404);
+    assert_eq!(server.send("DELETE", "/v2/a/manifests/v2", b"").status, 202);
+    let done = json("purge", &data, &["a"]);
+    assert_eq!(done["tags"][0], "v2", "{done}");
+    assert_eq!(json("deleted", &data, &[]).as_array().map(Vec::len), Some(0));
+    let (done, told) = run("purge", &data, &["a:never"]);
+    assert!(!done && told.contains("there is no tag a:never"), "{told}");
+}
+
+#[test]
+fn what_is_protected_is_not_deleted() {
+    let server = Started::with(&["--gc-interval", "0"]);
+    let data = server.data().to_owned();
+    push(&server, &["release-1", "test"]);
+    assert_eq!(run("protect", &data, &["--list"]), (true, "nothing is protected".into()));
+    assert_eq!(run("protect", &data, &["*:release-*"]), (true, "*:release-* is protected".into()));
+    assert_eq!(run("protect", &data, &["*:release-*"]), (true, "*:release-* was protected already".into()));
+    let refused = server.send("DELETE", "/v2/a/manifests/release-1", b"");
+    let told = String::from_utf8_lossy(&refused.body);
+    assert!(refused.status == 403 && told.contains("orlop unprotect '*:release-*'"), "{told}");
+    assert_eq!(server.send("DELETE", "/v2/a/manifests/test", b"").status, 202);
+    let (done, told) = run("purge", &data, &["a:release-1"]);
+    assert!(!done && told.contains("--force"), "{told}");
+    assert_eq!(json("protect", &data, &["--list"])[0]["what"], "*:release-*");
+    let (done, told) = run("protect", &data, &["team//app:v1"]);
+    assert!(!done && told.contains("REPOSITORY:TAG"), "{told}");
+    assert_eq!(run("unprotect", &data, &["*:release-*"]), (true, "*:release-* is protected no more".into()));
+    let (done, told) = run("unprotect", &data, &["*:release-*"]);
+    assert!(!done && told.contains("there is no mark"), "{told}");
+    assert_eq!(server.send("DELETE", "/v2/a/manifests/release-1", b"").status, 202);
+}
+
+#[test]
+fn without_a_server_the_command_does_it() {
+    let directory = TempDir::new().unwrap();
+    let data = directory.path().join("data");
+    let mut server = Started::on(&data, &["--gc-interval", "0"]);
+    push(&server, &["v1"]);
+    assert_eq!(server.send("DELETE", "/v2/a/manifests/v1", b"").status, 202);
+    server.signal(Signal::TERM);
+    eventually(|| server.ended());
+    drop(server);
+    assert_eq!(json("deleted", &data, &[]).as_array().map(Vec::len), Some(1));
+    let (done, told) = run("undelete", &data, &["a:v1"]);
+    assert!(done && told.contains("undeleted a:v1"), "{told}");
+    assert_eq!(run("protect", &data, &["a:v1"]), (true, "a:v1 is protected".into()));
+    let server = Started::on(&data, &["--gc-interval", "0"]);
+    assert_eq!(server.get("/v2/a/manifests/v1").body, image("v1").as_bytes());
+    assert_eq!(server.send("DELETE", "/v2/a/manifests/v1", b"").status, 403);
+}
+
+#[test]
+fn with_no_time_to_undelete_what_is_deleted_is_gone() {
+    let server = Started::with(&["--gc-interval", "0", "--undelete-within", "0"]);
+    push(&server, &["v1"]);
+    assert_eq!(server.send("DELETE", "/v2/a/manifests/v1", b"").status, 202);
+    assert_eq!(json("deleted", server.data(), &[]).as_array().map(Vec::len), Some(0));
+}
