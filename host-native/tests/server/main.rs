@@ -14,6 +14,7 @@ mod crowding;
 mod documents;
 mod fetching;
 mod files;
+mod healing;
 mod limits;
 mod locations;
 mod logs;
