@@ -287,6 +287,11 @@ pub(crate) fn pulled_tags(repository: &Repository) -> Prefix {
     Prefix(text(format_args!("pulledtag/{repository}:")))
 }
 
+/// When what of all repositories was last pulled: blobs of mirrors, manifests, tags.
+pub(crate) fn all_pulls() -> [Prefix; 3] {
+    ["pulled/", "pulledmanifest/", "pulledtag/"].map(|prefix| Prefix(prefix.into()))
+}
+
 pub(crate) fn holder(blob: &Digest, repository: &Repository) -> Key {
     Key(text(format_args!("holder/{blob}/{repository}")))
 }

@@ -87,6 +87,7 @@ pub mod registry;
 pub mod retention;
 pub mod stall;
 pub mod step;
+pub mod takeover;
 pub mod target;
 
 pub use ambient::{Ambient, Timestamp};
@@ -100,7 +101,7 @@ pub use http::{Body, Headers, Method, Piece, Pull, Request, Response};
 pub use operation::{Operation, Summary};
 pub use registry::{
     Acquired, Agreement, Arrival, Census, CheckReport, Claim, Damage, DamagedPage, Deleted, DeletedPage, Departure,
-    Disagreement, Drift, Eviction, Finding, Gathering, Immovable, Job, Lease, Located, Mirrored, Named, NeededBy, Part,
-    Purged, QuotaUsage, Recount, Refused, Registry, Remaining, Report, RepositoryUsage, Retained, RetentionReport, Run,
-    ScrubTotal, Scrubbed, Undeleted, Undeleting, Usage, named,
+    Disagreement, Drift, Eviction, Family, Finding, Gathering, Holdings, Immovable, Job, Lease, Located, Mirrored,
+    Named, NeededBy, Part, Purged, QuotaUsage, Recount, Refused, Registry, Remaining, Report, RepositoryUsage,
+    Retained, RetentionReport, Run, ScrubTotal, Scrubbed, Undeleted, Undeleting, Usage, named,
 };

@@ -36,6 +36,9 @@ pub struct TagRecord {
     /// The call that did: it makes the record of each call another, so that whoever expects this one notices
     /// every call in between.
     pub by: Uuid,
+    /// It was imported from another registry and not pushed here since: the next import may move it.
+    #[serde(default, skip_serializing_if = "core::ops::Not::not")]
+    pub imported: bool,
     /// When it was last undeleted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub undeleted: Option<Timestamp>,

@@ -13,9 +13,11 @@ use crate::effect::{Fault, Step, Value};
 use crate::error::{Error, stamped};
 use crate::event::Queued;
 pub use crate::flows::check::{CheckReport, Finding, Located, Part};
+pub use crate::flows::contents::Loose;
 pub use crate::flows::damaged::{Damage, DamagedPage, NeededBy};
 pub use crate::flows::gather::Gathering;
 pub use crate::flows::gc::Report;
+pub use crate::flows::import::{Family, Holdings};
 pub use crate::flows::lease::{Acquired, Claim, Job, Lease};
 pub use crate::flows::meta::{Agreement, Disagreement};
 pub use crate::flows::mirror::{Eviction, LetGo, Mirrored};
@@ -35,6 +37,7 @@ use crate::protect::Mark;
 use crate::record::{ProtectMark, SessionKey};
 use crate::retention::{Plan, Rule};
 use crate::step::{Io, start};
+use crate::takeover::{Held, Layer, LayersTaken, ManifestsTaken, Presence, Tagged, TagsTaken};
 use crate::target::Reference;
 use crate::{Ambient, Caller, Config};
 
@@ -347,6 +350,12 @@ impl Registry {
         start(move |io| async move { call(io).located(&digest).await.map_err(fault) })
     }
 
+    /// Begins to list the manifests of a repository that no tag leads to, from behind `after` on (SPEC Y40).
+    pub fn loose(&self, repository: Repository, after: Option<Key>, ambient: Ambient) -> Step<Result<Loose, Fault>> {
+        let call = self.own(ambient);
+        start(move |io| async move { call(io).loose(&repository, after).await.map_err(fault) })
+    }
+
     /// Begins to look up what was counted last, by whatever host, if that is no longer ago than `within`.
     pub fn counted(&self, within: Duration, ambient: Ambient) -> Step<Result<Option<Census>, Fault>> {
         let call = self.own(ambient);
@@ -437,6 +446,43 @@ impl Registry {
     pub fn settle(&self, arrival: Arrival, departure: Departure, ambient: Ambient) -> Step<Result<(), Immovable>> {
         let call = self.own(ambient);
         start(|io| async move { call(io).settle(arrival, departure).await })
+    }
+
+    /// Begins to list what a repository holds, a page at a time: behind `after`, which the page before has told.
+    pub fn holdings(
+        &self,
+        name: Repository,
+        family: Family,
+        after: Option<Key>,
+        ambient: Ambient,
+    ) -> Step<Result<Holdings, Fault>> {
+        let call = self.own(ambient);
+        start(move |io| async move { call(io).holdings(&name, family, after).await.map_err(fault) })
+    }
+
+    /// Begins to find out which of these blobs there are, for whoever is about to bring them.
+    pub fn present(&self, digests: Vec<Digest>, ambient: Ambient) -> Step<Result<Vec<Presence>, Fault>> {
+        let call = self.own(ambient);
+        start(move |io| async move { call(io).present(&digests).await.map_err(fault) })
+    }
+
+    /// Begins to take over blobs of another registry, some hundred at a time.
+    pub fn adopt_blobs(&self, layers: Vec<Layer>, ambient: Ambient) -> Step<Result<LayersTaken, Fault>> {
+        let call = self.own(ambient);
+        start(move |io| async move { call(io).adopt_blobs(&layers).await.map_err(fault) })
+    }
+
+    /// Begins to take over manifests of another registry, some hundred at a time and a few MiB of them.
+    pub fn adopt_manifests(&self, manifests: Vec<Held>, ambient: Ambient) -> Step<Result<ManifestsTaken, Fault>> {
+        let call = self.own(ambient);
+        start(move |io| async move { call(io).adopt_manifests(&manifests).await.map_err(fault) })
+    }
+
+    /// Begins to take over tags of another registry, some hundred at a time. A dry run changes nothing, and says what would
+    /// become of tags whose manifests are there.
+    pub fn adopt_tags(&self, tags: Vec<Tagged>, dry_run: bool, ambient: Ambient) -> Step<Result<TagsTaken, Fault>> {
+        let call = self.own(ambient);
+        start(move |io| async move { call(io).adopt_tags(&tags, dry_run).await.map_err(fault) })
     }
 
     /// A call that nobody sent.

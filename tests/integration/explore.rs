@@ -119,6 +119,11 @@ fn kept() {
 }
 
 #[test]
+fn imports() {
+    all("imports", WITH_FAILURES, scenarios::imports());
+}
+
+#[test]
 fn mirrors() {
     all("mirrors", WITH_FAILURES, scenarios::mirrors());
 }

@@ -198,8 +198,9 @@ impl Call {
         gone: Option<&Digest>,
     ) {
         let Ambient { now, nonce } = self.ambient;
-        let after =
-            after.map(|(digest, platforms)| (TagRecord { digest, pushed: now, by: nonce, undeleted: None }, platforms));
+        let after = after.map(|(digest, platforms)| {
+            (TagRecord { digest, pushed: now, by: nonce, undeleted: None, imported: false }, platforms)
+        });
         self.put_tag(batch, name, before, after, gone);
     }
 

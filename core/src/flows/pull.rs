@@ -41,7 +41,7 @@ impl Call {
             Reference::Digest(digest) => {
                 let mut cached = hit;
                 for _ in 0..ATTEMPTS {
-                    if let Stored::Here(response) = self.stored(name, digest, request, None).await? {
+                    if let Ok(response) = self.stored(name, digest, request, None).await? {
                         return Ok(said(response, cached));
                     }
                     let route = self.route(name, request).ok_or_else(unknown)?;
@@ -71,13 +71,13 @@ impl Call {
                         return Err(unknown());
                     };
                     match self.stored(name, &digest, request, Some(tag)).await? {
-                        Stored::Here(response) => {
+                        Ok(response) => {
                             let response = if choice { response.with("Vary", "Accept") } else { response };
                             return Ok(said(response, cached));
                         }
                         // A tag names a manifest that is there, unless it was deleted between the two looks.
-                        Stored::Absent => {}
-                        Stored::Damaged => {
+                        Err(Missing::Absent) => {}
+                        Err(Missing::Damaged) => {
                             match self.bring_manifest(route.as_ref().ok_or_else(unknown)?, &digest).await {
                                 Err(Error::Storage(Fault::Full(_))) => {
                                     return self.pass_on(route.as_ref().ok_or_else(unknown)?, reference).await;
@@ -119,7 +119,7 @@ impl Call {
         digest: &Digest,
         request: &Request,
         tag: Option<&Tag>,
-    ) -> Result<Stored, Error> {
+    ) -> Result<Result<Response, Missing>, Error> {
         let key = keys::manifest(name, digest);
         let [manifest, payload] = match request.method {
             Method::Head => {
@@ -128,16 +128,16 @@ impl Call {
             }
             _ => self.get([key, keys::payload(name, digest)]).await?,
         };
-        let Some(value) = manifest else { return Ok(Stored::Absent) };
+        let Some(value) = manifest else { return Ok(Err(Missing::Absent)) };
         let Some(Found { record, .. }) = sound_manifest(name, digest, Some(value.clone())) else {
-            return Ok(Stored::Damaged);
+            return Ok(Err(Missing::Damaged));
         };
         if request.method == Method::Get
             && let Some(problem) = manifest_problem(digest, &record, payload.as_ref())
         {
             // It is not there from now on, and is to be pushed again (SPEC W6).
             self.quarantine_manifest(name, digest, &value, &problem).await?;
-            return Ok(Stored::Damaged);
+            return Ok(Err(Missing::Damaged));
         }
         // SPEC X30, X31.
         let pulls = request.method == Method::Get || tag.is_some();
@@ -145,7 +145,7 @@ impl Call {
         let response = |status| Response { pulled: pulls.then(pull), ..conditional::identified(status, digest) };
         match conditional::evaluate(&request.headers, Some(digest)) {
             Condition::Holds => {}
-            Condition::NotModified => return Ok(Stored::Here(response(304))),
+            Condition::NotModified => return Ok(Ok(response(304))),
             Condition::Fails(reason) => return Err(Error::Precondition(reason)),
         }
         if request.method == Method::Get {
@@ -153,13 +153,12 @@ impl Call {
         }
         let ManifestRecord { media_type, size, .. } = record;
         let response = response(200).with("Content-Type", media_type).with("Content-Length", size.to_string());
-        Ok(Stored::Here(Response { body: payload.map_or(Body::Empty, Body::Bytes), ..response }))
+        Ok(Ok(Response { body: payload.map_or(Body::Empty, Body::Bytes), ..response }))
     }
 }
 
-/// What a repository has under the digest of a manifest.
-enum Stored {
-    Here(Response),
+/// Why there is no answer from what a repository has under the digest of a manifest.
+enum Missing {
     Absent,
     /// It is there, and out of use.
     Damaged,

@@ -99,7 +99,8 @@ impl Call {
             if push.platform.is_none() && !push.tags.is_empty() {
                 push.platform = self.platform(name, &push.manifest).await?;
             }
-            let allowance = match around.manifest {
+            // The bytes of one that was deleted are counted still.
+            let allowance = match around.manifest.as_ref().or(around.deleted.as_ref()) {
                 Some(_) => Allowance::default(),
                 None => self.check_quota(name, None, push.payload.len() as u64, 0).await?,
             };
@@ -185,7 +186,7 @@ impl Call {
 
     /// The platform of an image, from its configuration: inline, or the blob. What only another repository holds
     /// tells nothing here (SPEC C4): a sparse image may name it.
-    async fn platform(&self, name: &Repository, manifest: &Manifest) -> Result<Option<Platform>, Error> {
+    pub(super) async fn platform(&self, name: &Repository, manifest: &Manifest) -> Result<Option<Platform>, Error> {
         let Some(config) = &manifest.image_config else { return Ok(None) };
         if let Some(bytes) = config.inline() {
             return Ok(Platform::of_config(&bytes));

@@ -14,20 +14,21 @@ use alloc::vec::Vec;
 
 use serde::Serialize;
 
-use self::look::{Looked, LookedManifest, LookedTag};
+use self::look::{Looked, ReadManifest, ReadTag};
 use super::Call;
 use super::batch::{Batch, Found};
 use super::delete::End;
 use super::maintained::TagState;
 use super::protect::Marks;
 use crate::config::ATTEMPTS;
+use crate::digest::Digest;
 use crate::effect::{Committed, Durability, Expect, Value};
 use crate::error::Error;
 use crate::event::{self, Happening};
 use crate::keys::{self, Key};
 use crate::name::Repository;
 use crate::record::LeftRecord;
-use crate::retention::{Judgement, Plan, Rule, judge};
+use crate::retention::{Judgement, Plan, Rule, SeenTag, judge};
 
 /// Who deletes, for whoever looks at what was deleted.
 pub(crate) const BY: &str = "retention";
@@ -93,24 +94,22 @@ impl Call {
             return Ok(Retained::Waits(now));
         }
         let mut report = RetentionReport::default();
-        for (tag, verdict) in looked.tags.iter().zip(&judgement.tags) {
-            if verdict.deleted {
-                match self.let_tag_go(name, tag).await? {
-                    Went::Deleted => report.tags_deleted += 1,
-                    Went::Changed | Went::Needed => report.stays(tag.seen.tag.to_string()),
-                }
+        let going = looked.seen.tags.iter().zip(&looked.tags).zip(&judgement.tags);
+        for ((seen, read), _) in going.filter(|(_, verdict)| verdict.deleted) {
+            match self.let_tag_go(name, seen, read).await? {
+                Went::Deleted => report.tags_deleted += 1,
+                Went::Changed | Went::Needed => report.stays(seen.tag.to_string()),
             }
         }
-        let mut left: Vec<&LookedManifest> =
-            judgement.manifests.iter().filter_map(|(at, _)| looked.manifests.get(*at)).collect();
+        let mut left: Vec<(&Digest, &ReadManifest)> = looked.going(&judgement).collect();
         loop {
             let before = left.len();
             let mut needed = Vec::new();
-            for manifest in left {
-                match self.let_manifest_go(name, manifest).await? {
+            for (digest, read) in left {
+                match self.let_manifest_go(name, digest, read).await? {
                     Went::Deleted => report.manifests_deleted += 1,
-                    Went::Changed => report.stays(manifest.seen.digest.to_string()),
-                    Went::Needed => needed.push(manifest),
+                    Went::Changed => report.stays(digest.to_string()),
+                    Went::Needed => needed.push((digest, read)),
                 }
             }
             left = needed;
@@ -143,25 +142,25 @@ impl Call {
     }
 
     fn judged(&self, name: &Repository, looked: &Looked) -> Judgement {
-        judge(self.rules_of(name), name, &looked.seen(), self.ambient.now)
+        judge(self.rules_of(name), name, &looked.seen, self.ambient.now)
     }
 
     fn planned(&self, name: &Repository, looked: &Looked, judgement: &Judgement) -> Plan {
-        let tags = looked.tags.iter().zip(&judgement.tags).filter(|(_, verdict)| verdict.deleted);
-        let tags = tags.flat_map(|(tag, _)| [tag.seen.tag.as_str().as_bytes(), &tag.found.value[..]]);
-        let manifests = judgement.manifests.iter().filter_map(|(at, _)| looked.manifests.get(*at));
-        let manifests =
-            manifests.flat_map(|manifest| [manifest.found.key.as_str().as_bytes(), &manifest.found.value[..]]);
+        let tags = looked.seen.tags.iter().zip(&looked.tags).zip(&judgement.tags);
+        let tags = tags.filter(|(_, verdict)| verdict.deleted);
+        let tags = tags.flat_map(|((seen, read), _)| [seen.tag.as_str().as_bytes(), &read.value[..]]);
+        let manifests = looked.going(judgement).map(|(_, read)| &read.found);
+        let manifests = manifests.flat_map(|found| [found.key.as_str().as_bytes(), &found.value[..]]);
         let (read, unread) = (tags.chain(manifests), looked.unread_tags.clone());
-        Plan::new(self.rules_of(name), name, &looked.seen(), judgement, read, unread)
+        Plan::new(self.rules_of(name), name, &looked.seen, judgement, read, unread)
     }
 
     /// Deletes a tag, if it is as it was looked at.
-    async fn let_tag_go(&self, name: &Repository, looked: &LookedTag) -> Result<Went, Error> {
-        let tag = &looked.seen.tag;
+    async fn let_tag_go(&self, name: &Repository, seen: &SeenTag, read: &ReadTag) -> Result<Went, Error> {
+        let tag = &seen.tag;
         let by_pulls = |rule: &Rule| rule.keep_pulled_within.is_some() && rule.is_about(name);
         let by_pulls = self.rules_of(name).iter().any(by_pulls);
-        let pulls = [keys::pulled_tag(name, tag), keys::pulled_manifest(name, &looked.seen.digest)];
+        let pulls = [keys::pulled_tag(name, tag), keys::pulled_manifest(name, &seen.digest)];
         for _ in 0..ATTEMPTS {
             let [tag_key, platforms_key] = TagState::keys(name, tag);
             let [by_tag, by_digest] = pulls.clone();
@@ -169,14 +168,14 @@ impl Call {
                 self.get([tag_key, platforms_key, by_tag, by_digest, Marks::key()]).await?;
             let marks = Marks::read(marks)?;
             let state = TagState::read(name, tag, [record, platforms]);
-            let same = state.record.as_ref().is_some_and(|found| found.value == looked.found.value);
-            if !same || by_pulls && looked.pulls != [by_tag, by_digest] || marks.tag(name, tag).is_err() {
+            let same = state.record.as_ref().is_some_and(|found| found.value == read.value);
+            if !same || by_pulls && read.pulls != [by_tag, by_digest] || marks.tag(name, tag).is_err() {
                 return Ok(Went::Changed);
             }
             let mut batch = Batch::reclaiming();
             if by_pulls {
-                let read = pulls.iter().cloned().zip(looked.pulls.iter().cloned());
-                read.for_each(|(key, value)| batch.expect(as_read(key, value)));
+                let as_they_were = pulls.iter().cloned().zip(read.pulls.iter().cloned());
+                as_they_were.for_each(|(key, value)| batch.expect(as_read(key, value)));
             }
             batch.expect(marks.unchanged());
             self.end_tag(&mut batch, name, &state, self.end(BY)).await?;
@@ -189,8 +188,8 @@ impl Call {
     }
 
     /// Deletes a manifest that no tag needs, if it is as it was looked at.
-    async fn let_manifest_go(&self, name: &Repository, looked: &LookedManifest) -> Result<Went, Error> {
-        let (digest, found) = (&looked.seen.digest, &looked.found);
+    async fn let_manifest_go(&self, name: &Repository, digest: &Digest, read: &ReadManifest) -> Result<Went, Error> {
+        let found = &read.found;
         let (tagged, users) = (keys::tagged_with(name, digest), keys::users(name, digest));
         let others = [keys::left(name, digest), keys::pulled_manifest(name, digest)];
         let about = self.rules_of(name).iter().filter(|rule| rule.is_about(name));
@@ -200,7 +199,7 @@ impl Call {
             let [now, left, pulled, marks] =
                 self.get([found.key.clone(), left_key.clone(), pulled_key, Marks::key()]).await?;
             let noted = [left.clone(), pulled];
-            if now.as_ref() != Some(&found.value) || noted[1] != looked.noted[1] || !self.is_empty(&tagged).await? {
+            if now.as_ref() != Some(&found.value) || noted[1] != read.pulled || !self.is_empty(&tagged).await? {
                 return Ok(Went::Changed);
             }
             if !self.is_empty(&users).await? {
@@ -246,6 +245,14 @@ fn as_read(key: Key, value: Option<Value>) -> Expect {
     match value {
         Some(value) => Expect::Exactly(key, value),
         None => Expect::Absent(key),
+    }
+}
+
+impl Looked {
+    /// The manifests that go.
+    fn going(&self, judgement: &Judgement) -> impl Iterator<Item = (&Digest, &ReadManifest)> {
+        let both = |at: usize| Some((&self.seen.manifests.get(at)?.digest, self.manifests.get(at)?));
+        judgement.manifests.iter().filter_map(move |(at, _)| both(*at))
     }
 }
 

@@ -2,6 +2,8 @@
 
 mod access;
 mod copy;
+mod exchange;
+mod import;
 mod integrity;
 mod mirrors;
 mod retention;
@@ -15,6 +17,10 @@ use orlop_core::Config;
 
 pub use self::access::{Access, AccessCommand, Explain};
 pub use self::copy::Copy;
+pub use self::exchange::{
+    Export, ExportCommand, Exported, ExportedTree, How, ImportedArchive, ImportedOci, ImportedRegistry, Reaching, What,
+};
+pub use self::import::{Configuration, Distribution, Import, ImportCommand};
 pub use self::integrity::{Blob, Check, Damaged, Scrub};
 pub use self::mirrors::{Mirror, MirrorCommand};
 pub use self::retention::{Retention, RetentionCommand};
@@ -82,6 +88,10 @@ pub enum Command {
     /// when content of SRC is missing or damaged, 7 when DST refuses the image or cannot be written to, 8 when several of
     /// these are the case, 1 for anything else, and 128 and the number of the signal when one ends the copy.
     Copy(Box<Copy>),
+    /// Take over what another registry has
+    Import(Import),
+    /// Take whole repositories out: as an OCI image layout, or as a data directory that distribution serves
+    Export(Export),
     /// Copy a whole registry between the data directory and a database with an object store
     ///
     /// `orlop move --to shared` copies from --data to --records and --objects, `orlop move --to directory` the other way.

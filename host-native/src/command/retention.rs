@@ -6,7 +6,7 @@ use std::error::Error;
 use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use orlop_core::name::Repository;
 use orlop_core::retention::Plan;
@@ -29,6 +29,9 @@ const FIRST: Duration = Duration::from_secs(3600);
 
 /// How often it is looked whether a run is due.
 const LOOK: Duration = Duration::from_secs(60);
+
+/// How far the clock may be set forward while a run is waited for. A machine that slept is no different.
+const LEAP: Duration = Duration::from_secs(3600);
 
 /// Under which name a host keeps what the last run did.
 const NOTE: &str = "retention/status";
@@ -176,21 +179,31 @@ impl Retaining {
 
     /// Runs when it is due, for ever: one host at a time, where several have one storage.
     pub async fn run_regularly(self: Arc<Self>, interval: Duration) {
-        tokio::time::sleep(FIRST.min(interval)).await;
+        let mut pause = FIRST.min(interval);
         loop {
+            let before = (Instant::now(), SystemTime::now());
+            tokio::time::sleep(pause).await;
+            pause = LOOK.min(interval);
+            let waited = (before.0.elapsed(), before.1.elapsed().unwrap_or_default());
+            if waited.1 > waited.0 + LEAP {
+                // All that is kept for a time would be old at once.
+                tracing::warn!("the clock was set forward by {:?}: retention waits", waited.1 - waited.0);
+                pause = FIRST.min(interval);
+                continue;
+            }
             match self.is_due(interval).await {
                 Ok(true) => self.run().await,
                 Ok(false) => {}
                 Err(fault) => tracing::warn!("it is not known when retention ran last: {fault}"),
             }
-            tokio::time::sleep(LOOK.min(interval)).await;
         }
     }
 
     async fn is_due(&self, interval: Duration) -> Result<bool, Fault> {
         let last = self.status().await?.began;
         // A clock that was wrong holds nothing up.
-        Ok(!self.registry().retention().is_empty() && (last > seconds() || seconds() - last >= interval.as_secs()))
+        let long_ago = last > seconds() || seconds() - last >= interval.as_secs();
+        Ok(long_ago && !self.registry().retention().is_empty() && !self.current.get().read_only)
     }
 
     /// Runs once, under the lease of that job.

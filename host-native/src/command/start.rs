@@ -54,7 +54,7 @@ pub async fn serve(settings: &Settings, line: CommandLine, effective: Vec<Effect
     if let Some(listener) = &admin {
         tracing::info!("metrics on http://{}/metrics", listener.local_addr()?);
     }
-    let session_key = agree(&live.registry, &host, &settings.storage.data).await?;
+    let session_key = agree(&live.registry, &host, &settings.storage.data.place()).await?;
     let presence = host.enter(Use::Serve).await?;
     let current = Current::new(live.signing_with(session_key)?);
     let collector = Arc::new(Collector::new(current.clone(), host.clone(), observer.clone()));

@@ -7,7 +7,7 @@
 //! What waits for a network is boxed: a future has room for the largest of its arms, which a pull from this machine's disk
 //! would have to move for nothing.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -23,7 +23,7 @@ use uuid::Uuid;
 
 use crate::settings::{Engines, Options};
 use crate::storage::counters::Counters;
-use crate::storage::directory::{self, Backup, Directory, OpenError};
+use crate::storage::directory::{self, Adoption, Backup, Directory, OpenError};
 use crate::storage::disk::{self, Outbox, Pace};
 use crate::storage::shared::{self, Presence, Shared, Use};
 
@@ -157,6 +157,14 @@ impl Storage {
         }
     }
 
+    /// Makes objects of files of another program: of which of them.
+    pub(super) async fn adopt(&self, adoptions: Vec<Adoption>) -> Result<Vec<bool>, Fault> {
+        match self {
+            Self::Directory(directory) => directory.objects.adopt(adoptions).await,
+            Self::Shared(_) => Err(Fault::Failed("an object store takes no files of another program".into())),
+        }
+    }
+
     pub(super) async fn inventory(&self, effect: Inventory) -> Result<Vec<Stored>, Fault> {
         match self {
             Self::Directory(directory) => directory.objects.inventory(effect).await,
@@ -197,6 +205,14 @@ impl Storage {
         match self {
             Self::Directory(directory) => directory.objects.path(object).display().to_string(),
             Self::Shared(shared) => shared.objects.path(object),
+        }
+    }
+
+    /// The file of an object, where objects are files.
+    pub(super) fn file(&self, object: &ObjectId) -> Option<PathBuf> {
+        match self {
+            Self::Directory(directory) => Some(directory.objects.path(object)),
+            Self::Shared(_) => None,
         }
     }
 

@@ -22,6 +22,7 @@ mod upstreams;
 pub(crate) use self::ambient::ambient;
 pub use self::body::RequestBody;
 pub(crate) use self::counters::Counters;
+pub(crate) use self::directory::{Adoption, Means, means};
 pub use self::directory::{Backup, OpenError};
 pub(crate) use self::disk::{Outbox, Pace, holder};
 pub(crate) use self::lease::Leased;

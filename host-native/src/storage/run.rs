@@ -1,7 +1,7 @@
 //! The host: performs what the core asks for, until a call is over.
 
 use std::ops::Range;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, SystemTime};
@@ -25,7 +25,7 @@ use crate::storage::body::{Held, RequestBody, UNIT};
 use crate::storage::engine::{Opened, Storage};
 use crate::storage::receive::{Open, Receiving, receive};
 use crate::storage::upstreams::{Begun, Fetcher, Flight, Flights, Following, Relaying, Taken, Upstreams};
-use crate::storage::{Backup, Counters, Leased, OpenError, Outbox, Pace, Presence, Use};
+use crate::storage::{Adoption, Backup, Counters, Leased, OpenError, Outbox, Pace, Presence, Use};
 
 /// How many bytes all bodies that are collected may take together: thousands of usual manifests, or 32 of the largest.
 const COLLECTED: usize = 128 << 20;
@@ -178,6 +178,12 @@ impl Host {
     /// Where the bytes of an object are, for an administrator.
     pub fn place(&self, object: &ObjectId) -> String {
         self.storage.place(object)
+    }
+
+    /// The file of this machine that has exactly the bytes of an object, if there is one. Nothing changes it.
+    pub(crate) fn file(&self, object: &ObjectId, size: u64) -> Option<PathBuf> {
+        let file = self.storage.file(object)?;
+        file.metadata().is_ok_and(|there| there.is_file() && there.len() == size).then_some(file)
     }
 
     /// How a database and an object store stand, for an administrator: a line for each thing.
@@ -430,6 +436,12 @@ impl Host {
         let (relayed, relaying) = upstream.relay(source, range, &self.counters().upstreams).await?;
         own.relaying = Some(relaying);
         Ok(relayed)
+    }
+
+    /// Makes objects of files of another program, durably: of which of them. In a data directory alone, and while nothing
+    /// else is done with that: an object is as old as its file, and garbage until a record names it.
+    pub(crate) async fn adopt(&self, adoptions: Vec<Adoption>) -> Result<Vec<bool>, Fault> {
+        self.storage.adopt(adoptions).await
     }
 
     /// Ends uploads in an object store that no record knows and no call that lives has begun, which garbage collection of

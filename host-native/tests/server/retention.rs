@@ -135,7 +135,9 @@ fn rules_that_cannot_be_meant_are_refused_when_they_are_read() {
     ] {
         let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_orlop"));
         command.args(["config", "check", "--config", ""]);
-        rules.iter().for_each(|rule| drop(command.args(["--retention", rule])));
+        for rule in rules {
+            command.args(["--retention", rule]);
+        }
         let output = command.output().unwrap();
         let error = String::from_utf8_lossy(&output.stderr).into_owned();
         assert!(!output.status.success() && error.contains(told), "{error}");

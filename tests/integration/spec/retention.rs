@@ -55,13 +55,13 @@ fn pushed(registry: &mut InMemory, tags: &[&str]) -> Vec<Manifest> {
 }
 
 fn plan(registry: &mut InMemory) -> Plan {
-    let step = registry.registry.plan_retention("a".parse().unwrap(), registry.memory.ambient());
+    let step = registry.registry.plan_retention("a".parse().expect("a name"), registry.memory.ambient());
     registry.memory.run(step, &RequestBody::default()).expect("the storage does not fail")
 }
 
 fn begin(registry: &mut InMemory, plan: Option<&Plan>, approved: bool) -> Step<Result<Retained, Fault>> {
     let plan = plan.map(|plan| plan.plan.clone());
-    registry.registry.apply_retention("a".parse().unwrap(), plan, approved, registry.memory.ambient())
+    registry.registry.apply_retention("a".parse().expect("a name"), plan, approved, registry.memory.ambient())
 }
 
 fn apply(registry: &mut InMemory, plan: Option<&Plan>, approved: bool) -> Retained {
@@ -281,7 +281,7 @@ fn a_plan_commits_nothing() {
     registry.push_image("a", "v3", AMD64, "moved");
     registry.advance(10 * DAY);
     let before = registry.memory.records.clone();
-    let mut step = registry.registry.plan_retention("a".parse().unwrap(), registry.memory.ambient());
+    let mut step = registry.registry.plan_retention("a".parse().expect("a name"), registry.memory.ambient());
     let planned = loop {
         assert!(matches!(step.name(), "Get" | "Scan" | "Respond"), "{}", step.describe());
         match step {
@@ -388,7 +388,7 @@ fn what_went_can_be_undeleted_and_is_left_alone_then() {
     assert_eq!(registry.tags("a"), ["v2"]);
     let reference = "v1".parse().map(orlop_core::target::Reference::Tag).expect("a tag");
     let step = registry.registry.undelete(
-        "a".parse().unwrap(),
+        "a".parse().expect("a name"),
         reference,
         Undeleting { force: false, named: None },
         registry.memory.ambient(),

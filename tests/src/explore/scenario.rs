@@ -14,6 +14,7 @@ use orlop_core::object::ObjectId;
 use orlop_core::protect::Mark;
 use orlop_core::record::{BlobRecord, SessionKey};
 use orlop_core::registry::LetGo;
+use orlop_core::takeover::{Held, Layer, Tagged};
 use orlop_core::target::Reference;
 use orlop_core::{
     Acquired, Agreement, Ambient, Body, Claim, Config, Disagreement, Error, Fault, Job, Lease, Method, Pull, Recount,
@@ -62,6 +63,12 @@ pub enum Call {
     Renew(Lease),
     /// A host releases a lease.
     Release(Lease),
+    /// Blobs of another registry are imported.
+    AdoptBlobs(Vec<Layer>),
+    /// Manifests of another registry are imported.
+    AdoptManifests(Vec<Held>),
+    /// Tags of another registry are imported.
+    AdoptTags(Vec<Tagged>),
     /// So much time passes, for all.
     Wait(Duration),
     /// Something is pushed to all upstreams, or deleted there.
@@ -230,6 +237,13 @@ impl Scenario {
         format!("/v2/{repository}/blobs/uploads/{}", &key.as_str()["upload/".len()..])
     }
 
+    /// Puts an object there that belongs to nothing yet.
+    #[must_use]
+    pub fn with_object(mut self, object: ObjectId, bytes: &'static [u8]) -> Self {
+        self.before.objects.insert(object, (bytes.into(), self.before.now));
+        self
+    }
+
     /// Lets time pass.
     #[must_use]
     pub fn later(mut self, time: Duration) -> Self {
@@ -309,6 +323,21 @@ impl Scenario {
                 let _ = self.before.run(step, &RequestBody::default());
                 return Response::new(200);
             }
+            Call::AdoptBlobs(layers) => {
+                let step = self.registry.adopt_blobs(layers.clone(), self.before.ambient());
+                self.before.run(step, &RequestBody::default()).expect("blobs are imported");
+                return Response::new(200);
+            }
+            Call::AdoptManifests(manifests) => {
+                let step = self.registry.adopt_manifests(manifests.clone(), self.before.ambient());
+                self.before.run(step, &RequestBody::default()).expect("manifests are imported");
+                return Response::new(200);
+            }
+            Call::AdoptTags(tags) => {
+                let step = self.registry.adopt_tags(tags.clone(), false, self.before.ambient());
+                self.before.run(step, &RequestBody::default()).expect("tags are imported");
+                return Response::new(200);
+            }
             Call::Scrub => {
                 let step = self.registry.scrub(u64::MAX, Duration::ZERO, self.before.ambient());
                 self.before.run(step, &RequestBody::default()).expect("the storage does not fail");
@@ -365,6 +394,9 @@ impl Scenario {
             Call::Recount => registry.recount(ambient).map(recounted),
             // What went depends on it too, and what has changed meanwhile stays.
             Call::LetGo(name) => registry.let_go_of(name.clone(), None, ambient).map(let_go),
+            Call::AdoptBlobs(layers) => registry.adopt_blobs(layers.clone(), ambient).map(told),
+            Call::AdoptManifests(manifests) => registry.adopt_manifests(manifests.clone(), ambient).map(told),
+            Call::AdoptTags(tags) => registry.adopt_tags(tags.clone(), false, ambient).map(told),
             // What went depends on who else is there, and what has changed meanwhile stays.
             Call::Retain(name) => {
                 registry.apply_retention(name.clone(), None, true, ambient).map(|result| told(result.map(drop)))

@@ -2,6 +2,7 @@
 
 mod accounts;
 mod damage;
+mod imports;
 mod mirrors;
 mod retention;
 mod undeletes;
@@ -17,6 +18,7 @@ use orlop_core::{Claim, Config, Lease};
 
 pub use self::accounts::{quotas, recounts};
 pub use self::damage::{damage, damaged_manifests, damaged_mirrors, unverified};
+pub use self::imports::imports;
 pub use self::mirrors::{mirror_crowds, mirrors};
 pub use self::retention::{pulls, retention};
 pub use self::undeletes::{SECRET, purges, undelete_crowds, undeleted_lists, undeletes};

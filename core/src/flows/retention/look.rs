@@ -1,13 +1,14 @@
 //! What is read of a repository before it is judged.
 
 use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
-use core::time::Duration;
 
 use crate::ambient::Timestamp;
+use crate::config::RETENTION_MOST;
 use crate::digest::Digest;
-use crate::effect::Value;
+use crate::effect::{Fault, Value};
 use crate::error::Error;
 use crate::flows::Call;
 use crate::flows::batch::Found;
@@ -21,41 +22,25 @@ use crate::retention::{Seen, SeenManifest, SeenTag};
 
 /// What was read of a repository, and the bytes by which it is known again.
 pub(super) struct Looked {
-    pub(super) tags: Vec<LookedTag>,
-    /// In the order of their digests; none when no rule asks for what no tag needs.
-    pub(super) manifests: Vec<LookedManifest>,
+    pub(super) seen: Seen,
+    /// How each tag was read, in the same order.
+    pub(super) tags: Vec<ReadTag>,
+    /// How each manifest was read, in the same order; none when no rule asks for what no tag needs.
+    pub(super) manifests: Vec<ReadManifest>,
     /// The tags whose records do not read.
     pub(super) unread_tags: Vec<String>,
-    /// How many records do not read.
-    unread: u64,
-    pulls_since: Option<Timestamp>,
-    undelete_within: Duration,
 }
 
-pub(super) struct LookedTag {
-    pub(super) seen: SeenTag,
-    pub(super) found: Found<TagRecord>,
+pub(super) struct ReadTag {
+    pub(super) value: Value,
     /// When it was pulled by its name, and by its digest.
     pub(super) pulls: [Option<Value>; 2],
 }
 
-pub(super) struct LookedManifest {
-    pub(super) seen: SeenManifest,
+pub(super) struct ReadManifest {
     pub(super) found: StoredManifest,
-    /// When something last ceased to name it, and when it was pulled.
-    pub(super) noted: [Option<Value>; 2],
-}
-
-impl Looked {
-    pub(super) fn seen(&self) -> Seen {
-        Seen {
-            tags: self.tags.iter().map(|tag| tag.seen.clone()).collect(),
-            manifests: self.manifests.iter().map(|manifest| manifest.seen.clone()).collect(),
-            pulls_since: self.pulls_since,
-            unread: self.unread,
-            undelete_within: self.undelete_within,
-        }
-    }
+    /// When it was pulled.
+    pub(super) pulled: Option<Value>,
 }
 
 impl Call {
@@ -66,14 +51,8 @@ impl Call {
         let since = since.and_then(|since| record::decode::<PullsSinceRecord>(&keys::pulls_since(), &since).ok());
         let pulls_since = since.map(|since| since.since);
         let undelete_within = self.config.undelete_within.unwrap_or_default();
-        let mut looked = Looked {
-            tags: Vec::new(),
-            manifests: Vec::new(),
-            unread_tags: Vec::new(),
-            unread: 0,
-            pulls_since,
-            undelete_within,
-        };
+        let seen = Seen { pulls_since, undelete_within, ..Seen::default() };
+        let mut looked = Looked { seen, tags: Vec::new(), manifests: Vec::new(), unread_tags: Vec::new() };
         let by_tag = self.values_under::<Tag>(&keys::pulled_tags(name)).await?;
         let by_digest = self.values_under::<Digest>(&keys::pulled_manifests(name)).await?;
         let prefix = keys::tags(name);
@@ -82,7 +61,7 @@ impl Call {
             for (key, value) in page {
                 let Ok(tag) = prefix.rest(&key).parse::<Tag>() else { continue };
                 let Ok(Some(found)) = Found::<TagRecord>::read(key, Some(value)) else {
-                    looked.unread += 1;
+                    looked.seen.unread += 1;
                     looked.unread_tags.push(tag.as_str().into());
                     continue;
                 };
@@ -95,9 +74,10 @@ impl Call {
                 let pulled = pulled.into_iter().max().flatten();
                 let TagRecord { pushed, undeleted, .. } = found.record;
                 let protected = denied(marks.tag(name, &tag))?;
-                let seen = SeenTag { tag, digest, pushed, pulled, undeleted, protected };
-                looked.tags.push(LookedTag { seen, found, pulls });
+                looked.seen.tags.push(SeenTag { tag, digest, pushed, pulled, undeleted, protected });
+                looked.tags.push(ReadTag { value: found.value, pulls });
             }
+            bounded(name, "tags", looked.tags.len())?;
         }
         if self.rules_of(name).iter().any(|rule| rule.is_about(name) && rule.untagged_after.is_some()) {
             self.look_at_manifests(name, &by_digest, &marks, &mut looked).await?;
@@ -120,7 +100,7 @@ impl Call {
             for (key, value) in page {
                 let Ok(digest) = prefix.rest(&key).parse::<Digest>() else { continue };
                 let Ok(Some(found)) = StoredManifest::read(key, Some(value)) else {
-                    looked.unread += 1;
+                    looked.seen.unread += 1;
                     continue;
                 };
                 let left =
@@ -128,7 +108,7 @@ impl Call {
                 let left = match left {
                     Some(Ok(record)) => record.left,
                     Some(Err(_)) => {
-                        looked.unread += 1;
+                        looked.seen.unread += 1;
                         self.ambient.now
                     }
                     None => Timestamp::default(),
@@ -144,6 +124,7 @@ impl Call {
                 };
                 manifests.insert(digest, (found, seen));
             }
+            bounded(name, "manifests", manifests.len())?;
         }
         let mut named = self.named_under(&keys::all_tagged(name)).await?;
         // A tag that comes back is to find what it named.
@@ -165,13 +146,10 @@ impl Call {
                 }
             }
         }
-        looked.manifests = manifests
-            .into_iter()
-            .map(|(digest, (found, seen))| {
-                let noted = [lefts.get(&digest).cloned(), by_digest.get(&digest).cloned()];
-                LookedManifest { seen, found, noted }
-            })
-            .collect();
+        for (digest, (found, seen)) in manifests {
+            looked.seen.manifests.push(seen);
+            looked.manifests.push(ReadManifest { found, pulled: by_digest.get(&digest).cloned() });
+        }
         Ok(())
     }
 
@@ -208,4 +186,13 @@ fn denied(marked: Result<(), Error>) -> Result<Option<String>, Error> {
         Err(Error::Denied(reason)) => Ok(Some(reason)),
         Err(error) => Err(error),
     }
+}
+
+/// Refuses what would take too much memory: of each tag and manifest there are some hundred bytes.
+fn bounded(name: &Repository, what: &str, count: usize) -> Result<(), Error> {
+    if count <= RETENTION_MOST {
+        return Ok(());
+    }
+    let reason = format!("{name} has more than {RETENTION_MOST} {what}, too many for retention: delete some by hand");
+    Err(Error::Storage(Fault::Failed(reason)))
 }

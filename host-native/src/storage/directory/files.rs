@@ -2,6 +2,7 @@
 //!
 //! Everything here blocks, and runs where it may.
 
+mod adopt;
 mod inventory;
 mod layout;
 mod object;
@@ -16,6 +17,7 @@ use orlop_core::effect::{Erase, Inventory, Join, Load, Measure, Stored};
 use orlop_core::meter::Meter;
 use orlop_core::object::ObjectId;
 
+pub(crate) use self::adopt::{Adoption, Means, means};
 use self::layout::Layout;
 pub(crate) use self::object::ObjectFile;
 use tokio::sync::{OwnedRwLockWriteGuard, RwLock, Semaphore};

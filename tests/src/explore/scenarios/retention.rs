@@ -1,10 +1,8 @@
 //! What is kept: when something was last pulled, and what the rules let go.
 
-use std::time::Duration;
-
 use orlop_core::config::Pattern;
 use orlop_core::retention::Rule;
-use orlop_core::{Config, Pull};
+use orlop_core::{Config, Pull, Undeleting};
 
 use super::{HOUR, LAYER, amd64, arm64, new, stocked};
 use crate::explore::sample::{artifact, ask, delete, digest, get, index, push};
@@ -40,6 +38,10 @@ pub fn pulls() -> Vec<Scenario> {
         noted("delete by tag × push it again").at_once([delete("a", "v1"), push("a", "v1", &amd64)]),
         collected.at_once([note(), Call::Gc]),
     ]
+}
+
+fn undelete() -> Call {
+    Call::Undelete("a".parse().expect("a name"), "v1".parse().expect("a tag"), Undeleting::default())
 }
 
 fn retain() -> Call {
@@ -78,17 +80,18 @@ pub fn retention() -> Vec<Scenario> {
         scenario.given(&push("a", "both", &index(&[&amd64, &arm64]))).later(day)
     };
     let signature = artifact(LAYER, &amd64);
-    let undelete = Config { undelete_within: Some(Duration::from_secs(7 * 86_400)), ..Config::default() };
-    let kept =
-        Rule { keep_last: Some(1), name: "rule".into(), repositories: vec![Pattern::new("**")], ..Rule::default() };
-    let kept = stocked(Scenario::new(
-        "retention × delete by tag, to be undeleted",
-        Config { retention: vec![kept], ..undelete },
-    ))
-    .given(&push("a", "v1", &amd64))
-    .later(HOUR)
-    .given(&push("a", "v2", &arm64))
-    .later(day);
+    // What goes can be undeleted for a week.
+    let kept = |name: &str, rule: Rule| {
+        let rule = Rule { name: "rule".into(), repositories: vec![Pattern::new("**")], ..rule };
+        let config = Config { retention: vec![rule], undelete_within: Some(day * 7), ..Config::default() };
+        let scenario = stocked(Scenario::new(name, config)).given(&Call::NotePulls(Vec::new()));
+        scenario.given(&push("a", "v1", &amd64)).given(&push("a", "v2", &arm64)).later(day)
+    };
+    let tag = |name: &str| kept(name, old.clone());
+    let untagged_tag = |name: &str| {
+        let rule = Rule { untagged_after: Some(HOUR), ..Rule::default() };
+        kept(name, rule).given(&delete("a", "v1")).later(day)
+    };
     vec![
         aged("retention × retention").at_once([retain(), retain()]),
         aged("retention × pull").at_once([retain(), get("a", "v1")]),
@@ -118,6 +121,13 @@ pub fn retention() -> Vec<Scenario> {
         child("retention × delete the tag of an index").at_once([retain(), delete("a", "both")]),
         child("retention × delete an index by digest")
             .at_once([retain(), delete("a", digest(&index(&[&amd64, &arm64])))]),
-        kept.at_once([retain(), delete("a", "v1")]),
+        tag("retention × retention, to be undeleted").at_once([retain(), retain()]),
+        tag("retention × delete by tag, to be undeleted").at_once([retain(), delete("a", "v1")]),
+        tag("retention × delete by digest, to be undeleted").at_once([retain(), delete("a", first)]),
+        tag("retention × push to the tag that goes, to be undeleted").at_once([retain(), push("a", "v1", &arm64)]),
+        tag("retention × undelete").given(&delete("a", "v1")).at_once([retain(), undelete()]),
+        tag("retention × protect").at_once([retain(), Call::Protect("a:v1".parse().expect("a mark"))]),
+        untagged_tag("retention of what a deleted tag names × undelete").at_once([retain(), undelete()]),
+        untagged_tag("retention of what a deleted tag names × gc").at_once([retain(), Call::Gc]),
     ]
 }
