@@ -39,7 +39,6 @@ use crate::error::Error;
 use crate::event::Event;
 use crate::keys::{self, Key, Prefix};
 use crate::name::Repository;
-use crate::object::ObjectId;
 use crate::record::{
     self, BlobRecord, FinishedRecord, LeaseRecord, LeftRecord, LinkRecord, ManifestRecord, RepositoryRecord,
 };
@@ -584,20 +583,5 @@ impl Collection<'_> {
             }
         }
         Ok(())
-    }
-}
-
-impl Call {
-    /// The change that ends a blob that no repository holds, and the objects that are to be erased after it.
-    pub(super) fn unheld(&self, digest: &Digest, blob: &Found<BlobRecord>) -> (Batch, Vec<ObjectId>) {
-        let mut batch = Batch::reclaiming();
-        batch.expect(blob.unchanged());
-        batch.expect(Expect::NoneUnder(keys::holders(digest)));
-        batch.delete(blob.key.clone());
-        if blob.record.quarantined.is_some() {
-            batch.delete(keys::quarantined_blob(digest));
-        }
-        let left = self.let_go(&mut batch, &blob.record.extents, self.ambient.now);
-        (batch, left)
     }
 }

@@ -9,11 +9,13 @@
 use alloc::vec::Vec;
 
 use super::Call;
-use super::batch::Batch;
+use super::batch::{Batch, Found};
 use crate::ambient::Timestamp;
+use crate::digest::Digest;
+use crate::effect::Expect;
 use crate::keys;
 use crate::object::ObjectId;
-use crate::record::{Extent, ReleasedRecord};
+use crate::record::{BlobRecord, Extent, ReleasedRecord};
 
 impl Call {
     /// Takes what says that these are of use out of the records, or their bytes if these are records, from this time on.
@@ -37,6 +39,19 @@ impl Call {
             }
         }
         left
+    }
+
+    /// The change that ends a blob that no repository holds, and the objects that are to be erased after it.
+    pub(super) fn unheld(&self, digest: &Digest, blob: &Found<BlobRecord>) -> (Batch, Vec<ObjectId>) {
+        let mut batch = Batch::reclaiming();
+        batch.expect(blob.unchanged());
+        batch.expect(Expect::NoneUnder(keys::holders(digest)));
+        batch.delete(blob.key.clone());
+        if blob.record.quarantined.is_some() {
+            batch.delete(keys::quarantined_blob(digest));
+        }
+        let left = self.let_go(&mut batch, &blob.record.extents, self.ambient.now);
+        (batch, left)
     }
 
     /// Whether objects stay when the record that named them is gone.

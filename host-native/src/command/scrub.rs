@@ -15,7 +15,7 @@ use crate::settings::Scrubbing;
 use crate::storage::{Host, Leased, Pace, RequestBody, ambient};
 
 /// How soon after the start it begins, or goes on.
-const FIRST: Duration = Duration::from_secs(60);
+const FIRST: Duration = Duration::from_secs(10);
 
 /// How long it waits when the storage fails, or another host scrubs.
 const LATER: Duration = Duration::from_secs(60);

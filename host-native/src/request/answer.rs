@@ -31,7 +31,7 @@ use crate::crowd::{Client, Crowd};
 use crate::observe::Observer;
 use crate::request::access::{AccessLine, Taken};
 use crate::request::admit::{Admitted, Refused, admit, busy, give_token};
-use crate::request::content::Looking;
+use crate::request::content::{self, Looking};
 use crate::request::live::{Current, Live};
 use crate::request::memory::{Memory, Name, is_small};
 use crate::request::peer::Peer;
@@ -465,42 +465,27 @@ async fn make(
             Ok(Some(opened)) => {
                 // What is to be hashed is not sent by the kernel.
                 let outbox = from.peer.outbox.clone().filter(|_| !verify);
-                let streamed = opened.into_body(outbox, asked.clone());
-                let streamed = match looking {
-                    Some(looking) => looking.watch(streamed, verify),
-                    None => streamed,
-                };
+                let streamed = content::watched(looking, opened.into_body(outbox, asked.clone()), verify);
                 return (with_body(response, Some(streamed)), rest);
             }
-            Ok(None) if attempt < ATTEMPTS => tracing::debug!("an object was gone, the call is made again"),
-            Ok(None) => {
-                failed(&"an object of the blob is missing");
-                // If it is damaged, the call is made once more, and says that there is no such blob.
-                let damaged = match looking {
-                    Some(looking) if attempt == ATTEMPTS => looking.look().await.unwrap_or_default(),
-                    _ => false,
-                };
-                if !damaged {
-                    break;
-                }
+            Ok(None) if attempt < ATTEMPTS => {
+                tracing::debug!("an object was gone, the call is made again");
+                continue;
             }
+            Ok(None) => failed(&"an object of the blob is missing"),
             Err(fault) => {
                 failed(&fault);
                 if matches!(fault, Fault::Unavailable(_)) {
                     let told = "the blob cannot be read now; retry later";
                     return (with(refusal(503, Code::Unavailable, told), header::RETRY_AFTER, "1"), None);
                 }
-                // One that cannot be read is damaged, if others can be.
-                let damaged = match looking {
-                    Some(looking) if attempt <= ATTEMPTS => looking.look().await.unwrap_or_default(),
-                    _ => false,
-                };
-                if !damaged {
-                    break;
-                }
-                attempt = ATTEMPTS;
             }
         }
+        // If it is damaged, the call is made once more, and says that there is no such blob.
+        if attempt > ATTEMPTS || !content::is_damaged(looking).await {
+            break;
+        }
+        attempt = ATTEMPTS;
     }
     (refusal(500, Code::Unknown, "the blob cannot be read"), None)
 }

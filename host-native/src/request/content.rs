@@ -51,14 +51,23 @@ impl Looking {
             }
         });
     }
+}
 
-    /// The body of an answer with the blob or a part of it. With `verify` it is all of the blob, and is held against its
-    /// digest: the last bytes are sent only if that is right.
-    pub(super) fn watch(self, body: Body, verify: bool) -> Body {
-        let meter = verify.then(|| Meter::new(self.digest.algorithm()));
-        let left = http_body::Body::size_hint(&body).exact().unwrap_or(u64::MAX);
-        Body::new(Watched { body, meter, left, looking: Some(self) })
+/// Reads a blob that cannot be opened, and puts it out of use if it is damaged. Whether it is.
+pub(super) async fn is_damaged(looking: Option<Looking>) -> bool {
+    match looking {
+        Some(looking) => looking.look().await.unwrap_or_default(),
+        None => false,
     }
+}
+
+/// The body of an answer with a blob or a part of it. With `verify` it is all of the blob, and is held against its digest:
+/// the last bytes are sent only if that is right.
+pub(super) fn watched(looking: Option<Looking>, body: Body, verify: bool) -> Body {
+    let Some(looking) = looking else { return body };
+    let meter = verify.then(|| Meter::new(looking.digest.algorithm()));
+    let left = http_body::Body::size_hint(&body).exact().unwrap_or(u64::MAX);
+    Body::new(Watched { body, meter, left, looking: Some(looking) })
 }
 
 struct Watched {

@@ -45,7 +45,7 @@ mod tests {
     use crate::settings::Settings;
 
     /// What a running server takes over: see `Live::new`, and the filter of the log.
-    const RELOADED: [&str; 36] = [
+    const RELOADED: [&str; 37] = [
         "allow-sparse",
         "assemble",
         "auth-htpasswd",

@@ -15,6 +15,7 @@ mod documents;
 mod exchange;
 mod fetching;
 mod files;
+mod healing;
 mod import;
 mod limits;
 mod locations;
