@@ -44,8 +44,12 @@ pub(super) fn goes(name: Option<&str>, repository: Option<&str>) -> Result<Goes,
 }
 
 fn without_host(path: &str) -> &str {
+    let is_host = |host: &str| {
+        let begins = host.starts_with(|c: char| c.is_ascii_alphanumeric() || c == '[');
+        begins && (host.contains(['.', ':']) || host == "localhost")
+    };
     match path.split_once('/') {
-        Some((host, rest)) if host.contains(['.', ':']) || host == "localhost" => rest,
+        Some((host, rest)) if is_host(host) => rest,
         _ => path,
     }
 }
