@@ -102,10 +102,6 @@ pub struct Settings {
     )]
     pub gc_interval: Duration,
 
-    /// Which tags stay.
-    #[command(flatten)]
-    pub retention: Retention,
-
     #[command(flatten)]
     file: File,
 
@@ -115,6 +111,10 @@ pub struct Settings {
 
     #[command(flatten)]
     policy: Policy,
+
+    /// Which tags stay.
+    #[command(flatten)]
+    pub retention: Retention,
 
     #[command(flatten)]
     bounds: Bounds,
