@@ -169,6 +169,9 @@ pub struct Config {
     pub undelete_within: Option<Duration>,
     /// How long a manifest that neither a tag nor an index names and that refers to nothing stays; `None` is for ever.
     pub untagged_lifetime: Option<Duration>,
+    /// Whether every blob that is sent whole is held against its digest while it is sent, and not only those that were
+    /// imported and that nobody has read since.
+    pub verify_reads: bool,
     /// Which tags stay, and how long what no tag needs (SPEC X40). They are in order: [`check`](crate::retention::check).
     pub retention: Vec<Rule>,
     /// How long an object stays after the record that named it is gone, and after it was found that no record names it.
@@ -216,6 +219,7 @@ impl Default for Config {
             blob_grace: 24 * HOUR,
             undelete_within: None,
             untagged_lifetime: None,
+            verify_reads: false,
             retention: Vec::new(),
             keep_erased: Duration::ZERO,
             quotas: Vec::new(),

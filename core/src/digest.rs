@@ -90,8 +90,14 @@ impl Digest {
         hex::encode(self.hash())
     }
 
-    fn hash(&self) -> &[u8] {
+    /// The hash itself, as many bytes as the [algorithm](Algorithm::size) has.
+    pub fn hash(&self) -> &[u8] {
         &self.hash[..self.algorithm.size()]
+    }
+
+    /// The digest with this hash; none when it is not as long as the algorithm says.
+    pub fn of_hash(algorithm: Algorithm, hash: &[u8]) -> Option<Self> {
+        (hash.len() == algorithm.size()).then(|| Self::new(algorithm, hash))
     }
 }
 

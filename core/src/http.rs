@@ -192,12 +192,16 @@ pub struct Pieces {
     pub blob: Vec<Piece>,
     /// What is to be sent; `None` is the whole blob.
     pub part: Option<Vec<Piece>>,
+    /// Whether a host is to hold the blob, which is sent whole, against its digest while it sends it, and to withhold the
+    /// last bytes when they are wrong. It tells by [`Registry::verified`](crate::Registry::verified) or
+    /// [`Registry::suspect`](crate::Registry::suspect) what it has found.
+    pub verify: bool,
 }
 
 impl Pieces {
     /// All bytes of an object, whatever blob it belongs to.
     pub fn of_object(object: ObjectId, size: u64) -> Self {
-        Self { digest: None, blob: alloc::vec![Piece::Slice(object, 0..size)], part: None }
+        Self { digest: None, blob: alloc::vec![Piece::Slice(object, 0..size)], part: None, verify: false }
     }
 
     /// What is to be sent, in order.
@@ -208,7 +212,7 @@ impl Pieces {
     /// Takes all out, and leaves nothing to be sent.
     #[must_use]
     pub fn take(&mut self) -> Self {
-        let left = Self { digest: self.digest, blob: Vec::new(), part: None };
+        let left = Self { digest: self.digest, blob: Vec::new(), part: None, verify: self.verify };
         core::mem::replace(self, left)
     }
 

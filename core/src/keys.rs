@@ -22,6 +22,8 @@
 //! | `holder/<digest>/<repository>` | nothing | the same, the other way round |
 //! | `use/<repository>@<digest>/<manifest>` | nothing | the manifest needs the blob or child manifest |
 //! | `blob/<digest>` | [`BlobRecord`](crate::record::BlobRecord) | where the bytes of the blob are |
+//! | `quarantine/<digest>` | [`QuarantineRecord`](crate::record::QuarantineRecord) | the blob is damaged, and what is wrong with it |
+//! | `quarantine/<repository>@<digest>` | the same | the manifest is |
 //! | `upload/<id>` | [`UploadRecord`](crate::record::UploadRecord) | an upload session |
 //! | `event/<listener>/<time>-<nonce>` | [`Event`](crate::event::Event) | what a listener has not been told yet |
 //! | `queue/<listener>` | counter | how many events that are |
@@ -40,6 +42,7 @@
 //! | `meta/pulls-since` | [`PullsSinceRecord`](crate::record::PullsSinceRecord) | since when it is noted what is pulled |
 //! | `meta/protected` | [`ProtectedRecord`](crate::record::ProtectedRecord) | all protect marks |
 //! | `meta/census` | [`CensusRecord`](crate::record::CensusRecord) | how much there was when it was last counted |
+//! | `meta/scrub` | [`ScrubRecord`](crate::record::ScrubRecord) | up to where all bytes were read again |
 //! | `lease/<job>` | [`LeaseRecord`](crate::record::LeaseRecord) | which host does a job that one host does at a time |
 //! | `host/…` | what a host makes of it | what a host keeps for itself; no flow reads or changes it |
 //!
@@ -129,9 +132,10 @@ fn text(parts: fmt::Arguments<'_>) -> String {
 }
 
 /// Whether a record goes along when a registry is copied to another storage. Leases, objects that belong to nothing and
-/// what hosts keep for themselves are of one storage, and `meta/storage` says of the copy that it is complete.
+/// what hosts keep for themselves are of one storage, `meta/storage` says of the copy that it is complete, and `meta/scrub` which
+/// of the bytes here were read.
 pub fn is_copied(key: &Key) -> bool {
-    let stays = [Prefix::of_host(""), leases(), all_released(), Prefix(meta().0)];
+    let stays = [Prefix::of_host(""), leases(), all_released(), Prefix(meta().0), Prefix(scrub().0)];
     !stays.iter().any(|stays| key.0.starts_with(&stays.0))
 }
 
@@ -283,6 +287,11 @@ pub(crate) fn pulled_tags(repository: &Repository) -> Prefix {
     Prefix(text(format_args!("pulledtag/{repository}:")))
 }
 
+/// When what of all repositories was last pulled: blobs of mirrors, manifests, tags.
+pub(crate) fn all_pulls() -> [Prefix; 3] {
+    ["pulled/", "pulledmanifest/", "pulledtag/"].map(|prefix| Prefix(prefix.into()))
+}
+
 pub(crate) fn holder(blob: &Digest, repository: &Repository) -> Key {
     Key(text(format_args!("holder/{blob}/{repository}")))
 }
@@ -315,6 +324,18 @@ pub(crate) fn blob(blob: &Digest) -> Key {
 
 pub(crate) fn blobs() -> Prefix {
     Prefix("blob/".into())
+}
+
+pub(crate) fn quarantined_blob(blob: &Digest) -> Key {
+    Key(text(format_args!("quarantine/{blob}")))
+}
+
+pub(crate) fn quarantined_manifest(repository: &Repository, manifest: &Digest) -> Key {
+    Key(text(format_args!("quarantine/{repository}@{manifest}")))
+}
+
+pub(crate) fn quarantine() -> Prefix {
+    Prefix("quarantine/".into())
 }
 
 pub(crate) fn upload(id: &Uuid) -> Key {
@@ -453,6 +474,10 @@ pub(crate) fn census() -> Key {
     Key("meta/census".into())
 }
 
+pub(crate) fn scrub() -> Key {
+    Key("meta/scrub".into())
+}
+
 pub(crate) fn lease(job: &Job) -> Key {
     match job {
         Job::Gc => Key("lease/gc".into()),
@@ -460,6 +485,7 @@ pub(crate) fn lease(job: &Job) -> Key {
         Job::Census => Key("lease/census".into()),
         Job::Evict => Key("lease/evict".into()),
         Job::Retention => Key("lease/retention".into()),
+        Job::Scrub => Key("lease/scrub".into()),
         Job::Fetch(repository, digest) => Key(text(format_args!("lease/fetch/{repository}@{digest}"))),
         Job::Sync(name) => Key(text(format_args!("lease/sync/{name}"))),
         Job::Queue(listener) => Key(text(format_args!("lease/queue/{listener}"))),

@@ -87,6 +87,7 @@ pub mod registry;
 pub mod retention;
 pub mod stall;
 pub mod step;
+pub mod takeover;
 pub mod target;
 
 pub use ambient::{Ambient, Timestamp};
@@ -99,8 +100,8 @@ pub use error::Error;
 pub use http::{Body, Headers, Method, Piece, Pull, Request, Response};
 pub use operation::{Operation, Summary};
 pub use registry::{
-    Acquired, Agreement, Arrival, Census, CheckReport, Claim, Deleted, DeletedPage, Departure, Disagreement, Drift,
-    Eviction, Finding, Gathering, Immovable, Job, Lease, Located, Mirrored, Named, Part, Purged, QuotaUsage, Recount,
-    Refused, Registry, Remaining, Report, RepositoryUsage, Retained, RetentionReport, Run, Undeleted, Undeleting,
-    Usage, named,
+    Acquired, Agreement, Arrival, Census, CheckReport, Claim, Damage, DamagedPage, Deleted, DeletedPage, Departure,
+    Disagreement, Drift, Eviction, Family, Finding, Gathering, Holdings, Immovable, Job, Lease, Located, Mirrored,
+    Named, NeededBy, Part, Purged, QuotaUsage, Recount, Refused, Registry, Remaining, Report, RepositoryUsage,
+    Retained, RetentionReport, Run, ScrubTotal, Scrubbed, Undeleted, Undeleting, Usage, named,
 };

@@ -153,6 +153,48 @@ impl<'de, T: Deserialize<'de>> Visitor<'de> for Fields<T> {
     }
 }
 
+/// What a document looks like, for one whose media type is not known.
+pub(crate) struct Shape {
+    pub(crate) schema_version: Option<u64>,
+    pub(crate) media_type: Option<String>,
+    pub(crate) has_manifests: bool,
+}
+
+impl Shape {
+    /// Looks at a document; with what is wrong, if it is none.
+    pub(crate) fn of(bytes: &[u8]) -> Result<Self, String> {
+        #[derive(Deserialize)]
+        #[serde(rename_all = "camelCase")]
+        struct Outline {
+            schema_version: Option<u64>,
+            media_type: Option<String>,
+            manifests: Option<serde::de::IgnoredAny>,
+        }
+        let outline = serde_json::from_slice(bytes);
+        let Object::<Outline>(outline) = outline.map_err(|error| format!("the manifest cannot be read: {error}"))?;
+        let Outline { schema_version, media_type, manifests } = outline;
+        Ok(Self { schema_version, media_type, has_manifests: manifests.is_some() })
+    }
+}
+
+/// What a manifest that [was read](Manifest::parse) names, with the sizes that it says: config, layers, and children.
+pub(crate) fn sizes(bytes: &[u8]) -> Vec<(Digest, u64)> {
+    #[derive(Deserialize)]
+    struct Sized {
+        digest: Digest,
+        size: u64,
+    }
+    #[derive(Deserialize)]
+    struct Parts {
+        config: Option<Sized>,
+        layers: Option<Vec<Sized>>,
+        manifests: Option<Vec<Sized>>,
+    }
+    let Ok(Parts { config, layers, manifests }) = serde_json::from_slice(bytes) else { return Vec::new() };
+    let parts = config.into_iter().chain(layers.into_iter().flatten()).chain(manifests.into_iter().flatten());
+    parts.map(|part| (part.digest, part.size)).collect()
+}
+
 impl Manifest {
     /// Reads a manifest that was sent as `content_type`.
     ///

@@ -79,6 +79,13 @@ impl Memory {
         self.now.0 += u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
     }
 
+    /// Flips a bit of an object, as a disk may.
+    pub fn flip(&mut self, object: ObjectId) {
+        if let Some((bytes, _)) = self.objects.get_mut(&object) {
+            *bytes = flipped(bytes);
+        }
+    }
+
     /// Makes a call from its beginning to its end. The response has its body in memory.
     pub fn call(&mut self, registry: &Registry, request: &Request, body: impl Into<RequestBody>) -> Response {
         let body = body.into();
@@ -320,6 +327,14 @@ impl Snapshot for Memory {
     fn any_under(&self, prefix: &Prefix) -> Result<bool, Fault> {
         Ok(self.under(prefix, None).next().is_some())
     }
+}
+
+/// These bytes with another bit in the middle.
+fn flipped(bytes: &Bytes) -> Bytes {
+    let mut bytes = bytes.to_vec();
+    let middle = bytes.len() / 2;
+    bytes.get_mut(middle).into_iter().for_each(|byte| *byte ^= 1);
+    bytes.into()
 }
 
 /// A request for tests and examples: `request("GET", "/v2/")`.

@@ -36,6 +36,9 @@ pub struct TagRecord {
     /// The call that did: it makes the record of each call another, so that whoever expects this one notices
     /// every call in between.
     pub by: Uuid,
+    /// It was imported from another registry and not pushed here since: the next import may move it.
+    #[serde(default, skip_serializing_if = "core::ops::Not::not")]
+    pub imported: bool,
     /// When it was last undeleted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub undeleted: Option<Timestamp>,
@@ -83,6 +86,9 @@ pub struct ManifestRecord {
     /// A mirror has fetched it, so that its upstream can give it again.
     #[serde(default, skip_serializing_if = "core::ops::Not::not")]
     pub fetched: bool,
+    /// Since when its bytes are known to be damaged or missing: it is not there until it is pushed or fetched again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub quarantined: Option<Timestamp>,
 }
 
 /// A manifest that was deleted. Until it is purged it can be undeleted: `use/` still says what it needs, and its bytes count
@@ -185,6 +191,52 @@ impl BlobRecord {
     pub(crate) fn sound(size: u64, extents: Vec<Extent>) -> Self {
         Self { size, extents, quarantined: None, unverified: false }
     }
+}
+
+/// A blob or manifest is damaged, and out of use until it is pushed or fetched again.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct QuarantineRecord {
+    /// When that was found.
+    pub since: Timestamp,
+    /// What is wrong with it.
+    pub problem: String,
+}
+
+/// How far the scrub has come.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ScrubRecord {
+    /// The call that wrote this: of two that scrub at once, the second one notices.
+    pub by: Uuid,
+    /// When it began at the beginning.
+    pub began: Timestamp,
+    /// When it came to the end; none while it is under way.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ended: Option<Timestamp>,
+    /// What is read now.
+    pub reading: Reading,
+    /// Up to which key; none at the beginning.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub after: Option<String>,
+    /// How many blobs were read since it began.
+    pub blobs: u64,
+    /// How many manifests.
+    pub manifests: u64,
+    /// How many bytes these have.
+    pub bytes: u64,
+    /// How many of them are damaged.
+    pub damaged: u64,
+}
+
+/// What a scrub reads, in this order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Reading {
+    /// Blobs that were taken over from another registry, and that nobody has read since.
+    Unverified,
+    /// All blobs.
+    Blobs,
+    /// All manifests.
+    Manifests,
 }
 
 /// An object as a piece of a blob or of an upload.

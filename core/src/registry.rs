@@ -13,14 +13,18 @@ use crate::effect::{Fault, Step, Value};
 use crate::error::{Error, stamped};
 use crate::event::Queued;
 pub use crate::flows::check::{CheckReport, Finding, Located, Part};
+pub use crate::flows::contents::Loose;
+pub use crate::flows::damaged::{Damage, DamagedPage, NeededBy};
 pub use crate::flows::gather::Gathering;
 pub use crate::flows::gc::Report;
+pub use crate::flows::import::{Family, Holdings};
 pub use crate::flows::lease::{Acquired, Claim, Job, Lease};
 pub use crate::flows::meta::{Agreement, Disagreement};
 pub use crate::flows::mirror::{Eviction, LetGo, Mirrored};
 pub use crate::flows::purge::{Purged, Remaining};
 use crate::flows::retention::BY;
 pub use crate::flows::retention::{Retained, RetentionReport};
+pub use crate::flows::scrub::{ScrubTotal, Scrubbed};
 pub use crate::flows::transfer::{Arrival, Departure, Immovable, Named, Run, named};
 pub use crate::flows::undelete::{Deleted, DeletedPage, Refused, Undeleted, Undeleting};
 pub use crate::flows::usage::{Census, Drift, QuotaUsage, Recount, RepositoryUsage, Usage};
@@ -33,6 +37,7 @@ use crate::protect::Mark;
 use crate::record::{ProtectMark, SessionKey};
 use crate::retention::{Plan, Rule};
 use crate::step::{Io, start};
+use crate::takeover::{Held, Layer, LayersTaken, ManifestsTaken, Presence, Tagged, TagsTaken};
 use crate::target::Reference;
 use crate::{Ambient, Caller, Config};
 
@@ -306,10 +311,49 @@ impl Registry {
         start(|io| async move { call(io).check().await })
     }
 
+    /// Begins to read on, for `room` bytes, where the last call of the scrub has ended. What is damaged is put in
+    /// quarantine: it is not there until it is pushed or fetched again. One blob is read whole, however large it is. When
+    /// everything has been read, there is nothing to do until `every` has passed since the beginning.
+    pub fn scrub(&self, room: u64, every: Duration, ambient: Ambient) -> Step<Result<Scrubbed, Fault>> {
+        let call = self.own(ambient);
+        start(move |io| async move { call(io).scrub(room, every).await.map_err(fault) })
+    }
+
+    /// Begins to let the next call of the scrub begin at the beginning.
+    pub fn scrub_anew(&self, ambient: Ambient) -> Step<Result<(), Fault>> {
+        let call = self.own(ambient);
+        start(|io| async move { call(io).scrub_anew().await.map_err(fault) })
+    }
+
+    /// Begins to look at a blob whose bytes were wrong or missing when a client was to get them: when they are, it is put
+    /// in quarantine. It results in whether it is.
+    pub fn suspect(&self, digest: Digest, ambient: Ambient) -> Step<Result<bool, Fault>> {
+        let call = self.own(ambient);
+        start(move |io| async move { call(io).suspect(&digest).await.map_err(fault) })
+    }
+
+    /// Begins to note that all bytes of a blob were read, and are those of its digest.
+    pub fn verified(&self, digest: Digest, ambient: Ambient) -> Step<Result<(), Fault>> {
+        let call = self.own(ambient);
+        start(move |io| async move { call(io).verified(&digest).await.map_err(fault) })
+    }
+
+    /// Begins to list what is damaged, behind `after`, and which images need it.
+    pub fn damaged(&self, after: Option<Key>, ambient: Ambient) -> Step<Result<DamagedPage, Fault>> {
+        let call = self.own(ambient);
+        start(|io| async move { call(io).damaged(after).await.map_err(fault) })
+    }
+
     /// Begins to find out where the bytes of a blob are; `None` when there is no such blob.
     pub fn locate(&self, digest: Digest, ambient: Ambient) -> Step<Result<Option<Located>, Fault>> {
         let call = self.own(ambient);
         start(move |io| async move { call(io).located(&digest).await.map_err(fault) })
+    }
+
+    /// Begins to list the manifests of a repository that no tag leads to, from behind `after` on (SPEC Y40).
+    pub fn loose(&self, repository: Repository, after: Option<Key>, ambient: Ambient) -> Step<Result<Loose, Fault>> {
+        let call = self.own(ambient);
+        start(move |io| async move { call(io).loose(&repository, after).await.map_err(fault) })
     }
 
     /// Begins to look up what was counted last, by whatever host, if that is no longer ago than `within`.
@@ -402,6 +446,43 @@ impl Registry {
     pub fn settle(&self, arrival: Arrival, departure: Departure, ambient: Ambient) -> Step<Result<(), Immovable>> {
         let call = self.own(ambient);
         start(|io| async move { call(io).settle(arrival, departure).await })
+    }
+
+    /// Begins to list what a repository holds, a page at a time: behind `after`, which the page before has told.
+    pub fn holdings(
+        &self,
+        name: Repository,
+        family: Family,
+        after: Option<Key>,
+        ambient: Ambient,
+    ) -> Step<Result<Holdings, Fault>> {
+        let call = self.own(ambient);
+        start(move |io| async move { call(io).holdings(&name, family, after).await.map_err(fault) })
+    }
+
+    /// Begins to find out which of these blobs there are, for whoever is about to bring them.
+    pub fn present(&self, digests: Vec<Digest>, ambient: Ambient) -> Step<Result<Vec<Presence>, Fault>> {
+        let call = self.own(ambient);
+        start(move |io| async move { call(io).present(&digests).await.map_err(fault) })
+    }
+
+    /// Begins to take over blobs of another registry, some hundred at a time.
+    pub fn adopt_blobs(&self, layers: Vec<Layer>, ambient: Ambient) -> Step<Result<LayersTaken, Fault>> {
+        let call = self.own(ambient);
+        start(move |io| async move { call(io).adopt_blobs(&layers).await.map_err(fault) })
+    }
+
+    /// Begins to take over manifests of another registry, some hundred at a time and a few MiB of them.
+    pub fn adopt_manifests(&self, manifests: Vec<Held>, ambient: Ambient) -> Step<Result<ManifestsTaken, Fault>> {
+        let call = self.own(ambient);
+        start(move |io| async move { call(io).adopt_manifests(&manifests).await.map_err(fault) })
+    }
+
+    /// Begins to take over tags of another registry, some hundred at a time. A dry run changes nothing, and says what would
+    /// become of tags whose manifests are there.
+    pub fn adopt_tags(&self, tags: Vec<Tagged>, dry_run: bool, ambient: Ambient) -> Step<Result<TagsTaken, Fault>> {
+        let call = self.own(ambient);
+        start(move |io| async move { call(io).adopt_tags(&tags, dry_run).await.map_err(fault) })
     }
 
     /// A call that nobody sent.

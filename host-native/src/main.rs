@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use orlop::command::cli::{AccessCommand, Command, ConfigCommand};
 use orlop::command::config::{CommandLine, ConfigError, Loaded};
-use orlop::command::{administer, copy, process, retention, start, sync, transfer, usage};
+use orlop::command::{administer, copy, exchange, import, process, retention, start, sync, transfer, usage};
 
 #[cfg(target_env = "musl")]
 #[global_allocator]
@@ -24,7 +24,9 @@ fn main() -> ExitCode {
             },
             Err(error) => {
                 eprintln!("orlop: {error}");
-                error.downcast_ref::<copy::Stopped>().map_or(ExitCode::FAILURE, |stopped| stopped.status().into())
+                let stopped = error.downcast_ref::<copy::Stopped>().map(copy::Stopped::status);
+                let broken = error.downcast_ref::<import::Broken>().map(import::Broken::status);
+                stopped.or(broken).map_or(ExitCode::FAILURE, Into::into)
             }
         },
     }
@@ -46,10 +48,14 @@ fn run(loaded: Loaded, line: CommandLine) -> Result<(), Box<dyn Error>> {
         Command::Serve(settings) => process::runtime()?.block_on(start::serve(&settings, line, effective, &warnings)),
         Command::Gc(arguments) => start::collect(&arguments, &effective),
         Command::Check(check) => administer::check_stored(&check),
+        Command::Scrub(asked) => administer::scrub(&asked),
+        Command::Damaged(asked) => administer::damaged(&asked),
         Command::Mirror(mirror) => administer::mirror(&mirror),
         Command::Blob(blob) => administer::locate_blob(&blob),
         Command::Migrate(asked) => administer::migrate(&asked),
         Command::Copy(asked) => copy::copy(&asked),
+        Command::Import(asked) => import::import(&asked.command),
+        Command::Export(asked) => exchange::export(&asked.command),
         Command::Move(asked) => transfer::copy(&asked),
         Command::Backup(backup) => administer::back_up(&backup),
         Command::Sync(asked) => sync::sync(&asked.command, &effective),

@@ -89,6 +89,26 @@ fn listeners() {
 }
 
 #[test]
+fn damage() {
+    all("damage", WITH_FAILURES, scenarios::damage());
+}
+
+#[test]
+fn unverified() {
+    all("unverified", WITH_FAILURES, scenarios::unverified());
+}
+
+#[test]
+fn damaged_manifests() {
+    all("damaged manifests", WITH_FAILURES, scenarios::damaged_manifests());
+}
+
+#[test]
+fn damaged_mirrors() {
+    all("damaged mirrors", WITH_FAILURES, scenarios::damaged_mirrors());
+}
+
+#[test]
 fn gathers() {
     all("gathers", WITH_FAILURES, scenarios::gathers());
 }
@@ -96,6 +116,11 @@ fn gathers() {
 #[test]
 fn kept() {
     all("kept", WITH_FAILURES, scenarios::kept());
+}
+
+#[test]
+fn imports() {
+    all("imports", WITH_FAILURES, scenarios::imports());
 }
 
 #[test]

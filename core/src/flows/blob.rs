@@ -11,12 +11,13 @@ use bytes::Bytes;
 use super::batch::Batch;
 use super::mirror::Cached;
 use super::protect::Marks;
+use super::quarantine::sound_blob;
 use super::{Call, upload};
 use crate::caller::Right;
 use crate::conditional::{self, Condition};
 use crate::config::ATTEMPTS;
 use crate::digest::Digest;
-use crate::effect::{Committed, Durability, Expect, Fault, Get, Load, Value};
+use crate::effect::{Committed, Durability, Expect, Get, Load, Value};
 use crate::error::Error;
 use crate::http::{Body, Method, Piece, Pieces, Request, Response};
 use crate::keys;
@@ -40,17 +41,18 @@ impl Call {
             self.vouch(name, request, (Method::Head, &format!("blobs/{digest}")), unknown).await?;
         }
         for _ in 0..ATTEMPTS {
-            let BlobRecord { size, extents, .. } = match self.blob_record(name, digest, request.method).await {
-                Err(unknown @ Error::BlobUnknown(_)) if self.may(Right::Pull, name) => {
-                    let Some(route) = self.route(name, request) else { return Err(unknown) };
-                    cached = Some(Cached::Miss);
-                    match self.blob_through(&route, &asked).await? {
-                        Some(response) => return Ok(said(response, cached)),
-                        None => continue,
+            let BlobRecord { size, extents, unverified, .. } =
+                match self.blob_record(name, digest, request.method).await {
+                    Err(unknown @ Error::BlobUnknown(_)) if self.may(Right::Pull, name) => {
+                        let Some(route) = self.route(name, request) else { return Err(unknown) };
+                        cached = Some(Cached::Miss);
+                        match self.blob_through(&route, &asked).await? {
+                            Some(response) => return Ok(said(response, cached)),
+                            None => continue,
+                        }
                     }
-                }
-                record => record?,
-            };
+                    record => record?,
+                };
             if let Some(unmodified) = asked.unmodified()? {
                 return Ok(said(unmodified, cached));
             }
@@ -64,16 +66,28 @@ impl Call {
             // Deleted since, and garbage collection has run: then look again.
             let Some(source) = self.source(&extents).await? else { continue };
             let whole = source.pieces(0..size);
+            let verify = (unverified || self.config.verify_reads) && selection == Selection::Whole;
+            if let (true, [Piece::Bytes(bytes)]) = (verify, whole.as_slice()) {
+                // It is in memory: nothing of it is sent before it is known to be sound (SPEC W12).
+                if digest.algorithm().digest(bytes) != *digest && self.suspect(digest).await? {
+                    continue;
+                }
+                if unverified {
+                    self.verified(digest).await?;
+                }
+            }
             let response = match selection {
-                Selection::Whole | Selection::Unsatisfiable => stream(asked.whole(size), digest, whole, None),
+                Selection::Whole | Selection::Unsatisfiable => stream(asked.whole(size), (digest, verify), whole, None),
                 Selection::Ranges(ranges) => match ranges.as_slice() {
-                    [range] => stream(asked.part(range, size), digest, whole, Some(source.pieces(range.clone()))),
+                    [range] => {
+                        stream(asked.part(range, size), (digest, false), whole, Some(source.pieces(range.clone())))
+                    }
                     ranges => {
                         let boundary = self.ambient.nonce.simple().to_string();
                         let pieces = multipart(ranges, size, &source, &boundary);
                         let length: u64 = pieces.iter().map(Piece::length).sum();
                         let content_type = format!("multipart/byteranges; boundary={boundary}");
-                        stream(asked.response(206, content_type, length), digest, whole, Some(pieces))
+                        stream(asked.response(206, content_type, length), (digest, false), whole, Some(pieces))
                     }
                 },
             };
@@ -84,20 +98,19 @@ impl Call {
 
     /// Where the bytes of a blob of the repository are.
     async fn blob_record(&self, name: &Repository, digest: &Digest, method: Method) -> Result<BlobRecord, Error> {
-        let blob_key = keys::blob(digest);
         let mirrored = self.config.mirror_of(name).is_some();
         let pulled = mirrored.then(|| keys::pulled(name, digest));
-        let keys = [keys::link(name, digest), blob_key.clone()].into_iter().chain(pulled);
+        let keys = [keys::link(name, digest), keys::blob(digest)].into_iter().chain(pulled);
         let mut values = self.ask(Get { keys: keys.collect() }).await?.into_iter();
         let mut next = || values.next().flatten();
         let (link, blob, pulled): (Option<Value>, Option<Value>, Option<Value>) = (next(), next(), next());
         let unknown = Error::BlobUnknown(*digest);
-        let link = link.filter(|_| self.may(Right::Pull, name)).ok_or(unknown)?;
+        let link = link.filter(|_| self.may(Right::Pull, name)).ok_or(unknown.clone())?;
         if mirrored && method == Method::Get {
             self.note_pulled(name, digest, &link, pulled.as_ref());
         }
-        let blob = blob.ok_or_else(|| Fault::Failed(format!("{name} links {digest}, which has no record")))?;
-        Ok(record::decode(&blob_key, &blob)?)
+        // What is damaged is not there: then a client pushes it again, and a mirror fetches it (SPEC W3).
+        sound_blob(digest, blob).map(|blob| blob.record).ok_or(unknown)
     }
 
     /// The objects of a blob, ready to be cut to pieces; `None` when bytes that lay among the records are gone.
@@ -251,12 +264,17 @@ impl Source<'_> {
     }
 }
 
-/// The response with a body: a part of a blob, or all of it.
-fn stream(response: Response, digest: &Digest, blob: Vec<Piece>, part: Option<Vec<Piece>>) -> Response {
+/// The response with a body: a part of a blob, or all of it, which may be to be held against its digest.
+fn stream(
+    response: Response,
+    (digest, verify): (&Digest, bool),
+    blob: Vec<Piece>,
+    part: Option<Vec<Piece>>,
+) -> Response {
     let body = match part.as_ref().unwrap_or(&blob).as_slice() {
         [] => Body::Empty,
         [Piece::Bytes(bytes)] => Body::Bytes(bytes.clone()),
-        _ => Body::Pieces(Pieces { digest: Some(*digest), blob, part }),
+        _ => Body::Pieces(Pieces { digest: Some(*digest), blob, part, verify }),
     };
     Response { body, ..response }
 }

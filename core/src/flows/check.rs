@@ -11,18 +11,16 @@ use core::fmt;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use super::blob::Source;
 use super::pages::Pages;
-use super::upload::objects;
+use super::quarantine::{Examined, manifest_problem, unreadable};
 use super::{Call, fault};
 use crate::digest::Digest;
-use crate::effect::{Get, Measure, Value};
+use crate::effect::Value;
 use crate::error::Error;
 use crate::keys::{self, Key};
-use crate::meter::Meter;
 use crate::name::{Repository, Tag};
 use crate::object::ObjectId;
-use crate::record::{self, BlobRecord, Damaged, DeletedRecord, DeletedTagRecord, ManifestRecord, Owner, TagRecord};
+use crate::record::{self, BlobRecord, DeletedRecord, DeletedTagRecord, ManifestRecord, TagRecord};
 
 /// How many findings a report names one by one.
 const NAMED: usize = 10_000;
@@ -58,6 +56,30 @@ pub struct Finding {
     pub problem: String,
     /// Which repositories lack it for that, some thousand at most.
     pub repositories: Vec<String>,
+    /// What makes it good again.
+    #[serde(default)]
+    pub remedy: String,
+}
+
+const HEALS_BLOB: &str = "push an image that has it to one of these repositories again, or pull it through its mirror";
+
+const HEALS_MANIFEST: &str = "push it to the repository again, or pull it through its mirror";
+
+const HEALS_TAG: &str = "push the tag again, or delete it";
+
+const HEALS_DELETED: &str =
+    "push it again if it is needed: it cannot be undeleted; it goes by itself, or by `orlop purge`";
+
+impl Finding {
+    /// A blob is damaged.
+    pub(super) fn of_blob(digest: &Digest, problem: String, repositories: Vec<String>) -> Self {
+        Self { what: format!("blob {digest}"), problem, repositories, remedy: HEALS_BLOB.into() }
+    }
+
+    /// A manifest is damaged: which, with its repository.
+    pub(super) fn of_manifest(which: String, problem: String, repositories: Vec<String>) -> Self {
+        Self { what: format!("manifest {which}"), problem, repositories, remedy: HEALS_MANIFEST.into() }
+    }
 }
 
 /// Where the bytes of a blob are.
@@ -113,7 +135,7 @@ impl Call {
     }
 
     /// The first repositories that hold a blob.
-    async fn holders(&self, digest: &Digest) -> Result<Vec<String>, Error> {
+    pub(super) async fn holders(&self, digest: &Digest) -> Result<Vec<String>, Error> {
         let holders = keys::holders(digest);
         let page = self.scan(&holders, None).await?;
         Ok(page.iter().map(|(key, _)| holders.rest(key).into()).collect())
@@ -142,20 +164,22 @@ impl Check<'_> {
         self.blobs().await
     }
 
-    fn found(&mut self, what: String, problem: String, repositories: Vec<String>) {
+    fn found(&mut self, finding: Finding) {
         self.report.problems += 1;
         if self.report.findings.len() < NAMED {
-            self.report.findings.push(Finding { what, problem, repositories });
+            self.report.findings.push(finding);
         }
     }
 
-    /// A record, or none, if it does not read: then that is found.
-    fn read<T: DeserializeOwned>(&mut self, key: &Key, value: &Value, repositories: &[&Repository]) -> Option<T> {
+    /// A record of a repository, or none, if it does not read: then that is found.
+    fn read<T: DeserializeOwned>(&mut self, key: &Key, value: &Value, name: &Repository, remedy: &str) -> Option<T> {
         match record::decode(key, value) {
             Ok(record) => Some(record),
-            Err(Damaged { key, reason }) => {
-                let problem = format!("the record does not read: {reason}");
-                self.found(format!("record {key:?}"), problem, repositories.iter().map(ToString::to_string).collect());
+            Err(damaged) => {
+                let repositories = Vec::from([name.to_string()]);
+                let remedy = remedy.into();
+                let what = format!("record {key:?}");
+                self.found(Finding { what, problem: unreadable(&damaged), repositories, remedy });
                 None
             }
         }
@@ -178,11 +202,12 @@ impl Check<'_> {
     async fn tag(&mut self, name: &Repository, tag: &Tag, key: Key) -> Result<(), Error> {
         // The manifest is looked up after the tag: a tag that was moved in between names another, which is there.
         let [Some(value)] = self.call.get([key.clone()]).await? else { return Ok(()) };
-        let Some(TagRecord { digest, .. }) = self.read(&key, &value, &[name]) else { return Ok(()) };
+        let Some(TagRecord { digest, .. }) = self.read(&key, &value, name, HEALS_TAG) else { return Ok(()) };
         let [now, manifest] = self.call.get([key, keys::manifest(name, &digest)]).await?;
         if manifest.is_none() && now == Some(value) {
             let problem = format!("it names {digest}, which the repository does not have");
-            self.found(format!("tag {name}:{tag}"), problem, Vec::from([name.to_string()]));
+            let (what, repositories) = (format!("tag {name}:{tag}"), Vec::from([name.to_string()]));
+            self.found(Finding { what, problem, repositories, remedy: HEALS_TAG.into() });
         }
         Ok(())
     }
@@ -204,28 +229,18 @@ impl Check<'_> {
     async fn manifest(&mut self, name: &Repository, digest: &Digest, key: Key) -> Result<(), Error> {
         let [record, payload] = self.call.get([key.clone(), keys::payload(name, digest)]).await?;
         let Some(value) = record else { return Ok(()) };
-        let Some(ManifestRecord { size, .. }) = self.read(&key, &value, &[name]) else { return Ok(()) };
-        if let Some(problem) = self.wrong(digest, payload.as_ref(), size) {
-            self.found(format!("manifest {name}@{digest}"), problem, Vec::from([name.to_string()]));
+        let Some(record) = self.read::<ManifestRecord>(&key, &value, name, HEALS_MANIFEST) else { return Ok(()) };
+        self.report.bytes += payload.as_ref().map_or(0, |payload| payload.len() as u64);
+        if let Some(problem) = manifest_problem(digest, &record, payload.as_ref()) {
+            self.found(Finding::of_manifest(format!("{name}@{digest}"), problem, Vec::from([name.to_string()])));
         }
         Ok(())
-    }
-
-    /// What is wrong with the bytes of a manifest.
-    fn wrong(&mut self, digest: &Digest, payload: Option<&Value>, size: u64) -> Option<String> {
-        let actual = payload.map(|payload| (digest.algorithm().digest(payload), payload.len() as u64));
-        self.report.bytes += actual.map_or(0, |(_, size)| size);
-        match actual {
-            None => Some("its bytes are missing".into()),
-            Some((actual, _)) if actual != *digest => Some(format!("its bytes have the digest {actual}")),
-            Some((_, actual)) if actual != size => Some(format!("it has {actual} bytes, its record says {size}")),
-            Some(_) => None,
-        }
     }
 
     /// Every deleted manifest is there byte for byte, so that it can be undeleted, and every deleted tag names one that is
     /// there, deleted or not (SPEC X14).
     async fn deleted(&mut self, name: &Repository) -> Result<(), Error> {
+        let repositories = || Vec::from([name.to_string()]);
         let prefix = keys::deleted_in(name);
         let mut pages = Pages::new(&prefix);
         while let Some(page) = pages.next(self.call).await? {
@@ -235,9 +250,13 @@ impl Check<'_> {
                 else {
                     continue;
                 };
-                let Some(DeletedRecord { manifest, .. }) = self.read(&key, &value, &[name]) else { continue };
-                if let Some(problem) = self.wrong(&digest, payload.as_ref(), manifest.size) {
-                    self.found(format!("deleted manifest {name}@{digest}"), problem, Vec::from([name.to_string()]));
+                let Some(DeletedRecord { manifest, .. }) = self.read(&key, &value, name, HEALS_DELETED) else {
+                    continue;
+                };
+                self.report.bytes += payload.as_ref().map_or(0, |payload| payload.len() as u64);
+                if let Some(problem) = manifest_problem(&digest, &manifest, payload.as_ref()) {
+                    let what = format!("deleted manifest {name}@{digest}");
+                    self.found(Finding { what, problem, repositories: repositories(), remedy: HEALS_DELETED.into() });
                 }
             }
         }
@@ -246,16 +265,14 @@ impl Check<'_> {
         while let Some(page) = pages.next(self.call).await? {
             for (key, _) in page {
                 let [Some(value)] = self.call.get([key.clone()]).await? else { continue };
-                let Some(DeletedTagRecord { tag: TagRecord { digest, .. }, .. }) = self.read(&key, &value, &[name])
-                else {
-                    continue;
-                };
+                let read = self.read(&key, &value, name, HEALS_DELETED);
+                let Some(DeletedTagRecord { tag: TagRecord { digest, .. }, .. }) = read else { continue };
                 let (there, deleted) = (keys::manifest(name, &digest), keys::deleted(name, &digest));
                 let [now, there, deleted] = self.call.get([key.clone(), there, deleted]).await?;
                 if there.is_none() && deleted.is_none() && now == Some(value) {
                     let problem = format!("it names {digest}, which is not there and was not deleted");
-                    let tag = prefix.rest(&key);
-                    self.found(format!("deleted tag {name}:{tag}"), problem, Vec::from([name.to_string()]));
+                    let what = format!("deleted tag {name}:{}", prefix.rest(&key));
+                    self.found(Finding { what, problem, repositories: repositories(), remedy: HEALS_DELETED.into() });
                 }
             }
         }
@@ -276,7 +293,9 @@ impl Check<'_> {
                         None => "nothing says where its bytes are",
                         Some(_) => "garbage collection does not know that the repository holds it",
                     };
-                    self.found(format!("blob {name}@{digest}"), problem.into(), Vec::from([name.to_string()]));
+                    let (what, repositories) = (format!("blob {name}@{digest}"), Vec::from([name.to_string()]));
+                    let remedy = HEALS_BLOB.into();
+                    self.found(Finding { what, problem: problem.into(), repositories, remedy });
                 }
             }
         }
@@ -299,57 +318,19 @@ impl Check<'_> {
 
     async fn blob(&mut self, digest: &Digest, key: Key, value: Value) -> Result<(), Error> {
         let problem = match record::decode::<BlobRecord>(&key, &value) {
-            Ok(record) => self.problem(digest, &record).await?,
-            Err(Damaged { reason, .. }) => Some(format!("the record does not read: {reason}")),
+            Ok(record) => {
+                let Examined { bytes, problem, .. } = self.call.examine(digest, &record).await?;
+                self.report.bytes += bytes;
+                problem
+            }
+            Err(damaged) => Some(unreadable(&damaged)),
         };
         let Some(problem) = problem else { return Ok(()) };
         let [now] = self.call.get([key]).await?;
         if now == Some(value) {
             let repositories = self.call.holders(digest).await?;
-            self.found(format!("blob {digest}"), problem, repositories);
+            self.found(Finding::of_blob(digest, problem, repositories));
         }
         Ok(())
-    }
-
-    /// What is wrong with a blob.
-    async fn problem(&mut self, digest: &Digest, blob: &BlobRecord) -> Result<Option<String>, Error> {
-        let Some(Source { extents, first }) = self.call.source(&blob.extents).await? else {
-            return Ok(Some("its bytes are missing among the records".into()));
-        };
-        let mut meter = Meter::new(digest.algorithm());
-        first.iter().for_each(|bytes| meter.update(bytes));
-        let objects = objects(extents);
-        if !objects.is_empty() {
-            if let Some(object) = self.not_named(digest, &objects).await? {
-                return Ok(Some(format!("the object {object} is not known to belong to it")));
-            }
-            // One by one, so that the one that is missing has a name.
-            for object in objects {
-                match self.call.ask(Measure { objects: Vec::from([object]), meter }).await? {
-                    Some(measured) => meter = measured,
-                    None => return Ok(Some(format!("its object {object} is missing"))),
-                }
-            }
-        }
-        self.report.bytes += meter.count();
-        Ok(match meter.digest() {
-            actual if actual != *digest => Some(format!("its {} bytes have the digest {actual}", meter.count())),
-            _ if meter.count() != blob.size => {
-                Some(format!("it has {} bytes, its record says {}", meter.count(), blob.size))
-            }
-            _ => None,
-        })
-    }
-
-    /// The first of these objects that is not said to belong to the blob.
-    async fn not_named(&self, digest: &Digest, objects: &[ObjectId]) -> Result<Option<ObjectId>, Error> {
-        let keys: Vec<Key> = objects.iter().map(keys::object).collect();
-        let owners = self.call.ask(Get { keys: keys.clone() }).await?;
-        let names = |(key, value): (&Key, &Option<Value>)| {
-            let owner = value.as_ref().and_then(|value| record::decode::<Owner>(key, value).ok());
-            owner == Some(Owner::Blob(*digest))
-        };
-        let wrong = keys.iter().zip(&owners).position(|one| !names(one));
-        Ok(wrong.and_then(|place| objects.get(place).copied()))
     }
 }

@@ -62,8 +62,8 @@ impl Call {
         for _ in 0..ATTEMPTS {
             let [tag_key, platforms_key] = TagState::keys(name, tag);
             let [record, platforms, marks] = self.get([tag_key, platforms_key, Marks::key()]).await?;
-            let state = TagState::read(name, tag, [record, platforms])?;
-            if state.record.is_none() {
+            let state = TagState::read(name, tag, [record, platforms]);
+            if !state.is_there() {
                 return Err(Error::ManifestUnknown(tag.to_string()));
             }
             let marks = Marks::read(marks)?;
@@ -146,12 +146,17 @@ impl Call {
             subject.for_each(|subject| batch.delete(keys::referrer(name, subject, digest)));
             batch.delete(keys::left(name, digest));
             batch.delete(keys::pulled_manifest(name, digest));
+            if found.record.quarantined.is_some() {
+                batch.delete(keys::quarantined_manifest(name, digest));
+            }
             batch.delete(payload_key);
             batch.delete(found.key.clone());
             batch.merge(also.clone());
             match (end, payload) {
                 (End::Kept(by), Some(payload)) => {
-                    let (manifest, deleted) = (found.record.clone(), self.ambient.now);
+                    // One that is damaged is found to be so again when it is undeleted.
+                    let manifest = ManifestRecord { quarantined: None, ..found.record.clone() };
+                    let deleted = self.ambient.now;
                     let record =
                         DeletedRecord { manifest, deleted, by: by.into(), listed: core::mem::take(&mut listed) };
                     batch.put(keys::deleted(name, digest), &record);
@@ -385,7 +390,7 @@ impl Call {
 
     pub(super) async fn tag_state(&self, name: &Repository, tag: &Tag) -> Result<TagState, Error> {
         let values = self.get(TagState::keys(name, tag)).await?;
-        TagState::read(name, tag, values)
+        Ok(TagState::read(name, tag, values))
     }
 
     /// SPEC D4, L2, L5.

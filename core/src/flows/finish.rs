@@ -9,6 +9,7 @@ use uuid::Uuid;
 
 use super::batch::{Batch, Found};
 use super::join::Joined;
+use super::quarantine::sound_blob;
 use super::quota::Allowance;
 use super::upload::{Body, Chunk, Session, forget_session, mismatch, objects};
 use super::{Call, blob_location};
@@ -160,13 +161,17 @@ impl Call {
                     checked => allowance = checked?,
                 }
             }
-            let known: Option<Found<BlobRecord>> = Found::read(blob_key.clone(), blob)?;
             let mut batch = Batch::default();
-            batch.expect_unchanged(blob_key.clone(), known.as_ref());
+            batch.expect(match &blob {
+                Some(value) => Expect::Exactly(blob_key.clone(), value.clone()),
+                None => Expect::Absent(blob_key.clone()),
+            });
             // Which objects the blob is made of from now on: none of these when it exists, and its bytes are shared
             // (SPEC H9).
+            let known = sound_blob(digest, blob.clone()).is_some_and(|known| !known.record.unverified);
             let mut taken = BTreeSet::new();
-            if known.is_none() {
+            let mut replaced = Vec::new();
+            if !known {
                 if joined.is_none() {
                     joined = self.join(&upload.extents()).await?;
                 }
@@ -179,6 +184,9 @@ impl Call {
                 let at_rest = |extent: &&Extent| chunk.is_none_or(|chunk| chunk.extent.object != extent.object);
                 for object in objects(extents.iter().filter(at_rest)) {
                     batch.put(keys::object(&object), &owner);
+                }
+                if let Some(value) = &blob {
+                    replaced = self.replace_blob(&mut batch, digest, value, upload.at).await?;
                 }
             }
             let superfluous = |extent: &&Extent| !taken.contains(&extent.object);
@@ -195,8 +203,9 @@ impl Call {
             self.note_quotas(&mut batch, name, &allowance).await?;
             let committed = self.commit(batch, Durability::Durable).await?;
             if committed == Committed::Done {
+                left.extend(replaced);
                 self.erase_later(left);
-                if known.is_some() {
+                if known {
                     self.erase_later(joined.into_iter().flat_map(|joined| joined.made));
                 }
                 return Ok(allowance.warned(created(name, digest), name));

@@ -96,7 +96,7 @@ impl Call {
         // Whatever is kept: pulls have found them, and open one after the other.
         extents.iter().for_each(|extent| release(&mut batch, extent, self.ambient.now));
         let extent = Extent { object: into, size: *size, small: false };
-        batch.put(blob.key.clone(), &BlobRecord { extents: Vec::from([extent]), ..blob.record.clone() });
+        batch.put(blob.key.clone(), &BlobRecord::sound(*size, Vec::from([extent])));
         batch.put(keys::object(&into), &Owner::Blob(*digest));
         if self.commit(batch, Durability::Durable).await? == Committed::Conflict {
             self.erase(stray()).await;
@@ -110,7 +110,7 @@ impl Gathered {
     /// Whether a blob is to be one object, and is not: of those whose first bytes lie among the records, it stays so.
     fn takes(&self, blob: &BlobRecord) -> bool {
         let several = blob.extents.len() > 1 && !blob.extents.iter().any(|extent| extent.small);
-        several && (self.from..=LARGEST_GATHERED).contains(&blob.size)
+        several && blob.quarantined.is_none() && (self.from..=LARGEST_GATHERED).contains(&blob.size)
     }
 }
 

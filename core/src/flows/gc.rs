@@ -594,6 +594,9 @@ impl Call {
         batch.expect(blob.unchanged());
         batch.expect(Expect::NoneUnder(keys::holders(digest)));
         batch.delete(blob.key.clone());
+        if blob.record.quarantined.is_some() {
+            batch.delete(keys::quarantined_blob(digest));
+        }
         let left = self.let_go(&mut batch, &blob.record.extents, self.ambient.now);
         (batch, left)
     }

@@ -34,6 +34,8 @@ pub enum Job {
     Evict,
     /// To delete what the rules of retention let go.
     Retention,
+    /// To read everything again, and find what is damaged.
+    Scrub,
     /// To fetch a blob for a mirror: which, and into which repository.
     Fetch(Repository, Digest),
     /// To copy from or to another registry what the sync of that name says.
@@ -50,6 +52,7 @@ impl fmt::Display for Job {
             Self::Census => f.write_str("the census"),
             Self::Evict => f.write_str("eviction"),
             Self::Retention => f.write_str("retention"),
+            Self::Scrub => f.write_str("the scrub"),
             Self::Fetch(repository, digest) => write!(f, "the fetch of {repository}@{digest}"),
             Self::Sync(name) => write!(f, "the sync {name}"),
             Self::Queue(listener) => write!(f, "the events for {listener}"),

@@ -17,7 +17,7 @@ use crate::ambient::Ambient;
 use crate::caller::Right;
 use crate::config::{LIST_IMAGES, LISTS_MENDED};
 use crate::digest::{Algorithm, Digest};
-use crate::effect::Value;
+use crate::effect::{Expect, Value};
 use crate::error::Error;
 use crate::keys;
 use crate::manifest::{Descriptor, Index, Platform};
@@ -30,6 +30,8 @@ pub(super) struct TagState {
     pub(super) tag: Tag,
     pub(super) record: Option<Found<TagRecord>>,
     pub(super) platforms: Option<PlatformsRecord>,
+    /// The record of the tag, when it does not read. Then the tag is not there, and a push writes it anew.
+    damaged: Option<Value>,
 }
 
 /// What is pushed to a tag.
@@ -54,11 +56,18 @@ impl TagState {
         [keys::tag(name, tag), keys::platforms(name, tag)]
     }
 
-    pub(super) fn read(name: &Repository, tag: &Tag, values: [Option<Value>; 2]) -> Result<Self, Error> {
+    pub(super) fn read(name: &Repository, tag: &Tag, values: [Option<Value>; 2]) -> Self {
         let [tag_key, platforms_key] = Self::keys(name, tag);
         let [record, platforms] = values;
-        let platforms = platforms.map(|value| record::decode(&platforms_key, &value)).transpose()?;
-        Ok(Self { tag: tag.clone(), record: Found::read(tag_key, record)?, platforms })
+        let platforms = platforms.and_then(|value| record::decode(&platforms_key, &value).ok());
+        let found = Found::read(tag_key, record.clone());
+        let damaged = record.filter(|_| found.is_err());
+        Self { tag: tag.clone(), record: found.ok().flatten(), platforms, damaged }
+    }
+
+    /// Whether there is a tag, be it that its record does not read.
+    pub(super) fn is_there(&self) -> bool {
+        self.record.is_some() || self.damaged.is_some()
     }
 
     /// Whether the tag is this manifest, or the list that it is has it for a platform.
@@ -189,8 +198,9 @@ impl Call {
         gone: Option<&Digest>,
     ) {
         let Ambient { now, nonce } = self.ambient;
-        let after =
-            after.map(|(digest, platforms)| (TagRecord { digest, pushed: now, by: nonce, undeleted: None }, platforms));
+        let after = after.map(|(digest, platforms)| {
+            (TagRecord { digest, pushed: now, by: nonce, undeleted: None, imported: false }, platforms)
+        });
         self.put_tag(batch, name, before, after, gone);
     }
 
@@ -204,7 +214,10 @@ impl Call {
         gone: Option<&Digest>,
     ) {
         let tag = &before.tag;
-        batch.expect_unchanged(keys::tag(name, tag), before.record.as_ref());
+        match &before.damaged {
+            Some(value) => batch.expect(Expect::Exactly(keys::tag(name, tag), value.clone())),
+            None => batch.expect_unchanged(keys::tag(name, tag), before.record.as_ref()),
+        }
         let old = before.names();
         let mut new = BTreeSet::new();
         match after {
@@ -252,9 +265,11 @@ impl Call {
             return Ok(Some(digest));
         }
         let [known, deleted] = self.get([key.clone(), keys::deleted(name, &digest)]).await?;
-        let known: Option<Found<ManifestRecord>> = Found::read(key.clone(), known)?;
-        batch.expect_unchanged(key, known.as_ref());
-        let before = Before::read(known.as_ref().map(|found| &found.value), deleted.as_ref());
+        // One that does not read is written anew.
+        let maintained =
+            known.as_ref().map(|known| record::decode(&key, known).is_ok_and(|known: ManifestRecord| known.maintained));
+        batch.expect(known.clone().map_or(Expect::Absent(key.clone()), |known| Expect::Exactly(key, known)));
+        let before = Before::read(known.as_ref(), deleted.as_ref());
         let record = ManifestRecord {
             media_type: media_type.as_str().into(),
             size: payload.len() as u64,
@@ -262,8 +277,9 @@ impl Call {
             pushed: self.ambient.now,
             by: self.ambient.nonce,
             // Someone may have pushed the very same list, or a tag have named it: then it is theirs.
-            maintained: !tag_names_it && known.as_ref().is_none_or(|found| found.record.maintained),
+            maintained: !tag_names_it && maintained.unwrap_or(true),
             fetched: false,
+            quarantined: None,
         };
         self.put_manifest_record(batch, name, &digest, &record, &before);
         batch.put.push((keys::payload(name, &digest), payload));

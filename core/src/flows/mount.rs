@@ -1,6 +1,7 @@
 //! Mounts: a blob of one repository linked into another (OCI end-11; SPEC E10–E15).
 
 use super::batch::Batch;
+use super::quarantine::sound_blob;
 use super::quota::Allowance;
 use super::{Call, finish, upload};
 use crate::caller::Right;
@@ -11,7 +12,6 @@ use crate::error::Error;
 use crate::http::Response;
 use crate::keys::{self, Key};
 use crate::name::Repository;
-use crate::record::{BlobRecord, decode};
 use crate::target::Query;
 
 /// Where a mount may take a blob from.
@@ -63,12 +63,14 @@ impl Call {
             Source::Repository(from) => from,
             _ => name,
         };
-        let blob_key = keys::blob(digest);
-        let keys = [keys::link(name, digest), keys::link(source, digest), blob_key.clone(), keys::repository(name)];
+        let links = [keys::link(name, digest), keys::link(source, digest)];
         for _ in 0..ATTEMPTS {
             // One snapshot: while the blob moves from one repository to another, it is seen in either.
-            let [here, there, blob, repository] = self.get(keys.clone()).await?;
-            let Some(blob) = blob else { return Ok(None) };
+            let [link, other] = links.clone();
+            let [here, there, blob, repository] =
+                self.get([link, other, keys::blob(digest), keys::repository(name)]).await?;
+            // What is damaged is to be pushed, and so made good (SPEC W3).
+            let Some(blob) = sound_blob(digest, blob) else { return Ok(None) };
             let mut batch = Batch::default();
             match (&here, from) {
                 // SPEC E15: it is here already; linking it anew keeps garbage collection from it.
@@ -85,12 +87,12 @@ impl Call {
                 }
                 (None, Source::Nowhere) => return Ok(None),
             }
-            let BlobRecord { size, .. } = decode(&blob_key, &blob)?;
+            let size = blob.record.size;
             let allowance = match here {
                 Some(_) => Allowance::default(),
                 None => self.check_quota(name, None, size, 0).await?,
             };
-            batch.expect(Expect::Present(blob_key.clone()));
+            batch.expect(Expect::Present(blob.key.clone()));
             self.link(&mut batch, name, digest, size, here.as_ref());
             batch.keep_repository(name, repository.as_ref(), &self.ambient);
             self.note_quotas(&mut batch, name, &allowance).await?;

@@ -4,13 +4,15 @@ use alloc::format;
 use alloc::string::ToString;
 
 use super::Call;
+use super::batch::Found;
 use super::blob::said;
 use super::mirror::Cached;
+use super::quarantine::{manifest_problem, sound_manifest};
 use crate::caller::Right;
 use crate::conditional::{self, Condition};
 use crate::config::ATTEMPTS;
 use crate::digest::Digest;
-use crate::effect::{Fault, Value};
+use crate::effect::Fault;
 use crate::error::Error;
 use crate::http::{Body, Method, Pull, Request, Response};
 use crate::keys;
@@ -39,7 +41,7 @@ impl Call {
             Reference::Digest(digest) => {
                 let mut cached = hit;
                 for _ in 0..ATTEMPTS {
-                    if let Some(response) = self.stored(name, digest, request, None).await? {
+                    if let Stored::Here(response) = self.stored(name, digest, request, None).await? {
                         return Ok(said(response, cached));
                     }
                     let route = self.route(name, request).ok_or_else(unknown)?;
@@ -68,10 +70,21 @@ impl Call {
                         }
                         return Err(unknown());
                     };
-                    // A tag names a manifest that is there, unless it was deleted between the two looks.
-                    if let Some(response) = self.stored(name, &digest, request, Some(tag)).await? {
-                        let response = if choice { response.with("Vary", "Accept") } else { response };
-                        return Ok(said(response, cached));
+                    match self.stored(name, &digest, request, Some(tag)).await? {
+                        Stored::Here(response) => {
+                            let response = if choice { response.with("Vary", "Accept") } else { response };
+                            return Ok(said(response, cached));
+                        }
+                        // A tag names a manifest that is there, unless it was deleted between the two looks.
+                        Stored::Absent => {}
+                        Stored::Damaged => {
+                            match self.bring_manifest(route.as_ref().ok_or_else(unknown)?, &digest).await {
+                                Err(Error::Storage(Fault::Full(_))) => {
+                                    return self.pass_on(route.as_ref().ok_or_else(unknown)?, reference).await;
+                                }
+                                brought => brought?,
+                            }
+                        }
                     }
                 }
                 Err(Error::Contention)
@@ -83,10 +96,12 @@ impl Call {
     async fn resolve(&self, name: &Repository, tag: &Tag, request: &Request) -> Result<Option<(Digest, bool)>, Error> {
         let (tag_key, platforms_key) = (keys::tag(name, tag), keys::platforms(name, tag));
         let [tag, platforms] = self.get([tag_key.clone(), platforms_key.clone()]).await?;
+        // A tag whose record does not read is not there: it is to be pushed again (SPEC W7).
+        let tag = tag.and_then(|tag| record::decode::<TagRecord>(&tag_key, &tag).ok());
         let Some(tag) = tag else { return Ok(None) };
-        let tag: TagRecord = record::decode(&tag_key, &tag)?;
+        let platforms =
+            platforms.and_then(|platforms| record::decode::<PlatformsRecord>(&platforms_key, &platforms).ok());
         let Some(platforms) = platforms else { return Ok(Some((tag.digest, false))) };
-        let platforms: PlatformsRecord = record::decode(&platforms_key, &platforms)?;
         let accept = Accept::read(&request.headers);
         let assembled = platforms.list == Some(tag.digest);
         let digest = match platforms.list {
@@ -104,26 +119,33 @@ impl Call {
         digest: &Digest,
         request: &Request,
         tag: Option<&Tag>,
-    ) -> Result<Option<Response>, Error> {
+    ) -> Result<Stored, Error> {
         let key = keys::manifest(name, digest);
-        let (manifest, payload): (Option<Value>, Option<Value>) = if request.method == Method::Head {
-            let [manifest] = self.get([key.clone()]).await?;
-            (manifest, None)
-        } else {
-            let [manifest, payload] = self.get([key.clone(), keys::payload(name, digest)]).await?;
-            let present = manifest.is_some();
-            let lost = || Fault::Failed(alloc::format!("the manifest {digest} of {name} has no payload"));
-            (manifest, if present { Some(payload.ok_or_else(lost)?) } else { None })
+        let [manifest, payload] = match request.method {
+            Method::Head => {
+                let [manifest] = self.get([key]).await?;
+                [manifest, None]
+            }
+            _ => self.get([key, keys::payload(name, digest)]).await?,
         };
-        let Some(manifest) = manifest else { return Ok(None) };
-        let record: ManifestRecord = record::decode(&key, &manifest)?;
+        let Some(value) = manifest else { return Ok(Stored::Absent) };
+        let Some(Found { record, .. }) = sound_manifest(name, digest, Some(value.clone())) else {
+            return Ok(Stored::Damaged);
+        };
+        if request.method == Method::Get
+            && let Some(problem) = manifest_problem(digest, &record, payload.as_ref())
+        {
+            // It is not there from now on, and is to be pushed again (SPEC W6).
+            self.quarantine_manifest(name, digest, &value, &problem).await?;
+            return Ok(Stored::Damaged);
+        }
         // SPEC X30, X31.
         let pulls = request.method == Method::Get || tag.is_some();
         let pull = || Pull { repository: name.clone(), digest: *digest, tag: tag.cloned() };
         let response = |status| Response { pulled: pulls.then(pull), ..conditional::identified(status, digest) };
         match conditional::evaluate(&request.headers, Some(digest)) {
             Condition::Holds => {}
-            Condition::NotModified => return Ok(Some(response(304))),
+            Condition::NotModified => return Ok(Stored::Here(response(304))),
             Condition::Fails(reason) => return Err(Error::Precondition(reason)),
         }
         if request.method == Method::Get {
@@ -131,8 +153,16 @@ impl Call {
         }
         let ManifestRecord { media_type, size, .. } = record;
         let response = response(200).with("Content-Type", media_type).with("Content-Length", size.to_string());
-        Ok(Some(Response { body: payload.map_or(Body::Empty, Body::Bytes), ..response }))
+        Ok(Stored::Here(Response { body: payload.map_or(Body::Empty, Body::Bytes), ..response }))
     }
+}
+
+/// What a repository has under the digest of a manifest.
+enum Stored {
+    Here(Response),
+    Absent,
+    /// It is there, and out of use.
+    Damaged,
 }
 
 impl PlatformsRecord {

@@ -304,6 +304,9 @@ impl Call {
             batch.expect(found.unchanged());
             batch.expect(Expect::NoneUnder(holders));
             batch.delete(found.key.clone());
+            if found.record.quarantined.is_some() {
+                batch.delete(keys::quarantined_blob(digest));
+            }
             let mut objects = Vec::new();
             for extent in &found.record.extents {
                 if extent.small {

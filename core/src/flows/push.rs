@@ -8,6 +8,7 @@ use alloc::vec::Vec;
 use super::batch::Batch;
 use super::maintained::{Pushed, TagState};
 use super::mirror::Voucher;
+use super::quarantine::{sound_blob, sound_manifest};
 use super::quota::Allowance;
 use super::{Call, referrers};
 use crate::conditional::{self, Condition};
@@ -20,7 +21,7 @@ use crate::http::{Request, Response};
 use crate::keys;
 use crate::manifest::{Manifest, Need, Platform};
 use crate::name::{Repository, Tag};
-use crate::record::{self, BlobRecord, ManifestRecord};
+use crate::record::ManifestRecord;
 use crate::target::{Query, Reference};
 
 /// A manifest on its way in.
@@ -98,7 +99,8 @@ impl Call {
             if push.platform.is_none() && !push.tags.is_empty() {
                 push.platform = self.platform(name, &push.manifest).await?;
             }
-            let allowance = match around.manifest {
+            // The bytes of one that was deleted are counted still.
+            let allowance = match around.manifest.as_ref().or(around.deleted.as_ref()) {
                 Some(_) => Allowance::default(),
                 None => self.check_quota(name, None, push.payload.len() as u64, 0).await?,
             };
@@ -138,7 +140,7 @@ impl Call {
         let mut keys = Vec::from(first);
         keys.extend(push.tags.iter().flat_map(|tag| TagState::keys(name, tag)));
         for (digest, need) in &push.manifest.needs {
-            keys.push(keys::link(name, digest));
+            keys.extend([keys::link(name, digest), keys::blob(digest)]);
             if *need == Need::Child {
                 keys.push(keys::manifest(name, digest));
             }
@@ -149,12 +151,15 @@ impl Call {
 
         let (repository, manifest, deleted) = (next().1, next().1, next().1);
         let tags = push.tags.iter().map(|tag| TagState::read(name, tag, [next().1, next().1]));
-        let tags = tags.collect::<Result<Vec<_>, _>>()?;
+        let tags = tags.collect();
         let (mut present, mut missing) = (Vec::new(), Vec::new());
         for (digest, need) in &push.manifest.needs {
-            let (_, link) = next();
+            let ((_, link), (_, blob)) = (next(), next());
+            // What is damaged is missing: the client pushes it again, whatever it has been told before (SPEC W3).
+            let link = link.filter(|_| sound_blob(digest, blob).is_some());
             // A child is a manifest, or else a blob, as in the index of a build cache.
             let child = if *need == Need::Child { next().1 } else { None };
+            let child = child.filter(|child| sound_manifest(name, digest, Some(child.clone())).is_some());
             match (child, link) {
                 (Some(value), _) => present.push(Voucher::of_manifest(name, *digest, value)),
                 (None, Some(value)) => present.push(Voucher::of_blob(name, *digest, value)),
@@ -181,16 +186,14 @@ impl Call {
 
     /// The platform of an image, from its configuration: inline, or the blob. What only another repository holds
     /// tells nothing here (SPEC C4): a sparse image may name it.
-    async fn platform(&self, name: &Repository, manifest: &Manifest) -> Result<Option<Platform>, Error> {
+    pub(super) async fn platform(&self, name: &Repository, manifest: &Manifest) -> Result<Option<Platform>, Error> {
         let Some(config) = &manifest.image_config else { return Ok(None) };
         if let Some(bytes) = config.inline() {
             return Ok(Platform::of_config(&bytes));
         }
-        let key = keys::blob(&config.digest);
-        let [link, blob] = self.get([keys::link(name, &config.digest), key.clone()]).await?;
-        let (Some(_), Some(blob)) = (link, blob) else { return Ok(None) };
-        let BlobRecord { extents, .. } = record::decode(&key, &blob)?;
-        let bytes = self.load(&extents, IMAGE_CONFIG_LIMIT).await?;
+        let [link, blob] = self.get([keys::link(name, &config.digest), keys::blob(&config.digest)]).await?;
+        let (Some(_), Some(blob)) = (link, sound_blob(&config.digest, blob)) else { return Ok(None) };
+        let bytes = self.load(&blob.record.extents, IMAGE_CONFIG_LIMIT).await?;
         Ok(bytes.and_then(|bytes| Platform::of_config(&bytes)))
     }
 
@@ -230,6 +233,7 @@ impl Call {
             by: self.ambient.nonce,
             maintained: false,
             fetched,
+            quarantined: None,
         };
         self.put_manifest_record(batch, name, digest, &record, before);
         batch.put.push((keys::payload(name, digest), payload.clone()));
@@ -255,7 +259,8 @@ impl Call {
         batch.put(key, record);
         let deleted = keys::deleted(name, digest);
         match before {
-            Before::Held => {}
+            // It may have been damaged.
+            Before::Held => batch.delete(keys::quarantined_manifest(name, digest)),
             Before::NotHeld(None) => {
                 batch.expect(Expect::Absent(deleted));
                 batch.add_usage(name, record.size);

@@ -167,7 +167,7 @@ impl Call {
             let [record, platforms, by_tag, by_digest, marks] =
                 self.get([tag_key, platforms_key, by_tag, by_digest, Marks::key()]).await?;
             let marks = Marks::read(marks)?;
-            let state = TagState::read(name, tag, [record, platforms])?;
+            let state = TagState::read(name, tag, [record, platforms]);
             let same = state.record.as_ref().is_some_and(|found| found.value == read.value);
             if !same || by_pulls && read.pulls != [by_tag, by_digest] || marks.tag(name, tag).is_err() {
                 return Ok(Went::Changed);

@@ -368,7 +368,7 @@ impl Revival<'_> {
         let key = keys::deleted_tag(self.name, tag);
         let [tag_key, platforms_key] = TagState::keys(self.name, target);
         let [deleted, record, platforms] = self.call.get([key.clone(), tag_key, platforms_key]).await?;
-        Ok((Found::read(key, deleted)?, TagState::read(self.name, target, [record, platforms])?))
+        Ok((Found::read(key, deleted)?, TagState::read(self.name, target, [record, platforms])))
     }
 
     /// Whether nothing has changed since a deleted tag was read, and what it named is neither there nor deleted.

@@ -35,6 +35,9 @@ pub struct Census {
     pub released: u64,
     /// The bytes they have.
     pub released_bytes: u64,
+    /// Blobs and manifests that are damaged, and out of use.
+    #[serde(default)]
+    pub damaged: u64,
 }
 
 impl Call {
@@ -87,6 +90,11 @@ impl Call {
                 census.released += 1;
                 census.released_bytes += record::decode::<ReleasedRecord>(&key, &value).map_or(0, |object| object.size);
             }
+        }
+        let damaged = keys::quarantine();
+        let mut pages = Pages::new(&damaged);
+        while let Some(page) = pages.next(self).await? {
+            census.damaged += page.len() as u64;
         }
         Ok(census)
     }

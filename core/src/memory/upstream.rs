@@ -30,6 +30,8 @@ pub struct Upstream {
     pub logins: Option<Vec<Login>>,
     /// After how many bytes the next connections break by which it sends a blob.
     pub breaks: Vec<usize>,
+    /// Whether a byte of each manifest that it sends is another one.
+    pub garbled: bool,
     /// What it was asked, such as `GET /v2/library/debian/manifests/latest`.
     pub asked: Vec<String>,
 }
@@ -37,7 +39,8 @@ pub struct Upstream {
 impl Upstream {
     /// A registry that answers.
     pub fn new(registry: Registry) -> Self {
-        Self { registry, memory: Memory::new(), unmet: None, logins: None, breaks: Vec::new(), asked: Vec::new() }
+        let memory = Memory::new();
+        Self { registry, memory, unmet: None, logins: None, breaks: Vec::new(), garbled: false, asked: Vec::new() }
     }
 
     fn ask(&mut self, login: &As, method: Method, target: String, headers: Headers) -> Result<Response, Unmet> {
@@ -51,7 +54,10 @@ impl Upstream {
             return Err(Unmet::Denied);
         }
         let request = Request { method, target, headers, length: None, base: None };
-        let response = self.memory.call(&self.registry, &request, RequestBody::default());
+        let mut response = self.memory.call(&self.registry, &request, RequestBody::default());
+        if let (Body::Bytes(bytes), true) = (&response.body, self.garbled && request.target.contains("/manifests/")) {
+            response.body = Body::Bytes(super::flipped(bytes));
+        }
         match response.status {
             200 | 206 => Ok(response),
             404 => Err(Unmet::Absent),

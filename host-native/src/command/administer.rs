@@ -6,16 +6,16 @@ use std::path::Path;
 use std::sync::Arc;
 
 use orlop_core::record::FORMAT;
-use orlop_core::{CheckReport, Finding};
+use orlop_core::{CheckReport, Damage};
 
 use crate::auth::identity::{Identities, Identity, users};
 use crate::auth::rules::{Rules, explain as explain_rules};
-use crate::command::cli::{Backup, Blob, Check, Explain, Migrate, Mirror, UserCommand};
+use crate::command::cli::{Backup, Blob, Check, Damaged, Explain, Migrate, Mirror, Scrub, UserCommand};
 use crate::command::config::{Effective, with_places};
 use crate::command::control::{self, Request};
 use crate::command::mirror::Mirrors;
 use crate::command::storage::by_server_or_here;
-use crate::command::{check, integrity, process};
+use crate::command::{check, integrity, process, scrub};
 use crate::request::live::Current;
 use crate::server::tls;
 use crate::settings::{Auth, Options, Settings};
@@ -195,16 +195,40 @@ pub fn locate_blob(asked: &Blob) -> Done {
     Ok(())
 }
 
-fn text(report: &CheckReport) -> String {
-    let mut text = String::new();
-    for Finding { what, problem, repositories } in &report.findings {
-        // A string takes everything.
-        let _ = write!(text, "{what}: {problem}");
-        if !repositories.is_empty() {
-            let _ = write!(text, " (repositories: {})", repositories.join(", "));
-        }
-        text.push('\n');
+/// `orlop scrub`
+///
+/// # Errors
+///
+/// When something is damaged that was not known to be, or the storage cannot be read.
+pub fn scrub(asked: &Scrub) -> Done {
+    let here = async |host: &Arc<Host>| scrub::scrub_here(host).await;
+    let told = by_server_or_here(&asked.data, &Options::default(), Request::Scrub, here)?;
+    let report: scrub::Scrub = serde_json::from_str(&told)?;
+    println!("{}", if asked.json { told } else { report.text() });
+    match (report.fault, report.done.findings.len()) {
+        (Some(fault), _) => Err(format!("the scrub ended early, run it again: {fault}").into()),
+        (None, 0) => Ok(()),
+        (None, 1) => Err("1 is damaged that was not known to be".into()),
+        (None, many) => Err(format!("{many} are damaged that were not known to be").into()),
     }
+}
+
+/// `orlop damaged`
+///
+/// # Errors
+///
+/// When the records cannot be read.
+pub fn damaged(asked: &Damaged) -> Done {
+    let here = async |host: &Arc<Host>| scrub::list_damaged(host).await;
+    let told = by_server_or_here(&asked.data, &Options::default(), Request::Damaged, here)?;
+    let listed: Vec<Damage> = serde_json::from_str(&told)?;
+    println!("{}", if asked.json { told } else { scrub::table(&listed) });
+    Ok(())
+}
+
+fn text(report: &CheckReport) -> String {
+    let mut text = scrub::findings(&report.findings);
+    // A string takes everything.
     let _ = write!(text, "{report}");
     if report.problems > 0 {
         text.push_str(CURE);
@@ -212,5 +236,5 @@ fn text(report: &CheckReport) -> String {
     text
 }
 
-const CURE: &str = "\nTo mend a blob or manifest, restore its file or the data directory from a backup; or delete it from \
-    the repositories named, run `orlop gc`, and push the images again.";
+const CURE: &str = "\nWhat is damaged is out of use once a scrub has found it (`orlop scrub`), so that the next push, or a \
+                    mirror, brings it again. Or restore the data directory from a backup.";

@@ -36,6 +36,7 @@ pub fn check(settings: &Settings, before: Option<&Live>) -> Result<Checked, Stri
     distinct(&addresses)?;
     let (live, mut warnings) = before.map_or_else(|| Live::new(settings), |before| before.again(settings))?;
     named_clients(settings, live.takes_secrets())?;
+    named_quotas(settings)?;
     retention::check(live.registry.retention())?;
     let tls = Tls::open(&settings.tls)?;
     for address in addresses.iter().filter(|address| address.serves_clients()) {
@@ -126,6 +127,18 @@ fn named_clients(settings: &Settings, login: bool) -> Result<(), String> {
             _ => continue,
         };
         return Err(format!("{what} {number} names {named}, but no client can log in that way: {cure}"));
+    }
+    Ok(())
+}
+
+/// Metrics and reports tell quotas apart by their names.
+fn named_quotas(settings: &Settings) -> Result<(), String> {
+    let quotas = &settings.shares.quota;
+    for (place, quota) in quotas.iter().enumerate().filter(|(_, quota)| !quota.name.is_empty()) {
+        if let Some(other) = quotas[..place].iter().position(|other| other.name == quota.name) {
+            let (name, place, other) = (&quota.name, place + 1, other + 1);
+            return Err(format!("quota {place} has the name `{name}`, which quota {other} has: give it another one"));
+        }
     }
     Ok(())
 }

@@ -2,6 +2,8 @@
 
 mod access;
 mod copy;
+mod exchange;
+mod import;
 mod integrity;
 mod mirrors;
 mod retention;
@@ -15,7 +17,11 @@ use orlop_core::Config;
 
 pub use self::access::{Access, AccessCommand, Explain};
 pub use self::copy::Copy;
-pub use self::integrity::{Blob, Check};
+pub use self::exchange::{
+    Export, ExportCommand, Exported, ExportedTree, How, ImportedArchive, ImportedOci, ImportedRegistry, Reaching, What,
+};
+pub use self::import::{Configuration, Distribution, Import, ImportCommand};
+pub use self::integrity::{Blob, Check, Damaged, Scrub};
 pub use self::mirrors::{Mirror, MirrorCommand};
 pub use self::retention::{Retention, RetentionCommand};
 pub use self::sync::{Sync, SyncCommand};
@@ -61,6 +67,14 @@ pub enum Command {
     /// database and an object store it is said first how they stand: versions, standbys, latency, clocks, and what the
     /// store was tried for. The exit status is 1 when something is wrong.
     Check(Check),
+    /// Read everything that is stored now, and put what is damaged out of use
+    ///
+    /// A server does that by itself, slowly (--scrub-rate, --scrub-period). What is damaged is as if it were not there, so
+    /// that the next push of an image that has it, or a mirror, brings it again. The exit status is 1 if something was found
+    /// that was not known to be damaged.
+    Scrub(Scrub),
+    /// List what is damaged and out of use, and the images that need it
+    Damaged(Damaged),
     /// Print where the bytes of a blob are, and which repositories hold it
     Blob(Blob),
     /// Copy an image between registries, OCI image layouts, and archives of these or of `docker save`
@@ -74,6 +88,10 @@ pub enum Command {
     /// when content of SRC is missing or damaged, 7 when DST refuses the image or cannot be written to, 8 when several of
     /// these are the case, 1 for anything else, and 128 and the number of the signal when one ends the copy.
     Copy(Box<Copy>),
+    /// Take over what another registry has
+    Import(Import),
+    /// Take whole repositories out: as an OCI image layout, or as a data directory that distribution serves
+    Export(Export),
     /// Copy a whole registry between the data directory and a database with an object store
     ///
     /// `orlop move --to shared` copies from --data to --records and --objects, `orlop move --to directory` the other way.

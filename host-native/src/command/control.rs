@@ -21,7 +21,8 @@ use crate::command::gc::{self, Collection, Collector};
 use crate::command::mirror::Mirrors;
 use crate::command::reload::Reloading;
 use crate::command::retention::Retaining;
-use crate::command::{integrity, mirror, retention, usage};
+use crate::command::scrub::Scrubber;
+use crate::command::{integrity, mirror, retention, scrub, usage};
 use crate::request::live::Current;
 use crate::settings::Data;
 use crate::storage::Host;
@@ -47,6 +48,10 @@ pub enum Request {
     Reload,
     /// Check everything that is stored.
     Check,
+    /// Read everything that is stored again, and put what is damaged out of use.
+    Scrub,
+    /// List what is damaged.
+    Damaged,
     /// Say where a blob is.
     Blob(Digest),
     /// Do something with mirrors.
@@ -77,6 +82,8 @@ impl fmt::Display for Request {
             }
             Self::Reload => f.write_str("reload"),
             Self::Check => f.write_str("check"),
+            Self::Scrub => f.write_str("scrub"),
+            Self::Damaged => f.write_str("damaged"),
             Self::Blob(digest) => write!(f, "blob {digest}"),
             Self::Mirror(asked) => asked.fmt(f),
             Self::Retention(asked) => asked.fmt(f),
@@ -103,6 +110,8 @@ impl FromStr for Request {
             ["gc", "dry-run", "json"] => Self::Gc(Collection { dry_run: true, json: true }),
             ["reload"] => Self::Reload,
             ["check"] => Self::Check,
+            ["scrub"] => Self::Scrub,
+            ["damaged"] => Self::Damaged,
             ["mirror", "list"] => Self::Mirror(mirror::Asked::List { json: false }),
             ["mirror", "list", "json"] => Self::Mirror(mirror::Asked::List { json: true }),
             ["mirror", "fetch", images] => Self::Mirror(mirror::Asked::Fetch(images.parse()?)),
@@ -127,6 +136,8 @@ pub struct Control {
     pub host: Arc<Host>,
     /// What collects garbage.
     pub collector: Arc<Collector>,
+    /// What reads everything again.
+    pub scrubber: Arc<Scrubber>,
     /// What runs syncs.
     pub syncing: Arc<Syncing>,
     /// What deletes by the rules of retention.
@@ -210,6 +221,8 @@ impl Control {
                 gc::told(&report?, collection)
             }
             Request::Check => integrity::check_all(&self.host).await,
+            Request::Scrub => self.scrubber.scrub_now().await,
+            Request::Damaged => scrub::list_damaged(&self.host).await,
             Request::Mirror(asked) => Mirrors::from(self.current.mirrors()).perform(&self.host, &asked).await,
             Request::Blob(digest) => integrity::locate(&self.host, digest).await,
             Request::Retention(asked) => self.retaining.perform(&asked).await,
@@ -294,7 +307,8 @@ mod tests {
             mirror::Asked::Fetch(images()),
             mirror::Asked::Evict(images()),
         ];
-        let others = [Request::Backup, Request::Reload, Request::Check, Request::Blob(digest)];
+        let others =
+            [Request::Backup, Request::Reload, Request::Check, Request::Scrub, Request::Damaged, Request::Blob(digest)];
         let others = others.into_iter().chain(mirrors.map(Request::Mirror));
         let names = || [None, Some("base".to_owned())].into_iter();
         let syncs = names().flat_map(|name| [(name.clone(), false), (name, true)]);

@@ -11,9 +11,9 @@ use bytesize::ByteSize;
 use serde_json::json;
 use tokio::signal::unix::{SignalKind, signal};
 
-use self::logins::Logins;
+pub(super) use self::logins::Logins;
 use self::places::{Target, open_source, open_target, told};
-use self::progress::Progress;
+pub(super) use self::progress::Progress;
 pub use self::status::Stopped;
 use crate::command::cli::Copy;
 use crate::command::process;

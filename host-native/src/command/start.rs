@@ -17,6 +17,7 @@ use crate::command::gc::{self, Collection, Collector};
 use crate::command::mirror::fetch_regularly;
 use crate::command::reload::{Reloading, reload_when_told};
 use crate::command::retention::Retaining;
+use crate::command::scrub::Scrubber;
 use crate::command::storage::{agree, by_server_or_here};
 use crate::command::{control, process};
 use crate::observe::{Observer, admin, log, quotas, traces, webhooks};
@@ -53,7 +54,7 @@ pub async fn serve(settings: &Settings, line: CommandLine, effective: Vec<Effect
     if let Some(listener) = &admin {
         tracing::info!("metrics on http://{}/metrics", listener.local_addr()?);
     }
-    let session_key = agree(&live.registry, &host, &settings.storage.data).await?;
+    let session_key = agree(&live.registry, &host, &settings.storage.data.place()).await?;
     let presence = host.enter(Use::Serve).await?;
     let current = Current::new(live.signing_with(session_key)?);
     let collector = Arc::new(Collector::new(current.clone(), host.clone(), observer.clone()));
@@ -66,6 +67,11 @@ pub async fn serve(settings: &Settings, line: CommandLine, effective: Vec<Effect
     }
     let in_force = current.clone();
     tokio::spawn(quotas::watch(move || in_force.registry(), host.clone(), observer.clone()));
+    let scrubber = Scrubber::new(current.clone(), host.clone(), observer.clone(), settings.scrub);
+    let scrubber = Arc::new(scrubber);
+    if settings.scrub.rate() > 0 {
+        tokio::spawn(scrubber.clone().scrub_regularly());
+    }
     if let Some(listener) = admin {
         tokio::spawn(admin::serve(listener, host.clone(), observer.clone(), limits.head_timeout));
         let current = current.clone();
@@ -81,6 +87,7 @@ pub async fn serve(settings: &Settings, line: CommandLine, effective: Vec<Effect
         host: host.clone(),
         collector,
         retaining,
+        scrubber,
         syncing: syncing.clone(),
         reloading,
         current: current.clone(),

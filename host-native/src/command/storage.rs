@@ -29,7 +29,7 @@ pub fn by_server_or_here(
     if let Some(engines) = data.engines.engines()? {
         return process::runtime()?.block_on(async {
             let host = Arc::new(Host::connect(&engines.without_cache(), options).await?);
-            agree(&Registry::new(Config::default()), &host, data).await?;
+            agree(&Registry::new(Config::default()), &host, &data.place()).await?;
             let presence = host.enter(Use::Serve).await?;
             let done = here(&host).await;
             if let Some(presence) = presence {
@@ -51,21 +51,21 @@ pub fn by_server_or_here(
     }
     process::runtime()?.block_on(async {
         let host = Arc::new(Host::open(directory, options)?);
-        agree(&Registry::new(Config::default()), &host, data).await?;
+        agree(&Registry::new(Config::default()), &host, &data.place()).await?;
         Ok(here(&host).await?)
     })
 }
 
 /// Agrees with all others that use the records, and gets the key by which their tokens are signed: what whoever opens a
-/// data directory does first.
+/// data directory does first. `place` says where they are, for messages.
 ///
 /// # Errors
 ///
 /// When the records are not for this version, or cannot be used.
-pub async fn agree(registry: &Registry, host: &Host, data: &Data) -> Result<SessionKey, String> {
+pub async fn agree(registry: &Registry, host: &Host, place: &str) -> Result<SessionKey, String> {
     let offered = new_key()?;
     let step = registry.agree(Some(offered.clone()), ambient());
     let agreement = host.run(step, &mut RequestBody::empty()).await;
-    let agreement = agreement.map_err(|reason| format!("the {} cannot be used: {reason}", data.place()))?;
+    let agreement = agreement.map_err(|reason| format!("the {place} cannot be used: {reason}"))?;
     Ok(agreement.session_key.unwrap_or(offered))
 }

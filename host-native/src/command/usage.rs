@@ -35,6 +35,8 @@ pub enum Sort {
     Blobs,
     /// Those first that were pushed to last
     LastPush,
+    /// Those first that were pulled from longest ago, or never as far as is known
+    LastPull,
     /// Those first that are closest to their quota
     Used,
 }
@@ -151,6 +153,7 @@ impl Report {
             Sort::Manifests => repositories.sort_by_key(largest(|row| row.manifests)),
             Sort::Blobs => repositories.sort_by_key(largest(|row| row.blobs)),
             Sort::LastPush => repositories.sort_by_key(largest(|row| row.last_push.map_or(0, |time| time.0))),
+            Sort::LastPull => repositories.sort_by_key(|row| row.last_pull.map_or(0, |time| time.0)),
             Sort::Used => repositories.sort_by_key(largest(|row| row.used_percent.unwrap_or(0))),
         }
         repositories.truncate(top.unwrap_or(usize::MAX));
@@ -158,7 +161,18 @@ impl Report {
     }
 
     fn table(&self) -> String {
-        let head = ["REPOSITORY", "BYTES", "UNSHARED", "TAGS", "MANIFESTS", "BLOBS", "LAST PUSH", "QUOTA", "USED"];
+        let head = [
+            "REPOSITORY",
+            "BYTES",
+            "UNSHARED",
+            "TAGS",
+            "MANIFESTS",
+            "BLOBS",
+            "LAST PUSH",
+            "LAST PULL",
+            "QUOTA",
+            "USED",
+        ];
         let size = |bytes| ByteSize(bytes).display().iec().to_string();
         let mut rows = vec![head.map(String::from)];
         rows.extend(self.repositories.iter().map(|row| {
@@ -170,6 +184,7 @@ impl Report {
                 row.manifests.to_string(),
                 row.blobs.to_string(),
                 row.last_push.map_or_else(|| "-".into(), time),
+                row.last_pull.map_or_else(|| "-".into(), time),
                 row.quota.clone().unwrap_or_else(|| "-".into()),
                 row.used_percent.map_or_else(|| "-".into(), |percent| format!("{percent} %")),
             ]
@@ -202,15 +217,19 @@ impl Report {
     }
 
     fn csv(&self) -> String {
-        let mut text = String::from("repository,bytes,unshared,tags,manifests,blobs,last_push,quota,used_percent");
+        let mut text =
+            String::from("repository,bytes,unshared,tags,manifests,blobs,last_push,last_pull,quota,used_percent");
         for row in &self.repositories {
             let number = |number: Option<u64>| number.map(|number| number.to_string()).unwrap_or_default();
             let quota = row.quota.as_deref().map(quoted).unwrap_or_default();
-            let push = row.last_push.map(time).unwrap_or_default();
+            let [push, pull] = [row.last_push, row.last_pull].map(|at| at.map(time).unwrap_or_default());
             let RepositoryUsage { repository, bytes, unshared, tags, manifests, blobs, .. } = row;
             let used = number(row.used_percent);
             // A string takes everything.
-            let _ = write!(text, "\n{repository},{bytes},{unshared},{tags},{manifests},{blobs},{push},{quota},{used}");
+            let _ = write!(
+                text,
+                "\n{repository},{bytes},{unshared},{tags},{manifests},{blobs},{push},{pull},{quota},{used}"
+            );
         }
         text
     }
@@ -219,6 +238,7 @@ impl Report {
         let mut value = serde_json::to_value(self)?;
         for (row, usage) in value["repositories"].as_array_mut().into_iter().flatten().zip(&self.repositories) {
             row["last_push"] = usage.last_push.map(time).into();
+            row["last_pull"] = usage.last_pull.map(time).into();
         }
         serde_json::to_string(&value)
     }
@@ -247,7 +267,7 @@ fn aligned<const N: usize>(rows: &[[String; N]]) -> String {
         for (column, (cell, &width)) in row.iter().zip(&widths).enumerate() {
             // A string takes everything.
             let _ = match column {
-                0 | 6 | 7 => write!(line, "{cell:<width$}  "),
+                0 | 6 | 7 | 8 => write!(line, "{cell:<width$}  "),
                 _ => write!(line, "{cell:>width$}  "),
             };
         }
@@ -344,8 +364,8 @@ mod tests {
         assert_eq!(lines[3], "3 repositories: 3.0 MiB, 2.0 KiB of it unshared; 0 tags, 0 manifests");
         assert_eq!(lines[4], "quota team: 3.0 MiB of 4.0 MiB (75 %), 2 repositories together, over the soft limit");
         let csv = report.csv();
-        assert_eq!(csv.lines().nth(1), Some("c,3145728,0,0,0,0,1970-01-02T00:00:00Z,\"a, \"\"b\"\"\",75"));
-        assert_eq!(csv.lines().nth(2), Some("a,1,1,0,0,0,,,"));
+        assert_eq!(csv.lines().nth(1), Some("c,3145728,0,0,0,0,1970-01-02T00:00:00Z,,\"a, \"\"b\"\"\",75"));
+        assert_eq!(csv.lines().nth(2), Some("a,1,1,0,0,0,,,,"));
         let json: serde_json::Value = serde_json::from_str(&report.json().unwrap()).unwrap();
         assert_eq!(json["repositories"][0]["last_push"], "1970-01-02T00:00:00Z");
         assert_eq!(json["total"]["repositories"], 3);

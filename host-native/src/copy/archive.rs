@@ -117,8 +117,22 @@ impl Saved {
         Ok(Descriptor { media_type, digest, size, platform: None, artifact_type: None, annotations: None, urls: None })
     }
 
+    /// The names of all images, with their manifests. One that has no name is there too.
+    pub(super) fn names(&self) -> impl Iterator<Item = (Option<String>, Digest)> {
+        self.images.iter().flat_map(|image| {
+            let digest = image.found.digest;
+            let unnamed = image.tags.is_empty().then_some((None, digest));
+            image.tags.iter().map(move |tag| (Some(tag.clone()), digest)).chain(unnamed)
+        })
+    }
+
+    pub(super) async fn blob(&self, blob: &Descriptor, from: u64) -> Result<Box<dyn Blob>, Failure> {
+        let name = self.files.get(&blob.digest).ok_or(Failure::Absent)?;
+        Ok(Box::new(self.store.open(name).await?.skip(from)))
+    }
+
     /// The image of that name, or the only one for the empty reference.
-    fn image(&self, reference: &str) -> Result<&Found, Failure> {
+    pub(super) fn image(&self, reference: &str) -> Result<&Found, Failure> {
         let is = |image: &&Image| {
             let is =
                 |tag: &String| without_hub(tag) == without_hub(reference) || tag.ends_with(&format!(":{reference}"));
@@ -150,10 +164,7 @@ impl Source for Archive {
     async fn blob(&self, blob: &Descriptor, from: u64) -> Result<Box<dyn Blob>, Failure> {
         match self {
             Self::Layout(layout) => layout.blob(blob, from).await,
-            Self::Saved(saved) => {
-                let name = saved.files.get(&blob.digest).ok_or(Failure::Absent)?;
-                Ok(Box::new(saved.store.open(name).await?.skip(from)))
-            }
+            Self::Saved(saved) => saved.blob(blob, from).await,
         }
     }
 

@@ -185,7 +185,7 @@ impl Layout {
     }
 
     /// A manifest among the blobs, with the media type that its entry says or it says itself.
-    async fn stored(&self, digest: &Digest, entry: Option<&Descriptor>) -> Result<Found, Failure> {
+    pub(super) async fn stored(&self, digest: &Digest, entry: Option<&Descriptor>) -> Result<Found, Failure> {
         let bytes = self.store.read(&name(digest), MANIFEST).await?;
         let wrong = |reason: &str| Failure::Unusable(format!("{}: {digest} {reason}", self.directory().display()));
         if digest.algorithm().digest(&bytes) != *digest {
@@ -205,14 +205,7 @@ impl Layout {
 
     /// Changes `index.json`, as a whole. Other processes wait meanwhile, so that none loses what another one lists.
     async fn list(&self, found: &Found, tag: Option<&str>) -> Result<(), Failure> {
-        let marker = self.directory().join(MARKER);
-        let locked = blocking(move || {
-            let opened = OpenOptions::new().read(true).write(true).open(&marker);
-            // To read it is enough but on NFS.
-            let file = opened.or_else(|_| std::fs::File::open(&marker))?;
-            lock(&file).map(|()| file)
-        });
-        let _locked = locked.await.map_err(|error| failed(self.directory(), "locked", &error))?;
+        let _locked = self.locked().await?;
         let mut index = self.index().await?;
         let digest = found.digest.to_string();
         let Some(manifests) = index["manifests"].as_array_mut() else { return Ok(()) };
@@ -229,9 +222,36 @@ impl Layout {
             entry["annotations"] = json!({ REF_NAME: tag });
         }
         manifests.push(entry);
+        self.write_index(&index).await
+    }
+
+    /// Waits until no other process changes `index.json`, and keeps others from it as long as the file is open.
+    pub(super) async fn locked(&self) -> Result<std::fs::File, Failure> {
+        let marker = self.directory().join(MARKER);
+        let locked = blocking(move || {
+            let opened = OpenOptions::new().read(true).write(true).open(&marker);
+            // To read it is enough but on NFS.
+            let file = opened.or_else(|_| std::fs::File::open(&marker))?;
+            lock(&file).map(|()| file)
+        });
+        locked.await.map_err(|error| failed(self.directory(), "locked", &error))
+    }
+
+    /// Writes `index.json`, which is [locked](Self::locked).
+    pub(super) async fn write_index(&self, index: &Value) -> Result<(), Failure> {
         let mut file = File::begin(self.directory()).await?;
         file.append(index.to_string().as_bytes()).await?;
         file.rename(self.directory().join("index.json")).await
+    }
+
+    /// Writes the bytes of a manifest, unless they are there.
+    pub(super) async fn keep(&self, found: &Found) -> Result<(), Failure> {
+        if self.has_blob(&found.digest).await? {
+            return Ok(());
+        }
+        let mut file = File::begin(self.directory()).await?;
+        file.append(&found.bytes).await?;
+        file.rename(self.directory().join(name(&found.digest))).await
     }
 }
 
@@ -336,11 +356,7 @@ impl Destination for Layout {
     }
 
     async fn put_manifest(&self, found: &Found, role: Role<'_>) -> Result<(), Failure> {
-        if !self.has_blob(&found.digest).await? {
-            let mut file = File::begin(self.directory()).await?;
-            file.append(&found.bytes).await?;
-            file.rename(self.directory().join(name(&found.digest))).await?;
-        }
+        self.keep(found).await?;
         match role {
             Role::Tagged(tag) => self.list(found, Some(tag)).await,
             Role::Whole => self.list(found, None).await,

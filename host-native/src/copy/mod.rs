@@ -5,6 +5,9 @@
 //! moves. It prints nothing; whoever wants to know how far it is gives it a [`Told`].
 
 mod archive;
+mod collected;
+mod contents;
+mod distribution;
 mod image;
 mod layout;
 mod manifest;
@@ -17,11 +20,16 @@ mod store;
 mod tests;
 mod unfinished;
 
+use std::path::PathBuf;
+
 use async_trait::async_trait;
 use bytes::Bytes;
 use orlop_core::digest::Digest;
 
 pub use self::archive::Archive;
+pub use self::collected::Collected;
+pub use self::contents::{Contents, Listed};
+pub use self::distribution::{Branch, Tree};
 pub use self::image::{Copied, Copying, How, Told};
 pub use self::layout::Layout;
 pub use self::manifest::parse_platform;
@@ -60,6 +68,11 @@ pub trait Source: Send + Sync {
 
     /// What refers to a manifest.
     async fn referrers(&self, subject: &Digest) -> Result<Vec<Descriptor>, Failure>;
+
+    /// The file of this machine that is this blob and nothing else, if there is one. Its bytes never change.
+    async fn file(&self, _blob: &Digest) -> Result<Option<PathBuf>, Failure> {
+        Ok(None)
+    }
 
     /// The registry and the repository, if it is one: blobs may be mounted from there.
     fn repository(&self) -> Option<&Repository> {

@@ -64,6 +64,11 @@ impl Packed {
         Ok(Self { path: path.into(), format, layout, staging })
     }
 
+    /// The layout that becomes the archive.
+    pub fn layout(&self) -> &Layout {
+        &self.layout
+    }
+
     /// Writes the archive, with the image that was written last under this digest. Dropped before it is done, it writes no
     /// more and makes no archive.
     ///

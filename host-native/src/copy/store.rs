@@ -147,6 +147,7 @@ fn entries(file: &File) -> io::Result<HashMap<String, (u64, u64)>> {
     if file.read_at(&mut magic, 0)? == 2 && magic == [0x1f, 0x8b] {
         return Err(io::Error::other("it is compressed: decompress it first, for example by gunzip"));
     }
+    let length = file.metadata()?.len();
     let mut archive = tar::Archive::new(file);
     let (mut files, mut links) = (HashMap::new(), HashMap::new());
     for entry in archive.entries_with_seek()? {
@@ -154,7 +155,11 @@ fn entries(file: &File) -> io::Result<HashMap<String, (u64, u64)>> {
         let name = plain(&entry.path()?);
         match (entry.header().entry_type(), entry.link_name()?) {
             (tar::EntryType::Regular | tar::EntryType::Continuous, _) => {
-                files.insert(name, (entry.raw_file_position(), entry.size()));
+                let place = (entry.raw_file_position(), entry.size());
+                if place.0.checked_add(place.1).is_none_or(|end| end > length) {
+                    return Err(io::Error::other(format!("it is cut off: it ends within {name}")));
+                }
+                files.insert(name, place);
             }
             (tar::EntryType::Symlink, Some(to)) => {
                 let beside = Path::new(&name).parent().unwrap_or(Path::new("")).join(to);

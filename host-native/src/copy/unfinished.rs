@@ -24,6 +24,11 @@ pub(super) fn file(directory: &Path) -> io::Result<NamedTempFile> {
 /// Gives a file the name that it is to have, when its bytes are on the disk.
 pub(super) fn place(named: NamedTempFile, to: &Path) -> io::Result<()> {
     named.as_file().sync_all()?;
+    name(named, to)
+}
+
+/// The same without waiting for the disk: whoever reads the file holds its bytes against something.
+pub(super) fn name(named: NamedTempFile, to: &Path) -> io::Result<()> {
     if let Some(parent) = to.parent() {
         fs::create_dir_all(parent)?;
     }

@@ -44,6 +44,7 @@ struct Stored {
     upload_bytes: Gauge<u64, AtomicU64>,
     released_objects: Gauge<u64, AtomicU64>,
     released_bytes: Gauge<u64, AtomicU64>,
+    damaged: Gauge<u64, AtomicU64>,
 }
 
 /// Everything that is counted.
@@ -67,6 +68,8 @@ pub(crate) struct Metrics {
     webhooks: Family<Labels<2>, Counter>,
     mirrored: Family<Mirrored, Counter>,
     pub(crate) evicted: Counter,
+    pub(crate) scrubbed: Counter,
+    pub(crate) damage_found: Counter,
     pub(crate) retention_tags: Counter,
     pub(crate) retention_manifests: Counter,
     pub(crate) retention_waiting: Gauge,
@@ -104,6 +107,8 @@ impl Metrics {
             webhooks: Family::default(),
             mirrored: Family::default(),
             evicted: Counter::default(),
+            scrubbed: Counter::default(),
+            damage_found: Counter::default(),
             retention_tags: Counter::default(),
             retention_manifests: Counter::default(),
             retention_waiting: Gauge::default(),
@@ -131,6 +136,8 @@ impl Metrics {
             ("cache_evictions", "Files removed from the object cache to make room", &storage.cache_evictions),
             ("upstream_fetched_bytes", "Bytes of blobs fetched for mirrors", &storage.upstreams.fetched),
             ("mirror_evicted_bytes", "Bytes of blobs that were taken out of mirrors to make room", &metrics.evicted),
+            ("scrub_read_bytes", "Bytes that the scrub has read again", &metrics.scrubbed),
+            ("damage_found", "Blobs and manifests that were found to be damaged", &metrics.damage_found),
             ("retention_deleted_tags", "Tags that the rules of retention let go", &metrics.retention_tags),
             (
                 "retention_deleted_manifests",
@@ -177,6 +184,7 @@ impl Metrics {
                 &stored.released_objects,
             ),
             ("stored_released_bytes", "Bytes of these objects, as last counted", &stored.released_bytes),
+            ("stored_damaged", "Blobs and manifests that are damaged and out of use, as last counted", &stored.damaged),
         ] {
             registry.register(name, help, gauge.clone());
         }
@@ -263,7 +271,7 @@ impl Metrics {
 
     /// Everything was counted.
     pub(crate) fn counted(&self, census: &Census) {
-        let Census { repositories, blobs, bytes, uploads, upload_bytes, released, released_bytes } = *census;
+        let Census { repositories, blobs, bytes, uploads, upload_bytes, released, released_bytes, damaged } = *census;
         let stored = &self.stored;
         for (gauge, count) in [
             (&stored.repositories, repositories),
@@ -273,6 +281,7 @@ impl Metrics {
             (&stored.upload_bytes, upload_bytes),
             (&stored.released_objects, released),
             (&stored.released_bytes, released_bytes),
+            (&stored.damaged, damaged),
         ] {
             gauge.set(count);
         }

@@ -31,6 +31,7 @@ use crate::crowd::{Client, Crowd};
 use crate::observe::Observer;
 use crate::request::access::{AccessLine, Taken};
 use crate::request::admit::{Admitted, Refused, admit, busy, give_token};
+use crate::request::content::Looking;
 use crate::request::live::{Current, Live};
 use crate::request::memory::{Memory, Name, is_small};
 use crate::request::peer::Peer;
@@ -433,7 +434,9 @@ async fn make(
         let http::Request { method, target, .. } = &asked.request;
         tracing::error!(id = from.line.id, %method, target, "{fault}");
     };
-    for attempt in 1..=ATTEMPTS {
+    let mut attempt = 0;
+    loop {
+        attempt += 1;
         let step = live.registry.call_of(caller.clone(), asked.clone(), ambient());
         let share = Some(client).filter(|client| has_share(live, client, from.line.client));
         let mut own = Belongings::new(body, &live.upstreams).of(share);
@@ -455,20 +458,47 @@ async fn make(
         if let Some(elsewhere) = redirected(&service.host, live, asked, &pieces).await {
             return (with_body(elsewhere, None), rest);
         }
+        let looking =
+            pieces.digest.map(|digest| Looking { host: service.host.clone(), registry: live.registry.clone(), digest });
+        let verify = pieces.verify && looking.is_some();
         match service.host.open_pieces(pieces).await {
             Ok(Some(opened)) => {
-                let streamed = opened.into_body(from.peer.outbox.clone(), asked.clone());
+                // What is to be hashed is not sent by the kernel.
+                let outbox = from.peer.outbox.clone().filter(|_| !verify);
+                let streamed = opened.into_body(outbox, asked.clone());
+                let streamed = match looking {
+                    Some(looking) => looking.watch(streamed, verify),
+                    None => streamed,
+                };
                 return (with_body(response, Some(streamed)), rest);
             }
             Ok(None) if attempt < ATTEMPTS => tracing::debug!("an object was gone, the call is made again"),
-            Ok(None) => failed(&"an object of the blob is missing"),
+            Ok(None) => {
+                failed(&"an object of the blob is missing");
+                // If it is damaged, the call is made once more, and says that there is no such blob.
+                let damaged = match looking {
+                    Some(looking) if attempt == ATTEMPTS => looking.look().await.unwrap_or_default(),
+                    _ => false,
+                };
+                if !damaged {
+                    break;
+                }
+            }
             Err(fault) => {
                 failed(&fault);
                 if matches!(fault, Fault::Unavailable(_)) {
                     let told = "the blob cannot be read now; retry later";
                     return (with(refusal(503, Code::Unavailable, told), header::RETRY_AFTER, "1"), None);
                 }
-                break;
+                // One that cannot be read is damaged, if others can be.
+                let damaged = match looking {
+                    Some(looking) if attempt <= ATTEMPTS => looking.look().await.unwrap_or_default(),
+                    _ => false,
+                };
+                if !damaged {
+                    break;
+                }
+                attempt = ATTEMPTS;
             }
         }
     }

@@ -5,6 +5,7 @@ mod access;
 mod admit;
 pub(crate) mod answer;
 mod base;
+mod content;
 pub(crate) mod cors;
 pub mod live;
 mod memory;

@@ -42,7 +42,7 @@ mod tests {
         let bytes = || Piece::Bytes("--boundary".into());
         let sent = |blob: &[Piece], part: Option<&[Piece]>| {
             let digest = Some(Algorithm::Sha256.digest(b"a blob"));
-            single(&Pieces { digest, blob: blob.to_vec(), part: part.map(<[Piece]>::to_vec) })
+            single(&Pieces { digest, blob: blob.to_vec(), part: part.map(<[Piece]>::to_vec), verify: false })
         };
         let blob = [slice(1, 0, 100)];
         assert_eq!(sent(&blob, None), Some((object(1), 100)));

@@ -18,6 +18,7 @@ mod remote;
 mod restart;
 mod retention;
 mod rule;
+mod scrubbing;
 mod shares;
 mod storage;
 mod sync;
@@ -47,6 +48,7 @@ pub use self::restart::NEED_RESTART;
 pub use self::retention::{Retention, RetentionSetting};
 pub(crate) use self::rule::table;
 pub use self::rule::{Action, GroupSetting, RuleSetting};
+pub use self::scrubbing::Scrubbing;
 pub(crate) use self::shares::Each;
 pub use self::shares::{LimitSetting, QuotaSetting, Shares};
 pub use self::storage::{Data, Options, Storage};
@@ -101,6 +103,10 @@ pub struct Settings {
         help_heading = "Content"
     )]
     pub gc_interval: Duration,
+
+    /// How everything that is stored is read again, to find what is damaged.
+    #[command(flatten)]
+    pub scrub: Scrubbing,
 
     #[command(flatten)]
     file: File,

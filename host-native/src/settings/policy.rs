@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bytesize::ByteSize;
-use clap::Args;
+use clap::{Args, ValueEnum};
 use orlop_core::Config;
 use orlop_core::config::Pattern;
 
@@ -77,6 +77,23 @@ pub struct Policy {
         value_parser = time
     )]
     keep_erased: Duration,
+
+    /// Which blobs are held against their digest while they are sent whole: those that were imported and that nobody has
+    /// read since, or all
+    ///
+    /// When the bytes are wrong, the last of them are not sent, the connection ends, and the blob is out of use until it is
+    /// pushed again. Blobs that are checked so are not sent by the kernel itself, which costs more of the processor.
+    #[arg(long, env = "ORLOP_VERIFY_READS", default_value = "unverified", value_name = "WHICH")]
+    verify_reads: VerifyReads,
+}
+
+/// Which blobs are held against their digest while they are sent whole.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum VerifyReads {
+    /// Those that were imported and that nobody has read since.
+    Unverified,
+    /// All of them.
+    All,
 }
 
 impl Policy {
@@ -92,6 +109,7 @@ impl Policy {
             blob_grace: self.blob_grace,
             untagged_lifetime: self.untagged_lifetime.0,
             keep_erased: self.keep_erased,
+            verify_reads: self.verify_reads == VerifyReads::All,
             ..Config::default()
         }
     }

@@ -1,7 +1,7 @@
 //! Which settings a running server takes over, and which need a restart.
 
 /// The settings that a running server does not take over when it reads its settings again: all others it does.
-pub const NEED_RESTART: [&str; 31] = [
+pub const NEED_RESTART: [&str; 33] = [
     "addr",
     "admin-addr",
     "body-idle-timeout",
@@ -27,6 +27,8 @@ pub const NEED_RESTART: [&str; 31] = [
     "records",
     "records-password-file",
     "retention-interval",
+    "scrub-period",
+    "scrub-rate",
     "shutdown-delay",
     "shutdown-grace",
     "storage-ca",
@@ -43,7 +45,7 @@ mod tests {
     use crate::settings::Settings;
 
     /// What a running server takes over: see `Live::new`, and the filter of the log.
-    const RELOADED: [&str; 35] = [
+    const RELOADED: [&str; 36] = [
         "allow-sparse",
         "assemble",
         "auth-htpasswd",
@@ -77,6 +79,7 @@ mod tests {
         "trusted-proxy",
         "untagged-lifetime",
         "upload-lifetime",
+        "verify-reads",
         "webhook",
         "config",
     ];

@@ -268,6 +268,20 @@ impl FromStr for SyncSetting {
 }
 
 impl SyncSetting {
+    /// One that brings in repositories of another registry once, with what refers to their images.
+    ///
+    /// # Errors
+    ///
+    /// When a name is none.
+    pub(crate) fn once(from: RemoteSetting, repositories: Vec<String>, prefix: &str) -> Result<Self, String> {
+        let url = toml::Value::from(from.url.as_str());
+        let (repositories, prefix) = (toml::Value::from(repositories), toml::Value::from(prefix));
+        let text = format!(
+            "{{ name = \"import\", from = {url}, repositories = {repositories}, prefix = {prefix}, referrers = true }}"
+        );
+        Ok(Self { from: SyncPlace::Remote(Box::new(from)), ..text.parse::<Self>()? })
+    }
+
     /// What a repository of the source is called at the destination; nothing when it can have no such name there.
     pub(crate) fn renamed(&self, source: &str) -> Option<String> {
         let rest = source.strip_prefix(&self.strip).unwrap_or(source);

@@ -26,7 +26,7 @@ pub struct Watch {
     /// A webhook for pushes, pulls and deletes, as a table of TOML (repeatable)
     ///
     /// { name = "ci", url = "https://…", events = ["push"], repositories = ["**"], format = "cloudevents" }; the format
-    /// may be distribution. With secret-file = "…" each request is signed with HMAC-SHA256.
+    /// may be distribution, and the event "quota" tells of soft limits that are exceeded. With secret-file = "…" each request is signed with HMAC-SHA256.
     #[arg(long = "webhook", env = "ORLOP_WEBHOOK", value_name = "TABLE", value_delimiter = '\n')]
     pub webhook: Vec<WebhookSetting>,
 }

@@ -7,7 +7,7 @@
 //! What waits for a network is boxed: a future has room for the largest of its arms, which a pull from this machine's disk
 //! would have to move for nothing.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -23,8 +23,8 @@ use uuid::Uuid;
 
 use crate::settings::{Engines, Options};
 use crate::storage::counters::Counters;
-use crate::storage::directory::{self, Backup, Directory, OpenError};
-use crate::storage::disk::{self, Outbox};
+use crate::storage::directory::{self, Adoption, Backup, Directory, OpenError};
+use crate::storage::disk::{self, Outbox, Pace};
 use crate::storage::shared::{self, Presence, Shared, Use};
 
 /// Where records and objects are kept.
@@ -142,10 +142,11 @@ impl Storage {
         }
     }
 
-    pub(super) async fn measure(&self, effect: Measure) -> Result<Option<Meter>, Fault> {
+    /// Reads objects past a meter, at this pace if it is to take its time.
+    pub(super) async fn measure(&self, effect: Measure, pace: Option<Pace>) -> Result<Option<Meter>, Fault> {
         match self {
-            Self::Directory(directory) => directory.objects.measure(effect).await,
-            Self::Shared(shared) => Box::pin(shared.objects.measure(effect)).await,
+            Self::Directory(directory) => directory.objects.measure(effect, pace).await,
+            Self::Shared(shared) => Box::pin(shared.objects.measure(effect, pace)).await,
         }
     }
 
@@ -153,6 +154,14 @@ impl Storage {
         match self {
             Self::Directory(directory) => directory.objects.erase(effect).await,
             Self::Shared(shared) => Box::pin(shared.objects.erase(effect)).await,
+        }
+    }
+
+    /// Makes objects of files of another program: of which of them.
+    pub(super) async fn adopt(&self, adoptions: Vec<Adoption>) -> Result<Vec<bool>, Fault> {
+        match self {
+            Self::Directory(directory) => directory.objects.adopt(adoptions).await,
+            Self::Shared(_) => Err(Fault::Failed("an object store takes no files of another program".into())),
         }
     }
 
@@ -196,6 +205,14 @@ impl Storage {
         match self {
             Self::Directory(directory) => directory.objects.path(object).display().to_string(),
             Self::Shared(shared) => shared.objects.path(object),
+        }
+    }
+
+    /// The file of an object, where objects are files.
+    pub(super) fn file(&self, object: &ObjectId) -> Option<PathBuf> {
+        match self {
+            Self::Directory(directory) => Some(directory.objects.path(object)),
+            Self::Shared(_) => None,
         }
     }
 

@@ -1,7 +1,7 @@
 //! The host: performs what the core asks for, until a call is over.
 
 use std::ops::Range;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, SystemTime};
@@ -25,7 +25,7 @@ use crate::storage::body::{Held, RequestBody, UNIT};
 use crate::storage::engine::{Opened, Storage};
 use crate::storage::receive::{Open, Receiving, receive};
 use crate::storage::upstreams::{Begun, Fetcher, Flight, Flights, Following, Relaying, Taken, Upstreams};
-use crate::storage::{Backup, Counters, Leased, OpenError, Outbox, Presence, Use};
+use crate::storage::{Adoption, Backup, Counters, Leased, OpenError, Outbox, Pace, Presence, Use};
 
 /// How many bytes all bodies that are collected may take together: thousands of usual manifests, or 32 of the largest.
 const COLLECTED: usize = 128 << 20;
@@ -67,13 +67,15 @@ pub(crate) struct Belongings<'c> {
     relaying: Option<Relaying>,
     /// What the last answer of an upstream takes of memory.
     taken: Option<Taken>,
+    /// How fast it reads objects past a meter, if nobody waits for it.
+    pace: Option<Pace>,
 }
 
 impl<'c> Belongings<'c> {
     /// A call that may ask for this body, and for what these upstreams have.
     pub(crate) fn new(body: &'c mut RequestBody, upstreams: &Arc<Upstreams>) -> Self {
         let upstreams = upstreams.clone();
-        Self { body, upstreams, client: None, flight: None, following: None, relaying: None, taken: None }
+        Self { body, upstreams, client: None, flight: None, following: None, relaying: None, taken: None, pace: None }
     }
 
     /// The same for a call that takes from the share of this client.
@@ -178,6 +180,12 @@ impl Host {
         self.storage.place(object)
     }
 
+    /// The file of this machine that has exactly the bytes of an object, if there is one. Nothing changes it.
+    pub(crate) fn file(&self, object: &ObjectId, size: u64) -> Option<PathBuf> {
+        let file = self.storage.file(object)?;
+        file.metadata().is_ok_and(|there| there.is_file() && there.len() == size).then_some(file)
+    }
+
     /// How a database and an object store stand, for an administrator: a line for each thing.
     pub(crate) async fn examine(&self) -> Result<Vec<String>, Fault> {
         self.storage.examine().await
@@ -212,6 +220,12 @@ impl Host {
     /// The same for a call that nobody has sent, and that may ask these upstreams.
     pub(crate) async fn run_asking<R: Send>(&self, step: Step<R>, upstreams: &Arc<Upstreams>) -> R {
         self.run_with(step, &mut Belongings::new(&mut RequestBody::empty(), upstreams)).await
+    }
+
+    /// The same for a call that nobody waits for, and that reads objects past a meter at this pace.
+    pub(crate) async fn run_paced<R: Send>(&self, step: Step<R>, pace: Option<Pace>) -> R {
+        let mut body = RequestBody::empty();
+        self.run_with(step, &mut Belongings { pace, ..Belongings::new(&mut body, &Arc::default()) }).await
     }
 
     /// Fetches a blob, or waits until the fetch that is under way is over.
@@ -284,7 +298,9 @@ impl Host {
                     waiting.answer(joined)
                 }
                 Step::Load(Ask { effect, waiting }) => waiting.answer(self.storage.load(effect).await),
-                Step::Measure(Ask { effect, waiting }) => waiting.answer(Box::pin(self.storage.measure(effect)).await),
+                Step::Measure(Ask { effect, waiting }) => {
+                    waiting.answer(Box::pin(self.storage.measure(effect, own.pace)).await)
+                }
                 Step::Erase(Ask { effect, waiting }) => {
                     // An object that was still being received goes as it is dropped.
                     open = open.filter(|open| !effect.objects.contains(&open.object));
@@ -420,6 +436,12 @@ impl Host {
         let (relayed, relaying) = upstream.relay(source, range, &self.counters().upstreams).await?;
         own.relaying = Some(relaying);
         Ok(relayed)
+    }
+
+    /// Makes objects of files of another program, durably: of which of them. In a data directory alone, and while nothing
+    /// else is done with that: an object is as old as its file, and garbage until a record names it.
+    pub(crate) async fn adopt(&self, adoptions: Vec<Adoption>) -> Result<Vec<bool>, Fault> {
+        self.storage.adopt(adoptions).await
     }
 
     /// Ends uploads in an object store that no record knows and no call that lives has begun, which garbage collection of

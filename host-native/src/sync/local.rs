@@ -2,6 +2,8 @@
 //! and garbage collection are the same as for any client.
 
 use std::io;
+use std::ops::Range;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,8 +13,9 @@ use bytes::Bytes;
 use futures_util::stream::unfold;
 use http_body_util::BodyExt;
 use orlop_core::digest::Digest;
-use orlop_core::http::{self, Method};
+use orlop_core::http::{self, Method, Piece};
 use orlop_core::media::ManifestType;
+use orlop_core::name::Repository;
 use orlop_core::{Asked, Caller, Headers, Registry};
 use serde::Deserialize;
 use tokio::sync::mpsc;
@@ -36,7 +39,7 @@ const ATTEMPTS: usize = 4;
 
 /// This registry.
 #[derive(Clone)]
-pub(super) struct Local {
+pub(crate) struct Local {
     pub(super) host: Arc<Host>,
     pub(super) registry: Registry,
     pub(super) caller: Arc<Caller>,
@@ -44,7 +47,7 @@ pub(super) struct Local {
 
 /// A repository of this registry.
 #[derive(Clone)]
-pub(super) struct Own {
+pub(crate) struct Own {
     local: Local,
     name: String,
 }
@@ -120,6 +123,22 @@ impl Own {
     pub(super) async fn tags(&self) -> Result<Vec<String>, Failure> {
         let pages = self.local.pages::<Tags>(self.target(&format!("tags/list?n={PAGE}"))).await?;
         Ok(pages.into_iter().flat_map(|page| page.tags).collect())
+    }
+
+    /// The manifests that no tag leads to.
+    pub(super) async fn loose(&self) -> Result<Vec<Digest>, Failure> {
+        let name: Repository = self.name.parse().map_err(|_| Failure::Absent)?;
+        let (mut digests, mut after) = (Vec::new(), None);
+        loop {
+            let step = self.local.registry.loose(name.clone(), after, ambient());
+            let page = self.local.host.run(step, &mut RequestBody::empty()).await;
+            let page = page.map_err(|fault| Failure::Unreachable(format!("this registry: {fault}")))?;
+            digests.extend(page.digests);
+            match page.next {
+                Some(next) => after = Some(next),
+                None => return Ok(digests),
+            }
+        }
     }
 
     /// Deletes a tag, if it is there.
@@ -202,6 +221,21 @@ impl Source for Own {
             return Ok(Box::new(Reading(body)));
         }
         Err(Failure::Unreachable(format!("an object of the blob {} is missing", blob.digest)))
+    }
+
+    async fn file(&self, blob: &Digest) -> Result<Option<PathBuf>, Failure> {
+        let get = request(Method::Get, self.target(&format!("blobs/{blob}")), &[], None);
+        let response = match self.local.call(get, &mut RequestBody::empty()).await {
+            // Whoever reads it finds that out, too.
+            Err(Failure::Absent) => return Ok(None),
+            answered => answered?,
+        };
+        let size = response.header("Content-Length").and_then(|length| length.parse().ok());
+        let http::Body::Pieces(pieces) = response.body else { return Ok(None) };
+        Ok(match pieces.into_sent()[..] {
+            [Piece::Slice(object, Range { start: 0, end })] if Some(end) == size => self.local.host.file(&object, end),
+            _ => None,
+        })
     }
 
     async fn referrers(&self, subject: &Digest) -> Result<Vec<Descriptor>, Failure> {

@@ -17,12 +17,15 @@ mod status;
 mod tagging;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use orlop_core::digest::{Algorithm, Digest};
 use orlop_core::{Caller, Config};
 
+use self::journal::{Counts, Journal};
 use self::local::Local;
-use self::place::Registry;
+pub(crate) use self::place::{Registry, Side};
+use self::run::Progress;
 pub(crate) use self::schedule::InForce;
 pub use self::schedule::Syncing;
 use self::select::Selection;
@@ -30,6 +33,9 @@ use crate::copy::parse_platform;
 use crate::remote::{Pace, Platform, Remote};
 use crate::settings::{SyncPlace, SyncSetting};
 use crate::storage::Host;
+
+/// How often it is told what a run does.
+const TELL: Duration = Duration::from_secs(5);
 
 /// A sync as it is configured.
 pub(crate) struct Sync {
@@ -51,6 +57,52 @@ struct Ready<'s> {
     sync: &'s Sync,
     from: Registry,
     to: Registry,
+}
+
+/// The registry of that host as a place, for a command that is called so in events.
+pub(crate) fn this_registry(host: &Arc<Host>, registry: orlop_core::Registry, name: &str) -> Registry {
+    let caller = Arc::new(Caller { name: name.into(), ..Caller::anybody() });
+    Registry::Local(Local { host: host.clone(), registry, caller })
+}
+
+/// What a sync has done that ran once.
+#[derive(Clone, Debug)]
+pub(crate) struct Ran {
+    /// What was counted.
+    pub(crate) counts: Counts,
+    /// What failed, a line each; a hundred at most.
+    pub(crate) failures: Vec<String>,
+}
+
+/// Runs a sync once, without a journal among the records. `tell` is called now and then with what it is doing.
+///
+/// # Errors
+///
+/// When the settings are wrong.
+pub(crate) async fn run_once(
+    setting: &SyncSetting,
+    host: &Arc<Host>,
+    dry_run: bool,
+    tell: impl Fn(String),
+) -> Result<Ran, String> {
+    let sync = Sync::new(setting, &Config::default())?;
+    let ready = sync.ready(host);
+    let progress = Progress::new(Journal::in_doubt());
+    {
+        let running = ready.run(&progress, dry_run);
+        tokio::pin!(running);
+        loop {
+            tokio::select! {
+                () = &mut running => break,
+                () = tokio::time::sleep(TELL) => {
+                    let journal = progress.journal();
+                    tell(format!("{}; {}", journal.doing, journal.counts));
+                }
+            }
+        }
+    }
+    let journal = progress.journal();
+    Ok(Ran { counts: journal.counts.clone(), failures: journal.failures.iter().map(ToString::to_string).collect() })
 }
 
 impl Sync {

@@ -12,7 +12,7 @@ use crate::remote::{Descriptor, Failure, Pace, Remote, retried};
 
 /// A registry that a sync reads or writes.
 #[derive(Clone)]
-pub(super) enum Registry {
+pub(crate) enum Registry {
     /// This one.
     Local(Local),
     /// Another one.
@@ -20,7 +20,7 @@ pub(super) enum Registry {
 }
 
 /// A repository of it.
-pub(super) enum Side {
+pub(crate) enum Side {
     /// Of this registry.
     Local(Own),
     /// Of another one.
@@ -29,14 +29,14 @@ pub(super) enum Side {
 
 impl Registry {
     /// The names of all repositories.
-    pub(super) async fn repositories(&self) -> Result<Vec<String>, Failure> {
+    pub(crate) async fn repositories(&self) -> Result<Vec<String>, Failure> {
         match self {
             Self::Local(local) => local.repositories().await,
             Self::Remote(remote) => remote.repositories().await,
         }
     }
 
-    pub(super) fn repository(&self, name: &str) -> Side {
+    pub(crate) fn repository(&self, name: &str) -> Side {
         match self {
             Self::Local(local) => Side::Local(local.repository(name)),
             Self::Remote(remote) => Side::Remote(Repository { remote: remote.clone(), name: name.into() }),
@@ -46,10 +46,18 @@ impl Registry {
 
 impl Side {
     /// All tags. A list that breaks off is a failure.
-    pub(super) async fn tags(&self) -> Result<Vec<String>, Failure> {
+    pub(crate) async fn tags(&self) -> Result<Vec<String>, Failure> {
         match self {
             Self::Local(own) => own.tags().await,
             Self::Remote(Repository { remote, name }) => retried(|| remote.tags(name)).await,
+        }
+    }
+
+    /// The manifests that no tag leads to. Another registry does not say which these are.
+    pub(crate) async fn loose(&self) -> Result<Vec<Digest>, Failure> {
+        match self {
+            Self::Local(own) => own.loose().await,
+            Self::Remote(_) => Ok(Vec::new()),
         }
     }
 
@@ -75,7 +83,7 @@ impl Side {
     }
 
     /// It as what is read.
-    pub(super) fn source(&self) -> &dyn Source {
+    pub(crate) fn source(&self) -> &dyn Source {
         match self {
             Self::Local(own) => own,
             Self::Remote(repository) => repository,
@@ -83,7 +91,7 @@ impl Side {
     }
 
     /// It as what is written.
-    pub(super) fn destination(&self) -> &dyn Destination {
+    pub(crate) fn destination(&self) -> &dyn Destination {
         match self {
             Self::Local(own) => own,
             Self::Remote(repository) => repository,

@@ -42,9 +42,16 @@ fn metrics_tell_what_was_done_and_readiness_whether_more_can_be() {
     }
     assert!(text().lines().any(|line| line.starts_with("orlop_fsyncs_total ") && !line.ends_with(" 0")));
     // A family never mixes numbers and bytes, and says which it is.
-    for stored in
-        ["repositories", "blobs", "blob_bytes", "uploads", "upload_bytes", "released_objects", "released_bytes"]
-    {
+    for stored in [
+        "repositories",
+        "blobs",
+        "blob_bytes",
+        "uploads",
+        "upload_bytes",
+        "released_objects",
+        "released_bytes",
+        "damaged",
+    ] {
         eventually(|| text().contains(&format!("\norlop_stored_{stored} ")));
     }
     assert!(!text().contains("orlop_stored{"));

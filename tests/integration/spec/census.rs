@@ -31,6 +31,7 @@ fn everything_is_counted_once() {
     let step = registry.registry.census(ambient);
     let census = registry.memory.run(step, &RequestBody::default()).expect("no fault");
     let (released, released_bytes) = (1, 4);
-    let expected = Census { repositories: 3, blobs: 3, bytes, uploads: 2, upload_bytes: 7, released, released_bytes };
+    let expected =
+        Census { repositories: 3, blobs: 3, bytes, uploads: 2, upload_bytes: 7, released, released_bytes, damaged: 0 };
     assert_eq!(census, expected);
 }

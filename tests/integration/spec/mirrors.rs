@@ -147,21 +147,17 @@ fn nothing_is_kept_that_is_not_what_its_digest_says() {
     let image = push_image(&mut registry, "app", "v1", "layer");
     let layer = sha256(&image.blobs()[1]);
     let whole = registry.memory.upstreams.clone();
-    let corrupt = |registry: &mut InMemory, is_payload: bool| {
-        let hub = registry.memory.upstreams.get_mut(&upstream("hub")).expect("an upstream");
-        let payloads =
-            hub.memory.records.iter_mut().filter(|(key, _)| is_payload && key.as_str().starts_with("payload/"));
-        payloads.for_each(|(_, value)| {
-            *value = String::from_utf8_lossy(value).replace("linux", "LINUX").replace("layers", "layerz").into()
-        });
-        let objects = hub.memory.objects.values_mut().filter(|_| !is_payload);
-        objects.for_each(|(bytes, _)| *bytes = bytes.iter().map(|byte| byte ^ 1).collect::<Vec<_>>().into());
+    let hub = |registry: &mut InMemory, change: fn(&mut Other)| {
+        change(registry.memory.upstreams.get_mut(&upstream("hub")).expect("an upstream"));
     };
-    corrupt(&mut registry, true);
+    hub(&mut registry, |hub| hub.garbled = true);
     registry.get(manifest("hub/app", "v1")).refused(502, "UNAVAILABLE");
     registry.get(manifest("hub/app", image.digest())).refused(502, "UNAVAILABLE");
     registry.memory.upstreams = whole.clone();
-    corrupt(&mut registry, false);
+    hub(&mut registry, |hub| {
+        let objects = hub.memory.objects.values_mut();
+        objects.for_each(|(bytes, _)| *bytes = bytes.iter().map(|byte| byte ^ 1).collect::<Vec<_>>().into());
+    });
     registry.get(blob("hub/app", &layer)).refused(502, "UNAVAILABLE");
     assert_eq!(registry.memory.records.len() + registry.memory.objects.len(), 0);
     registry.memory.upstreams = whole;

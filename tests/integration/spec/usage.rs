@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use orlop_conformance::image::{AMD64, sha256};
+use orlop_conformance::image::{AMD64, ARM64, Manifest, sha256};
 use orlop_conformance::system::{InMemory, System, blob, manifest, patch, put};
 use orlop_core::config::{Pattern, Quota};
 use orlop_core::keys::Key;
@@ -87,6 +87,7 @@ fn a_recount_repairs_every_counter_that_is_wrong() {
 /// what is taken and what comes may even have the same size.
 #[test]
 fn a_recount_is_right_beside_pushes_and_deletes() {
+    let (image, deleted) = (Manifest::image(AMD64, "layer"), Manifest::image(ARM64, "layer"));
     let changes = |change: usize, registry: &mut InMemory| match change {
         0 => drop(registry.push_blob("a", "fresh")),
         1 => drop(registry.delete(blob("a", sha256("first"))).expect(202)),
@@ -95,18 +96,25 @@ fn a_recount_is_right_beside_pushes_and_deletes() {
             registry.delete(blob("a", sha256("first"))).expect(202);
             registry.push_blob("a", "other");
         }
-        _ => {
+        3 => {
             registry.push_blob("a", "aaaaa");
             registry.delete(blob("a", sha256("aaaaa"))).expect(202);
         }
+        // It can be undeleted: its bytes are counted still, for another record.
+        4 => drop(registry.delete(manifest("a", image.digest())).expect(202)),
+        // Another manifest can be undeleted, and is there again.
+        _ => drop(registry.put_manifest("a", "v2", &deleted).expect(201)),
     };
-    for change in 0..4 {
+    for change in 0..6 {
         let mut most = 1;
         let mut at = 0;
         while at < most {
-            let mut registry = configured(|_| {});
+            let mut registry = configured(|config| config.undelete_within = Some(Duration::from_secs(3600)));
             registry.push_blob("a", "first");
             registry.push_blob("a", "second");
+            registry.push("a", "v1", &image);
+            registry.push("a", "v2", &deleted);
+            registry.delete(manifest("a", deleted.digest())).expect(202);
             registry.memory.records.insert(Key::stored("usage/a"), "1000".into());
             let mut step = registry.registry.recount(registry.memory.ambient());
             let mut effects = 0;
@@ -167,6 +175,7 @@ fn a_report_says_what_each_repository_takes() {
     registry.push_blob("c", "own");
     let session = registry.open("c");
     registry.call(patch(&session).body("12345")).expect(202);
+    registry.memory.records.insert(Key::stored("pulledtag/team/a:v1"), r#"{"pulled":7000}"#.into());
     let Usage { repositories, quotas } = usage(&mut registry);
     let used = (bytes + 13) * 100 / 2000;
     let expected = [
@@ -188,6 +197,7 @@ fn a_report_says_what_each_repository_takes() {
             manifests: 2,
             blobs: image.blobs().len() as u64,
             last_push: Some(Timestamp(6000)),
+            last_pull: Some(Timestamp(7000)),
             quota: Some("each".into()),
             used_percent: Some(bytes * 100 / 1000),
         },

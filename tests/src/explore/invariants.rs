@@ -31,9 +31,10 @@ macro_rules! ensure {
 /// What holds at every moment.
 pub(super) fn hold(memory: &Memory, scenario: &Scenario) -> Check {
     let records = Records::read(memory);
-    records.contents()?;
+    records.contents(scenario)?;
     records.holders()?;
-    records.manifests()?;
+    records.manifests(scenario)?;
+    records.quarantine()?;
     records.deleted()?;
     records.needs(scenario)?;
     records.mirrored(scenario)?;
@@ -89,14 +90,45 @@ impl<'a> Records<'a> {
         self.families.get(family).is_some_and(|records| records.contains_key(rest))
     }
 
-    /// Invariant 1. The bytes behind a blob are there, have the recorded size and hash to its digest.
-    fn contents(&self) -> Check {
+    /// Invariant 1. The bytes behind a blob are there, have the recorded size and hash to its digest; but for those that were
+    /// damaged beforehand. In quarantine is only what is damaged.
+    fn contents(&self, scenario: &Scenario) -> Check {
         for (name, value) in self.family("blob") {
+            let was_damaged = scenario.damaged.contains(name);
             let digest: Digest = parse(name)?;
-            let BlobRecord { size, extents, .. } = json(name, value)?;
-            let bytes = self.bytes(&format!("blob/{name}"), &extents)?;
-            ensure!(bytes.len() as u64 == size, "blob/{name} has {} bytes and says {size}", bytes.len());
-            ensure!(digest.algorithm().digest(&bytes) == digest, "the bytes of blob/{name} are others");
+            let BlobRecord { size, extents, quarantined, .. } = json(name, value)?;
+            let sound = || -> Check {
+                let bytes = self.bytes(&format!("blob/{name}"), &extents)?;
+                ensure!(bytes.len() as u64 == size, "blob/{name} has {} bytes and says {size}", bytes.len());
+                ensure!(digest.algorithm().digest(&bytes) == digest, "the bytes of blob/{name} are others");
+                Ok(())
+            };
+            match sound() {
+                Ok(()) => ensure!(quarantined.is_none(), "blob/{name} is sound and in quarantine"),
+                Err(_) if was_damaged => {}
+                Err(why) => return Err(why),
+            }
+        }
+        Ok(())
+    }
+
+    /// What is in quarantine says so in both places.
+    fn quarantine(&self) -> Check {
+        for (name, _) in self.family("quarantine") {
+            let family = if name.contains('@') { "manifest" } else { "blob" };
+            let record = self.families.get(family).and_then(|family| family.get(name));
+            let Some(record) = record else { return Err(format!("quarantine/{name} is of nothing")) };
+            let record: Json = json(name, record)?;
+            ensure!(!record["quarantined"].is_null(), "{family}/{name} is not in quarantine");
+        }
+        for family in ["blob", "manifest"] {
+            for (name, value) in self.family(family) {
+                let record: Json = json(name, value).unwrap_or_default();
+                ensure!(
+                    record["quarantined"].is_null() || self.has("quarantine", name),
+                    "nothing says what is wrong with {family}/{name}"
+                );
+            }
         }
         Ok(())
     }
@@ -132,13 +164,18 @@ impl<'a> Records<'a> {
     }
 
     /// Invariant 1, for manifests: a manifest and its payload are there together, and agree.
-    fn manifests(&self) -> Check {
+    fn manifests(&self, scenario: &Scenario) -> Check {
         for (name, value) in self.family("manifest") {
+            let was_damaged = scenario.damaged.contains(name);
             let digest: Digest = parse(split(name, '@')?.1)?;
             let record: Json = json(name, value)?;
             let Some(payload) = self.payload(name) else { return Err(format!("manifest/{name} has no payload")) };
-            ensure!(digest.algorithm().digest(payload) == digest, "the bytes of payload/{name} are others");
-            ensure!(record["size"] == payload.len(), "manifest/{name} says another size than {}", payload.len());
+            if digest.algorithm().digest(payload) == digest {
+                ensure!(record["quarantined"].is_null(), "manifest/{name} is sound and in quarantine");
+                ensure!(record["size"] == payload.len(), "manifest/{name} says another size than {}", payload.len());
+            } else {
+                ensure!(was_damaged, "the bytes of payload/{name} are others");
+            }
         }
         for (name, _) in self.family("payload") {
             ensure!(self.has("manifest", name), "payload/{name} has no manifest");

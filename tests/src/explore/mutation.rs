@@ -48,6 +48,8 @@ pub enum Mutation {
     ReleasedErased,
     /// Objects are said to have been released long ago.
     ReleasedLongAgo,
+    /// What is found to be damaged is written down, and stays in use.
+    DamageInUse,
     /// Hosts commit for calls however long they were held up.
     StallRuleForgotten,
     /// The other host keeps the stall rule for calls that live longer than garbage collection lets them.
@@ -200,6 +202,10 @@ pub const ALL: &[(Mutation, &str)] = &[
     (Mutation::NotPutting("use/hub/"), "pull an image for another platform × evict its index"),
     (Mutation::NotExpecting(Sort::Push, Kind::Present, "link/hub/"), "fetch blob again × gc"),
     (Mutation::NotDeleting("pulled/"), "fetch blob again × make room"),
+    (Mutation::NotPutting("quarantine/"), "scrub of a damaged blob × GET"),
+    (Mutation::NotDeleting("quarantine/"), "push a blob in quarantine × push it"),
+    (Mutation::Eventual("quarantine/"), "scrub of a damaged blob × GET"),
+    (Mutation::DamageInUse, "scrub of a damaged blob × GET"),
     (Mutation::NotExpecting(Sort::Push, Kind::Absent, "deleted/"), "push × push × delete by digest, to be undeleted"),
     (Mutation::NotExpecting(Sort::Push, Kind::Exactly, "deleted/"), "undelete × gc"),
     (Mutation::NotExpecting(Sort::Push, Kind::Exactly, "deletedtag/"), "undelete tag × undelete it under another name"),
@@ -276,6 +282,9 @@ impl Altered for Commit {
                     let long_ago = ReleasedRecord { released: Timestamp(0), ..record };
                     *value = serde_json::to_vec(&long_ago).unwrap_or_default().into();
                 }
+            }
+            Mutation::DamageInUse if self.put.iter().any(|(key, _)| begins(key, "quarantine/")) => {
+                self.put.retain(|(key, _)| begins(key, "quarantine/"));
             }
             Mutation::ManifestUnverified => {
                 for (_, value) in self.put.iter_mut().filter(|(key, _)| begins(key, "payload/hub/")) {

@@ -5,13 +5,16 @@ use std::fmt::Debug;
 use std::time::Duration;
 
 use orlop_core::ambient::Timestamp;
+use orlop_core::digest::Digest;
 use orlop_core::keys::Key;
 use orlop_core::memory::{Memory, RequestBody, Upstream};
 use orlop_core::mirror::UpstreamName;
 use orlop_core::name::Repository;
+use orlop_core::object::ObjectId;
 use orlop_core::protect::Mark;
-use orlop_core::record::SessionKey;
+use orlop_core::record::{BlobRecord, SessionKey};
 use orlop_core::registry::LetGo;
+use orlop_core::takeover::{Held, Layer, Tagged};
 use orlop_core::target::Reference;
 use orlop_core::{
     Acquired, Agreement, Ambient, Body, Claim, Config, Disagreement, Error, Fault, Job, Lease, Method, Pull, Recount,
@@ -32,6 +35,12 @@ pub enum Call {
     Gather,
     /// Mirrors that have more than they may lose blobs.
     Evict,
+    /// The scrub reads everything, up to the first that is damaged.
+    Scrub,
+    /// A host has found the bytes of a blob to be wrong while it sent them, or an object of it to be missing.
+    Suspect(Digest),
+    /// A host has sent a blob whole, and its bytes were right.
+    Verified(Digest),
     /// The counters of all repositories are compared with what they count, and repaired.
     Recount,
     /// An administrator takes all out of a repository of a mirror.
@@ -54,6 +63,12 @@ pub enum Call {
     Renew(Lease),
     /// A host releases a lease.
     Release(Lease),
+    /// Blobs of another registry are imported.
+    AdoptBlobs(Vec<Layer>),
+    /// Manifests of another registry are imported.
+    AdoptManifests(Vec<Held>),
+    /// Tags of another registry are imported.
+    AdoptTags(Vec<Tagged>),
     /// So much time passes, for all.
     Wait(Duration),
     /// Something is pushed to all upstreams, or deleted there.
@@ -87,6 +102,8 @@ pub struct Scenario {
     pub other: Option<Other>,
     /// The digests that are deleted explicitly, beforehand or by the calls.
     pub deleted: BTreeSet<String>,
+    /// What was damaged beforehand: digests of blobs, and manifests as `<repository>@<digest>`.
+    pub(super) damaged: BTreeSet<String>,
     /// Whether a counter is wrong before the calls. One of them is a recount: when all are over, it is right.
     pub(super) miscounted: bool,
     /// The repositories of its mirrors.
@@ -128,8 +145,52 @@ impl Scenario {
             calls: Vec::new(),
             other: None,
             deleted: BTreeSet::new(),
+            damaged: BTreeSet::new(),
             miscounted: false,
         }
+    }
+
+    /// A bit of a blob flips.
+    #[must_use]
+    pub fn with_damaged(self, blob: &[u8]) -> Self {
+        self.altered(blob, |memory, object| memory.flip(object))
+    }
+
+    /// An object of a blob is lost.
+    #[must_use]
+    pub fn with_lost(self, blob: &[u8]) -> Self {
+        self.altered(blob, |memory, object| drop(memory.objects.remove(&object)))
+    }
+
+    fn altered(mut self, blob: &[u8], alter: impl FnOnce(&mut Memory, ObjectId)) -> Self {
+        let digest = super::sample::digest(blob).to_string();
+        let record = &self.before.records[&Key::stored(format!("blob/{digest}"))];
+        let record: BlobRecord = serde_json::from_slice(record).expect("a record is JSON");
+        alter(&mut self.before, record.extents.last().expect("it has bytes").object);
+        self.damaged.insert(digest);
+        self
+    }
+
+    /// A bit of a manifest flips, in its `schemaVersion`: so what it needs can still be read off it.
+    #[must_use]
+    pub fn with_damaged_manifest(mut self, repository: &str, manifest: &[u8]) -> Self {
+        let name = format!("{repository}@{}", super::sample::digest(manifest));
+        let payload = self.before.records.get_mut(&Key::stored(format!("payload/{name}"))).expect("it is there");
+        let text = String::from_utf8_lossy(payload).replace(r#""schemaVersion":2"#, r#""schemaVersion":3"#);
+        assert_ne!(text.as_bytes(), payload.as_ref());
+        *payload = text.into();
+        self.damaged.insert(name);
+        self
+    }
+
+    /// The bytes of a blob were taken over, and nobody has read them since.
+    #[must_use]
+    pub fn with_unverified(mut self, blob: &[u8]) -> Self {
+        let key = Key::stored(format!("blob/{}", super::sample::digest(blob)));
+        let mut record: BlobRecord = serde_json::from_slice(&self.before.records[&key]).expect("a record is JSON");
+        record.unverified = true;
+        self.before.records.insert(key, serde_json::to_vec(&record).expect("a record has a form").into());
+        self
     }
 
     /// Puts a registry behind the upstream of that name: what another scenario has prepared.
@@ -174,6 +235,13 @@ impl Scenario {
         let record: serde_json::Value = serde_json::from_slice(value).expect("a record is JSON");
         let repository = record["repository"].as_str().expect("a session belongs to a repository");
         format!("/v2/{repository}/blobs/uploads/{}", &key.as_str()["upload/".len()..])
+    }
+
+    /// Puts an object there that belongs to nothing yet.
+    #[must_use]
+    pub fn with_object(mut self, object: ObjectId, bytes: &'static [u8]) -> Self {
+        self.before.objects.insert(object, (bytes.into(), self.before.now));
+        self
     }
 
     /// Lets time pass.
@@ -255,6 +323,26 @@ impl Scenario {
                 let _ = self.before.run(step, &RequestBody::default());
                 return Response::new(200);
             }
+            Call::AdoptBlobs(layers) => {
+                let step = self.registry.adopt_blobs(layers.clone(), self.before.ambient());
+                self.before.run(step, &RequestBody::default()).expect("blobs are imported");
+                return Response::new(200);
+            }
+            Call::AdoptManifests(manifests) => {
+                let step = self.registry.adopt_manifests(manifests.clone(), self.before.ambient());
+                self.before.run(step, &RequestBody::default()).expect("manifests are imported");
+                return Response::new(200);
+            }
+            Call::AdoptTags(tags) => {
+                let step = self.registry.adopt_tags(tags.clone(), false, self.before.ambient());
+                self.before.run(step, &RequestBody::default()).expect("tags are imported");
+                return Response::new(200);
+            }
+            Call::Scrub => {
+                let step = self.registry.scrub(u64::MAX, Duration::ZERO, self.before.ambient());
+                self.before.run(step, &RequestBody::default()).expect("the storage does not fail");
+                return Response::new(200);
+            }
             other => panic!("{}: {other:?} is no call to be made beforehand", self.name),
         };
         let response = self.before.call(&self.registry, request, body.clone());
@@ -299,9 +387,16 @@ impl Scenario {
             Call::Gather => registry.gather(None, ambient).map(|result| told(result.map(drop))),
             // How many blobs go depends on who else is there, and decides nothing.
             Call::Evict => registry.evict(ambient).map(|result| told(result.map(drop))),
+            Call::Suspect(digest) => registry.suspect(*digest, ambient).map(|result| told(result.map(drop))),
+            Call::Verified(digest) => registry.verified(*digest, ambient).map(told),
+            // What it has read depends on who else is there, and decides nothing.
+            Call::Scrub => registry.scrub(u64::MAX, Duration::ZERO, ambient).map(|result| told(result.map(drop))),
             Call::Recount => registry.recount(ambient).map(recounted),
             // What went depends on it too, and what has changed meanwhile stays.
             Call::LetGo(name) => registry.let_go_of(name.clone(), None, ambient).map(let_go),
+            Call::AdoptBlobs(layers) => registry.adopt_blobs(layers.clone(), ambient).map(told),
+            Call::AdoptManifests(manifests) => registry.adopt_manifests(manifests.clone(), ambient).map(told),
+            Call::AdoptTags(tags) => registry.adopt_tags(tags.clone(), false, ambient).map(told),
             // What went depends on who else is there, and what has changed meanwhile stays.
             Call::Retain(name) => {
                 registry.apply_retention(name.clone(), None, true, ambient).map(|result| told(result.map(drop)))

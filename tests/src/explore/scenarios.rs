@@ -1,6 +1,8 @@
 //! The scenarios: pairs of operations that touch the same repository, tag, digest or upload.
 
 mod accounts;
+mod damage;
+mod imports;
 mod mirrors;
 mod retention;
 mod undeletes;
@@ -15,6 +17,8 @@ use orlop_core::keys::Key;
 use orlop_core::{Claim, Config, Lease};
 
 pub use self::accounts::{quotas, recounts};
+pub use self::damage::{damage, damaged_manifests, damaged_mirrors, unverified};
+pub use self::imports::imports;
 pub use self::mirrors::{mirror_crowds, mirrors};
 pub use self::retention::{pulls, retention};
 pub use self::undeletes::{SECRET, purges, undelete_crowds, undeleted_lists, undeletes};
@@ -80,6 +84,10 @@ pub fn all() -> Vec<Scenario> {
         hosts(),
         mirrors(),
         mirror_crowds(),
+        damage(),
+        unverified(),
+        damaged_manifests(),
+        damaged_mirrors(),
         undeletes(),
         undeleted_lists(),
         purges(),

@@ -84,8 +84,8 @@ enum Stage {
     Resting(u16, String, Step<()>),
     Over(u16, String),
     Collected(Report),
-    /// The client has got other bytes than it was told.
-    Wrong(String),
+    /// The client has got other bytes than it was told: which, and the answer.
+    Wrong(String, String),
     /// Never to be seen: the stage while it changes.
     Nowhere,
 }
@@ -266,6 +266,7 @@ impl<'s> World<'s> {
             (_, call) if crashed && !call.is_lasting() => None,
             // What an upstream did wrong may show, and a client that was cut off knows it.
             _ if flight.troubled => None,
+            (Stage::Wrong(_, answer), _) => Some(answer.clone()),
             (Stage::Over(CUT, _) | Stage::Resting(CUT, ..), _) => None,
             // To take what is not here, or only just comes, out of a mirror changes nothing.
             (Stage::Over(404, _) | Stage::Resting(404, ..), Call::Request(request, _)) if self.evicts(request) => None,
@@ -296,10 +297,13 @@ impl<'s> World<'s> {
         })
     }
 
-    /// The client that got other bytes than those of the digest that it was told.
+    /// The client that got other bytes than those of the digest that it was told. (Whether it may still get those of a blob
+    /// that is damaged is for the order of the calls to say.)
     pub(super) fn wrong(&self) -> Option<String> {
         self.flights.iter().find_map(|flight| match &flight.stage {
-            Stage::Wrong(what) => Some(what.clone()),
+            Stage::Wrong(what, _) if !self.scenario.damaged.iter().any(|damaged| what.ends_with(damaged)) => {
+                Some(what.clone())
+            }
             _ => None,
         })
     }
@@ -411,7 +415,7 @@ impl Stage {
 
     fn over(response: &Response, rest: Option<Rest>) -> Self {
         if let Some(wrong) = wrong(response) {
-            return Self::Wrong(wrong);
+            return Self::Wrong(wrong, observation::text(response));
         }
         let answer = observation::text(response);
         match rest {
@@ -459,7 +463,7 @@ impl Stage {
             Self::Changing(..) => Some(CHANGE),
             Self::Following(_) => Some(FOLLOW),
             Self::Streaming(..) => Some(STREAM),
-            Self::Over(..) | Self::Collected(_) | Self::Fetched(_, None) | Self::Wrong(_) | Self::Nowhere => None,
+            Self::Over(..) | Self::Collected(_) | Self::Fetched(_, None) | Self::Wrong(..) | Self::Nowhere => None,
         }
     }
 }

@@ -10,8 +10,8 @@ use crate::digest::Digest;
 use crate::effect::{BodyEnd, Erase, Fault, Fetch, Follow, Received, Relay};
 use crate::error::Error;
 use crate::flows::Call;
-use crate::flows::batch::Found;
 use crate::flows::blob::Asked;
+use crate::flows::quarantine::sound_blob;
 use crate::flows::upload::Chunk;
 use crate::http::{Body, Method, Response};
 use crate::keys;
@@ -20,7 +20,7 @@ use crate::mirror::{As, Fetching, Followed, Relayed, Source, Unmet};
 use crate::name::Repository;
 use crate::object::ObjectId;
 use crate::range::Selection;
-use crate::record::{BlobRecord, Extent};
+use crate::record::Extent;
 
 impl Call {
     /// A blob that the repository does not have: its bytes as they come, or nothing when it has been fetched meanwhile, so
@@ -118,12 +118,13 @@ impl Call {
         let unknown = || Error::BlobUnknown(*digest);
         let mirror = self.config.mirror_of(name).ok_or_else(unknown)?;
         let route = Route { mirror, name, login, via };
-        let blob_key = keys::blob(digest);
-        let [link, blob] = self.get([keys::link(name, digest), blob_key.clone()]).await?;
-        if link.is_some() {
+        let [link, blob] = self.get([keys::link(name, digest), keys::blob(digest)]).await?;
+        let blob = sound_blob(digest, blob);
+        if link.is_some() && blob.is_some() {
             return Ok(());
         }
-        if let Some(blob) = Found::<BlobRecord>::read(blob_key, blob)? {
+        // What is damaged is fetched as if it had never been here.
+        if let Some(blob) = blob {
             // Another repository has these bytes. Whether this one has them is for its upstream to say.
             let answer = self.inquire(&route, Method::Head, &format!("blobs/{digest}"), &[], 0).await?;
             let there = answer.map_err(|unmet| refused(unmet, unknown()))?.length;

@@ -16,12 +16,13 @@ use crate::flows::Call;
 use crate::flows::batch::Batch;
 use crate::flows::delete::{End, StoredManifest};
 use crate::flows::pages::Pages;
+use crate::flows::quarantine::sound_manifest;
 use crate::http::Method;
 use crate::keys;
 use crate::manifest::{Manifest, Need};
 use crate::mirror::{As, Mirror};
 use crate::name::{Repository, Tag};
-use crate::record::{self, ManifestRecord};
+use crate::record;
 use crate::target::Reference;
 
 /// A repository of a mirror.
@@ -125,11 +126,11 @@ impl Call {
 
     /// A manifest that the repository has.
     pub(super) async fn held_manifest(&self, name: &Repository, digest: &Digest) -> Result<Option<Manifest>, Error> {
-        let key = keys::manifest(name, digest);
-        let [manifest, payload] = self.get([key.clone(), keys::payload(name, digest)]).await?;
-        let (Some(manifest), Some(payload)) = (manifest, payload) else { return Ok(None) };
-        let record: ManifestRecord = record::decode(&key, &manifest)?;
-        let read = Manifest::parse(&payload, Some(&record.media_type));
+        let [manifest, payload] = self.get([keys::manifest(name, digest), keys::payload(name, digest)]).await?;
+        let (Some(manifest), Some(payload)) = (sound_manifest(name, digest, manifest), payload) else {
+            return Ok(None);
+        };
+        let read = Manifest::parse(&payload, Some(&manifest.record.media_type));
         let damaged = |_| Error::from(Fault::Failed(format!("the manifest {digest} of {name} does not read")));
         read.map(Some).map_err(damaged)
     }

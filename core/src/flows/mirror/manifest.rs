@@ -10,13 +10,14 @@ use crate::ambient::Timestamp;
 use crate::conditional;
 use crate::config::{ATTEMPTS, CHECKED_COARSELY};
 use crate::digest::{Algorithm, Digest};
-use crate::effect::{Committed, Durability, Fault, Value};
+use crate::effect::{Committed, Durability, Expect, Fault, Value};
 use crate::error::Error;
 use crate::flows::Call;
 use crate::flows::batch::{Batch, Found};
 use crate::flows::blob::said;
 use crate::flows::maintained::TagState;
 use crate::flows::push::Before;
+use crate::flows::quarantine::sound_manifest;
 use crate::http::{Method, Response};
 use crate::keys;
 use crate::manifest::Manifest;
@@ -167,11 +168,13 @@ impl Call {
     pub(super) async fn known(&self, name: &Repository, tag: &Tag) -> Result<Option<Known>, Error> {
         let (tag_key, mirrored_key) = (keys::tag(name, tag), keys::mirrored(name, tag));
         let [tag, mirrored] = self.get([tag_key.clone(), mirrored_key.clone()]).await?;
-        let Some(tag) = Found::<TagRecord>::read(tag_key, tag)? else { return Ok(None) };
-        let mirrored = Found::<MirroredRecord>::read(mirrored_key, mirrored)?;
+        // What does not read is looked up as if it had never been here.
+        let Ok(Some(tag)) = Found::<TagRecord>::read(tag_key, tag) else { return Ok(None) };
+        let mirrored = Found::<MirroredRecord>::read(mirrored_key, mirrored).unwrap_or_default();
         let mirrored = mirrored.filter(|mirrored| mirrored.record.by == tag.record.by);
         let [manifest] = self.get([keys::manifest(name, &tag.record.digest)]).await?;
-        Ok(Some(Known { tag, mirrored, whole: manifest.is_some() }))
+        let whole = sound_manifest(name, &tag.record.digest, manifest).is_some();
+        Ok(Some(Known { tag, mirrored, whole }))
     }
 
     /// Brings what the upstream has under a tag, and the tag.
@@ -195,10 +198,9 @@ impl Call {
         if pointed.is_some() {
             let keys = [keys::manifest(route.name, digest), keys::payload(route.name, digest)];
             let [manifest, payload] = self.get(keys).await?;
-            if let (Some(manifest), Some(body)) = (manifest, payload) {
-                let manifest: ManifestRecord = crate::record::decode(&keys::manifest(route.name, digest), &manifest)?;
+            if let (Some(manifest), Some(body)) = (sound_manifest(route.name, digest, manifest), payload) {
                 let answer = Answer {
-                    media_type: Some(manifest.media_type),
+                    media_type: Some(manifest.record.media_type),
                     digest: Some(*digest),
                     length: None,
                     next: None,
@@ -276,13 +278,15 @@ impl Call {
         let key = keys::manifest(name, digest);
         let [repository, known, deleted] =
             self.get([keys::repository(name), key.clone(), keys::deleted(name, digest)]).await?;
-        let known = Found::<ManifestRecord>::read(key, known)?;
         let mut batch = Batch::default();
         batch.keep_repository(name, repository.as_ref(), &self.ambient);
-        // What was pushed while this was no mirror stays what was pushed, also when that is just now.
-        known.iter().for_each(|found| batch.expect(found.unchanged()));
-        let fetched = known.as_ref().is_none_or(|found| found.record.fetched);
-        let before = Before::read(known.as_ref().map(|found| &found.value), deleted.as_ref());
+        // What was pushed while this was no mirror stays what was pushed, also when that is just now. A record that does
+        // not read is written anew.
+        known.iter().for_each(|known| batch.expect(Expect::Exactly(key.clone(), known.clone())));
+        let pushed =
+            |known: &Value| crate::record::decode::<ManifestRecord>(&key, known).is_ok_and(|known| !known.fetched);
+        let fetched = !known.as_ref().is_some_and(pushed);
+        let before = Before::read(known.as_ref(), deleted.as_ref());
         self.hold_manifest(&mut batch, name, (digest, manifest, body), &before, fetched);
         Ok(batch)
     }

@@ -205,7 +205,7 @@ impl Call {
         self.commit(batch, Durability::Eventual).await.map(drop)
     }
 
-    /// The bytes of the blobs and manifests that a repository holds.
+    /// The bytes of the blobs and manifests that a repository holds, and of manifests that can be undeleted.
     async fn bytes_held(&self, name: &Repository) -> Result<u64, Error> {
         let mut bytes = 0_u64;
         let links = keys::links(name);

@@ -18,7 +18,7 @@ use crate::flows::Call;
 use crate::flows::pages::Pages;
 use crate::keys::{self, Key};
 use crate::name::Repository;
-use crate::record::{self, BlobRecord, ManifestRecord, TagRecord};
+use crate::record::{self, BlobRecord, DeletedRecord, ManifestRecord, PulledRecord, TagRecord};
 
 /// What repositories take. In memory it has some two hundred bytes for each.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -37,7 +37,8 @@ pub struct RepositoryUsage {
     /// The bytes of its blobs, manifests and open uploads, as they are counted for quotas: a blob that other repositories
     /// have as well counts in each.
     pub bytes: u64,
-    /// The bytes of its blobs that no other repository holds, and of its manifests: what is freed when it is deleted.
+    /// The bytes of its blobs that no other repository holds, and of its manifests, also of those that can be undeleted: what
+    /// is freed when it is deleted for good.
     pub unshared: u64,
     /// Its tags.
     pub tags: u64,
@@ -47,6 +48,8 @@ pub struct RepositoryUsage {
     pub blobs: u64,
     /// When a manifest was last pushed to it, or a tag.
     pub last_push: Option<Timestamp>,
+    /// When something was last pulled from it, to the hour, as far as that is noted.
+    pub last_pull: Option<Timestamp>,
     /// The name of the quota that it is closest to, be it for it alone or for several together.
     pub quota: Option<String>,
     /// How much of that is used, in parts of a hundred.
@@ -108,6 +111,8 @@ impl Call {
         self.count_repositories(&mut rows).await?;
         self.count_tags(&mut rows).await?;
         self.count_manifests(&mut rows).await?;
+        self.count_deleted(&mut rows).await?;
+        self.count_pulls(&mut rows).await?;
         self.count_blobs(&mut rows).await?;
         let mut repositories: Vec<RepositoryUsage> = rows.0.into_values().collect();
         let quotas = self.quota_usage(&mut repositories);
@@ -167,6 +172,35 @@ impl Call {
                 let Ok(manifest) = record::decode::<ManifestRecord>(&key, &value) else { continue };
                 row.unshared = row.unshared.saturating_add(manifest.size);
                 row.last_push = row.last_push.max(Some(manifest.pushed));
+            }
+        }
+        Ok(())
+    }
+
+    async fn count_deleted(&self, rows: &mut Rows) -> Result<(), Error> {
+        let prefix = keys::all_deleted();
+        let mut pages = Pages::new(&prefix);
+        while let Some(page) = pages.next(self).await? {
+            for (key, value) in page {
+                let Some((name, _)) = prefix.rest(&key).split_once('@') else { continue };
+                let Ok(deleted) = record::decode::<DeletedRecord>(&key, &value) else { continue };
+                let row = rows.of(name);
+                row.unshared = row.unshared.saturating_add(deleted.manifest.size);
+            }
+        }
+        Ok(())
+    }
+
+    async fn count_pulls(&self, rows: &mut Rows) -> Result<(), Error> {
+        for prefix in keys::all_pulls() {
+            let mut pages = Pages::new(&prefix);
+            while let Some(page) = pages.next(self).await? {
+                for (key, value) in page {
+                    let Some((name, _)) = prefix.rest(&key).split_once(['@', ':']) else { continue };
+                    let Ok(pulled) = record::decode::<PulledRecord>(&key, &value) else { continue };
+                    let row = rows.of(name);
+                    row.last_pull = row.last_pull.max(Some(pulled.pulled));
+                }
             }
         }
         Ok(())

@@ -20,6 +20,36 @@ pub struct Check {
     pub data: Data,
 }
 
+/// Read everything that is stored again.
+#[derive(Debug, Args)]
+pub struct Scrub {
+    /// Print the report as JSON
+    #[arg(long)]
+    pub json: bool,
+
+    #[command(flatten)]
+    file: File,
+
+    /// The data directory.
+    #[command(flatten)]
+    pub data: Data,
+}
+
+/// List what is damaged.
+#[derive(Debug, Args)]
+pub struct Damaged {
+    /// Print the list as JSON
+    #[arg(long)]
+    pub json: bool,
+
+    #[command(flatten)]
+    file: File,
+
+    /// The data directory.
+    #[command(flatten)]
+    pub data: Data,
+}
+
 /// Say where a blob is.
 #[derive(Debug, Args)]
 pub struct Blob {

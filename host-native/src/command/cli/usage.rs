@@ -8,7 +8,7 @@ use crate::settings::Settings;
 /// Print what each repository takes.
 #[derive(Debug, Args)]
 pub struct Usage {
-    /// Print the repositories in this order: the largest, the latest or the fullest first
+    /// Print the repositories in this order: the largest first, and so on
     #[arg(long, value_enum, default_value_t = Sort::Bytes)]
     pub sort: Sort,
 

@@ -23,7 +23,7 @@ const TOKEN: &str = "<token>";
 
 /// The files with logins, the first one first.
 #[derive(Debug)]
-pub(super) struct Logins(Vec<(PathBuf, Kept)>);
+pub(in crate::command) struct Logins(Vec<(PathBuf, Kept)>);
 
 /// What a file has.
 #[derive(Debug, Default, Deserialize)]
@@ -59,7 +59,7 @@ impl Logins {
     /// # Errors
     ///
     /// When one cannot be read.
-    pub(super) fn find(named: Option<&Path>) -> Result<Self, String> {
+    pub(in crate::command) fn find(named: Option<&Path>) -> Result<Self, String> {
         let usual = || {
             let of = |variable: &str| std::env::var_os(variable).filter(|value| !value.is_empty()).map(PathBuf::from);
             let home = of("HOME");
@@ -85,7 +85,7 @@ impl Logins {
     /// # Errors
     ///
     /// When a file or a program has something else than a login.
-    pub(super) async fn of(&self, registry: &Url, repository: &str) -> Result<LoginSetting, String> {
+    pub(in crate::command) async fn of(&self, registry: &Url, repository: &str) -> Result<LoginSetting, String> {
         let names = names(registry, repository);
         for (file, kept) in &self.0 {
             for name in &names {

@@ -17,7 +17,7 @@ const BAR: &str = "{bar:30} {bytes}/{total_bytes} {bytes_per_sec} {eta}";
 const EVERY: Duration = Duration::from_secs(10);
 
 /// Shows on the standard error how far a copy is.
-pub(super) struct Progress {
+pub(in crate::command) struct Progress {
     /// It counts the bytes, whether it is shown or not.
     bar: ProgressBar,
     /// When the last line was written, where lines are.
@@ -26,7 +26,7 @@ pub(super) struct Progress {
 
 impl Progress {
     /// A bar, lines, or nothing at all.
-    pub(super) fn new(quiet: bool) -> Self {
+    pub(in crate::command) fn new(quiet: bool) -> Self {
         let terminal = std::io::stderr().is_terminal();
         let target = if quiet || !terminal { ProgressDrawTarget::hidden() } else { ProgressDrawTarget::stderr() };
         let bar = ProgressBar::with_draw_target(None, target);
@@ -48,7 +48,7 @@ impl Progress {
     }
 
     /// Takes the bar away.
-    pub(super) fn end(&self) {
+    pub(in crate::command) fn end(&self) {
         self.bar.finish_and_clear();
     }
 }

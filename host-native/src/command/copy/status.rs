@@ -24,22 +24,22 @@ const SIGNAL: u8 = 128;
 
 impl Stopped {
     /// By a place on the command line that is none.
-    pub(super) fn usage(told: String) -> Self {
+    pub(in crate::command) fn usage(told: String) -> Self {
         Self { status: USAGE, told }
     }
 
     /// By a signal of this number.
-    pub(super) fn signal(number: u8, told: String) -> Self {
+    pub(in crate::command) fn signal(number: u8, told: String) -> Self {
         Self { status: SIGNAL + number, told }
     }
 
     /// For this reason.
-    pub(super) fn because(reason: Reason, told: String) -> Self {
+    pub(in crate::command) fn because(reason: Reason, told: String) -> Self {
         Self { status: status_of(reason), told }
     }
 
     /// For these reasons.
-    pub(super) fn because_of(reasons: &BTreeSet<Reason>, told: String) -> Self {
+    pub(in crate::command) fn because_of(reasons: &BTreeSet<Reason>, told: String) -> Self {
         let mut all = reasons.iter();
         match (all.next(), all.next()) {
             (Some(_), Some(_)) => Self { status: SEVERAL, told },

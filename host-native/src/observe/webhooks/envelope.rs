@@ -139,3 +139,35 @@ fn notification(event: &Event) -> Value {
     };
     json!({ "events": events })
 }
+
+#[cfg(test)]
+mod tests {
+    use orlop_core::event::Exceeded;
+    use uuid::Uuid;
+
+    use super::*;
+
+    #[test]
+    fn a_quota_is_told_by_name_in_both_formats() {
+        let exceeded = Exceeded { name: "team".into(), together: true, bytes: 60, soft: 50, limit: Some(100) };
+        let event = Event {
+            id: Uuid::nil(),
+            time: Timestamp(0),
+            happening: Happening::Quota,
+            repository: "a".into(),
+            digest: None,
+            tags: Vec::new(),
+            media_type: None,
+            size: None,
+            quota: Some(exceeded),
+            by: "alice".into(),
+            request: None,
+        };
+        let told = cloud_event(&event);
+        assert_eq!((&told["type"], &told["subject"]), (&"orlop.quota.exceeded".into(), &"team".into()));
+        assert_eq!((&told["data"]["bytes"], &told["data"]["limit"]), (&60.into(), &100.into()));
+        let told = &notification(&event)["events"][0];
+        assert_eq!((&told["action"], &told["quota"]["soft"]), (&"quota".into(), &50.into()));
+        assert_eq!(told["target"], json!({ "repository": "a" }));
+    }
+}

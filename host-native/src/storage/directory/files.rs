@@ -2,6 +2,7 @@
 //!
 //! Everything here blocks, and runs where it may.
 
+mod adopt;
 mod inventory;
 mod layout;
 mod object;
@@ -16,6 +17,7 @@ use orlop_core::effect::{Erase, Inventory, Join, Load, Measure, Stored};
 use orlop_core::meter::Meter;
 use orlop_core::object::ObjectId;
 
+pub(crate) use self::adopt::{Adoption, Means, means};
 use self::layout::Layout;
 pub(crate) use self::object::ObjectFile;
 use tokio::sync::{OwnedRwLockWriteGuard, RwLock, Semaphore};
@@ -25,7 +27,7 @@ use crate::storage::directory::sink::Sink;
 use crate::storage::directory::window::Window;
 use crate::storage::disk::blocking;
 use crate::storage::disk::fault;
-use crate::storage::disk::{Opened, space};
+use crate::storage::disk::{Opened, Pace, space};
 
 /// How many calls copy or measure objects at once.
 const WHOLE: usize = 8;
@@ -80,10 +82,11 @@ impl Files {
         blocking::run(move || read::load(&paths, effect.limit)).await
     }
 
-    pub(crate) async fn measure(&self, effect: Measure) -> Result<Option<Meter>, Fault> {
+    pub(crate) async fn measure(&self, effect: Measure, pace: Option<Pace>) -> Result<Option<Meter>, Fault> {
         let paths = self.paths(&effect.objects);
-        let _permit = self.whole.acquire().await.ok();
-        blocking::run(move || read::measure(&paths, effect.meter)).await
+        // What takes its time keeps no others from theirs.
+        let _permit = if pace.is_none() { self.whole.acquire().await.ok() } else { None };
+        blocking::run(move || read::measure(&paths, effect.meter, pace)).await
     }
 
     /// Removes objects. While a backup is made they stay, as orphans, and nothing waits for it.

@@ -106,8 +106,8 @@ impl fmt::Display for OpenError {
             }
             Self::Distribution(directory) => write!(
                 f,
-                "the data directory {} is that of docker-registry or distribution, which Orlop does not read: give an empty \
-                 directory with --data, and copy the images, for example by `skopeo sync`",
+                "the data directory {} is that of docker-registry or distribution: give another with --data, and import this \
+                 one into it by `orlop import distribution`",
                 directory.display()
             ),
             Self::Foreign(directory, name) => write!(

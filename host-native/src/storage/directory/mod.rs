@@ -19,6 +19,7 @@ pub use self::backup::Backup;
 use self::backup::back_up;
 pub(crate) use self::content::Content;
 use self::files::Files;
+pub(crate) use self::files::{Adoption, Means, means};
 use self::lock::DataDirectory;
 pub use self::lock::OpenError;
 use self::records::Records;

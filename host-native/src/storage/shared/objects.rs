@@ -18,7 +18,7 @@ mod verify;
 mod window;
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::http::Method;
 use bytes::{Bytes, BytesMut};
@@ -50,7 +50,7 @@ use super::cache::Cache;
 use super::records::Records;
 use crate::settings::Engines;
 use crate::storage::counters::Counters;
-use crate::storage::disk::Buffers;
+use crate::storage::disk::{Buffers, Pace};
 
 /// How long a client may wait until it begins to read from where it was sent.
 const SIGNED: Duration = Duration::from_secs(20 * 60);
@@ -179,14 +179,24 @@ impl Objects {
         Ok(Some(whole.freeze()))
     }
 
-    pub(in crate::storage) async fn measure(&self, measure: Measure) -> Result<Option<Meter>, Fault> {
+    pub(in crate::storage) async fn measure(
+        &self,
+        measure: Measure,
+        pace: Option<Pace>,
+    ) -> Result<Option<Meter>, Fault> {
         let mut meter = measure.meter;
+        let (began, mut sum) = (Instant::now(), 0);
         for object in &measure.objects {
             let Some((_, mut bytes)) = self.read(object, None).await? else { return Ok(None) };
             while let Some(piece) = bytes.next().await {
-                meter.update(&piece?);
-                // To hash some hundred KiB takes a while, in which others have something to do too.
-                tokio::task::yield_now().await;
+                let piece = piece?;
+                meter.update(&piece);
+                sum += piece.len() as u64;
+                match pace {
+                    Some(pace) => tokio::time::sleep(pace.time_for(sum).saturating_sub(began.elapsed())).await,
+                    // To hash some hundred KiB takes a while, in which others have something to do too.
+                    None => tokio::task::yield_now().await,
+                }
             }
         }
         Ok(Some(meter))

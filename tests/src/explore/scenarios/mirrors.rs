@@ -41,7 +41,7 @@ fn mirror_with(name: &str, config: Config) -> Scenario {
     Scenario::new(name, config).with_upstream("main", main_upstream()).with_upstream("spare", new("the spare upstream"))
 }
 
-fn mirror(name: &str) -> Scenario {
+pub(super) fn mirror(name: &str) -> Scenario {
     mirror_with(name, fresh_for(MINUTE))
 }
 

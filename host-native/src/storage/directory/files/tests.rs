@@ -162,11 +162,11 @@ async fn objects_are_measured_and_loaded_within_limits() {
     write(&files, object(2, 0), b"def");
     let both = vec![object(1, 0), object(2, 0)];
     let meter = Meter::new(Algorithm::Sha512);
-    let measured = files.measure(Measure { objects: both.clone(), meter: meter.clone() }).await.unwrap().unwrap();
+    let measured = files.measure(Measure { objects: both.clone(), meter: meter.clone() }, None).await.unwrap().unwrap();
     assert_eq!(measured.digest(), Algorithm::Sha512.digest(b"abcdef"));
     assert_eq!(files.load(Load { objects: both.clone(), limit: 6 }).await.unwrap().unwrap(), "abcdef");
     assert_eq!(files.load(Load { objects: both, limit: 5 }).await.unwrap(), None);
     let gone = vec![object(1, 0), object(3, 0)];
-    assert_eq!(files.measure(Measure { objects: gone.clone(), meter }).await.unwrap(), None);
+    assert_eq!(files.measure(Measure { objects: gone.clone(), meter }, None).await.unwrap(), None);
     assert_eq!(files.load(Load { objects: gone, limit: 9 }).await.unwrap(), None);
 }

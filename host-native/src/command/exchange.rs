@@ -1,0 +1,351 @@
+//! `orlop export` and the imports that are copies: by a registry that is opened here, or by one that is spoken to.
+
+use std::error::Error;
+use std::path::Path;
+use std::sync::Arc;
+
+use bytesize::ByteSize;
+use orlop_core::{Config, Registry};
+use serde_json::json;
+use tempfile::TempDir;
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::command::check::data_directory;
+use crate::command::cli::{ExportCommand, How, ImportedArchive, ImportedOci, ImportedRegistry, Reaching};
+use crate::command::copy::{Logins, Progress, Stopped};
+use crate::command::process;
+use crate::command::storage::agree;
+use crate::copy::{Collected, Contents, Failed, Format, Layout, Packed, Place, Tree, Unwritten};
+use crate::exchange::{self, Outcome, Target, is_archive};
+use crate::observe::log;
+use crate::remote::{Failure, Remote};
+use crate::settings::{Data, LogFormat, LoginSetting, Options, RemoteSetting, SyncSetting};
+use crate::storage::{self, Host, Use};
+use crate::sync::{self, Registry as Side};
+
+type Done = Result<(), Box<dyn Error>>;
+
+/// `orlop export …`
+///
+/// # Errors
+///
+/// [`Stopped`] when something was not exported.
+pub fn export(asked: &ExportCommand) -> Done {
+    let what = match asked {
+        ExportCommand::Oci(asked) => &asked.what,
+        ExportCommand::Distribution(asked) => &asked.what,
+    };
+    what.repositories.iter().try_for_each(|name| named(name))?;
+    interruptible(async {
+        let progress = Progress::new(what.how.quiet);
+        let registry = Opened::of(&what.how, Purpose::Reading).await?;
+        let done = match asked {
+            ExportCommand::Oci(asked) => {
+                oci(&registry.side, &asked.target, &what.repositories, &what.how, &progress).await
+            }
+            ExportCommand::Distribution(asked) => {
+                tree(&registry.side, &asked.target, asked.copy, &what.repositories, &what.how, &progress).await
+            }
+        };
+        progress.end();
+        registry.close().await;
+        done
+    })
+}
+
+/// `orlop import oci`
+///
+/// # Errors
+///
+/// [`Stopped`] when something was not imported.
+pub(super) fn import_oci(asked: &ImportedOci) -> Done {
+    let open = async || Contents::layout(&asked.source).await;
+    import(&asked.source, open, asked.repository.as_deref(), &asked.how)
+}
+
+/// `orlop import docker-archive`
+///
+/// # Errors
+///
+/// [`Stopped`] when something was not imported.
+pub(super) fn import_archive(asked: &ImportedArchive) -> Done {
+    let open = async || Contents::docker_archive(&asked.source).await;
+    import(&asked.source, open, asked.repository.as_deref(), &asked.how)
+}
+
+/// `orlop import registry`
+///
+/// # Errors
+///
+/// [`Stopped`] when something was not imported.
+pub(super) fn import_registry(asked: &ImportedRegistry) -> Done {
+    interruptible(async {
+        let from = remote_setting(&asked.source, &asked.reaching).await?;
+        let repositories = if asked.all { vec!["**".into()] } else { asked.repositories.clone() };
+        let setting = SyncSetting::once(from, repositories, &asked.prefix)?;
+        let registry = Opened::here(&asked.data, Purpose::writing(asked.dry_run)).await?;
+        let tell = |line: String| {
+            if !asked.quiet {
+                eprintln!("{line}");
+            }
+        };
+        let ran = match &registry.host {
+            Some(host) => sync::run_once(&setting, host, asked.dry_run, tell).await,
+            None => Err("it has no storage".into()),
+        };
+        registry.close().await;
+        let sync::Ran { counts, failures } = ran?;
+        if asked.json {
+            println!(
+                "{}",
+                json!({ "source": asked.source, "dryRun": asked.dry_run, "counts": counts, "failures": failures })
+            );
+        } else if !asked.quiet {
+            println!("{}{counts}", if asked.dry_run { "dry run, nothing was written: " } else { "" });
+        }
+        failures.iter().for_each(|failure| eprintln!("{failure}"));
+        match counts.failed {
+            0 => Ok(()),
+            failed => Err(Stopped::from(format!(
+                "{failed} of {} failed, as the lines above say; all else was imported, and the same command goes on with the rest",
+                asked.source
+            ))),
+        }
+    })
+}
+
+/// A repository or a pattern of repositories on the command line.
+fn named(name: &str) -> Result<(), Stopped> {
+    let plain = name.replace('*', "a");
+    plain
+        .parse::<orlop_core::name::Repository>()
+        .map(drop)
+        .map_err(|error| Stopped::usage(format!("`{name}`: {error}")))
+}
+
+/// Does it until a signal ends it. What is unfinished then leaves nothing behind.
+fn interruptible(work: impl Future<Output = Result<(), Stopped>>) -> Done {
+    process::runtime()?.block_on(async {
+        let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+        let number = tokio::select! {
+            done = work => return Ok(done?),
+            _ = interrupt.recv() => 2,
+            _ = terminate.recv() => 15,
+        };
+        let told = "interrupted; what has been copied stays, and the same command goes on with the rest";
+        Err(Stopped::signal(number, told.into()).into())
+    })
+}
+
+/// What a registry is opened for: whether its directory is made if there is none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Purpose {
+    Reading,
+    Writing,
+    /// To see what would be written.
+    DryRun,
+}
+
+impl Purpose {
+    fn writing(dry_run: bool) -> Self {
+        if dry_run { Self::DryRun } else { Self::Writing }
+    }
+}
+
+/// A registry as a side of a copy.
+struct Opened {
+    side: Side,
+    host: Option<Arc<Host>>,
+    presence: Option<storage::Presence>,
+    /// Of a dry run into a directory that does not exist: an empty registry, which goes in the end.
+    _empty: Option<TempDir>,
+}
+
+impl Opened {
+    /// The one that is spoken to, or else the one of the settings.
+    async fn of(how: &How, purpose: Purpose) -> Result<Self, Stopped> {
+        let Some(address) = &how.registry else { return Self::here(&how.data, purpose).await };
+        let remote = Remote::open(&remote_setting(address, &how.reaching).await?)?;
+        Ok(Self { side: Side::Remote(remote), host: None, presence: None, _empty: None })
+    }
+
+    /// The data directory, which is made if there is none, or the database and the object store.
+    async fn here(data: &Data, purpose: Purpose) -> Result<Self, Stopped> {
+        let mut empty = None;
+        let (host, presence) = match data.engines.engines()? {
+            Some(engines) => {
+                let host = Host::connect(&engines.without_cache(), &Options::default()).await;
+                let host = host.map_err(|error| error.to_string())?;
+                let presence = host.enter(Use::Serve).await.map_err(|error| error.to_string())?;
+                (host, presence)
+            }
+            None => {
+                let directory = &data.directory;
+                data_directory(directory)?;
+                if storage::holder(directory).is_some() {
+                    return Err(Stopped::from(format!(
+                        "a server has {0} open: say --registry with its address, so that it is done through the server, or \
+                         stop it",
+                        directory.display()
+                    )));
+                }
+                let opened = match (directory.exists(), purpose) {
+                    (false, Purpose::Reading) => {
+                        let shown = directory.display();
+                        return Err(Stopped::from(format!(
+                            "there is no directory {shown}: name the data directory with --data, or a server with --registry"
+                        )));
+                    }
+                    (false, Purpose::DryRun) => {
+                        let made =
+                            TempDir::new().map_err(|error| format!("there is no room for a dry run: {error}"))?;
+                        Host::open(&empty.insert(made).path().join("data"), &Options::default())
+                    }
+                    _ => Host::open(directory, &Options::default()),
+                };
+                (opened.map_err(|error| error.to_string())?, None)
+            }
+        };
+        let host = Arc::new(host);
+        let registry = Registry::new(Config::default());
+        agree(&registry, &host, &data.place()).await?;
+        Ok(Self { side: sync::this_registry(&host, registry, "orlop"), host: Some(host), presence, _empty: empty })
+    }
+
+    async fn close(self) {
+        if let Some(presence) = self.presence {
+            presence.leave().await;
+        }
+    }
+}
+
+async fn remote_setting(address: &str, reaching: &Reaching) -> Result<RemoteSetting, Stopped> {
+    // Read as the registry of an image is.
+    let place = Place::parse(&format!("{}/x", address.trim_end_matches('/')), reaching.plain_http);
+    let Ok(Place::Registry { url, .. }) = place else {
+        return Err(Stopped::usage(format!("`{address}` is no registry: write it like registry.example.com")));
+    };
+    let setting = RemoteSetting::new(&url)?;
+    let login = match (&reaching.username, &reaching.password_file) {
+        (Some(username), Some(file)) => LoginSetting::PasswordFile { username: username.clone(), file: file.clone() },
+        _ => Logins::find(reaching.authfile.as_deref())?.of(&setting.url, "").await?,
+    };
+    let (realms, redirects) = (reaching.realms.clone(), reaching.redirects.clone());
+    Ok(RemoteSetting { login, realms, redirects, ca: reaching.ca.clone(), ..setting })
+}
+
+fn import(
+    source: &Path,
+    open: impl AsyncFnOnce() -> Result<Contents, Failure>,
+    repository: Option<&str>,
+    how: &How,
+) -> Done {
+    if let Some(name) = repository {
+        named(name)?;
+    }
+    let shown = source.display().to_string();
+    interruptible(async {
+        let _log = log::start("error".parse().map_err(|_| "no log".to_owned())?, LogFormat::Text);
+        let contents = open().await.map_err(|failure| told(&shown, &Failed::reading(failure)))?;
+        let progress = Progress::new(how.quiet);
+        let registry = Opened::of(how, Purpose::writing(how.dry_run)).await?;
+        let done = exchange::import(&contents, &registry.side, repository, how.dry_run, &progress).await;
+        progress.end();
+        registry.close().await;
+        let outcome = done.map_err(|failure| told(&shown, &Failed::writing(failure)))?;
+        report(&shown, &outcome, 0, how)
+    })
+}
+
+async fn oci(side: &Side, target: &Path, names: &[String], how: &How, progress: &Progress) -> Result<(), Stopped> {
+    let shown = target.display().to_string();
+    let wrong = |failure| told(&shown, &Failed::writing(failure));
+    let failed = |failed: Failed| told(&shown, &failed);
+    let outcome = match (is_archive(target), how.dry_run) {
+        (true, true) => {
+            let nothing = Target::Nothing(Unwritten(Format::Layout));
+            exchange::export(side, names, &nothing, true, progress).await.map_err(failed)?
+        }
+        (true, false) => {
+            let packed = Packed::create(target, Format::Layout).await.map_err(wrong)?;
+            let outcome = {
+                let into = Target::Layout(Collected::over(packed.layout(), false).await.map_err(wrong)?);
+                exchange::export(side, names, &into, false, progress).await.map_err(failed)?
+            };
+            if outcome.failures.is_empty() {
+                packed.finish(&orlop_core::digest::Algorithm::Sha256.digest(b"")).await.map_err(wrong)?;
+            }
+            outcome
+        }
+        (false, true) => {
+            let layout = Layout::find(target).await.map_err(wrong)?;
+            let into = match &layout {
+                Some(layout) => Target::Layout(Collected::over(layout, true).await.map_err(wrong)?),
+                None => Target::Nothing(Unwritten(Format::Layout)),
+            };
+            exchange::export(side, names, &into, true, progress).await.map_err(failed)?
+        }
+        (false, false) => {
+            let layout = Layout::create(target).await.map_err(wrong)?;
+            let into = Target::Layout(Collected::over(&layout, false).await.map_err(wrong)?);
+            exchange::export(side, names, &into, false, progress).await.map_err(failed)?
+        }
+    };
+    report(&shown, &outcome, 0, how)
+}
+
+async fn tree(
+    side: &Side,
+    target: &Path,
+    copy: bool,
+    names: &[String],
+    how: &How,
+    progress: &Progress,
+) -> Result<(), Stopped> {
+    let shown = target.display().to_string();
+    let tree =
+        Tree::open(target, !copy, how.dry_run).await.map_err(|failure| told(&shown, &Failed::writing(failure)))?;
+    let into = Target::Distribution(tree.clone());
+    let outcome = exchange::export(side, names, &into, how.dry_run, progress).await;
+    report(&shown, &outcome.map_err(|failed| told(&shown, &failed))?, tree.linked(), how)
+}
+
+fn told(place: &str, failed: &Failed) -> Stopped {
+    Stopped::because(failed.reason, format!("{place}: {failed}"))
+}
+
+fn report(place: &str, outcome: &Outcome, linked: u64, how: &How) -> Result<(), Stopped> {
+    let Outcome { images, repositories, manifests, blobs, bytes, mounted, there, failures, reasons } = outcome;
+    if how.json {
+        let blobs = json!({ "copied": blobs, "bytes": bytes, "mounted": mounted, "there": there, "linked": linked });
+        println!(
+            "{}",
+            json!({
+                "place": place, "dryRun": how.dry_run, "repositories": repositories, "images": images,
+                "manifests": manifests, "blobs": blobs, "failures": failures,
+            })
+        );
+    } else if !how.quiet {
+        let would = if how.dry_run { "would be " } else { "" };
+        println!(
+            "{images} images of {repositories} repositories: {blobs} blobs {would}copied ({}), {} of another repository, \
+             {there} there already; {manifests} manifests {would}written",
+            ByteSize(*bytes).display().iec(),
+            mounted.saturating_sub(linked)
+        );
+        if linked > 0 {
+            println!(
+                "{linked} blobs share their files with the data directory: change neither their owner nor their mode, or use --copy"
+            );
+        }
+    }
+    if failures.is_empty() {
+        return Ok(());
+    }
+    failures.iter().for_each(|failure| eprintln!("{failure}"));
+    let told = format!(
+        "{place}: {} failures, as the lines above say; all else was copied, and the same command goes on with the rest",
+        failures.len()
+    );
+    Err(Stopped::because_of(reasons, told))
+}

@@ -1,0 +1,386 @@
+//! `orlop import distribution`: the data directory of distribution or docker-registry is taken over.
+//!
+//! All of it is looked at before anything is changed: whether it is such a directory, whether something writes to it,
+//! what cannot be read, what is broken. Then the same way is gone once more, and what is new is taken over page by page. A
+//! page is committed after its files are objects; so whoever kills the import leaves at most the objects of one page
+//! without records, for garbage collection, and the next import goes on from there.
+
+mod owner;
+mod progress;
+mod report;
+mod target;
+mod walk;
+
+use std::collections::HashSet;
+use std::error::Error;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::{fmt, io};
+
+use bytesize::ByteSize;
+use orlop_core::takeover::Presence;
+use orlop_core::{Config, Registry};
+use tokio::runtime::Handle;
+
+use self::owner::Owner;
+use self::progress::Progress;
+use self::report::Report;
+use self::target::{Taker, Target};
+use self::walk::{Known, Page, Walk, short};
+use crate::command::check::data_directory;
+use crate::command::cli::Distribution;
+use crate::command::process;
+use crate::command::storage::agree;
+use crate::distribution::{Kind, Reader, Source, activity};
+use crate::observe::log;
+use crate::settings::{LogFormat, Options};
+use crate::storage::{self, Host, Means, means};
+
+/// How many bytes of records are held in memory, and how many bytes their log has before they are moved into their file:
+/// an import writes millions of them.
+const RECORD_CACHE: usize = 32 << 20;
+const RECORD_LOG: u64 = 32 << 20;
+
+/// Of how many blobs at least so many must be there.
+const MOST: u64 = 2;
+
+/// What is broken, with `--strict`.
+#[derive(Debug)]
+pub struct Broken(u64);
+
+impl Broken {
+    /// The exit status of the process.
+    pub fn status(&self) -> u8 {
+        3
+    }
+}
+
+impl fmt::Display for Broken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} things are broken there, and --strict is given: nothing was changed", self.0)
+    }
+}
+
+impl Error for Broken {}
+
+/// Takes over a data directory.
+///
+/// # Errors
+///
+/// With what could not be done.
+pub(super) fn import(asked: &Distribution) -> Result<(), Box<dyn Error>> {
+    let directory = &asked.data.directory;
+    if asked.data.engines.engines()?.is_some() {
+        return Err(
+            "blobs are linked into a data directory: import without records and objects, and then move the registry \
+            by `orlop move --to shared`"
+                .into(),
+        );
+    }
+    data_directory(directory)?;
+    let source = Source::open(&asked.source)?;
+    apart(&source, directory)?;
+    if storage::holder(directory).is_some() {
+        let shown = directory.display();
+        return Err(format!("a server has {shown} open: stop it, import, and start it again").into());
+    }
+    if !asked.read_only
+        && !asked.live
+        && let Some(active) = activity(&source)
+    {
+        return Err(format!(
+            "{} is being written to: {active}; make it read-only and say --read-only, or import what is there now with \
+             --live, and once more when it is read-only",
+            asked.source.display()
+        )
+        .into());
+    }
+    let _log = log::start("warn".parse()?, LogFormat::Text);
+    process::runtime()?.block_on(async {
+        let asked = Asked {
+            source,
+            owner: Owner::of(directory),
+            directory: directory.clone(),
+            how: How::of(asked),
+            place: asked.data.place(),
+        };
+        let handle = Handle::current();
+        // It waits for disks all the time.
+        let done = tokio::task::spawn_blocking(move || asked.import(&handle)).await?;
+        done.map_err(|failed| -> Box<dyn Error> { failed })
+    })
+}
+
+/// How it is to be done.
+#[derive(Clone, Debug)]
+struct How {
+    shown: PathBuf,
+    dry_run: bool,
+    strict: bool,
+    verify: bool,
+    copy: bool,
+    live: bool,
+    incomplete: bool,
+    json: bool,
+    report: Option<PathBuf>,
+}
+
+impl How {
+    fn of(asked: &Distribution) -> Self {
+        Self {
+            shown: asked.source.clone(),
+            dry_run: asked.dry_run,
+            strict: asked.strict,
+            verify: asked.verify,
+            copy: asked.copy,
+            live: asked.live,
+            incomplete: asked.incomplete,
+            json: asked.json,
+            report: asked.report.clone(),
+        }
+    }
+}
+
+/// What is asked for, once it was looked at.
+struct Asked {
+    source: Source,
+    owner: Owner,
+    directory: PathBuf,
+    how: How,
+    place: String,
+}
+
+/// How much there is to take over.
+#[derive(Default)]
+struct Survey {
+    things: u64,
+    copied: u64,
+    copied_bytes: u64,
+    private: u64,
+}
+
+type Failed = Box<dyn Error + Send + Sync>;
+
+impl Asked {
+    fn import(&self, handle: &Handle) -> Result<(), Failed> {
+        let How { dry_run, strict, .. } = self.how;
+        let there = self.directory.join("FORMAT").exists();
+        let mut target = if there { Some(self.open(handle)?) } else { None };
+        let (means, reason) = self.means()?;
+        let mut known = Known::default();
+        // Blobs are hashed once: when they are taken over, unless nothing is to be changed before it is known.
+        let verify = self.how.verify && (dry_run || strict);
+        let (survey, report) = self.survey(target.as_ref(), means, verify, &mut known)?;
+        self.refuse(&survey, &report, means, &reason)?;
+        if strict && report.broken > 0 {
+            self.tell(&report)?;
+            return Err(Broken(report.broken).into());
+        }
+        if dry_run {
+            return self.tell(&report);
+        }
+        let target = match target.take() {
+            Some(target) => target,
+            None => self.open(handle)?,
+        };
+        let mut taken = self.take(&target, means, &survey, &mut known);
+        if !self.how.verify && taken.as_ref().is_ok_and(|report| report.blobs > 0) {
+            taken = target.scrub_anew().and(taken);
+        }
+        drop(target);
+        // Also what an import has made that failed is the server's.
+        self.owner.give(&self.directory)?;
+        self.tell(&taken?)?;
+        if self.how.live {
+            eprintln!(
+                "{} was being written to: make it read-only and run this once more with --read-only in place of --live",
+                self.how.shown.display()
+            );
+        }
+        Ok(())
+    }
+
+    fn open(&self, handle: &Handle) -> Result<Target, Failed> {
+        let options = Options { cache: RECORD_CACHE, log: RECORD_LOG, ..Options::default() };
+        let host = Arc::new(Host::open(&self.directory, &options)?);
+        handle.block_on(agree(&Registry::new(Config::default()), &host, &self.place))?;
+        Ok(Target::new(host, handle.clone()))
+    }
+
+    /// How blobs can be taken over, and why not by links, if not so. It is tried where the data directory is or will be.
+    fn means(&self) -> Result<(Means, String), Failed> {
+        let Some(file) = self.source.any_blob() else { return Ok((Means::Link, String::new())) };
+        let absolute = std::path::absolute(&self.directory)?;
+        let there = absolute.ancestors().find(|path| path.is_dir()).unwrap_or(Path::new("/"));
+        let trial = there.join(format!(".orlop-import-{}", std::process::id()));
+        means(&file, &trial).map_err(|fault| fault.to_string().into())
+    }
+
+    /// Looks at everything, and changes nothing.
+    fn survey(
+        &self,
+        target: Option<&Target>,
+        means: Means,
+        verify: bool,
+        known: &mut Known,
+    ) -> Result<(Survey, Report), String> {
+        let (mut survey, mut seen) = (Survey::default(), HashSet::new());
+        let progress = Progress::new("looking at what is there", None);
+        let mut out = |page: Page, report: &mut Report| {
+            survey.things += page.len();
+            progress.done(page.len());
+            let new: Vec<_> = page.blobs.iter().filter(|blob| seen.insert(short(&blob.digest))).collect();
+            let digests: Vec<_> = new.iter().map(|blob| blob.digest).collect();
+            let present = target.map_or_else(|| Ok(vec![Presence::Absent; digests.len()]), |t| t.present(&digests))?;
+            for (blob, _) in new.iter().zip(present).filter(|(_, presence)| *presence == Presence::Absent) {
+                report.blobs += 1;
+                report.blob_bytes += blob.size;
+                survey.private += u64::from(blob.private);
+                if means == Means::Copy || blob.private {
+                    survey.copied += 1;
+                    survey.copied_bytes += blob.size;
+                }
+            }
+            report.links += page.blobs.len() as u64;
+            report.manifests += page.manifests.len() as u64;
+            report.copied = survey.copied;
+            match target {
+                Some(target) => target.foretell(page.tags, report)?,
+                None => report.tags += page.tags.len() as u64,
+            }
+            Ok(())
+        };
+        let report = Report { dry_run: true, ..Report::default() };
+        let walk = Walk {
+            source: &self.source,
+            target,
+            reader: self.reader(),
+            verify,
+            known,
+            report,
+            out: &mut out,
+            page: Page::default(),
+        };
+        let report = walk.go()?;
+        Ok((survey, report))
+    }
+
+    /// Whatever keeps it from being imported.
+    fn refuse(&self, survey: &Survey, report: &Report, means: Means, reason: &str) -> Result<(), String> {
+        let shown = self.how.shown.display();
+        match report.count(Kind::Unreadable) {
+            0 => {}
+            some => {
+                return Err(format!(
+                    "{some} files or directories cannot be read: run this as root, or let this user read them; nothing was \
+                     changed{}",
+                    report.first(Kind::Unreadable)
+                ));
+            }
+        }
+        let missing = report.count(Kind::BlobMissing);
+        let linked = missing + report.links;
+        if missing * MOST > linked && !self.how.incomplete {
+            return Err(format!(
+                "{missing} of {linked} blobs and manifests that its repositories hold are missing in {shown}: copy the directory \
+                 as a whole, or say --incomplete to import the rest; nothing was changed{}",
+                report.first(Kind::BlobMissing)
+            ));
+        }
+        if survey.private > 0 && means == Means::Link {
+            eprintln!(
+                "{} blobs are copied and not linked: the owner of {} could not read them",
+                survey.private,
+                self.directory.display()
+            );
+        }
+        if means == Means::Copy && survey.copied > 0 && !self.how.copy {
+            let size = ByteSize::b(survey.copied_bytes);
+            if self.how.dry_run {
+                eprintln!("--copy is needed: blobs of {shown} cannot be linked, {reason}");
+                return Ok(());
+            }
+            return Err(format!(
+                "{} blobs of {shown} with {size} cannot be linked into {}: {reason}; say --copy to copy them, which takes that \
+                 space; nothing was changed",
+                survey.copied,
+                self.directory.display()
+            ));
+        }
+        self.room(survey.copied_bytes)
+    }
+
+    /// Whether there is room for what is copied.
+    fn room(&self, bytes: u64) -> Result<(), String> {
+        let there = std::path::absolute(&self.directory).unwrap_or_default();
+        let there = there.ancestors().find(|path| path.is_dir()).unwrap_or(Path::new("/"));
+        let Ok(found) = rustix::fs::statvfs(there) else { return Ok(()) };
+        let free = found.f_bavail.saturating_mul(found.f_frsize).saturating_sub(Options::default().keep_free);
+        if bytes <= free {
+            return Ok(());
+        }
+        Err(format!(
+            "blobs with {} are to be copied, and {} are free for them in {}: make room; nothing was changed",
+            ByteSize::b(bytes),
+            ByteSize::b(free),
+            there.display()
+        ))
+    }
+
+    /// Takes over what is new.
+    fn take(&self, target: &Target, means: Means, survey: &Survey, known: &mut Known) -> Result<Report, String> {
+        let progress = Progress::new("importing", Some(survey.things));
+        let mut taker = Taker { target, source: &self.source, means, verify: self.how.verify, here: HashSet::new() };
+        let mut out = |page: Page, report: &mut Report| {
+            let things = page.len();
+            taker.take(page, report)?;
+            progress.done(things);
+            Ok(())
+        };
+        let walk = Walk {
+            source: &self.source,
+            target: Some(target),
+            reader: self.reader(),
+            verify: self.how.verify,
+            known,
+            report: Report::default(),
+            out: &mut out,
+            page: Page::default(),
+        };
+        walk.go()
+    }
+
+    fn reader(&self) -> Reader {
+        Reader { user: self.owner.user, group: self.owner.group }
+    }
+
+    fn tell(&self, report: &Report) -> Result<(), Failed> {
+        let json = report.json()?;
+        if let Some(path) = &self.how.report {
+            fs::write(path, &json)
+                .map_err(|error| format!("the report cannot be written to {}: {error}", path.display()))?;
+        }
+        println!("{}", if self.how.json { json } else { report.text() });
+        Ok(())
+    }
+}
+
+/// Sees to it that neither directory is in the other.
+fn apart(source: &Source, directory: &Path) -> Result<(), String> {
+    let absolute = std::path::absolute(directory).map_err(|error: io::Error| error.to_string())?;
+    let there = absolute.ancestors().find_map(|path| Some((path.canonicalize().ok()?, path)));
+    let resolved = match there {
+        Some((resolved, path)) => resolved.join(absolute.strip_prefix(path).unwrap_or(Path::new(""))),
+        None => absolute,
+    };
+    let inside = resolved.starts_with(source.root()) || source.root().starts_with(&resolved);
+    if inside {
+        return Err(format!(
+            "the data directory {} and {} are one in the other: name another with --data",
+            directory.display(),
+            source.root().display()
+        ));
+    }
+    Ok(())
+}

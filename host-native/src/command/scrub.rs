@@ -1,0 +1,256 @@
+//! The scrub: everything that is stored is read again, a little at a time, and what is damaged is out of use from then on.
+
+use std::fmt::Write as _;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use orlop_core::keys::Key;
+use orlop_core::{Claim, Config, Damage, Fault, Finding, Job, NeededBy, Registry, Scrubbed};
+use serde::{Deserialize, Serialize};
+use tokio::sync::Mutex;
+
+use crate::observe::Observer;
+use crate::request::live::Current;
+use crate::settings::Scrubbing;
+use crate::storage::{Host, Leased, Pace, RequestBody, ambient};
+
+/// How soon after the start it begins, or goes on.
+const FIRST: Duration = Duration::from_secs(60);
+
+/// How long it waits when the storage fails, or another host scrubs.
+const LATER: Duration = Duration::from_secs(60);
+
+/// For how long one call reads, at the rate that is set.
+const STRETCH: u64 = 4;
+
+/// How much a call reads at most when it is to be done at once.
+const AT_ONCE: u64 = 64 << 20;
+
+/// What `orlop scrub` has read and found.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Scrub {
+    /// What was read, and what is damaged.
+    #[serde(flatten)]
+    pub done: Scrubbed,
+    /// Why it ended early.
+    pub fault: Option<String>,
+}
+
+/// Scrubs for a server.
+pub struct Scrubber {
+    current: Current,
+    host: Arc<Host>,
+    observer: Arc<Observer>,
+    settings: Scrubbing,
+    /// One call at a time: in one process, all have one lease.
+    one: Mutex<()>,
+}
+
+impl Scrubber {
+    /// For that server.
+    pub fn new(current: Current, host: Arc<Host>, observer: Arc<Observer>, settings: Scrubbing) -> Self {
+        Self { current, host, observer, settings, one: Mutex::default() }
+    }
+
+    /// Scrubs for ever, not faster than is set: one host at a time, where several have one storage.
+    pub async fn scrub_regularly(self: Arc<Self>) {
+        let mut wait = FIRST;
+        loop {
+            tokio::time::sleep(wait).await;
+            let registry = self.current.registry();
+            wait = match self.host.under_lease(&registry, Job::Scrub, Claim::Free, self.read_on()).await {
+                // The clock of the machine may be set, so it is looked more often than once.
+                Ok(Leased::Done(Ok(rest))) => rest.clamp(Duration::from_secs(1), Duration::from_secs(3600)),
+                Ok(Leased::Held | Leased::Lost) => LATER,
+                Ok(Leased::Done(Err(fault))) | Err(fault) => {
+                    tracing::warn!("the scrub waits, because the storage cannot be read: {fault}");
+                    LATER
+                }
+            };
+        }
+    }
+
+    /// Reads on until everything is read: how long there is nothing to do then.
+    async fn read_on(&self) -> Result<Duration, Fault> {
+        let rate = self.settings.rate().max(1);
+        let pace = Pace::new(rate);
+        loop {
+            let began = Instant::now();
+            let done = {
+                let _one = self.one.lock().await;
+                let registry = self.current.registry();
+                read(&registry, &self.host, rate.div_ceil(STRETCH), self.settings.period(), Some(pace)).await?
+            };
+            self.tell(&done);
+            if !done.rest.is_zero() {
+                return Ok(done.rest);
+            }
+            tokio::time::sleep(pace.time_for(done.bytes).saturating_sub(began.elapsed())).await;
+        }
+    }
+
+    /// Reads everything now, as fast as it goes. Returns the report as JSON.
+    ///
+    /// # Errors
+    ///
+    /// When another host does it.
+    pub async fn scrub_now(&self) -> Result<String, String> {
+        let _one = self.one.lock().await;
+        scrub_all(&self.current.registry(), &self.host, |done| self.tell(done)).await
+    }
+
+    fn tell(&self, done: &Scrubbed) {
+        tell(done);
+        self.observer.metrics.scrubbed.inc_by(done.bytes);
+        self.observer.metrics.damage_found.inc_by(done.findings.len() as u64);
+    }
+}
+
+/// Says in the log what was found.
+fn tell(done: &Scrubbed) {
+    for Finding { what, problem, repositories, remedy } in &done.findings {
+        let repositories = repositories.join(" ");
+        tracing::error!(what, problem, repositories, "damaged, and out of use from now on: {remedy}");
+    }
+    if done.acquitted > 0 {
+        tracing::info!(count = done.acquitted, "blobs and manifests that were damaged are sound again");
+    }
+    if let Some(over) = &done.over {
+        let (blobs, manifests, bytes, damaged) = (over.blobs, over.manifests, over.bytes, over.damaged);
+        tracing::info!(blobs, manifests, bytes, damaged, "everything that is stored was read again");
+    }
+}
+
+async fn read(
+    registry: &Registry,
+    host: &Host,
+    room: u64,
+    every: Duration,
+    pace: Option<Pace>,
+) -> Result<Scrubbed, Fault> {
+    host.run_paced(registry.scrub(room, every, ambient()), pace).await
+}
+
+/// Reads everything from the beginning, as fast as it goes, and says of each call what it has found. Returns the report as
+/// JSON.
+///
+/// # Errors
+///
+/// When another host does it.
+async fn scrub_all(registry: &Registry, host: &Host, tell: impl Fn(&Scrubbed)) -> Result<String, String> {
+    let mut all = Scrub::default();
+    let work = async {
+        host.run(registry.scrub_anew(ambient()), &mut RequestBody::empty()).await?;
+        loop {
+            let done = read(registry, host, AT_ONCE, Duration::ZERO, None).await?;
+            tell(&done);
+            let over = done.over;
+            all.add(done);
+            if over.is_some() {
+                return Ok::<_, Fault>(());
+            }
+        }
+    };
+    match host.under_lease(registry, Job::Scrub, Claim::Now, work).await {
+        Ok(Leased::Done(Ok(()))) => {}
+        Ok(Leased::Done(Err(fault))) | Err(fault) => all.fault = Some(fault.to_string()),
+        Ok(Leased::Held | Leased::Lost) => {
+            return Err("another host of this storage was told to scrub it, and goes on with it".into());
+        }
+    }
+    serde_json::to_string(&all).map_err(|error| error.to_string())
+}
+
+/// The same by this process, where no server has the storage open.
+///
+/// # Errors
+///
+/// When another host does it.
+pub async fn scrub_here(host: &Host) -> Result<String, String> {
+    scrub_all(&Registry::new(Config::default()), host, |_| ()).await
+}
+
+/// What is damaged, as JSON.
+///
+/// # Errors
+///
+/// When the records cannot be read.
+pub async fn list_damaged(host: &Host) -> Result<String, String> {
+    let registry = Registry::new(Config::default());
+    let (mut all, mut after): (Vec<Damage>, Option<Key>) = (Vec::new(), None);
+    loop {
+        let step = registry.damaged(after, ambient());
+        let page = host.run(step, &mut RequestBody::empty()).await.map_err(|fault| fault.to_string())?;
+        all.extend(page.damaged);
+        after = page.next;
+        if after.is_none() {
+            return serde_json::to_string(&all).map_err(|error| error.to_string());
+        }
+    }
+}
+
+impl Scrub {
+    fn add(&mut self, done: Scrubbed) {
+        let all = &mut self.done;
+        all.blobs += done.blobs;
+        all.manifests += done.manifests;
+        all.bytes += done.bytes;
+        all.acquitted += done.acquitted;
+        all.findings.extend(done.findings);
+        all.over = done.over;
+    }
+
+    /// It as text: what was found, a line each, and the sum.
+    pub fn text(&self) -> String {
+        let mut text = findings(&self.done.findings);
+        let over = self.done.over.unwrap_or_default();
+        // A string takes everything.
+        let _ = write!(
+            text,
+            "{} blobs and {} manifests read, {} bytes; {} damaged, {} of them found now",
+            over.blobs,
+            over.manifests,
+            over.bytes,
+            over.damaged,
+            self.done.findings.len()
+        );
+        if self.done.acquitted > 0 {
+            let _ = write!(text, "; {} are sound again", self.done.acquitted);
+        }
+        text
+    }
+}
+
+/// What is wrong, a line each.
+pub fn findings(findings: &[Finding]) -> String {
+    let mut text = String::new();
+    for Finding { what, problem, repositories, remedy } in findings {
+        let _ = write!(text, "{what}: {problem}");
+        if !repositories.is_empty() {
+            let _ = write!(text, " (repositories: {})", repositories.join(", "));
+        }
+        let _ = writeln!(text, "\n    {remedy}");
+    }
+    text
+}
+
+/// What is damaged, as text: each with the images that need it.
+pub fn table(damaged: &[Damage]) -> String {
+    let mut text = String::new();
+    for Damage { what, since, problem, needed_by, repositories } in damaged {
+        let since = humantime::format_rfc3339_seconds(std::time::UNIX_EPOCH + Duration::from_millis(since.0));
+        let _ = writeln!(text, "{what}\n    since {since}: {problem}");
+        for NeededBy { repository, digest, tags } in needed_by {
+            let _ = writeln!(text, "    needed by {repository}@{digest} {}", tags.join(" "));
+        }
+        if needed_by.is_empty() && !repositories.is_empty() {
+            let _ = writeln!(text, "    in {}, needed by no manifest", repositories.join(", "));
+        }
+    }
+    let cure = match damaged.len() {
+        0 => return "nothing is known to be damaged".into(),
+        1 => "1 is damaged and out of use: push an image that has it again, or pull it through its mirror".into(),
+        many => format!("{many} are damaged and out of use: push the images again, or pull them through their mirrors"),
+    };
+    text + &cure
+}

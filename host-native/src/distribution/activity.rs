@@ -1,0 +1,109 @@
+//! Whether something writes to the directory at this moment.
+
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+use super::Source;
+
+/// How long ago the last change of an upload was, for it to count as given up.
+const RECENT: Duration = Duration::from_secs(600);
+
+/// The programs of distribution and docker-registry.
+const PROGRAMS: [&str; 2] = ["registry", "docker-registry"];
+
+/// Where they keep their data without a configuration.
+const USUAL_ROOT: &str = "/var/lib/registry";
+
+/// What shows that something writes to the directory, if anything does: a process that has files open in it, a registry
+/// that runs on it, or an upload that went on within the last minutes.
+pub(crate) fn activity(source: &Source) -> Option<String> {
+    processes(source.root()).or_else(|| uploads(source))
+}
+
+fn processes(root: &Path) -> Option<String> {
+    let own = std::process::id();
+    let identity = identity(root)?;
+    for process in fs::read_dir("/proc").ok()?.flatten() {
+        let Some(id) = process.file_name().to_str().and_then(|name| name.parse::<u32>().ok()) else { continue };
+        if id == own {
+            continue;
+        }
+        let path = process.path();
+        let name = fs::read_to_string(path.join("comm")).unwrap_or_default().trim().to_owned();
+        let told = |what: &str| Some(format!("the process {id} ({name}) {what}"));
+        let open = fs::read_dir(path.join("fd")).into_iter().flatten().flatten();
+        if open.filter_map(|file| fs::read_link(file.path()).ok()).any(|file| file.starts_with(root)) {
+            return told("has files open in it");
+        }
+        if PROGRAMS.contains(&name.as_str()) && serves(&path, identity) {
+            return told("is a registry that serves it");
+        }
+    }
+    None
+}
+
+/// Whether the registry of a process keeps its data in the layout with that identity. It may run in a container, and
+/// see the directory under another name.
+fn serves(process: &Path, identity: (u64, u64)) -> bool {
+    let inside = process.join("root");
+    let read = |name: &str| fs::read(process.join(name)).unwrap_or_default();
+    let parts = |bytes: Vec<u8>| -> Vec<String> {
+        bytes.split(|byte| *byte == 0).map(|part| String::from_utf8_lossy(part).into_owned()).collect()
+    };
+    let variable = "REGISTRY_STORAGE_FILESYSTEM_ROOTDIRECTORY=";
+    let environment = parts(read("environ"));
+    let by_environment = environment.iter().filter_map(|line| line.strip_prefix(variable)).map(str::to_owned);
+    let by_file = parts(read("cmdline")).into_iter().filter(|part| part.ends_with(".yml") || part.ends_with(".yaml"));
+    let by_file = by_file.filter_map(|file| {
+        let directory = if file.starts_with('/') { inside.clone() } else { process.join("cwd") };
+        let text = fs::read_to_string(directory.join(file.trim_start_matches('/'))).ok()?;
+        let line = text.lines().find_map(|line| line.trim().strip_prefix("rootdirectory:").map(str::to_owned))?;
+        Some(line.trim().trim_matches(['"', '\'']).to_owned())
+    });
+    let roots: Vec<String> = by_environment.chain(by_file).chain([USUAL_ROOT.into()]).collect();
+    roots.iter().any(|root| {
+        let layout = inside.join(root.trim_start_matches('/')).join("docker/registry/v2");
+        self::identity(&layout) == Some(identity)
+    })
+}
+
+fn identity(path: &Path) -> Option<(u64, u64)> {
+    fs::metadata(path).ok().map(|found| (found.dev(), found.ino()))
+}
+
+/// The upload that went on last, if that was within the last minutes.
+fn uploads(source: &Source) -> Option<String> {
+    let mut waiting: Vec<PathBuf> = vec![source.root().join("repositories")];
+    let now = SystemTime::now();
+    let mut last: Option<(Duration, PathBuf)> = None;
+    while let Some(path) = waiting.pop() {
+        for entry in fs::read_dir(&path).into_iter().flatten().flatten() {
+            if !entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+                continue;
+            }
+            match entry.file_name().to_string_lossy().as_ref() {
+                "_uploads" => {
+                    for upload in fs::read_dir(entry.path()).into_iter().flatten().flatten() {
+                        let Some(age) = age(&upload.path(), now) else { continue };
+                        if age < RECENT && last.as_ref().is_none_or(|(least, _)| age < *least) {
+                            last = Some((age, upload.path()));
+                        }
+                    }
+                }
+                name if name.starts_with('_') => {}
+                _ => waiting.push(entry.path()),
+            }
+        }
+    }
+    let (age, path) = last?;
+    Some(format!("the upload {} went on {} seconds ago", path.display(), age.as_secs()))
+}
+
+/// How long ago an upload was changed last.
+fn age(upload: &Path, now: SystemTime) -> Option<Duration> {
+    let files = [upload.to_owned(), upload.join("data"), upload.join("startedat"), upload.join("hashstates/sha256")];
+    let modified = files.iter().filter_map(|file| fs::metadata(file).ok()?.modified().ok()).max()?;
+    Some(now.duration_since(modified).unwrap_or_default())
+}

@@ -1,0 +1,131 @@
+//! Whole repositories, taken out of a registry.
+
+use std::path::Path;
+
+use orlop_core::config::Pattern;
+use orlop_core::name::Repository;
+
+use super::Outcome;
+use crate::copy::{Branch, Collected, Copying, Destination, Failed, Told, Tree, Unwritten};
+use crate::remote::Failure;
+use crate::sync::{Registry, Side};
+
+/// Where repositories go.
+pub(crate) enum Target<'l> {
+    /// Into a layout, by their whole names.
+    Layout(Collected<'l>),
+    /// Into a layout that is not written, as it is a dry run.
+    Nothing(Unwritten),
+    /// Into a data directory of distribution.
+    Distribution(Tree),
+}
+
+impl Target<'_> {
+    /// The whole of a repository, and what a tag or digest of it is called there.
+    fn branch(&self, repository: &str) -> Option<Branch> {
+        match self {
+            Self::Distribution(tree) => Some(tree.repository(repository)),
+            Self::Layout(_) | Self::Nothing(_) => None,
+        }
+    }
+
+    /// A repository is done.
+    async fn ends(&self) -> Result<(), Failure> {
+        match self {
+            Self::Layout(layout) => layout.write_index().await,
+            Self::Nothing(_) | Self::Distribution(_) => Ok(()),
+        }
+    }
+}
+
+/// Copies repositories with their tags, what refers to these, and what no tag leads to. What is there is not moved again.
+/// What fails is told in the outcome.
+///
+/// # Errors
+///
+/// When the repositories cannot be listed, a login is refused, or the target cannot be written to.
+pub(crate) async fn export(
+    registry: &Registry,
+    wanted: &[String],
+    target: &Target<'_>,
+    dry_run: bool,
+    told: &dyn Told,
+) -> Result<Outcome, Failed> {
+    let mut outcome = Outcome::default();
+    for name in chosen(registry, wanted).await.map_err(Failed::reading)? {
+        let side = registry.repository(&name);
+        let done = repository(&side, &name, target, dry_run, told, &mut outcome).await;
+        if !dry_run {
+            target.ends().await.map_err(Failed::writing)?;
+        }
+        done.map_err(Failed::reading)?;
+        outcome.repositories += 1;
+    }
+    if let (Target::Distribution(tree), false) = (target, dry_run) {
+        tree.sync().await.map_err(Failed::writing)?;
+    }
+    Ok(outcome)
+}
+
+/// The names of the repositories, in order. Without a pattern among those that are wanted, they need not be listed.
+async fn chosen(registry: &Registry, wanted: &[String]) -> Result<Vec<String>, Failure> {
+    let mut names: Vec<String> = wanted.iter().filter(|name| !name.contains('*')).cloned().collect();
+    if wanted.is_empty() || names.len() < wanted.len() {
+        let patterns: Vec<Pattern> = wanted.iter().filter(|name| name.contains('*')).map(Pattern::new).collect();
+        let all = registry.repositories().await?;
+        let takes = |name: &String| {
+            let parsed = name.parse::<Repository>();
+            wanted.is_empty() || parsed.is_ok_and(|name| patterns.iter().any(|pattern| pattern.matches(&name)))
+        };
+        names.extend(all.into_iter().filter(takes));
+    }
+    names.sort_unstable();
+    names.dedup();
+    Ok(names)
+}
+
+async fn repository(
+    side: &Side,
+    name: &str,
+    target: &Target<'_>,
+    dry_run: bool,
+    told: &dyn Told,
+    outcome: &mut Outcome,
+) -> Result<(), Failure> {
+    let branch = target.branch(name);
+    let destination: &dyn Destination = match (target, &branch) {
+        (_, Some(branch)) => branch,
+        (Target::Layout(layout), None) => layout,
+        (Target::Nothing(unwritten), None) => unwritten,
+        (Target::Distribution(_), None) => return Ok(()),
+    };
+    let copying =
+        Copying { source: side.source(), destination, platform: None, platforms: &[], referrers: true, dry_run, told };
+    let tags = match side.tags().await {
+        Ok(tags) => tags,
+        Err(failure) => return outcome.fails(name, Failed::reading(failure)),
+    };
+    for tag in tags {
+        let whole = format!("{name}:{tag}");
+        let there = if branch.is_some() { &tag } else { &whole };
+        let copied = copying.copy(&tag, Some(there)).await;
+        outcome.add(&whole, copied)?;
+    }
+    let loose = match side.loose().await {
+        Ok(loose) => loose,
+        Err(failure) => return outcome.fails(name, Failed::reading(failure)),
+    };
+    for digest in loose {
+        let whole = format!("{name}@{digest}");
+        // A layout of several repositories has to say of which one it is.
+        let there = branch.is_none().then_some(whole.as_str());
+        let copied = copying.copy(&digest.to_string(), there).await;
+        outcome.add(&whole, copied)?;
+    }
+    Ok(())
+}
+
+/// Whether a path is to be an archive.
+pub(crate) fn is_archive(path: &Path) -> bool {
+    path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("tar")) || path.is_file()
+}
