@@ -250,7 +250,7 @@ mod tests {
             for argument in command.get_arguments() {
                 let setting = settings.get_arguments().find(|setting| setting.get_id() == argument.get_id());
                 let expected = setting.and_then(clap::Arg::get_help_heading);
-                assert_eq!(argument.get_help_heading(), expected, "{} {argument}", command.get_name());
+                assert_eq!(argument.get_help_heading(), expected, "{} {}", command.get_name(), argument.get_id());
             }
         }
         let headed = |id: &str| settings.get_arguments().find(|s| s.get_id() == id).and_then(|s| s.get_help_heading());

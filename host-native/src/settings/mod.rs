@@ -107,9 +107,6 @@ pub struct Settings {
     #[command(flatten)]
     file: File,
 
-    /// Which tags stay.
-    #[command(flatten)]
-    pub retention: Retention,
     /// How everything that is stored is read again, to find what is damaged.
     #[command(flatten)]
     pub scrub: Scrubbing,
@@ -120,6 +117,10 @@ pub struct Settings {
 
     #[command(flatten)]
     policy: Policy,
+
+    /// Which tags stay.
+    #[command(flatten)]
+    pub retention: Retention,
 
     #[command(flatten)]
     bounds: Bounds,
