@@ -162,6 +162,10 @@ fn undeleted_lists() {
 #[test]
 fn purges() {
     all("purges", WITH_FAILURES, scenarios::purges());
+    // With all failures they take an hour.
+    if in_full() {
+        all("long purges", WITHOUT_FAILURES, scenarios::long_purges());
+    }
 }
 
 #[test]

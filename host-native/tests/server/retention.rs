@@ -93,7 +93,7 @@ fn a_server_runs_retention_when_it_is_due_and_waits_for_approval() {
         serde_json::from_str::<Json>(&told).unwrap_or_else(|error| panic!("{error}: {told}"))
     };
     eventually(|| status()["waiting"][0].is_object());
-    assert!(server.log().contains("waits for somebody to agree"), "{}", server.log());
+    eventually(|| server.log().contains("waits for somebody to agree"));
     let status = status();
     let waiting = &status["waiting"][0];
     assert!(waiting["tags_deleted"] == 4 && waiting["tags"] == 5, "{status}");

@@ -140,7 +140,7 @@ fn file_of(data: &Path, digest: &str) -> PathBuf {
 fn a_content_that_cannot_be_read_is_told_and_the_others_are_served() {
     let directory = scratch();
     let data = directory.path().join("data");
-    let mut server = Server::start(&data, &["--keep-free", "0", "--gc-interval", "0"]);
+    let mut server = Server::start(&data, &["--keep-free", "0", "--gc-interval", "0", "--scrub-rate", "0"]);
     let mut worker = Worker::new(0, 1, &server.address, 1000);
     let mut push = |text: &str| {
         let bytes = text.repeat(20_000);

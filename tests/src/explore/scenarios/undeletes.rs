@@ -166,26 +166,34 @@ pub fn purges() -> Vec<Scenario> {
     let amd64 = amd64();
     let first = digest(&amd64);
     let all = index(&[&amd64]);
+    vec![
+        gone("purge × undelete").at_once([purge(first), undelete(first)]),
+        gone("purge × push it again").at_once([purge(first), push("a", "v1", &amd64)]),
+        kept("purge × delete by digest").at_once([purge(first), delete("a", first)]),
+        kept("purge × delete by tag").at_once([purge(first), delete("a", "v1")]),
+        kept("purge × mount its layer").at_once([purge("v1"), mount("b", LAYER, "a")]),
+        kept("purge × GET its layer").at_once([purge("v1"), get_blob("a", LAYER)]),
+        kept("purge × push an index of it").at_once([purge("v1"), push("a", "all", &all)]),
+        kept("protect × delete by tag").at_once([protect("a:v1"), delete("a", "v1")]),
+        kept("protect × delete by digest").at_once([protect("a:v1"), delete("a", first)]),
+        kept("protect × delete a blob").at_once([protect("a:v1"), delete_blob("a", LAYER)]),
+        kept("protect × protect").at_once([protect("a:v1"), protect("a:v2")]),
+    ]
+}
+
+/// Those of which there are so many schedules that they take half a minute each, and much longer.
+pub fn long_purges() -> Vec<Scenario> {
+    let amd64 = amd64();
+    let first = digest(&amd64);
     let lone = artifact(LAYER, &amd64);
     let restored = |name: &str| {
         let scenario = Scenario::new(name, Config { keep_erased: HOUR * 24 * 30, ..Config::default() });
         scenario.given(&push_blob("a", LAYER)).given(&push("a", digest(&lone), &lone))
     };
     vec![
-        gone("purge × undelete").at_once([purge(first), undelete(first)]),
         gone("purge × purge").at_once([purge(first), purge("v1")]),
-        gone("purge × push it again").at_once([purge(first), push("a", "v1", &amd64)]),
-        gone("purge × gc").later(WEEK + HOUR).at_once([purge(first), Call::Gc]),
-        kept("purge × delete by digest").at_once([purge(first), delete("a", first)]),
-        kept("purge × delete by tag").at_once([purge(first), delete("a", "v1")]),
-        kept("purge × mount its layer").at_once([purge("v1"), mount("b", LAYER, "a")]),
-        kept("purge × GET its layer").at_once([purge("v1"), get_blob("a", LAYER)]),
-        kept("purge × push an index of it").at_once([purge("v1"), push("a", "all", &all)]),
         restored("purge × gc, where objects are kept").later(HOUR * 25).at_once([purge(digest(&lone)), Call::Gc]),
-        kept("protect × delete by tag").at_once([protect("a:v1"), delete("a", "v1")]),
-        kept("protect × delete by digest").at_once([protect("a:v1"), delete("a", first)]),
-        kept("protect × delete a blob").at_once([protect("a:v1"), delete_blob("a", LAYER)]),
-        kept("protect × protect").at_once([protect("a:v1"), protect("a:v2")]),
+        gone("purge × gc").later(WEEK + HOUR).at_once([purge(first), Call::Gc]),
     ]
 }
 
