@@ -111,7 +111,8 @@ pub struct Distribution {
     pub copy: bool,
 
     /// Say that nothing writes to DIRECTORY, whatever it looks like
-    #[arg(long, conflicts_with = "live")]
+    // Not the setting of a server that is called so.
+    #[arg(id = "source_read_only", long = "read-only", conflicts_with = "live")]
     pub read_only: bool,
 
     /// Import although DIRECTORY is being written to: run it again once it is read-only
