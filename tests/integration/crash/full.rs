@@ -70,7 +70,8 @@ fn a_full_disk_loses_nothing_and_serves_again_once_there_is_space() {
             }
         };
         let data = disk.path().join("data");
-        let server = Server::start(&data, &["--keep-free", keep_free, "--gc-interval", "100ms"]);
+        let server =
+            Server::start(&data, &["--keep-free", keep_free, "--gc-interval", "100ms", "--undelete-within", "0"]);
         let mut workers: Vec<_> =
             (0..3).map(|number| Worker::new(number, seed + round as u64, &server.address, 120_000)).collect();
 
