@@ -1,6 +1,7 @@
 //! The bytes of a blob as they are sent. What cannot be read is looked at, and so is what is not as its digest says: if the
 //! blob is damaged, it is out of use from then on (SPEC W11, W12).
 
+use std::error::Error;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -116,6 +117,8 @@ impl http_body::Body for Watched {
                 }
                 _ => Poll::Ready(Some(Ok(frame))),
             },
+            // What may well be read in a moment says nothing of the blob.
+            Some(Err(error)) if is_passing(&error) => Poll::Ready(Some(Err(io::Error::other(error)))),
             Some(Err(error)) => this.fail(io::Error::other(error)),
             None => Poll::Ready(None),
         }
@@ -127,5 +130,35 @@ impl http_body::Body for Watched {
 
     fn size_hint(&self) -> SizeHint {
         self.body.size_hint()
+    }
+}
+
+/// Whether bytes cannot be read for now only.
+fn is_passing(error: &(dyn Error + 'static)) -> bool {
+    let mut cause = Some(error);
+    while let Some(error) = cause {
+        if let Some(fault) = error.downcast_ref::<Fault>() {
+            return matches!(fault, Fault::Unavailable(_));
+        }
+        // An error of I/O names what is below its own cause.
+        cause = match error.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {
+            Some(inner) => Some(inner),
+            None => error.source(),
+        };
+    }
+    false
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_storage_that_is_away_for_now_is_told_from_bytes_that_are_wrong() {
+        let told =
+            |fault: Fault| is_passing(&axum::Error::new(io::Error::other(axum::Error::new(io::Error::other(fault)))));
+        assert!(told(Fault::Unavailable("it does not answer".into())));
+        assert!(!told(Fault::Failed("other bytes".into())));
+        assert!(!is_passing(&io::Error::other("the bytes are wrong")));
     }
 }
