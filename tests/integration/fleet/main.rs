@@ -13,6 +13,7 @@ mod crowd;
 mod cutting;
 mod database;
 mod engines;
+mod exchanged;
 mod faulty;
 mod healed;
 mod kept;
