@@ -110,7 +110,8 @@ fn the_commands_that_documents_name_exist() {
     {
         let text = document(path).replace("\\-", "-");
         for rest in text.split("orlop ").skip(1) {
-            let words: Vec<&str> = rest.split(|c: char| !c.is_ascii_lowercase() && c != '-').take(2).collect();
+            let words: Vec<&str> =
+                rest.split(|c: char| !c.is_ascii_lowercase() && !c.is_ascii_digit() && c != '-').take(2).collect();
             let Some((verb, subcommands)) = words.first().and_then(|word| below.get_key_value(&(*word).to_owned()))
             else {
                 continue;
