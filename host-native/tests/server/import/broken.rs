@@ -91,7 +91,7 @@ const CASES: &[Case] = &[
         fs::create_dir(layer_file(d)).unwrap();
         blob(&sha256("the layer"))
     }),
-    Case("the bytes of a layer are a symbolic link", "blob-missing", "bytes are missing", true, false, |d| {
+    Case("the bytes of a layer are a symbolic link", "blob-missing", "behind a symbolic link, which is not followed", true, false, |d| {
         fs::remove_file(layer_file(d)).unwrap();
         symlink("/etc/hostname", layer_file(d)).unwrap();
         blob(&sha256("the layer"))
