@@ -191,7 +191,7 @@ fn perform(asked: Asked, settings: &Settings, effective: &[Effective]) -> Result
         let (live, _) = Live::new(settings)?;
         answer(&live.registry, host, &asked).await
     };
-    println!("{}", by_server_or_here(data, &settings.options(), Request::Deleted(asked.clone()), here)?);
+    out!("{}", by_server_or_here(data, &settings.options(), Request::Deleted(asked.clone()), here)?);
     Ok(())
 }
 
