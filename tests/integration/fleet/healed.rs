@@ -176,7 +176,7 @@ fn a_store_that_is_out_of_order_puts_nothing_out_of_use() {
     assert_eq!(after, "0");
 }
 
-/// SPEC W13: however many clients meet the same damage, the store is read for that once.
+/// SPEC W14: however many clients meet the same damage, the store is read for that once.
 #[test]
 #[ignore = "needs a database and an object store: `tests/run fleet` installs them and runs it"]
 fn damage_that_many_clients_meet_is_looked_at_once() {
