@@ -113,9 +113,10 @@ fn uploads(source: &Source) -> Option<String> {
 fn directories(source: &Source, path: &Path) -> Vec<String> {
     let mut names = Vec::new();
     // What cannot be read is told of where everything is looked at.
-    let _ = source.tree().list(path, &mut |item| match item {
-        Item { name: Ok(name), what: What::Directory } => names.push(name),
-        _ => {}
+    let _ = source.tree().list(path, &mut |item| {
+        if let Item { name: Ok(name), what: What::Directory } = item {
+            names.push(name);
+        }
     });
     names
 }
