@@ -210,12 +210,16 @@ impl Call {
     ) -> Result<Vec<(Digest, Need)>, Refused> {
         let mut known = Vec::new();
         for _ in 0..ATTEMPTS {
-            if let Some(why) = self.named_by(name, digest).await?.filter(|_| !asked_for) {
+            let (key, deleted_key) = (keys::manifest(name, digest), keys::deleted(name, digest));
+            let [found, deleted] = self.get([key.clone(), deleted_key.clone()]).await?;
+            // What is gone remains for nothing that still names it: a list of the registry's own, or another image.
+            if !asked_for
+                && (found.is_some() || deleted.is_some())
+                && let Some(why) = self.named_by(name, digest).await?
+            {
                 done.remains(*digest, None, why);
                 return Ok(Vec::new());
             }
-            let (key, deleted_key) = (keys::manifest(name, digest), keys::deleted(name, digest));
-            let [found, deleted] = self.get([key.clone(), deleted_key.clone()]).await?;
             let found: Option<StoredManifest> = Found::read(key, found)?;
             let (size, needs, committed) = if let Some(found) = found {
                 let mut also = Batch::default();
