@@ -28,6 +28,17 @@ pub fn runtime() -> Result<Runtime, Box<dyn Error>> {
     Ok(Builder::new_multi_thread().enable_all().max_blocking_threads(BLOCKING_THREADS).build()?)
 }
 
+/// The same for a command that does one thing after the other: with few threads, for each has a heap of its own, which
+/// keeps what others have freed of it.
+///
+/// # Errors
+///
+/// When the system gives no threads.
+pub fn runtime_of_a_command() -> Result<Runtime, Box<dyn Error>> {
+    const THREADS: usize = 3;
+    Ok(Builder::new_multi_thread().worker_threads(1).enable_all().max_blocking_threads(THREADS).build()?)
+}
+
 /// Has the allocator keep memory that was freed, some MiB a heap, for the next who wants some. It gives back to the
 /// system what is freed in pieces as large as those of a body, and every page costs a fault to have again: some
 /// 80,000 of them for a GiB that is pushed.

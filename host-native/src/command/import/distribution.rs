@@ -7,6 +7,7 @@
 //! without records, for garbage collection, and the next import goes on from there.
 
 mod fetch;
+mod known;
 mod owner;
 mod progress;
 mod report;
@@ -25,11 +26,12 @@ use orlop_core::takeover::Presence;
 use orlop_core::{Config, Registry};
 use tokio::runtime::Handle;
 
+use self::known::{Known, Unchanged, short};
 use self::owner::Owner;
 use self::progress::Progress;
 use self::report::Report;
 use self::target::{Taker, Target};
-use self::walk::{Known, Page, Walk, short};
+use self::walk::{Page, Walk};
 use crate::command::check::data_directory;
 use crate::command::cli::{Distribution, S3, Taking};
 use crate::command::process;
@@ -79,7 +81,7 @@ pub(super) fn import(asked: &Distribution) -> Result<(), Box<dyn Error>> {
     idle(&source, &asked.source, &asked.how)?;
     let how = How { copy: asked.copy, ..How::of(&asked.how, asked.source.clone(), asked.verify) };
     let _log = log::start("warn".parse()?, LogFormat::Text);
-    process::runtime()?.block_on(Asked::new(source, None, how, &asked.data).done())
+    process::runtime_of_a_command()?.block_on(Asked::new(source, None, how, &asked.data).done())
 }
 
 /// Takes over a bucket.
@@ -179,6 +181,7 @@ struct Asked {
 #[derive(Default)]
 struct Survey {
     things: u64,
+    unchanged: Unchanged,
     copied: u64,
     copied_bytes: u64,
     private: u64,
@@ -222,7 +225,7 @@ impl Asked {
             Some(target) => target,
             None => self.open(handle)?,
         };
-        let mut taken = self.take(&target, means, &survey, &mut known);
+        let mut taken = self.take(&target, means, survey, &mut known);
         if !self.how.verify && self.bucket.is_none() && taken.as_ref().is_ok_and(|report| report.blobs > 0) {
             taken = target.scrub_anew().and(taken);
         }
@@ -285,7 +288,6 @@ impl Asked {
             }
             report.links += page.blobs.len() as u64;
             report.manifests += page.manifests.len() as u64;
-            report.copied = survey.copied;
             match target {
                 Some(target) => target.foretell(page.tags, report)?,
                 None => report.tags += page.tags.len() as u64,
@@ -303,8 +305,12 @@ impl Asked {
             out: &mut out,
             page: Page::default(),
             damaged: target.map_or_else(|| Ok(HashSet::new()), Target::quarantined)?,
+            unchanged: Unchanged::default(),
+            things: 0,
         };
-        let report = walk.go()?;
+        let (mut report, unchanged) = walk.learn()?;
+        report.copied = survey.copied;
+        survey.unchanged = unchanged;
         Ok((survey, report))
     }
 
@@ -374,8 +380,9 @@ impl Asked {
     }
 
     /// Takes over what is new.
-    fn take(&self, target: &Target, means: Means, survey: &Survey, known: &mut Known) -> Result<Report, String> {
-        let progress = Progress::new("importing", Some(survey.things));
+    fn take(&self, target: &Target, means: Means, survey: Survey, known: &mut Known) -> Result<Report, String> {
+        let Survey { mut unchanged, things, .. } = survey;
+        let progress = Progress::new("importing", Some(things - unchanged.things));
         let (source, bucket, owner) = (&self.source, self.bucket.as_deref(), self.owner);
         let mut taker = Taker { target, source, bucket, owner, means, here: HashSet::new() };
         let mut out = |page: Page, report: &mut Report| {
@@ -390,10 +397,12 @@ impl Asked {
             reader: self.reader(),
             verify: self.how.verify && self.bucket.is_none(),
             known,
-            report: Report::default(),
+            report: std::mem::take(&mut unchanged.report),
             out: &mut out,
             page: Page::default(),
             damaged: target.quarantined()?,
+            unchanged,
+            things: 0,
         };
         walk.go()
     }
