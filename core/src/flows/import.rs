@@ -127,7 +127,7 @@ impl Call {
                         taking.taken.again.push(layer.clone());
                         continue;
                     }
-                    self.make_blob(&mut taking, layer, known.as_ref());
+                    self.make_blob(&mut taking, layer, known.as_ref()).await?;
                     made.insert(layer.digest, layer.size);
                     used.extend(layer.object);
                     layer.size
@@ -151,13 +151,18 @@ impl Call {
         Ok(taking)
     }
 
-    /// The blob has these bytes from now on. Those of one that was damaged are let go of.
-    fn make_blob(&self, taking: &mut Taking, layer: &Layer, damaged: Option<&Found<BlobRecord>>) {
+    /// The blob has these bytes from now on, and is in quarantine no more. Those of one that was damaged are let go of.
+    async fn make_blob(
+        &self,
+        taking: &mut Taking,
+        layer: &Layer,
+        damaged: Option<&Found<BlobRecord>>,
+    ) -> Result<(), Error> {
         let Taking { batch, taken, superfluous } = taking;
         let key = keys::blob(&layer.digest);
         batch.expect_unchanged(key.clone(), damaged);
-        if let Some(Found { record, .. }) = damaged {
-            superfluous.extend(self.let_go(batch, &record.extents, self.ambient.now));
+        if let Some(Found { value, .. }) = damaged {
+            superfluous.extend(self.replace_blob(batch, &layer.digest, value, self.ambient.now).await?);
         }
         let extent = layer.object.map(|object| Extent { object, size: layer.size, small: false });
         let sound = BlobRecord::sound(layer.size, extent.into_iter().collect());
@@ -167,6 +172,7 @@ impl Call {
         }
         taken.blobs += 1;
         taken.bytes += layer.size;
+        Ok(())
     }
 
     /// Takes manifests over (SPEC Y4–Y7), whether or not all that they need is there. What is there is expected to stay.

@@ -4,7 +4,7 @@
 //! The order is that of garbage collection: manifests, the blobs that only they needed, then bytes. A crash in between
 //! leaves the rest to that.
 
-use alloc::collections::BTreeSet;
+use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -66,6 +66,9 @@ impl Purged {
     }
 }
 
+/// What manifests need, taken down while they were there.
+type Known = BTreeMap<Digest, BTreeMap<Digest, Need>>;
+
 impl Call {
     /// Purges a manifest, or a tag with what it names, or all that was deleted in a repository. What is protected is
     /// only purged by `force`.
@@ -80,7 +83,7 @@ impl Call {
             None => self.purge_all_deleted(name, &mut done).await?,
             Some(Reference::Tag(tag)) => self.purge_tag(name, tag, force, &mut done).await?,
             Some(Reference::Digest(digest)) => {
-                self.purge_manifests(name, digest, (true, force), &mut done).await?;
+                self.purge_manifests(name, digest, (true, force), &mut Known::new(), &mut done).await?;
                 if done.manifests.is_empty() {
                     return Err(Refused::Unknown(format!("manifest {name}@{digest}")));
                 }
@@ -94,14 +97,14 @@ impl Call {
         let mut pages = Pages::new(&prefix);
         while let Some(page) = pages.next(self).await? {
             for tag in page.iter().filter_map(|(key, _)| prefix.rest(key).parse::<Tag>().ok()) {
-                self.purge_deleted_tag(name, &tag, done).await?;
+                self.purge_deleted_tag(name, &tag, &mut Known::new(), done).await?;
             }
         }
         let prefix = keys::deleted_in(name);
         let mut pages = Pages::new(&prefix);
         while let Some(page) = pages.next(self).await? {
             for digest in page.iter().filter_map(|(key, _)| prefix.rest(key).parse::<Digest>().ok()) {
-                self.purge_manifests(name, &digest, (true, false), done).await?;
+                self.purge_manifests(name, &digest, (true, false), &mut Known::new(), done).await?;
             }
         }
         Ok(())
@@ -109,10 +112,11 @@ impl Call {
 
     /// Purges a tag, be it there or deleted, and what it named, as far as nothing else names that.
     async fn purge_tag(&self, name: &Repository, tag: &Tag, force: bool, done: &mut Purged) -> Result<(), Refused> {
-        let mut named = BTreeSet::new();
+        let (mut named, mut known) = (BTreeSet::new(), Known::new());
         for _ in 0..ATTEMPTS {
             let state = self.tag_state(name, tag).await?;
             let Some(_) = &state.record else { break };
+            self.note_needs(name, state.names(), &mut known).await?;
             let mut batch = Batch::reclaiming();
             if !force {
                 let marks = self.marks().await?;
@@ -127,12 +131,12 @@ impl Call {
                 break;
             }
         }
-        named.extend(self.purge_deleted_tag(name, tag, done).await?);
+        named.extend(self.purge_deleted_tag(name, tag, &mut known, done).await?);
         if done.tags.is_empty() {
             return Err(Refused::Unknown(format!("tag {name}:{tag}")));
         }
         for digest in named {
-            self.purge_manifests(name, &digest, (false, force), done).await?;
+            self.purge_manifests(name, &digest, (false, force), &mut known, done).await?;
         }
         Ok(())
     }
@@ -142,11 +146,14 @@ impl Call {
         &self,
         name: &Repository,
         tag: &Tag,
+        known: &mut Known,
         done: &mut Purged,
     ) -> Result<BTreeSet<Digest>, Error> {
         for _ in 0..ATTEMPTS {
             let found: Option<Found<DeletedTagRecord>> = self.find(keys::deleted_tag(name, tag)).await?;
             let Some(found) = found else { return Ok(BTreeSet::new()) };
+            // As long as it is there, so is what it names.
+            self.note_needs(name, found.record.names(), known).await?;
             let batch = Self::without_deleted_tag(name, tag, &found);
             if self.commit(batch, Durability::Durable).await? == Committed::Done {
                 if !done.tags.iter().any(|known| known == tag.as_str()) {
@@ -180,13 +187,14 @@ impl Call {
         name: &Repository,
         digest: &Digest,
         (asked_for, force): (bool, bool),
+        known: &mut Known,
         done: &mut Purged,
     ) -> Result<(), Refused> {
         let mut next = Vec::from([*digest]);
         let mut blobs = BTreeSet::new();
         while let Some(one) = next.pop() {
             let asked_for = asked_for && one == *digest;
-            for (needed, need) in self.purge_manifest(name, &one, (asked_for, force), done).await? {
+            for (needed, need) in self.purge_manifest(name, &one, (asked_for, force), known, done).await? {
                 if need == Need::Child {
                     next.push(needed);
                 }
@@ -200,61 +208,97 @@ impl Call {
         Ok(())
     }
 
+    /// Takes down what these need, be they there or deleted, and what they list, before anything of it goes. Garbage
+    /// collection may purge it at any moment, and then nothing says what it needed.
+    async fn note_needs(
+        &self,
+        name: &Repository,
+        digests: impl IntoIterator<Item = Digest>,
+        known: &mut Known,
+    ) -> Result<(), Error> {
+        let mut next: Vec<Digest> = digests.into_iter().collect();
+        while let Some(one) = next.pop() {
+            if known.contains_key(&one) {
+                continue;
+            }
+            let [key, deleted_key] = [keys::manifest(name, &one), keys::deleted(name, &one)];
+            let payloads = [keys::payload(name, &one), keys::deleted_payload(name, &one)];
+            let [payload_key, deleted_payload_key] = payloads;
+            let all = [key.clone(), payload_key, deleted_key.clone(), deleted_payload_key];
+            let [found, payload, deleted, deleted_payload] = self.get(all).await?;
+            let found: Option<StoredManifest> = Found::read(key, found)?;
+            let deleted: Option<Found<DeletedRecord>> = Found::read(deleted_key, deleted)?;
+            let (record, payload) = match (found, deleted) {
+                (Some(found), _) => (found.record, payload),
+                (None, Some(deleted)) => (deleted.record.manifest, deleted_payload),
+                (None, None) => continue,
+            };
+            let needs: BTreeMap<Digest, Need> =
+                self.needs_of(name, &one, (payload.as_ref(), &record)).await?.into_iter().collect();
+            next.extend(needs.iter().filter(|(_, need)| **need == Need::Child).map(|(child, _)| *child));
+            known.insert(one, needs);
+        }
+        Ok(())
+    }
+
     /// Purges one manifest: what it needed.
     async fn purge_manifest(
         &self,
         name: &Repository,
         digest: &Digest,
         (asked_for, force): (bool, bool),
+        known: &mut Known,
         done: &mut Purged,
-    ) -> Result<Vec<(Digest, Need)>, Refused> {
-        let mut known = Vec::new();
+    ) -> Result<BTreeMap<Digest, Need>, Refused> {
         for _ in 0..ATTEMPTS {
             if let Some(why) = self.named_by(name, digest).await?.filter(|_| !asked_for) {
                 done.remains(*digest, None, why);
-                return Ok(Vec::new());
+                return Ok(BTreeMap::new());
             }
+            self.note_needs(name, [*digest], known).await?;
             let (key, deleted_key) = (keys::manifest(name, digest), keys::deleted(name, digest));
             let [found, deleted] = self.get([key.clone(), deleted_key.clone()]).await?;
             let found: Option<StoredManifest> = Found::read(key, found)?;
-            let (size, needs, committed) = if let Some(found) = found {
-                let mut also = Batch::default();
-                if !asked_for {
-                    for named in [keys::tagged_with(name, digest), keys::users(name, digest)] {
-                        also.expect(Expect::NoneUnder(named));
+            let deleted: Option<Found<DeletedRecord>> = Found::read(deleted_key, deleted)?;
+            let Some(needs) = known.get(digest) else {
+                // One that has come just now is looked at again.
+                if found.is_some() || deleted.is_some() {
+                    continue;
+                }
+                return Ok(BTreeMap::new());
+            };
+            let (size, committed) = match (found, deleted) {
+                (Some(found), _) => {
+                    let mut also = Batch::default();
+                    if !asked_for {
+                        for named in [keys::tagged_with(name, digest), keys::users(name, digest)] {
+                            also.expect(Expect::NoneUnder(named));
+                        }
                     }
+                    if !force {
+                        self.unmarked(&mut also, name, digest, &self.marks().await?).await?;
+                    }
+                    if done.tags.is_empty() && done.manifests.is_empty() {
+                        // Of one call one event is told: that of what it was asked for.
+                        let told = Some((digest, Some(&found.record)));
+                        self.tell(&mut also, Happening::Delete, name, told, [].into()).await?;
+                    }
+                    let now = self.ambient.now;
+                    (found.record.size, self.remove_manifest(name, digest, &found, also, now, End::Gone).await?)
                 }
-                if !force {
-                    self.unmarked(&mut also, name, digest, &self.marks().await?).await?;
+                (None, Some(found)) => (found.record.manifest.size, self.purge_deleted(name, digest, &found).await?),
+                // When garbage collection has purged it just now, what it needed is still to go.
+                (None, None) => {
+                    done.manifests.push(*digest);
+                    return Ok(needs.clone());
                 }
-                let [payload] = self.get([keys::payload(name, digest)]).await?;
-                let needs = self.needs_of(name, digest, (payload.as_ref(), &found.record)).await?;
-                if done.tags.is_empty() && done.manifests.is_empty() {
-                    // Of one call one event is told: that of what it was asked for.
-                    let told = Some((digest, Some(&found.record)));
-                    self.tell(&mut also, Happening::Delete, name, told, [].into()).await?;
-                }
-                let now = self.ambient.now;
-                (found.record.size, needs, self.remove_manifest(name, digest, &found, also, now, End::Gone).await?)
-            } else {
-                let found: Option<Found<DeletedRecord>> = Found::read(deleted_key, deleted)?;
-                let Some(found) = found else {
-                    // When garbage collection has purged it just now, what it needed is still to go.
-                    done.manifests.extend(Some(*digest).filter(|_| !known.is_empty()));
-                    return Ok(known);
-                };
-                let [payload] = self.get([keys::deleted_payload(name, digest)]).await?;
-                let manifest = &found.record.manifest;
-                let needs = self.needs_of(name, digest, (payload.as_ref(), manifest)).await?;
-                (manifest.size, needs, self.purge_deleted(name, digest, &found).await?)
             };
             if committed == Committed::Done {
                 done.goes(digest);
                 done.manifests.push(*digest);
                 done.bytes += size;
-                return Ok(needs);
+                return Ok(needs.clone());
             }
-            known = needs;
         }
         Err(Refused::Contention)
     }
