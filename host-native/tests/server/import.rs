@@ -2,6 +2,7 @@
 
 mod broken;
 pub(crate) mod directory;
+mod unverified;
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
