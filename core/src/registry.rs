@@ -460,6 +460,12 @@ impl Registry {
         start(move |io| async move { call(io).holdings(&name, family, after).await.map_err(fault) })
     }
 
+    /// Begins to list the blobs that are in quarantine, a page at a time: behind `after`, which the page before has told.
+    pub fn quarantined(&self, after: Option<Key>, ambient: Ambient) -> Step<Result<Holdings, Fault>> {
+        let call = self.own(ambient);
+        start(move |io| async move { call(io).quarantined(after).await.map_err(fault) })
+    }
+
     /// Begins to find out which of these blobs there are, for whoever is about to bring them.
     pub fn present(&self, digests: Vec<Digest>, ambient: Ambient) -> Step<Result<Vec<Presence>, Fault>> {
         let call = self.own(ambient);

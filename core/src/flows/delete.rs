@@ -85,7 +85,8 @@ impl Call {
         let key = keys::manifest(name, digest);
         for _ in 0..ATTEMPTS {
             let [manifest, marks] = self.get([key.clone(), Marks::key()]).await?;
-            let Some(found) = Found::read(key.clone(), manifest)? else {
+            // One that does not read is as if it were not there (SPEC W5).
+            let Ok(Some(found)) = StoredManifest::read(key.clone(), manifest) else {
                 return Err(Error::ManifestUnknown(digest.to_string()));
             };
             let now = self.ambient.now;

@@ -36,10 +36,10 @@ pub enum Family {
     Manifests,
 }
 
-/// Some of what a repository holds.
+/// Some of what a repository holds, or of what is damaged.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Holdings {
-    /// What it holds, in order.
+    /// It, in order.
     pub digests: Vec<Digest>,
     /// Where the rest begins, if there may be more.
     pub after: Option<Key>,
@@ -59,6 +59,15 @@ impl Call {
         };
         let page = self.scan(&prefix, after).await?;
         let after = page.last().map(|(key, _)| key.clone());
+        Ok(Holdings { digests: page.iter().filter_map(|(key, _)| prefix.rest(key).parse().ok()).collect(), after })
+    }
+
+    /// Blobs that are damaged, behind a key: those that [hashed bytes](Self::adopt_blobs) would mend.
+    pub(crate) async fn quarantined(&self, after: Option<Key>) -> Result<Holdings, Error> {
+        let prefix = keys::quarantine();
+        let page = self.scan(&prefix, after).await?;
+        let after = page.last().map(|(key, _)| key.clone());
+        // Manifests stand there too, by their repositories.
         Ok(Holdings { digests: page.iter().filter_map(|(key, _)| prefix.rest(key).parse().ok()).collect(), after })
     }
 
@@ -151,7 +160,7 @@ impl Call {
         Ok(taking)
     }
 
-    /// The blob has these bytes from now on, and is in quarantine no more. Those of one that was damaged are let go of.
+    /// The blob has these bytes from now on. Those of one that was damaged are let go of, and it is out of quarantine.
     async fn make_blob(
         &self,
         taking: &mut Taking,

@@ -251,13 +251,17 @@ impl Call {
         done: &mut Purged,
     ) -> Result<BTreeMap<Digest, Need>, Refused> {
         for _ in 0..ATTEMPTS {
-            if let Some(why) = self.named_by(name, digest).await?.filter(|_| !asked_for) {
-                done.remains(*digest, None, why);
-                return Ok(BTreeMap::new());
-            }
             self.note_needs(name, [*digest], known).await?;
             let (key, deleted_key) = (keys::manifest(name, digest), keys::deleted(name, digest));
             let [found, deleted] = self.get([key.clone(), deleted_key.clone()]).await?;
+            // What is gone remains for nothing that still names it: a list of the registry's own, or another image.
+            if !asked_for
+                && (found.is_some() || deleted.is_some())
+                && let Some(why) = self.named_by(name, digest).await?
+            {
+                done.remains(*digest, None, why);
+                return Ok(BTreeMap::new());
+            }
             let found: Option<StoredManifest> = Found::read(key, found)?;
             let deleted: Option<Found<DeletedRecord>> = Found::read(deleted_key, deleted)?;
             let Some(needs) = known.get(digest) else {
@@ -289,7 +293,10 @@ impl Call {
                 (None, Some(found)) => (found.record.manifest.size, self.purge_deleted(name, digest, &found).await?),
                 // When garbage collection has purged it just now, what it needed is still to go.
                 (None, None) => {
-                    done.manifests.push(*digest);
+                    done.goes(digest);
+                    if !done.manifests.contains(digest) {
+                        done.manifests.push(*digest);
+                    }
                     return Ok(needs.clone());
                 }
             };

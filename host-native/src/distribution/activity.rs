@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use super::Source;
+use super::tree::{Item, What};
 
 /// How long ago the last change of an upload was, for it to count as given up.
 const RECENT: Duration = Duration::from_secs(600);
@@ -19,7 +20,8 @@ const USUAL_ROOT: &str = "/var/lib/registry";
 /// What shows that something writes to the directory, if anything does: a process that has files open in it, a registry
 /// that runs on it, or an upload that went on within the last minutes.
 pub(crate) fn activity(source: &Source) -> Option<String> {
-    processes(source.root()).or_else(|| uploads(source))
+    let process = if source.is_remote() { None } else { processes(source.root()) };
+    process.or_else(|| uploads(source))
 }
 
 fn processes(root: &Path) -> Option<String> {
@@ -79,21 +81,20 @@ fn uploads(source: &Source) -> Option<String> {
     let now = SystemTime::now();
     let mut last: Option<(Duration, PathBuf)> = None;
     while let Some(path) = waiting.pop() {
-        for entry in fs::read_dir(&path).into_iter().flatten().flatten() {
-            if !entry.file_type().is_ok_and(|kind| kind.is_dir()) {
-                continue;
-            }
-            match entry.file_name().to_string_lossy().as_ref() {
+        for name in directories(source, &path) {
+            match name.as_str() {
                 "_uploads" => {
-                    for upload in fs::read_dir(entry.path()).into_iter().flatten().flatten() {
-                        let Some(age) = age(&upload.path(), now) else { continue };
+                    for upload in directories(source, &path.join(&name)) {
+                        let upload = path.join(&name).join(upload);
+                        let Some(changed) = source.tree().changed(&upload) else { continue };
+                        let age = now.duration_since(changed).unwrap_or_default();
                         if age < RECENT && last.as_ref().is_none_or(|(least, _)| age < *least) {
-                            last = Some((age, upload.path()));
+                            last = Some((age, upload));
                         }
                     }
                 }
                 name if name.starts_with('_') => {}
-                _ => waiting.push(entry.path()),
+                name => waiting.push(path.join(name)),
             }
         }
     }
@@ -101,9 +102,13 @@ fn uploads(source: &Source) -> Option<String> {
     Some(format!("the upload {} went on {} seconds ago", path.display(), age.as_secs()))
 }
 
-/// How long ago an upload was changed last.
-fn age(upload: &Path, now: SystemTime) -> Option<Duration> {
-    let files = [upload.to_owned(), upload.join("data"), upload.join("startedat"), upload.join("hashstates/sha256")];
-    let modified = files.iter().filter_map(|file| fs::metadata(file).ok()?.modified().ok()).max()?;
-    Some(now.duration_since(modified).unwrap_or_default())
+/// The directories in one.
+fn directories(source: &Source, path: &Path) -> Vec<String> {
+    let mut names = Vec::new();
+    // What cannot be read is told of where everything is looked at.
+    let _ = source.tree().list(path, &mut |item| match item {
+        Item { name: Ok(name), what: What::Directory } => names.push(name),
+        _ => {}
+    });
+    names
 }

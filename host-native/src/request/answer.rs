@@ -31,7 +31,7 @@ use crate::crowd::{Client, Crowd};
 use crate::observe::Observer;
 use crate::request::access::{AccessLine, Taken};
 use crate::request::admit::{Admitted, Refused, admit, busy, give_token};
-use crate::request::content::{self, Looking};
+use crate::request::content::{self, Looking, Looks};
 use crate::request::live::{Current, Live};
 use crate::request::memory::{Memory, Name, is_small};
 use crate::request::peer::Peer;
@@ -67,6 +67,8 @@ pub(crate) struct Service {
     pub(crate) calls: TaskTracker,
     /// What clients have pulled lately.
     pub(crate) pulls: Arc<Pulls>,
+    /// The blobs that may be damaged.
+    looks: Arc<Looks>,
     /// One permit for each call that may be finishing what nobody waits for.
     finishing: Arc<Semaphore>,
     /// What tells this server from others: the name of its machine, and one of its own.
@@ -91,6 +93,7 @@ impl Service {
             body_idle: limits.body_idle,
             calls: TaskTracker::new(),
             pulls: Arc::default(),
+            looks: Arc::default(),
             finishing: Arc::new(Semaphore::new(FINISHING)),
             node: rustix::system::uname().nodename().to_string_lossy().into_owned(),
             instance: Uuid::new_v4(),
@@ -458,8 +461,9 @@ async fn make(
         if let Some(elsewhere) = redirected(&service.host, live, asked, &pieces).await {
             return (with_body(elsewhere, None), rest);
         }
-        let looking =
-            pieces.digest.map(|digest| Looking { host: service.host.clone(), registry: live.registry.clone(), digest });
+        let (host, registry, looks) = (&service.host, &live.registry, &service.looks);
+        let looking = |digest| Looking { host: host.clone(), registry: registry.clone(), looks: looks.clone(), digest };
+        let looking = pieces.digest.map(looking);
         let verify = pieces.verify && looking.is_some();
         match service.host.open_pieces(pieces).await {
             Ok(Some(opened)) => {

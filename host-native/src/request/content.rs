@@ -1,50 +1,95 @@
 //! The bytes of a blob as they are sent. What cannot be read is looked at, and so is what is not as its digest says: if the
 //! blob is damaged, it is out of use from then on (SPEC W11, W12).
 
+use std::collections::HashMap;
+use std::error::Error;
 use std::io;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, ready};
 
 use axum::body::Body;
 use bytes::Bytes;
+use futures_util::FutureExt;
+use futures_util::future::{BoxFuture, Shared};
 use http_body::{Frame, SizeHint};
 use orlop_core::digest::Digest;
 use orlop_core::meter::Meter;
 use orlop_core::{Fault, Registry};
+use tokio::sync::Semaphore;
 
 use crate::storage::{Host, RequestBody, ambient};
+
+/// How many blobs are looked at at once: to look at one reads all of it.
+const AT_ONCE: usize = 2;
+
+/// Whether a blob is damaged, as it is found out for all who ask at the same time.
+type Look = Shared<BoxFuture<'static, bool>>;
+
+/// The blobs that are being looked at. However many clients meet the same damage, its bytes are read once.
+pub(crate) struct Looks {
+    under_way: Mutex<HashMap<Digest, Look>>,
+    room: Semaphore,
+}
+
+impl Default for Looks {
+    fn default() -> Self {
+        Self { under_way: Mutex::default(), room: Semaphore::new(AT_ONCE) }
+    }
+}
+
+impl Looks {
+    fn under_way(&self) -> MutexGuard<'_, HashMap<Digest, Look>> {
+        self.under_way.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
 
 /// A blob, and who looks at it when something is wrong.
 #[derive(Clone)]
 pub(super) struct Looking {
     pub(super) host: Arc<Host>,
     pub(super) registry: Registry,
+    pub(super) looks: Arc<Looks>,
     pub(super) digest: Digest,
 }
 
 impl Looking {
-    /// Reads the blob, and puts it out of use if it is damaged. Whether it is.
-    pub(super) async fn look(&self) -> Result<bool, Fault> {
-        let Self { host, registry, digest } = self;
-        let damaged = host.run(registry.suspect(*digest, ambient()), &mut RequestBody::empty()).await;
-        match &damaged {
-            Ok(true) => tracing::error!(%digest, "a blob is damaged, and out of use until it is pushed again"),
-            Ok(false) => {}
-            Err(fault) => tracing::warn!(%digest, "whether a blob is damaged cannot be seen now: {fault}"),
-        }
-        damaged
+    /// Reads the blob, and puts it out of use if it is damaged. Whether it is. It goes on without whoever waits for it.
+    pub(super) fn look(self) -> Look {
+        let (looks, digest) = (self.looks.clone(), self.digest);
+        let mut under_way = looks.under_way();
+        let begin = || {
+            let looking = tokio::spawn(async move {
+                let damaged = self.read().await;
+                self.looks.under_way().remove(&self.digest);
+                damaged
+            });
+            async move { looking.await.unwrap_or_default() }.boxed().shared()
+        };
+        under_way.entry(digest).or_insert_with(begin).clone()
     }
 
-    /// The same, while the connection ends.
-    fn look_later(self) {
-        tokio::spawn(async move { self.look().await });
+    async fn read(&self) -> bool {
+        let Self { host, registry, looks, digest } = self;
+        // Nobody closes it.
+        let _room = looks.room.acquire().await;
+        match host.run(registry.suspect(*digest, ambient()), &mut RequestBody::empty()).await {
+            Ok(true) => {
+                tracing::error!(%digest, "a blob is damaged, and out of use until it is pushed again");
+                true
+            }
+            Ok(false) => false,
+            Err(fault) => {
+                tracing::warn!(%digest, "whether a blob is damaged cannot be seen now: {fault}");
+                false
+            }
+        }
     }
 
     /// Notes that its bytes are those of its digest.
     fn note_sound(self) {
         tokio::spawn(async move {
-            let Self { host, registry, digest } = self;
+            let Self { host, registry, digest, .. } = self;
             let noted = host.run(registry.verified(digest, ambient()), &mut RequestBody::empty()).await;
             if let Err(fault) = noted {
                 tracing::warn!(%digest, "that a blob was read, and is sound, is not noted: {fault}");
@@ -56,7 +101,7 @@ impl Looking {
 /// Reads a blob that cannot be opened, and puts it out of use if it is damaged. Whether it is.
 pub(super) async fn is_damaged(looking: Option<Looking>) -> bool {
     match looking {
-        Some(looking) => looking.look().await.unwrap_or_default(),
+        Some(looking) => looking.look().await,
         None => false,
     }
 }
@@ -97,7 +142,8 @@ impl Watched {
 
     fn fail(&mut self, error: io::Error) -> Poll<Option<Result<Frame<Bytes>, io::Error>>> {
         if let Some(looking) = self.looking.take() {
-            looking.look_later();
+            // It is looked at while the connection ends.
+            drop(looking.look());
         }
         Poll::Ready(Some(Err(error)))
     }
@@ -116,6 +162,8 @@ impl http_body::Body for Watched {
                 }
                 _ => Poll::Ready(Some(Ok(frame))),
             },
+            // What may well be read in a moment says nothing of the blob.
+            Some(Err(error)) if is_passing(&error) => Poll::Ready(Some(Err(io::Error::other(error)))),
             Some(Err(error)) => this.fail(io::Error::other(error)),
             None => Poll::Ready(None),
         }
@@ -127,5 +175,35 @@ impl http_body::Body for Watched {
 
     fn size_hint(&self) -> SizeHint {
         self.body.size_hint()
+    }
+}
+
+/// Whether bytes cannot be read for now only.
+fn is_passing(error: &(dyn Error + 'static)) -> bool {
+    let mut cause = Some(error);
+    while let Some(error) = cause {
+        if let Some(fault) = error.downcast_ref::<Fault>() {
+            return matches!(fault, Fault::Unavailable(_));
+        }
+        // An error of I/O names what is below its own cause.
+        cause = match error.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {
+            Some(inner) => Some(inner),
+            None => error.source(),
+        };
+    }
+    false
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_storage_that_is_away_for_now_is_told_from_bytes_that_are_wrong() {
+        let told =
+            |fault: Fault| is_passing(&axum::Error::new(io::Error::other(axum::Error::new(io::Error::other(fault)))));
+        assert!(told(Fault::Unavailable("it does not answer".into())));
+        assert!(!told(Fault::Failed("other bytes".into())));
+        assert!(!is_passing(&io::Error::other("the bytes are wrong")));
     }
 }

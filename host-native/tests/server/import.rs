@@ -1,7 +1,9 @@
 //! `orlop import distribution`, from directories that are made by hand.
 
 mod broken;
+mod bucket;
 pub(crate) mod directory;
+mod s3;
 mod unverified;
 
 use std::fs;

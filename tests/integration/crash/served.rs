@@ -167,10 +167,16 @@ impl InProcess {
     pub(crate) fn gc_everything(&mut self) -> Report {
         let over = Duration::ZERO;
         let config = Config { upload_lifetime: over, blob_grace: over, call_lifetime: over, ..Config::default() };
-        // Ages count from now on, and what is younger than nothing at all is not collected.
-        std::thread::sleep(Duration::from_millis(5));
-        let step = Registry::new(config).gc(self.ambient());
-        self.runtime.block_on(self.host.run(step, &mut RequestBody::empty()))
+        let registry = Registry::new(config);
+        let mut collect = || {
+            // Ages count from now on, and what is younger than nothing at all is not collected.
+            std::thread::sleep(Duration::from_millis(5));
+            let step = registry.gc(self.ambient());
+            self.runtime.block_on(self.host.run(step, &mut RequestBody::empty()))
+        };
+        // What was deleted is purged first: from then on its blobs have their grace.
+        collect();
+        collect()
     }
 
     /// Performs one effect of the core.

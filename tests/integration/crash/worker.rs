@@ -240,8 +240,11 @@ impl Worker {
         let Some(open) = self.open("")? else { return Ok(()) };
         let fact = Fact::Session { repository: open.repository.clone(), path: open.path.clone() };
         let sent = open.whole.len() / 2;
+        // It says where it belongs. The connection is gone before the server has to take it up: it may do so after the
+        // next request of this client, and would add these bytes to what that one sent.
         let call = patch(&open.path)
             .header("Content-Type", "application/octet-stream")
+            .header("Content-Range", format!("0-{}", open.whole.len() - 1))
             .body(open.whole.slice(..sent))
             .length(open.whole.len());
         if call.body.cut {

@@ -202,21 +202,26 @@ fn wrong_bytes_of_the_store_are_cut_off_and_logged() {
     let place = Place::new();
     let server = place.serve("256MiB");
     let plain = Server::start(place.command(), &place.flags());
-    let blob = bytes(3 * MIB, 60);
-    let digest = server.push(&blob);
-    plain.pull(&digest).is(&blob);
-    let object = place.objects().pop().expect("an object");
-    damage(&object, 1000);
-    for server in [&server, &plain] {
-        server.pull(&digest).is_cut();
-        server.logs("the object store has other bytes than were pushed");
-        server.logs(&object.file_name().expect("a name").to_string_lossy());
-        assert_eq!(server.metric("orlop_damaged_reads_total{at=\"store\"}"), 1);
-    }
-    assert_eq!(files(&place.cache()), [] as [PathBuf; 0], "wrong bytes are not kept");
-    damage(&object, 1000);
-    for server in [&server, &plain] {
-        server.pull(&digest).is(&blob);
+    for (number, reading) in [&server, &plain].into_iter().enumerate() {
+        let blob = bytes(3 * MIB, 60 + number as u64);
+        let digest = server.push(&blob);
+        let object = place.objects().pop().expect("an object");
+        damage(&object, 1000);
+        reading.pull(&digest).is_cut();
+        reading.logs("the object store has other bytes than were pushed");
+        reading.logs(&object.file_name().expect("a name").to_string_lossy());
+        assert_eq!(reading.metric("orlop_damaged_reads_total{at=\"store\"}"), 1);
+        assert_eq!(files(&place.cache()), [] as [PathBuf; 0], "wrong bytes are not kept");
+        // It is out of use on all machines, until it is pushed again by whichever.
+        reading.logs("a blob is damaged, and out of use until it is pushed again");
+        for server in [&server, &plain] {
+            assert_eq!(server.pull(&digest).status, 404);
+        }
+        plain.push(&blob);
+        for server in [&server, &plain] {
+            server.pull(&digest).is(&blob);
+        }
+        fs::remove_file(place.file(&digest)).expect("a file");
     }
 }
 

@@ -130,8 +130,9 @@ impl Place {
     }
 
     pub(crate) fn flags(&self) -> Vec<&str> {
-        // All clients have one address.
-        [&self.shared()[..], &["--admin-addr", "127.0.0.1:0", "--max-client-requests", "512"]].concat()
+        // All clients have one address. What is counted is what they ask for, and not what a scrub reads beside them.
+        let flags = ["--admin-addr", "127.0.0.1:0", "--max-client-requests", "512", "--scrub-rate", "0"];
+        [&self.shared()[..], &flags].concat()
     }
 
     pub(crate) fn command(&self) -> Command {

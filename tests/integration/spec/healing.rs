@@ -353,6 +353,30 @@ fn what_a_damaged_record_names_of_others_stays() {
     assert_eq!(registry.call(get(blob("a", &one))).expect(200).body(), b"one blob");
 }
 
+/// SPEC W9: what a record is about that does not read is deleted from a repository, or is not there; never a fault.
+#[test]
+fn what_a_damaged_record_is_about_is_deleted_or_not_there() {
+    let mut registry = registry();
+    let damaged = registry.push_blob("a", "bytes");
+    registry.push_blob("a", "other");
+    set(&mut registry, &format!("blob/{damaged}"), "{");
+    registry.call(delete(blob("a", &damaged))).expect(202);
+    registry.call(delete(blob("a", &damaged))).expect(404);
+    assert_eq!(usage(&registry, "a"), "10", "nobody knows how much it was");
+    let ambient = registry.memory.ambient();
+    let step = registry.registry.recount(ambient);
+    let found = registry.memory.run(step, &RequestBody::default());
+    assert_eq!((found.repaired, found.uncounted, found.fault), (1, 0, None));
+    assert_eq!(usage(&registry, "a"), "5");
+    // Its record is gone too.
+    let lost = registry.push_blob("b", "lost");
+    registry.memory.records.remove(&Key::stored(format!("blob/{lost}")));
+    registry.call(delete(blob("b", &lost))).expect(202);
+    let digest = registry.push_image("c", "v1", AMD64, "layer").digest();
+    set(&mut registry, &format!("manifest/c@{digest}"), "{");
+    registry.call(delete(manifest("c", &digest))).expect(404);
+}
+
 /// SPEC W4: a push under a quota that is used up makes good what is there.
 #[test]
 fn a_quota_that_is_used_up_does_not_keep_damage() {

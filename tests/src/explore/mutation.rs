@@ -209,6 +209,7 @@ pub const ALL: &[(Mutation, &str)] = &[
     (Mutation::NotDeleting("pulled/"), "fetch blob again × make room"),
     (Mutation::NotPutting("quarantine/"), "scrub of a damaged blob × GET"),
     (Mutation::NotDeleting("quarantine/"), "push a blob in quarantine × push it"),
+    (Mutation::NotDeleting("quarantine/"), "import a blob in quarantine × GET"),
     (Mutation::Eventual("quarantine/"), "scrub of a damaged blob × GET"),
     (Mutation::DamageInUse, "scrub of a damaged blob × GET"),
     (Mutation::NotExpecting(Sort::Push, Kind::Absent, "deleted/"), "push × push × delete by digest, to be undeleted"),

@@ -300,7 +300,8 @@ impl Model {
         while let Some(one) = next.pop() {
             let asked_for = asked_for && one == digest;
             let Some(repository) = self.repositories.get(name) else { return Ok(()) };
-            if !asked_for && repository.is_named(&one) {
+            let there = repository.manifests.contains_key(&one) || repository.deleted.contains_key(&one);
+            if !asked_for && there && repository.is_named(&one) {
                 done.remains(&one);
                 continue;
             }

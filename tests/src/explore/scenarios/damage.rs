@@ -1,6 +1,9 @@
 //! What is damaged, is found, and is pushed or fetched again, beside everything that may happen to it.
 
 use orlop_core::Config;
+use orlop_core::object::ObjectId;
+use orlop_core::takeover::Layer;
+use uuid::Uuid;
 
 use super::super::sample::{
     config, delete, delete_blob, digest, get, get_blob, image, index, mount, mount_from_anywhere, push, push_blob,
@@ -24,6 +27,20 @@ fn damaged(name: &str) -> Scenario {
 /// The same after it was found.
 fn found(name: &str) -> Scenario {
     damaged(name).given(&Call::Scrub)
+}
+
+/// The same, and an import has brought its bytes, which no record names yet.
+fn brought(name: &str) -> Scenario {
+    found(name).with_object(IMPORTED, LAYER)
+}
+
+const IMPORTED: ObjectId = ObjectId { nonce: Uuid::from_u128(0x2_0001), index: 1 };
+
+/// An import takes the bytes over, which were hashed.
+fn import(repository: &str) -> Call {
+    let repository = repository.parse().expect("a repository");
+    let size = LAYER.len() as u64;
+    Call::AdoptBlobs(vec![Layer { repository, digest: digest(LAYER), size, object: Some(IMPORTED), verified: true }])
 }
 
 /// An image of which a bit of the manifest has flipped.
@@ -65,6 +82,11 @@ pub fn damage() -> Vec<Scenario> {
         found("push a blob in quarantine × delete it").at_once([push_blob("a", LAYER), delete_blob("a", LAYER)]),
         found("push a blob in quarantine × scrub").at_once([push_blob("a", LAYER), Call::Scrub]),
         found("push a blob in quarantine × gc").later(HOUR * 25).at_once([push_blob("a", LAYER), Call::Gc]),
+        brought("import a blob in quarantine × GET").at_once([import("a"), get_blob("a", LAYER)]),
+        brought("import a blob in quarantine × push it").at_once([import("a"), push_blob("a", LAYER)]),
+        brought("import a blob in quarantine elsewhere × delete it").at_once([import("b"), delete_blob("a", LAYER)]),
+        brought("import a blob in quarantine × scrub").at_once([import("a"), Call::Scrub]),
+        brought("import a blob in quarantine × gc").at_once([import("a"), Call::Gc]),
         found("delete a blob in quarantine × gc").at_once([delete_blob("a", LAYER), Call::Gc]),
         keeping("scrub of a damaged blob × push it, objects are kept").at_once([Call::Scrub, push_blob("a", LAYER)]),
         keeping("push a blob in quarantine × gc, objects are kept")

@@ -46,6 +46,11 @@ impl Owner {
         Ok(())
     }
 
+    /// Gives it the file of an object that this process has written.
+    pub(super) fn own_object(self, path: &Path) -> io::Result<()> {
+        if rustix::process::geteuid().is_root() && self.user != 0 { self.own(path) } else { Ok(()) }
+    }
+
     fn own(self, path: &Path) -> io::Result<()> {
         let now = fs::symlink_metadata(path)?;
         if (now.uid(), now.gid()) == (self.user, self.group) {

@@ -66,6 +66,8 @@ impl Verify {
             Place::Cache => ("cache", "a file of the object cache was damaged, and is dropped"),
         };
         self.counters.damaged(label);
-        Err(Fault::Failed(format!("{told}: those of {} ({}) hash to {found}", self.digest, self.paths.join(", "))))
+        let told = format!("{told}: those of {} ({}) hash to {found}", self.digest, self.paths.join(", "));
+        // What a cache has lost says nothing of the blob: the next pull gets it from the store.
+        Err(if place == Place::Cache { Fault::Unavailable(told) } else { Fault::Failed(told) })
     }
 }
