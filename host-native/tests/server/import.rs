@@ -4,6 +4,7 @@ mod broken;
 mod bucket;
 pub(crate) mod directory;
 mod s3;
+mod unverified;
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
