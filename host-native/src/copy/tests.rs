@@ -386,7 +386,7 @@ async fn an_archive_for_docker_load_lists_its_image() {
     let packed = Packed::create(&path, Format::Docker(Some("team/app:v2".into()))).await.unwrap();
     let copied = copying(&memory, &packed, &told).copy("v1", Some("v2")).await.unwrap();
     packed.finish(&copied.digest).await.unwrap();
-    let store = store::Store::archive(&path).unwrap();
+    let store = store::Store::archive(&path).await.unwrap();
     let list: serde_json::Value = serde_json::from_slice(&store.read("manifest.json", 1 << 20).await.unwrap()).unwrap();
     assert_eq!(list[0]["RepoTags"], serde_json::json!(["team/app:v2"]));
     let layers = list[0]["Layers"].as_array().unwrap();
