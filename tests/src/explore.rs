@@ -165,7 +165,7 @@ impl Explorer<'_> {
         }
         if world.is_over() && !world.has_failed() {
             invariants::hold_undisturbed(&world.store.memory)?;
-            if self.scenario.is_purged() {
+            if self.scenario.is_purged() && world.has_purged() {
                 invariants::hold_purged(&world.store.memory, scenarios::SECRET)?;
             }
         }

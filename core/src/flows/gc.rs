@@ -369,7 +369,7 @@ impl Collection<'_> {
             true => (Some(self.call.config.blob_grace), "a list made by the registry that no tag names any more"),
             false => (self.call.config.untagged_lifetime, "neither a tag nor an index names it"),
         };
-        let Some(lifetime) = lifetime.filter(|lifetime| self.older(*lifetime, record.pushed)) else { return Ok(false) };
+        let Some(lifetime) = lifetime.filter(|lifetime| self.older(*lifetime, record.came())) else { return Ok(false) };
         let (tagged, users) = (keys::tagged_with(name, digest), keys::users(name, digest));
         let named = keys::deleted_tagged_with(name, digest);
         let used = !self.call.is_empty(&tagged).await? || !self.is_unused(&users).await?;
@@ -377,7 +377,7 @@ impl Collection<'_> {
             return Ok(false);
         }
         let Some((left, unnamed)) = self.left_before(lifetime, name, digest).await? else { return Ok(false) };
-        let unnamed = unnamed.unwrap_or_default().max(record.pushed);
+        let unnamed = unnamed.unwrap_or_default().max(record.came());
         let mut also = Batch::reclaiming();
         also.expect = Vec::from([left, Expect::NoneUnder(tagged), Expect::NoneUnder(users), Expect::NoneUnder(named)]);
         if let Some(subject) = record.subject {

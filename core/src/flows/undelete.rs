@@ -279,7 +279,7 @@ impl Call {
             _ => None,
         };
         if let Some((digest, list)) = after {
-            self.change_tag(batch, name, &state, Some((digest, PlatformsRecord { list, images })), None);
+            self.mend_tag(batch, name, &state, Some((digest, PlatformsRecord { list, images })), None);
         }
         Ok(())
     }

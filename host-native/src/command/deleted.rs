@@ -174,7 +174,7 @@ pub fn purge(command: &cli::Purge, effective: &[Effective]) -> Result<(), Box<dy
     let asked = Asked::Purge { image: image.clone(), force: command.force };
     let answer = ask(asked, &command.settings, effective)?;
     let done: Purged = serde_json::from_str(&answer)?;
-    println!("{}", if command.json { answer } else { purged(&image.repository, &done) });
+    out!("{}", if command.json { answer } else { purged(&image.repository, &done) });
     match done.fault {
         Some(fault) => Err(format!("the purge ended early: {fault}; run it again").into()),
         None => Ok(()),
@@ -193,7 +193,7 @@ pub fn unprotect(command: &cli::Unprotect, effective: &[Effective]) -> Result<()
 
 /// The same, and prints the answer.
 fn perform(asked: Asked, settings: &Settings, effective: &[Effective]) -> Result<(), Box<dyn Error>> {
-    println!("{}", ask(asked, settings, effective)?);
+    out!("{}", ask(asked, settings, effective)?);
     Ok(())
 }
 

@@ -291,19 +291,19 @@ pub fn usage(usage: &cli::Usage) -> Result<(), Box<dyn Error>> {
     }
     let report: Report = serde_json::from_str(&told)?;
     match usage.format {
-        Form::Table => println!("{}", report.table()),
-        Form::Csv => println!("{}", report.csv()),
-        Form::Json => println!("{}", report.json()?),
+        Form::Table => out!("{}", report.table()),
+        Form::Csv => out!("{}", report.csv()),
+        Form::Json => out!("{}", report.json()?),
     }
     Ok(())
 }
 
 fn recounted(recount: &Recount) -> Result<(), Box<dyn Error>> {
     for drift in &recount.drifts {
-        println!("{}: {} bytes were counted, {} are there", drift.repository, drift.counted, drift.bytes);
+        out!("{}: {} bytes were counted, {} are there", drift.repository, drift.counted, drift.bytes);
     }
-    recount.reasons.iter().for_each(|reason| println!("{reason}"));
-    println!("{recount}");
+    recount.reasons.iter().for_each(|reason| out!("{reason}"));
+    out!("{recount}");
     match (&recount.fault, recount.uncounted) {
         (Some(fault), _) => Err(format!("the recount ended early, run it again: {fault}").into()),
         (None, 0) => Ok(()),

@@ -1,47 +1,10 @@
 //! What was deleted comes back by the command line, with a server and without one.
 
-use std::path::Path;
-
 use rustix::process::Signal;
-use serde_json::Value as Json;
 use tempfile::TempDir;
 
-use crate::started::{Started, eventually, orlop};
-
-/// An image of nothing but its annotation.
-fn image(name: &str) -> String {
-    format!(
-        r#"{{"schemaVersion":2,"mediaType":"application/vnd.oci.image.manifest.v1+json","config":{{"mediaType":"application/vnd.oci.empty.v1+json","digest":"sha256:44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a","size":2}},"layers":[],"annotations":{{"name":"{name}"}}}}"#
-    )
-}
-
-/// Pushes tags; the repository of [`Started::push`] is `a`.
-fn push(server: &Started, tags: &[&str]) {
-    assert_eq!(server.push(b"{}").0.status, 201);
-    for tag in tags {
-        let answer = server.send("PUT", &format!("/v2/a/manifests/{tag}"), image(tag).as_bytes());
-        assert_eq!(answer.status, 201, "{}", answer.head);
-    }
-}
-
-/// A verb: whether it succeeded, and what it printed.
-fn run(verb: &str, data: &Path, more: &[&str]) -> (bool, String) {
-    let output = orlop(verb, data).args(more).output().unwrap();
-    let told = [output.stdout, output.stderr].concat();
-    (output.status.success(), String::from_utf8_lossy(&told).trim().to_owned())
-}
-
-fn json(verb: &str, data: &Path, more: &[&str]) -> Json {
-    let (done, told) = run(verb, data, &[more, &["--json"]].concat());
-    assert!(done, "{told}");
-    serde_json::from_str(&told).unwrap_or_else(|error| panic!("{error}: {told}"))
-}
-
-fn digest(server: &Started, tag: &str) -> String {
-    let head = server.get(&format!("/v2/a/manifests/{tag}")).head;
-    let field = head.lines().find(|line| line.to_lowercase().starts_with("docker-content-digest:")).unwrap();
-    field.split_once(':').unwrap().1.trim().to_owned()
-}
+use crate::started::{Started, eventually};
+use crate::tags::{digest, image, json, push, run};
 
 #[test]
 fn a_running_server_undeletes_what_clients_delete() {

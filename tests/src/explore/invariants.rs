@@ -106,7 +106,12 @@ impl<'a> Records<'a> {
         for (name, value) in self.family("blob") {
             let was_damaged = scenario.damaged.contains(name);
             let digest: Digest = parse(name)?;
-            let BlobRecord { size, extents, quarantined, .. } = json(name, value)?;
+            let BlobRecord { size, extents, quarantined, unverified, .. } = json(name, value)?;
+            let unhashed = |extent: &Extent| scenario.unhashed.contains(&extent.object);
+            ensure!(
+                unverified || scenario.is_read() || !extents.iter().any(unhashed),
+                "blob/{name} was imported without being hashed, and does not say so"
+            );
             let sound = || -> Check {
                 let bytes = self.bytes(&format!("blob/{name}"), &extents)?;
                 ensure!(bytes.len() as u64 == size, "blob/{name} has {} bytes and says {size}", bytes.len());

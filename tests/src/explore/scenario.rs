@@ -104,6 +104,8 @@ pub struct Scenario {
     pub deleted: BTreeSet<String>,
     /// What was damaged beforehand: digests of blobs, and manifests as `<repository>@<digest>`.
     pub(super) damaged: BTreeSet<String>,
+    /// The objects that an import brings whose bytes nobody has hashed.
+    pub(super) unhashed: BTreeSet<ObjectId>,
     /// Whether a counter is wrong before the calls. One of them is a recount: when all are over, it is right.
     pub(super) miscounted: bool,
     /// The repositories of its mirrors.
@@ -146,6 +148,7 @@ impl Scenario {
             other: None,
             deleted: BTreeSet::new(),
             damaged: BTreeSet::new(),
+            unhashed: BTreeSet::new(),
             miscounted: false,
         }
     }
@@ -300,6 +303,10 @@ impl Scenario {
     fn take_down(&mut self, call: &Call) {
         if let Call::Purge(_, Some(Reference::Digest(digest))) = call {
             self.deleted.insert(digest.to_string());
+        }
+        if let Call::AdoptBlobs(layers) = call {
+            let unhashed = layers.iter().filter(|layer| !layer.verified);
+            self.unhashed.extend(unhashed.filter_map(|layer| layer.object));
         }
         if let Call::Request(request, _) = call
             && request.method == Method::Delete
@@ -473,9 +480,19 @@ impl Scenario {
         self.is_in_steps() && self.calls.iter().all(removes_nothing)
     }
 
-    /// Whether what is purged is to be gone for good: nobody pushes it again.
+    /// Whether one of the calls says that bytes were read.
+    pub(super) fn is_read(&self) -> bool {
+        self.calls.iter().any(|call| matches!(call, Call::Scrub | Call::Verified(_)))
+    }
+
+    /// Whether what is purged is to be gone for good: nobody pushes or imports it again, nor undeletes it before.
     pub(super) fn is_purged(&self) -> bool {
-        let pushes = |call: &Call| matches!(call, Call::Request(request, _) if request.method != Method::Delete);
+        let pushes = |call: &Call| match call {
+            Call::Request(request, _) => request.method != Method::Delete,
+            Call::AdoptBlobs(_) | Call::AdoptManifests(_) => true,
+            Call::Purge(_, None) => self.calls.iter().any(|call| matches!(call, Call::Undelete(..))),
+            _ => false,
+        };
         self.is_in_steps() && !self.calls.iter().any(pushes)
     }
 }

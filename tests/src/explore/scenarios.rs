@@ -88,6 +88,7 @@ pub fn all() -> Vec<Scenario> {
         unverified(),
         damaged_manifests(),
         damaged_mirrors(),
+        imports(),
         undeletes(),
         undeleted_lists(),
         purges(),

@@ -253,6 +253,16 @@ impl<'s> World<'s> {
         self.flights.iter().all(|flight| flight.stage.asked().is_none())
     }
 
+    /// Whether a purge has found what it was asked for.
+    pub(super) fn has_purged(&self) -> bool {
+        let purges = self.flights.iter().zip(&self.scenario.calls).filter(|(_, call)| matches!(call, Call::Purge(..)));
+        let mut answers = purges.filter_map(|(flight, _)| match &flight.stage {
+            Stage::Over(_, answer) | Stage::Resting(_, answer, _) => Some(answer),
+            _ => None,
+        });
+        answers.any(|answer| !answer.contains("Err(Unknown("))
+    }
+
     /// The answers that clients may rely on from now on; `crashed`: even after a crash.
     pub(super) fn answers(&self, crashed: bool) -> Vec<Option<String>> {
         let flights = self.flights.iter().zip(&self.scenario.calls);
