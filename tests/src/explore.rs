@@ -169,6 +169,9 @@ impl Explorer<'_> {
                 invariants::hold_purged(&world.store.memory, scenarios::SECRET)?;
             }
         }
+        if self.scenario.purges_only_deleted() {
+            invariants::hold_there(&world.store.memory, &self.scenario.before, &world.brought())?;
+        }
         let (possible, before) = (world.possible(), world.before());
         let crashed = world.answers(true);
         for (lost, memory) in world.store.after_crash().enumerate() {

@@ -72,6 +72,16 @@ pub(super) fn hold_purged(memory: &Memory, secret: &[u8]) -> Check {
     Ok(())
 }
 
+/// What holds besides when nothing is removed but what was deleted before: the manifests that were there are, and what was
+/// pushed or undeleted since.
+pub(super) fn hold_there(memory: &Memory, before: &Memory, brought: &[String]) -> Check {
+    let there = before.records.keys().map(|key| key.as_str()).filter(|key| key.starts_with("manifest/"));
+    for key in there.chain(brought.iter().map(String::as_str)) {
+        ensure!(memory.records.keys().any(|known| known.as_str() == key), "{key} was there, and is purged");
+    }
+    Ok(())
+}
+
 impl<'a> Records<'a> {
     fn read(memory: &'a Memory) -> Self {
         let mut families: BTreeMap<&str, BTreeMap<&str, &[u8]>> = BTreeMap::new();

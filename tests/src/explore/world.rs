@@ -307,6 +307,28 @@ impl<'s> World<'s> {
         })
     }
 
+    /// The keys of the tags and manifests that clients know to be pushed or undeleted.
+    pub(super) fn brought(&self) -> Vec<String> {
+        let key = |repository: &str, reference: &str| match reference.contains(':') {
+            true => format!("manifest/{repository}@{reference}"),
+            false => format!("tag/{repository}:{reference}"),
+        };
+        let flights = self.flights.iter().zip(&self.scenario.calls);
+        let brought = flights.filter_map(|(flight, call)| match (&flight.stage, call) {
+            (Stage::Over(201, _) | Stage::Resting(201, ..), Call::Request(request, _)) => {
+                let (repository, reference) = request.target.strip_prefix("/v2/")?.split_once("/manifests/")?;
+                Some(key(repository, reference))
+            }
+            (Stage::Over(200, answer) | Stage::Resting(200, answer, _), Call::Undelete(name, reference, _))
+                if answer.contains("Ok(") =>
+            {
+                Some(key(name.as_str(), &reference.to_string()))
+            }
+            _ => None,
+        });
+        brought.collect()
+    }
+
     /// The client that got other bytes than those of the digest that it was told. (Whether it may still get those of a blob
     /// that is damaged is for the order of the calls to say.)
     pub(super) fn wrong(&self) -> Option<String> {

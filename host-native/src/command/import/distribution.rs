@@ -7,6 +7,7 @@
 //! without records, for garbage collection, and the next import goes on from there.
 
 mod fetch;
+mod known;
 mod owner;
 mod progress;
 mod report;
@@ -15,7 +16,7 @@ mod walk;
 
 use std::collections::HashSet;
 use std::error::Error;
-use std::fs;
+use std::fs::{self, OpenOptions};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::{fmt, io};
@@ -25,11 +26,12 @@ use orlop_core::takeover::Presence;
 use orlop_core::{Config, Registry};
 use tokio::runtime::Handle;
 
+use self::known::{Known, Unchanged, short};
 use self::owner::Owner;
 use self::progress::Progress;
 use self::report::Report;
 use self::target::{Taker, Target};
-use self::walk::{Known, Page, Walk, short};
+use self::walk::{Page, Walk};
 use crate::command::check::data_directory;
 use crate::command::cli::{Distribution, S3, Taking};
 use crate::command::process;
@@ -79,7 +81,7 @@ pub(super) fn import(asked: &Distribution) -> Result<(), Box<dyn Error>> {
     idle(&source, &asked.source, &asked.how)?;
     let how = How { copy: asked.copy, ..How::of(&asked.how, asked.source.clone(), asked.verify) };
     let _log = log::start("warn".parse()?, LogFormat::Text);
-    process::runtime()?.block_on(Asked::new(source, None, how, &asked.data).done())
+    process::runtime_of_a_command()?.block_on(Asked::new(source, None, how, &asked.data).done())
 }
 
 /// Takes over a bucket.
@@ -179,6 +181,7 @@ struct Asked {
 #[derive(Default)]
 struct Survey {
     things: u64,
+    unchanged: Unchanged,
     copied: u64,
     copied_bytes: u64,
     private: u64,
@@ -201,6 +204,7 @@ impl Asked {
 
     fn import(&self, handle: &Handle) -> Result<(), Failed> {
         let How { dry_run, strict, .. } = self.how;
+        self.can_report()?;
         let there = self.directory.join("FORMAT").exists();
         let mut target = if there { Some(self.open(handle)?) } else { None };
         let (means, reason) = self.means()?;
@@ -221,7 +225,7 @@ impl Asked {
             Some(target) => target,
             None => self.open(handle)?,
         };
-        let mut taken = self.take(&target, means, &survey, &mut known);
+        let mut taken = self.take(&target, means, survey, &mut known);
         if !self.how.verify && self.bucket.is_none() && taken.as_ref().is_ok_and(|report| report.blobs > 0) {
             taken = target.scrub_anew().and(taken);
         }
@@ -230,7 +234,7 @@ impl Asked {
         self.owner.give(&self.directory)?;
         self.tell(&taken?)?;
         if self.how.live {
-            eprintln!(
+            note!(
                 "{} was being written to: make it read-only and run this once more with --read-only in place of --live",
                 self.how.shown.display()
             );
@@ -284,7 +288,6 @@ impl Asked {
             }
             report.links += page.blobs.len() as u64;
             report.manifests += page.manifests.len() as u64;
-            report.copied = survey.copied;
             match target {
                 Some(target) => target.foretell(page.tags, report)?,
                 None => report.tags += page.tags.len() as u64,
@@ -302,8 +305,12 @@ impl Asked {
             out: &mut out,
             page: Page::default(),
             damaged: target.map_or_else(|| Ok(HashSet::new()), Target::quarantined)?,
+            unchanged: Unchanged::default(),
+            things: 0,
         };
-        let report = walk.go()?;
+        let (mut report, unchanged) = walk.learn()?;
+        report.copied = survey.copied;
+        survey.unchanged = unchanged;
         Ok((survey, report))
     }
 
@@ -333,7 +340,7 @@ impl Asked {
             ));
         }
         if survey.private > 0 && means == Means::Link {
-            eprintln!(
+            note!(
                 "{} blobs are copied and not linked: the owner of {} could not read them",
                 survey.private,
                 self.directory.display()
@@ -342,7 +349,7 @@ impl Asked {
         if means == Means::Copy && survey.copied > 0 && !self.how.copy && self.bucket.is_none() {
             let size = ByteSize::b(survey.copied_bytes);
             if self.how.dry_run {
-                eprintln!("--copy is needed: blobs of {shown} cannot be linked, {reason}");
+                note!("--copy is needed: blobs of {shown} cannot be linked, {reason}");
                 return Ok(());
             }
             return Err(format!(
@@ -373,8 +380,9 @@ impl Asked {
     }
 
     /// Takes over what is new.
-    fn take(&self, target: &Target, means: Means, survey: &Survey, known: &mut Known) -> Result<Report, String> {
-        let progress = Progress::new("importing", Some(survey.things));
+    fn take(&self, target: &Target, means: Means, survey: Survey, known: &mut Known) -> Result<Report, String> {
+        let Survey { mut unchanged, things, .. } = survey;
+        let progress = Progress::new("importing", Some(things - unchanged.things));
         let (source, bucket, owner) = (&self.source, self.bucket.as_deref(), self.owner);
         let mut taker = Taker { target, source, bucket, owner, means, here: HashSet::new() };
         let mut out = |page: Page, report: &mut Report| {
@@ -389,10 +397,12 @@ impl Asked {
             reader: self.reader(),
             verify: self.how.verify && self.bucket.is_none(),
             known,
-            report: Report::default(),
+            report: std::mem::take(&mut unchanged.report),
             out: &mut out,
             page: Page::default(),
             damaged: target.quarantined()?,
+            unchanged,
+            things: 0,
         };
         walk.go()
     }
@@ -401,15 +411,25 @@ impl Asked {
         Reader { user: self.owner.user, group: self.owner.group }
     }
 
+    /// Whether the report can be written, before anything is done that takes long. What it has stays until then.
+    fn can_report(&self) -> Result<(), String> {
+        let Some(path) = &self.how.report else { return Ok(()) };
+        let opened = OpenOptions::new().write(true).create(true).truncate(false).open(path);
+        opened.map(drop).map_err(|error| unwritten(path, &error))
+    }
+
     fn tell(&self, report: &Report) -> Result<(), Failed> {
         let json = report.json()?;
-        if let Some(path) = &self.how.report {
-            fs::write(path, &json)
-                .map_err(|error| format!("the report cannot be written to {}: {error}", path.display()))?;
+        out!("{}", if self.how.json { json.clone() } else { report.text() });
+        match &self.how.report {
+            Some(path) => Ok(fs::write(path, &json).map_err(|error| unwritten(path, &error))?),
+            None => Ok(()),
         }
-        println!("{}", if self.how.json { json } else { report.text() });
-        Ok(())
     }
+}
+
+fn unwritten(path: &Path, error: &io::Error) -> String {
+    format!("the report cannot be written to {}: {error}", path.display())
 }
 
 /// Sees to it that neither directory is in the other.
@@ -420,12 +440,12 @@ fn apart(source: &Source, directory: &Path) -> Result<(), String> {
         Some((resolved, path)) => resolved.join(absolute.strip_prefix(path).unwrap_or(Path::new(""))),
         None => absolute,
     };
-    let inside = resolved.starts_with(source.root()) || source.root().starts_with(&resolved);
+    let inside = resolved.starts_with(source.whole()) || source.root().starts_with(&resolved);
     if inside {
         return Err(format!(
             "the data directory {} and {} are one in the other: name another with --data",
             directory.display(),
-            source.root().display()
+            source.whole().display()
         ));
     }
     Ok(())

@@ -236,6 +236,30 @@ pub fn purges() -> Vec<Scenario> {
     ]
 }
 
+/// Purges of all that was deleted, beside what brings it back.
+pub fn purges_of_all() -> Vec<Scenario> {
+    let all = || Call::Purge("a".parse().expect("a name"), None);
+    let lone = artifact(LAYER, &amd64());
+    let listing = index(&[&lone]);
+    let there = |name: &str| {
+        let scenario = Scenario::new(name, keeping()).given(&push_blob("a", LAYER));
+        scenario.given(&push("a", "v1", &lone))
+    };
+    let deleted = |name: &str| there(name).given(&delete("a", digest(&lone)));
+    let index_deleted = |name: &str| {
+        let scenario = Scenario::new(name, keeping()).given(&push_blob("a", LAYER));
+        let scenario = scenario.given(&push("a", digest(&lone), &lone)).given(&push("a", "all", &listing));
+        scenario.given(&delete("a", digest(&listing)))
+    };
+    vec![
+        deleted("purge of all that was deleted × push it under another tag").at_once([all(), push("a", "v2", &lone)]),
+        deleted("purge of all that was deleted × undelete its tag").at_once([all(), undelete("v1")]),
+        deleted("purge of all that was deleted × undelete it").at_once([all(), undelete(digest(&lone))]),
+        index_deleted("purge of a deleted index × GET its child").at_once([all(), get("a", digest(&lone))]),
+        index_deleted("purge of a deleted index × push it again").at_once([all(), push("a", "all", &listing)]),
+    ]
+}
+
 /// Those of which there are so many schedules that they take half a minute each, and much longer.
 pub fn long_purges() -> Vec<Scenario> {
     let amd64 = amd64();

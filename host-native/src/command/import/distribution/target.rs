@@ -13,9 +13,10 @@ use tokio::runtime::Handle;
 use uuid::Uuid;
 
 use super::fetch::Brought;
+use super::known::short;
 use super::owner::Owner;
 use super::report::Report;
-use super::walk::{Found, Page, short};
+use super::walk::{Found, Page};
 use crate::distribution::{Finding, Kind, Look, Source};
 use crate::storage::{Adoption, Bucket, Host, Means, RequestBody, ambient};
 
@@ -198,7 +199,7 @@ impl Taker<'_> {
                     hashed.insert(blob.digest);
                     lacking.push(blob);
                 }
-                Look::Missing | Look::Unreadable => drop(brought.insert(blob.digest, Brought::Gone)),
+                Look::Missing | Look::Link | Look::Unreadable => drop(brought.insert(blob.digest, Brought::Gone)),
                 Look::Damaged | Look::WrongSize => drop(brought.insert(blob.digest, Brought::Damaged)),
             }
         }

@@ -8,6 +8,7 @@ use orlop_core::name::Repository;
 use orlop_core::takeover::{Held, ImagePlatform, KnownPlatform, Needed, NeededAs, Revision, Tagged};
 use orlop_core::{Family, Timestamp};
 
+use super::known::{Known, Unchanged, number, short};
 use super::report::Report;
 use super::target::Target;
 use crate::distribution::{Contents, Digests, Entry, Finding, Kind, Look, Reader, Source, SourceTag};
@@ -95,46 +96,8 @@ impl Page {
     }
 }
 
-/// What is known of blobs that were looked at, whichever repository holds them. The first bytes of the digest stand for
-/// it, and its size is one number with what was found.
-#[derive(Debug, Default)]
-pub(super) struct Known(HashMap<u64, u64>);
-
-/// What stands in the highest bits of the number.
-const VERIFIED: u64 = 1 << 63;
-const PRIVATE: u64 = 1 << 62;
-const BAD: u64 = 1 << 61;
-
-impl Known {
-    fn get(&self, digest: &Digest) -> Option<Look> {
-        self.0.get(&short(digest)).map(|number| match number & !(VERIFIED | PRIVATE) {
-            bad if bad == BAD => Look::Missing,
-            bad if bad == BAD + 1 => Look::Damaged,
-            bad if bad == BAD + 2 => Look::WrongSize,
-            bad if bad & BAD != 0 => Look::Unreadable,
-            size => Look::Fine { size, verified: number & VERIFIED != 0, private: number & PRIVATE != 0 },
-        })
-    }
-
-    fn put(&mut self, digest: &Digest, look: Look) {
-        let number = match look {
-            Look::Missing => BAD,
-            Look::Damaged => BAD + 1,
-            Look::WrongSize => BAD + 2,
-            Look::Unreadable => BAD + 3,
-            Look::Fine { size, verified, private } => {
-                size | if verified { VERIFIED } else { 0 } | if private { PRIVATE } else { 0 }
-            }
-        };
-        self.0.insert(short(digest), number);
-    }
-}
-
-/// The first bytes of a digest.
-pub(super) fn short(digest: &Digest) -> u64 {
-    let first = digest.hash().first_chunk::<8>();
-    first.map_or(0, |first| u64::from_be_bytes(*first))
-}
+/// Gets a page, and says which of its blobs were found to have wrong bytes.
+type Out<'w> = dyn FnMut(Page, &mut Report) -> Result<Vec<Digest>, String> + 'w;
 
 /// A way through the directory.
 pub(super) struct Walk<'w> {
@@ -146,11 +109,15 @@ pub(super) struct Walk<'w> {
     pub(super) verify: bool,
     pub(super) known: &'w mut Known,
     pub(super) report: Report,
-    /// Who gets the pages, and says which of their blobs were found to have wrong bytes.
-    pub(super) out: &'w mut dyn FnMut(Page, &mut Report) -> Result<Vec<Digest>, String>,
+    /// Who gets the pages.
+    pub(super) out: &'w mut Out<'w>,
     pub(super) page: Page,
     /// The first bytes of the digests of blobs that are damaged in the registry: it has them, and needs them.
     pub(super) damaged: HashSet<u64>,
+    /// What was found to have nothing new before, and is passed by.
+    pub(super) unchanged: Unchanged,
+    /// How many blobs, manifests and tags were handed over.
+    pub(super) things: u64,
 }
 
 /// One repository on the way.
@@ -185,24 +152,46 @@ struct Read {
 
 impl Walk<'_> {
     /// Goes through all repositories. What is found is in the report.
-    pub(super) fn go(mut self) -> Result<Report, String> {
+    pub(super) fn go(self) -> Result<Report, String> {
+        self.learn().map(|(report, _)| report)
+    }
+
+    /// The same; and which repositories have nothing that the registry lacks.
+    pub(super) fn learn(mut self) -> Result<(Report, Unchanged), String> {
         let source = self.source;
+        let mut unchanged = Unchanged::default();
         source.repositories(|entry| match entry {
             Entry::Finding(finding) => {
                 self.report.found(finding);
                 Ok(())
             }
-            Entry::Repository(name, path) => {
+            Entry::Repository(name, _) if self.unchanged.names.contains(&name) => Ok(()),
+            Entry::Repository(name, path) if self.target.is_none() => {
                 self.report.repositories += 1;
                 self.repository(&name, &path)
             }
+            Entry::Repository(name, path) => {
+                let before = (std::mem::take(&mut self.report), self.things);
+                self.report.repositories += 1;
+                self.repository(&name, &path)?;
+                self.hand_over()?;
+                let own = std::mem::replace(&mut self.report, before.0);
+                if !own.is_something_new() {
+                    unchanged.report.add(own.clone());
+                    unchanged.things += self.things - before.1;
+                    unchanged.names.insert(name);
+                }
+                self.report.add(own);
+                Ok(())
+            }
         })?;
         self.hand_over()?;
-        Ok(self.report)
+        Ok((self.report, unchanged))
     }
 
     fn hand_over(&mut self) -> Result<(), String> {
         let page = std::mem::take(&mut self.page);
+        self.things += page.len();
         if page.len() > 0 {
             for wrong in (self.out)(page, &mut self.report)? {
                 self.known.put(&wrong, Look::Damaged);
@@ -438,15 +427,16 @@ impl Walk<'_> {
         let layers = &repository.contents.layers;
         let new: Vec<usize> = places.iter().copied().filter(|place| layers.state(*place) == state::NEW).collect();
         let (source, reader, verify) = (self.source, self.reader, self.verify);
-        let (below, known) = (repository.path.join("_layers"), &*self.known);
+        let (below, known, of) = (repository.path.join("_layers"), &*self.known, number(repository.name));
         let looks = source.in_parallel(&new, |place| {
             let digest = layers.get(*place)?;
-            let looked = match source.check_link(&below, &digest) {
-                Ok(None) => return Some((*place, digest, None)),
+            // It was in order a moment ago. If its bytes are gone since, there is nothing that can be linked.
+            let linked = known.links.contains(&(of ^ short(&digest)));
+            let looked = match if linked { Ok(None) } else { source.check_link(&below, &digest).map(Some) } {
+                Ok(Some(None)) => return Some((*place, digest, None)),
                 Err(bad) => Err(bad),
-                Ok(Some(_)) => Ok(match known.get(&digest) {
-                    // A directory may have changed since, and to look costs next to nothing.
-                    Some(Look::Fine { verified: false, .. }) if verify || !source.is_remote() => {
+                Ok(Some(Some(_)) | None) => Ok(match known.get(&digest) {
+                    Some(Look::Fine { verified: false, .. }) if verify || !(source.is_remote() || linked) => {
                         source.look(&digest, reader, verify)
                     }
                     None => source.look(&digest, reader, verify),
@@ -460,6 +450,7 @@ impl Walk<'_> {
                 None => state::DELETED,
                 Some(Ok(look @ Look::Fine { size, verified, private })) => {
                     self.known.put(&digest, look);
+                    self.known.links.insert(of ^ short(&digest));
                     let repository = repository.name.clone();
                     self.page.blobs.push(Found { repository, digest, size, verified, private });
                     self.page.blob_bytes += size;
