@@ -13,6 +13,7 @@ pub mod gc;
 pub mod import;
 pub mod integrity;
 pub mod mirror;
+mod owner;
 pub mod process;
 pub mod reload;
 pub mod retention;

@@ -7,7 +7,6 @@
 //! without records, for garbage collection, and the next import goes on from there.
 
 mod fetch;
-mod owner;
 mod progress;
 mod report;
 mod target;
@@ -25,13 +24,13 @@ use orlop_core::takeover::Presence;
 use orlop_core::{Config, Registry};
 use tokio::runtime::Handle;
 
-use self::owner::Owner;
 use self::progress::Progress;
 use self::report::Report;
 use self::target::{Taker, Target};
 use self::walk::{Known, Page, Walk, short};
 use crate::command::check::data_directory;
 use crate::command::cli::{Distribution, S3, Taking};
+use crate::command::owner::Owner;
 use crate::command::process;
 use crate::command::storage::agree;
 use crate::distribution::{Kind, Reader, Source, activity};

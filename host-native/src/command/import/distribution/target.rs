@@ -13,9 +13,9 @@ use tokio::runtime::Handle;
 use uuid::Uuid;
 
 use super::fetch::Brought;
-use super::owner::Owner;
 use super::report::Report;
 use super::walk::{Found, Page, short};
+use crate::command::owner::Owner;
 use crate::distribution::{Finding, Kind, Look, Source};
 use crate::storage::{Adoption, Bucket, Host, Means, RequestBody, ambient};
 
