@@ -8,7 +8,6 @@
 
 mod fetch;
 mod known;
-mod owner;
 mod progress;
 mod report;
 mod target;
@@ -27,13 +26,13 @@ use orlop_core::{Config, Registry};
 use tokio::runtime::Handle;
 
 use self::known::{Known, Unchanged, short};
-use self::owner::Owner;
 use self::progress::Progress;
 use self::report::Report;
 use self::target::{Taker, Target};
 use self::walk::{Page, Walk};
 use crate::command::check::data_directory;
 use crate::command::cli::{Distribution, S3, Taking};
+use crate::command::owner::Owner;
 use crate::command::process;
 use crate::command::storage::agree;
 use crate::distribution::{Kind, Reader, Source, activity};
