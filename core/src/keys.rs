@@ -244,12 +244,12 @@ pub(crate) fn deleted_tagged(repository: &Repository, manifest: &Digest, tag: &T
     Key(text(format_args!("deletedtagged/{repository}@{manifest}/{tag}")))
 }
 
-/// The deleted tags that name a manifest.
 /// What all deleted tags of a repository name.
 pub(crate) fn all_deleted_tagged(repository: &Repository) -> Prefix {
     Prefix(text(format_args!("deletedtagged/{repository}@")))
 }
 
+/// The deleted tags that name a manifest.
 pub(crate) fn deleted_tagged_with(repository: &Repository, manifest: &Digest) -> Prefix {
     Prefix(text(format_args!("deletedtagged/{repository}@{manifest}/")))
 }

@@ -275,7 +275,8 @@ impl Registry {
     }
 
     /// Begins to remove at once, for good, and with the blobs that nothing else needs: a manifest, a tag with what it
-    /// names, or without a reference all that was deleted in the repository. What is protected needs `force`.
+    /// names, a blob, or without a reference all that was deleted in the repository and is not there. What is protected
+    /// needs `force`. When something has gone before it failed, what it returns says [both](Purged::fault).
     pub fn purge(
         &self,
         name: Repository,
@@ -297,6 +298,12 @@ impl Registry {
     pub fn protect(&self, mark: Mark, ambient: Ambient) -> Step<Result<bool, Refused>> {
         let call = self.own(ambient);
         start(move |io| async move { call(io).protect(&mark).await })
+    }
+
+    /// Begins to look whether there is a tag or manifest now that a mark protects by its name.
+    pub fn protects_any(&self, mark: Mark, ambient: Ambient) -> Step<Result<bool, Fault>> {
+        let call = self.own(ambient);
+        start(move |io| async move { call(io).protects_any(&mark).await.map_err(fault) })
     }
 
     /// Begins to remove a protect mark; `false` when there is none.

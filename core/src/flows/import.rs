@@ -220,7 +220,8 @@ impl Call {
                     self.rely_on(&mut batch, name, &present).await?;
                     let before = Before::read(None, deleted.as_ref());
                     let record = self.hold_manifest(&mut batch, name, (digest, manifest, payload), &before, false);
-                    replace(&mut batch, &key, &ManifestRecord { pushed: *pushed, ..record });
+                    let imported = Some(self.ambient.now);
+                    replace(&mut batch, &key, &ManifestRecord { pushed: *pushed, imported, ..record });
                     taken.manifests += 1;
                     taken.bytes += payload.len() as u64;
                     changed.insert(name);
@@ -319,7 +320,7 @@ impl Call {
         let state = TagState::read(name, tag, state);
         match &state.record {
             Some(found) if found.record.digest == *digest => return Ok(TagStep::Same),
-            Some(found) if !found.record.imported => return Ok(TagStep::Kept(found.record.digest)),
+            Some(found) if found.record.imported.is_none() => return Ok(TagStep::Kept(found.record.digest)),
             _ => {}
         }
         let moved = state.record.is_some();
@@ -346,7 +347,8 @@ impl Call {
         let key = keys::tag(name, tag);
         let record = batch.put.iter().find(|(at, _)| *at == key).map(|(_, value)| value.clone());
         if let Some(record) = Found::<TagRecord>::read(key.clone(), record)? {
-            replace(&mut batch, &key, &TagRecord { pushed: *pushed, imported: true, ..record.record });
+            let imported = Some(self.ambient.now);
+            replace(&mut batch, &key, &TagRecord { pushed: *pushed, imported, ..record.record });
         }
         Ok(TagStep::Change(batch, moved))
     }

@@ -183,11 +183,29 @@ impl Call {
             let digest = if assembled { list } else { Some(tag) };
             digest.map(|digest| (digest, PlatformsRecord { list, images }))
         };
-        self.change_tag(batch, name, before, after, Some(gone).filter(|_| !more));
+        self.mend_tag(batch, name, before, after, Some(gone).filter(|_| !more));
         Ok(())
     }
 
-    /// Puts into `batch` the step of a tag from one state to the next; to none, to delete it. The manifest
+    /// Puts into `batch` what becomes of a tag that nobody pushes, because its list loses or regains something; with none
+    /// it ends. It stays as old as it was (SPEC X43, X44).
+    pub(super) fn mend_tag(
+        &self,
+        batch: &mut Batch,
+        name: &Repository,
+        before: &TagState,
+        after: Option<(Digest, PlatformsRecord)>,
+        gone: Option<&Digest>,
+    ) {
+        let Some(old) = before.record.as_ref().map(|found| &found.record) else {
+            return self.change_tag(batch, name, before, after, gone);
+        };
+        let by = self.ambient.nonce;
+        let after = after.map(|(digest, platforms)| (TagRecord { digest, by, ..old.clone() }, platforms));
+        self.put_tag(batch, name, before, after, gone);
+    }
+
+    /// Puts into `batch` the step of a tag from one state to the next, which is a push; to none, to delete it. The manifest
     /// `gone`, if any, is being removed by the same commit.
     pub(super) fn change_tag(
         &self,
@@ -199,7 +217,7 @@ impl Call {
     ) {
         let Ambient { now, nonce } = self.ambient;
         let after = after.map(|(digest, platforms)| {
-            (TagRecord { digest, pushed: now, by: nonce, undeleted: None, imported: false }, platforms)
+            (TagRecord { digest, pushed: now, by: nonce, undeleted: None, imported: None }, platforms)
         });
         self.put_tag(batch, name, before, after, gone);
     }
@@ -275,6 +293,7 @@ impl Call {
             size: payload.len() as u64,
             subject: None,
             pushed: self.ambient.now,
+            imported: None,
             by: self.ambient.nonce,
             // Someone may have pushed the very same list, or a tag have named it: then it is theirs.
             maintained: !tag_names_it && maintained.unwrap_or(true),

@@ -5,10 +5,11 @@
 //! deletes tag by tag, each by a commit that expects the tag as it was read, and its pulls where a rule asks for them. So
 //! what is pushed, moved, pulled or protected meanwhile stays, and a crash leaves a part of the plan done. Manifests that
 //! no tag needs go after that: an index before its children, a subject before its referrers, each by a commit that
-//! expects that nothing has come to need it.
+//! expects that nothing has come to need it. Where what goes can be undeleted, these stay until it is purged.
 
 mod look;
 
+use alloc::collections::BTreeSet;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
@@ -22,7 +23,7 @@ use super::maintained::TagState;
 use super::protect::Marks;
 use crate::config::ATTEMPTS;
 use crate::digest::Digest;
-use crate::effect::{Committed, Durability, Expect, Value};
+use crate::effect::{Committed, Durability, Expect, Get, Value};
 use crate::error::Error;
 use crate::event::{self, Happening};
 use crate::keys::{self, Key};
@@ -96,7 +97,8 @@ impl Call {
         let mut report = RetentionReport::default();
         let going = looked.seen.tags.iter().zip(&looked.tags).zip(&judgement.tags);
         for ((seen, read), _) in going.filter(|(_, verdict)| verdict.deleted) {
-            match self.let_tag_go(name, seen, read).await? {
+            let newest = self.newest_beside(name, &looked, &judgement, seen);
+            match self.let_tag_go(name, seen, read, &newest).await? {
                 Went::Deleted => report.tags_deleted += 1,
                 Went::Changed | Went::Needed => report.stays(seen.tag.to_string()),
             }
@@ -118,7 +120,7 @@ impl Call {
                 break;
             }
         }
-        report.manifests_left = left.len() as u64;
+        report.manifests_left = (left.len() + judgement.manifests_waiting) as u64;
         Ok(Retained::Done(report))
     }
 
@@ -155,13 +157,31 @@ impl Call {
         Plan::new(self.rules_of(name), name, &looked.seen, judgement, read, unread)
     }
 
-    /// Deletes a tag, if it is as it was looked at.
-    async fn let_tag_go(&self, name: &Repository, seen: &SeenTag, read: &ReadTag) -> Result<Went, Error> {
+    /// The tags that have to be there still, because they are the last of rules by which another tag is none of these.
+    fn newest_beside(&self, name: &Repository, looked: &Looked, judgement: &Judgement, tag: &SeenTag) -> Vec<Key> {
+        let about = self.rules_of(name).iter().filter(|rule| rule.is_about(name) && rule.covers(&tag.tag));
+        let last: BTreeSet<usize> =
+            about.filter_map(|rule| judgement.last.get(&rule.name)).flatten().copied().collect();
+        last.into_iter().filter_map(|at| Some(keys::tag(name, &looked.seen.tags.get(at)?.tag))).collect()
+    }
+
+    /// Deletes a tag, if it is as it was looked at, and if the `newest` are there: without these it might have to stay.
+    async fn let_tag_go(
+        &self,
+        name: &Repository,
+        seen: &SeenTag,
+        read: &ReadTag,
+        newest: &[Key],
+    ) -> Result<Went, Error> {
         let tag = &seen.tag;
         let by_pulls = |rule: &Rule| rule.keep_pulled_within.is_some() && rule.is_about(name);
         let by_pulls = self.rules_of(name).iter().any(by_pulls);
         let pulls = [keys::pulled_tag(name, tag), keys::pulled_manifest(name, &seen.digest)];
-        for _ in 0..ATTEMPTS {
+        for attempt in 0..ATTEMPTS {
+            // The commit expects them. Which of its expectations did not hold is not told.
+            if attempt > 0 && self.ask(Get { keys: newest.into() }).await?.iter().any(Option::is_none) {
+                return Ok(Went::Changed);
+            }
             let [tag_key, platforms_key] = TagState::keys(name, tag);
             let [by_tag, by_digest] = pulls.clone();
             let [record, platforms, by_tag, by_digest, marks] =
@@ -178,6 +198,7 @@ impl Call {
                 as_they_were.for_each(|(key, value)| batch.expect(as_read(key, value)));
             }
             batch.expect(marks.unchanged());
+            batch.expect.extend(newest.iter().cloned().map(Expect::Present));
             self.end_tag(&mut batch, name, &state, self.end(BY)).await?;
             self.tell(&mut batch, Happening::Delete, name, None, event::names([tag])).await?;
             if self.commit(batch, Durability::Durable).await? == Committed::Done {
@@ -229,7 +250,7 @@ impl Call {
                 marked => marked?,
             }
             self.tell(&mut also, Happening::Delete, name, Some((digest, Some(&found.record))), Vec::new()).await?;
-            let unnamed = left.map_or(found.record.pushed, |left| left.record.left.max(found.record.pushed));
+            let unnamed = left.map_or(found.record.came(), |left| left.record.left.max(found.record.came()));
             // A list that the registry has made, it makes again.
             let end = if found.record.maintained { End::Collected } else { self.end(BY) };
             if self.remove_manifest(name, digest, found, also, unnamed, end).await? == Committed::Done {

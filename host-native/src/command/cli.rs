@@ -10,6 +10,7 @@ mod mirrors;
 mod retention;
 mod sync;
 mod transfer;
+mod trust;
 mod usage;
 mod users;
 

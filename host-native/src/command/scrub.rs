@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::Mutex;
 
 use crate::observe::Observer;
+use crate::observe::date::rfc3339;
 use crate::request::live::Current;
 use crate::settings::Scrubbing;
 use crate::storage::{Host, Leased, Pace, RequestBody, ambient};
@@ -238,7 +239,7 @@ pub fn findings(findings: &[Finding]) -> String {
 pub fn table(damaged: &[Damage]) -> String {
     let mut text = String::new();
     for Damage { what, since, problem, needed_by, repositories } in damaged {
-        let since = humantime::format_rfc3339_seconds(std::time::UNIX_EPOCH + Duration::from_millis(since.0));
+        let since = rfc3339(*since);
         let _ = writeln!(text, "{what}\n    since {since}: {problem}");
         for NeededBy { repository, digest, tags } in needed_by {
             let _ = writeln!(text, "    needed by {repository}@{digest} {}", tags.join(" "));

@@ -56,7 +56,7 @@ pub fn copy(asked: &Move) -> Result<(), Box<dyn Error>> {
             }
         };
         let copied = copied.map_err(|wrong| format!("{wrong}; nothing is lost: the source is as it was"))?;
-        println!("{}", summary(&copied, asked.to, data));
+        out!("{}", summary(&copied, asked.to, data));
         Ok(())
     })
 }
@@ -70,7 +70,7 @@ async fn told(from: &Host, to: &Host) -> Result<Copied, String> {
     loop {
         tokio::select! {
             copied = &mut copying => return copied,
-            () = tokio::time::sleep(TELL) => eprintln!("{}", before.line(&progress)),
+            () = tokio::time::sleep(TELL) => note!("{}", before.line(&progress)),
         }
     }
 }

@@ -1,18 +1,22 @@
 //! Whether something writes to the directory at this moment.
 
 use std::fs;
+use std::io::Read;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use super::Source;
-use super::tree::{Item, What};
+use super::tree::{Item, What, regular_behind_links};
 
 /// How long ago the last change of an upload was, for it to count as given up.
 const RECENT: Duration = Duration::from_secs(600);
 
 /// The programs of distribution and docker-registry.
 const PROGRAMS: [&str; 2] = ["registry", "docker-registry"];
+
+/// How many bytes of a configuration are read.
+const CONFIGURATION: u64 = 1 << 20;
 
 /// Where they keep their data without a configuration.
 const USUAL_ROOT: &str = "/var/lib/registry";
@@ -60,7 +64,10 @@ fn serves(process: &Path, identity: (u64, u64)) -> bool {
     let by_file = parts(read("cmdline")).into_iter().filter(|part| part.ends_with(".yml") || part.ends_with(".yaml"));
     let by_file = by_file.filter_map(|file| {
         let directory = if file.starts_with('/') { inside.clone() } else { process.join("cwd") };
-        let text = fs::read_to_string(directory.join(file.trim_start_matches('/'))).ok()?;
+        // Any process may be called so, and name any file.
+        let mut text = String::new();
+        let opened = regular_behind_links(&directory.join(file.trim_start_matches('/'))).ok()?;
+        opened.take(CONFIGURATION).read_to_string(&mut text).ok()?;
         let line = text.lines().find_map(|line| line.trim().strip_prefix("rootdirectory:").map(str::to_owned))?;
         Some(line.trim().trim_matches(['"', '\'']).to_owned())
     });
@@ -106,9 +113,10 @@ fn uploads(source: &Source) -> Option<String> {
 fn directories(source: &Source, path: &Path) -> Vec<String> {
     let mut names = Vec::new();
     // What cannot be read is told of where everything is looked at.
-    let _ = source.tree().list(path, &mut |item| match item {
-        Item { name: Ok(name), what: What::Directory } => names.push(name),
-        _ => {}
+    let _ = source.tree().list(path, &mut |item| {
+        if let Item { name: Ok(name), what: What::Directory } = item {
+            names.push(name);
+        }
     });
     names
 }

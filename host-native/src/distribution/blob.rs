@@ -10,8 +10,8 @@ use orlop_core::digest::Digest;
 use orlop_core::meter::Meter;
 use orlop_core::takeover::{Revision, Unreadable};
 
-use super::contents::{Bad, link_path, read_link};
-use super::tree::Stat;
+use super::contents::{Bad, NOT_FOLLOWED, link_path, read_link};
+use super::tree::{Stat, is_link};
 use super::{Kind, Source};
 
 /// The largest image configuration that is read to learn a platform, in bytes.
@@ -44,6 +44,8 @@ pub(crate) enum Look {
     Damaged,
     /// The same, as its size has told.
     WrongSize,
+    /// In its place there is a symbolic link.
+    Link,
     /// It is not known whether it is there.
     Unreadable,
 }
@@ -58,6 +60,9 @@ impl Look {
             Self::WrongSize => {
                 Some((Kind::BlobSize, "it has not the size that manifests say, and other bytes: it is left out"))
             }
+            Self::Link => {
+                Some((Kind::BlobMissing, "its bytes are behind a symbolic link, which is not followed: it is left out"))
+            }
             Self::Unreadable => Some((Kind::Unreadable, "it cannot be read")),
         }
     }
@@ -70,6 +75,7 @@ impl Source {
         let Stat { size, private } = match self.tree().stat(&self.data(digest), reader) {
             Ok(stat) => stat,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Look::Missing,
+            Err(error) if is_link(&error) => return Look::Link,
             Err(_) => return Look::Unreadable,
         };
         // Of an empty file it is known at once.
@@ -106,6 +112,7 @@ impl Source {
             Err(Bad::NoDigest(text) | Bad::Algorithm(text)) => {
                 Err((Kind::WrongLink, format!("its link has another thing in it, `{text}`: it is left out")))
             }
+            Err(Bad::Link) => Err((Kind::WrongLink, format!("its link is {NOT_FOLLOWED}: it is left out"))),
             // A directory without a link is what a delete leaves.
             Err(Bad::Missing) => Ok(None),
             Err(Bad::Error(error)) => Err((Kind::Unreadable, format!("{}: {error}", path.display()))),
@@ -119,6 +126,9 @@ impl Source {
             Ok(bytes) => bytes,
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 return left_out(Kind::BlobMissing, &"its bytes are missing");
+            }
+            Err(error) if is_link(&error) => {
+                return left_out(Kind::BlobMissing, &format!("its file is {NOT_FOLLOWED}"));
             }
             Err(error) => return Err((Kind::Unreadable, error.to_string())),
         };

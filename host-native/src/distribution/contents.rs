@@ -9,7 +9,7 @@ use orlop_core::digest::{Algorithm, Digest, DigestError};
 use orlop_core::name::{Repository, Tag};
 
 use super::source::unreadable;
-use super::tree::{Item, Tree, What};
+use super::tree::{Item, Tree, What, is_link};
 use super::{Digests, Finding, Kind, Reader, Source};
 
 /// What a repository has, as its links say.
@@ -121,6 +121,10 @@ fn tags(source: &Source, name: &Repository, path: &Path, told: &mut Vec<Finding>
                 let problem = format!("it names {text}, whose algorithm is not known here: it is left out");
                 told.push(Finding::new(Kind::Digest, what, problem));
             }
+            Err(Bad::Link) => {
+                let problem = format!("its link is {NOT_FOLLOWED}: it is left out");
+                told.push(Finding::new(Kind::WrongLink, what, problem));
+            }
             Err(Bad::Missing) => {
                 told.push(Finding::new(Kind::Tag, what, "it has no current link: it is left out"));
             }
@@ -130,12 +134,17 @@ fn tags(source: &Source, name: &Repository, path: &Path, told: &mut Vec<Finding>
     tags
 }
 
+/// What is told of files that are symbolic links.
+pub(super) const NOT_FOLLOWED: &str = "a symbolic link, which is not followed";
+
 /// What is wrong with a link.
 pub(super) enum Bad {
     Empty,
     NoDigest(String),
     Algorithm(String),
     Missing,
+    /// It is a symbolic link.
+    Link,
     Error(io::Error),
 }
 
@@ -146,7 +155,8 @@ const LINK: u64 = 1 << 10;
 pub(super) fn read_link(tree: &dyn Tree, path: &Path) -> Result<(Digest, Timestamp), Bad> {
     let (bytes, modified) = tree.small(path, LINK).map_err(|error| match error.kind() {
         io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => Bad::Missing,
-        io::ErrorKind::IsADirectory => Bad::NoDigest("a directory".into()),
+        io::ErrorKind::IsADirectory => Bad::NoDigest("a directory, or no file".into()),
+        _ if is_link(&error) => Bad::Link,
         _ => Bad::Error(error),
     })?;
     let text = String::from_utf8_lossy(&bytes);

@@ -19,6 +19,8 @@ const LAYOUT: &str = "docker/registry/v2";
 pub(crate) struct Source {
     /// The directory that has `blobs` and `repositories` in it, without symbolic links on the way.
     root: PathBuf,
+    /// The directory that was named, which is that one or above it; without symbolic links too.
+    whole: PathBuf,
     /// What it is in.
     tree: Arc<dyn Tree>,
     /// It is not on this machine.
@@ -78,7 +80,7 @@ impl Source {
                 format!("{} cannot be read: {error}; run this as root or as its owner", path.display())
             })?;
         }
-        Ok(Self { root, tree: Arc::new(Disk), remote: false })
+        Ok(Self { root, whole: found, tree: Arc::new(Disk), remote: false })
     }
 
     /// The data of a registry that keeps them elsewhere, under a root: `ROOTDIRECTORY` as its configuration says.
@@ -99,7 +101,7 @@ impl Source {
                 root.display()
             )),
             Some(part) => Err(format!("{} has no {part}: copy the bucket as a whole", root.display())),
-            None => Ok(Self { root, tree, remote: true }),
+            None => Ok(Self { whole: root.clone(), root, tree, remote: true }),
         }
     }
 
@@ -111,6 +113,11 @@ impl Source {
     /// Whether it is not on this machine: nothing of it can be linked.
     pub(crate) fn is_remote(&self) -> bool {
         self.remote
+    }
+
+    /// The whole of it, as it was named.
+    pub(crate) fn whole(&self) -> &Path {
+        &self.whole
     }
 
     /// The directory that has `blobs` and `repositories` in it.

@@ -1,13 +1,14 @@
 //! Where the layout is: in a directory of this machine, or in a bucket.
 
 use std::fmt;
-use std::fs::{self, File};
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read};
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
 use std::time::SystemTime;
 
 use bytes::Bytes;
+use rustix::fs::OFlags;
 
 use super::Reader;
 
@@ -27,7 +28,8 @@ pub(crate) trait Tree: fmt::Debug + Send + Sync {
     ///
     /// # Errors
     ///
-    /// `NotFound` where there is none, `IsADirectory` where there is something else.
+    /// `NotFound` where there is none, `IsADirectory` where there is something else; [`is_link`] where it is a symbolic
+    /// link.
     fn small(&self, path: &Path, most: u64) -> io::Result<(Bytes, SystemTime)>;
 
     /// How many bytes a file has, and whether `reader` can read them.
@@ -103,11 +105,8 @@ impl Tree for Disk {
     }
 
     fn small(&self, path: &Path, most: u64) -> io::Result<(Bytes, SystemTime)> {
-        let file = File::open(path)?;
+        let file = regular(path)?;
         let metadata = file.metadata()?;
-        if !metadata.is_file() {
-            return Err(io::ErrorKind::IsADirectory.into());
-        }
         let mut bytes = Vec::with_capacity(usize::try_from(metadata.len().min(most)).unwrap_or_default());
         file.take(most).read_to_end(&mut bytes)?;
         Ok((bytes.into(), metadata.modified()?))
@@ -116,6 +115,7 @@ impl Tree for Disk {
     fn stat(&self, path: &Path, reader: Reader) -> io::Result<Stat> {
         let metadata = match fs::symlink_metadata(path) {
             Ok(metadata) if metadata.is_file() => metadata,
+            Ok(metadata) if metadata.is_symlink() => return Err(rustix::io::Errno::LOOP.into()),
             Err(error) if error.kind() == io::ErrorKind::PermissionDenied => return Err(error),
             _ => return Err(io::ErrorKind::NotFound.into()),
         };
@@ -133,7 +133,7 @@ impl Tree for Disk {
     }
 
     fn read(&self, path: &Path, each: &mut dyn FnMut(&[u8])) -> io::Result<()> {
-        let mut file = File::open(path)?;
+        let mut file = regular(path)?;
         let mut buffer = vec![0; BUFFER];
         loop {
             match file.read(&mut buffer)? {
@@ -159,6 +159,28 @@ impl Tree for Disk {
         // One file that cannot be read says nothing of others.
         None
     }
+}
+
+/// Opens a file. A symbolic link is not followed, as whoever may write to the directory could have root read another file
+/// by it; a pipe, on which nobody may ever write, is not waited for.
+fn regular(path: &Path) -> io::Result<File> {
+    opened(path, OFlags::NOFOLLOW | OFlags::NONBLOCK)
+}
+
+/// The same, through symbolic links.
+pub(super) fn regular_behind_links(path: &Path) -> io::Result<File> {
+    opened(path, OFlags::NONBLOCK)
+}
+
+fn opened(path: &Path, flags: OFlags) -> io::Result<File> {
+    let flags = i32::try_from(flags.bits()).unwrap_or_default();
+    let file = OpenOptions::new().read(true).custom_flags(flags).open(path)?;
+    if file.metadata()?.is_file() { Ok(file) } else { Err(io::ErrorKind::IsADirectory.into()) }
+}
+
+/// Whether a file was not opened because it is a symbolic link.
+pub(super) fn is_link(error: &io::Error) -> bool {
+    error.raw_os_error() == Some(rustix::io::Errno::LOOP.raw_os_error())
 }
 
 /// Whether that user may read a file, by what its mode says.

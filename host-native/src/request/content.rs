@@ -1,5 +1,5 @@
 //! The bytes of a blob as they are sent. What cannot be read is looked at, and so is what is not as its digest says: if the
-//! blob is damaged, it is out of use from then on (SPEC W11, W12).
+//! blob is damaged, it is out of use from then on (SPEC W11, W12, W14).
 
 use std::collections::HashMap;
 use std::error::Error;

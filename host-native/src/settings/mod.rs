@@ -14,6 +14,7 @@ pub(crate) mod mirror;
 mod number;
 mod policy;
 mod reach;
+pub(crate) mod redacted;
 mod remote;
 mod restart;
 mod retention;

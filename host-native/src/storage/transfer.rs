@@ -465,6 +465,7 @@ mod tests {
         (directory, host)
     }
 
+    /// SPEC W13.
     #[tokio::test]
     async fn a_move_steps_over_what_is_known_to_be_damaged() {
         let (_source, from) = registry().await;
@@ -488,6 +489,7 @@ mod tests {
         }
     }
 
+    /// SPEC W13.
     #[tokio::test]
     async fn a_move_ends_at_damage_that_was_not_known() {
         let (_source, from) = registry().await;

@@ -108,9 +108,10 @@ fn the_commands_that_documents_name_exist() {
     let (mut named, mut met) = (0, BTreeSet::new());
     for path in ["../README.md", "debian/orlop.7", "debian/orlop-cluster.7", "debian/orlop.toml.5", "debian/orlop.toml"]
     {
-        let text = document(path).replace("\\-", "-");
+        let text = document(path).replace("\\-", "-").replace("\\ ", " ");
         for rest in text.split("orlop ").skip(1) {
-            let words: Vec<&str> = rest.split(|c: char| !c.is_ascii_lowercase() && c != '-').take(2).collect();
+            let words: Vec<&str> =
+                rest.split(|c: char| !c.is_ascii_lowercase() && !c.is_ascii_digit() && c != '-').take(2).collect();
             let Some((verb, subcommands)) = words.first().and_then(|word| below.get_key_value(&(*word).to_owned()))
             else {
                 continue;

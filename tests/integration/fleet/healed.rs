@@ -124,7 +124,7 @@ fn of_two_machines_one_scrubs() {
     }
 }
 
-/// What the store as a whole does not give says nothing of any blob.
+/// SPEC W2: what the store as a whole does not give says nothing of any blob.
 #[test]
 #[ignore = "needs a database and an object store: `tests/run fleet` installs them and runs it"]
 fn a_store_that_is_out_of_order_puts_nothing_out_of_use() {
@@ -176,7 +176,7 @@ fn a_store_that_is_out_of_order_puts_nothing_out_of_use() {
     assert_eq!(after, "0");
 }
 
-/// However many clients meet the same damage, the store is read for that once.
+/// SPEC W14: however many clients meet the same damage, the store is read for that once.
 #[test]
 #[ignore = "needs a database and an object store: `tests/run fleet` installs them and runs it"]
 fn damage_that_many_clients_meet_is_looked_at_once() {

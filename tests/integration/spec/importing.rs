@@ -1,5 +1,7 @@
 //! What another registry had becomes records here (SPEC Y1–Y14).
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use orlop_conformance::image::{
     AMD64, ARM64, DOCKER_LIST, DOCKER_MANIFEST, Manifest, OCI_INDEX, OCI_MANIFEST, config, sha256,
@@ -13,6 +15,7 @@ use orlop_core::memory::RequestBody;
 use orlop_core::name::Repository;
 use orlop_core::object::ObjectId;
 use orlop_core::record::BlobRecord;
+use orlop_core::retention::Rule;
 use orlop_core::takeover::{
     Held, ImagePlatform, Layer, LayersTaken, ManifestsTaken, Presence, Revision, Tagged, TagsTaken, Unreadable,
 };
@@ -126,6 +129,7 @@ fn a_blob_that_is_here_stays_as_it_is() {
     registry.get(blob("b", sha256("bytes"))).expect(200);
     let other = Layer { size: 3, ..layer("c", b"bytes", None) };
     assert_eq!(adopt_blobs(&mut registry, vec![other]).differing, [(digest_of("bytes"), 5)]);
+    assert_eq!(usage(&registry, "c"), 5, "it counts as it is here");
 }
 
 /// SPEC Y2: damaged bytes are replaced by hashed ones, and by no others.
@@ -166,6 +170,53 @@ fn a_blob_that_went_meanwhile_is_asked_for_again() {
     assert!(registry.memory.records.is_empty());
 }
 
+/// SPEC X45, X48, L9: what was pulled before from where it came is not known, however long pulls are noted here.
+#[test]
+fn what_is_imported_counts_as_pulled_by_then() {
+    const DAY: Duration = Duration::from_secs(24 * 3600);
+    let rule = Rule {
+        name: "pulled".into(),
+        repositories: vec![Pattern::new("**")],
+        keep_pulled_within: Some(90 * DAY),
+        untagged_after: Some(30 * DAY),
+        ..Rule::default()
+    };
+    let mut registry = configured(|config| {
+        config.retention = vec![rule];
+        config.untagged_lifetime = Some(30 * DAY);
+    });
+    let step = registry.registry.note_pulls(Vec::new(), registry.memory.ambient());
+    registry.memory.run(step, &RequestBody::default()).expect("it is noted since when pulls are");
+    registry.advance(365 * DAY);
+    let (named, pinned) = (Manifest::image(AMD64, "named"), Manifest::image(AMD64, "pinned"));
+    image(&mut registry, "a", &named, &["v1"]);
+    image(&mut registry, "a", &pinned, &[]);
+    let going = |registry: &mut InMemory| {
+        registry.gc();
+        let step = registry.registry.plan_retention(name("a"), registry.memory.ambient());
+        let plan = registry.memory.run(step, &RequestBody::default()).expect("a plan");
+        (plan.tags_deleted, plan.manifests_deleted)
+    };
+    for _ in 0..2 {
+        assert_eq!(going(&mut registry), (0, 0));
+        registry.get(manifest("a", pinned.digest())).expect(200);
+        registry.advance(15 * DAY - Duration::from_secs(1));
+    }
+    registry.advance(Duration::from_secs(7200));
+    let step = registry.registry.plan_retention(name("a"), registry.memory.ambient());
+    let plan = registry.memory.run(step, &RequestBody::default()).expect("a plan");
+    assert_eq!((plan.tags_deleted, plan.manifests[0].digest.to_string()), (0, pinned.digest()));
+    assert_eq!(going(&mut registry), (0, 0));
+    registry.get(manifest("a", pinned.digest())).expect(404);
+    registry.advance(60 * DAY);
+    assert_eq!(going(&mut registry), (1, 0));
+    // A push here is another beginning.
+    registry.push("a", "v1", &named);
+    for key in [format!("tag/a:v1"), format!("manifest/a@{}", named.digest())] {
+        assert_eq!(record(&registry, &key)["imported"], Json::Null, "{key}");
+    }
+}
+
 /// SPEC Y4, Y8: as if it had been pushed.
 #[test]
 fn an_import_makes_the_records_of_a_push() {
@@ -180,7 +231,7 @@ fn an_import_makes_the_records_of_a_push() {
     assert_eq!(keys(&pushed), keys(&imported));
     assert_eq!(usage(&pushed, "a"), usage(&imported, "a"));
     let tag = record(&imported, "tag/a:v1");
-    assert_eq!((&tag["pushed"], &tag["imported"]), (&json!(1000), &json!(true)));
+    assert_eq!((&tag["pushed"], tag["imported"].as_u64()), (&json!(1000), Some(imported.memory.now.0)));
     assert_eq!(record(&imported, &format!("manifest/a@{}", sha256(one.bytes())))["pushed"], 1000);
     for registry in [&mut pushed, &mut imported] {
         let list = registry.call(get(manifest("a", "v1")).header("Accept", OCI_INDEX)).expect(200);

@@ -72,9 +72,9 @@ impl Call {
                     pulled(keys::pulled_manifest(name, &digest), &pulls[1]),
                 ];
                 let pulled = pulled.into_iter().max().flatten();
-                let TagRecord { pushed, undeleted, .. } = found.record;
+                let TagRecord { pushed, imported, undeleted, .. } = found.record;
                 let protected = denied(marks.tag(name, &tag))?;
-                looked.seen.tags.push(SeenTag { tag, digest, pushed, pulled, undeleted, protected });
+                looked.seen.tags.push(SeenTag { tag, digest, pushed, imported, pulled, undeleted, protected });
                 looked.tags.push(ReadTag { value: found.value, pulls });
             }
             bounded(name, "tags", looked.tags.len())?;
@@ -116,10 +116,11 @@ impl Call {
                 let seen = SeenManifest {
                     digest,
                     subject: found.record.subject,
-                    since: left.max(found.record.pushed),
+                    since: left.max(found.record.came()),
                     pulled: pulled(keys::pulled_manifest(name, &digest), &by_digest.get(&digest).cloned()),
                     tagged: false,
                     needed_by: Vec::new(),
+                    maintained: found.record.maintained,
                     protected: denied(marks.manifest(name, &digest))?,
                 };
                 manifests.insert(digest, (found, seen));
@@ -145,6 +146,11 @@ impl Call {
                     seen.needed_by.push(by);
                 }
             }
+        }
+        // One that may come back finds its referrers.
+        let deleted = self.values_under::<Digest>(&keys::deleted_in(name)).await?;
+        for (_, seen) in manifests.values_mut() {
+            seen.needed_by.extend(seen.subject.filter(|subject| deleted.contains_key(subject)));
         }
         for (digest, (found, seen)) in manifests {
             looked.seen.manifests.push(seen);

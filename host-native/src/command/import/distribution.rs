@@ -16,7 +16,7 @@ mod walk;
 
 use std::collections::HashSet;
 use std::error::Error;
-use std::fs;
+use std::fs::{self, OpenOptions};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, mpsc};
 use std::{fmt, io};
@@ -205,6 +205,7 @@ impl Asked {
 
     fn import(&self, handle: &Handle) -> Result<(), Failed> {
         let How { dry_run, strict, .. } = self.how;
+        self.can_report()?;
         let there = self.directory.join("FORMAT").exists();
         let mut target = if there { Some(self.open(handle)?) } else { None };
         let (means, reason) = self.means()?;
@@ -234,7 +235,7 @@ impl Asked {
         self.owner.give(&self.directory)?;
         self.tell(&taken?)?;
         if self.how.live {
-            eprintln!(
+            note!(
                 "{} was being written to: make it read-only and run this once more with --read-only in place of --live",
                 self.how.shown.display()
             );
@@ -340,7 +341,7 @@ impl Asked {
             ));
         }
         if survey.private > 0 && means == Means::Link {
-            eprintln!(
+            note!(
                 "{} blobs are copied and not linked: the owner of {} could not read them",
                 survey.private,
                 self.directory.display()
@@ -349,7 +350,7 @@ impl Asked {
         if means == Means::Copy && survey.copied > 0 && !self.how.copy && self.bucket.is_none() {
             let size = ByteSize::b(survey.copied_bytes);
             if self.how.dry_run {
-                eprintln!("--copy is needed: blobs of {shown} cannot be linked, {reason}");
+                note!("--copy is needed: blobs of {shown} cannot be linked, {reason}");
                 return Ok(());
             }
             return Err(format!(
@@ -439,15 +440,25 @@ impl Asked {
         Reader { user: self.owner.user, group: self.owner.group }
     }
 
+    /// Whether the report can be written, before anything is done that takes long. What it has stays until then.
+    fn can_report(&self) -> Result<(), String> {
+        let Some(path) = &self.how.report else { return Ok(()) };
+        let opened = OpenOptions::new().write(true).create(true).truncate(false).open(path);
+        opened.map(drop).map_err(|error| unwritten(path, &error))
+    }
+
     fn tell(&self, report: &Report) -> Result<(), Failed> {
         let json = report.json()?;
-        if let Some(path) = &self.how.report {
-            fs::write(path, &json)
-                .map_err(|error| format!("the report cannot be written to {}: {error}", path.display()))?;
+        out!("{}", if self.how.json { json.clone() } else { report.text() });
+        match &self.how.report {
+            Some(path) => Ok(fs::write(path, &json).map_err(|error| unwritten(path, &error))?),
+            None => Ok(()),
         }
-        println!("{}", if self.how.json { json } else { report.text() });
-        Ok(())
     }
+}
+
+fn unwritten(path: &Path, error: &io::Error) -> String {
+    format!("the report cannot be written to {}: {error}", path.display())
 }
 
 /// Sees to it that neither directory is in the other.
@@ -458,12 +469,12 @@ fn apart(source: &Source, directory: &Path) -> Result<(), String> {
         Some((resolved, path)) => resolved.join(absolute.strip_prefix(path).unwrap_or(Path::new(""))),
         None => absolute,
     };
-    let inside = resolved.starts_with(source.root()) || source.root().starts_with(&resolved);
+    let inside = resolved.starts_with(source.whole()) || source.root().starts_with(&resolved);
     if inside {
         return Err(format!(
             "the data directory {} and {} are one in the other: name another with --data",
             directory.display(),
-            source.root().display()
+            source.whole().display()
         ));
     }
     Ok(())

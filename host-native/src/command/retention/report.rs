@@ -7,6 +7,8 @@ use orlop_core::retention::{Plan, Verdict};
 use orlop_core::{Retained, RetentionReport};
 use serde::{Deserialize, Serialize};
 
+use crate::observe::date::rfc3339_seconds;
+
 /// What the last regular run did. Times are seconds since 1970.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
@@ -134,15 +136,12 @@ pub(super) fn status(status: &Status, json: bool) -> Result<String, String> {
     if *began == 0 {
         return Ok("retention has not run yet".into());
     }
-    let time = |seconds: u64| {
-        humantime::format_rfc3339_seconds(std::time::UNIX_EPOCH + std::time::Duration::from_secs(seconds))
-    };
     let mut text = match ended {
         Some(ended) => format!(
             "the last run ended at {}: {tags_deleted} tags and {manifests_deleted} manifests deleted",
-            time(*ended)
+            rfc3339_seconds(*ended)
         ),
-        None => format!("a run began at {}, and runs or was interrupted", time(*began)),
+        None => format!("a run began at {}, and runs or was interrupted", rfc3339_seconds(*began)),
     };
     for Waiting { repository, plan, tags_deleted, tags } in waiting {
         let _ = write!(

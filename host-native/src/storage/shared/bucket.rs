@@ -87,7 +87,7 @@ impl Bucket {
             return Err(io::Error::other(failed.clone()));
         }
         asked.await.map_err(|error| match &error {
-            Error::NotFound { .. } if !code(&told(&error)).is_some_and(|code| code == "NoSuchBucket") => {
+            Error::NotFound { .. } if code(&told(&error)).is_none_or(|code| code != "NoSuchBucket") => {
                 io::Error::new(io::ErrorKind::NotFound, reason(&error))
             }
             Error::PermissionDenied { .. } | Error::Unauthenticated { .. } => {

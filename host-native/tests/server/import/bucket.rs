@@ -16,6 +16,9 @@ use crate::started::{Started, orlop};
 
 const URL: &str = "s3://bucket/root";
 
+/// What a bucket answers in the place of its own answer to a request for that target, the how manieth it is.
+type Instead = fn(&str, usize) -> Option<(u16, &'static str, &'static str)>;
+
 fn import(bucket: &S3, url: &str, data: &Path, flags: &[&str]) -> Output {
     let mut program = orlop("import s3", data);
     // What the machine has is none of the test's.
@@ -143,8 +146,7 @@ fn a_bucket_that_cannot_be_read_is_refused_and_says_why() {
     let directory = Directory::new();
     directory.image("app", "v1", "amd64", b"the layer");
     let bucket = S3::of(directory.path());
-    let that =
-        |instead: fn(&str, usize) -> Option<(u16, &'static str, &'static str)>| S3::that(directory.path(), instead);
+    let that = |instead: Instead| S3::that(directory.path(), instead);
     let config = sha256(config("amd64", b"the layer")).encoded();
     let hidden = S3::that(directory.path(), move |target, _| {
         target.contains(&format!("{config}/data")).then_some((403, "", "AccessDenied"))

@@ -29,6 +29,7 @@ impl Known {
             bad if bad == BAD => Look::Missing,
             bad if bad == BAD + 1 => Look::Damaged,
             bad if bad == BAD + 2 => Look::WrongSize,
+            bad if bad == BAD + 4 => Look::Link,
             bad if bad & BAD != 0 => Look::Unreadable,
             size => Look::Fine { size, verified: number & VERIFIED != 0, private: number & PRIVATE != 0 },
         })
@@ -40,6 +41,7 @@ impl Known {
             Look::Damaged => BAD + 1,
             Look::WrongSize => BAD + 2,
             Look::Unreadable => BAD + 3,
+            Look::Link => BAD + 4,
             Look::Fine { size, verified, private } => {
                 size | if verified { VERIFIED } else { 0 } | if private { PRIVATE } else { 0 }
             }

@@ -199,7 +199,7 @@ impl Taker<'_> {
                     hashed.insert(blob.digest);
                     lacking.push(blob);
                 }
-                Look::Missing | Look::Unreadable => drop(brought.insert(blob.digest, Brought::Gone)),
+                Look::Missing | Look::Link | Look::Unreadable => drop(brought.insert(blob.digest, Brought::Gone)),
                 Look::Damaged | Look::WrongSize => drop(brought.insert(blob.digest, Brought::Damaged)),
             }
         }

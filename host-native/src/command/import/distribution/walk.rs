@@ -96,6 +96,9 @@ impl Page {
     }
 }
 
+/// Gets a page, and says which of its blobs were found to have wrong bytes.
+type Out<'w> = dyn FnMut(Page, &mut Report) -> Result<Vec<Digest>, String> + 'w;
+
 /// A way through the directory.
 pub(super) struct Walk<'w> {
     pub(super) source: &'w Source,
@@ -106,8 +109,8 @@ pub(super) struct Walk<'w> {
     pub(super) verify: bool,
     pub(super) known: &'w mut Known,
     pub(super) report: Report,
-    /// Who gets the pages, and says which of their blobs were found to have wrong bytes.
-    pub(super) out: &'w mut dyn FnMut(Page, &mut Report) -> Result<Vec<Digest>, String>,
+    /// Who gets the pages.
+    pub(super) out: &'w mut Out<'w>,
     pub(super) page: Page,
     /// The first bytes of the digests of blobs that are damaged in the registry: it has them, and needs them.
     pub(super) damaged: HashSet<u64>,
