@@ -75,34 +75,45 @@ fn a_plan_is_printed_and_applied_by_the_server_that_runs() {
     assert!(done && told == "retention has not run yet", "{told}");
 }
 
+/// A regular run, a minute after the start: one repository is done, another waits for somebody to agree.
 #[test]
 fn a_server_runs_retention_when_it_is_due_and_waits_for_approval() {
-    let directory = TempDir::new().unwrap();
-    let data = directory.path().join("data");
-    let with = |rule: &str| Started::on(&data, &["--retention", rule, "--retention-interval", "1s"]);
-    let server = with(r#"{ repositories = ["a"], keep-last = 5 }"#);
+    let rules =
+        [r#"{ repositories = ["a"], keep-last = 5 }"#, r#"{ repositories = ["b"], name = "b", keep-last = 1 }"#];
+    let server = Started::with(&["--retention", rules[0], "--retention", rules[1], "--retention-interval", "1m"]);
+    let data = server.data().to_owned();
     let tags: Vec<String> = (0..6).map(|number| format!("v{number}")).collect();
     push(&server, &tags.iter().map(String::as_str).collect::<Vec<_>>());
-    eventually(|| server.get("/v2/a/manifests/v0").status == 404);
-    assert_eq!(server.get("/v2/a/manifests/v1").status, 200);
-    drop(server);
-    let server = with(r#"{ repositories = ["a"], keep-last = 1 }"#);
+    let mount =
+        "/v2/b/blobs/uploads/?from=a&mount=sha256:44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a";
+    assert_eq!(server.send("POST", mount, b"").status, 201);
+    for tag in ["v1", "v2"] {
+        assert_eq!(server.send("PUT", &format!("/v2/b/manifests/{tag}"), image(tag).as_bytes()).status, 201);
+        std::thread::sleep(Duration::from_millis(5));
+    }
     let status = || {
         let (done, told) = retention(&data, &["status", "--json"]);
         assert!(done, "{told}");
         serde_json::from_str::<Json>(&told).unwrap_or_else(|error| panic!("{error}: {told}"))
     };
-    eventually(|| status()["waiting"][0].is_object());
-    eventually(|| server.log().contains("waits for somebody to agree"));
+    assert_eq!(status()["began"], Json::Null);
+    std::thread::sleep(Duration::from_secs(55));
+    eventually(|| status()["ended"].is_string());
+    assert_eq!(server.get("/v2/a/manifests/v0").status, 404);
+    assert_eq!(server.get("/v2/a/manifests/v1").status, 200);
+    assert!(server.log().contains("would delete 1 of the 2 tags, and waits for somebody to agree"), "{}", server.log());
     let status = status();
+    for at in ["began", "ended"] {
+        let text = status[at].as_str().unwrap();
+        assert!(text.len() == 20 && text.starts_with("20") && text.ends_with('Z'), "{status}");
+    }
     let waiting = &status["waiting"][0];
-    assert!(waiting["tags_deleted"] == 4 && waiting["tags"] == 5, "{status}");
+    assert!(waiting["tags_deleted"] == 1 && waiting["tags"] == 2 && waiting["repository"] == "b", "{status}");
     let hash = waiting["plan"].as_str().unwrap();
-    let (done, told) = retention(&data, &["apply", "a", "--plan", hash, "--yes"]);
+    let (done, told) = retention(&data, &["apply", "b", "--plan", hash, "--yes"]);
     assert!(done, "{told}");
-    let tags = server.get("/v2/a/tags/list").body;
-    let tags: Json = serde_json::from_slice(&tags).unwrap();
-    assert_eq!(tags["tags"], serde_json::json!(["v5"]));
+    let tags: Json = serde_json::from_slice(&server.get("/v2/b/tags/list").body).unwrap();
+    assert_eq!(tags["tags"], serde_json::json!(["v2"]));
 }
 
 /// What was pulled is noted when the server stops, at the latest; then the command goes by it without a server.

@@ -1,13 +1,14 @@
 //! What is told of plans and runs.
 
 use std::fmt::Write as _;
+use std::time::{Duration, UNIX_EPOCH};
 
 use orlop_core::name::Repository;
 use orlop_core::retention::{Plan, Verdict};
 use orlop_core::{Retained, RetentionReport};
 use serde::{Deserialize, Serialize};
 
-/// What the last regular run did. Times are seconds since 1970.
+/// What the last regular run did, as a host keeps it. Times are seconds since 1970.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub(super) struct Status {
@@ -30,6 +31,10 @@ pub(super) struct Waiting {
     plan: String,
     tags_deleted: usize,
     tags: usize,
+    #[serde(default)]
+    manifests_deleted: usize,
+    #[serde(default)]
+    manifests: usize,
 }
 
 impl Waiting {
@@ -39,6 +44,8 @@ impl Waiting {
             plan: plan.plan.clone(),
             tags_deleted: plan.tags_deleted,
             tags: plan.tags.len(),
+            manifests_deleted: plan.manifests_deleted,
+            manifests: plan.manifests_seen,
         }
     }
 }
@@ -92,6 +99,15 @@ fn plan_as_text(plan: &Plan, text: &mut String) {
     }
 }
 
+/// How much a plan deletes.
+pub(super) fn much(plan: &Plan) -> String {
+    let tags = format!("{} of the {} tags", plan.tags_deleted, plan.tags.len());
+    match plan.manifests_deleted {
+        0 => tags,
+        deleted => format!("{tags} and {deleted} of the {} manifests", plan.manifests_seen),
+    }
+}
+
 /// What became of a run by hand.
 ///
 /// # Errors
@@ -103,11 +119,9 @@ pub(super) fn applied(name: &Repository, retained: &Retained) -> Result<String, 
             "{name} or the rules have changed since: plan again, nothing was deleted (the plan is {} now)",
             plan.plan
         )),
-        Retained::Waits(plan) => Err(format!(
-            "this would delete {} of the {} tags of {name}: give --yes if that is meant; nothing was deleted",
-            plan.tags_deleted,
-            plan.tags.len()
-        )),
+        Retained::Waits(plan) => {
+            Err(format!("this would delete {} of {name}: give --yes if that is meant; nothing was deleted", much(plan)))
+        }
         Retained::Done(RetentionReport { tags_deleted, manifests_deleted, changed, manifests_left }) => {
             let mut text = format!("{name}: {tags_deleted} tags and {manifests_deleted} manifests deleted");
             if *manifests_left > 0 {
@@ -127,16 +141,17 @@ pub(super) fn applied(name: &Repository, retained: &Retained) -> Result<String, 
 ///
 /// None that occurs.
 pub(super) fn status(status: &Status, json: bool) -> Result<String, String> {
+    let time = |seconds: u64| humantime::format_rfc3339_seconds(UNIX_EPOCH + Duration::from_secs(seconds)).to_string();
     if json {
-        return serde_json::to_string(status).map_err(|error| error.to_string());
+        let mut value = serde_json::to_value(status).map_err(|error| error.to_string())?;
+        value["began"] = (status.began > 0).then(|| time(status.began)).into();
+        value["ended"] = status.ended.map(time).into();
+        return serde_json::to_string(&value).map_err(|error| error.to_string());
     }
     let Status { began, ended, tags_deleted, manifests_deleted, waiting, failed } = status;
     if *began == 0 {
         return Ok("retention has not run yet".into());
     }
-    let time = |seconds: u64| {
-        humantime::format_rfc3339_seconds(std::time::UNIX_EPOCH + std::time::Duration::from_secs(seconds))
-    };
     let mut text = match ended {
         Some(ended) => format!(
             "the last run ended at {}: {tags_deleted} tags and {manifests_deleted} manifests deleted",
@@ -144,10 +159,11 @@ pub(super) fn status(status: &Status, json: bool) -> Result<String, String> {
         ),
         None => format!("a run began at {}, and runs or was interrupted", time(*began)),
     };
-    for Waiting { repository, plan, tags_deleted, tags } in waiting {
+    for Waiting { repository, plan, tags_deleted, tags, manifests_deleted, manifests } in waiting {
         let _ = write!(
             text,
-            "\nwaiting for approval: {repository}: {tags_deleted} of {tags} tags would go; orlop retention apply \
+            "\nwaiting for approval: {repository}: {tags_deleted} of {tags} tags and \
+             {manifests_deleted} of {manifests} manifests would go; orlop retention apply \
              {repository} --plan {plan} --yes"
         );
     }
