@@ -72,7 +72,7 @@ fn run(loaded: Loaded, line: CommandLine) -> Result<(), Box<dyn Error>> {
         Command::Purge(asked) => deleted::purge(&asked, &effective),
         Command::Protect(asked) => deleted::protect(&asked, &effective),
         Command::Unprotect(asked) => deleted::unprotect(&asked, &effective),
-        Command::Usage(asked) => usage::usage(&asked),
+        Command::Usage(asked) => usage::usage(&asked, &effective),
         Command::Config(configure) => match configure.command {
             ConfigCommand::Check(settings) => administer::check(&settings, &effective, file.as_deref(), &warnings),
             ConfigCommand::Show(_) => administer::show(&effective),

@@ -193,7 +193,10 @@ pub fn collect(arguments: &Gc, effective: &[Effective]) -> Done {
 
 /// Flags that a running server would not follow are refused. `does` is what it does by its own.
 pub(super) fn by_the_servers_settings(effective: &[Effective], does: &str) -> Result<(), String> {
-    let own = ["as", "config", "data", "dry-run", "force", "json", "list", "log", "plan", "yes"];
+    let own = [
+        "as", "config", "data", "dry-run", "force", "format", "json", "list", "log", "plan", "recount", "sort", "top",
+        "yes",
+    ];
     let flags =
         effective.iter().filter(|setting| setting.origin == Origin::Flag && !own.contains(&setting.key.as_str()));
     let flags: Vec<String> = flags.map(|setting| format!("--{}", setting.key)).collect();

@@ -13,11 +13,13 @@ use serde::{Deserialize, Serialize};
 
 use crate::command::check;
 use crate::command::cli;
+use crate::command::config::Effective;
 use crate::command::control::Request;
+use crate::command::start::by_the_servers_settings;
 use crate::command::storage::by_server_or_here;
 use crate::observe::date::rfc3339;
 use crate::request::live::Current;
-use crate::storage::{Host, RequestBody, ambient};
+use crate::storage::{self, Host, RequestBody, ambient};
 
 /// In which order repositories are printed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -212,7 +214,12 @@ impl Report {
                 (false, None) => "no repository".into(),
             };
             let over = if soft.is_some_and(|soft| *bytes > soft) { ", over the soft limit" } else { "" };
-            let _ = write!(text, "\nquota {name}: {}{of} ({} %), {who}{over}", size(*bytes), quota.used_percent());
+            // Of nothing there are no parts.
+            let used = match limit {
+                Some(0) => String::new(),
+                _ => format!(" ({} %)", quota.used_percent()),
+            };
+            let _ = write!(text, "\nquota {name}: {}{of}{used}, {who}{over}", size(*bytes));
         }
         text
     }
@@ -277,15 +284,19 @@ fn aligned<const N: usize>(rows: &[[String; N]]) -> String {
 ///
 /// # Errors
 ///
-/// When the storage cannot be read, or not every repository could be counted anew.
-pub fn usage(usage: &cli::Usage) -> Result<(), Box<dyn Error>> {
+/// When the storage cannot be read, not every repository could be counted anew, or a server goes by other settings.
+pub fn usage(usage: &cli::Usage, effective: &[Effective]) -> Result<(), Box<dyn Error>> {
     let settings = &usage.settings;
+    let data = &settings.storage.data;
+    if data.engines.engines()?.is_none() && storage::holder(&data.directory).is_some() {
+        by_the_servers_settings(effective, "counts")?;
+    }
     let asked = if usage.recount { Asked::Recount } else { Asked::Report(usage.sort, usage.top) };
     let here = async |host: &Arc<Host>| {
         let live = check::check(settings, None)?.live;
         asked.perform(&Current::new(live).registry(), host).await
     };
-    let told = by_server_or_here(&settings.storage.data, &settings.options(), Request::Usage(asked), here)?;
+    let told = by_server_or_here(data, &settings.options(), Request::Usage(asked), here)?;
     if usage.recount {
         return recounted(&serde_json::from_str(&told)?);
     }

@@ -25,7 +25,9 @@ pub struct Policy {
     #[arg(long, env = "ORLOP_ALLOW_SPARSE", num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value_t = false, action = clap::ArgAction::Set)]
     allow_sparse: bool,
 
-    /// Refuse to delete tags, manifests and blobs
+    /// Refuse to delete tags, manifests and blobs for clients
+    ///
+    /// Retention, garbage collection and `orlop purge` delete all the same.
     #[arg(long, env = "ORLOP_NO_DELETE", num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value_t = false, action = clap::ArgAction::Set)]
     no_delete: bool,
 

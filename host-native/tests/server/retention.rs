@@ -53,30 +53,45 @@ fn a_plan_is_printed_and_applied_by_the_server_that_runs() {
     assert!(done && told == "retention has not run yet", "{told}");
 }
 
+/// A regular run, a minute after the start: one repository is done, another waits for somebody to agree.
 #[test]
 fn a_server_runs_retention_when_it_is_due_and_waits_for_approval() {
-    let directory = TempDir::new().unwrap();
-    let data = directory.path().join("data");
-    let with = |rule: &str| Started::on(&data, &["--retention", rule, "--retention-interval", "1s"]);
-    let server = with(r#"{ repositories = ["a"], keep-last = 5 }"#);
+    let rules =
+        [r#"{ repositories = ["a"], keep-last = 5 }"#, r#"{ repositories = ["b"], name = "b", keep-last = 1 }"#];
+    let server = Started::with(&["--retention", rules[0], "--retention", rules[1], "--retention-interval", "1m"]);
+    let data = server.data().to_owned();
     let tags: Vec<String> = (0..6).map(|number| format!("v{number}")).collect();
     push(&server, &tags.iter().map(String::as_str).collect::<Vec<_>>());
-    eventually(|| server.get("/v2/a/manifests/v0").status == 404);
+    let mount =
+        "/v2/b/blobs/uploads/?from=a&mount=sha256:44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a";
+    assert_eq!(server.send("POST", mount, b"").status, 201);
+    for tag in ["v1", "v2"] {
+        assert_eq!(server.send("PUT", &format!("/v2/b/manifests/{tag}"), image(tag).as_bytes()).status, 201);
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    let status = || {
+        let (done, told) = retention(&data, &["status", "--json"]);
+        assert!(done, "{told}");
+        serde_json::from_str::<Json>(&told).unwrap_or_else(|error| panic!("{error}: {told}"))
+    };
+    assert_eq!(status()["began"], Json::Null);
+    std::thread::sleep(Duration::from_secs(55));
+    eventually(|| status()["ended"].is_string());
+    assert_eq!(server.get("/v2/a/manifests/v0").status, 404);
     assert_eq!(server.get("/v2/a/manifests/v1").status, 200);
-    drop(server);
-    let server = with(r#"{ repositories = ["a"], keep-last = 1 }"#);
-    let status = || tags::json("retention status", &data, &[]);
-    eventually(|| status()["waiting"][0].is_object());
-    eventually(|| server.log().contains("waits for somebody to agree"));
+    assert!(server.log().contains("would delete 1 of the 2 tags, and waits for somebody to agree"), "{}", server.log());
     let status = status();
+    for at in ["began", "ended"] {
+        let text = status[at].as_str().unwrap();
+        assert!(text.len() == 20 && text.starts_with("20") && text.ends_with('Z'), "{status}");
+    }
     let waiting = &status["waiting"][0];
-    assert!(waiting["tags_deleted"] == 4 && waiting["tags"] == 5, "{status}");
+    assert!(waiting["tags_deleted"] == 1 && waiting["tags"] == 2 && waiting["repository"] == "b", "{status}");
     let hash = waiting["plan"].as_str().unwrap();
-    let (done, told) = retention(&data, &["apply", "a", "--plan", hash, "--yes"]);
+    let (done, told) = retention(&data, &["apply", "b", "--plan", hash, "--yes"]);
     assert!(done, "{told}");
-    let tags = server.get("/v2/a/tags/list").body;
-    let tags: Json = serde_json::from_slice(&tags).unwrap();
-    assert_eq!(tags["tags"], serde_json::json!(["v5"]));
+    let tags: Json = serde_json::from_slice(&server.get("/v2/b/tags/list").body).unwrap();
+    assert_eq!(tags["tags"], serde_json::json!(["v2"]));
 }
 
 /// SPEC X54, X47.
@@ -93,7 +108,7 @@ fn what_retention_deletes_can_be_undeleted() {
     let (done, told) = retention(&data, &["apply", "a", "--plan", hash, "--yes"]);
     assert!(done && told == "a: 2 tags and 0 manifests deleted", "{told}");
     assert_eq!([pulled("v1").status, pulled("v2").status], [404, 404]);
-    let deleted = tags::json("deleted", &data, &["a"]);
+    let deleted = tags::json("deleted", &data, &["a"])["deleted"].clone();
     let deleted = deleted.as_array().unwrap();
     assert!(deleted.len() == 2 && deleted.iter().all(|deleted| deleted["by"] == "retention"), "{deleted:?}");
     // One of them is deleted as a manifest, too.
@@ -108,7 +123,7 @@ fn what_retention_deletes_can_be_undeleted() {
     }
     let listed: Json = serde_json::from_slice(&server.get("/v2/a/tags/list").body).unwrap();
     assert_eq!(listed["tags"], serde_json::json!(["v1", "v2", "v3"]));
-    assert_eq!(tags::json("deleted", &data, &["a"]).as_array().map(Vec::len), Some(0));
+    assert_eq!(tags::json("deleted", &data, &["a"])["deleted"].as_array().map(Vec::len), Some(0));
     // What was brought back stays.
     let planned = plan(&data);
     assert!(planned["tags"].as_array().unwrap().iter().all(|tag| tag["deleted"] == false), "{planned}");
