@@ -1,6 +1,7 @@
 //! Retention by a server and without one: what would go, what goes, and what was pulled.
 
 use std::path::Path;
+use std::time::Duration;
 
 use rustix::process::Signal;
 use serde_json::Value as Json;

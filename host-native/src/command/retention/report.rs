@@ -1,7 +1,6 @@
 //! What is told of plans and runs.
 
 use std::fmt::Write as _;
-use std::time::{Duration, UNIX_EPOCH};
 
 use orlop_core::name::Repository;
 use orlop_core::retention::{Plan, Verdict};
@@ -143,7 +142,6 @@ pub(super) fn applied(name: &Repository, retained: &Retained) -> Result<String, 
 ///
 /// None that occurs.
 pub(super) fn status(status: &Status, json: bool) -> Result<String, String> {
-    let time = |seconds: u64| humantime::format_rfc3339_seconds(UNIX_EPOCH + Duration::from_secs(seconds)).to_string();
     if json {
         let mut value = serde_json::to_value(status).map_err(|error| error.to_string())?;
         value["began"] = (status.began > 0).then(|| rfc3339_seconds(status.began)).into();
