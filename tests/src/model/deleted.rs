@@ -250,7 +250,7 @@ impl Model {
             None => self.purge_deleted(name, &mut done),
             Some(digest) if digest.contains(':') => {
                 let purged = self.purge_manifests(name, vec![digest.into()], Some(digest), force, &mut done);
-                purged.and_then(|()| if done.manifests.is_empty() { Err("unknown") } else { Ok(()) })
+                purged.and(if done.manifests.is_empty() { Err("unknown") } else { Ok(()) })
             }
             Some(tag) => self.purge_tag(name, tag, force, &mut done),
         };
