@@ -94,7 +94,7 @@ fn what_retention_deletes_can_be_undeleted() {
     assert!(done && told == "a: 2 tags and 0 manifests deleted", "{told}");
     assert_eq!([pulled("v1").status, pulled("v2").status], [404, 404]);
     let deleted = tags::json("deleted", &data, &["a"]);
-    let deleted = deleted.as_array().unwrap();
+    let deleted = deleted["deleted"].as_array().unwrap();
     assert!(deleted.len() == 2 && deleted.iter().all(|deleted| deleted["by"] == "retention"), "{deleted:?}");
     // One of them is deleted as a manifest, too.
     assert_eq!(server.send("DELETE", &format!("/v2/a/manifests/{}", digests[1]), b"").status, 202);
@@ -108,7 +108,7 @@ fn what_retention_deletes_can_be_undeleted() {
     }
     let listed: Json = serde_json::from_slice(&server.get("/v2/a/tags/list").body).unwrap();
     assert_eq!(listed["tags"], serde_json::json!(["v1", "v2", "v3"]));
-    assert_eq!(tags::json("deleted", &data, &["a"]).as_array().map(Vec::len), Some(0));
+    assert_eq!(tags::json("deleted", &data, &["a"])["deleted"].as_array().map(Vec::len), Some(0));
     // What was brought back stays.
     let planned = plan(&data);
     assert!(planned["tags"].as_array().unwrap().iter().all(|tag| tag["deleted"] == false), "{planned}");
