@@ -8,7 +8,6 @@
 
 mod fetch;
 mod known;
-mod owner;
 mod progress;
 mod report;
 mod target;
@@ -18,22 +17,23 @@ use std::collections::HashSet;
 use std::error::Error;
 use std::fs::{self, OpenOptions};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, mpsc};
 use std::{fmt, io};
 
 use bytesize::ByteSize;
+use orlop_core::digest::Digest;
 use orlop_core::takeover::Presence;
 use orlop_core::{Config, Registry};
 use tokio::runtime::Handle;
 
 use self::known::{Known, Unchanged, short};
-use self::owner::Owner;
 use self::progress::Progress;
 use self::report::Report;
 use self::target::{Taker, Target};
 use self::walk::{Page, Walk};
 use crate::command::check::data_directory;
 use crate::command::cli::{Distribution, S3, Taking};
+use crate::command::owner::Owner;
 use crate::command::process;
 use crate::command::storage::agree;
 use crate::distribution::{Kind, Reader, Source, activity};
@@ -385,26 +385,54 @@ impl Asked {
         let progress = Progress::new("importing", Some(things - unchanged.things));
         let (source, bucket, owner) = (&self.source, self.bucket.as_deref(), self.owner);
         let mut taker = Taker { target, source, bucket, owner, means, here: HashSet::new() };
-        let mut out = |page: Page, report: &mut Report| {
+        let damaged = target.quarantined()?;
+        // Which blobs were found to have wrong bytes the walk must know before it goes on.
+        let together = bucket.is_some() || !damaged.is_empty();
+        let walk = |out: &mut dyn FnMut(Page, &mut Report) -> Result<Vec<Digest>, String>| {
+            let walk = Walk {
+                source,
+                target: Some(target),
+                reader: self.reader(),
+                verify: self.how.verify && bucket.is_none(),
+                known,
+                report: std::mem::take(&mut unchanged.report),
+                out,
+                page: Page::default(),
+                damaged,
+                unchanged,
+                things: 0,
+            };
+            walk.go()
+        };
+        let mut take = |page: Page, report: &mut Report| {
             let things = page.len();
             let wrong = taker.take(page, report)?;
             progress.done(things);
             Ok(wrong)
         };
-        let walk = Walk {
-            source: &self.source,
-            target: Some(target),
-            reader: self.reader(),
-            verify: self.how.verify && self.bucket.is_none(),
-            known,
-            report: std::mem::take(&mut unchanged.report),
-            out: &mut out,
-            page: Page::default(),
-            damaged: target.quarantined()?,
-            unchanged,
-            things: 0,
-        };
-        walk.go()
+        if together {
+            return walk(&mut take);
+        }
+        // The next page is looked for while one is taken over.
+        std::thread::scope(|scope| {
+            let (pages, waiting) = mpsc::sync_channel::<Page>(1);
+            let taking = scope.spawn(move || {
+                let mut report = Report::default();
+                waiting.into_iter().try_for_each(|page| take(page, &mut report).map(drop))?;
+                Ok::<_, String>(report)
+            });
+            let mut out = |page, _: &mut Report| match pages.send(page) {
+                Ok(()) => Ok(Vec::new()),
+                Err(_) => Err("it has failed".into()),
+            };
+            let walked = walk(&mut out);
+            drop(pages);
+            // If that has failed, it is why the way ended.
+            let taken = taking.join().map_err(|_| "an import panicked")??;
+            let mut report = walked?;
+            report.add(taken);
+            Ok(report)
+        })
     }
 
     fn reader(&self) -> Reader {

@@ -153,11 +153,16 @@ struct Read {
 impl Walk<'_> {
     /// Goes through all repositories. What is found is in the report.
     pub(super) fn go(self) -> Result<Report, String> {
-        self.learn().map(|(report, _)| report)
+        self.walk(false).map(|(report, _)| report)
     }
 
-    /// The same; and which repositories have nothing that the registry lacks.
-    pub(super) fn learn(mut self) -> Result<(Report, Unchanged), String> {
+    /// The same; and which repositories have nothing that the registry lacks. Each has pages of its own.
+    pub(super) fn learn(self) -> Result<(Report, Unchanged), String> {
+        let known = self.target.is_some();
+        self.walk(known)
+    }
+
+    fn walk(mut self, learn: bool) -> Result<(Report, Unchanged), String> {
         let source = self.source;
         let mut unchanged = Unchanged::default();
         source.repositories(|entry| match entry {
@@ -166,7 +171,7 @@ impl Walk<'_> {
                 Ok(())
             }
             Entry::Repository(name, _) if self.unchanged.names.contains(&name) => Ok(()),
-            Entry::Repository(name, path) if self.target.is_none() => {
+            Entry::Repository(name, path) if !learn => {
                 self.report.repositories += 1;
                 self.repository(&name, &path)
             }
