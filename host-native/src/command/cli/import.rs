@@ -136,7 +136,7 @@ pub struct S3 {
     #[arg(value_name = "URL")]
     pub source: String,
 
-    /// An option of the bucket (repeatable), such as region=eu-west-1 or endpoint=https://s3.example.com
+    /// An option of the bucket (repeatable), such as region=eu-west-1 or endpoint=`https://s3.example.com`
     ///
     /// One option a flag. The options are those of --objects-option; they win over the environment.
     #[arg(long, value_name = "NAME=VALUE")]
