@@ -22,6 +22,7 @@ pub use crate::flows::lease::{Acquired, Claim, Job, Lease};
 pub use crate::flows::meta::{Agreement, Disagreement};
 pub use crate::flows::mirror::{Eviction, LetGo, Mirrored};
 pub use crate::flows::purge::{Purged, Remaining};
+pub use crate::flows::quarantine::Suspected;
 use crate::flows::retention::BY;
 pub use crate::flows::retention::{Retained, RetentionReport};
 pub use crate::flows::scrub::{ScrubTotal, Scrubbed};
@@ -33,6 +34,7 @@ use crate::http::{Body, Method, Pull, Request, Response};
 use crate::keys::Key;
 use crate::mirror::Fetching;
 use crate::name::{Repository, Tag};
+use crate::object::ObjectId;
 use crate::protect::Mark;
 use crate::record::{ProtectMark, SessionKey};
 use crate::retention::{Plan, Rule};
@@ -333,16 +335,17 @@ impl Registry {
     }
 
     /// Begins to look at a blob whose bytes were wrong or missing when a client was to get them: when they are, it is put
-    /// in quarantine. It results in whether it is.
-    pub fn suspect(&self, digest: Digest, ambient: Ambient) -> Step<Result<bool, Fault>> {
+    /// in quarantine. It results in what it is then.
+    pub fn suspect(&self, digest: Digest, ambient: Ambient) -> Step<Result<Suspected, Fault>> {
         let call = self.own(ambient);
         start(move |io| async move { call(io).suspect(&digest).await.map_err(fault) })
     }
 
-    /// Begins to note that all bytes of a blob were read, and are those of its digest.
-    pub fn verified(&self, digest: Digest, ambient: Ambient) -> Step<Result<(), Fault>> {
+    /// Begins to note that all bytes of a blob were read, and are those of its digest: of one that still has these objects,
+    /// from which they were read, behind what of it lies among the records.
+    pub fn verified(&self, digest: Digest, read: Vec<ObjectId>, ambient: Ambient) -> Step<Result<(), Fault>> {
         let call = self.own(ambient);
-        start(move |io| async move { call(io).verified(&digest).await.map_err(fault) })
+        start(move |io| async move { call(io).verified(&digest, &read).await.map_err(fault) })
     }
 
     /// Begins to list what is damaged, behind `after`, and which images need it.

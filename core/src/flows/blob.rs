@@ -69,11 +69,12 @@ impl Call {
             let verify = (unverified || self.config.verify_reads) && selection == Selection::Whole;
             if let (true, [Piece::Bytes(bytes)]) = (verify, whole.as_slice()) {
                 // It is in memory: nothing of it is sent before it is known to be sound (SPEC W12).
-                if digest.algorithm().digest(bytes) != *digest && self.suspect(digest).await? {
+                if digest.algorithm().digest(bytes) != *digest {
+                    self.suspect(digest).await?;
                     continue;
                 }
                 if unverified {
-                    self.verified(digest).await?;
+                    self.verified_here(digest, &extents).await?;
                 }
             }
             let response = match selection {

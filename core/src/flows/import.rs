@@ -13,6 +13,7 @@ use super::batch::{Batch, Found};
 use super::maintained::{Pushed, TagState};
 use super::mirror::Voucher;
 use super::push::Before;
+use super::quarantine::sound_manifest;
 use crate::config::ATTEMPTS;
 use crate::digest::Digest;
 use crate::effect::{Committed, Durability, Expect, Get, Value};
@@ -59,7 +60,13 @@ impl Call {
         };
         let page = self.scan(&prefix, after).await?;
         let after = page.last().map(|(key, _)| key.clone());
-        Ok(Holdings { digests: page.iter().filter_map(|(key, _)| prefix.rest(key).parse().ok()).collect(), after })
+        let digest = |(key, value): &(Key, Value)| {
+            let digest = prefix.rest(key).parse().ok()?;
+            // What is damaged is to be brought again.
+            let held = family == Family::Blobs || sound_manifest(name, &digest, Some(value.clone())).is_some();
+            held.then_some(digest)
+        };
+        Ok(Holdings { digests: page.iter().filter_map(digest).collect(), after })
     }
 
     /// Blobs that are damaged, behind a key: those that [hashed bytes](Self::adopt_blobs) would mend.
@@ -230,6 +237,16 @@ impl Call {
                 Ok(Some(found)) if found.record.maintained => {
                     batch.expect(found.unchanged());
                     batch.put(key, &ManifestRecord { maintained: false, by: self.ambient.nonce, ..found.record });
+                }
+                // Its bytes are those of its digest: it is as if it were pushed again (SPEC W5).
+                Ok(Some(found)) if found.record.quarantined.is_some() => {
+                    self.rely_on(&mut batch, name, &present).await?;
+                    batch.expect(found.unchanged());
+                    let bytes = (digest, manifest, payload);
+                    let record = self.hold_manifest(&mut batch, name, bytes, &Before::Held, found.record.fetched);
+                    replace(&mut batch, &key, &ManifestRecord { pushed: found.record.pushed, ..record });
+                    taken.manifests += 1;
+                    taken.bytes += payload.len() as u64;
                 }
                 Ok(Some(_)) => {}
                 Err(error) => taken.damaged.push(alloc::format!("{error:?}")),

@@ -203,8 +203,10 @@ pub fn scrub(asked: &Scrub) -> Done {
     let told = by_server_or_here(&asked.data, &Options::default(), Request::Scrub, here)?;
     let report: scrub::Scrub = serde_json::from_str(&told)?;
     out!("{}", if asked.json { told } else { report.text() });
-    match (report.fault, report.done.findings.len()) {
-        (Some(fault), _) => Err(format!("the scrub ended early, run it again: {fault}").into()),
+    match (report.fault, report.findings.len()) {
+        (Some(fault), _) => {
+            Err(format!("not everything was read; see to the storage and run it again: {fault}").into())
+        }
         (None, 0) => Ok(()),
         (None, 1) => Err("1 is damaged that was not known to be".into()),
         (None, many) => Err(format!("{many} are damaged that were not known to be").into()),

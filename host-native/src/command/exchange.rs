@@ -1,7 +1,7 @@
 //! `orlop export` and the imports that are copies: by a registry that is opened here, or by one that is spoken to.
 
 use std::error::Error;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bytesize::ByteSize;
@@ -14,6 +14,7 @@ use tracing_subscriber::filter::Targets;
 use crate::command::check::data_directory;
 use crate::command::cli::{ExportCommand, How, ImportedArchive, ImportedOci, ImportedRegistry, Reaching};
 use crate::command::copy::{Logins, Progress, Stopped};
+use crate::command::owner::Owner;
 use crate::command::process;
 use crate::command::storage::agree;
 use crate::copy::{Collected, Contents, Failed, Format, Layout, Packed, Place, Tree, Unwritten};
@@ -180,6 +181,8 @@ struct Opened {
     side: Side,
     host: Option<Arc<Host>>,
     presence: Option<storage::Presence>,
+    /// The data directory, and to whom it belongs.
+    directory: Option<(PathBuf, Owner)>,
     /// Of a dry run into a directory that does not exist: an empty registry, which goes in the end.
     _empty: Option<TempDir>,
 }
@@ -190,13 +193,14 @@ impl Opened {
         let cure = "say --registry with its address, so that it is done through the server";
         let Some(address) = &how.registry else { return Self::here(&how.data, purpose, cure).await };
         let remote = Remote::open(&remote_setting(address, &how.reaching).await?)?;
-        Ok(Self { side: Side::Remote(remote), host: None, presence: None, _empty: None })
+        Ok(Self { side: Side::Remote(remote), host: None, presence: None, directory: None, _empty: None })
     }
 
     /// The data directory, which is made if there is none, or the database and the object store. `cure` says what to do
     /// when a server has the directory open.
     async fn here(data: &Data, purpose: Purpose, cure: &str) -> Result<Self, Stopped> {
         let mut empty = None;
+        let directory = data.engines.engines()?.is_none().then(|| (data.directory.clone(), Owner::of(&data.directory)));
         let host = match data.engines.engines()? {
             Some(engines) => {
                 let host = Host::connect(&engines.without_cache(), &Options::default()).await;
@@ -234,12 +238,25 @@ impl Opened {
             Some(_) => host.enter(Use::Serve).await.map_err(|error| error.to_string())?,
             None => None,
         };
-        Ok(Self { side: sync::this_registry(&host, registry, "orlop"), host: Some(host), presence, _empty: empty })
+        Ok(Self {
+            side: sync::this_registry(&host, registry, "orlop"),
+            host: Some(host),
+            presence,
+            directory,
+            _empty: empty,
+        })
     }
 
     async fn close(self) {
         if let Some(presence) = self.presence {
             presence.leave().await;
+        }
+        drop((self.side, self.host));
+        // Also what an import has made that failed is the server's.
+        if let Some((directory, owner)) = &self.directory
+            && let Err(error) = owner.give(directory)
+        {
+            tracing::warn!("{} is not given to whom it belongs: {error}", directory.display());
         }
     }
 }

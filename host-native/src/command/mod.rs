@@ -23,6 +23,7 @@ pub mod gc;
 pub mod import;
 pub mod integrity;
 pub mod mirror;
+mod owner;
 mod printed;
 pub mod process;
 pub mod reload;

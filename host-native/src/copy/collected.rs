@@ -150,3 +150,19 @@ impl Destination for Collected<'_> {
         Ok(self.entries().digests.contains_key(&referrer.to_string()))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_manifest_whose_tag_moved_is_listed_no_more() {
+        let entry = |digest: &str, tag: &str| json!({ "digest": digest, "annotations": { REF_NAME: tag } });
+        let mut entries = Entries::of(&[entry("a", "v1"), entry("a", "v2"), entry("b", "v3")]);
+        entries.add(entry("b", "v1"));
+        assert!(entries.digests.contains_key("a"), "by the other tag");
+        entries.add(entry("b", "v2"));
+        assert!(!entries.digests.contains_key("a"));
+        assert_eq!((entries.all.len(), entries.digests["b"]), (3, 3));
+    }
+}

@@ -451,6 +451,7 @@ mod tests {
             extents: vec![extent],
             quarantined: quarantined.then_some(Timestamp(7)),
             unverified: false,
+            read: None,
         };
         let value = Bytes::from(serde_json::to_vec(&record).unwrap());
         ask(host, Commit { put: vec![(Key::stored(format!("blob/{digest}")), value)], ..EMPTY }).await.unwrap();

@@ -4,6 +4,7 @@ mod foreign;
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
@@ -178,6 +179,40 @@ fn a_registry_goes_into_a_layout_and_comes_back_as_it_was() {
     let index = fs::read_to_string(Path::new(out).join("index.json")).unwrap();
     assert!(index.contains("\"team/app:all\"") && index.contains(&format!("\"team/app@{}\"", pushed.loose)), "{index}");
     assert!(index.contains(&pushed.index.to_string()), "{index}");
+}
+
+/// Everything in a directory that does not belong to the user and group 65534.
+fn of_others(directory: &Path) -> Vec<PathBuf> {
+    let (mut waiting, mut found) = (vec![directory.to_owned()], Vec::new());
+    while let Some(path) = waiting.pop() {
+        let metadata = fs::symlink_metadata(&path).unwrap();
+        if metadata.is_dir() {
+            waiting.extend(fs::read_dir(&path).unwrap().map(|entry| entry.unwrap().path()));
+        }
+        if (metadata.uid(), metadata.gid()) != (65_534, 65_534) {
+            found.push(path);
+        }
+    }
+    found
+}
+
+/// Root imports into an empty directory of another user, who serves it then.
+#[test]
+fn what_root_imports_belongs_to_who_serves() {
+    if !rustix::process::geteuid().is_root() {
+        return;
+    }
+    let (home, data, _, _) = directory();
+    let out = home.path().join("out");
+    let out = out.to_str().unwrap();
+    done(&["export", "oci", out], Some(&data));
+    let back = home.path().join("back");
+    fs::create_dir(&back).unwrap();
+    std::os::unix::fs::chown(&back, Some(65_534), Some(65_534)).unwrap();
+    for _ in 0..2 {
+        done(&["import", "oci", out], Some(&back));
+        assert_eq!(of_others(&back), [] as [PathBuf; 0]);
+    }
 }
 
 #[test]

@@ -19,7 +19,7 @@ fn keeping() -> InMemory {
 }
 
 fn purging(
-    registry: &InMemory,
+    registry: &mut InMemory,
     repository: &str,
     reference: Option<&str>,
     force: bool,
@@ -56,7 +56,7 @@ fn has_bytes(registry: &InMemory, content: &str) -> bool {
 
 /// Whether a record is there.
 fn record(registry: &InMemory, key: &str) -> bool {
-    registry.memory.records.contains_key(&Key::stored(key.into()))
+    registry.memory.records.contains_key(&Key::stored(key))
 }
 
 fn damage(registry: &mut InMemory, key: String) {
@@ -216,7 +216,7 @@ fn a_purge_that_fails_says_what_it_has_done() {
         let index = Manifest::index(&[&amd, &arm]);
         registry.push("a", "v1", &index);
         let before = registry.memory.clone();
-        let (mut step, mut commits, mut failed) = (purging(&registry, "a", Some("v1"), false), 0, false);
+        let (mut step, mut commits, mut failed) = (purging(&mut registry, "a", Some("v1"), false), 0, false);
         let result = loop {
             step = match step {
                 Step::Respond(done) | Step::Answered(done, _) => break done,

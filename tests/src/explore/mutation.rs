@@ -231,7 +231,7 @@ pub const ALL: &[(Mutation, &str)] = &[
     (Mutation::NotExpecting(Sort::Push, Kind::Present, "tag/"), "note a pull × delete by tag"),
     (Mutation::NotDeleting("pulledtag/"), "note a pull × delete by tag"),
     (Mutation::NotDeleting("pulledmanifest/"), "note a pull × delete by digest"),
-    (Mutation::Import(Importing::BlobAnew), "import blob × push it"),
+    (Mutation::Import(Importing::BlobAnew), "import blob × import it elsewhere"),
     (Mutation::Import(Importing::AsHashed), "import blob × push it"),
     (Mutation::Import(Importing::ErasingWhatIsNamed), "import blob × push it"),
     (Mutation::Import(Importing::ManifestAnew), "import manifest × push the same"),

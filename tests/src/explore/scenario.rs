@@ -395,7 +395,12 @@ impl Scenario {
             // How many blobs go depends on who else is there, and decides nothing.
             Call::Evict => registry.evict(ambient).map(|result| told(result.map(drop))),
             Call::Suspect(digest) => registry.suspect(*digest, ambient).map(|result| told(result.map(drop))),
-            Call::Verified(digest) => registry.verified(*digest, ambient).map(told),
+            Call::Verified(digest) => {
+                let record = &self.before.records[&Key::stored(format!("blob/{digest}"))];
+                let record: BlobRecord = serde_json::from_slice(record).expect("a record is JSON");
+                let read = record.extents.iter().map(|extent| extent.object).collect();
+                registry.verified(*digest, read, ambient).map(told)
+            }
             // What it has read depends on who else is there, and decides nothing.
             Call::Scrub => registry.scrub(u64::MAX, Duration::ZERO, ambient).map(|result| told(result.map(drop))),
             Call::Recount => registry.recount(ambient).map(recounted),

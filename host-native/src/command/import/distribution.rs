@@ -8,7 +8,6 @@
 
 mod fetch;
 mod known;
-mod owner;
 mod progress;
 mod report;
 mod target;
@@ -22,19 +21,18 @@ use std::sync::{Arc, mpsc};
 use std::{fmt, io};
 
 use bytesize::ByteSize;
-use orlop_core::digest::Digest;
 use orlop_core::takeover::Presence;
 use orlop_core::{Config, Registry};
 use tokio::runtime::Handle;
 
 use self::known::{Known, Unchanged, short};
-use self::owner::Owner;
 use self::progress::Progress;
 use self::report::Report;
 use self::target::{Taker, Target};
-use self::walk::{Page, Walk};
+use self::walk::{Out, Page, Walk};
 use crate::command::check::data_directory;
 use crate::command::cli::{Distribution, S3, Taking};
+use crate::command::owner::Owner;
 use crate::command::process;
 use crate::command::storage::agree;
 use crate::distribution::{Kind, Reader, Source, activity};
@@ -389,7 +387,7 @@ impl Asked {
         let damaged = target.quarantined()?;
         // Which blobs were found to have wrong bytes the walk must know before it goes on.
         let together = bucket.is_some() || !damaged.is_empty();
-        let walk = |out: &mut dyn FnMut(Page, &mut Report) -> Result<Vec<Digest>, String>| {
+        let walk = |out: &mut Out<'_>| {
             let walk = Walk {
                 source,
                 target: Some(target),

@@ -194,8 +194,11 @@ impl Objects {
         let (began, mut sum) = (Instant::now(), 0);
         for object in &measure.objects {
             let Some((_, mut bytes)) = self.read(object, None).await? else { return Ok(None) };
-            while let Some(piece) = bytes.next().await {
-                let piece = piece?;
+            while meter.room() > 0
+                && let Some(piece) = bytes.next().await
+            {
+                let mut piece = piece?;
+                piece.truncate(usize::try_from(meter.room()).unwrap_or(usize::MAX));
                 meter.update(&piece);
                 sum += piece.len() as u64;
                 match pace {

@@ -3,9 +3,9 @@
 use std::fs;
 use std::io::{Read, Write};
 use std::net::TcpListener;
-use std::os::unix::fs::{FileExt, symlink};
+use std::os::unix::fs::{FileExt, PermissionsExt, symlink};
 use std::path::Path;
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 use std::thread;
 
 use serde_json::{Value as Json, json};
@@ -121,6 +121,44 @@ fn a_pipe_in_what_is_imported_is_not_waited_for() {
     assert!(output.status.success(), "{output:?}");
     let told = String::from_utf8(output.stdout).unwrap();
     assert!(told.contains("tag app:v1: its link has no digest in it but `a directory, or no file`"), "{told}");
+}
+
+/// SPEC Y47: also one that waits for a registry that does not answer.
+#[test]
+fn a_signal_ends_an_import_that_waits() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let (address, home) = (listener.local_addr().unwrap().to_string(), TempDir::new().unwrap());
+    let mut program = Command::new(env!("CARGO_BIN_EXE_orlop"));
+    program.args(["import", "registry", &address, "--all", "--data"]).arg(home.path().join("data"));
+    let import = program.stderr(Stdio::piped()).spawn().unwrap();
+    let connection = listener.accept().unwrap();
+    let id = import.id().to_string();
+    assert!(Command::new("kill").args(["-INT", &id]).status().unwrap().success());
+    let output = import.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(130), "{output:?}");
+    let told = String::from_utf8(output.stderr).unwrap();
+    assert!(told.contains("interrupted; what has been copied stays"), "{told}");
+    drop(connection);
+}
+
+/// SPEC Y47: any process may be called `registry`, and name any file.
+#[test]
+fn what_a_process_names_as_its_configuration_is_not_read_without_an_end() {
+    let (directory, home) = (Directory::new(), TempDir::new().unwrap());
+    directory.image("app", "v1", "amd64", b"layer");
+    let (script, endless) = (home.path().join("registry"), home.path().join("x.yml"));
+    fs::write(&script, "#!/bin/sh\nread line\n").unwrap();
+    fs::set_permissions(&script, fs::Permissions::from_mode(0o755)).unwrap();
+    symlink("/dev/zero", &endless).unwrap();
+    let mut other = Command::new(&script).arg(&endless).stdin(Stdio::piped()).spawn().unwrap();
+    let data = home.path().join("data");
+    let import = "ulimit -v 8000000; exec \"$0\" import distribution \"$1\" --data \"$2\"";
+    let mut shell = Command::new("timeout");
+    shell.args(["300", "sh", "-c", import, env!("CARGO_BIN_EXE_orlop")]).args([directory.path(), &data]);
+    let output = shell.output().unwrap();
+    drop(other.stdin.take());
+    other.wait().unwrap();
+    assert!(output.status.success(), "{output:?}");
 }
 
 #[test]

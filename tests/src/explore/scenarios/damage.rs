@@ -1,6 +1,8 @@
 //! What is damaged, is found, and is pushed or fetched again, beside everything that may happen to it.
 
 use orlop_core::Config;
+use orlop_core::config::Pattern;
+use orlop_core::event::{Happening, Listener};
 use orlop_core::object::ObjectId;
 use orlop_core::takeover::Layer;
 use uuid::Uuid;
@@ -56,6 +58,12 @@ pub fn damage() -> Vec<Scenario> {
         let config = Config { keep_erased: HOUR, ..Config::default() };
         Scenario::new(name, config).given(&push_blob("a", LAYER)).with_damaged(LAYER)
     };
+    let heard = |name: &str| {
+        let (happenings, repositories) = (vec![Happening::Damaged], vec![Pattern::new("**")]);
+        let listeners = vec![Listener { name: "ops".into(), happenings, repositories }];
+        let scenario = Scenario::new(name, Config { listeners, ..Config::default() });
+        scenario.given(&push_blob("a", LAYER)).given(&push_blob("b", LAYER)).with_damaged(LAYER)
+    };
     let here = digest(LAYER);
     vec![
         damaged("scrub of a damaged blob × GET").at_once([Call::Scrub, get_blob("a", LAYER)]),
@@ -69,6 +77,9 @@ pub fn damage() -> Vec<Scenario> {
         lost("scrub of a lost blob × scrub").at_once([Call::Scrub, Call::Scrub]),
         damaged("a client meets a damaged blob × push it").at_once([Call::Suspect(here), push_blob("a", LAYER)]),
         lost("a client meets a lost blob × scrub").at_once([Call::Suspect(here), Call::Scrub]),
+        lost("a client meets a lost blob × another does").at_once([Call::Suspect(here), Call::Suspect(here)]),
+        heard("scrub of a damaged blob × a client meets it, which is told").at_once([Call::Scrub, Call::Suspect(here)]),
+        heard("scrub of a damaged blob × push it, which is told").at_once([Call::Scrub, push_blob("a", LAYER)]),
         pushed("scrub × push the same blob").at_once([Call::Scrub, push_blob("a", LAYER)]),
         pushed("scrub × delete the blob").at_once([Call::Scrub, delete_blob("a", LAYER)]),
         new("scrub × push blob").at_once([Call::Scrub, push_blob("a", LAYER)]),
@@ -104,6 +115,7 @@ pub fn unverified() -> Vec<Scenario> {
     vec![
         sound("scrub of an unverified blob × push it").at_once([Call::Scrub, push_blob("a", LAYER)]),
         sound("scrub of an unverified blob × it was read").at_once([Call::Scrub, Call::Verified(here)]),
+        sound("push an unverified blob × it was read").at_once([push_blob("a", LAYER), Call::Verified(here)]),
         sound("an unverified blob was read × delete it").at_once([Call::Verified(here), delete_blob("a", LAYER)]),
         sound("push an unverified blob × GET").at_once([push_blob("a", LAYER), get_blob("a", LAYER)]),
         damaged("scrub of an unverified, damaged blob × push it").at_once([Call::Scrub, push_blob("a", LAYER)]),

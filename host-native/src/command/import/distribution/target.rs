@@ -14,9 +14,9 @@ use uuid::Uuid;
 
 use super::fetch::Brought;
 use super::known::short;
-use super::owner::Owner;
 use super::report::Report;
 use super::walk::{Found, Page};
+use crate::command::owner::Owner;
 use crate::distribution::{Finding, Kind, Look, Source};
 use crate::storage::{Adoption, Bucket, Host, Means, RequestBody, ambient};
 

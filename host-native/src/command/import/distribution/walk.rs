@@ -97,7 +97,7 @@ impl Page {
 }
 
 /// Gets a page, and says which of its blobs were found to have wrong bytes.
-type Out<'w> = dyn FnMut(Page, &mut Report) -> Result<Vec<Digest>, String> + 'w;
+pub(super) type Out<'w> = dyn FnMut(Page, &mut Report) -> Result<Vec<Digest>, String> + 'w;
 
 /// A way through the directory.
 pub(super) struct Walk<'w> {
