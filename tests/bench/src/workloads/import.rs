@@ -19,8 +19,9 @@ pub(super) const IMPORT: Workload = Workload {
     name: "import",
     title: "Import of a data directory of distribution: 100,000 tags, 1,000,000 blobs, by hard links",
     notes: "100 repositories of 1,000 images, each of a configuration and nine layers of its own, all of them small. The \
-            directory was just read once: what the kernel keeps of it is in memory. *again*: the same import once more, \
-            with nothing new to take over.",
+            directory was just read once, and lies in an ext4 that keeps small files and directories in their inodes, so \
+            that all of it is in the memory of the kernel. *again*: the same import once more, with nothing new to take \
+            over.",
     run: import,
 };
 

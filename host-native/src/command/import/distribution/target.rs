@@ -23,10 +23,10 @@ use crate::storage::{Adoption, Bucket, Host, Means, RequestBody, ambient};
 /// How many records a call looks up at most, and how many blobs, manifests, bytes of manifests and tags it takes: some
 /// thousand records a commit.
 const LOOKED_UP: usize = 2048;
-const BLOBS: usize = 512;
-const MANIFESTS: usize = 128;
+const BLOBS: usize = 2048;
+const MANIFESTS: usize = 512;
 const PAYLOADS: u64 = 1 << 20;
-const TAGS: usize = 256;
+const TAGS: usize = 1024;
 
 /// How often blobs are brought again that the registry had and lost meanwhile.
 const ATTEMPTS: usize = 8;

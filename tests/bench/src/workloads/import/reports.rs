@@ -32,9 +32,6 @@ pub(super) fn measure(bench: &Bench) -> Outcome<Vec<Line>> {
             let server = Server::start_with(&bench.programs, peer, &directory, Kind::Answer, &["--retention", RULE])?;
             let mut command = Command::new(bench.programs.get(peer).ok_or("there is no orlop")?);
             command.args(*words).arg("--data").arg(directory.join("data"));
-            if words[0] == "retention" {
-                command.args(["--retention", RULE]);
-            }
             let before = server.process().rss()?;
             let (spent, cost) = costs(&server, || Spent::by(&mut command, &directory.join("report")))?;
             Ok(cost
