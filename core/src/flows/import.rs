@@ -233,20 +233,21 @@ impl Call {
                     taken.bytes += payload.len() as u64;
                     changed.insert(name);
                 }
-                // The registry made the same list itself: now somebody has pushed it.
-                Ok(Some(found)) if found.record.maintained => {
-                    batch.expect(found.unchanged());
-                    batch.put(key, &ManifestRecord { maintained: false, by: self.ambient.nonce, ..found.record });
-                }
                 // Its bytes are those of its digest: it is as if it were pushed again (SPEC W5).
                 Ok(Some(found)) if found.record.quarantined.is_some() => {
                     self.rely_on(&mut batch, name, &present).await?;
                     batch.expect(found.unchanged());
                     let bytes = (digest, manifest, payload);
                     let record = self.hold_manifest(&mut batch, name, bytes, &Before::Held, found.record.fetched);
-                    replace(&mut batch, &key, &ManifestRecord { pushed: found.record.pushed, ..record });
+                    let ManifestRecord { pushed, imported, .. } = found.record;
+                    replace(&mut batch, &key, &ManifestRecord { pushed, imported, ..record });
                     taken.manifests += 1;
                     taken.bytes += payload.len() as u64;
+                }
+                // The registry made the same list itself: now somebody has pushed it.
+                Ok(Some(found)) if found.record.maintained => {
+                    batch.expect(found.unchanged());
+                    batch.put(key, &ManifestRecord { maintained: false, by: self.ambient.nonce, ..found.record });
                 }
                 Ok(Some(_)) => {}
                 Err(error) => taken.damaged.push(alloc::format!("{error:?}")),

@@ -41,6 +41,17 @@ pub enum Suspected {
     OutOfUse,
 }
 
+/// Why a blob is not judged: other objects cannot be read either.
+const UNREAD: &str = "no object can be read: the storage of objects is taken for out of order";
+
+/// Why a blob is not judged: there are no objects at all.
+const EMPTY: &str = "the storage of objects is empty, and the records name many: it is taken for out of order";
+
+/// Whether a blob was not [judged](Call::examine) for that, rather than for a fault that may be over in a moment.
+pub(super) fn is_unjudged(error: &Error) -> bool {
+    matches!(error, Error::Storage(Fault::Failed(reason)) if reason == UNREAD || reason == EMPTY)
+}
+
 /// What was found when the bytes of a blob were read.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Examined {
@@ -193,8 +204,7 @@ impl Call {
             }
         }
         if failed > 0 {
-            let unread = "no object can be read: the storage of objects is taken for out of order";
-            return Err(Fault::Failed(unread.into()).into());
+            return Err(Fault::Failed(UNREAD.into()).into());
         }
         if after.is_some() {
             // There is nothing else, so nothing speaks against the storage.
@@ -205,8 +215,7 @@ impl Call {
         if self.ask(known).await?.len() <= PROBED {
             return Ok(());
         }
-        let empty = "the storage of objects is empty, and the records name many: it is taken for out of order";
-        Err(Fault::Failed(empty.into()).into())
+        Err(Fault::Failed(EMPTY.into()).into())
     }
 
     /// Puts a blob in quarantine whose record is `value`, or says of one whose record does not read that it is damaged.

@@ -14,11 +14,11 @@ use serde::{Deserialize, Serialize};
 use super::Call;
 use super::batch::{Batch, Found};
 use super::check::Finding;
-use super::quarantine::{Examined, manifest_problem, unreadable};
+use super::quarantine::{Examined, is_unjudged, manifest_problem, unreadable};
 use crate::ambient::Timestamp;
 use crate::config::{SCAN_BYTES, SCAN_PAGE};
 use crate::digest::Digest;
-use crate::effect::{Durability, Expect, Fault, Scan, Value};
+use crate::effect::{Durability, Expect, Scan, Value};
 use crate::error::Error;
 use crate::keys::{self, Key, Prefix};
 use crate::name::Repository;
@@ -232,7 +232,7 @@ impl Scrub<'_> {
             return Ok(false);
         }
         let examined = self.call.examine(digest, &found.record).await;
-        if let Err(Error::Storage(Fault::Failed(_))) = &examined {
+        if examined.as_ref().is_err_and(is_unjudged) {
             // It may never be read: the next call goes on behind it.
             self.record.after = Some(key.as_str().into());
         }
