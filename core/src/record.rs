@@ -196,12 +196,15 @@ pub struct BlobRecord {
     /// Its bytes were taken over from another registry, and nobody has hashed them since.
     #[serde(default, skip_serializing_if = "core::ops::Not::not")]
     pub unverified: bool,
+    /// When its bytes were hashed, if they were taken over from another registry: a scrub that began before has read it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub read: Option<Timestamp>,
 }
 
 impl BlobRecord {
     /// A blob whose bytes are as its digest says.
     pub(crate) fn sound(size: u64, extents: Vec<Extent>) -> Self {
-        Self { size, extents, quarantined: None, unverified: false }
+        Self { size, extents, quarantined: None, unverified: false, read: None }
     }
 }
 

@@ -390,7 +390,8 @@ impl Collection<'_> {
                 also.expect(Expect::Absent(key));
             }
         }
-        let end = if record.maintained { End::Collected } else { self.collected() };
+        // What an upstream can give again is not kept (SPEC X12).
+        let end = if record.maintained || record.fetched { End::Collected } else { self.collected() };
         if !record.maintained && !self.is_unmarked(&mut also, name, digest).await? {
             return Ok(false);
         }
@@ -421,7 +422,7 @@ impl Collection<'_> {
             return self.call.is_empty(users).await;
         }
         let gone = |key: &Key| users.rest(key).parse().is_ok_and(|user| self.gone.manifests.contains(&user));
-        Ok(self.call.scan_all(users).await?.iter().all(|(key, _)| gone(key)))
+        self.call.has_only(users, gone).await
     }
 
     /// That nothing has ceased to name this for longer than `lifetime`, as an expectation, and when something last
@@ -538,13 +539,7 @@ impl Collection<'_> {
         if gone.is_empty() {
             return self.call.is_empty(prefix).await;
         }
-        let mut pages = Pages::new(prefix);
-        while let Some(page) = pages.next(self.call).await? {
-            if !page.iter().all(|(key, _)| prefix.rest(key).parse().is_ok_and(|digest| gone.contains(&digest))) {
-                return Ok(false);
-            }
-        }
-        Ok(true)
+        self.call.has_only(prefix, |key| prefix.rest(key).parse().is_ok_and(|digest| gone.contains(&digest))).await
     }
 
     /// Removes blobs that no repository holds: the record first, durably, then the bytes.
@@ -566,7 +561,7 @@ impl Collection<'_> {
         let gone = |key: &Key| self.gone.holders.contains(&format!("{digest}/{}", holders.rest(key)));
         let unheld = match self.gone.holders.is_empty() {
             true => self.call.is_empty(&holders).await?,
-            false => self.call.scan_all(&holders).await?.iter().all(|(key, _)| gone(key)),
+            false => self.call.has_only(&holders, gone).await?,
         };
         if !unheld {
             return Ok(());

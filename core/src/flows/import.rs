@@ -13,6 +13,7 @@ use super::batch::{Batch, Found};
 use super::maintained::{Pushed, TagState};
 use super::mirror::Voucher;
 use super::push::Before;
+use super::quarantine::sound_manifest;
 use crate::config::ATTEMPTS;
 use crate::digest::Digest;
 use crate::effect::{Committed, Durability, Expect, Get, Value};
@@ -36,10 +37,10 @@ pub enum Family {
     Manifests,
 }
 
-/// Some of what a repository holds.
+/// Some of what a repository holds, or of what is damaged.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Holdings {
-    /// What it holds, in order.
+    /// It, in order.
     pub digests: Vec<Digest>,
     /// Where the rest begins, if there may be more.
     pub after: Option<Key>,
@@ -59,6 +60,21 @@ impl Call {
         };
         let page = self.scan(&prefix, after).await?;
         let after = page.last().map(|(key, _)| key.clone());
+        let digest = |(key, value): &(Key, Value)| {
+            let digest = prefix.rest(key).parse().ok()?;
+            // What is damaged is to be brought again.
+            let held = family == Family::Blobs || sound_manifest(name, &digest, Some(value.clone())).is_some();
+            held.then_some(digest)
+        };
+        Ok(Holdings { digests: page.iter().filter_map(digest).collect(), after })
+    }
+
+    /// Blobs that are damaged, behind a key: those that [hashed bytes](Self::adopt_blobs) would mend.
+    pub(crate) async fn quarantined(&self, after: Option<Key>) -> Result<Holdings, Error> {
+        let prefix = keys::quarantine();
+        let page = self.scan(&prefix, after).await?;
+        let after = page.last().map(|(key, _)| key.clone());
+        // Manifests stand there too, by their repositories.
         Ok(Holdings { digests: page.iter().filter_map(|(key, _)| prefix.rest(key).parse().ok()).collect(), after })
     }
 
@@ -127,7 +143,7 @@ impl Call {
                         taking.taken.again.push(layer.clone());
                         continue;
                     }
-                    self.make_blob(&mut taking, layer, known.as_ref());
+                    self.make_blob(&mut taking, layer, known.as_ref()).await?;
                     made.insert(layer.digest, layer.size);
                     used.extend(layer.object);
                     layer.size
@@ -151,13 +167,18 @@ impl Call {
         Ok(taking)
     }
 
-    /// The blob has these bytes from now on. Those of one that was damaged are let go of.
-    fn make_blob(&self, taking: &mut Taking, layer: &Layer, damaged: Option<&Found<BlobRecord>>) {
+    /// The blob has these bytes from now on. Those of one that was damaged are let go of, and it is out of quarantine.
+    async fn make_blob(
+        &self,
+        taking: &mut Taking,
+        layer: &Layer,
+        damaged: Option<&Found<BlobRecord>>,
+    ) -> Result<(), Error> {
         let Taking { batch, taken, superfluous } = taking;
         let key = keys::blob(&layer.digest);
         batch.expect_unchanged(key.clone(), damaged);
-        if let Some(Found { record, .. }) = damaged {
-            superfluous.extend(self.let_go(batch, &record.extents, self.ambient.now));
+        if let Some(Found { value, .. }) = damaged {
+            superfluous.extend(self.replace_blob(batch, &layer.digest, value, self.ambient.now).await?);
         }
         let extent = layer.object.map(|object| Extent { object, size: layer.size, small: false });
         let sound = BlobRecord::sound(layer.size, extent.into_iter().collect());
@@ -167,6 +188,7 @@ impl Call {
         }
         taken.blobs += 1;
         taken.bytes += layer.size;
+        Ok(())
     }
 
     /// Takes manifests over (SPEC Y4–Y7), whether or not all that they need is there. What is there is expected to stay.
@@ -215,6 +237,16 @@ impl Call {
                 Ok(Some(found)) if found.record.maintained => {
                     batch.expect(found.unchanged());
                     batch.put(key, &ManifestRecord { maintained: false, by: self.ambient.nonce, ..found.record });
+                }
+                // Its bytes are those of its digest: it is as if it were pushed again (SPEC W5).
+                Ok(Some(found)) if found.record.quarantined.is_some() => {
+                    self.rely_on(&mut batch, name, &present).await?;
+                    batch.expect(found.unchanged());
+                    let bytes = (digest, manifest, payload);
+                    let record = self.hold_manifest(&mut batch, name, bytes, &Before::Held, found.record.fetched);
+                    replace(&mut batch, &key, &ManifestRecord { pushed: found.record.pushed, ..record });
+                    taken.manifests += 1;
+                    taken.bytes += payload.len() as u64;
                 }
                 Ok(Some(_)) => {}
                 Err(error) => taken.damaged.push(alloc::format!("{error:?}")),

@@ -158,7 +158,7 @@ pub fn retention(command: &RetentionCommand, effective: &[Effective]) -> Result<
         let (live, _) = Live::new(settings)?;
         Retaining::new(Current::new(live), host.clone(), None).perform(&asked).await
     };
-    println!("{}", by_server_or_here(data, &settings.options(), request, here)?);
+    out!("{}", by_server_or_here(data, &settings.options(), request, here)?);
     Ok(())
 }
 

@@ -187,7 +187,7 @@ pub fn collect(arguments: &Gc, effective: &[Effective]) -> Done {
         };
         gc::told(&report, collection)
     };
-    println!("{}", by_server_or_here(data, &arguments.options(), Request::Gc(collection), here)?);
+    out!("{}", by_server_or_here(data, &arguments.options(), Request::Gc(collection), here)?);
     Ok(())
 }
 

@@ -4,7 +4,7 @@ import { connect } from './remote.js';
 import { size } from './words.js';
 
 /** What is promised: bytes after gzip, and microseconds. */
-const LIMITS = { bytes: 400 * 1024, us: 100 };
+const LIMITS = { bytes: sizes.limit, us: 100 };
 
 const put = (id: string, text: string) => (document.getElementById(id)!.textContent = text);
 

@@ -141,6 +141,10 @@ fn hashed_bytes_take_the_place_of_damaged_ones() {
     let mut damaged: BlobRecord = serde_json::from_slice(&registry.memory.records[&key]).expect("a record");
     damaged.quarantined = Some(Timestamp(5));
     registry.memory.records.insert(key.clone(), serde_json::to_vec(&damaged).expect("JSON").into());
+    let note = Key::stored(format!("quarantine/{}", sha256("bytes")));
+    registry.memory.records.insert(note.clone(), r#"{"since":5,"problem":"wrong"}"#.into());
+    let listed = run(&mut registry, |registry, ambient| registry.quarantined(None, ambient)).expect("a list");
+    assert_eq!(listed.digests, [digest_of("bytes")]);
     let present = run(&mut registry, |registry, ambient| registry.present(vec![digest_of("bytes")], ambient));
     assert_eq!(present, Ok(vec![Presence::Damaged]));
     let object = brought(&mut registry, 1, b"bytes");
@@ -151,6 +155,7 @@ fn hashed_bytes_take_the_place_of_damaged_ones() {
     adopt_blobs(&mut registry, vec![Layer { verified: true, ..layer("b", b"bytes", Some(object)) }]);
     let now: BlobRecord = serde_json::from_slice(&registry.memory.records[&key]).expect("a record");
     assert_eq!((now.quarantined, now.unverified, now.extents[0].object), (None, false, object));
+    assert!(!registry.memory.records.contains_key(&note), "it is listed as damaged no more");
     assert_eq!(registry.memory.objects.len(), 1, "the damaged bytes are gone");
     assert_eq!(registry.get(blob("b", sha256("bytes"))).expect(200).body(), b"bytes");
 }

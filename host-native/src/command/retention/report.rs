@@ -1,12 +1,13 @@
 //! What is told of plans and runs.
 
 use std::fmt::Write as _;
-use std::time::{Duration, UNIX_EPOCH};
 
 use orlop_core::name::Repository;
 use orlop_core::retention::{Plan, Verdict};
 use orlop_core::{Retained, RetentionReport};
 use serde::{Deserialize, Serialize};
+
+use crate::observe::date::rfc3339_seconds;
 
 /// What the last regular run did, as a host keeps it. Times are seconds since 1970.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -141,11 +142,10 @@ pub(super) fn applied(name: &Repository, retained: &Retained) -> Result<String, 
 ///
 /// None that occurs.
 pub(super) fn status(status: &Status, json: bool) -> Result<String, String> {
-    let time = |seconds: u64| humantime::format_rfc3339_seconds(UNIX_EPOCH + Duration::from_secs(seconds)).to_string();
     if json {
         let mut value = serde_json::to_value(status).map_err(|error| error.to_string())?;
-        value["began"] = (status.began > 0).then(|| time(status.began)).into();
-        value["ended"] = status.ended.map(time).into();
+        value["began"] = (status.began > 0).then(|| rfc3339_seconds(status.began)).into();
+        value["ended"] = status.ended.map(rfc3339_seconds).into();
         return serde_json::to_string(&value).map_err(|error| error.to_string());
     }
     let Status { began, ended, tags_deleted, manifests_deleted, waiting, failed } = status;
@@ -155,9 +155,9 @@ pub(super) fn status(status: &Status, json: bool) -> Result<String, String> {
     let mut text = match ended {
         Some(ended) => format!(
             "the last run ended at {}: {tags_deleted} tags and {manifests_deleted} manifests deleted",
-            time(*ended)
+            rfc3339_seconds(*ended)
         ),
-        None => format!("a run began at {}, and runs or was interrupted", time(*began)),
+        None => format!("a run began at {}, and runs or was interrupted", rfc3339_seconds(*began)),
     };
     for Waiting { repository, plan, tags_deleted, tags, manifests_deleted, manifests } in waiting {
         let _ = write!(

@@ -72,9 +72,13 @@ pub(super) fn is_new(directory: &Path) -> Result<bool, OpenError> {
 /// Says of a directory that is being made what it is to be, durably: before anything else is put there.
 pub(super) fn begin(directory: &Path) -> Result<(), OpenError> {
     let write = || -> io::Result<()> {
-        let mut file = File::create(directory.join(UNFINISHED))?;
-        file.write_all(title().as_bytes())?;
-        file.sync_all()?;
+        let path = directory.join(UNFINISHED);
+        // What a start has left that was killed is not written anew: to be killed here would leave it empty, beside what
+        // that start had made already.
+        if !fs::read_to_string(&path).is_ok_and(|text| text == title()) {
+            File::create(&path)?.write_all(title().as_bytes())?;
+        }
+        File::open(path)?.sync_all()?;
         File::open(directory)?.sync_all()
     };
     write().map_err(|error| OpenError::Directory(directory.to_owned(), error))
@@ -109,6 +113,21 @@ mod tests {
     use super::*;
     use crate::settings::Options;
     use crate::storage::directory::Directory;
+
+    #[test]
+    fn what_a_killed_start_has_said_of_a_directory_is_not_written_anew() {
+        let directory = TempDir::new().unwrap();
+        begin(directory.path()).unwrap();
+        let path = directory.path().join(UNFINISHED);
+        let before = std::time::SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(1_000_000);
+        File::options().append(true).open(&path).unwrap().set_modified(before).unwrap();
+        begin(directory.path()).unwrap();
+        assert_eq!(path.metadata().unwrap().modified().unwrap(), before);
+        // One that is none is.
+        fs::write(&path, "").unwrap();
+        begin(directory.path()).unwrap();
+        assert_eq!(fs::read_to_string(path).unwrap(), title());
+    }
 
     fn names(directory: &TempDir) -> BTreeSet<String> {
         let entries = fs::read_dir(directory.path()).unwrap();

@@ -5,7 +5,6 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io;
-use std::os::unix::fs::{MetadataExt, fchown};
 use std::path::{Path, PathBuf};
 
 use orlop_core::Fault;
@@ -130,10 +129,7 @@ fn copy(layout: &Layout, mut from: &File, path: &Path, means: Means) -> io::Resu
     if means != Means::Share || share(from, &to).is_err() {
         io::copy(&mut from, &mut &to)?;
     }
-    let directory = fs::metadata(layout.root().parent().unwrap_or(layout.root()))?;
-    if rustix::process::geteuid().is_root() && directory.uid() != 0 {
-        fchown(&to, Some(directory.uid()), Some(directory.gid()))?;
-    }
+    layout.give(&to)?;
     layout.sync_data(&to)
 }
 

@@ -2,6 +2,7 @@
 
 use std::fs::{self, File};
 use std::io;
+use std::os::unix::fs::{MetadataExt, fchown};
 use std::path::{Path, PathBuf};
 
 use orlop_core::Fault;
@@ -17,12 +18,18 @@ const OBJECTS: &str = "objects";
 pub(super) struct Layout {
     objects: PathBuf,
     counters: Counters,
+    /// The user and group to whom new objects are given: root may write for another, who serves.
+    heir: Option<(u32, u32)>,
 }
 
 impl Layout {
     /// Makes the directories that are missing. Their name in the data directory is for the caller to make durable.
     pub(super) fn prepare(directory: &Path, counters: Counters) -> Result<Self, Fault> {
-        let layout = Self { objects: directory.join(OBJECTS), counters };
+        let heir = match fs::metadata(directory) {
+            Ok(found) if rustix::process::geteuid().is_root() && found.uid() != 0 => Some((found.uid(), found.gid())),
+            _ => None,
+        };
+        let layout = Self { objects: directory.join(OBJECTS), counters, heir };
         for digits in all_digits() {
             let made = layout.directory(&digits);
             fs::create_dir_all(&made).map_err(|error| fault::at("make", &made, &error))?;
@@ -59,6 +66,11 @@ impl Layout {
         File::open(directory)
             .and_then(|opened| opened.sync_all())
             .map_err(|error| fault::at("make durable", directory, &error))
+    }
+
+    /// Gives a new file to whom the data directory belongs.
+    pub(super) fn give(&self, file: &File) -> io::Result<()> {
+        self.heir.map_or(Ok(()), |(user, group)| fchown(file, Some(user), Some(group)))
     }
 
     /// Makes the bytes of a file durable.

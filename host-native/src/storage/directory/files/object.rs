@@ -100,6 +100,7 @@ impl ObjectFile {
         let made = OpenOptions::new().write(true).create_new(true).open(&self.path);
         let file = Arc::new(made.map_err(|error| fault::at("make", &self.path, &error))?);
         self.file = Some(file.clone());
+        self.layout.give(&file).map_err(|error| fault::at("give away", &self.path, &error))?;
         Ok(file)
     }
 
