@@ -42,7 +42,8 @@ fn whoever_is_second_to_find_damage_is_told_of_it_too() {
 fn wrong_small_bytes_are_not_sent_while_another_finds_them() {
     let mut registry = configured(|config| (config.small_object, config.verify_reads) = (64, true));
     let digest = registry.push_blob("a", "small");
-    set(&mut registry, &format!("bytes/{}", record(&registry, &digest).extents[0].object), "smalL");
+    let object = record(&registry, &digest).extents[0].object;
+    set(&mut registry, &format!("bytes/{object}"), "smalL");
     let call = registry.registry.call(get(blob("a", &digest)).request, registry.memory.ambient());
     let call = to_its_commit(&mut registry, call);
     registry.call(get(blob("a", &digest))).refused(404, "BLOB_UNKNOWN");
