@@ -59,10 +59,11 @@ fn refusal(refused: Refused) -> Result<Option<Told>, String> {
     Ok(Some(Told::refusal(match refused {
         Refused::NotDeleted(_) => "not deleted",
         Refused::Unknown(_) => "unknown",
+        Refused::NoRepository(_) => "no repository",
         Refused::Purged(..) => "purged",
         Refused::Taken(..) => "taken",
         Refused::Protected(_) => "protected",
-        Refused::TooManyMarks | Refused::Contention => return Err(refused.to_string()),
+        Refused::TooManyMarks | Refused::Contention | Refused::Damaged(_) => return Err(refused.to_string()),
         Refused::Storage(_) => return Ok(None),
     })))
 }
@@ -179,11 +180,14 @@ impl Host for Native {
             Administering::Purge(name, what, force) => {
                 let what = what.as_ref().map(|what| reference(what)).transpose()?;
                 let step = registry.purge(parsed(name)?, what, *force, ambient);
-                let Purged { tags, manifests, blobs, remaining, .. } = match performs.run_failing(step, &body, failure)
-                {
-                    Ok(purged) => purged,
-                    Err(refused) => return refusal(refused),
-                };
+                let Purged { tags, manifests, blobs, remaining, fault, .. } =
+                    match performs.run_failing(step, &body, failure) {
+                        Ok(purged) => purged,
+                        Err(refused) => return refusal(refused),
+                    };
+                if let Some(fault) = fault {
+                    return Err(format!("a purge ended early: {fault}"));
+                }
                 let others = remaining.iter().map(|left| ("remains", left.digest.to_string())).collect();
                 let (tags, manifests, blobs) = (texts(tags), texts(manifests), texts(blobs));
                 Ok(Some(Told { refused: None, tags, manifests, blobs, others }))

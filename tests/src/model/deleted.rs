@@ -243,13 +243,13 @@ impl Model {
         self.change(name, tag, Some(before), Some(after));
     }
 
-    /// SPEC X10, X26: a manifest, a tag with what it names, or all that was deleted.
+    /// SPEC X10, X18, X26: a manifest, a tag with what it names, or all that was deleted.
     pub fn purge(&mut self, name: &str, reference: Option<&str>, force: bool) -> Told {
         let mut done = Told::default();
         let result = match reference {
             None => self.purge_deleted(name, &mut done),
             Some(digest) if digest.contains(':') => {
-                let purged = self.purge_manifests(name, digest, true, force, &mut done);
+                let purged = self.purge_manifests(name, vec![digest.into()], Some(digest), force, &mut done);
                 purged.and_then(|()| if done.manifests.is_empty() { Err("unknown") } else { Ok(()) })
             }
             Some(tag) => self.purge_tag(name, tag, force, &mut done),
@@ -257,11 +257,18 @@ impl Model {
         told(result.map(|()| done))
     }
 
+    /// What is there stays, also what a deleted index lists.
     fn purge_deleted(&mut self, name: &str, done: &mut Told) -> Result<(), Refusal> {
-        let Some(repository) = self.repositories.get_mut(name) else { return Ok(()) };
+        let now = self.now;
+        let repository = self.repositories.get_mut(name).ok_or("no repository")?;
         done.tags.extend(std::mem::take(&mut repository.deleted_tags).into_keys());
-        let deleted: Vec<String> = repository.deleted.keys().cloned().collect();
-        deleted.iter().try_for_each(|digest| self.purge_manifests(name, digest, true, false, done))
+        let mut blobs = BTreeSet::new();
+        for digest in repository.deleted.keys().cloned().collect::<Vec<_>>() {
+            blobs.extend(repository.end_deleted(&digest, now).into_iter().flat_map(|it| it.needs));
+            done.manifests.insert(digest);
+        }
+        self.purge_blobs(name, blobs, done);
+        Ok(())
     }
 
     fn purge_tag(&mut self, name: &str, tag: &str, force: bool, done: &mut Told) -> Result<(), Refusal> {
@@ -283,22 +290,21 @@ impl Model {
         if done.tags.is_empty() {
             return Err("unknown");
         }
-        named.iter().try_for_each(|digest| self.purge_manifests(name, digest, false, force, done))
+        self.purge_manifests(name, named.into_iter().collect(), None, force, done)
     }
 
-    /// A manifest, then what it lists and nothing else names, and their blobs.
+    /// Manifests, then what they list, as far as nothing else names that, and their blobs.
     fn purge_manifests(
         &mut self,
         name: &str,
-        digest: &str,
-        asked_for: bool,
+        mut next: Vec<String>,
+        asked_for: Option<&str>,
         force: bool,
         done: &mut Told,
     ) -> Result<(), Refusal> {
-        let now = self.now;
-        let (mut next, mut blobs) = (vec![digest.to_owned()], BTreeSet::new());
+        let (now, mut blobs) = (self.now, BTreeSet::new());
         while let Some(one) = next.pop() {
-            let asked_for = asked_for && one == digest;
+            let asked_for = asked_for == Some(&*one);
             let Some(repository) = self.repositories.get(name) else { return Ok(()) };
             let there = repository.manifests.contains_key(&one) || repository.deleted.contains_key(&one);
             if !asked_for && there && repository.is_named(&one) {
@@ -308,7 +314,11 @@ impl Model {
             let needs = if let Some(manifest) = repository.manifests.get(&one) {
                 let children = is_list(manifest.media_type);
                 if !force && self.protects(name, &one) {
-                    return Err("protected");
+                    if asked_for {
+                        return Err("protected");
+                    }
+                    done.remains(&one);
+                    continue;
                 }
                 self.remove_manifest(name, &one, End::Gone).map(|needs| (needs, children))
             } else {
@@ -320,23 +330,27 @@ impl Model {
             next.extend(needs.iter().filter(|_| children).cloned());
             blobs.extend(needs);
         }
+        self.purge_blobs(name, blobs, done);
+        Ok(())
+    }
+
+    /// Blobs that no manifest of the repository needs. What another repository holds is named.
+    fn purge_blobs(&mut self, name: &str, blobs: BTreeSet<String>, done: &mut Told) {
         for blob in blobs {
-            let Some(repository) = self.repositories.get_mut(name) else { return Ok(()) };
-            if !repository.blobs.contains_key(&blob) {
-                continue;
+            let Some(repository) = self.repositories.get_mut(name) else { return };
+            if repository.blobs.contains_key(&blob) {
+                if repository.needed().contains(&blob) {
+                    done.remains(&blob);
+                    continue;
+                }
+                repository.blobs.remove(&blob);
+                done.goes(&blob);
+                done.blobs.insert(blob.clone());
             }
-            if repository.needed().contains(&blob) {
-                done.remains(&blob);
-                continue;
-            }
-            repository.blobs.remove(&blob);
-            done.goes(&blob);
             if self.held().any(|held| held == blob) {
                 done.remains(&blob);
             }
-            done.blobs.insert(blob);
         }
-        Ok(())
     }
 }
 

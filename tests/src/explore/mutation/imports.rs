@@ -63,7 +63,7 @@ fn takes_manifests(commit: &Commit) -> bool {
 
 /// Whether it takes tags over.
 fn takes_tags(commit: &Commit) -> bool {
-    puts(commit, "tag/", |tag| tag["imported"] == true)
+    puts(commit, "tag/", |tag| !tag["imported"].is_null())
 }
 
 fn is_about(expectation: &Expect, family: &str) -> bool {
@@ -77,8 +77,8 @@ fn forget(commit: &mut Commit, family: &str) {
     commit.expect.retain(|expectation| !is_about(expectation, family));
 }
 
-/// Says of every tag that is put whether it was imported.
-fn say_of_tags(commit: &mut Commit, imported: bool) {
+/// Says of every tag that is put when it was imported, if it was.
+fn say_of_tags(commit: &mut Commit, imported: Option<u64>) {
     for (_, value) in commit.put.iter_mut().filter(|(key, _)| begins(key, "tag/")) {
         let mut tag = read(value);
         tag["imported"] = json!(imported);
@@ -103,8 +103,8 @@ impl Importing {
             }
             Self::UsesForgotten if manifests => commit.put.retain(|(key, _)| !begins(key, "use/")),
             Self::CountingNothing if blobs || manifests => commit.add.clear(),
-            Self::PushedAsImported if !tags => say_of_tags(commit, true),
-            Self::ImportedAsPushed if tags => say_of_tags(commit, false),
+            Self::PushedAsImported if !tags => say_of_tags(commit, Some(IMPORTED_BEFORE)),
+            Self::ImportedAsPushed if tags => say_of_tags(commit, None),
             Self::TagAlone if tags => commit.put.retain(|(key, _)| !begins(key, "manifest/")),
             Self::QuarantineStays if puts(commit, "blob/", |_| true) => {
                 commit.delete.retain(|key| !begins(key, "quarantine/"));
