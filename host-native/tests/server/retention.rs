@@ -70,11 +70,7 @@ fn a_server_runs_retention_when_it_is_due_and_waits_for_approval() {
         assert_eq!(server.send("PUT", &format!("/v2/b/manifests/{tag}"), image(tag).as_bytes()).status, 201);
         std::thread::sleep(Duration::from_millis(5));
     }
-    let status = || {
-        let (done, told) = retention(&data, &["status", "--json"]);
-        assert!(done, "{told}");
-        serde_json::from_str::<Json>(&told).unwrap_or_else(|error| panic!("{error}: {told}"))
-    };
+    let status = || tags::json("retention status", &data, &[]);
     assert_eq!(status()["began"], Json::Null);
     std::thread::sleep(Duration::from_secs(55));
     eventually(|| status()["ended"].is_string());
