@@ -129,6 +129,7 @@ pub(crate) const SUM_LIFETIME: Duration = Duration::from_secs(10);
 
 /// How many bytes of warnings an answer has at most (SPEC A10).
 pub(crate) const WARNINGS: usize = 4096;
+
 /// How many tags of a repository, and how many manifests, retention looks at: they are in memory together, with some
 /// hundred bytes each.
 pub(crate) const RETENTION_MOST: usize = 500_000;

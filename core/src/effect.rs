@@ -149,7 +149,7 @@ effects! { $
     /// Reads objects whole, one behind the other. `None` when one is not there, or when they have more than `limit`
     /// bytes together.
     Load { objects: Vec<ObjectId>, limit: u64 } -> Option<Bytes>;
-    /// Reads objects past `meter`, one behind the other, and gives it back; `None` when one is not there.
+    /// Reads objects past `meter`, one behind the other, up to its limit, and gives it back; `None` when one is not there.
     Measure { objects: Vec<ObjectId>, meter: Meter } -> Option<Meter>;
     /// Removes objects. Removing an object that does not exist is fine.
     Erase { objects: Vec<ObjectId> } -> ();

@@ -23,6 +23,8 @@ pub enum Happening {
     Delete,
     /// A push has exceeded the soft limit of a quota.
     Quota,
+    /// A blob or manifest was found to be damaged, and is out of use.
+    Damaged,
 }
 
 /// Something that happened.
@@ -36,7 +38,7 @@ pub struct Event {
     pub happening: Happening,
     /// Where.
     pub repository: String,
-    /// The manifest; none when a tag was deleted, which leaves the manifest where it is.
+    /// The manifest, or the blob that is damaged; none when a tag was deleted, which leaves the manifest where it is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub digest: Option<Digest>,
     /// The tags that were made, read or deleted.

@@ -204,6 +204,15 @@ impl Pieces {
         Self { digest: None, blob: alloc::vec![Piece::Slice(object, 0..size)], part: None, verify: false }
     }
 
+    /// The objects of which the blob is made, in order.
+    pub fn objects(&self) -> Vec<ObjectId> {
+        let objects = self.blob.iter().filter_map(|piece| match piece {
+            Piece::Slice(object, _) => Some(*object),
+            Piece::Bytes(_) => None,
+        });
+        objects.collect()
+    }
+
     /// What is to be sent, in order.
     pub fn iter(&self) -> core::slice::Iter<'_, Piece> {
         self.part.as_ref().unwrap_or(&self.blob).iter()

@@ -1,9 +1,10 @@
 //! What a commit comes to, given the records as they are: judged here once, for every host.
 
+use alloc::string::String;
 use alloc::vec::Vec;
 
 use crate::effect::{Commit, Expect, Fault, Value};
-use crate::keys::{Key, Prefix};
+use crate::keys::{self, Key, Prefix};
 use crate::record;
 
 /// The records at one moment, which lasts until the commit that is judged has been made.
@@ -51,6 +52,14 @@ impl Commit {
             }
         }
         Ok(true)
+    }
+
+    /// What it puts in quarantine, if that is what it is for: a digest, of a manifest behind its repository and an `@`.
+    pub fn damaged(&self) -> Option<String> {
+        let name = self.put.iter().find_map(|(key, _)| keys::quarantined(key))?;
+        // A copy of a registry has such records among others.
+        let about = |expect: &Expect| matches!(expect, Expect::Exactly(key, _) if keys::holds_bytes_of(key, name));
+        self.expect.iter().any(about).then(|| name.into())
     }
 
     /// The changes, in the order in which they are to be made: each a key and its new value, or none to remove it.

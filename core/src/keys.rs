@@ -244,12 +244,12 @@ pub(crate) fn deleted_tagged(repository: &Repository, manifest: &Digest, tag: &T
     Key(text(format_args!("deletedtagged/{repository}@{manifest}/{tag}")))
 }
 
-/// The deleted tags that name a manifest.
 /// What all deleted tags of a repository name.
 pub(crate) fn all_deleted_tagged(repository: &Repository) -> Prefix {
     Prefix(text(format_args!("deletedtagged/{repository}@")))
 }
 
+/// The deleted tags that name a manifest.
 pub(crate) fn deleted_tagged_with(repository: &Repository, manifest: &Digest) -> Prefix {
     Prefix(text(format_args!("deletedtagged/{repository}@{manifest}/")))
 }
@@ -334,6 +334,16 @@ pub(crate) fn quarantined_manifest(repository: &Repository, manifest: &Digest) -
     Key(text(format_args!("quarantine/{repository}@{manifest}")))
 }
 
+/// What is in quarantine by this record: a digest, of a manifest behind its repository and an `@`.
+pub(crate) fn quarantined(key: &Key) -> Option<&str> {
+    key.0.strip_prefix(&quarantine().0)
+}
+
+/// Whether this is the record of the blob or manifest of that name.
+pub(crate) fn holds_bytes_of(key: &Key, name: &str) -> bool {
+    [blobs(), all_manifests()].iter().any(|family| key.0.strip_prefix(&family.0) == Some(name))
+}
+
 pub(crate) fn quarantine() -> Prefix {
     Prefix("quarantine/".into())
 }
@@ -350,6 +360,11 @@ pub(crate) fn event(listener: &str, ambient: &Ambient) -> Key {
 /// The event of a push that exceeds the soft limit of the quota of that number, beside that of the push itself.
 pub(crate) fn quota_event(listener: &str, ambient: &Ambient, quota: usize) -> Key {
     Key(text(format_args!("event/{listener}/{:014}-{}-quota-{quota}", ambient.now.0, ambient.nonce)))
+}
+
+/// The event that something in a repository is damaged: of those of one call, the repository of that number.
+pub(crate) fn damage_event(listener: &str, ambient: &Ambient, number: usize) -> Key {
+    Key(text(format_args!("event/{listener}/{:014}-{}-damaged-{number}", ambient.now.0, ambient.nonce)))
 }
 
 pub(crate) fn events(listener: &str) -> Prefix {
@@ -407,6 +422,10 @@ pub(crate) fn all_finished() -> Prefix {
 
 pub(crate) fn object(object: &ObjectId) -> Key {
     Key(text(format_args!("object/{object}")))
+}
+
+pub(crate) fn objects() -> Prefix {
+    Prefix("object/".into())
 }
 
 pub(crate) fn released(object: &ObjectId) -> Key {

@@ -103,5 +103,5 @@ pub use registry::{
     Acquired, Agreement, Arrival, Census, CheckReport, Claim, Damage, DamagedPage, Deleted, DeletedPage, Departure,
     Disagreement, Drift, Eviction, Family, Finding, Gathering, Holdings, Immovable, Job, Lease, Located, Mirrored,
     Named, NeededBy, Part, Purged, QuotaUsage, Recount, Refused, Registry, Remaining, Report, RepositoryUsage,
-    Retained, RetentionReport, Run, ScrubTotal, Scrubbed, Undeleted, Undeleting, Usage, named,
+    Retained, RetentionReport, Run, ScrubTotal, Scrubbed, Suspected, Undeleted, Undeleting, Usage, named,
 };

@@ -157,7 +157,8 @@ impl Memory {
             Step::Measure(ask) => {
                 let mut meter = ask.effect.meter.clone();
                 let measured = self.concatenated(&ask.effect.objects).map(|bytes| {
-                    meter.update(&bytes);
+                    let room = usize::try_from(meter.room()).unwrap_or(usize::MAX);
+                    meter.update(&bytes[..bytes.len().min(room)]);
                     meter
                 });
                 ask.answer(Ok(measured))

@@ -31,6 +31,19 @@ enum Named {
 pub struct InvalidMark(String);
 
 impl Mark {
+    /// The repository, if it is no pattern.
+    pub(crate) fn repository(&self) -> Option<Repository> {
+        self.repositories.as_str().parse().ok()
+    }
+
+    /// The digest, if it protects a manifest by that.
+    pub fn digest(&self) -> Option<&Digest> {
+        match &self.named {
+            Named::Manifest(digest) => Some(digest),
+            Named::Tags(_) => None,
+        }
+    }
+
     /// Whether it protects something in the repository.
     pub fn speaks_of(&self, name: &Repository) -> bool {
         self.repositories.matches(name)

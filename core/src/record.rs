@@ -36,9 +36,10 @@ pub struct TagRecord {
     /// The call that did: it makes the record of each call another, so that whoever expects this one notices
     /// every call in between.
     pub by: Uuid,
-    /// It was imported from another registry and not pushed here since: the next import may move it.
-    #[serde(default, skip_serializing_if = "core::ops::Not::not")]
-    pub imported: bool,
+    /// When it was imported from another registry, if it was not pushed here since: the next import may move it, and what
+    /// was pulled there before is not known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub imported: Option<Timestamp>,
     /// When it was last undeleted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub undeleted: Option<Timestamp>,
@@ -74,8 +75,12 @@ pub struct ManifestRecord {
     /// The manifest it refers to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub subject: Option<Digest>,
-    /// When it was last pushed.
+    /// When it was last pushed, here or where it was imported from.
     pub pushed: Timestamp,
+    /// When it was imported from another registry, if it was not pushed here since: what was pulled there before is not
+    /// known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub imported: Option<Timestamp>,
     /// The call that pushed it last. Whoever points a tag at a manifest writes this record anew, so that a
     /// delete that did not see the tag fails its expectation.
     pub by: Uuid,
@@ -89,6 +94,13 @@ pub struct ManifestRecord {
     /// Since when its bytes are known to be damaged or missing: it is not there until it is pushed or fetched again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub quarantined: Option<Timestamp>,
+}
+
+impl ManifestRecord {
+    /// Since when it has been here: it was last pushed or, with a push elsewhere long ago, imported.
+    pub(crate) fn came(&self) -> Timestamp {
+        self.imported.map_or(self.pushed, |imported| imported.max(self.pushed))
+    }
 }
 
 /// A manifest that was deleted. Until it is purged it can be undeleted: `use/` still says what it needs, and its bytes count
@@ -184,12 +196,15 @@ pub struct BlobRecord {
     /// Its bytes were taken over from another registry, and nobody has hashed them since.
     #[serde(default, skip_serializing_if = "core::ops::Not::not")]
     pub unverified: bool,
+    /// When its bytes were hashed, if they were taken over from another registry: a scrub that began before has read it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub read: Option<Timestamp>,
 }
 
 impl BlobRecord {
     /// A blob whose bytes are as its digest says.
     pub(crate) fn sound(size: u64, extents: Vec<Extent>) -> Self {
-        Self { size, extents, quarantined: None, unverified: false }
+        Self { size, extents, quarantined: None, unverified: false, read: None }
     }
 }
 

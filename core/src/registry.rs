@@ -22,6 +22,7 @@ pub use crate::flows::lease::{Acquired, Claim, Job, Lease};
 pub use crate::flows::meta::{Agreement, Disagreement};
 pub use crate::flows::mirror::{Eviction, LetGo, Mirrored};
 pub use crate::flows::purge::{Purged, Remaining};
+pub use crate::flows::quarantine::Suspected;
 use crate::flows::retention::BY;
 pub use crate::flows::retention::{Retained, RetentionReport};
 pub use crate::flows::scrub::{ScrubTotal, Scrubbed};
@@ -33,6 +34,7 @@ use crate::http::{Body, Method, Pull, Request, Response};
 use crate::keys::Key;
 use crate::mirror::Fetching;
 use crate::name::{Repository, Tag};
+use crate::object::ObjectId;
 use crate::protect::Mark;
 use crate::record::{ProtectMark, SessionKey};
 use crate::retention::{Plan, Rule};
@@ -275,7 +277,8 @@ impl Registry {
     }
 
     /// Begins to remove at once, for good, and with the blobs that nothing else needs: a manifest, a tag with what it
-    /// names, or without a reference all that was deleted in the repository. What is protected needs `force`.
+    /// names, a blob, or without a reference all that was deleted in the repository and is not there. What is protected
+    /// needs `force`. When something has gone before it failed, what it returns says [both](Purged::fault).
     pub fn purge(
         &self,
         name: Repository,
@@ -297,6 +300,12 @@ impl Registry {
     pub fn protect(&self, mark: Mark, ambient: Ambient) -> Step<Result<bool, Refused>> {
         let call = self.own(ambient);
         start(move |io| async move { call(io).protect(&mark).await })
+    }
+
+    /// Begins to look whether there is a tag or manifest now that a mark protects by its name.
+    pub fn protects_any(&self, mark: Mark, ambient: Ambient) -> Step<Result<bool, Fault>> {
+        let call = self.own(ambient);
+        start(move |io| async move { call(io).protects_any(&mark).await.map_err(fault) })
     }
 
     /// Begins to remove a protect mark; `false` when there is none.
@@ -326,16 +335,17 @@ impl Registry {
     }
 
     /// Begins to look at a blob whose bytes were wrong or missing when a client was to get them: when they are, it is put
-    /// in quarantine. It results in whether it is.
-    pub fn suspect(&self, digest: Digest, ambient: Ambient) -> Step<Result<bool, Fault>> {
+    /// in quarantine. It results in what it is then.
+    pub fn suspect(&self, digest: Digest, ambient: Ambient) -> Step<Result<Suspected, Fault>> {
         let call = self.own(ambient);
         start(move |io| async move { call(io).suspect(&digest).await.map_err(fault) })
     }
 
-    /// Begins to note that all bytes of a blob were read, and are those of its digest.
-    pub fn verified(&self, digest: Digest, ambient: Ambient) -> Step<Result<(), Fault>> {
+    /// Begins to note that all bytes of a blob were read, and are those of its digest: of one that still has these objects,
+    /// from which they were read, behind what of it lies among the records.
+    pub fn verified(&self, digest: Digest, read: Vec<ObjectId>, ambient: Ambient) -> Step<Result<(), Fault>> {
         let call = self.own(ambient);
-        start(move |io| async move { call(io).verified(&digest).await.map_err(fault) })
+        start(move |io| async move { call(io).verified(&digest, &read).await.map_err(fault) })
     }
 
     /// Begins to list what is damaged, behind `after`, and which images need it.
@@ -458,6 +468,12 @@ impl Registry {
     ) -> Step<Result<Holdings, Fault>> {
         let call = self.own(ambient);
         start(move |io| async move { call(io).holdings(&name, family, after).await.map_err(fault) })
+    }
+
+    /// Begins to list the blobs that are in quarantine, a page at a time: behind `after`, which the page before has told.
+    pub fn quarantined(&self, after: Option<Key>, ambient: Ambient) -> Step<Result<Holdings, Fault>> {
+        let call = self.own(ambient);
+        start(move |io| async move { call(io).quarantined(after).await.map_err(fault) })
     }
 
     /// Begins to find out which of these blobs there are, for whoever is about to bring them.

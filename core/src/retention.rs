@@ -8,6 +8,7 @@ mod plan;
 mod rule;
 mod version;
 
+use alloc::collections::BTreeMap;
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::time::Duration;
@@ -32,7 +33,7 @@ pub struct Seen {
     /// Since when it is noted what is pulled; `None` when it never was, as far as is known.
     pub pulls_since: Option<Timestamp>,
     /// How many records did not read.
-    pub unread: u64,
+    pub unreadable: u64,
     /// How long a tag is left alone that was deleted and brought back.
     pub undelete_within: Duration,
 }
@@ -46,6 +47,8 @@ pub struct SeenTag {
     pub digest: Digest,
     /// When it came to name that.
     pub pushed: Timestamp,
+    /// When it was imported, if it was not pushed here since: what was pulled before that is not known.
+    pub imported: Option<Timestamp>,
     /// When it was last pulled, by its name or by the digest; `None` when no pull was noted.
     pub pulled: Option<Timestamp>,
     /// When it was brought back after it had been deleted.
@@ -61,14 +64,17 @@ pub struct SeenManifest {
     pub digest: Digest,
     /// What it refers to.
     pub subject: Option<Digest>,
-    /// When it was last pushed, or a tag or index last ceased to name it: the later of these.
+    /// When it was last pushed or imported, or a tag or index last ceased to name it: the latest of these.
     pub since: Timestamp,
     /// When it was last pulled by its digest or a tag; `None` when no pull was noted.
     pub pulled: Option<Timestamp>,
     /// Whether a tag names it, by itself or by the list of its platforms; or a tag that can be brought back.
     pub tagged: bool,
-    /// The manifests that need it, here or among what can be brought back.
+    /// The manifests that need it, here or among what can be brought back; and what it refers to, if that was deleted and can
+    /// be brought back.
     pub needed_by: Vec<Digest>,
+    /// The registry made it, as a list, and it goes for good: it cannot be brought back.
+    pub maintained: bool,
     /// Why nobody may delete it, if it is protected.
     pub protected: Option<String>,
 }
@@ -90,8 +96,15 @@ pub struct Verdict {
 pub struct Judgement {
     /// What becomes of each tag that was seen, in the same order.
     pub tags: Vec<Verdict>,
+    /// By the name of each rule with `keep_last` the tags that are the last of it, by their places: as long as they are
+    /// there, no other tag comes to be one of the last.
+    pub last: BTreeMap<String, Vec<usize>>,
     /// The manifests that go, by their places among those that were seen.
     pub manifests: Vec<(usize, Verdict)>,
+    /// How many manifests were seen.
+    pub manifests_seen: usize,
+    /// How many manifests no tag needs, and stay as long as something can be brought back that goes now.
+    pub manifests_waiting: usize,
     /// What whoever wrote the rules should know.
     pub warnings: Vec<String>,
 }
@@ -102,9 +115,9 @@ impl Judgement {
         self.tags.iter().filter(|verdict| verdict.deleted).count()
     }
 
-    /// Whether a person has to agree: to more than a fifth of the tags, or to all of them.
+    /// Whether a person has to agree: to more than a fifth of the tags or of the manifests, or to all of them.
     pub fn needs_approval(&self) -> bool {
-        let (deleted, all) = (self.tags_deleted(), self.tags.len());
-        deleted > 0 && (deleted == all || deleted.saturating_mul(5) > all)
+        let much = |deleted: usize, all: usize| deleted > 0 && (deleted == all || deleted.saturating_mul(5) > all);
+        much(self.tags_deleted(), self.tags.len()) || much(self.manifests.len(), self.manifests_seen)
     }
 }

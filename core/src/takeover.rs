@@ -274,7 +274,7 @@ pub struct TagsTaken {
     /// Tags that were pushed here to another manifest: they stay.
     pub kept: Vec<KeptTag>,
     /// Tags whose manifest the repository does not hold.
-    pub bereft: Vec<(Repository, Tag, Digest)>,
+    pub without_manifest: Vec<(Repository, Tag, Digest)>,
     /// Records that do not read, for which something was passed by.
     pub damaged: Vec<String>,
 }

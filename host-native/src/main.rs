@@ -1,6 +1,8 @@
 //! `orlop`: a container registry.
 
 use std::error::Error;
+use std::fmt::Display;
+use std::io::Write;
 use std::process::ExitCode;
 
 use orlop::command::cli::{AccessCommand, Command, ConfigCommand};
@@ -23,7 +25,7 @@ fn main() -> ExitCode {
                 error => told(&error.to_string()),
             },
             Err(error) => {
-                eprintln!("orlop: {error}");
+                note(&error);
                 let stopped = error.downcast_ref::<copy::Stopped>().map(copy::Stopped::status);
                 let broken = error.downcast_ref::<import::Broken>().map(import::Broken::status);
                 stopped.or(broken).map_or(ExitCode::FAILURE, Into::into)
@@ -33,8 +35,13 @@ fn main() -> ExitCode {
 }
 
 fn told(reason: &str) -> ExitCode {
-    eprintln!("orlop: {reason}");
+    note(reason);
     ExitCode::FAILURE
+}
+
+/// Says it on the standard error, whether that is read or not.
+fn note(what: impl Display) {
+    let _ = writeln!(std::io::stderr(), "orlop: {what}");
 }
 
 fn run(loaded: Loaded, line: CommandLine) -> Result<(), Box<dyn Error>> {
@@ -43,7 +50,7 @@ fn run(loaded: Loaded, line: CommandLine) -> Result<(), Box<dyn Error>> {
     let tells = matches!(&cli.command, Command::Serve(_) | Command::Reload(_));
     let tells =
         tells || matches!(&cli.command, Command::Config(config) if matches!(config.command, ConfigCommand::Check(_)));
-    warnings.iter().filter(|_| !tells).for_each(|warning| eprintln!("orlop: warning: {warning}"));
+    warnings.iter().filter(|_| !tells).for_each(|warning| note(format!("warning: {warning}")));
     match cli.command {
         Command::Serve(settings) => process::runtime()?.block_on(start::serve(&settings, line, effective, &warnings)),
         Command::Gc(arguments) => start::collect(&arguments, &effective),
@@ -65,7 +72,7 @@ fn run(loaded: Loaded, line: CommandLine) -> Result<(), Box<dyn Error>> {
         Command::Purge(asked) => deleted::purge(&asked, &effective),
         Command::Protect(asked) => deleted::protect(&asked, &effective),
         Command::Unprotect(asked) => deleted::unprotect(&asked, &effective),
-        Command::Usage(asked) => usage::usage(&asked),
+        Command::Usage(asked) => usage::usage(&asked, &effective),
         Command::Config(configure) => match configure.command {
             ConfigCommand::Check(settings) => administer::check(&settings, &effective, file.as_deref(), &warnings),
             ConfigCommand::Show(_) => administer::show(&effective),

@@ -169,6 +169,11 @@ fn purges() {
 }
 
 #[test]
+fn purges_of_all() {
+    all("purges of all", WITH_FAILURES, scenarios::purges_of_all());
+}
+
+#[test]
 fn undelete_crowds() {
     all("undelete crowds", WITHOUT_FAILURES, scenarios::undelete_crowds());
 }

@@ -165,9 +165,12 @@ impl Explorer<'_> {
         }
         if world.is_over() && !world.has_failed() {
             invariants::hold_undisturbed(&world.store.memory)?;
-            if self.scenario.is_purged() {
+            if self.scenario.is_purged() && world.has_purged() {
                 invariants::hold_purged(&world.store.memory, scenarios::SECRET)?;
             }
+        }
+        if self.scenario.purges_only_deleted() {
+            invariants::hold_there(&world.store.memory, &self.scenario.before, &world.brought())?;
         }
         let (possible, before) = (world.possible(), world.before());
         let crashed = world.answers(true);

@@ -5,6 +5,7 @@
 //! both must agree on from outside: the configuration, and the id that the registry gave to a new session.
 
 mod blobs;
+mod deleted;
 pub mod document;
 mod gc;
 pub mod grammar;
@@ -15,13 +16,15 @@ mod ranges;
 mod says;
 mod uploads;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use bytes::Bytes;
 use orlop_core::{Config, Method};
 
 use crate::system::Call;
+pub use deleted::Told;
+use deleted::{Deleted, DeletedTag};
 use grammar::{Path, Query};
 use manifests::{Manifest, Tag};
 pub use says::Says;
@@ -36,6 +39,8 @@ pub struct Model {
     sessions: BTreeMap<String, Session>,
     /// Sessions that have become blobs (SPEC H7).
     finished: BTreeMap<String, Finished>,
+    /// Tags and manifests that may not be deleted (SPEC X20).
+    marks: BTreeSet<String>,
 }
 
 /// What a repository holds.
@@ -45,6 +50,8 @@ struct Repository {
     blobs: BTreeMap<String, Blob>,
     manifests: BTreeMap<String, Manifest>,
     tags: BTreeMap<String, Tag>,
+    deleted: BTreeMap<String, Deleted>,
+    deleted_tags: BTreeMap<String, DeletedTag>,
 }
 
 /// A blob in a repository, and when it was last pushed or mounted there, or a manifest ceased to need it (SPEC L9).
@@ -81,6 +88,7 @@ impl Model {
             repositories: BTreeMap::new(),
             sessions: BTreeMap::new(),
             finished: BTreeMap::new(),
+            marks: BTreeSet::new(),
         }
     }
 
@@ -147,6 +155,8 @@ impl Model {
             blobs: BTreeMap::new(),
             manifests: BTreeMap::new(),
             tags: BTreeMap::new(),
+            deleted: BTreeMap::new(),
+            deleted_tags: BTreeMap::new(),
         })
     }
 

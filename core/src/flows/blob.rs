@@ -69,11 +69,12 @@ impl Call {
             let verify = (unverified || self.config.verify_reads) && selection == Selection::Whole;
             if let (true, [Piece::Bytes(bytes)]) = (verify, whole.as_slice()) {
                 // It is in memory: nothing of it is sent before it is known to be sound (SPEC W12).
-                if digest.algorithm().digest(bytes) != *digest && self.suspect(digest).await? {
+                if digest.algorithm().digest(bytes) != *digest {
+                    self.suspect(digest).await?;
                     continue;
                 }
                 if unverified {
-                    self.verified(digest).await?;
+                    self.verified_here(digest, &extents).await?;
                 }
             }
             let response = match selection {
@@ -144,8 +145,12 @@ impl Call {
         let blob_key = keys::blob(digest);
         for _ in 0..ATTEMPTS {
             let [link, blob, marks] = self.get([keys::link(name, digest), blob_key.clone(), Marks::key()]).await?;
-            let (Some(_), Some(blob)) = (link, blob) else { return Err(Error::BlobUnknown(*digest)) };
-            let BlobRecord { size, .. } = record::decode(&blob_key, &blob)?;
+            if link.is_none() {
+                return Err(Error::BlobUnknown(*digest));
+            }
+            // Of a record that does not read the size is not known: it is counted until a recount (SPEC W9).
+            let blob = blob.and_then(|blob| record::decode::<BlobRecord>(&blob_key, &blob).ok());
+            let size = blob.map_or(0, |blob| blob.size);
             let mut batch = Batch::reclaiming();
             let marks = Marks::read(marks)?;
             batch.expect(marks.unchanged());

@@ -15,7 +15,7 @@ use super::pages::Pages;
 use super::quarantine::{Examined, manifest_problem, unreadable};
 use super::{Call, fault};
 use crate::digest::Digest;
-use crate::effect::Value;
+use crate::effect::{Fault, Value};
 use crate::error::Error;
 use crate::keys::{self, Key};
 use crate::name::{Repository, Tag};
@@ -61,7 +61,12 @@ pub struct Finding {
     pub remedy: String,
 }
 
-const HEALS_BLOB: &str = "push an image that has it to one of these repositories again, or pull it through its mirror";
+const HEALS_BLOB: &str = "push an image that has it again, to any repository, or pull it through its mirror";
+
+const HEALS_STORAGE: &str = "see to the storage, then check again";
+
+/// After how many blobs in a row that the storage could not read a check ends.
+const UNREAD: u32 = 8;
 
 const HEALS_MANIFEST: &str = "push it to the repository again, or pull it through its mirror";
 
@@ -118,7 +123,7 @@ impl fmt::Display for CheckReport {
 impl Call {
     /// Checks everything once.
     pub(crate) async fn check(&self) -> CheckReport {
-        let mut check = Check { call: self, report: CheckReport::default() };
+        let mut check = Check { call: self, report: CheckReport::default(), failures: 0 };
         if let Err(error) = check.all().await {
             check.report.fault = Some(fault(error).to_string());
         }
@@ -146,6 +151,8 @@ impl Call {
 struct Check<'c> {
     call: &'c Call,
     report: CheckReport,
+    /// How many blobs in a row could not be judged, because the storage is out of order.
+    failures: u32,
 }
 
 impl Check<'_> {
@@ -319,7 +326,17 @@ impl Check<'_> {
     async fn blob(&mut self, digest: &Digest, key: Key, value: Value) -> Result<(), Error> {
         let problem = match record::decode::<BlobRecord>(&key, &value) {
             Ok(record) => {
-                let Examined { bytes, problem, .. } = self.call.examine(digest, &record).await?;
+                let Examined { bytes, problem, .. } = match self.call.examine(digest, &record).await {
+                    Err(Error::Storage(Fault::Failed(reason))) if self.failures < UNREAD => {
+                        self.failures += 1;
+                        let (problem, remedy) = (format!("it cannot be judged: {reason}"), HEALS_STORAGE.into());
+                        let what = format!("blob {digest}");
+                        self.found(Finding { what, problem, repositories: Vec::new(), remedy });
+                        return Ok(());
+                    }
+                    examined => examined?,
+                };
+                self.failures = 0;
                 self.report.bytes += bytes;
                 problem
             }

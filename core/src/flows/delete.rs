@@ -38,7 +38,7 @@ pub(super) enum End<'b> {
 }
 
 /// The end of a manifest, for the tags that name it.
-pub(super) struct Bereaved<'b> {
+pub(super) struct RemovedManifest<'b> {
     pub(super) gone: &'b Digest,
     /// There are more tags than one commit takes: the manifest goes later.
     pub(super) more: bool,
@@ -83,9 +83,11 @@ impl Call {
     pub(crate) async fn delete_manifest(&self, name: &Repository, digest: &Digest) -> Result<Response, Error> {
         self.may_delete()?;
         let key = keys::manifest(name, digest);
+        let mut listed = Vec::new();
         for _ in 0..ATTEMPTS {
             let [manifest, marks] = self.get([key.clone(), Marks::key()]).await?;
-            let Some(found) = Found::read(key.clone(), manifest)? else {
+            // One that does not read is as if it were not there (SPEC W5).
+            let Ok(Some(found)) = StoredManifest::read(key.clone(), manifest) else {
                 return Err(Error::ManifestUnknown(digest.to_string()));
             };
             let now = self.ambient.now;
@@ -97,7 +99,7 @@ impl Call {
             let told = Some((digest, Some(&found.record)));
             self.tell(&mut also, Happening::Delete, name, told, [].into()).await?;
             let end = self.end(&self.caller.name);
-            if self.remove_manifest(name, digest, &found, also, now, end).await? == Committed::Done {
+            if self.remove_listed(name, digest, &found, also, (now, end), &mut listed).await? == Committed::Done {
                 return Ok(accepted());
             }
         }
@@ -124,15 +126,34 @@ impl Call {
         unnamed: Timestamp,
         end: End<'_>,
     ) -> Result<Committed, Error> {
-        let end = if found.record.fetched { End::Gone } else { end };
-        let (mut listed, mut attempts) = (Vec::new(), 0);
+        self.remove_listed(name, digest, found, also, (unnamed, end), &mut Vec::new()).await
+    }
+
+    /// The same for who tries again after a conflict: `listed` is what maintained lists have lost with it by then, for an
+    /// undelete.
+    async fn remove_listed(
+        &self,
+        name: &Repository,
+        digest: &Digest,
+        found: &StoredManifest,
+        also: Batch,
+        (unnamed, end): (Timestamp, End<'_>),
+        listed: &mut Vec<Listed>,
+    ) -> Result<Committed, Error> {
+        let end = match end {
+            End::Kept(_) if found.record.fetched => End::Gone,
+            end => end,
+        };
+        let mut attempts = 0;
         while attempts < ATTEMPTS {
             let mut batch = Batch::reclaiming();
             batch.expect(found.unchanged());
-            let more = self.take_tags(&mut batch, name, digest, end, &mut listed).await?;
+            let lost = listed.len();
+            let more = self.take_tags(&mut batch, name, digest, end, listed).await?;
             if more {
                 batch.expect.extend(also.expect.iter().cloned());
                 if self.commit(batch, Durability::Durable).await? == Committed::Conflict {
+                    listed.truncate(lost);
                     return Ok(Committed::Conflict);
                 }
                 continue;
@@ -140,6 +161,7 @@ impl Call {
             let payload_key = keys::payload(name, digest);
             let [now, payload] = self.get([found.key.clone(), payload_key.clone()]).await?;
             if now.as_ref() != Some(&found.value) {
+                listed.truncate(lost);
                 return Ok(Committed::Conflict);
             }
             let subject = found.record.subject.iter();
@@ -157,12 +179,15 @@ impl Call {
                     // One that is damaged is found to be so again when it is undeleted.
                     let manifest = ManifestRecord { quarantined: None, ..found.record.clone() };
                     let deleted = self.ambient.now;
-                    let record =
-                        DeletedRecord { manifest, deleted, by: by.into(), listed: core::mem::take(&mut listed) };
+                    let record = DeletedRecord { manifest, deleted, by: by.into(), listed: listed.clone() };
                     batch.put(keys::deleted(name, digest), &record);
                     batch.put.push((keys::deleted_payload(name, digest), payload));
                     batch.move_usage(name);
-                    return self.commit(batch, Durability::Durable).await;
+                    let committed = self.commit(batch, Durability::Durable).await?;
+                    if committed == Committed::Conflict {
+                        listed.truncate(lost);
+                    }
+                    return Ok(committed);
                 }
                 (_, payload) => {
                     self.needs_left(&mut batch, name, digest, (payload, &found.record), unnamed).await?;
@@ -264,9 +289,9 @@ impl Call {
             let damaged = |_| Fault::Failed(format!("the key {key:?} is damaged"));
             let tag = prefix.rest(key).parse::<Tag>().map_err(damaged)?;
             let state = self.tag_state(name, &tag).await?;
-            self.may_bereave(name, &state, digest)?;
-            let bereaved = Bereaved { gone: digest, more, end, listed: &mut *listed };
-            self.tag_bereft(batch, name, &state, bereaved).await?;
+            self.may_remove_from_tag(name, &state, digest)?;
+            let removed = RemovedManifest { gone: digest, more, end, listed: &mut *listed };
+            self.remove_from_tag(batch, name, &state, removed).await?;
         }
         Ok(more)
     }
@@ -276,25 +301,30 @@ impl Call {
     /// that comes at the same moment is not seen.
     async fn unprotected(&self, name: &Repository, digest: &Digest) -> Result<Vec<Expect>, Error> {
         let tagged = keys::tagged_with(name, digest);
-        for (key, _) in self.scan_all(&tagged).await? {
-            let Ok(tag) = tagged.rest(&key).parse() else { continue };
-            self.may_bereave(name, &self.tag_state(name, &tag).await?, digest)?;
-        }
-        let users = keys::users(name, digest);
-        let entries = self.scan_all(&users).await?;
-        for (key, _) in &entries {
-            let Ok(user) = users.rest(key).parse() else { continue };
-            let found: Option<StoredManifest> = self.find(keys::manifest(name, &user)).await?;
-            if found.is_some_and(|found| !found.record.maintained) {
-                return Err(Error::Denied("an index has this manifest, and some tags here may not be deleted".into()));
+        let mut pages = Pages::new(&tagged);
+        while let Some(page) = pages.next(self).await? {
+            for tag in page.iter().filter_map(|(key, _)| tagged.rest(key).parse().ok()) {
+                self.may_remove_from_tag(name, &self.tag_state(name, &tag).await?, digest)?;
             }
         }
-        Ok(if entries.is_empty() { [Expect::NoneUnder(users)].into() } else { [].into() })
+        let users = keys::users(name, digest);
+        let (mut pages, mut any) = (Pages::new(&users), false);
+        while let Some(page) = pages.next(self).await? {
+            any = true;
+            for user in page.iter().filter_map(|(key, _)| users.rest(key).parse().ok()) {
+                let found: Option<StoredManifest> = self.find(keys::manifest(name, &user)).await?;
+                if found.is_some_and(|found| !found.record.maintained) {
+                    let why = "an index has this manifest, and some tags here may not be deleted";
+                    return Err(Error::Denied(why.into()));
+                }
+            }
+        }
+        Ok(if any { [].into() } else { [Expect::NoneUnder(users)].into() })
     }
 
     /// Whether the caller may do to a tag what the end of the manifest `gone` does to it: the tag ends, or the list that
     /// it is becomes another.
-    fn may_bereave(&self, name: &Repository, state: &TagState, gone: &Digest) -> Result<(), Error> {
+    fn may_remove_from_tag(&self, name: &Repository, state: &TagState, gone: &Digest) -> Result<(), Error> {
         let Some(tag) = state.record.as_ref().filter(|_| state.is(gone)) else { return Ok(()) };
         let right = if tag.record.digest == *gone { Right::Delete } else { Right::OverwriteTag };
         if self.caller.rights.may_tag(right, name, &state.tag) {

@@ -53,6 +53,47 @@ impl Call {
         Ok(())
     }
 
+    /// Puts the events into `batch` that something is damaged: one for each repository that lacks it for that.
+    pub(super) async fn tell_damaged(
+        &self,
+        batch: &mut Batch,
+        repositories: &[String],
+        digest: &Digest,
+        manifest: Option<&ManifestRecord>,
+    ) -> Result<(), Error> {
+        let happening = Happening::Damaged;
+        for listener in self.config.listeners.iter().filter(|listener| listener.happenings.contains(&happening)) {
+            let queue = keys::queue(&listener.name);
+            let [length] = self.get([queue.clone()]).await?;
+            let room = EVENTS_QUEUED.saturating_sub(record::count(length.as_ref()));
+            let concerns = |name: &String| name.parse().is_ok_and(|name| listener.wants(happening, &name));
+            let told =
+                repositories.iter().filter(|name| concerns(name)).take(usize::try_from(room).unwrap_or_default());
+            let mut count = 0;
+            for (number, repository) in told.enumerate() {
+                let event = Event {
+                    id: self.ambient.nonce,
+                    time: self.ambient.now,
+                    happening,
+                    repository: repository.clone(),
+                    digest: Some(*digest),
+                    tags: Vec::new(),
+                    media_type: manifest.map(|manifest| manifest.media_type.clone()),
+                    size: manifest.map(|manifest| manifest.size),
+                    quota: None,
+                    by: self.caller.name.clone(),
+                    request: self.caller.request.clone(),
+                };
+                batch.put(keys::damage_event(&listener.name, &self.ambient, number), &event);
+                count += 1;
+            }
+            if count > 0 {
+                batch.add(queue, count);
+            }
+        }
+        Ok(())
+    }
+
     /// Puts the event into `batch` that a push exceeds the soft limit of the quota of that number.
     pub(super) async fn tell_quota(
         &self,

@@ -369,7 +369,7 @@ impl Collection<'_> {
             true => (Some(self.call.config.blob_grace), "a list made by the registry that no tag names any more"),
             false => (self.call.config.untagged_lifetime, "neither a tag nor an index names it"),
         };
-        let Some(lifetime) = lifetime.filter(|lifetime| self.older(*lifetime, record.pushed)) else { return Ok(false) };
+        let Some(lifetime) = lifetime.filter(|lifetime| self.older(*lifetime, record.came())) else { return Ok(false) };
         let (tagged, users) = (keys::tagged_with(name, digest), keys::users(name, digest));
         let named = keys::deleted_tagged_with(name, digest);
         let used = !self.call.is_empty(&tagged).await? || !self.is_unused(&users).await?;
@@ -377,7 +377,7 @@ impl Collection<'_> {
             return Ok(false);
         }
         let Some((left, unnamed)) = self.left_before(lifetime, name, digest).await? else { return Ok(false) };
-        let unnamed = unnamed.unwrap_or_default().max(record.pushed);
+        let unnamed = unnamed.unwrap_or_default().max(record.came());
         let mut also = Batch::reclaiming();
         also.expect = Vec::from([left, Expect::NoneUnder(tagged), Expect::NoneUnder(users), Expect::NoneUnder(named)]);
         if let Some(subject) = record.subject {
@@ -390,7 +390,8 @@ impl Collection<'_> {
                 also.expect(Expect::Absent(key));
             }
         }
-        let end = if record.maintained { End::Collected } else { self.collected() };
+        // What an upstream can give again is not kept (SPEC X12).
+        let end = if record.maintained || record.fetched { End::Collected } else { self.collected() };
         if !record.maintained && !self.is_unmarked(&mut also, name, digest).await? {
             return Ok(false);
         }
@@ -421,7 +422,7 @@ impl Collection<'_> {
             return self.call.is_empty(users).await;
         }
         let gone = |key: &Key| users.rest(key).parse().is_ok_and(|user| self.gone.manifests.contains(&user));
-        Ok(self.call.scan_all(users).await?.iter().all(|(key, _)| gone(key)))
+        self.call.has_only(users, gone).await
     }
 
     /// That nothing has ceased to name this for longer than `lifetime`, as an expectation, and when something last
@@ -538,13 +539,7 @@ impl Collection<'_> {
         if gone.is_empty() {
             return self.call.is_empty(prefix).await;
         }
-        let mut pages = Pages::new(prefix);
-        while let Some(page) = pages.next(self.call).await? {
-            if !page.iter().all(|(key, _)| prefix.rest(key).parse().is_ok_and(|digest| gone.contains(&digest))) {
-                return Ok(false);
-            }
-        }
-        Ok(true)
+        self.call.has_only(prefix, |key| prefix.rest(key).parse().is_ok_and(|digest| gone.contains(&digest))).await
     }
 
     /// Removes blobs that no repository holds: the record first, durably, then the bytes.
@@ -566,7 +561,7 @@ impl Collection<'_> {
         let gone = |key: &Key| self.gone.holders.contains(&format!("{digest}/{}", holders.rest(key)));
         let unheld = match self.gone.holders.is_empty() {
             true => self.call.is_empty(&holders).await?,
-            false => self.call.scan_all(&holders).await?.iter().all(|(key, _)| gone(key)),
+            false => self.call.has_only(&holders, gone).await?,
         };
         if !unheld {
             return Ok(());

@@ -13,6 +13,7 @@ use super::batch::{Batch, Found};
 use super::maintained::{Pushed, TagState};
 use super::mirror::Voucher;
 use super::push::Before;
+use super::quarantine::sound_manifest;
 use crate::config::ATTEMPTS;
 use crate::digest::Digest;
 use crate::effect::{Committed, Durability, Expect, Get, Value};
@@ -36,10 +37,10 @@ pub enum Family {
     Manifests,
 }
 
-/// Some of what a repository holds.
+/// Some of what a repository holds, or of what is damaged.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Holdings {
-    /// What it holds, in order.
+    /// It, in order.
     pub digests: Vec<Digest>,
     /// Where the rest begins, if there may be more.
     pub after: Option<Key>,
@@ -59,6 +60,21 @@ impl Call {
         };
         let page = self.scan(&prefix, after).await?;
         let after = page.last().map(|(key, _)| key.clone());
+        let digest = |(key, value): &(Key, Value)| {
+            let digest = prefix.rest(key).parse().ok()?;
+            // What is damaged is to be brought again.
+            let held = family == Family::Blobs || sound_manifest(name, &digest, Some(value.clone())).is_some();
+            held.then_some(digest)
+        };
+        Ok(Holdings { digests: page.iter().filter_map(digest).collect(), after })
+    }
+
+    /// Blobs that are damaged, behind a key: those that [hashed bytes](Self::adopt_blobs) would mend.
+    pub(crate) async fn quarantined(&self, after: Option<Key>) -> Result<Holdings, Error> {
+        let prefix = keys::quarantine();
+        let page = self.scan(&prefix, after).await?;
+        let after = page.last().map(|(key, _)| key.clone());
+        // Manifests stand there too, by their repositories.
         Ok(Holdings { digests: page.iter().filter_map(|(key, _)| prefix.rest(key).parse().ok()).collect(), after })
     }
 
@@ -127,7 +143,7 @@ impl Call {
                         taking.taken.again.push(layer.clone());
                         continue;
                     }
-                    self.make_blob(&mut taking, layer, known.as_ref());
+                    self.make_blob(&mut taking, layer, known.as_ref()).await?;
                     made.insert(layer.digest, layer.size);
                     used.extend(layer.object);
                     layer.size
@@ -151,13 +167,18 @@ impl Call {
         Ok(taking)
     }
 
-    /// The blob has these bytes from now on. Those of one that was damaged are let go of.
-    fn make_blob(&self, taking: &mut Taking, layer: &Layer, damaged: Option<&Found<BlobRecord>>) {
+    /// The blob has these bytes from now on. Those of one that was damaged are let go of, and it is out of quarantine.
+    async fn make_blob(
+        &self,
+        taking: &mut Taking,
+        layer: &Layer,
+        damaged: Option<&Found<BlobRecord>>,
+    ) -> Result<(), Error> {
         let Taking { batch, taken, superfluous } = taking;
         let key = keys::blob(&layer.digest);
         batch.expect_unchanged(key.clone(), damaged);
-        if let Some(Found { record, .. }) = damaged {
-            superfluous.extend(self.let_go(batch, &record.extents, self.ambient.now));
+        if let Some(Found { value, .. }) = damaged {
+            superfluous.extend(self.replace_blob(batch, &layer.digest, value, self.ambient.now).await?);
         }
         let extent = layer.object.map(|object| Extent { object, size: layer.size, small: false });
         let sound = BlobRecord::sound(layer.size, extent.into_iter().collect());
@@ -167,6 +188,7 @@ impl Call {
         }
         taken.blobs += 1;
         taken.bytes += layer.size;
+        Ok(())
     }
 
     /// Takes manifests over (SPEC Y4–Y7), whether or not all that they need is there. What is there is expected to stay.
@@ -205,10 +227,22 @@ impl Call {
                     self.rely_on(&mut batch, name, &present).await?;
                     let before = Before::read(None, deleted.as_ref());
                     let record = self.hold_manifest(&mut batch, name, (digest, manifest, payload), &before, false);
-                    replace(&mut batch, &key, &ManifestRecord { pushed: *pushed, ..record });
+                    let imported = Some(self.ambient.now);
+                    replace(&mut batch, &key, &ManifestRecord { pushed: *pushed, imported, ..record });
                     taken.manifests += 1;
                     taken.bytes += payload.len() as u64;
                     changed.insert(name);
+                }
+                // Its bytes are those of its digest: it is as if it were pushed again (SPEC W5).
+                Ok(Some(found)) if found.record.quarantined.is_some() => {
+                    self.rely_on(&mut batch, name, &present).await?;
+                    batch.expect(found.unchanged());
+                    let bytes = (digest, manifest, payload);
+                    let record = self.hold_manifest(&mut batch, name, bytes, &Before::Held, found.record.fetched);
+                    let ManifestRecord { pushed, imported, .. } = found.record;
+                    replace(&mut batch, &key, &ManifestRecord { pushed, imported, ..record });
+                    taken.manifests += 1;
+                    taken.bytes += payload.len() as u64;
                 }
                 // The registry made the same list itself: now somebody has pushed it.
                 Ok(Some(found)) if found.record.maintained => {
@@ -304,7 +338,7 @@ impl Call {
         let state = TagState::read(name, tag, state);
         match &state.record {
             Some(found) if found.record.digest == *digest => return Ok(TagStep::Same),
-            Some(found) if !found.record.imported => return Ok(TagStep::Kept(found.record.digest)),
+            Some(found) if found.record.imported.is_none() => return Ok(TagStep::Kept(found.record.digest)),
             _ => {}
         }
         let moved = state.record.is_some();
@@ -313,9 +347,9 @@ impl Call {
         }
         let key = keys::manifest(name, digest);
         let Some(found): Option<Found<ManifestRecord>> = Found::read(key.clone(), manifest)? else {
-            return Ok(TagStep::Bereft);
+            return Ok(TagStep::NoManifest);
         };
-        let Some(media_type) = ManifestType::named(&found.record.media_type) else { return Ok(TagStep::Bereft) };
+        let Some(media_type) = ManifestType::named(&found.record.media_type) else { return Ok(TagStep::NoManifest) };
         let platform = match platform {
             ImagePlatform::Read(platform) => platform.clone().map(|known| known.0),
             ImagePlatform::Unread => self.platform_of(name, digest, media_type).await?,
@@ -331,7 +365,8 @@ impl Call {
         let key = keys::tag(name, tag);
         let record = batch.put.iter().find(|(at, _)| *at == key).map(|(_, value)| value.clone());
         if let Some(record) = Found::<TagRecord>::read(key.clone(), record)? {
-            replace(&mut batch, &key, &TagRecord { pushed: *pushed, imported: true, ..record.record });
+            let imported = Some(self.ambient.now);
+            replace(&mut batch, &key, &TagRecord { pushed: *pushed, imported, ..record.record });
         }
         Ok(TagStep::Change(batch, moved))
     }
@@ -395,7 +430,7 @@ struct Round<'t> {
 enum TagStep {
     Same,
     Kept(Digest),
-    Bereft,
+    NoManifest,
     /// This makes it, or moves it.
     Change(Batch, bool),
 }
@@ -409,7 +444,7 @@ impl TagStep {
             Self::Change(batch, moved) => return Some((batch, moved)),
             Self::Same => taken.same += 1,
             Self::Kept(here) => taken.kept.push(KeptTag { repository, tag, here, there: *digest }),
-            Self::Bereft => taken.bereft.push((repository, tag, *digest)),
+            Self::NoManifest => taken.without_manifest.push((repository, tag, *digest)),
         }
         None
     }
@@ -417,12 +452,12 @@ impl TagStep {
 
 impl TagsTaken {
     fn add(&mut self, more: Self) {
-        let Self { made, moved, same, kept, bereft, damaged } = more;
+        let Self { made, moved, same, kept, without_manifest, damaged } = more;
         self.made += made;
         self.moved += moved;
         self.same += same;
         self.kept.extend(kept);
-        self.bereft.extend(bereft);
+        self.without_manifest.extend(without_manifest);
         self.damaged.extend(damaged);
     }
 }

@@ -11,7 +11,7 @@ use alloc::vec::Vec;
 
 use super::Call;
 use super::batch::{Batch, Found};
-use super::delete::Bereaved;
+use super::delete::RemovedManifest;
 use super::push::Before;
 use crate::ambient::Ambient;
 use crate::caller::Right;
@@ -156,14 +156,14 @@ impl Call {
     }
 
     /// Puts into `batch` what the end of a manifest changes for a tag that names it.
-    pub(super) async fn tag_bereft(
+    pub(super) async fn remove_from_tag(
         &self,
         batch: &mut Batch,
         name: &Repository,
         before: &TagState,
-        bereaved: Bereaved<'_>,
+        removed: RemovedManifest<'_>,
     ) -> Result<(), Error> {
-        let Bereaved { gone, more, end, listed } = bereaved;
+        let RemovedManifest { gone, more, end, listed } = removed;
         batch.delete(keys::tagged(name, gone, &before.tag));
         let Some(tag) = before.record.as_ref().map(|found| found.record.digest) else { return Ok(()) };
         let platforms = before.platforms.clone().unwrap_or(PlatformsRecord { list: None, images: Vec::new() });
@@ -183,11 +183,29 @@ impl Call {
             let digest = if assembled { list } else { Some(tag) };
             digest.map(|digest| (digest, PlatformsRecord { list, images }))
         };
-        self.change_tag(batch, name, before, after, Some(gone).filter(|_| !more));
+        self.mend_tag(batch, name, before, after, Some(gone).filter(|_| !more));
         Ok(())
     }
 
-    /// Puts into `batch` the step of a tag from one state to the next; to none, to delete it. The manifest
+    /// Puts into `batch` what becomes of a tag that nobody pushes, because its list loses or regains something; with none
+    /// it ends. It stays as old as it was (SPEC X43, X44).
+    pub(super) fn mend_tag(
+        &self,
+        batch: &mut Batch,
+        name: &Repository,
+        before: &TagState,
+        after: Option<(Digest, PlatformsRecord)>,
+        gone: Option<&Digest>,
+    ) {
+        let Some(old) = before.record.as_ref().map(|found| &found.record) else {
+            return self.change_tag(batch, name, before, after, gone);
+        };
+        let by = self.ambient.nonce;
+        let after = after.map(|(digest, platforms)| (TagRecord { digest, by, ..old.clone() }, platforms));
+        self.put_tag(batch, name, before, after, gone);
+    }
+
+    /// Puts into `batch` the step of a tag from one state to the next, which is a push; to none, to delete it. The manifest
     /// `gone`, if any, is being removed by the same commit.
     pub(super) fn change_tag(
         &self,
@@ -199,7 +217,7 @@ impl Call {
     ) {
         let Ambient { now, nonce } = self.ambient;
         let after = after.map(|(digest, platforms)| {
-            (TagRecord { digest, pushed: now, by: nonce, undeleted: None, imported: false }, platforms)
+            (TagRecord { digest, pushed: now, by: nonce, undeleted: None, imported: None }, platforms)
         });
         self.put_tag(batch, name, before, after, gone);
     }
@@ -275,6 +293,7 @@ impl Call {
             size: payload.len() as u64,
             subject: None,
             pushed: self.ambient.now,
+            imported: None,
             by: self.ambient.nonce,
             // Someone may have pushed the very same list, or a tag have named it: then it is theirs.
             maintained: !tag_names_it && maintained.unwrap_or(true),

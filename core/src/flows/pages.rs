@@ -37,18 +37,25 @@ impl Call {
         self.ask(Scan { prefix: prefix.clone(), after, limit: SCAN_PAGE, bytes: SCAN_BYTES }).await
     }
 
-    /// Every entry under a prefix. For what one session or one manifest has: it is bounded.
-    pub(super) async fn scan_all(&self, prefix: &Prefix) -> Result<Vec<(Key, Value)>, Error> {
-        let mut entries = Vec::new();
-        let mut pages = Pages::new(prefix);
-        while let Some(page) = pages.next(self).await? {
-            entries.extend(page);
-        }
-        Ok(entries)
+    /// The first key under a prefix.
+    pub(super) async fn first(&self, prefix: &Prefix) -> Result<Option<Key>, Error> {
+        let first = self.ask(Scan { prefix: prefix.clone(), after: None, limit: 1, bytes: 0 }).await?;
+        Ok(first.into_iter().next().map(|(key, _)| key))
     }
 
     /// Whether nothing is under a prefix. What is decided upon it must expect it again.
     pub(super) async fn is_empty(&self, prefix: &Prefix) -> Result<bool, Error> {
-        Ok(self.ask(Scan { prefix: prefix.clone(), after: None, limit: 1, bytes: 0 }).await?.is_empty())
+        Ok(self.first(prefix).await?.is_none())
+    }
+
+    /// Whether all keys under a prefix are such.
+    pub(super) async fn has_only(&self, prefix: &Prefix, such: impl Fn(&Key) -> bool) -> Result<bool, Error> {
+        let mut pages = Pages::new(prefix);
+        while let Some(page) = pages.next(self).await? {
+            if !page.iter().all(|(key, _)| such(key)) {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 }

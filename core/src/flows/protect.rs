@@ -11,6 +11,7 @@ use alloc::vec::Vec;
 use super::Call;
 use super::batch::{Batch, Found};
 use super::delete::StoredManifest;
+use super::pages::Pages;
 use super::undelete::Refused;
 use crate::config::{ATTEMPTS, PROTECT_MARKS};
 use crate::digest::Digest;
@@ -91,21 +92,26 @@ impl Call {
         while let Some(one) = next.pop() {
             marks.manifest(name, &one)?;
             let tagged = keys::tagged_with(name, &one);
-            for (key, _) in self.scan_all(&tagged).await? {
-                let Ok(tag) = tagged.rest(&key).parse() else { continue };
-                marks.tag(name, &tag)?;
+            let mut pages = Pages::new(&tagged);
+            while let Some(page) = pages.next(self).await? {
+                for tag in page.iter().filter_map(|(key, _)| tagged.rest(key).parse().ok()) {
+                    marks.tag(name, &tag)?;
+                }
             }
             let users = keys::users(name, &one);
-            let entries = self.scan_all(&users).await?;
-            if entries.is_empty() && one == *digest {
-                batch.expect(Expect::NoneUnder(users.clone()));
+            let (mut pages, mut any) = (Pages::new(&users), false);
+            while let Some(page) = pages.next(self).await? {
+                any = true;
+                for user in page.iter().filter_map(|(key, _)| users.rest(key).parse::<Digest>().ok()) {
+                    let found: Option<StoredManifest> = self.find(keys::manifest(name, &user)).await?;
+                    // One that was deleted protects nothing. Whoever points a tag at one writes its record anew.
+                    let Some(found) = found.filter(|_| seen.insert(user)) else { continue };
+                    batch.expect(found.unchanged());
+                    next.push(user);
+                }
             }
-            for user in entries.iter().filter_map(|(key, _)| users.rest(key).parse::<Digest>().ok()) {
-                let found: Option<StoredManifest> = self.find(keys::manifest(name, &user)).await?;
-                // One that was deleted protects nothing. Whoever points a tag at one writes its record anew.
-                let Some(found) = found.filter(|_| seen.insert(user)) else { continue };
-                batch.expect(found.unchanged());
-                next.push(user);
+            if !any && one == *digest {
+                batch.expect(Expect::NoneUnder(users));
             }
         }
         Ok(())
@@ -128,6 +134,33 @@ impl Call {
             }
         })
         .await
+    }
+
+    /// Whether there is a tag or manifest now that a mark protects by its name.
+    pub(crate) async fn protects_any(&self, mark: &Mark) -> Result<bool, Error> {
+        if let Some(name) = mark.repository() {
+            return self.protects_any_of(mark, &name).await;
+        }
+        let prefix = keys::repositories();
+        let mut pages = Pages::new(&prefix);
+        while let Some(page) = pages.next(self).await? {
+            let names = page.iter().filter_map(|(key, _)| prefix.rest(key).parse::<Repository>().ok());
+            for name in names.filter(|name| mark.speaks_of(name)) {
+                if self.protects_any_of(mark, &name).await? {
+                    return Ok(true);
+                }
+            }
+        }
+        Ok(false)
+    }
+
+    async fn protects_any_of(&self, mark: &Mark, name: &Repository) -> Result<bool, Error> {
+        if let Some(digest) = mark.digest() {
+            return Ok(self.get([keys::manifest(name, digest)]).await? != [None]);
+        }
+        let prefix = keys::tags(name);
+        let protected = |key: &Key| prefix.rest(key).parse().is_ok_and(|tag| mark.protects_tag(name, &tag));
+        Ok(!self.has_only(&prefix, |key| !protected(key)).await?)
     }
 
     /// Removes a mark. `false` when there is no such mark.

@@ -230,6 +230,7 @@ impl Call {
             size,
             subject: manifest.subject,
             pushed: self.ambient.now,
+            imported: None,
             by: self.ambient.nonce,
             maintained: false,
             fetched,

@@ -7,7 +7,7 @@
 //! replaced, or until garbage collection takes the blob.
 
 use alloc::format;
-use alloc::string::String;
+use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
 use super::Call;
@@ -15,21 +15,42 @@ use super::batch::{Batch, Found};
 use super::blob::Source;
 use super::upload::objects;
 use crate::ambient::Timestamp;
-use crate::config::SCAN_BYTES;
-use crate::digest::Digest;
+use crate::config::{ATTEMPTS, SCAN_BYTES, SCAN_PAGE};
+use crate::digest::{Algorithm, Digest};
 use crate::effect::{Committed, Durability, Expect, Fault, Get, Inventory, Measure, Scan, Value};
 use crate::error::Error;
 use crate::keys::{self, Key};
 use crate::meter::Meter;
 use crate::name::Repository;
 use crate::object::ObjectId;
-use crate::record::{self, BlobRecord, Damaged, ManifestRecord, Owner, QuarantineRecord};
+use crate::record::{self, BlobRecord, Damaged, Extent, ManifestRecord, Owner, QuarantineRecord};
 
-/// Of how many objects one is to be read, to see that the storage can be read at all.
+/// Of how many objects one is to be read, to see that the storage can be read at all. A registry that has lost so many and no
+/// more may be a small one.
 const PROBED: usize = 8;
 
-/// How large an object is at most that is read for that.
-const LARGEST_PROBED: u64 = 64 << 20;
+/// How much is read of an object for that, in bytes.
+const PROBED_BYTES: u64 = 1 << 20;
+
+/// What came of a look at a blob whose bytes were missing or wrong when a client was to get them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Suspected {
+    /// Its bytes are those of its digest.
+    Sound,
+    /// It is not there for clients: it is in quarantine, from now on or already, or was deleted.
+    OutOfUse,
+}
+
+/// Why a blob is not judged: other objects cannot be read either.
+const UNREAD: &str = "no object can be read: the storage of objects is taken for out of order";
+
+/// Why a blob is not judged: there are no objects at all.
+const EMPTY: &str = "the storage of objects is empty, and the records name many: it is taken for out of order";
+
+/// Whether a blob was not [judged](Call::examine) for that, rather than for a fault that may be over in a moment.
+pub(super) fn is_unjudged(error: &Error) -> bool {
+    matches!(error, Error::Storage(Fault::Failed(reason)) if reason == UNREAD || reason == EMPTY)
+}
 
 /// What was found when the bytes of a blob were read.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -160,28 +181,41 @@ impl Call {
 
     /// Sees that the storage of objects is there, and, where one could not be `read`, that others can be: an error else.
     async fn probe(&self, but: &[ObjectId], read: bool) -> Result<(), Error> {
-        let mut others = self.ask(Inventory { after: None, limit: PROBED }).await?;
-        if others.is_empty() {
-            // A small registry may have lost the little that it had. Where much is missing, it is another storage.
-            let known = Scan { prefix: keys::quarantine(), after: None, limit: PROBED, bytes: SCAN_BYTES };
-            if self.ask(known).await?.len() < PROBED {
+        let limit = if read { SCAN_PAGE } else { 1 };
+        let (mut after, mut failed) = (None, 0);
+        while failed < PROBED {
+            let page = self.ask(Inventory { after, limit }).await?;
+            let Some(last) = page.last() else { break };
+            if !read {
                 return Ok(());
             }
-            let empty = "the storage of objects is empty, and the records name many: it is taken for out of order";
-            return Err(Fault::Failed(empty.into()).into());
+            after = Some(last.object);
+            for stored in page.iter().filter(|stored| !but.contains(&stored.object)) {
+                let meter = Meter::new(Algorithm::Sha256).with_limit(PROBED_BYTES);
+                match self.io.ask(Measure { objects: Vec::from([stored.object]), meter }).await {
+                    Ok(Some(_)) => return Ok(()),
+                    // It was erased meanwhile, or is not whole yet.
+                    Ok(None) => {}
+                    Err(_) => failed += 1,
+                }
+                if failed == PROBED {
+                    break;
+                }
+            }
         }
-        if !read {
+        if failed > 0 {
+            return Err(Fault::Failed(UNREAD.into()).into());
+        }
+        if after.is_some() {
+            // There is nothing else, so nothing speaks against the storage.
             return Ok(());
         }
-        others.retain(|stored| !but.contains(&stored.object) && stored.size <= LARGEST_PROBED);
-        others.sort_by_key(|stored| stored.size);
-        for stored in others {
-            let meter = Meter::new(crate::digest::Algorithm::Sha256);
-            if let Ok(Some(_)) = self.io.ask(Measure { objects: Vec::from([stored.object]), meter }).await {
-                return Ok(());
-            }
+        // A small registry may have lost the little that it had. Where much is missing, it is another storage.
+        let known = Scan { prefix: keys::objects(), after: None, limit: PROBED + 1, bytes: SCAN_BYTES };
+        if self.ask(known).await?.len() <= PROBED {
+            return Ok(());
         }
-        Err(Fault::Failed("no object can be read: the storage of objects is taken for out of order".into()).into())
+        Err(Fault::Failed(EMPTY.into()).into())
     }
 
     /// Puts a blob in quarantine whose record is `value`, or says of one whose record does not read that it is damaged.
@@ -189,12 +223,16 @@ impl Call {
     pub(super) async fn quarantine_blob(&self, digest: &Digest, value: &Value, problem: &str) -> Result<bool, Error> {
         let key = keys::blob(digest);
         let note = self.find_note(keys::quarantined_blob(digest)).await?;
+        let note_is_new = note.is_none();
         let blob = record::decode::<BlobRecord>(&key, value).ok();
         let mut batch = self.note(keys::quarantined_blob(digest), note, problem);
         batch.expect(Expect::Exactly(key.clone(), value.clone()));
         if let Some(blob) = blob.filter(|blob| blob.quarantined.is_none()) {
             let quarantined = Some(self.ambient.now);
             batch.put(key, &BlobRecord { quarantined, ..blob });
+        }
+        if note_is_new {
+            self.tell_damaged(&mut batch, &self.holders(digest).await?, digest, None).await?;
         }
         self.is_new(batch).await
     }
@@ -209,12 +247,17 @@ impl Call {
     ) -> Result<bool, Error> {
         let (key, note_key) = (keys::manifest(name, digest), keys::quarantined_manifest(name, digest));
         let note = self.find_note(note_key.clone()).await?;
+        let note_is_new = note.is_none();
         let manifest = record::decode::<ManifestRecord>(&key, value).ok();
         let mut batch = self.note(note_key, note, problem);
         batch.expect(Expect::Exactly(key.clone(), value.clone()));
-        if let Some(manifest) = manifest.filter(|manifest| manifest.quarantined.is_none()) {
+        if let Some(manifest) = manifest.clone().filter(|manifest| manifest.quarantined.is_none()) {
             let quarantined = Some(self.ambient.now);
             batch.put(key, &ManifestRecord { quarantined, ..manifest });
+        }
+        if note_is_new {
+            let repositories = [name.to_string()];
+            self.tell_damaged(&mut batch, &repositories, digest, manifest.as_ref()).await?;
         }
         self.is_new(batch).await
     }
@@ -243,21 +286,23 @@ impl Call {
 
     /// Takes a blob out of quarantine, and says of one that was taken over that it was read: its bytes are those of its
     /// digest. `true` when it was in quarantine.
-    pub(super) async fn acquit_blob(&self, digest: &Digest, blob: &Found<BlobRecord>) -> Result<bool, Error> {
+    pub(super) async fn unquarantine_blob(&self, digest: &Digest, blob: &Found<BlobRecord>) -> Result<bool, Error> {
         let (quarantined, unverified) = (blob.record.quarantined.is_some(), blob.record.unverified);
         if !quarantined && !unverified {
             return Ok(false);
         }
         let mut batch = Batch::reclaiming();
         batch.expect(blob.unchanged());
-        batch.put(blob.key.clone(), &BlobRecord { quarantined: None, unverified: false, ..blob.record.clone() });
+        let read = unverified.then_some(self.ambient.now);
+        let sound = BlobRecord { quarantined: None, unverified: false, read, ..blob.record.clone() };
+        batch.put(blob.key.clone(), &sound);
         batch.delete(keys::quarantined_blob(digest));
         // A crash takes that back: then it is read once more.
         Ok(self.commit(batch, Durability::Eventual).await? == Committed::Done && quarantined)
     }
 
     /// Takes a manifest out of quarantine.
-    pub(super) async fn acquit_manifest(
+    pub(super) async fn unquarantine_manifest(
         &self,
         name: &Repository,
         digest: &Digest,
@@ -294,28 +339,46 @@ impl Call {
         Ok(self.let_go(batch, own, at))
     }
 
-    /// Looks at a blob whose bytes were missing or wrong when a client was to get them. `true` when it is in quarantine now.
-    pub(crate) async fn suspect(&self, digest: &Digest) -> Result<bool, Error> {
+    /// Looks at a blob whose bytes were missing or wrong when a client was to get them.
+    pub(crate) async fn suspect(&self, digest: &Digest) -> Result<Suspected, Error> {
         let key = keys::blob(digest);
-        let [value] = self.get([key.clone()]).await?;
-        let Some(value) = value else { return Ok(false) };
-        let problem = match record::decode::<BlobRecord>(&key, &value) {
-            Ok(blob) if blob.quarantined.is_some() => return Ok(true),
-            Ok(blob) => self.examine(digest, &blob).await?.problem,
-            Err(damaged) => Some(unreadable(&damaged)),
-        };
-        match problem {
-            Some(problem) => self.quarantine_blob(digest, &value, &problem).await,
-            None => Ok(false),
+        for _ in 0..ATTEMPTS {
+            let [value] = self.get([key.clone()]).await?;
+            let Some(value) = value else { return Ok(Suspected::OutOfUse) };
+            let problem = match record::decode::<BlobRecord>(&key, &value) {
+                Ok(blob) if blob.quarantined.is_some() => return Ok(Suspected::OutOfUse),
+                Ok(blob) => self.examine(digest, &blob).await?.problem,
+                Err(damaged) => Some(unreadable(&damaged)),
+            };
+            let Some(problem) = problem else { return Ok(Suspected::Sound) };
+            if self.quarantine_blob(digest, &value, &problem).await? {
+                return Ok(Suspected::OutOfUse);
+            }
+            // Nothing was to be noted, or another call was faster: it has found the same, replaced the blob or deleted it.
+            let [now] = self.get([key.clone()]).await?;
+            if now == Some(value) {
+                return Ok(Suspected::OutOfUse);
+            }
         }
+        Err(Error::Contention)
     }
 
-    /// Says of a blob that was taken over that all its bytes were read, and are those of its digest.
-    pub(crate) async fn verified(&self, digest: &Digest) -> Result<(), Error> {
+    /// Says of a blob that was taken over that all bytes of these objects were read, and are those of its digest. One that has
+    /// others by now was not read.
+    pub(crate) async fn verified(&self, digest: &Digest, read: &[ObjectId]) -> Result<(), Error> {
+        self.unquarantine_if(digest, |extents| !read.is_empty() && objects(extents) == read).await
+    }
+
+    /// The same of one whose bytes lie among the records.
+    pub(super) async fn verified_here(&self, digest: &Digest, read: &[Extent]) -> Result<(), Error> {
+        self.unquarantine_if(digest, |extents| extents == read).await
+    }
+
+    async fn unquarantine_if(&self, digest: &Digest, was_read: impl FnOnce(&[Extent]) -> bool) -> Result<(), Error> {
         let [value] = self.get([keys::blob(digest)]).await?;
         match sound_blob(digest, value) {
-            Some(blob) => self.acquit_blob(digest, &blob).await.map(drop),
-            None => Ok(()),
+            Some(blob) if was_read(&blob.record.extents) => self.unquarantine_blob(digest, &blob).await.map(drop),
+            _ => Ok(()),
         }
     }
 }

@@ -235,6 +235,7 @@ impl Call {
             its.all(|pattern| pattern.reach() == Reach::One)
         };
         let (mut bytes, mut read, mut covered) = (0_u64, 0_u64, None::<&str>);
+        let mut named = Vec::new();
         for beginning in all {
             // In the order of names: what a shorter beginning has covered comes right behind it.
             if covered.is_some_and(|covered| beginning.starts_with(covered)) {
@@ -245,8 +246,7 @@ impl Call {
                 if self.config.mirror_of(&name).is_some() {
                     continue;
                 }
-                let [usage] = self.get([keys::usage(&name)]).await?;
-                bytes = bytes.saturating_add(record::count(usage.as_ref()));
+                named.push(keys::usage(&name));
                 continue;
             }
             covered = Some(beginning);
@@ -261,6 +261,11 @@ impl Call {
                     }
                 }
             }
+        }
+        if !named.is_empty() {
+            read += named.len() as u64;
+            let counters = self.ask(Get { keys: named }).await?;
+            bytes = counters.iter().fold(bytes, |sum, usage| sum.saturating_add(record::count(usage.as_ref())));
         }
         Ok((bytes, read))
     }

@@ -5,16 +5,17 @@
 //! deletes tag by tag, each by a commit that expects the tag as it was read, and its pulls where a rule asks for them. So
 //! what is pushed, moved, pulled or protected meanwhile stays, and a crash leaves a part of the plan done. Manifests that
 //! no tag needs go after that: an index before its children, a subject before its referrers, each by a commit that
-//! expects that nothing has come to need it.
+//! expects that nothing has come to need it. Where what goes can be undeleted, these stay until it is purged.
 
-mod look;
+mod inventory;
 
+use alloc::collections::BTreeSet;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
 use serde::Serialize;
 
-use self::look::{Looked, ReadManifest, ReadTag};
+use self::inventory::{Inventory, ReadManifest, ReadTag};
 use super::Call;
 use super::batch::{Batch, Found};
 use super::delete::End;
@@ -22,7 +23,7 @@ use super::maintained::TagState;
 use super::protect::Marks;
 use crate::config::ATTEMPTS;
 use crate::digest::Digest;
-use crate::effect::{Committed, Durability, Expect, Value};
+use crate::effect::{Committed, Durability, Expect, Get, Value};
 use crate::error::Error;
 use crate::event::{self, Happening};
 use crate::keys::{self, Key};
@@ -61,7 +62,7 @@ pub struct RetentionReport {
 }
 
 /// What became of one thing that was to go.
-enum Went {
+enum Outcome {
     Deleted,
     Changed,
     /// Something still needs it.
@@ -71,9 +72,9 @@ enum Went {
 impl Call {
     /// Finds out what a run would do in a repository. It commits nothing.
     pub(crate) async fn plan_retention(&self, name: &Repository) -> Result<Plan, Error> {
-        let looked = self.look(name).await?;
-        let judgement = self.judged(name, &looked);
-        Ok(self.planned(name, &looked, &judgement))
+        let inventory = self.inventory(name).await?;
+        let judgement = self.judged(name, &inventory);
+        Ok(self.planned(name, &inventory, &judgement))
     }
 
     /// Does what the rules say in a repository: if it is still what was planned, where that is said, and if somebody has
@@ -84,9 +85,9 @@ impl Call {
         plan: Option<&str>,
         approved: bool,
     ) -> Result<Retained, Error> {
-        let looked = self.look(name).await?;
-        let judgement = self.judged(name, &looked);
-        let now = self.planned(name, &looked, &judgement);
+        let inventory = self.inventory(name).await?;
+        let judgement = self.judged(name, &inventory);
+        let now = self.planned(name, &inventory, &judgement);
         if plan.is_some_and(|plan| plan != now.plan) {
             return Ok(Retained::Changed(now));
         }
@@ -94,22 +95,23 @@ impl Call {
             return Ok(Retained::Waits(now));
         }
         let mut report = RetentionReport::default();
-        let going = looked.seen.tags.iter().zip(&looked.tags).zip(&judgement.tags);
+        let going = inventory.seen.tags.iter().zip(&inventory.tags).zip(&judgement.tags);
         for ((seen, read), _) in going.filter(|(_, verdict)| verdict.deleted) {
-            match self.let_tag_go(name, seen, read).await? {
-                Went::Deleted => report.tags_deleted += 1,
-                Went::Changed | Went::Needed => report.stays(seen.tag.to_string()),
+            let newest = self.newest_beside(name, &inventory, &judgement, seen);
+            match self.let_tag_go(name, seen, read, &newest).await? {
+                Outcome::Deleted => report.tags_deleted += 1,
+                Outcome::Changed | Outcome::Needed => report.stays(seen.tag.to_string()),
             }
         }
-        let mut left: Vec<(&Digest, &ReadManifest)> = looked.going(&judgement).collect();
+        let mut left: Vec<(&Digest, &ReadManifest)> = inventory.going(&judgement).collect();
         loop {
             let before = left.len();
             let mut needed = Vec::new();
             for (digest, read) in left {
                 match self.let_manifest_go(name, digest, read).await? {
-                    Went::Deleted => report.manifests_deleted += 1,
-                    Went::Changed => report.stays(digest.to_string()),
-                    Went::Needed => needed.push((digest, read)),
+                    Outcome::Deleted => report.manifests_deleted += 1,
+                    Outcome::Changed => report.stays(digest.to_string()),
+                    Outcome::Needed => needed.push((digest, read)),
                 }
             }
             left = needed;
@@ -118,7 +120,7 @@ impl Call {
                 break;
             }
         }
-        report.manifests_left = left.len() as u64;
+        report.manifests_left = (left.len() + judgement.manifests_waiting) as u64;
         Ok(Retained::Done(report))
     }
 
@@ -141,27 +143,51 @@ impl Call {
         if mirrored { &[] } else { &self.config.retention }
     }
 
-    fn judged(&self, name: &Repository, looked: &Looked) -> Judgement {
-        judge(self.rules_of(name), name, &looked.seen, self.ambient.now)
+    fn judged(&self, name: &Repository, inventory: &Inventory) -> Judgement {
+        judge(self.rules_of(name), name, &inventory.seen, self.ambient.now)
     }
 
-    fn planned(&self, name: &Repository, looked: &Looked, judgement: &Judgement) -> Plan {
-        let tags = looked.seen.tags.iter().zip(&looked.tags).zip(&judgement.tags);
+    fn planned(&self, name: &Repository, inventory: &Inventory, judgement: &Judgement) -> Plan {
+        let tags = inventory.seen.tags.iter().zip(&inventory.tags).zip(&judgement.tags);
         let tags = tags.filter(|(_, verdict)| verdict.deleted);
         let tags = tags.flat_map(|((seen, read), _)| [seen.tag.as_str().as_bytes(), &read.value[..]]);
-        let manifests = looked.going(judgement).map(|(_, read)| &read.found);
+        let manifests = inventory.going(judgement).map(|(_, read)| &read.found);
         let manifests = manifests.flat_map(|found| [found.key.as_str().as_bytes(), &found.value[..]]);
-        let (read, unread) = (tags.chain(manifests), looked.unread_tags.clone());
-        Plan::new(self.rules_of(name), name, &looked.seen, judgement, read, unread)
+        let (read, unreadable) = (tags.chain(manifests), inventory.unreadable_tags.clone());
+        Plan::new(self.rules_of(name), name, &inventory.seen, judgement, read, unreadable)
     }
 
-    /// Deletes a tag, if it is as it was looked at.
-    async fn let_tag_go(&self, name: &Repository, seen: &SeenTag, read: &ReadTag) -> Result<Went, Error> {
+    /// The tags that have to be there still, because they are the last of rules by which another tag is none of these.
+    fn newest_beside(
+        &self,
+        name: &Repository,
+        inventory: &Inventory,
+        judgement: &Judgement,
+        tag: &SeenTag,
+    ) -> Vec<Key> {
+        let about = self.rules_of(name).iter().filter(|rule| rule.is_about(name) && rule.covers(&tag.tag));
+        let last: BTreeSet<usize> =
+            about.filter_map(|rule| judgement.last.get(&rule.name)).flatten().copied().collect();
+        last.into_iter().filter_map(|at| Some(keys::tag(name, &inventory.seen.tags.get(at)?.tag))).collect()
+    }
+
+    /// Deletes a tag, if it is as it was inventory at, and if the `newest` are there: without these it might have to stay.
+    async fn let_tag_go(
+        &self,
+        name: &Repository,
+        seen: &SeenTag,
+        read: &ReadTag,
+        newest: &[Key],
+    ) -> Result<Outcome, Error> {
         let tag = &seen.tag;
         let by_pulls = |rule: &Rule| rule.keep_pulled_within.is_some() && rule.is_about(name);
         let by_pulls = self.rules_of(name).iter().any(by_pulls);
         let pulls = [keys::pulled_tag(name, tag), keys::pulled_manifest(name, &seen.digest)];
-        for _ in 0..ATTEMPTS {
+        for attempt in 0..ATTEMPTS {
+            // The commit expects them. Which of its expectations did not hold is not told.
+            if attempt > 0 && self.ask(Get { keys: newest.into() }).await?.iter().any(Option::is_none) {
+                return Ok(Outcome::Changed);
+            }
             let [tag_key, platforms_key] = TagState::keys(name, tag);
             let [by_tag, by_digest] = pulls.clone();
             let [record, platforms, by_tag, by_digest, marks] =
@@ -170,7 +196,7 @@ impl Call {
             let state = TagState::read(name, tag, [record, platforms]);
             let same = state.record.as_ref().is_some_and(|found| found.value == read.value);
             if !same || by_pulls && read.pulls != [by_tag, by_digest] || marks.tag(name, tag).is_err() {
-                return Ok(Went::Changed);
+                return Ok(Outcome::Changed);
             }
             let mut batch = Batch::reclaiming();
             if by_pulls {
@@ -178,17 +204,18 @@ impl Call {
                 as_they_were.for_each(|(key, value)| batch.expect(as_read(key, value)));
             }
             batch.expect(marks.unchanged());
+            batch.expect.extend(newest.iter().cloned().map(Expect::Present));
             self.end_tag(&mut batch, name, &state, self.end(BY)).await?;
             self.tell(&mut batch, Happening::Delete, name, None, event::names([tag])).await?;
             if self.commit(batch, Durability::Durable).await? == Committed::Done {
-                return Ok(Went::Deleted);
+                return Ok(Outcome::Deleted);
             }
         }
         Err(Error::Contention)
     }
 
-    /// Deletes a manifest that no tag needs, if it is as it was looked at.
-    async fn let_manifest_go(&self, name: &Repository, digest: &Digest, read: &ReadManifest) -> Result<Went, Error> {
+    /// Deletes a manifest that no tag needs, if it is as it was inventory at.
+    async fn let_manifest_go(&self, name: &Repository, digest: &Digest, read: &ReadManifest) -> Result<Outcome, Error> {
         let found = &read.found;
         let (tagged, users) = (keys::tagged_with(name, digest), keys::users(name, digest));
         let others = [keys::left(name, digest), keys::pulled_manifest(name, digest)];
@@ -200,17 +227,17 @@ impl Call {
                 self.get([found.key.clone(), left_key.clone(), pulled_key, Marks::key()]).await?;
             let noted = [left.clone(), pulled];
             if now.as_ref() != Some(&found.value) || noted[1] != read.pulled || !self.is_empty(&tagged).await? {
-                return Ok(Went::Changed);
+                return Ok(Outcome::Changed);
             }
             if !self.is_empty(&users).await? {
-                return Ok(Went::Needed);
+                return Ok(Outcome::Needed);
             }
             // What needed it may just have gone by this run, which says when nothing needed that any more. A tag or index
             // that went otherwise has left it only now.
             let left = Found::<LeftRecord>::read(left_key, left)?;
             let lately = |left: &Found<LeftRecord>| self.ambient.now.since(left.record.left) < after;
             if left.as_ref().is_some_and(lately) {
-                return Ok(Went::Changed);
+                return Ok(Outcome::Changed);
             }
             let mut also = Batch::reclaiming();
             also.expect = Vec::from([Expect::NoneUnder(tagged.clone()), Expect::NoneUnder(users.clone())]);
@@ -220,20 +247,20 @@ impl Call {
                 let keys = [keys::manifest(name, subject), keys::deleted(name, subject)];
                 // One that may come back finds its referrers.
                 if self.get(keys.clone()).await? != [None, None] {
-                    return Ok(Went::Needed);
+                    return Ok(Outcome::Needed);
                 }
                 also.expect.extend(keys.map(Expect::Absent));
             }
             match self.unmarked(&mut also, name, digest, &Marks::read(marks)?).await {
-                Err(Error::Denied(_)) => return Ok(Went::Changed),
+                Err(Error::Denied(_)) => return Ok(Outcome::Changed),
                 marked => marked?,
             }
             self.tell(&mut also, Happening::Delete, name, Some((digest, Some(&found.record))), Vec::new()).await?;
-            let unnamed = left.map_or(found.record.pushed, |left| left.record.left.max(found.record.pushed));
+            let unnamed = left.map_or(found.record.came(), |left| left.record.left.max(found.record.came()));
             // A list that the registry has made, it makes again.
             let end = if found.record.maintained { End::Collected } else { self.end(BY) };
             if self.remove_manifest(name, digest, found, also, unnamed, end).await? == Committed::Done {
-                return Ok(Went::Deleted);
+                return Ok(Outcome::Deleted);
             }
         }
         Err(Error::Contention)
@@ -248,7 +275,7 @@ fn as_read(key: Key, value: Option<Value>) -> Expect {
     }
 }
 
-impl Looked {
+impl Inventory {
     /// The manifests that go.
     fn going(&self, judgement: &Judgement) -> impl Iterator<Item = (&Digest, &ReadManifest)> {
         let both = |at: usize| Some((&self.seen.manifests.get(at)?.digest, self.manifests.get(at)?));

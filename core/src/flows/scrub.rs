@@ -14,7 +14,8 @@ use serde::{Deserialize, Serialize};
 use super::Call;
 use super::batch::{Batch, Found};
 use super::check::Finding;
-use super::quarantine::{Examined, manifest_problem, unreadable};
+use super::quarantine::{Examined, is_unjudged, manifest_problem, unreadable};
+use crate::ambient::Timestamp;
 use crate::config::{SCAN_BYTES, SCAN_PAGE};
 use crate::digest::Digest;
 use crate::effect::{Durability, Expect, Scan, Value};
@@ -38,7 +39,7 @@ pub struct Scrubbed {
     /// What is damaged, and was not known to be.
     pub findings: Vec<Finding>,
     /// How many blobs and manifests are sound that were in quarantine.
-    pub acquitted: u64,
+    pub sound_again: u64,
     /// How long there is nothing to read: zero when the next call is to go on.
     pub rest: Duration,
     /// What was read since the beginning, when this call has come to the end.
@@ -59,7 +60,8 @@ pub struct ScrubTotal {
 }
 
 impl Call {
-    /// Reads on for `room` bytes, or one blob that has more. Everything is read once in `every`.
+    /// Reads on for `room` bytes, or one blob that has more. Everything is read once in `every`. Of a blob that cannot be read,
+    /// where other objects cannot either, it is said that the storage is out of order, and the next call goes on behind it.
     ///
     /// Of two that scrub at once, both put in quarantine what they find, and one of them says how far it has come.
     pub(crate) async fn scrub(&self, room: u64, every: Duration) -> Result<Scrubbed, Error> {
@@ -215,18 +217,31 @@ impl Scrub<'_> {
             }
             Err(error) => return Err(error),
         };
-        if only_unverified && !found.record.unverified {
+        let BlobRecord { quarantined, unverified, read, .. } = found.record;
+        let this_round = |at: Option<Timestamp>| at.is_some_and(|at| at >= self.record.began);
+        // Each is read and counted once in a round: what was damaged before with all others.
+        let skipped = match only_unverified {
+            true => !unverified || quarantined.is_some() && !this_round(quarantined),
+            false if quarantined.is_some() => unverified && this_round(quarantined),
+            false => this_round(read),
+        };
+        if skipped {
             return Ok(true);
         }
         if self.done.bytes > 0 && self.done.bytes.saturating_add(found.record.size) > self.room {
             return Ok(false);
         }
-        let Examined { bytes, problem, .. } = self.call.examine(digest, &found.record).await?;
+        let examined = self.call.examine(digest, &found.record).await;
+        if examined.as_ref().is_err_and(is_unjudged) {
+            // It may never be read: the next call goes on behind it.
+            self.record.after = Some(key.as_str().into());
+        }
+        let Examined { bytes, problem, .. } = examined?;
         let Some(problem) = problem else {
             self.count(bytes, false);
             self.record.blobs += 1;
             self.done.blobs += 1;
-            self.done.acquitted += u64::from(self.call.acquit_blob(digest, &found).await?);
+            self.done.sound_again += u64::from(self.call.unquarantine_blob(digest, &found).await?);
             return Ok(true);
         };
         // What is another one by now was deleted or replaced while it was read.
@@ -262,7 +277,7 @@ impl Scrub<'_> {
                 Some(problem) => problem,
                 None => {
                     self.count(bytes, false);
-                    self.done.acquitted += u64::from(self.call.acquit_manifest(name, digest, &found).await?);
+                    self.done.sound_again += u64::from(self.call.unquarantine_manifest(name, digest, &found).await?);
                     return Ok(());
                 }
             },

@@ -103,6 +103,8 @@ pub struct Named {
     pub digest: Option<Digest>,
     /// What they are made of, in order.
     pub runs: Vec<Run>,
+    /// They are known to be damaged, and out of use.
+    pub quarantined: bool,
 }
 
 impl Named {
@@ -111,7 +113,7 @@ impl Named {
             true => Run::Record(keys::bytes(&extent.object), extent.size),
             false => Run::Object(extent.object, extent.size),
         };
-        Self { digest, runs: extents.iter().map(run).collect() }
+        Self { digest, runs: extents.iter().map(run).collect(), quarantined: false }
     }
 
     /// How many bytes there are.
@@ -141,8 +143,9 @@ impl Named {
 pub fn named(key: &Key, value: &Value) -> Result<Option<Named>, Damaged> {
     let blobs = keys::blobs();
     Ok(if key.as_str().starts_with(blobs.as_str()) {
-        let BlobRecord { extents, .. } = record::decode(key, value)?;
-        Some(Named::new(blobs.rest(key).parse().ok(), &extents))
+        let BlobRecord { extents, quarantined, .. } = record::decode(key, value)?;
+        let named = Named::new(blobs.rest(key).parse().ok(), &extents);
+        Some(Named { quarantined: quarantined.is_some(), ..named })
     } else if key.as_str().starts_with(keys::all_chunks().as_str()) {
         Some(Named::new(None, &[record::decode(key, value)?]))
     } else {

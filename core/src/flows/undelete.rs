@@ -16,6 +16,7 @@ use super::batch::{Batch, Found};
 use super::delete::StoredManifest;
 use super::maintained::TagState;
 use super::mirror::Voucher;
+use super::pages::Pages;
 use super::{Call, fault, referrers};
 use crate::ambient::Timestamp;
 use crate::config::{ATTEMPTS, LIST_IMAGES, MANIFEST_LIMIT, PROTECT_MARKS, TAGS_A_COMMIT};
@@ -93,7 +94,11 @@ pub enum Refused {
     NotDeleted(String),
     /// There is nothing of that name.
     Unknown(String),
-    /// The tag was deleted, and the manifest that it named was purged.
+    /// There is no such repository.
+    NoRepository(String),
+    /// It was deleted, and its record or its bytes are damaged.
+    Damaged(String),
+    /// The tag was deleted, and the manifest that it named was purged, or is damaged.
     Purged(String, Digest),
     /// The tag was pushed again.
     Taken(String, Digest),
@@ -114,8 +119,12 @@ impl fmt::Display for Refused {
                 write!(f, "{what} is not among what was deleted and can be undeleted; `orlop deleted` lists that")
             }
             Self::Unknown(what) => write!(f, "there is no {what}, and none that was deleted"),
+            Self::NoRepository(name) => write!(f, "there is no repository {name}"),
+            Self::Damaged(what) => {
+                write!(f, "{what} cannot be undeleted: its record or its bytes are damaged; `orlop check` says how")
+            }
             Self::Purged(what, digest) => {
-                write!(f, "{what} cannot be undeleted: it named {digest}, which was purged")
+                write!(f, "{what} cannot be undeleted: it named {digest}, which was purged or is damaged")
             }
             Self::Taken(what, digest) => write!(
                 f,
@@ -205,10 +214,17 @@ impl Call {
         reference: &Reference,
         how: &Undeleting,
     ) -> Result<Undeleted, Refused> {
-        let mut revival =
-            Revival { call: self, name, change: Change::default(), done: Undeleted::default(), tagged: None };
+        let mut revival = Revival {
+            call: self,
+            name,
+            change: Change::default(),
+            done: Undeleted::default(),
+            tagged: None,
+            lost: false,
+        };
         for _ in 0..ATTEMPTS {
             revival.change = Change::default();
+            revival.lost = false;
             let come_back = match reference {
                 Reference::Tag(tag) => revival.tag(tag, how).await?,
                 Reference::Digest(digest) => revival.manifest(digest).await?,
@@ -220,7 +236,8 @@ impl Call {
             if revival.flush().await? {
                 let mut done = revival.done;
                 if done.manifests.is_empty() && done.tags.is_empty() {
-                    return Err(Refused::NotDeleted(format!("{name}@{reference}")));
+                    let what = format!("{name}@{reference}");
+                    return Err(if revival.lost { Refused::Damaged(what) } else { Refused::NotDeleted(what) });
                 }
                 done.missing.sort_unstable();
                 done.missing.dedup();
@@ -262,7 +279,7 @@ impl Call {
             _ => None,
         };
         if let Some((digest, list)) = after {
-            self.change_tag(batch, name, &state, Some((digest, PlatformsRecord { list, images })), None);
+            self.mend_tag(batch, name, &state, Some((digest, PlatformsRecord { list, images })), None);
         }
         Ok(())
     }
@@ -277,6 +294,8 @@ struct Revival<'c> {
     done: Undeleted,
     /// What the tag names that comes back.
     tagged: Option<Digest>,
+    /// Something that was deleted is damaged, and does not come back.
+    lost: bool,
 }
 
 /// What the next commit of an undelete changes.
@@ -337,15 +356,17 @@ impl Revival<'_> {
         }
         self.done.taken.clear();
         let prefix = keys::deleted_tagged_with(self.name, digest);
-        for (mark, _) in self.call.scan_all(&prefix).await? {
-            let Ok(tag) = prefix.rest(&mark).parse::<Tag>() else { continue };
-            let (found, state) = self.deleted_tag(&tag, &tag).await?;
-            let along = |found: &Found<DeletedTagRecord>| found.record.along && found.record.tag.digest == *digest;
-            let Some(found) = found.filter(along) else { continue };
-            if state.record.is_some() {
-                self.done.taken.push(tag.as_str().into());
-            } else if !self.retag(&tag, &found, &state).await? {
-                return Ok(false);
+        let mut pages = Pages::new(&prefix);
+        while let Some(page) = pages.next(self.call).await? {
+            for tag in page.iter().filter_map(|(mark, _)| prefix.rest(mark).parse::<Tag>().ok()) {
+                let (found, state) = self.deleted_tag(&tag, &tag).await?;
+                let along = |found: &Found<DeletedTagRecord>| found.record.along && found.record.tag.digest == *digest;
+                let Some(found) = found.filter(along) else { continue };
+                if state.record.is_some() {
+                    self.done.taken.push(tag.as_str().into());
+                } else if !self.retag(&tag, &found, &state).await? {
+                    return Ok(false);
+                }
             }
         }
         Ok(true)
@@ -371,12 +392,16 @@ impl Revival<'_> {
         Ok((Found::read(key, deleted)?, TagState::read(self.name, target, [record, platforms])))
     }
 
-    /// Whether nothing has changed since a deleted tag was read, and what it named is neither there nor deleted.
+    /// Whether nothing has changed since a deleted tag was read, and what it named is neither there nor deleted so that it
+    /// can come back.
     async fn is_purged(&self, found: &Found<DeletedTagRecord>) -> Result<bool, Error> {
-        let digest = &found.record.tag.digest;
-        let keys = [found.key.clone(), keys::manifest(self.name, digest), keys::deleted(self.name, digest)];
-        let [tag, manifest, deleted] = self.call.get(keys).await?;
-        Ok(tag.as_ref() == Some(&found.value) && manifest.is_none() && deleted.is_none())
+        let (name, digest) = (self.name, &found.record.tag.digest);
+        let deleted = [keys::deleted(name, digest), keys::deleted_payload(name, digest)];
+        let [record, payload] = deleted.clone();
+        let all = [found.key.clone(), keys::manifest(name, digest), record, payload];
+        let [tag, manifest, record, payload] = self.call.get(all).await?;
+        let comes_back = comes_back(&deleted[0], record.as_ref(), payload.as_ref());
+        Ok(tag.as_ref() == Some(&found.value) && manifest.is_none() && !comes_back)
     }
 
     /// A tag is again what it was, with all of its list that can come back. `false` when it is to be found out anew.
@@ -448,10 +473,14 @@ impl Revival<'_> {
                     return Ok(false);
                 }
             } else if seen.insert(digest) && !self.change.written.contains(&digest) {
-                let found: Option<Found<DeletedRecord>> = call.find(keys::deleted(name, &digest)).await?;
-                let Some(found) = found else { continue };
+                let (key, payload_key) = (keys::deleted(name, &digest), keys::deleted_payload(name, &digest));
+                let [deleted, payload] = call.get([key.clone(), payload_key]).await?;
+                if deleted.is_some() && !comes_back(&key, deleted.as_ref(), payload.as_ref()) {
+                    self.lost = true;
+                    continue;
+                }
+                let Some(found) = Found::<DeletedRecord>::read(key, deleted)? else { continue };
                 stack.push((digest, true));
-                let [payload] = call.get([keys::deleted_payload(name, &digest)]).await?;
                 let needs = call.needs_of(name, &digest, (payload.as_ref(), &found.record.manifest)).await?;
                 // A blob is none of these, and is found not to have been deleted.
                 let children = needs.into_iter().filter(|(_, need)| *need == Need::Child);
@@ -526,13 +555,26 @@ impl Revival<'_> {
                 (_, Some(value), _) => present.push(Voucher::of_blob(name, needed, value)),
                 // By the records alone it is not known how it is needed.
                 (Some(_), None, _) => {}
-                (None, None, Some(_)) if !coming => return Ok(None),
+                (None, None, Some(_)) if !coming => {
+                    // One that is damaged does not come.
+                    let (key, payload_key) = (keys::deleted(name, &needed), keys::deleted_payload(name, &needed));
+                    let [deleted, payload] = call.get([key.clone(), payload_key]).await?;
+                    if deleted.is_none() || comes_back(&key, deleted.as_ref(), payload.as_ref()) {
+                        return Ok(None);
+                    }
+                    missing.push(needed);
+                }
                 (None, None, _) if coming || need == Need::Optional => {}
                 (None, None, _) => missing.push(needed),
             }
         }
         Ok(Some((present, missing)))
     }
+}
+
+/// Whether a deleted manifest can come back: its record reads, and its payload is there.
+fn comes_back(key: &Key, deleted: Option<&Value>, payload: Option<&Value>) -> bool {
+    deleted.is_some_and(|deleted| record::decode::<DeletedRecord>(key, deleted).is_ok()) && payload.is_some()
 }
 
 /// The repository and the rest of a key of a family.

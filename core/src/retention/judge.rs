@@ -21,7 +21,11 @@ pub fn judge(rules: &[Rule], name: &Repository, seen: &Seen, now: Timestamp) -> 
     let judging: Vec<Judging<'_>> =
         rules.iter().filter(|rule| rule.judges()).map(|rule| Judging::new(rule, seen, now)).collect();
     let tags = seen.tags.iter().map(|tag| of_tag(&rules, &judging, seen, tag, now)).collect();
-    let mut judgement = Judgement { tags, ..Judgement::default() };
+    let mut judgement = Judgement { tags, manifests_seen: seen.manifests.len(), ..Judgement::default() };
+    for judging in judging.iter().filter(|judging| judging.last.is_some()) {
+        let its = seen.tags.iter().enumerate().filter(|(_, tag)| judging.rule.covers(&tag.tag) && judging.is_last(tag));
+        judgement.last.insert(judging.rule.name.clone(), its.map(|(at, _)| at).collect());
+    }
     for judging in judging.iter().filter(|judging| judging.covered == 0) {
         judgement.warnings.push(format!("the rule `{}` matches no tag of {name}", judging.rule.name));
     }
@@ -80,12 +84,17 @@ impl<'r> Judging<'r> {
         Self { rule, now, pulls_since: seen.pulls_since, last, covered: count }
     }
 
+    /// Whether a tag is one of the last.
+    fn is_last(&self, tag: &SeenTag) -> bool {
+        self.last.as_ref().is_some_and(|last| Newness::of(self.rule, tag) >= *last)
+    }
+
     /// Why a tag stays by the rule, or why not.
     fn of(&self, tag: &SeenTag) -> Result<String, String> {
         let Rule { keep_last, keep_pushed_within, keep_pulled_within, .. } = self.rule;
         let mut against: Vec<String> = Vec::new();
-        if let (Some(last), Some(number)) = (&self.last, keep_last) {
-            if Newness::of(self.rule, tag) >= *last {
+        if let (Some(_), Some(number)) = (&self.last, keep_last) {
+            if self.is_last(tag) {
                 return Ok(format!("one of the last {number}"));
             }
             against.push(format!("not one of the last {number}"));
@@ -101,12 +110,15 @@ impl<'r> Judging<'r> {
             let Some(since) = self.pulls_since else {
                 return Ok("it is not known when it was last pulled: no server has noted pulls yet".to_owned());
             };
-            let last = tag.pulled.unwrap_or(since);
+            let noted = tag.pulled.unwrap_or(since);
+            // What was pulled where it was imported from is not known.
+            let last = noted.max(tag.imported.unwrap_or_default());
             let used = self.now.since(last.max(pushed(tag)));
             // An hour more: so coarsely it is known.
             if used < within.saturating_add(PULLED_COARSELY) {
                 let how = match tag.pulled {
                     _ if pushed(tag) >= last => "pushed",
+                    _ if last > noted => "perhaps pulled, before it was imported,",
                     Some(_) => "pulled",
                     None => "perhaps pulled, before pulls were noted,",
                 };
@@ -114,7 +126,7 @@ impl<'r> Judging<'r> {
             }
             against.push(match tag.pulled {
                 Some(pulled) => format!("last pulled {} ago", days(self.now.since(pulled))),
-                None => format!("not pulled for {}", days(self.now.since(since.max(pushed(tag))))),
+                None => format!("not pulled for {}", days(used)),
             });
         }
         Err(against.join(", "))
@@ -160,9 +172,10 @@ fn stays(rule: Option<&Rule>, reason: String) -> Verdict {
 fn untagged(rules: &[&Rule], name: &Repository, seen: &Seen, now: Timestamp, judgement: &mut Judgement) {
     let rule = rules.iter().filter(|rule| rule.untagged_after.is_some()).max_by_key(|rule| rule.untagged_after);
     let Some((rule, after)) = rule.and_then(|rule| Some((rule, rule.untagged_after?))) else { return };
-    if seen.unread > 0 {
-        let unread = format!("{} records of {name} do not read: what no tag needs stays; run orlop check", seen.unread);
-        return judgement.warnings.push(unread);
+    if seen.unreadable > 0 {
+        let unreadable =
+            format!("{} records of {name} do not read: what no tag needs stays; run orlop check", seen.unreadable);
+        return judgement.warnings.push(unreadable);
     }
     let Some(pulls_since) = seen.pulls_since else {
         let unknown = "no server has noted pulls yet: what no tag needs stays for now".to_owned();
@@ -190,7 +203,20 @@ fn untagged(rules: &[&Rule], name: &Repository, seen: &Seen, now: Timestamp, jud
     while let Some(at) = reached.pop() {
         reached.extend(next[at].iter().copied().filter(|at| alive.insert(*at)));
     }
-    for (at, manifest) in seen.manifests.iter().enumerate().filter(|(at, _)| !alive.contains(at)) {
+    // What can be brought back still needs what it needs, and keeps its referrers.
+    let mut waiting: BTreeSet<usize> = BTreeSet::new();
+    if !seen.undelete_within.is_zero() {
+        let kept = |(at, manifest): &(usize, &SeenManifest)| !alive.contains(at) && !manifest.maintained;
+        let mut reached: Vec<usize> = seen.manifests.iter().enumerate().filter(kept).map(|(at, _)| at).collect();
+        while let Some(at) = reached.pop() {
+            reached.extend(next[at].iter().copied().filter(|at| waiting.insert(*at)));
+        }
+    }
+    judgement.manifests_waiting = waiting.len();
+    for (at, manifest) in seen.manifests.iter().enumerate() {
+        if alive.contains(&at) || waiting.contains(&at) {
+            continue;
+        }
         let reason = format!("no tag has needed it for {}", days(age(manifest)));
         judgement.manifests.push((at, Verdict { deleted: true, rule: Some(rule.name.clone()), reason }));
     }

@@ -18,14 +18,16 @@ const DIGITS: usize = 16;
 pub struct Plan {
     /// The repository.
     pub repository: String,
-    /// The name of the plan: a hash over the rules and everything that goes, as it was read. It is another one as soon as
-    /// something else would go.
+    /// The name of the plan: a hash over the rules, how long a delete can be undone, and everything that goes, as it was
+    /// read. It is another one as soon as something else would go.
     pub plan: String,
     /// How many tags go.
     pub tags_deleted: usize,
     /// How many manifests go that no tag needs.
     pub manifests_deleted: usize,
-    /// Whether a person has to agree, because more than a fifth of the tags go, or all of them.
+    /// How many manifests there are; 0 where no rule asks for what no tag needs.
+    pub manifests_seen: usize,
+    /// Whether a person has to agree, because more than a fifth of the tags or manifests go, or all of them.
     pub needs_approval: bool,
     /// Every tag, in the order of their names, and what becomes of it.
     pub tags: Vec<PlannedTag>,
@@ -61,19 +63,21 @@ pub struct PlannedManifest {
 
 impl Plan {
     /// The plan of what was judged. `read` are the bytes of the records of everything that goes, by which it is known
-    /// again, and `unread` the names of the tags whose records do not read.
+    /// again, and `unreadable` the names of the tags whose records do not read.
     pub(crate) fn new<'v>(
         rules: &[Rule],
         name: &Repository,
         seen: &Seen,
         judgement: &Judgement,
         read: impl Iterator<Item = &'v [u8]>,
-        unread: Vec<String>,
+        unreadable: Vec<String>,
     ) -> Self {
         let mut hashed = String::new();
         for rule in rules.iter().filter(|rule| rule.is_about(name)) {
             hashed.push_str(&format!("{rule:?}\n"));
         }
+        // What can be undone is another thing to agree to than what cannot.
+        hashed.push_str(&format!("{:?}\n", seen.undelete_within));
         let mut hashed = hashed.into_bytes();
         hashed.extend_from_slice(name.as_str().as_bytes());
         for record in read {
@@ -91,7 +95,7 @@ impl Plan {
         let mut tags: Vec<PlannedTag> = planned.collect();
         let reason =
             || Verdict { deleted: false, rule: None, reason: "its record does not read: run orlop check".into() };
-        tags.extend(unread.into_iter().map(|tag| PlannedTag { tag, digest: None, verdict: reason() }));
+        tags.extend(unreadable.into_iter().map(|tag| PlannedTag { tag, digest: None, verdict: reason() }));
         tags.sort_by(|one, other| one.tag.cmp(&other.tag));
         let manifests = judgement.manifests.iter();
         let manifests = manifests.filter_map(|(at, verdict)| {
@@ -102,6 +106,7 @@ impl Plan {
             plan: digits.chars().take(DIGITS).collect(),
             tags_deleted: judgement.tags_deleted(),
             manifests_deleted: judgement.manifests.len(),
+            manifests_seen: judgement.manifests_seen,
             needs_approval: judgement.needs_approval(),
             tags,
             manifests: manifests.collect(),

@@ -72,7 +72,7 @@ impl Rule {
     }
 
     /// Whether it is about a tag, and tags go by it.
-    pub(super) fn covers(&self, tag: &Tag) -> bool {
+    pub(crate) fn covers(&self, tag: &Tag) -> bool {
         let named = self.tags.is_empty() || self.tags.iter().any(|pattern| pattern.matches_tag(tag));
         let within =
             || self.semver.as_ref().is_none_or(|range| version(tag.as_str()).is_some_and(|v| range.matches(&v)));

@@ -31,11 +31,11 @@ type Done = Result<(), Box<dyn Error>>;
 pub fn check(settings: &Settings, effective: &[Effective], file: Option<&Path>, warnings: &[String]) -> Done {
     let checked = check::check(settings, None).map_err(|reason| with_places(&reason, effective))?;
     for warning in warnings.iter().chain(&checked.warnings).chain(&tls::ends_soon(&settings.tls)) {
-        println!("warning: {warning}");
+        out!("warning: {warning}");
     }
     match file {
-        Some(file) => println!("{} is in order", file.display()),
-        None => println!("the settings are in order; there is no configuration file"),
+        Some(file) => out!("{} is in order", file.display()),
+        None => out!("the settings are in order; there is no configuration file"),
     }
     Ok(())
 }
@@ -46,7 +46,7 @@ pub fn check(settings: &Settings, effective: &[Effective], file: Option<&Path>, 
 ///
 /// None.
 pub fn show(effective: &[Effective]) -> Done {
-    effective.iter().for_each(|setting| println!("{setting}"));
+    effective.iter().for_each(|setting| out!("{setting}"));
     Ok(())
 }
 
@@ -61,7 +61,7 @@ pub fn user(asked: &UserCommand) -> Done {
         UserCommand::Passwd(named) => users::passwd(password_file(&named.auth)?, &named.name, named.bcrypt)?,
         UserCommand::Remove(removed) => users::remove(password_file(&removed.auth)?, &removed.name)?,
         UserCommand::List(listed) => {
-            users::list(password_file(&listed.auth)?)?.iter().for_each(|name| println!("{name}"));
+            users::list(password_file(&listed.auth)?)?.iter().for_each(|name| out!("{name}"));
         }
     }
     Ok(())
@@ -87,7 +87,7 @@ pub fn explain(asked: &Explain, effective: &[Effective]) -> Done {
         (name, None) => Identity::user(name),
     };
     if identity.user_name().is_some_and(|user| !identities.may_be(user)) {
-        println!("there is no user {identity}; if there were:");
+        out!("there is no user {identity}; if there were:");
     }
     let name = asked.repository.parse().map_err(|_| format!("`{}` is not a repository name", asked.repository))?;
     let tag =
@@ -95,7 +95,8 @@ pub fn explain(asked: &Explain, effective: &[Effective]) -> Done {
     let written = effective.iter().find(|setting| setting.key == "rule");
     let written =
         |place| written.and_then(|rules| rules.place(place)).map(|(origin, text)| format!("{origin}: {text}"));
-    print!("{}", explain_rules(&rules, &identity, asked.action, &name, tag.as_ref(), &written));
+    let told = explain_rules(&rules, &identity, asked.action, &name, tag.as_ref(), &written);
+    out!("{}", told.trim_end_matches('\n'));
     Ok(())
 }
 
@@ -105,7 +106,7 @@ pub fn explain(asked: &Explain, effective: &[Effective]) -> Done {
 ///
 /// When no server has the data directory open, or the backup fails.
 pub fn back_up(backup: &Backup) -> Done {
-    println!("{}", control::ask(&backup.data, Request::Backup)?);
+    out!("{}", control::ask(&backup.data, Request::Backup)?);
     Ok(())
 }
 
@@ -116,7 +117,7 @@ pub fn back_up(backup: &Backup) -> Done {
 /// When the settings are wrong, here or for the server, or no server runs there.
 pub fn reload(settings: &Settings, effective: &[Effective], file: Option<&Path>, warnings: &[String]) -> Done {
     check(settings, effective, file, warnings)?;
-    println!("{}", control::ask(&settings.storage.data, Request::Reload)?);
+    out!("{}", control::ask(&settings.storage.data, Request::Reload)?);
     Ok(())
 }
 
@@ -129,12 +130,12 @@ pub fn check_stored(asked: &Check) -> Done {
     let here = async |host: &Arc<Host>| {
         let lines = host.examine().await.map_err(|fault| fault.to_string())?;
         // The report alone, if a program reads it.
-        lines.iter().filter(|_| !asked.json).for_each(|line| println!("{line}"));
+        lines.iter().filter(|_| !asked.json).for_each(|line| out!("{line}"));
         integrity::check_all(host).await
     };
     let told = by_server_or_here(&asked.data, &Options::default(), Request::Check, here)?;
     let report: CheckReport = serde_json::from_str(&told)?;
-    println!("{}", if asked.json { told } else { text(&report) });
+    out!("{}", if asked.json { told } else { text(&report) });
     match (&report.fault, report.problems) {
         (Some(fault), _) => Err(format!("the check ended early, run it again: {fault}").into()),
         (None, 0) => Ok(()),
@@ -150,20 +151,17 @@ pub fn check_stored(asked: &Check) -> Done {
 pub fn migrate(asked: &Migrate) -> Done {
     let data = &asked.data;
     if let Some(engines) = data.engines.engines()? {
-        println!("{}", process::runtime()?.block_on(storage::migrate(&engines))?);
+        out!("{}", process::runtime()?.block_on(storage::migrate(&engines))?);
     }
     // What opens the records refuses every format but its own.
     let here = async |_: &Arc<Host>| {
         Ok(format!("the records have format {FORMAT}, the newest that this version of Orlop knows"))
     };
     if data.engines.engines()?.is_none() && storage::holder(&data.directory).is_some() {
-        println!(
-            "a server has {} open, so its format is the one of that version: nothing to do",
-            data.directory.display()
-        );
+        out!("a server has {} open, so its format is the one of that version: nothing to do", data.directory.display());
         return Ok(());
     }
-    println!("{}", by_server_or_here(data, &Options::default(), Request::Check, here)?);
+    out!("{}", by_server_or_here(data, &Options::default(), Request::Check, here)?);
     Ok(())
 }
 
@@ -179,7 +177,7 @@ pub fn mirror(mirror: &Mirror) -> Done {
         let live = check::check(settings, None)?.live;
         Mirrors::from(Current::new(live).mirrors()).perform(host, &asked).await
     };
-    println!("{}", by_server_or_here(&settings.storage.data, &settings.options(), request, here)?);
+    out!("{}", by_server_or_here(&settings.storage.data, &settings.options(), request, here)?);
     Ok(())
 }
 
@@ -191,7 +189,7 @@ pub fn mirror(mirror: &Mirror) -> Done {
 pub fn locate_blob(asked: &Blob) -> Done {
     let digest = asked.digest;
     let here = async |host: &Arc<Host>| integrity::locate(host, digest).await;
-    println!("{}", by_server_or_here(&asked.data, &Options::default(), Request::Blob(digest), here)?);
+    out!("{}", by_server_or_here(&asked.data, &Options::default(), Request::Blob(digest), here)?);
     Ok(())
 }
 
@@ -204,9 +202,11 @@ pub fn scrub(asked: &Scrub) -> Done {
     let here = async |host: &Arc<Host>| scrub::scrub_here(host).await;
     let told = by_server_or_here(&asked.data, &Options::default(), Request::Scrub, here)?;
     let report: scrub::Scrub = serde_json::from_str(&told)?;
-    println!("{}", if asked.json { told } else { report.text() });
-    match (report.fault, report.done.findings.len()) {
-        (Some(fault), _) => Err(format!("the scrub ended early, run it again: {fault}").into()),
+    out!("{}", if asked.json { told } else { report.text() });
+    match (report.fault, report.findings.len()) {
+        (Some(fault), _) => {
+            Err(format!("not everything was read; see to the storage and run it again: {fault}").into())
+        }
         (None, 0) => Ok(()),
         (None, 1) => Err("1 is damaged that was not known to be".into()),
         (None, many) => Err(format!("{many} are damaged that were not known to be").into()),
@@ -222,7 +222,7 @@ pub fn damaged(asked: &Damaged) -> Done {
     let here = async |host: &Arc<Host>| scrub::list_damaged(host).await;
     let told = by_server_or_here(&asked.data, &Options::default(), Request::Damaged, here)?;
     let listed: Vec<Damage> = serde_json::from_str(&told)?;
-    println!("{}", if asked.json { told } else { scrub::table(&listed) });
+    out!("{}", if asked.json { told } else { scrub::table(&listed) });
     Ok(())
 }
 

@@ -42,6 +42,7 @@ pub fn check(settings: &Settings, before: Option<&Live>) -> Result<Checked, Stri
     for address in addresses.iter().filter(|address| address.serves_clients()) {
         warnings.extend(exposed(address, tls.is_some(), settings, &live)?);
     }
+    warnings.extend(deletes_all_the_same(&live, settings));
     settings.watch.otlp_endpoint.as_deref().map_or(Ok(()), traces::check)?;
     Ok(Checked { live, tls, warnings })
 }
@@ -141,6 +142,16 @@ fn named_quotas(settings: &Settings) -> Result<(), String> {
         }
     }
     Ok(())
+}
+
+/// A warning where clients may not delete and retention does: `no-delete` says what clients may.
+fn deletes_all_the_same(live: &Live, settings: &Settings) -> Option<String> {
+    let retains = !live.registry.retention().is_empty() && !settings.retention.retention_interval.is_zero();
+    (retains && !settings.config().allow_delete).then(|| {
+        "no-delete is set, and the rules of [[retention]] delete all the same every retention-interval: clients may not \
+         delete, retention does; set retention-interval = \"0\" if nothing is to be deleted"
+            .to_owned()
+    })
 }
 
 /// Warnings of an address that other machines can reach.

@@ -10,6 +10,7 @@ mod mirrors;
 mod retention;
 mod sync;
 mod transfer;
+mod trust;
 mod usage;
 mod users;
 
@@ -22,7 +23,7 @@ pub use self::deleted::{Deleted, Protect, Purge, Undelete, Unprotect};
 pub use self::exchange::{
     Export, ExportCommand, Exported, ExportedTree, How, ImportedArchive, ImportedOci, ImportedRegistry, Reaching, What,
 };
-pub use self::import::{Configuration, Distribution, Import, ImportCommand};
+pub use self::import::{Configuration, Distribution, Import, ImportCommand, S3, Taking};
 pub use self::integrity::{Blob, Check, Damaged, Scrub};
 pub use self::mirrors::{Mirror, MirrorCommand};
 pub use self::retention::{Retention, RetentionCommand};

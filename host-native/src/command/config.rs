@@ -64,7 +64,7 @@ impl CommandLine {
     /// When the file cannot be read, names a setting that does not exist, or has a value that cannot be; and what clap
     /// says of the command line.
     pub fn load(&self) -> Result<Loaded, ConfigError> {
-        let whole = Cli::command();
+        let whole = brief(Cli::command());
         let matches = whole.clone().try_get_matches_from(&self.given)?;
         let (path, command, leaf) = leaf(&whole, &matches);
         let file = match leaf.try_get_one::<String>("config").ok().flatten() {
@@ -91,6 +91,43 @@ impl CommandLine {
         let effective = origin::effective(command, leaf, &added, &renamed, file.as_deref());
         Ok(Loaded { cli, effective, file, warnings: unknown_variables(&self.environment) })
     }
+}
+
+/// What serves alone, as the help calls it. Other verbs take it too, since it is in the file that they read.
+const OF_SERVERS: [&str; 9] = [
+    "Service",
+    "Connections and requests",
+    "How clients reach the registry",
+    "Access control",
+    "TLS",
+    "Limits for each client",
+    "Monitoring",
+    "Mirrors",
+    "Other registries",
+];
+
+/// The verbs that take all settings of a server and are none, and what they use of these all the same.
+const OTHERS: [(&str, &str); 7] = [
+    ("deleted", ""),
+    ("undelete", ""),
+    ("purge", ""),
+    ("protect", ""),
+    ("unprotect", ""),
+    ("retention", ""),
+    ("usage", "Limits for each client"),
+];
+
+/// The command line whose help shows of each verb what it uses.
+fn brief(whole: Command) -> Command {
+    fn hidden(command: Command, used: &str) -> Command {
+        let shown = command.mut_args(|argument| {
+            let heading = argument.get_help_heading().unwrap_or_default();
+            let hide = heading != used && OF_SERVERS.contains(&heading);
+            if hide { argument.hide(true) } else { argument }
+        });
+        shown.mut_subcommands(|command| hidden(command, used))
+    }
+    OTHERS.into_iter().fold(whole, |whole, (verb, used)| whole.mut_subcommand(verb, |command| hidden(command, used)))
 }
 
 /// The variable that sets a setting under a name that it had before.

@@ -333,7 +333,7 @@ mod tests {
         let asked = [
             deleted::Asked::List { repository: Some("a".parse().unwrap()), json: true },
             deleted::Asked::Undelete { image: image(), force: true, named: Some("v2".parse().unwrap()), json: false },
-            deleted::Asked::Purge { image: image(), force: false, json: true },
+            deleted::Asked::Purge { image: image(), force: false },
             deleted::Asked::Protect { marks: vec!["team/*:v*".parse().unwrap()], json: false },
             deleted::Asked::Unprotect { marks: vec!["team/app".parse().unwrap()] },
         ];

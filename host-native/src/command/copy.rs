@@ -9,7 +9,6 @@ use std::error::Error;
 
 use bytesize::ByteSize;
 use serde_json::json;
-use tokio::signal::unix::{SignalKind, signal};
 
 pub(super) use self::logins::Logins;
 use self::places::{Target, open_source, open_target, told};
@@ -25,26 +24,22 @@ use crate::copy::{Copied, Copying, Failed, Place};
 ///
 /// [`Stopped`] when something was not copied: with what, and why.
 pub fn copy(asked: &Copy) -> Result<(), Box<dyn Error>> {
-    process::runtime()?.block_on(async {
-        let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
-        // A copy that is dropped removes its unfinished files.
-        let number = tokio::select! {
-            done = run(asked) => return Ok(done?),
-            _ = interrupt.recv() => 2,
-            _ = terminate.recv() => 15,
-        };
-        let told = match Place::parse(&asked.destination, asked.plain_http) {
-            Ok(place) if place.is_archive() => "interrupted; no archive was written",
-            _ => "interrupted; what has been copied stays, and the same command goes on with the rest",
-        };
-        Err(Stopped::signal(number, told.into()).into())
-    })
+    // A copy that is dropped removes its unfinished files.
+    let number = match process::until_signal(run(asked))? {
+        Ok(done) => return Ok(done?),
+        Err(number) => number,
+    };
+    let told = match Place::parse(&asked.destination, asked.trust.plain_http) {
+        Ok(place) if place.is_archive() => "interrupted; no archive was written",
+        _ => "interrupted; what has been copied stays, and the same command goes on with the rest",
+    };
+    Err(Stopped::signal(number, told.into()).into())
 }
 
 async fn run(asked: &Copy) -> Result<(), Stopped> {
-    let place = |text| Place::parse(text, asked.plain_http).map_err(Stopped::usage);
+    let place = |text| Place::parse(text, asked.trust.plain_http).map_err(Stopped::usage);
     let (from, to) = (place(&asked.source)?, place(&asked.destination)?);
-    let logins = Logins::find(asked.authfile.as_deref())?;
+    let logins = Logins::find(asked.trust.authfile.as_deref())?;
     let source = open_source(&from, asked, &logins).await?;
     let reference = match &from {
         Place::Registry { reference, .. } => reference.as_deref().unwrap_or("latest"),
@@ -88,7 +83,7 @@ fn side<'a>(asked: &'a Copy, failed: &Failed) -> &'a str {
 fn report(asked: &Copy, to: &Place, copied: &Copied) -> Result<(), Stopped> {
     let count = |count: usize, of: &str| format!("{count} {of}{}", if count == 1 { "" } else { "s" });
     if asked.json {
-        println!("{}", as_json(asked, copied));
+        out!("{}", as_json(asked, copied));
     } else if !asked.quiet {
         let would = if asked.dry_run { "would be " } else { "" };
         let size = ByteSize(copied.bytes).display().iec();
@@ -98,15 +93,15 @@ fn report(asked: &Copy, to: &Place, copied: &Copied) -> Result<(), Stopped> {
                 line.push_str(&format!(", {counted} {how}"));
             }
         }
-        println!("{line}; {} {would}written", count(copied.manifests, "manifest"));
+        out!("{line}; {} {would}written", count(copied.manifests, "manifest"));
     }
     if copied.failures.is_empty() {
         if !asked.quiet && !asked.json {
-            println!("{}", copied.digest);
+            out!("{}", copied.digest);
         }
         return Ok(());
     }
-    copied.failures.iter().for_each(|failure| eprintln!("{failure}"));
+    copied.failures.iter().for_each(|failure| note!("{failure}"));
     let failed = count(copied.failures.len(), "content");
     let told = if to.is_archive() {
         format!("{} was not copied: {failed} failed, as the lines above say; no archive was written", asked.source)

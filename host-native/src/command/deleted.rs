@@ -4,20 +4,21 @@ use std::error::Error;
 use std::fmt::{self, Write as _};
 use std::str::FromStr;
 use std::sync::Arc;
-use std::time::{Duration, UNIX_EPOCH};
 
 use orlop_core::name::{Repository, Tag};
 use orlop_core::protect::Mark;
 use orlop_core::record::ProtectMark;
 use orlop_core::target::Reference;
-use orlop_core::{Deleted, Purged, Registry, Step, Timestamp, Undeleted, Undeleting};
+use orlop_core::{Deleted, Fault, Purged, Registry, Step, Undeleted, Undeleting};
 use serde::{Deserialize, Serialize};
+use serde_json::{Value as Json, json};
 
 use crate::command::cli;
 use crate::command::config::Effective;
 use crate::command::control::Request;
 use crate::command::start::by_the_servers_settings;
 use crate::command::storage::by_server_or_here;
+use crate::observe::date::rfc3339;
 use crate::observe::log;
 use crate::request::live::Live;
 use crate::settings::{LogFormat, Settings};
@@ -51,14 +52,12 @@ pub enum Asked {
         /// As JSON.
         json: bool,
     },
-    /// To remove something at once.
+    /// To remove something at once; the answer is JSON.
     Purge {
         /// What.
         image: Image,
         /// Even if it is protected.
         force: bool,
-        /// As JSON.
-        json: bool,
     },
     /// To set marks, or without any to list them.
     Protect {
@@ -96,7 +95,12 @@ impl FromStr for Image {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let wrong = || format!("`{text}` is not an image: write REPOSITORY:TAG or REPOSITORY@DIGEST");
+        let wrong = || match text.split_once('/') {
+            Some((host, rest)) if host.contains(':') && !rest.is_empty() => {
+                format!("`{text}` is not an image: leave out the host `{host}`, and write {rest}")
+            }
+            _ => format!("`{text}` is not an image: write REPOSITORY:TAG or REPOSITORY@DIGEST"),
+        };
         let (repository, reference) = match text.split_once('@').or_else(|| text.split_once(':')) {
             Some((repository, reference)) => (repository, Some(reference.parse().map_err(|_| wrong())?)),
             None => (text, None),
@@ -166,8 +170,15 @@ pub fn undelete(command: &cli::Undelete, effective: &[Effective]) -> Result<(), 
 
 /// `orlop purge`.
 pub fn purge(command: &cli::Purge, effective: &[Effective]) -> Result<(), Box<dyn Error>> {
-    let (image, force, json) = (command.image.parse()?, command.force, command.json);
-    perform(Asked::Purge { image, force, json }, &command.settings, effective)
+    let image: Image = command.image.parse()?;
+    let asked = Asked::Purge { image: image.clone(), force: command.force };
+    let answer = ask(asked, &command.settings, effective)?;
+    let done: Purged = serde_json::from_str(&answer)?;
+    out!("{}", if command.json { answer } else { purged(&image.repository, &done) });
+    match done.fault {
+        Some(fault) => Err(format!("the purge ended early: {fault}; run it again").into()),
+        None => Ok(()),
+    }
 }
 
 /// `orlop protect`.
@@ -180,8 +191,14 @@ pub fn unprotect(command: &cli::Unprotect, effective: &[Effective]) -> Result<()
     perform(Asked::Unprotect { marks: marks(&command.marks)? }, &command.settings, effective)
 }
 
-/// By the server that has the data directory open, or else by this process.
+/// The same, and prints the answer.
 fn perform(asked: Asked, settings: &Settings, effective: &[Effective]) -> Result<(), Box<dyn Error>> {
+    out!("{}", ask(asked, settings, effective)?);
+    Ok(())
+}
+
+/// Has it done by the server that has the data directory open, or else by this process.
+fn ask(asked: Asked, settings: &Settings, effective: &[Effective]) -> Result<String, Box<dyn Error>> {
     let data = &settings.storage.data;
     if data.engines.engines()?.is_none() && storage::holder(&data.directory).is_some() {
         by_the_servers_settings(effective, "does this")?;
@@ -191,8 +208,7 @@ fn perform(asked: Asked, settings: &Settings, effective: &[Effective]) -> Result
         let (live, _) = Live::new(settings)?;
         answer(&live.registry, host, &asked).await
     };
-    println!("{}", by_server_or_here(data, &settings.options(), Request::Deleted(asked.clone()), here)?);
-    Ok(())
+    by_server_or_here(data, &settings.options(), Request::Deleted(asked.clone()), here)
 }
 
 /// Does what is asked, and says what is to be printed.
@@ -216,7 +232,7 @@ pub async fn answer(registry: &Registry, host: &Host, asked: &Asked) -> Result<S
             told(*json, &done, || undeleted(repository, &done))
         }
         Asked::Undelete { image, .. } => Err(format!("name a tag or a digest of {image}")),
-        Asked::Purge { image: Image { repository, reference }, force, json } => {
+        Asked::Purge { image: Image { repository, reference }, force } => {
             let step = registry.purge(repository.clone(), reference.clone(), *force, ambient());
             let done = run(host, step).await.map_err(|refused| refused.to_string())?;
             tracing::info!(
@@ -224,35 +240,54 @@ pub async fn answer(registry: &Registry, host: &Host, asked: &Asked) -> Result<S
                 manifests = done.manifests.len(),
                 blobs = done.blobs.len(),
                 bytes = done.bytes,
+                fault = done.fault,
                 "purged"
             );
-            told(*json, &done, || purged(&done))
+            told(true, &done, String::new)
         }
         Asked::Protect { marks, json } if marks.is_empty() => {
             let marks = run(host, registry.protections(ambient())).await.map_err(|fault| fault.to_string())?;
-            told(*json, &marks, || protections(&marks))
+            let dated = |mark: &ProtectMark| json!({ "what": mark.what, "since": rfc3339(mark.since) });
+            let all: Vec<Json> = marks.iter().map(dated).collect();
+            told(*json, &all, || protections(&marks))
         }
         Asked::Protect { marks, .. } => {
             let mut said = Vec::new();
             for mark in marks {
-                let new = run(host, registry.protect(mark.clone(), ambient())).await;
-                said.push(match new.map_err(|refused| refused.to_string())? {
-                    true => format!("{mark} is protected"),
-                    false => format!("{mark} was protected already"),
-                });
+                let new = match run(host, registry.protect(mark.clone(), ambient())).await {
+                    Ok(new) => new,
+                    Err(refused) => {
+                        said.push(format!("{mark} and what follows it is not protected: {refused}"));
+                        return Err(said.join("\n"));
+                    }
+                };
+                let idle = match run(host, registry.protects_any(mark.clone(), ambient())).await {
+                    Ok(true) => String::new(),
+                    Ok(false) if mark.digest().is_some() => "; there is no such manifest now".into(),
+                    Ok(false) => "; it matches no tag now".into(),
+                    Err(fault) => format!("; what it matches cannot be looked up: {fault}"),
+                };
+                let done = if new { "is protected" } else { "was protected already" };
+                said.push(format!("{mark} {done}{idle}"));
             }
             Ok(said.join("\n"))
         }
         Asked::Unprotect { marks } => {
-            let mut said = Vec::new();
+            let (mut said, mut failed) = (Vec::new(), false);
             for mark in marks {
-                let gone = run(host, registry.unprotect(mark.clone(), ambient())).await;
-                match gone.map_err(|refused| refused.to_string())? {
-                    true => said.push(format!("{mark} is protected no more")),
-                    false => Err(format!("there is no mark {mark}; `orlop protect --list` prints them"))?,
+                match run(host, registry.unprotect(mark.clone(), ambient())).await {
+                    Ok(true) => said.push(format!("{mark} is protected no more")),
+                    Ok(false) => {
+                        said.push(format!("there is no mark {mark}; `orlop protect --list` prints them"));
+                        failed = true;
+                    }
+                    Err(refused) => {
+                        said.push(format!("{mark} and what follows it stays: {refused}"));
+                        return Err(said.join("\n"));
+                    }
                 }
             }
-            Ok(said.join("\n"))
+            if failed { Err(said.join("\n")) } else { Ok(said.join("\n")) }
         }
     }
 }
@@ -267,9 +302,12 @@ fn told<T: Serialize>(json: bool, done: &T, text: impl FnOnce() -> String) -> Re
 
 async fn list(registry: &Registry, host: &Host, name: Option<&Repository>, json: bool) -> Result<String, String> {
     let (mut all, mut damaged, mut after) = (Vec::new(), Vec::new(), None);
-    while all.len() < LISTED {
-        let page = run(host, registry.deleted(name.cloned(), after, ambient())).await;
-        let page = page.map_err(|fault| fault.to_string())?;
+    let page = async |after| {
+        let page: Result<_, Fault> = run(host, registry.deleted(name.cloned(), after, ambient())).await;
+        page.map_err(|fault| fault.to_string())
+    };
+    while all.len() + damaged.len() < LISTED {
+        let page = page(after).await?;
         all.extend(page.deleted);
         damaged.extend(page.damaged);
         after = page.after;
@@ -280,8 +318,22 @@ async fn list(registry: &Registry, host: &Host, name: Option<&Repository>, json:
     for key in &damaged {
         tracing::warn!("the record {key:?} of something that was deleted does not read");
     }
-    let more = after.is_some();
-    told(json, &all, || table(&all, more))
+    let more = match after {
+        Some(after) => page(Some(after)).await?.after.is_some(),
+        None => false,
+    };
+    if !json {
+        return Ok(table(&all, more));
+    }
+    let damaged: Vec<&str> = damaged.iter().map(|key| key.as_str()).collect();
+    let dated = |one: &Deleted| -> Result<Json, serde_json::Error> {
+        let mut value = serde_json::to_value(one)?;
+        value["deleted"] = rfc3339(one.deleted).into();
+        value["until"] = rfc3339(one.until).into();
+        Ok(value)
+    };
+    let all = all.iter().map(dated).collect::<Result<Vec<Json>, _>>().map_err(|error| error.to_string())?;
+    Ok(json!({ "deleted": all, "damaged": damaged, "more": more }).to_string())
 }
 
 /// The list as columns.
@@ -296,7 +348,7 @@ fn table(all: &[Deleted], more: bool) -> String {
     let rows = all.iter().map(|one| {
         let named = if one.tag.is_some() { one.digest.to_string() } else { "-".into() };
         let by = if one.by.is_empty() { "-".into() } else { one.by.clone() };
-        [image(one), named, date(one.deleted), date(one.until), by]
+        [image(one), named, rfc3339(one.deleted), rfc3339(one.until), by]
     });
     let mut text = columns(["IMAGE", "NAMED", "DELETED", "UNTIL", "BY"], rows);
     if more {
@@ -316,10 +368,6 @@ fn columns<const N: usize>(head: [&str; N], rows: impl Iterator<Item = [String; 
     rows.iter().map(line).collect::<Vec<_>>().join("\n")
 }
 
-fn date(time: Timestamp) -> String {
-    humantime::format_rfc3339_seconds(UNIX_EPOCH + Duration::from_millis(time.0)).to_string()
-}
-
 fn undeleted(repository: &Repository, done: &Undeleted) -> String {
     let mut lines: Vec<String> = Vec::new();
     lines.extend(done.manifests.iter().map(|digest| format!("undeleted {repository}@{digest}")));
@@ -335,11 +383,20 @@ fn undeleted(repository: &Repository, done: &Undeleted) -> String {
     lines.join("\n")
 }
 
-fn purged(done: &Purged) -> String {
+fn purged(repository: &Repository, done: &Purged) -> String {
     let mut lines = Vec::new();
-    let Purged { tags, manifests, blobs, bytes, remaining } = done;
+    let Purged { tags, manifests, blobs, bytes, remaining, tags_there, fault: _ } = done;
+    let there = match tags_there {
+        None | Some(0) => String::new(),
+        Some(1) => "; its tag stays".into(),
+        Some(tags) => format!("; its {tags} tags stay"),
+    };
+    if tags_there.is_some() && tags.is_empty() && manifests.is_empty() && remaining.is_empty() {
+        return format!("nothing deleted is kept in {repository}{there}");
+    }
+    let of = if tags_there.is_some() { format!(" of {repository}") } else { String::new() };
     lines.push(format!(
-        "purged {} tags, {} manifests and {} blobs; {bytes} bytes erased",
+        "purged {} tags, {} manifests and {} blobs{of}; {bytes} bytes erased{there}",
         tags.len(),
         manifests.len(),
         blobs.len()
@@ -355,7 +412,7 @@ fn protections(marks: &[ProtectMark]) -> String {
     if marks.is_empty() {
         return "nothing is protected".into();
     }
-    columns(["MARK", "SINCE"], marks.iter().map(|mark| [mark.what.to_string(), date(mark.since)]))
+    columns(["MARK", "SINCE"], marks.iter().map(|mark| [mark.what.to_string(), rfc3339(mark.since)]))
 }
 
 #[cfg(test)]
@@ -373,6 +430,18 @@ mod tests {
         for text in ["", "Team:v1", "team:", "team@v1:", "team:v 1"] {
             assert!(text.parse::<Image>().unwrap_err().contains("REPOSITORY:TAG"), "{text}");
         }
+        let told = "localhost:5000/lib/base:v1".parse::<Image>().unwrap_err();
+        assert!(told.ends_with("leave out the host `localhost:5000`, and write lib/base:v1"), "{told}");
+    }
+
+    #[test]
+    fn a_purge_of_a_repository_says_what_stays() {
+        let name: Repository = "team/app".parse().unwrap();
+        let told = |done: &Purged| purged(&name, done);
+        let nothing = Purged { tags_there: Some(12), ..Purged::default() };
+        assert_eq!(told(&nothing), "nothing deleted is kept in team/app; its 12 tags stay");
+        let some = Purged { tags: vec!["v1".into()], ..nothing };
+        assert_eq!(told(&some), "purged 1 tags, 0 manifests and 0 blobs of team/app; 0 bytes erased; its 12 tags stay");
     }
 
     #[test]

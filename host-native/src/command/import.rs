@@ -17,6 +17,7 @@ use crate::command::exchange;
 pub fn import(asked: &ImportCommand) -> Result<(), Box<dyn Error>> {
     match asked {
         ImportCommand::Distribution(asked) => distribution::import(asked),
+        ImportCommand::S3(asked) => distribution::import_bucket(asked),
         ImportCommand::Configuration(asked) => configuration::import(asked),
         ImportCommand::Oci(asked) => exchange::import_oci(asked),
         ImportCommand::DockerArchive(asked) => exchange::import_archive(asked),

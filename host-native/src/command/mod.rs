@@ -1,5 +1,15 @@
 //! What each verb of the command line does.
 
+/// Prints a line of what was asked for; see `printed.rs`.
+macro_rules! out {
+    ($($line:tt)*) => { $crate::command::printed::out(format_args!($($line)*)) };
+}
+
+/// Prints a line on the standard error.
+macro_rules! note {
+    ($($line:tt)*) => { $crate::command::printed::note(format_args!($($line)*)) };
+}
+
 pub mod administer;
 pub mod check;
 pub mod cli;
@@ -13,6 +23,8 @@ pub mod gc;
 pub mod import;
 pub mod integrity;
 pub mod mirror;
+mod owner;
+mod printed;
 pub mod process;
 pub mod reload;
 pub mod retention;

@@ -3,6 +3,7 @@
 use std::error::Error;
 use std::future::Future;
 use std::io;
+use std::time::Duration;
 
 use rustix::process::{Resource, getrlimit, setrlimit};
 use sd_notify::NotifyState;
@@ -25,6 +26,17 @@ const KEPT_MEMORY: usize = 4 << 20;
 /// When the system gives no threads.
 pub fn runtime() -> Result<Runtime, Box<dyn Error>> {
     Ok(Builder::new_multi_thread().enable_all().max_blocking_threads(BLOCKING_THREADS).build()?)
+}
+
+/// The same for a command that does one thing after the other: with few threads, for each has a heap of its own, which
+/// keeps what others have freed of it.
+///
+/// # Errors
+///
+/// When the system gives no threads.
+pub fn runtime_of_a_command() -> Result<Runtime, Box<dyn Error>> {
+    const THREADS: usize = 3;
+    Ok(Builder::new_multi_thread().worker_threads(1).enable_all().max_blocking_threads(THREADS).build()?)
 }
 
 /// Has the allocator keep memory that was freed, some MiB a heap, for the next who wants some. It gives back to the
@@ -108,6 +120,39 @@ pub fn stop_signal() -> Result<impl Future<Output = ()>, Box<dyn Error>> {
             std::process::exit(1);
         });
     })
+}
+
+/// How long what is unfinished may take to end after a signal, such as a write that waits for a disk.
+const GRACE: Duration = Duration::from_secs(5);
+
+/// Does work of a command until it is done or a signal ends it: what it comes to, or the number of the signal. What is
+/// dropped then has a moment to remove its files; a second signal ends that too.
+///
+/// # Errors
+///
+/// When the system gives no threads, or signals cannot be caught.
+pub(super) fn until_signal<T>(work: impl Future<Output = T>) -> Result<Result<T, u8>, Box<dyn Error>> {
+    let (runtime, waiting) = (runtime()?, Builder::new_current_thread().enable_all().build()?);
+    let (mut interrupt, mut terminate) = waiting
+        .block_on(async { io::Result::Ok((signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?)) })?;
+    let done = runtime.block_on(async {
+        tokio::select! {
+            done = work => Ok(done),
+            _ = interrupt.recv() => Err(2),
+            _ = terminate.recv() => Err(15),
+        }
+    });
+    if done.is_err() {
+        waiting.block_on(async {
+            let ended = tokio::task::spawn_blocking(move || runtime.shutdown_timeout(GRACE));
+            tokio::select! {
+                _ = ended => {}
+                () = either(&mut terminate, &mut interrupt) => {}
+            }
+        });
+        waiting.shutdown_background();
+    }
+    Ok(done)
 }
 
 async fn either(one: &mut tokio::signal::unix::Signal, other: &mut tokio::signal::unix::Signal) {

@@ -13,7 +13,7 @@ use orlop_core::retention::Plan;
 use orlop_core::{Claim, Fault, Job, Registry, Retained};
 use tokio::sync::Mutex;
 
-use self::report::{Status, Waiting, applied, planned, status};
+use self::report::{Status, Waiting, applied, much, planned, status};
 use crate::command::cli::RetentionCommand;
 use crate::command::config::Effective;
 use crate::command::control::Request;
@@ -158,7 +158,7 @@ pub fn retention(command: &RetentionCommand, effective: &[Effective]) -> Result<
         let (live, _) = Live::new(settings)?;
         Retaining::new(Current::new(live), host.clone(), None).perform(&asked).await
     };
-    println!("{}", by_server_or_here(data, &settings.options(), request, here)?);
+    out!("{}", by_server_or_here(data, &settings.options(), request, here)?);
     Ok(())
 }
 
@@ -265,10 +265,9 @@ impl Retaining {
                 tracing::warn!(
                     repository = name.as_str(),
                     plan = plan.plan,
-                    "retention would delete {} of {} tags, and waits for somebody to agree: see `orlop retention plan \
-                     {name}`, then run `orlop retention apply {name} --plan {} --yes`, or change the rules",
-                    plan.tags_deleted,
-                    plan.tags.len(),
+                    "retention would delete {}, and waits for somebody to agree: see `orlop retention plan {name}`, \
+                     then run `orlop retention apply {name} --plan {} --yes`, or change the rules",
+                    much(&plan),
                     plan.plan
                 );
                 if status.waiting.len() < NAMED {

@@ -5,11 +5,12 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use orlop_core::keys::Key;
-use orlop_core::{Claim, Config, Damage, Fault, Finding, Job, NeededBy, Registry, Scrubbed};
+use orlop_core::{Claim, Config, Damage, Fault, Finding, Job, NeededBy, Registry, ScrubTotal, Scrubbed};
 use serde::{Deserialize, Serialize};
 use tokio::sync::Mutex;
 
 use crate::observe::Observer;
+use crate::observe::date::rfc3339;
 use crate::request::live::Current;
 use crate::settings::Scrubbing;
 use crate::storage::{Host, Leased, Pace, RequestBody, ambient};
@@ -26,13 +27,25 @@ const STRETCH: u64 = 4;
 /// How much a call reads at most when it is to be done at once.
 const AT_ONCE: u64 = 64 << 20;
 
+/// How many blobs in a row are passed by that the storage cannot read.
+const PASSED_BY: u32 = 8;
+
 /// What `orlop scrub` has read and found.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Scrub {
-    /// What was read, and what is damaged.
-    #[serde(flatten)]
-    pub done: Scrubbed,
-    /// Why it ended early.
+    /// How many blobs it has read.
+    pub blobs: u64,
+    /// How many manifests.
+    pub manifests: u64,
+    /// How many bytes were hashed. What is damaged is read twice.
+    pub bytes: u64,
+    /// What is damaged, and was not known to be.
+    pub findings: Vec<Finding>,
+    /// How many blobs and manifests are in use again, because they are sound.
+    pub sound_again: u64,
+    /// What was read from the beginning to the end, with what was known to be damaged; none when it ended early.
+    pub over: Option<ScrubTotal>,
+    /// What the storage could not do: why the scrub ended early, or else why not everything was read.
     pub fault: Option<String>,
 }
 
@@ -102,7 +115,6 @@ impl Scrubber {
     fn tell(&self, done: &Scrubbed) {
         tell(done);
         self.observer.metrics.scrubbed.inc_by(done.bytes);
-        self.observer.metrics.damage_found.inc_by(done.findings.len() as u64);
     }
 }
 
@@ -110,10 +122,10 @@ impl Scrubber {
 fn tell(done: &Scrubbed) {
     for Finding { what, problem, repositories, remedy } in &done.findings {
         let repositories = repositories.join(" ");
-        tracing::error!(what, problem, repositories, "damaged, and out of use from now on: {remedy}");
+        tracing::warn!(what, problem, repositories, "damaged, and out of use from now on: {remedy}");
     }
-    if done.acquitted > 0 {
-        tracing::info!(count = done.acquitted, "blobs and manifests that were damaged are sound again");
+    if done.sound_again > 0 {
+        tracing::info!(count = done.sound_again, "blobs and manifests that were damaged are sound again");
     }
     if let Some(over) = &done.over {
         let (blobs, manifests, bytes, damaged) = (over.blobs, over.manifests, over.bytes, over.damaged);
@@ -141,8 +153,18 @@ async fn scrub_all(registry: &Registry, host: &Host, tell: impl Fn(&Scrubbed)) -
     let mut all = Scrub::default();
     let work = async {
         host.run(registry.scrub_anew(ambient()), &mut RequestBody::empty()).await?;
+        let mut failures = 0;
         loop {
-            let done = read(registry, host, AT_ONCE, Duration::ZERO, None).await?;
+            let done = match read(registry, host, AT_ONCE, Duration::ZERO, None).await {
+                // The next call goes on behind what cannot be read.
+                Err(Fault::Failed(reason)) if failures < PASSED_BY => {
+                    failures += 1;
+                    all.fault = Some(reason);
+                    continue;
+                }
+                done => done?,
+            };
+            failures = 0;
             tell(&done);
             let over = done.over;
             all.add(done);
@@ -191,19 +213,18 @@ pub async fn list_damaged(host: &Host) -> Result<String, String> {
 
 impl Scrub {
     fn add(&mut self, done: Scrubbed) {
-        let all = &mut self.done;
-        all.blobs += done.blobs;
-        all.manifests += done.manifests;
-        all.bytes += done.bytes;
-        all.acquitted += done.acquitted;
-        all.findings.extend(done.findings);
-        all.over = done.over;
+        self.blobs += done.blobs;
+        self.manifests += done.manifests;
+        self.bytes += done.bytes;
+        self.sound_again += done.sound_again;
+        self.findings.extend(done.findings);
+        self.over = done.over;
     }
 
     /// It as text: what was found, a line each, and the sum.
     pub fn text(&self) -> String {
-        let mut text = findings(&self.done.findings);
-        let over = self.done.over.unwrap_or_default();
+        let mut text = findings(&self.findings);
+        let over = self.over.unwrap_or_default();
         // A string takes everything.
         let _ = write!(
             text,
@@ -212,10 +233,10 @@ impl Scrub {
             over.manifests,
             over.bytes,
             over.damaged,
-            self.done.findings.len()
+            self.findings.len()
         );
-        if self.done.acquitted > 0 {
-            let _ = write!(text, "; {} are sound again", self.done.acquitted);
+        if self.sound_again > 0 {
+            let _ = write!(text, "; {} are sound again", self.sound_again);
         }
         text
     }
@@ -238,7 +259,7 @@ pub fn findings(findings: &[Finding]) -> String {
 pub fn table(damaged: &[Damage]) -> String {
     let mut text = String::new();
     for Damage { what, since, problem, needed_by, repositories } in damaged {
-        let since = humantime::format_rfc3339_seconds(std::time::UNIX_EPOCH + Duration::from_millis(since.0));
+        let since = rfc3339(*since);
         let _ = writeln!(text, "{what}\n    since {since}: {problem}");
         for NeededBy { repository, digest, tags } in needed_by {
             let _ = writeln!(text, "    needed by {repository}@{digest} {}", tags.join(" "));

@@ -187,13 +187,16 @@ pub fn collect(arguments: &Gc, effective: &[Effective]) -> Done {
         };
         gc::told(&report, collection)
     };
-    println!("{}", by_server_or_here(data, &arguments.options(), Request::Gc(collection), here)?);
+    out!("{}", by_server_or_here(data, &arguments.options(), Request::Gc(collection), here)?);
     Ok(())
 }
 
 /// Flags that a running server would not follow are refused. `does` is what it does by its own.
 pub(super) fn by_the_servers_settings(effective: &[Effective], does: &str) -> Result<(), String> {
-    let own = ["as", "config", "data", "dry-run", "force", "json", "list", "log", "plan", "yes"];
+    let own = [
+        "as", "config", "data", "dry-run", "force", "format", "json", "list", "log", "plan", "recount", "sort", "top",
+        "yes",
+    ];
     let flags =
         effective.iter().filter(|setting| setting.origin == Origin::Flag && !own.contains(&setting.key.as_str()));
     let flags: Vec<String> = flags.map(|setting| format!("--{}", setting.key)).collect();

@@ -34,7 +34,7 @@ pub fn sync(command: &SyncCommand, effective: &[Effective]) -> Result<(), Box<dy
         log::start(settings.storage.log.clone(), LogFormat::Text);
         here(settings, host.clone(), alone, asked).await
     };
-    println!("{}", by_server_or_here(data, &settings.options(), request, here)?);
+    out!("{}", by_server_or_here(data, &settings.options(), request, here)?);
     Ok(())
 }
 

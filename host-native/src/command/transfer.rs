@@ -16,6 +16,9 @@ use crate::settings::{Data, LogFormat, Options};
 use crate::storage::transfer::{self, Copied, Progress};
 use crate::storage::{Host, Use};
 
+/// How many blobs in quarantine are named.
+const NAMED: usize = 20;
+
 /// How often it is told how far the copy has come.
 const TELL: Duration = Duration::from_secs(5);
 
@@ -53,7 +56,7 @@ pub fn copy(asked: &Move) -> Result<(), Box<dyn Error>> {
             }
         };
         let copied = copied.map_err(|wrong| format!("{wrong}; nothing is lost: the source is as it was"))?;
-        println!("{}", summary(&copied, asked.to, data));
+        out!("{}", summary(&copied, asked.to, data));
         Ok(())
     })
 }
@@ -67,7 +70,7 @@ async fn told(from: &Host, to: &Host) -> Result<Copied, String> {
     loop {
         tokio::select! {
             copied = &mut copying => return copied,
-            () = tokio::time::sleep(TELL) => eprintln!("{}", before.line(&progress)),
+            () = tokio::time::sleep(TELL) => note!("{}", before.line(&progress)),
         }
     }
 }
@@ -108,7 +111,7 @@ impl Before {
 }
 
 fn summary(copied: &Copied, to: Place, data: &Data) -> String {
-    let Copied { records, hash, objects, bytes, damaged } = copied;
+    let Copied { records, hash, objects, bytes, damaged, quarantined } = copied;
     let target = match to {
         Place::Shared => format!("the {}", data.place()),
         Place::Directory => format!("the data directory {}", data.directory.display()),
@@ -117,9 +120,21 @@ fn summary(copied: &Copied, to: Place, data: &Data) -> String {
         0 => String::new(),
         some => format!("\n{some} records do not read, and were copied as they are: see `orlop check`"),
     };
+    let mut quarantine = String::new();
+    if !quarantined.is_empty() {
+        quarantine = format!(
+            "\n{} blobs are in quarantine there too, and were copied only if their bytes are sound: see `orlop damaged`",
+            quarantined.len()
+        );
+        let named = quarantined.iter().take(NAMED).map(|digest| format!("\n  {digest}"));
+        quarantine.extend(named);
+        if quarantined.len() > NAMED {
+            quarantine.push_str("\n  …");
+        }
+    }
     format!(
         "copied and compared: {records} records with the hash {hash} in both places, {objects} objects with {}\n\
-         {target} can be served now; do not serve the source beside it, since changes there are not copied{damaged}",
+         {target} can be served now; do not serve the source beside it, since changes there are not copied{damaged}{quarantine}",
         ByteSize::b(*bytes)
     )
 }

@@ -4,19 +4,22 @@ use std::cmp::Reverse;
 use std::error::Error;
 use std::fmt::Write as _;
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::Instant;
 
 use bytesize::ByteSize;
 use clap::ValueEnum;
-use orlop_core::{QuotaUsage, Recount, Registry, RepositoryUsage, Timestamp, Usage};
+use orlop_core::{QuotaUsage, Recount, Registry, RepositoryUsage, Usage};
 use serde::{Deserialize, Serialize};
 
 use crate::command::check;
 use crate::command::cli;
+use crate::command::config::Effective;
 use crate::command::control::Request;
+use crate::command::start::by_the_servers_settings;
 use crate::command::storage::by_server_or_here;
+use crate::observe::date::rfc3339;
 use crate::request::live::Current;
-use crate::storage::{Host, RequestBody, ambient};
+use crate::storage::{self, Host, RequestBody, ambient};
 
 /// In which order repositories are printed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -183,8 +186,8 @@ impl Report {
                 row.tags.to_string(),
                 row.manifests.to_string(),
                 row.blobs.to_string(),
-                row.last_push.map_or_else(|| "-".into(), time),
-                row.last_pull.map_or_else(|| "-".into(), time),
+                row.last_push.map_or_else(|| "-".into(), rfc3339),
+                row.last_pull.map_or_else(|| "-".into(), rfc3339),
                 row.quota.clone().unwrap_or_else(|| "-".into()),
                 row.used_percent.map_or_else(|| "-".into(), |percent| format!("{percent} %")),
             ]
@@ -211,7 +214,12 @@ impl Report {
                 (false, None) => "no repository".into(),
             };
             let over = if soft.is_some_and(|soft| *bytes > soft) { ", over the soft limit" } else { "" };
-            let _ = write!(text, "\nquota {name}: {}{of} ({} %), {who}{over}", size(*bytes), quota.used_percent());
+            // Of nothing there are no parts.
+            let used = match limit {
+                Some(0) => String::new(),
+                _ => format!(" ({} %)", quota.used_percent()),
+            };
+            let _ = write!(text, "\nquota {name}: {}{of}{used}, {who}{over}", size(*bytes));
         }
         text
     }
@@ -222,7 +230,7 @@ impl Report {
         for row in &self.repositories {
             let number = |number: Option<u64>| number.map(|number| number.to_string()).unwrap_or_default();
             let quota = row.quota.as_deref().map(quoted).unwrap_or_default();
-            let [push, pull] = [row.last_push, row.last_pull].map(|at| at.map(time).unwrap_or_default());
+            let [push, pull] = [row.last_push, row.last_pull].map(|at| at.map(rfc3339).unwrap_or_default());
             let RepositoryUsage { repository, bytes, unshared, tags, manifests, blobs, .. } = row;
             let used = number(row.used_percent);
             // A string takes everything.
@@ -237,8 +245,8 @@ impl Report {
     fn json(&self) -> Result<String, serde_json::Error> {
         let mut value = serde_json::to_value(self)?;
         for (row, usage) in value["repositories"].as_array_mut().into_iter().flatten().zip(&self.repositories) {
-            row["last_push"] = usage.last_push.map(time).into();
-            row["last_pull"] = usage.last_pull.map(time).into();
+            row["last_push"] = usage.last_push.map(rfc3339).into();
+            row["last_pull"] = usage.last_pull.map(rfc3339).into();
         }
         serde_json::to_string(&value)
     }
@@ -250,11 +258,6 @@ fn quoted(text: &str) -> String {
         true => format!("\"{}\"", text.replace('"', "\"\"")),
         false => text.into(),
     }
-}
-
-fn time(Timestamp(milliseconds): Timestamp) -> String {
-    let time = SystemTime::UNIX_EPOCH.checked_add(Duration::from_millis(milliseconds));
-    humantime::format_rfc3339_seconds(time.unwrap_or(SystemTime::UNIX_EPOCH)).to_string()
 }
 
 /// Rows in columns, numbers to the right.
@@ -281,33 +284,37 @@ fn aligned<const N: usize>(rows: &[[String; N]]) -> String {
 ///
 /// # Errors
 ///
-/// When the storage cannot be read, or not every repository could be counted anew.
-pub fn usage(usage: &cli::Usage) -> Result<(), Box<dyn Error>> {
+/// When the storage cannot be read, not every repository could be counted anew, or a server goes by other settings.
+pub fn usage(usage: &cli::Usage, effective: &[Effective]) -> Result<(), Box<dyn Error>> {
     let settings = &usage.settings;
+    let data = &settings.storage.data;
+    if data.engines.engines()?.is_none() && storage::holder(&data.directory).is_some() {
+        by_the_servers_settings(effective, "counts")?;
+    }
     let asked = if usage.recount { Asked::Recount } else { Asked::Report(usage.sort, usage.top) };
     let here = async |host: &Arc<Host>| {
         let live = check::check(settings, None)?.live;
         asked.perform(&Current::new(live).registry(), host).await
     };
-    let told = by_server_or_here(&settings.storage.data, &settings.options(), Request::Usage(asked), here)?;
+    let told = by_server_or_here(data, &settings.options(), Request::Usage(asked), here)?;
     if usage.recount {
         return recounted(&serde_json::from_str(&told)?);
     }
     let report: Report = serde_json::from_str(&told)?;
     match usage.format {
-        Form::Table => println!("{}", report.table()),
-        Form::Csv => println!("{}", report.csv()),
-        Form::Json => println!("{}", report.json()?),
+        Form::Table => out!("{}", report.table()),
+        Form::Csv => out!("{}", report.csv()),
+        Form::Json => out!("{}", report.json()?),
     }
     Ok(())
 }
 
 fn recounted(recount: &Recount) -> Result<(), Box<dyn Error>> {
     for drift in &recount.drifts {
-        println!("{}: {} bytes were counted, {} are there", drift.repository, drift.counted, drift.bytes);
+        out!("{}: {} bytes were counted, {} are there", drift.repository, drift.counted, drift.bytes);
     }
-    recount.reasons.iter().for_each(|reason| println!("{reason}"));
-    println!("{recount}");
+    recount.reasons.iter().for_each(|reason| out!("{reason}"));
+    out!("{recount}");
     match (&recount.fault, recount.uncounted) {
         (Some(fault), _) => Err(format!("the recount ended early, run it again: {fault}").into()),
         (None, 0) => Ok(()),
@@ -317,6 +324,8 @@ fn recounted(recount: &Recount) -> Result<(), Box<dyn Error>> {
 
 #[cfg(test)]
 mod tests {
+    use orlop_core::Timestamp;
+
     use super::*;
 
     fn usage() -> Usage {

@@ -37,6 +37,8 @@ pub struct Saved {
     images: Vec<Image>,
     /// In which file which blob is.
     files: HashMap<Digest, String>,
+    /// What files are that were hashed: images have layers in common.
+    hashed: HashMap<String, Descriptor>,
 }
 
 #[derive(Debug)]
@@ -61,7 +63,7 @@ impl Archive {
     ///
     /// When it cannot be read, is compressed, or is no such archive.
     pub async fn open(path: &Path) -> Result<Self, Failure> {
-        let store = Store::archive(path)?;
+        let store = Store::archive(path).await?;
         match Layout::of(store.clone()).await {
             Ok(layout) => return Ok(Self::Layout(layout)),
             Err(Failure::Unusable(_)) => {}
@@ -72,7 +74,7 @@ impl Archive {
         let list = list.map_err(|_| wrong("is no archive of `docker save`: it has no `manifest.json`"))?;
         let list: Vec<Listed> =
             serde_json::from_slice(&list).map_err(|error| wrong(&format!("has a wrong `manifest.json`: {error}")))?;
-        let mut saved = Saved { store, images: Vec::new(), files: HashMap::new() };
+        let mut saved = Saved { store, images: Vec::new(), files: HashMap::new(), hashed: HashMap::new() };
         for listed in list {
             saved.add(listed).await?;
         }
@@ -102,6 +104,9 @@ impl Saved {
 
     /// Hashes a file of the archive; its first bytes tell what it is.
     async fn described(&mut self, name: &str, kind: impl Fn(&[u8]) -> &'static str) -> Result<Descriptor, Failure> {
+        if let Some(known) = self.hashed.get(name) {
+            return Ok(known.clone());
+        }
         let missing = || Failure::Unusable(format!("{} lacks {name}", self.store.path().display()));
         let opened = self.store.open(name).await;
         let mut reading = opened.map_err(|error| if error == Failure::Absent { missing() } else { error })?;
@@ -114,7 +119,10 @@ impl Saved {
         let (digest, size) = (meter.digest(), meter.count());
         self.files.insert(digest, name.to_owned());
         let media_type = media_type.unwrap_or_else(|| kind(&[])).to_owned();
-        Ok(Descriptor { media_type, digest, size, platform: None, artifact_type: None, annotations: None, urls: None })
+        let described =
+            Descriptor { media_type, digest, size, platform: None, artifact_type: None, annotations: None, urls: None };
+        self.hashed.insert(name.to_owned(), described.clone());
+        Ok(described)
     }
 
     /// The names of all images, with their manifests. One that has no name is there too.

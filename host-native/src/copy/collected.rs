@@ -25,6 +25,7 @@ pub struct Collected<'l> {
 struct Entries {
     all: Vec<Value>,
     tags: HashMap<String, usize>,
+    /// How many entries each manifest has.
     digests: HashMap<String, usize>,
     changed: bool,
 }
@@ -44,7 +45,14 @@ impl Entries {
         self.changed = true;
         let place = match tag.as_ref().and_then(|tag| self.tags.get(tag)) {
             Some(&place) => {
-                self.all[place] = entry;
+                let before = std::mem::replace(&mut self.all[place], entry);
+                let before = before["digest"].as_str().unwrap_or_default();
+                if let Some(count) = self.digests.get_mut(before) {
+                    *count -= 1;
+                    if *count == 0 {
+                        self.digests.remove(before);
+                    }
+                }
                 place
             }
             None => {
@@ -52,7 +60,7 @@ impl Entries {
                 self.all.len() - 1
             }
         };
-        self.digests.insert(digest, place);
+        *self.digests.entry(digest).or_default() += 1;
         if let Some(tag) = tag {
             self.tags.insert(tag, place);
         }
@@ -140,5 +148,21 @@ impl Destination for Collected<'_> {
 
     async fn lists_referrer(&self, _: &Digest, referrer: &Digest) -> Result<bool, Failure> {
         Ok(self.entries().digests.contains_key(&referrer.to_string()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_manifest_whose_tag_moved_is_listed_no_more() {
+        let entry = |digest: &str, tag: &str| json!({ "digest": digest, "annotations": { REF_NAME: tag } });
+        let mut entries = Entries::of(&[entry("a", "v1"), entry("a", "v2"), entry("b", "v3")]);
+        entries.add(entry("b", "v1"));
+        assert!(entries.digests.contains_key("a"), "by the other tag");
+        entries.add(entry("b", "v2"));
+        assert!(!entries.digests.contains_key("a"));
+        assert_eq!((entries.all.len(), entries.digests["b"]), (3, 3));
     }
 }

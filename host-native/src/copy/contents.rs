@@ -1,10 +1,11 @@
 //! All images of a layout or an archive, to be read one after the other. What its index says is read once.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::Path;
 
 use async_trait::async_trait;
 use orlop_core::digest::Digest;
+use serde::Deserialize;
 
 use super::archive::{Archive, Saved};
 use super::layout::{IMAGE_NAME, Layout, REF_NAME};
@@ -37,8 +38,12 @@ pub struct Indexed {
     entries: Vec<Descriptor>,
     types: HashMap<Digest, usize>,
     referrers: HashMap<Digest, Vec<usize>>,
-    /// Entries that cannot be read, and why.
-    damaged: Vec<(Digest, Failure)>,
+    /// Entries that cannot be read, as they may be printed, and why.
+    damaged: Vec<(String, Failure)>,
+    /// The manifests that cannot be read.
+    unreadable: HashSet<Digest>,
+    /// The manifests that refer to another one that is there.
+    going_along: HashSet<Digest>,
 }
 
 impl Contents {
@@ -48,7 +53,8 @@ impl Contents {
     ///
     /// When there is none, or its index cannot be read.
     pub async fn layout(path: &Path) -> Result<Self, Failure> {
-        let layout = if path.is_file() { Layout::in_archive(path).await? } else { Layout::open(path).await? };
+        let is_directory = std::fs::metadata(path).is_ok_and(|found| found.is_dir());
+        let layout = if is_directory { Layout::open(path).await? } else { Layout::in_archive(path).await? };
         Indexed::of(layout).await.map(|indexed| Self::Layout(Box::new(indexed)))
     }
 
@@ -72,8 +78,8 @@ impl Contents {
         }
     }
 
-    /// The entries that cannot be read, and why.
-    pub fn damaged(&self) -> &[(Digest, Failure)] {
+    /// The entries that cannot be read, each as it may be printed, and why.
+    pub fn damaged(&self) -> &[(String, Failure)] {
         match self {
             Self::Saved(_) => &[],
             Self::Layout(indexed) => &indexed.damaged,
@@ -84,9 +90,19 @@ impl Contents {
 impl Indexed {
     async fn of(layout: Layout) -> Result<Self, Failure> {
         let index = layout.index().await?;
-        let listed = index["manifests"].as_array().into_iter().flatten();
-        let entries: Vec<Descriptor> = listed.filter_map(|entry| serde_json::from_value(entry.clone()).ok()).collect();
         let (mut types, mut referrers, mut damaged) = (HashMap::new(), HashMap::<_, Vec<_>>::new(), Vec::new());
+        let (mut entries, mut unreadable) = (Vec::<Descriptor>::new(), HashSet::new());
+        for (number, entry) in index["manifests"].as_array().into_iter().flatten().enumerate() {
+            match Descriptor::deserialize(entry) {
+                Ok(entry) => entries.push(entry),
+                Err(error) => {
+                    let called = entry["digest"].as_str().or(entry["annotations"][REF_NAME].as_str());
+                    let called = called.map(|called| format!(", {}", called.escape_debug())).unwrap_or_default();
+                    let told = format!("the index says nothing of it that can be read: {error}");
+                    damaged.push((format!("entry {}{called}", number + 1), Failure::Unusable(told)));
+                }
+            }
+        }
         for (place, entry) in entries.iter().enumerate() {
             if types.insert(entry.digest, place).is_some() {
                 continue;
@@ -100,27 +116,27 @@ impl Indexed {
                 Ok(_) => {}
                 Err(Failure::Absent) => {
                     let told = format!("{} lacks it", layout.directory().display());
-                    damaged.push((entry.digest, Failure::Damaged(told)));
+                    unreadable.insert(entry.digest);
+                    damaged.push((entry.digest.to_string(), Failure::Damaged(told)));
                 }
-                Err(failure) => damaged.push((entry.digest, failure)),
+                Err(failure) => {
+                    unreadable.insert(entry.digest);
+                    damaged.push((entry.digest.to_string(), failure));
+                }
             }
         }
-        Ok(Self { layout, entries, types, referrers, damaged })
+        let here = referrers.iter().filter(|(subject, _)| types.contains_key(*subject));
+        let going_along = here.flat_map(|(_, places)| places.iter().map(|place| entries[*place].digest)).collect();
+        Ok(Self { layout, entries, types, referrers, damaged, unreadable, going_along })
     }
 
     fn images(&self) -> Vec<Listed> {
-        let read = |entry: &Descriptor| !self.damaged.iter().any(|(digest, _)| *digest == entry.digest);
+        let read = |entry: &Descriptor| !self.unreadable.contains(&entry.digest);
         let listed = self.entries.iter().filter(|entry| read(entry)).map(|entry| {
             let annotation = |key: &str| entry.annotations.as_ref().and_then(|all| all.get(key)).cloned();
             Listed { name: annotation(IMAGE_NAME).or(annotation(REF_NAME)), digest: entry.digest }
         });
-        listed.filter(|listed| listed.name.is_some() || !self.goes_along(&listed.digest)).collect()
-    }
-
-    /// Whether a manifest refers to another one that is there.
-    fn goes_along(&self, digest: &Digest) -> bool {
-        let refers = |places: &[usize]| places.iter().any(|place| self.entries[*place].digest == *digest);
-        self.referrers.iter().any(|(subject, places)| refers(places) && self.types.contains_key(subject))
+        listed.filter(|listed| listed.name.is_some() || !self.going_along.contains(&listed.digest)).collect()
     }
 }
 

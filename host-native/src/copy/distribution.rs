@@ -1,8 +1,9 @@
 //! The data directory of distribution, Docker's registry, as a place that images are written to: its layout 2, in which
 //! each blob and manifest is a file `blobs/ALGORITHM/AB/HASH/data`, and what a repository has are small files, the links.
 
-use std::fs::{self, File};
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, ErrorKind};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -98,30 +99,58 @@ impl Tree {
 
 fn prepare(directory: &Path, dry_run: bool) -> io::Result<Option<File>> {
     let marker = directory.join(MARKER);
+    let found = match fs::symlink_metadata(&marker) {
+        Ok(found) if found.is_file() => true,
+        Ok(_) => return Err(io::Error::other(format!("{MARKER} in it is no file"))),
+        Err(error) if error.kind() == ErrorKind::NotFound => false,
+        Err(error) => return Err(error),
+    };
     let empty = match fs::read_dir(directory) {
         Ok(mut entries) => entries.next().is_none(),
         Err(error) if error.kind() == ErrorKind::NotFound => true,
         Err(error) => return Err(error),
     };
-    if !empty && !marker.try_exists()? {
+    if !empty && !found {
         return Err(ErrorKind::DirectoryNotEmpty.into());
     }
     if dry_run {
         return Ok(None);
     }
     fs::create_dir_all(directory)?;
-    fs::write(&marker, TOLD)?;
-    let locked = File::open(&marker)?;
+    // Whoever has put something else there since gets it back unchanged.
+    let flags = i32::try_from(rustix::fs::OFlags::NOFOLLOW.bits()).unwrap_or_default();
+    let mut opening = OpenOptions::new();
+    opening.read(true).append(true).custom_flags(flags);
+    let mut locked = match opening.clone().create_new(true).open(&marker) {
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => opening.open(&marker)?,
+        made => made?,
+    };
     match locked.try_lock() {
         Err(fs::TryLockError::WouldBlock) => return Err(ErrorKind::WouldBlock.into()),
         // A file system without locks is written to without.
         Err(fs::TryLockError::Error(_)) | Ok(()) => {}
     }
+    if locked.metadata()?.len() == 0 {
+        io::Write::write_all(&mut locked, TOLD.as_bytes())?;
+    }
     unfinished::sweep(directory);
     for part in ["blobs", "repositories"] {
-        fs::create_dir_all(directory.join(ROOT).join(part))?;
+        let path = directory.join(ROOT).join(part);
+        within(directory, &path)?;
+        fs::create_dir_all(path)?;
     }
     Ok(Some(locked))
+}
+
+/// Whether a path below a directory is in it: no symbolic link on the way leads elsewhere.
+fn within(directory: &Path, path: &Path) -> io::Result<()> {
+    for part in path.ancestors().take_while(|part| *part != directory) {
+        if fs::symlink_metadata(part).is_ok_and(|found| found.is_symlink()) {
+            let told = format!("{} is a symbolic link, which an export does not follow", part.display());
+            return Err(io::Error::other(told));
+        }
+    }
+    Ok(())
 }
 
 impl Branch {
@@ -149,6 +178,7 @@ impl Branch {
             if fs::read(&to).is_ok_and(|there| there == bytes.as_ref()) {
                 return Ok(());
             }
+            within(&root, &to)?;
             let named = unfinished::file(&root)?;
             io::Write::write_all(&mut named.as_file(), bytes.as_ref())?;
             unfinished::name(named, &to)
@@ -198,8 +228,10 @@ impl Branch {
         self.put_link(self.revision(&found.digest), &found.digest).await?;
         // By the directory of the layers distribution knows a repository.
         let layers = self.path.join("_layers");
-        let made = layers.clone();
-        blocking(move || fs::create_dir_all(made)).await.map_err(|error| failed(&layers, "made", &error))?;
+        let (root, made) = (self.tree.directory.clone(), layers.clone());
+        blocking(move || within(&root, &made).and_then(|()| fs::create_dir_all(made)))
+            .await
+            .map_err(|error| failed(&layers, "made", &error))?;
         if let Some(tag) = tag {
             let at = self.tag(tag);
             let index = at.join("index").join(found.digest.algorithm().name());
@@ -252,7 +284,9 @@ impl Destination for Branch {
                 Some(file) => {
                     let to = data.clone();
                     // Where it cannot be linked (another file system, another owner) it is copied.
-                    blocking(move || Ok(link(&file, &to).is_ok())).await.unwrap_or(false)
+                    let root = self.tree.directory.clone();
+                    let linked = blocking(move || within(&root, &to).map(|()| link(&file, &to).is_ok())).await;
+                    linked.map_err(|error| failed(&data, "written", &error))?
                 }
                 None => false,
             };
@@ -313,8 +347,8 @@ impl Sink for Into {
         let Self { branch, named, mut file, data } = *self;
         let flushed = tokio::io::AsyncWriteExt::flush(&mut file).await;
         flushed.map_err(|error| failed(&data, "written", &error))?;
-        let to = data.clone();
-        let placed = blocking(move || unfinished::place(named, &to)).await;
+        let (root, to) = (branch.tree.directory.clone(), data.clone());
+        let placed = blocking(move || within(&root, &to).and_then(|()| unfinished::place(named, &to))).await;
         placed.map_err(|error| failed(&data, "written", &error))?;
         branch.put_link(branch.layer(digest), digest).await
     }

@@ -55,13 +55,16 @@ impl Layout {
     ///
     /// When it is no archive, or has no layout.
     pub async fn in_archive(path: &Path) -> Result<Self, Failure> {
-        Self::of(Store::archive(path)?).await
+        Self::of(Store::archive(path).await?).await
     }
 
     /// A layout in an archive that was opened, if it has one.
     pub(super) async fn of(store: Store) -> Result<Self, Failure> {
         let shown = store.path().display();
         let marker = match store.read(MARKER, MANIFEST).await {
+            Err(Failure::Absent) if !store.path().exists() => {
+                return Err(Failure::Unusable(format!("there is no {shown}")));
+            }
             Err(Failure::Absent) => {
                 return Err(Failure::Unusable(format!("{shown} is no OCI image layout: it has no file `oci-layout`")));
             }
@@ -70,8 +73,12 @@ impl Layout {
         let version = serde_json::from_slice::<Value>(&marker).unwrap_or_default();
         match version["imageLayoutVersion"].as_str() {
             Some(version) if version.starts_with("1.") => {}
-            other => {
-                let told = format!("{shown} is an OCI image layout of version {other:?}; 1 is known");
+            Some(other) => {
+                let told = format!("{shown} is an OCI image layout of version `{}`; 1 is known", other.escape_debug());
+                return Err(Failure::Unusable(told));
+            }
+            None => {
+                let told = format!("{shown} is no OCI image layout: its file `oci-layout` says no version");
                 return Err(Failure::Unusable(told));
             }
         }

@@ -16,6 +16,7 @@ mod place;
 mod reason;
 mod registry;
 mod store;
+mod tarred;
 #[cfg(test)]
 mod tests;
 mod unfinished;

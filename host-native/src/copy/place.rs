@@ -7,6 +7,8 @@ use orlop_core::digest::Digest;
 use orlop_core::name;
 use url::Url;
 
+use crate::settings::redacted::redacted;
+
 /// What Docker Hub's registry is called.
 const DOCKER_HUB: &str = "registry-1.docker.io";
 
@@ -77,19 +79,29 @@ impl Place {
     }
 
     fn in_registry(text: &str, plain: bool) -> Result<Self, String> {
+        let shown = match text.contains("://") {
+            true => redacted(text),
+            false => redacted(&format!("//{text}"))[2..].to_owned(),
+        };
         let (scheme, rest) = match text.split_once("://") {
             Some(("docker", rest)) => (None, rest),
             Some((scheme @ ("http" | "https"), rest)) => (Some(scheme), rest),
-            Some((other, _)) => return Err(format!("`{text}`: {other}:// is no place of images")),
+            Some((other, _)) => return Err(format!("`{shown}`: {other}:// is no place of images")),
             None => (None, text),
         };
         let wrong = |reason: &str| {
             let like = "write it like registry.example.com/team/app:v1 or oci:DIRECTORY:v1";
-            format!("`{text}` is no place of an image: {reason}; {like}")
+            format!("`{shown}` is no place of an image: {reason}; {like}")
         };
         let (host, rest) = rest.split_once('/').ok_or_else(|| wrong("it names no registry"))?;
+        if host.contains('@') {
+            return Err(wrong(
+                "it has a login in it, which is given by --username and --password-file (of `orlop copy`: \
+                              --src-username, --dest-username and so on)",
+            ));
+        }
         if !(host.contains(['.', ':']) || host == "localhost") {
-            let hub = format!("it names no registry (on Docker Hub it is docker.io/{rest})", rest = text);
+            let hub = format!("it names no registry (on Docker Hub it is docker.io/{rest})", rest = shown);
             return Err(wrong(&hub));
         }
         let (rest, digest) = rest.split_once('@').map_or((rest, None), |(rest, digest)| (rest, Some(digest)));
@@ -216,6 +228,8 @@ mod tests {
             ("registry.example.com/App", "a repository name has"),
             ("registry.example.com/app:", "a tag has"),
             ("registry.example.com/app@sha256:1", "`sha256:1` is no digest"),
+            ("https://ci:hush@registry.example.com/app", "`https://…@registry.example.com/app`"),
+            ("ci:hush@registry.example.com/app", "it has a login in it"),
             ("ftp://registry.example.com/app", "ftp:// is no place"),
             ("oci:", "names no file"),
         ] {

@@ -1,24 +1,21 @@
 //! Files that are read by their names: those of a directory, or those in an archive (tar).
 
 use std::collections::HashMap;
-use std::fs::File;
+use std::fs::{File, OpenOptions};
 use std::io;
-use std::os::unix::fs::FileExt;
-use std::path::{Component, Path, PathBuf};
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use tokio::task::spawn_blocking;
 
-use super::Blob;
+use super::{Blob, tarred};
 use crate::remote::Failure;
 
 /// How many bytes are read at once.
 const READ: usize = 256 << 10;
-
-/// How many links in an archive are followed from one to the next.
-const LINKS: usize = 8;
 
 /// Files by their names.
 #[derive(Clone, Debug)]
@@ -42,11 +39,20 @@ impl Store {
     /// # Errors
     ///
     /// When it cannot be read.
-    pub(super) fn archive(path: &Path) -> Result<Self, Failure> {
-        let wrong = |error: io::Error| Failure::Unusable(format!("{} cannot be read: {error}", path.display()));
-        let file = File::open(path).map_err(wrong)?;
-        let entries = entries(&file).map_err(wrong)?;
-        Ok(Self::Archive { path: path.into(), file: Arc::new(file), entries: Arc::new(entries) })
+    pub(super) async fn archive(path: &Path) -> Result<Self, Failure> {
+        let at = path.to_owned();
+        // It may be long.
+        let read = spawn_blocking(move || {
+            let file = regular(&at)?;
+            let entries = tarred::entries(&file)?;
+            Ok(Self::Archive { path: at, file: Arc::new(file), entries: Arc::new(entries) })
+        });
+        let read = read.await.unwrap_or_else(|error| Err(io::Error::other(error)));
+        let shown = path.display();
+        read.map_err(|error| match error.kind() {
+            io::ErrorKind::NotFound => Failure::Unusable(format!("there is no {shown}")),
+            _ => Failure::Unusable(format!("{shown} cannot be read: {error}")),
+        })
     }
 
     /// What the whole is called.
@@ -63,7 +69,7 @@ impl Store {
             Self::Directory(path) => {
                 let path = path.join(name);
                 let opened = spawn_blocking(move || {
-                    let file = File::open(path)?;
+                    let file = regular(&path)?;
                     let length = file.metadata()?.len();
                     Ok((file, length))
                 });
@@ -92,6 +98,19 @@ impl Store {
             whole.extend_from_slice(&bytes);
         }
         Ok(whole.into())
+    }
+}
+
+/// Opens a file to be read where it is wanted. A pipe, on which nobody may ever write, is not waited for.
+fn regular(path: &Path) -> io::Result<File> {
+    let nonblocking = i32::try_from(rustix::fs::OFlags::NONBLOCK.bits()).unwrap_or_default();
+    let file = OpenOptions::new().read(true).custom_flags(nonblocking).open(path)?;
+    match file.metadata()?.file_type() {
+        kind if kind.is_file() => Ok(file),
+        kind if kind.is_dir() => Err(io::ErrorKind::IsADirectory.into()),
+        _ => Err(io::Error::other(
+            "it is no file but a pipe or a device, and is read at many places: write it to a file first",
+        )),
     }
 }
 
@@ -139,64 +158,4 @@ impl Blob for Reading {
         self.at += bytes.len() as u64;
         Ok(Some(bytes.into()))
     }
-}
-
-/// Where in an archive which file is. Links lead to the file that they name.
-fn entries(file: &File) -> io::Result<HashMap<String, (u64, u64)>> {
-    let mut magic = [0; 2];
-    if file.read_at(&mut magic, 0)? == 2 && magic == [0x1f, 0x8b] {
-        return Err(io::Error::other("it is compressed: decompress it first, for example by gunzip"));
-    }
-    let length = file.metadata()?.len();
-    let mut archive = tar::Archive::new(file);
-    let (mut files, mut links) = (HashMap::new(), HashMap::new());
-    for entry in archive.entries_with_seek()? {
-        let entry = entry?;
-        let name = plain(&entry.path()?);
-        match (entry.header().entry_type(), entry.link_name()?) {
-            (tar::EntryType::Regular | tar::EntryType::Continuous, _) => {
-                let place = (entry.raw_file_position(), entry.size());
-                if place.0.checked_add(place.1).is_none_or(|end| end > length) {
-                    return Err(io::Error::other(format!("it is cut off: it ends within {name}")));
-                }
-                files.insert(name, place);
-            }
-            (tar::EntryType::Symlink, Some(to)) => {
-                let beside = Path::new(&name).parent().unwrap_or(Path::new("")).join(to);
-                links.insert(name, plain(&beside));
-            }
-            (tar::EntryType::Link, Some(to)) => {
-                links.insert(name, plain(&to));
-            }
-            _ => {}
-        }
-    }
-    for (name, first) in &links {
-        let mut to = first;
-        for _ in 0..LINKS {
-            match links.get(to) {
-                Some(next) => to = next,
-                None => break,
-            }
-        }
-        if let Some(&place) = files.get(to) {
-            files.insert(name.clone(), place);
-        }
-    }
-    Ok(files)
-}
-
-/// A path without `.` and `..`, as names in archives are compared. Nothing is opened by it.
-fn plain(path: &Path) -> String {
-    let mut parts = Vec::new();
-    for component in path.components() {
-        match component {
-            Component::Normal(part) => parts.push(part.to_string_lossy().into_owned()),
-            Component::ParentDir => {
-                parts.pop();
-            }
-            _ => {}
-        }
-    }
-    parts.join("/")
 }

@@ -1,11 +1,13 @@
 //! Whether something writes to the directory at this moment.
 
 use std::fs;
+use std::io::Read;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use super::Source;
+use super::tree::{Item, What, regular_behind_links};
 
 /// How long ago the last change of an upload was, for it to count as given up.
 const RECENT: Duration = Duration::from_secs(600);
@@ -13,13 +15,17 @@ const RECENT: Duration = Duration::from_secs(600);
 /// The programs of distribution and docker-registry.
 const PROGRAMS: [&str; 2] = ["registry", "docker-registry"];
 
+/// How many bytes of a configuration are read.
+const CONFIGURATION: u64 = 1 << 20;
+
 /// Where they keep their data without a configuration.
 const USUAL_ROOT: &str = "/var/lib/registry";
 
 /// What shows that something writes to the directory, if anything does: a process that has files open in it, a registry
 /// that runs on it, or an upload that went on within the last minutes.
 pub(crate) fn activity(source: &Source) -> Option<String> {
-    processes(source.root()).or_else(|| uploads(source))
+    let process = if source.is_remote() { None } else { processes(source.root()) };
+    process.or_else(|| uploads(source))
 }
 
 fn processes(root: &Path) -> Option<String> {
@@ -58,7 +64,10 @@ fn serves(process: &Path, identity: (u64, u64)) -> bool {
     let by_file = parts(read("cmdline")).into_iter().filter(|part| part.ends_with(".yml") || part.ends_with(".yaml"));
     let by_file = by_file.filter_map(|file| {
         let directory = if file.starts_with('/') { inside.clone() } else { process.join("cwd") };
-        let text = fs::read_to_string(directory.join(file.trim_start_matches('/'))).ok()?;
+        // Any process may be called so, and name any file.
+        let mut text = String::new();
+        let opened = regular_behind_links(&directory.join(file.trim_start_matches('/'))).ok()?;
+        opened.take(CONFIGURATION).read_to_string(&mut text).ok()?;
         let line = text.lines().find_map(|line| line.trim().strip_prefix("rootdirectory:").map(str::to_owned))?;
         Some(line.trim().trim_matches(['"', '\'']).to_owned())
     });
@@ -79,21 +88,20 @@ fn uploads(source: &Source) -> Option<String> {
     let now = SystemTime::now();
     let mut last: Option<(Duration, PathBuf)> = None;
     while let Some(path) = waiting.pop() {
-        for entry in fs::read_dir(&path).into_iter().flatten().flatten() {
-            if !entry.file_type().is_ok_and(|kind| kind.is_dir()) {
-                continue;
-            }
-            match entry.file_name().to_string_lossy().as_ref() {
+        for name in directories(source, &path) {
+            match name.as_str() {
                 "_uploads" => {
-                    for upload in fs::read_dir(entry.path()).into_iter().flatten().flatten() {
-                        let Some(age) = age(&upload.path(), now) else { continue };
+                    for upload in directories(source, &path.join(&name)) {
+                        let upload = path.join(&name).join(upload);
+                        let Some(changed) = source.tree().changed(&upload) else { continue };
+                        let age = now.duration_since(changed).unwrap_or_default();
                         if age < RECENT && last.as_ref().is_none_or(|(least, _)| age < *least) {
-                            last = Some((age, upload.path()));
+                            last = Some((age, upload));
                         }
                     }
                 }
                 name if name.starts_with('_') => {}
-                _ => waiting.push(entry.path()),
+                name => waiting.push(path.join(name)),
             }
         }
     }
@@ -101,9 +109,14 @@ fn uploads(source: &Source) -> Option<String> {
     Some(format!("the upload {} went on {} seconds ago", path.display(), age.as_secs()))
 }
 
-/// How long ago an upload was changed last.
-fn age(upload: &Path, now: SystemTime) -> Option<Duration> {
-    let files = [upload.to_owned(), upload.join("data"), upload.join("startedat"), upload.join("hashstates/sha256")];
-    let modified = files.iter().filter_map(|file| fs::metadata(file).ok()?.modified().ok()).max()?;
-    Some(now.duration_since(modified).unwrap_or_default())
+/// The directories in one.
+fn directories(source: &Source, path: &Path) -> Vec<String> {
+    let mut names = Vec::new();
+    // What cannot be read is told of where everything is looked at.
+    let _ = source.tree().list(path, &mut |item| {
+        if let Item { name: Ok(name), what: What::Directory } = item {
+            names.push(name);
+        }
+    });
+    names
 }

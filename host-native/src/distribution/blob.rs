@@ -1,8 +1,6 @@
 //! Blobs and manifests: whether they are what they are said to be.
 
-use std::fs::{self, File};
-use std::io::{self, Read};
-use std::os::unix::fs::MetadataExt;
+use std::io;
 use std::path::Path;
 
 use bytes::Bytes;
@@ -12,7 +10,8 @@ use orlop_core::digest::Digest;
 use orlop_core::meter::Meter;
 use orlop_core::takeover::{Revision, Unreadable};
 
-use super::contents::{Bad, link_path, read_link};
+use super::contents::{Bad, NOT_FOLLOWED, link_path, read_link};
+use super::tree::{Stat, is_link};
 use super::{Kind, Source};
 
 /// The largest image configuration that is read to learn a platform, in bytes.
@@ -45,6 +44,8 @@ pub(crate) enum Look {
     Damaged,
     /// The same, as its size has told.
     WrongSize,
+    /// In its place there is a symbolic link.
+    Link,
     /// It is not known whether it is there.
     Unreadable,
 }
@@ -59,6 +60,9 @@ impl Look {
             Self::WrongSize => {
                 Some((Kind::BlobSize, "it has not the size that manifests say, and other bytes: it is left out"))
             }
+            Self::Link => {
+                Some((Kind::BlobMissing, "its bytes are behind a symbolic link, which is not followed: it is left out"))
+            }
             Self::Unreadable => Some((Kind::Unreadable, "it cannot be read")),
         }
     }
@@ -68,23 +72,16 @@ impl Source {
     /// Looks at a blob: whether it is there, how many bytes it has, and whether `reader` can read them. Its bytes are
     /// hashed with `verify`.
     pub(crate) fn look(&self, digest: &Digest, reader: Reader, verify: bool) -> Look {
-        let path = self.data(digest);
-        let metadata = match fs::symlink_metadata(&path) {
-            Ok(metadata) if metadata.is_file() => metadata,
-            Ok(_) => return Look::Missing,
-            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => return Look::Unreadable,
-            Err(_) => return Look::Missing,
+        let Stat { size, private } = match self.tree().stat(&self.data(digest), reader) {
+            Ok(stat) => stat,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Look::Missing,
+            Err(error) if is_link(&error) => return Look::Link,
+            Err(_) => return Look::Unreadable,
         };
-        let size = metadata.len();
         // Of an empty file it is known at once.
         if size == 0 {
             let sound = digest.algorithm().digest(b"") == *digest;
             return if sound { Look::Fine { size, verified: true, private: false } } else { Look::Damaged };
-        }
-        let private = !may_read(&metadata, reader);
-        let own = rustix::process::geteuid();
-        if !own.is_root() && (private || own.as_raw() != reader.user) && File::open(&path).is_err() {
-            return Look::Unreadable;
         }
         if verify { self.hash(digest, private) } else { Look::Fine { size, verified: false, private } }
     }
@@ -92,15 +89,9 @@ impl Source {
     /// Hashes a blob.
     pub(crate) fn hash(&self, digest: &Digest, private: bool) -> Look {
         let hash = || -> io::Result<Meter> {
-            let mut file = File::open(self.data(digest))?;
             let mut meter = Meter::new(digest.algorithm());
-            let mut buffer = vec![0; 256 << 10];
-            loop {
-                match file.read(&mut buffer)? {
-                    0 => return Ok(meter),
-                    read => meter.update(&buffer[..read]),
-                }
-            }
+            self.tree().read(&self.data(digest), &mut |bytes| meter.update(bytes))?;
+            Ok(meter)
         };
         match hash() {
             Ok(meter) if meter.digest() == *digest => Look::Fine { size: meter.count(), verified: true, private },
@@ -114,13 +105,14 @@ impl Source {
     /// deleted. With what is wrong with it.
     pub(crate) fn check_link(&self, below: &Path, digest: &Digest) -> Result<Option<Timestamp>, (Kind, String)> {
         let path = link_path(below, digest);
-        match read_link(&path) {
+        match read_link(self.tree(), &path) {
             Ok((named, at)) if named == *digest => Ok(Some(at)),
             Ok((named, _)) => Err((Kind::WrongLink, format!("its link names {named}: it is left out"))),
             Err(Bad::Empty) => Err((Kind::EmptyLink, "its link is empty: it is left out".into())),
             Err(Bad::NoDigest(text) | Bad::Algorithm(text)) => {
                 Err((Kind::WrongLink, format!("its link has another thing in it, `{text}`: it is left out")))
             }
+            Err(Bad::Link) => Err((Kind::WrongLink, format!("its link is {NOT_FOLLOWED}: it is left out"))),
             // A directory without a link is what a delete leaves.
             Err(Bad::Missing) => Ok(None),
             Err(Bad::Error(error)) => Err((Kind::Unreadable, format!("{}: {error}", path.display()))),
@@ -130,10 +122,13 @@ impl Source {
     /// Reads a manifest; with what is wrong with it.
     pub(crate) fn manifest(&self, digest: &Digest) -> Result<Revision, (Kind, String)> {
         let left_out = |kind, problem: &dyn std::fmt::Display| Err((kind, format!("{problem}: it is left out")));
-        let bytes = match read_at_most(&self.data(digest), MANIFEST_LIMIT + 1) {
+        let bytes = match self.read_at_most(digest, MANIFEST_LIMIT + 1) {
             Ok(bytes) => bytes,
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 return left_out(Kind::BlobMissing, &"its bytes are missing");
+            }
+            Err(error) if is_link(&error) => {
+                return left_out(Kind::BlobMissing, &format!("its file is {NOT_FOLLOWED}"));
             }
             Err(error) => return Err((Kind::Unreadable, error.to_string())),
         };
@@ -146,33 +141,19 @@ impl Source {
 
     /// The bytes of an image configuration, if they are those of the digest.
     pub(crate) fn configuration(&self, digest: &Digest) -> Option<Result<Bytes, Look>> {
-        let bytes = read_at_most(&self.data(digest), CONFIGURATION + 1).ok()?;
+        let bytes = self.read_at_most(digest, CONFIGURATION + 1).ok()?;
         if bytes.len() as u64 > CONFIGURATION {
             return None;
         }
         let sound = digest.algorithm().digest(&bytes) == *digest;
         Some(if sound { Ok(bytes) } else { Err(Look::Damaged) })
     }
-}
 
-fn read_at_most(path: &Path, most: u64) -> io::Result<Bytes> {
-    let file = File::open(path)?;
-    let metadata = file.metadata()?;
-    if !metadata.is_file() {
-        return Err(io::ErrorKind::NotFound.into());
-    }
-    let mut bytes = Vec::with_capacity(usize::try_from(metadata.len().min(most)).unwrap_or_default());
-    file.take(most).read_to_end(&mut bytes)?;
-    Ok(bytes.into())
-}
-
-/// Whether that user may read a file, by what its mode says.
-fn may_read(metadata: &fs::Metadata, reader: Reader) -> bool {
-    let mode = metadata.mode();
-    match () {
-        () if reader.user == 0 => true,
-        () if metadata.uid() == reader.user => mode & 0o400 != 0,
-        () if metadata.gid() == reader.group => mode & 0o040 != 0,
-        () => mode & 0o004 != 0,
+    fn read_at_most(&self, digest: &Digest, most: u64) -> io::Result<Bytes> {
+        match self.tree().small(&self.data(digest), most) {
+            Ok((bytes, _)) => Ok(bytes),
+            Err(error) if error.kind() == io::ErrorKind::IsADirectory => Err(io::ErrorKind::NotFound.into()),
+            Err(error) => Err(error),
+        }
     }
 }

@@ -1,6 +1,5 @@
 //! What one repository has.
 
-use std::fs;
 use std::io;
 use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -10,7 +9,8 @@ use orlop_core::digest::{Algorithm, Digest, DigestError};
 use orlop_core::name::{Repository, Tag};
 
 use super::source::unreadable;
-use super::{Digests, Finding, Kind};
+use super::tree::{Item, Tree, What, is_link};
+use super::{Digests, Finding, Kind, Reader, Source};
 
 /// What a repository has, as its links say.
 #[derive(Debug, Default)]
@@ -36,31 +36,26 @@ pub(crate) struct SourceTag {
 
 impl Contents {
     /// Reads what a repository has. Links of blobs and manifests are listed and not read.
-    pub(crate) fn read(name: &Repository, path: &Path, told: &mut Vec<Finding>) -> Self {
+    pub(crate) fn read(source: &Source, name: &Repository, path: &Path, told: &mut Vec<Finding>) -> Self {
+        let tree = source.tree();
         let mut contents = Self {
-            layers: digests(name, "blob", &path.join("_layers"), told),
-            revisions: digests(name, "manifest", &path.join("_manifests/revisions"), told),
-            tags: tags(name, &path.join("_manifests/tags"), told),
+            layers: digests(tree, name, "blob", &path.join("_layers"), told),
+            revisions: digests(tree, name, "manifest", &path.join("_manifests/revisions"), told),
+            tags: tags(source, name, &path.join("_manifests/tags"), told),
         };
         contents.tags.sort_by(|a, b| a.tag.cmp(&b.tag));
-        uploads(name, &path.join("_uploads"), told);
+        uploads(tree, name, &path.join("_uploads"), told);
         contents
     }
 }
 
-/// The entries of a directory; none where there is no such directory.
-fn entries(path: &Path, told: &mut Vec<Finding>) -> Vec<fs::DirEntry> {
-    match fs::read_dir(path).and_then(Iterator::collect::<io::Result<Vec<_>>>) {
-        Ok(entries) => entries,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
-        Err(error) if error.kind() == io::ErrorKind::NotADirectory => {
-            told.push(unexpected(path));
-            Vec::new()
-        }
-        Err(error) => {
-            told.push(unreadable(path, &error));
-            Vec::new()
-        }
+/// Calls `each` for the entries of a directory; there are none where there is no such directory.
+fn entries(tree: &dyn Tree, path: &Path, told: &mut Vec<Finding>, each: &mut dyn FnMut(Item, &mut Vec<Finding>)) {
+    match tree.list(path, &mut |item| each(item, told)) {
+        Ok(()) => {}
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        Err(error) if error.kind() == io::ErrorKind::NotADirectory => told.push(unexpected(path)),
+        Err(error) => told.push(unreadable(path, &error)),
     }
 }
 
@@ -69,23 +64,20 @@ fn unexpected(path: &Path) -> Finding {
 }
 
 /// The digests that have a directory below `path`: `path/sha256/ab…`.
-fn digests(name: &Repository, what: &str, path: &Path, told: &mut Vec<Finding>) -> Digests {
+fn digests(tree: &dyn Tree, name: &Repository, what: &str, path: &Path, told: &mut Vec<Finding>) -> Digests {
     let mut found = Digests::default();
-    for algorithm in entries(path, told) {
-        let Some(named) = algorithm.file_name().to_str().map(str::to_owned) else {
-            told.push(unexpected(&algorithm.path()));
-            continue;
-        };
-        if !algorithm.file_type().is_ok_and(|kind| kind.is_dir()) {
-            told.push(unexpected(&algorithm.path()));
-            continue;
-        }
-        for entry in entries(&algorithm.path(), told) {
-            let encoded = entry.file_name();
-            let encoded = encoded.to_string_lossy();
+    let mut algorithms = Vec::new();
+    entries(tree, path, told, &mut |item, told| match item {
+        Item { name: Ok(algorithm), what: What::Directory } => algorithms.push(algorithm),
+        Item { name: Ok(other) | Err(other), .. } => told.push(unexpected(&path.join(other))),
+    });
+    for named in algorithms {
+        let below = path.join(&named);
+        entries(tree, &below, told, &mut |Item { name: encoded, what: is }, told| {
+            let (Ok(encoded) | Err(encoded)) = encoded;
             match format!("{named}:{encoded}").parse::<Digest>() {
-                Ok(digest) if entry.file_type().is_ok_and(|kind| kind.is_dir()) => found.push(&digest),
-                Ok(_) => told.push(unexpected(&entry.path())),
+                Ok(digest) if is == What::Directory => found.push(&digest),
+                Ok(_) => told.push(unexpected(&below.join(encoded))),
                 Err(wrong) => {
                     let problem = match wrong {
                         DigestError::UnknownAlgorithm => format!("{wrong}: it is left out"),
@@ -94,28 +86,31 @@ fn digests(name: &Repository, what: &str, path: &Path, told: &mut Vec<Finding>) 
                     told.push(Finding::new(Kind::Digest, format!("{what} {name}@{named}:{encoded}"), problem));
                 }
             }
-        }
+        });
     }
     found.sort();
     found
 }
 
-fn tags(name: &Repository, path: &Path, told: &mut Vec<Finding>) -> Vec<SourceTag> {
-    let mut tags = Vec::new();
-    for entry in entries(path, told) {
-        let file_name = entry.file_name();
-        let text = file_name.to_string_lossy();
-        let what = format!("tag {name}:{text}");
-        if !entry.file_type().is_ok_and(|kind| kind.is_dir()) {
-            told.push(unexpected(&entry.path()));
-            continue;
+fn tags(source: &Source, name: &Repository, path: &Path, told: &mut Vec<Finding>) -> Vec<SourceTag> {
+    let mut names = Vec::new();
+    entries(source.tree(), path, told, &mut |Item { name: text, what }, told| {
+        let (Ok(text) | Err(text)) = text;
+        match text.parse::<Tag>() {
+            _ if what != What::Directory => told.push(unexpected(&path.join(text))),
+            Ok(tag) => names.push(tag),
+            Err(_) => {
+                let problem = "this can be no name of a tag: it is left out";
+                told.push(Finding::new(Kind::Name, format!("tag {name}:{text}"), problem));
+            }
         }
-        let Ok(tag) = text.parse::<Tag>() else {
-            told.push(Finding::new(Kind::Name, what, "this can be no name of a tag: it is left out"));
-            continue;
-        };
-        let link = entry.path().join("current/link");
-        match read_link(&link) {
+    });
+    let link = |tag: &Tag| path.join(tag.as_str()).join("current/link");
+    let read = source.in_parallel(&names, |tag| read_link(source.tree(), &link(tag)));
+    let mut tags = Vec::new();
+    for (tag, read) in names.into_iter().zip(read) {
+        let what = format!("tag {name}:{tag}");
+        match read {
             Ok((digest, pushed)) => tags.push(SourceTag { tag, digest, pushed }),
             Err(Bad::Empty) => told.push(Finding::new(Kind::EmptyLink, what, "its link is empty: it is left out")),
             Err(Bad::NoDigest(text)) => {
@@ -126,14 +121,21 @@ fn tags(name: &Repository, path: &Path, told: &mut Vec<Finding>) -> Vec<SourceTa
                 let problem = format!("it names {text}, whose algorithm is not known here: it is left out");
                 told.push(Finding::new(Kind::Digest, what, problem));
             }
+            Err(Bad::Link) => {
+                let problem = format!("its link is {NOT_FOLLOWED}: it is left out");
+                told.push(Finding::new(Kind::WrongLink, what, problem));
+            }
             Err(Bad::Missing) => {
                 told.push(Finding::new(Kind::Tag, what, "it has no current link: it is left out"));
             }
-            Err(Bad::Error(error)) => told.push(unreadable(&link, &error)),
+            Err(Bad::Error(error)) => told.push(unreadable(&link(&tag), &error)),
         }
     }
     tags
 }
+
+/// What is told of files that are symbolic links.
+pub(super) const NOT_FOLLOWED: &str = "a symbolic link, which is not followed";
 
 /// What is wrong with a link.
 pub(super) enum Bad {
@@ -141,6 +143,8 @@ pub(super) enum Bad {
     NoDigest(String),
     Algorithm(String),
     Missing,
+    /// It is a symbolic link.
+    Link,
     Error(io::Error),
 }
 
@@ -148,23 +152,14 @@ pub(super) enum Bad {
 const LINK: u64 = 1 << 10;
 
 /// The digest in a link, and when that was written.
-pub(super) fn read_link(path: &Path) -> Result<(Digest, Timestamp), Bad> {
-    use std::io::Read as _;
-
-    let open = || -> io::Result<(String, SystemTime)> {
-        let file = fs::File::open(path)?;
-        let metadata = file.metadata()?;
-        if !metadata.is_file() {
-            return Ok((String::from("a directory"), UNIX_EPOCH));
-        }
-        let mut bytes = Vec::with_capacity(160);
-        file.take(LINK).read_to_end(&mut bytes)?;
-        Ok((String::from_utf8_lossy(&bytes).into_owned(), metadata.modified()?))
-    };
-    let (text, modified) = open().map_err(|error| match error.kind() {
+pub(super) fn read_link(tree: &dyn Tree, path: &Path) -> Result<(Digest, Timestamp), Bad> {
+    let (bytes, modified) = tree.small(path, LINK).map_err(|error| match error.kind() {
         io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => Bad::Missing,
+        io::ErrorKind::IsADirectory => Bad::NoDigest("a directory, or no file".into()),
+        _ if is_link(&error) => Bad::Link,
         _ => Bad::Error(error),
     })?;
+    let text = String::from_utf8_lossy(&bytes);
     // A file that was lost in a power cut has its length and zeros.
     let text = text.trim_matches(|c: char| c.is_ascii_whitespace() || c == '\0');
     if text.is_empty() {
@@ -188,15 +183,18 @@ pub(super) fn timestamp(time: SystemTime) -> Timestamp {
     Timestamp(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
 }
 
+/// Whose rights do not matter.
+const ANYBODY: Reader = Reader { user: 0, group: 0 };
+
 /// Uploads that have not ended are named and left.
-fn uploads(name: &Repository, path: &Path, told: &mut Vec<Finding>) {
-    for entry in entries(path, told) {
-        let what = format!("upload {name}/{}", entry.file_name().to_string_lossy());
-        let size = fs::metadata(entry.path().join("data")).map_or(0, |data| data.len());
+fn uploads(tree: &dyn Tree, name: &Repository, path: &Path, told: &mut Vec<Finding>) {
+    entries(tree, path, told, &mut |Item { name: upload, .. }, told| {
+        let (Ok(upload) | Err(upload)) = upload;
+        let size = tree.stat(&path.join(&upload).join("data"), ANYBODY).map_or(0, |stat| stat.size);
         let problem =
             format!("it has not ended, with {size} bytes: it is left where it is, and its client begins anew");
-        told.push(Finding::new(Kind::Upload, what, problem));
-    }
+        told.push(Finding::new(Kind::Upload, format!("upload {name}/{upload}"), problem));
+    });
 }
 
 /// The place of the link of a blob or manifest below the directory of a repository.

@@ -1,4 +1,4 @@
-//! The data directory of distribution and docker-registry (layout v2), read and never changed.
+//! The data of distribution and docker-registry (layout v2), in a directory or a bucket, read and never changed.
 //!
 //! ```text
 //! docker/registry/v2/blobs/sha256/ab/ab…/data                              the bytes of blobs and manifests
@@ -16,7 +16,9 @@ mod blob;
 mod contents;
 mod digests;
 mod finding;
+mod parallel;
 mod source;
+mod tree;
 
 pub(crate) use self::activity::activity;
 pub(crate) use self::blob::{Look, Reader};
@@ -24,3 +26,4 @@ pub(crate) use self::contents::{Contents, SourceTag};
 pub(crate) use self::digests::Digests;
 pub(crate) use self::finding::{Finding, Kind};
 pub(crate) use self::source::{Entry, Source};
+pub(crate) use self::tree::{Item, Stat, Tree, What};

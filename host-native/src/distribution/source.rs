@@ -3,10 +3,12 @@
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use orlop_core::digest::Digest;
 use orlop_core::name::{REPOSITORY_LIMIT, Repository};
 
+use super::tree::{Disk, Item, Tree, What};
 use super::{Finding, Kind};
 
 /// Where the layout begins below the root directory of that registry.
@@ -17,6 +19,12 @@ const LAYOUT: &str = "docker/registry/v2";
 pub(crate) struct Source {
     /// The directory that has `blobs` and `repositories` in it, without symbolic links on the way.
     root: PathBuf,
+    /// The directory that was named, which is that one or above it; without symbolic links too.
+    whole: PathBuf,
+    /// What it is in.
+    tree: Arc<dyn Tree>,
+    /// It is not on this machine.
+    remote: bool,
 }
 
 /// What is met on the way through the repositories.
@@ -72,7 +80,44 @@ impl Source {
                 format!("{} cannot be read: {error}; run this as root or as its owner", path.display())
             })?;
         }
-        Ok(Self { root })
+        Ok(Self { root, whole: found, tree: Arc::new(Disk), remote: false })
+    }
+
+    /// The data of a registry that keeps them elsewhere, under a root: `ROOTDIRECTORY` as its configuration says.
+    ///
+    /// # Errors
+    ///
+    /// With what is there instead, and what to name.
+    pub(crate) fn remote(root: &Path, tree: Arc<dyn Tree>) -> Result<Self, String> {
+        let shown = root.display();
+        let root = root.join(LAYOUT);
+        let mut found = Vec::new();
+        tree.list(&root, &mut |item| found.extend(item.name)).map_err(|error| error.to_string())?;
+        let missing = ["repositories", "blobs"].into_iter().find(|part| !found.iter().any(|name| name == part));
+        match missing {
+            Some(_) if found.is_empty() => Err(format!(
+                "{shown} is not where distribution or docker-registry keeps its data: there is nothing under {}; name the \
+                 bucket and, behind a slash, what `rootdirectory` names in the configuration of that registry",
+                root.display()
+            )),
+            Some(part) => Err(format!("{} has no {part}: copy the bucket as a whole", root.display())),
+            None => Ok(Self { whole: root.clone(), root, tree, remote: true }),
+        }
+    }
+
+    /// What it is in.
+    pub(crate) fn tree(&self) -> &dyn Tree {
+        &*self.tree
+    }
+
+    /// Whether it is not on this machine: nothing of it can be linked.
+    pub(crate) fn is_remote(&self) -> bool {
+        self.remote
+    }
+
+    /// The whole of it, as it was named.
+    pub(crate) fn whole(&self) -> &Path {
+        &self.whole
     }
 
     /// The directory that has `blobs` and `repositories` in it.
@@ -104,40 +149,35 @@ impl Source {
     pub(crate) fn repositories<E>(&self, mut each: impl FnMut(Entry) -> Result<(), E>) -> Result<(), E> {
         let mut waiting = vec![(String::new(), self.root.join("repositories"))];
         while let Some((name, path)) = waiting.pop() {
-            let entries = fs::read_dir(&path).and_then(Iterator::collect::<io::Result<Vec<_>>>);
-            let entries = match entries {
-                Ok(entries) => entries,
-                Err(error) => {
-                    each(Entry::Finding(unreadable(&path, &error)))?;
-                    continue;
-                }
-            };
             let mut below = Vec::new();
             let (mut is_repository, mut others) = (false, Vec::new());
-            for entry in entries {
-                let file_name = entry.file_name();
-                let Some(part) = file_name.to_str() else {
-                    let problem = "its name is not UTF-8: it is left out, with all below it";
-                    others.push(Finding::new(Kind::Name, entry.path().display().to_string(), problem));
-                    continue;
-                };
-                let is_directory = entry.file_type().is_ok_and(|kind| kind.is_dir());
-                let is_link = entry.file_type().is_ok_and(|kind| kind.is_symlink());
+            let listed = self.tree.list(&path, &mut |Item { name: part, what }| {
+                let is_directory = what == What::Directory;
                 match part {
-                    "_manifests" | "_layers" | "_uploads" if is_directory => is_repository = true,
-                    _ if is_link => {
+                    Err(part) => {
+                        let problem = "its name is not UTF-8: it is left out, with all below it";
+                        others.push(Finding::new(Kind::Name, path.join(part).display().to_string(), problem));
+                    }
+                    Ok(part) if ["_manifests", "_layers", "_uploads"].contains(&part.as_str()) && is_directory => {
+                        is_repository = true;
+                    }
+                    Ok(part) if what == What::Link => {
                         let problem = "a symbolic link, which is not followed: put what it names in its place";
-                        others.push(Finding::new(Kind::Unexpected, entry.path().display().to_string(), problem));
+                        others.push(Finding::new(Kind::Unexpected, path.join(part).display().to_string(), problem));
                     }
-                    _ if !is_directory || part.starts_with('_') => {
+                    Ok(part) if !is_directory || part.starts_with('_') => {
                         let problem = "it does not belong there, and is left out";
-                        others.push(Finding::new(Kind::Unexpected, entry.path().display().to_string(), problem));
+                        others.push(Finding::new(Kind::Unexpected, path.join(part).display().to_string(), problem));
                     }
-                    _ => {
-                        let name = if name.is_empty() { part.to_owned() } else { format!("{name}/{part}") };
-                        below.push((name, entry.path()));
+                    Ok(part) => {
+                        let name = if name.is_empty() { part.clone() } else { format!("{name}/{part}") };
+                        below.push((name, path.join(part)));
                     }
                 }
+            });
+            if let Err(error) = listed {
+                each(Entry::Finding(unreadable(&path, &error)))?;
+                continue;
             }
             others.into_iter().try_for_each(|other| each(Entry::Finding(other)))?;
             if is_repository {

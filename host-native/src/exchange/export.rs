@@ -6,7 +6,7 @@ use orlop_core::config::Pattern;
 use orlop_core::name::Repository;
 
 use super::Outcome;
-use crate::copy::{Branch, Collected, Copying, Destination, Failed, Told, Tree, Unwritten};
+use crate::copy::{Branch, Collected, Copying, Destination, Failed, Layout, Told, Tree, Unwritten};
 use crate::remote::Failure;
 use crate::sync::{Registry, Side};
 
@@ -38,23 +38,23 @@ impl Target<'_> {
     }
 }
 
-/// Copies repositories with their tags, what refers to these, and what no tag leads to. What is there is not moved again.
+/// Copies these repositories with their tags, what refers to these, and what no tag leads to. What is there is not moved again.
 /// What fails is told in the outcome.
 ///
 /// # Errors
 ///
-/// When the repositories cannot be listed, a login is refused, or the target cannot be written to.
+/// When a login is refused, or the target cannot be written to.
 pub(crate) async fn export(
     registry: &Registry,
-    wanted: &[String],
+    names: &[String],
     target: &Target<'_>,
     dry_run: bool,
     told: &dyn Told,
 ) -> Result<Outcome, Failed> {
     let mut outcome = Outcome::default();
-    for name in chosen(registry, wanted).await.map_err(Failed::reading)? {
-        let side = registry.repository(&name);
-        let done = repository(&side, &name, target, dry_run, told, &mut outcome).await;
+    for name in names {
+        let side = registry.repository(name);
+        let done = repository(&side, name, target, dry_run, told, &mut outcome).await;
         if !dry_run {
             target.ends().await.map_err(Failed::writing)?;
         }
@@ -67,17 +67,28 @@ pub(crate) async fn export(
     Ok(outcome)
 }
 
-/// The names of the repositories, in order. Without a pattern among those that are wanted, they need not be listed.
-async fn chosen(registry: &Registry, wanted: &[String]) -> Result<Vec<String>, Failure> {
+/// The names of the repositories that are wanted, by names and patterns, in order; all if there are none. Without a pattern
+/// among them, they need not be listed.
+///
+/// # Errors
+///
+/// When they cannot be listed, or a pattern matches none.
+pub(crate) async fn chosen(registry: &Registry, wanted: &[String]) -> Result<Vec<String>, Failed> {
     let mut names: Vec<String> = wanted.iter().filter(|name| !name.contains('*')).cloned().collect();
     if wanted.is_empty() || names.len() < wanted.len() {
-        let patterns: Vec<Pattern> = wanted.iter().filter(|name| name.contains('*')).map(Pattern::new).collect();
-        let all = registry.repositories().await?;
-        let takes = |name: &String| {
-            let parsed = name.parse::<Repository>();
-            wanted.is_empty() || parsed.is_ok_and(|name| patterns.iter().any(|pattern| pattern.matches(&name)))
-        };
-        names.extend(all.into_iter().filter(takes));
+        let all = registry.repositories().await.map_err(Failed::reading)?;
+        for text in wanted.iter().filter(|name| name.contains('*')) {
+            let pattern = Pattern::new(text);
+            let matches = |name: &&String| name.parse::<Repository>().is_ok_and(|name| pattern.matches(&name));
+            let before = names.len();
+            names.extend(all.iter().filter(matches).cloned());
+            if names.len() == before {
+                return Err(Failed::missing(format!("`{text}` matches no repository")));
+            }
+        }
+        if wanted.is_empty() {
+            names = all;
+        }
     }
     names.sort_unstable();
     names.dedup();
@@ -103,6 +114,7 @@ async fn repository(
         Copying { source: side.source(), destination, platform: None, platforms: &[], referrers: true, dry_run, told };
     let tags = match side.tags().await {
         Ok(tags) => tags,
+        Err(Failure::Absent) => return outcome.fails(name, Failed::missing("there is no such repository".into())),
         Err(failure) => return outcome.fails(name, Failed::reading(failure)),
     };
     for tag in tags {
@@ -125,7 +137,28 @@ async fn repository(
     Ok(())
 }
 
-/// Whether a path is to be an archive.
+/// Whether a path is to be an archive: one by its name, or a file that is there.
 pub(crate) fn is_archive(path: &Path) -> bool {
-    path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("tar")) || path.is_file()
+    is_named_so(path) || path.is_file()
+}
+
+fn is_named_so(path: &Path) -> bool {
+    path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("tar"))
+}
+
+/// Whether an archive may take the place of what is there: of nothing, an archive by its name, an empty file, or an archive
+/// with a layout by what is in it.
+///
+/// # Errors
+///
+/// When it is another file, which is not to be lost.
+pub(crate) async fn replaceable(path: &Path) -> Result<(), Failure> {
+    let is_empty = std::fs::metadata(path).map_or(true, |found| found.len() == 0);
+    if is_named_so(path) || is_empty || Layout::in_archive(path).await.is_ok() {
+        return Ok(());
+    }
+    Err(Failure::Unusable(format!(
+        "{} is a file and no archive with an image layout: name a directory, or a file that ends with .tar",
+        path.display()
+    )))
 }

@@ -22,13 +22,17 @@ pub(crate) async fn import(
     told: &dyn Told,
 ) -> Result<Outcome, Failure> {
     let mut outcome = Outcome::default();
-    for (digest, failure) in contents.damaged() {
-        outcome.fails(&digest.to_string(), Failed::reading(failure.clone()))?;
+    for (entry, failure) in contents.damaged() {
+        outcome.fails(entry, Failed::reading(failure.clone()))?;
     }
     let (mut repositories, mut taken) = (BTreeSet::new(), HashMap::new());
-    for image in contents.images() {
+    for (number, image) in contents.images().into_iter().enumerate() {
         let digest = image.digest.to_string();
-        let what = image.name.clone().unwrap_or_else(|| digest.clone());
+        let what = match image.name.as_deref() {
+            Some("") => format!("image {}", number + 1),
+            Some(name) => name.escape_debug().to_string(),
+            None => digest.clone(),
+        };
         let wrong = |reason: String| Failed::reading(Failure::Unusable(reason));
         let goes = match goes(image.name.as_deref(), repository) {
             Ok(goes) => goes,
@@ -41,7 +45,11 @@ pub(crate) async fn import(
             && let Some(other) = taken.insert((goes.repository.clone(), tag.clone()), image.digest)
             && other != image.digest
         {
-            let reason = format!("{other} goes to {}:{tag} too: import without --repository", goes.repository);
+            let cure = match repository {
+                Some(_) => "import without --repository",
+                None => "one name is of one image: import one of them under another name by `orlop copy`",
+            };
+            let reason = format!("{other} goes to {}:{tag} too: {cure}", goes.repository);
             outcome.fails(&what, wrong(reason))?;
             continue;
         }

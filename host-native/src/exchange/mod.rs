@@ -7,7 +7,7 @@ mod name;
 
 use std::collections::BTreeSet;
 
-pub(crate) use self::export::{Target, export, is_archive};
+pub(crate) use self::export::{Target, chosen, export, is_archive, replaceable};
 pub(crate) use self::import::import;
 use crate::copy::{Copied, Failed, Reason};
 use crate::remote::Failure;

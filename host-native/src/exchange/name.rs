@@ -19,6 +19,7 @@ pub(super) struct Goes {
 pub(super) fn goes(name: Option<&str>, repository: Option<&str>) -> Result<Goes, String> {
     let (own, tag) = match name {
         None => (None, None),
+        Some("") => return Err("it has an empty name".into()),
         // A tag alone.
         Some(name) if name.parse::<Tag>().is_ok() => (None, Some(name)),
         Some(name) => {

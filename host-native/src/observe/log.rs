@@ -27,7 +27,10 @@ pub fn start(filter: Targets, format: LogFormat) -> Log {
         LogFormat::Text => |c| format!("\\u{{{:x}}}", u32::from(c)),
         LogFormat::Json => |c| format!("\\u{:04x}", u32::from(c)),
     };
-    let lines = tracing_subscriber::fmt::layer().with_writer(move || Plain { out: io::stderr(), escape });
+    // When nobody reads the log any more, that cannot be told either.
+    let lines = tracing_subscriber::fmt::layer()
+        .log_internal_errors(false)
+        .with_writer(move || Plain { out: io::stderr(), escape });
     let lines = match format {
         LogFormat::Text => lines.with_ansi(colour).with_target(false).boxed(),
         LogFormat::Json => lines.json().flatten_event(true).with_span_list(false).boxed(),

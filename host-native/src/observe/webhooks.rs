@@ -22,6 +22,7 @@ use self::envelope::{content_type, envelope};
 use crate::observe::Observer;
 use crate::observe::metrics::Metrics;
 use crate::observe::outgoing::{self, Http};
+use crate::settings::redacted::redacted;
 use crate::settings::watched::read_text;
 use crate::settings::{Format, WebhookSetting};
 use crate::storage::{Host, RequestBody, ambient};
@@ -136,8 +137,13 @@ impl Webhook {
             }
             Ok(hmac::Key::new(hmac::HMAC_SHA256, secret))
         });
-        let url = setting.url.parse().map_err(|error| format!("`{}`: {error}", setting.url))?;
+        let url = setting.url.parse().map_err(|error| format!("`{}`: {error}", redacted(&setting.url)))?;
         Ok(Self { name: setting.name.clone(), url, format: setting.format, key: key.transpose()? })
+    }
+
+    /// Its URL without a login.
+    fn shown(&self) -> String {
+        redacted(&self.url.to_string())
     }
 
     /// Tells everything in the queue, in order, unless another host of the same storage does.
@@ -201,13 +207,13 @@ impl Webhook {
         }
         let request = request.body(Full::from(body)).map_err(|error| error.to_string())?;
         let sent = async {
-            let answer = http.request(request).await.map_err(|error| format!("{}: {error:?}", self.url))?;
+            let answer = http.request(request).await.map_err(|error| format!("{}: {error:?}", self.shown()))?;
             let status = answer.status();
             // Read to its end, so that the connection can be used again.
             let _ = Limited::new(answer.into_body(), ANSWER).collect().await;
-            if status.is_success() { Ok(()) } else { Err(format!("{} answers {status}", self.url)) }
+            if status.is_success() { Ok(()) } else { Err(format!("{} answers {status}", self.shown())) }
         };
-        tokio::time::timeout(PATIENCE, sent).await.unwrap_or_else(|_| Err(format!("{} does not answer", self.url)))
+        tokio::time::timeout(PATIENCE, sent).await.unwrap_or_else(|_| Err(format!("{} does not answer", self.shown())))
     }
 }
 

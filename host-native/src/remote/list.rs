@@ -158,10 +158,10 @@ impl Inner {
 
     /// Where the next page is (RFC 8288), if there is one: at the same registry, or nowhere.
     fn next_page(&self, arrived: &Arrived) -> Result<Option<Url>, Failure> {
-        let unread = || Failure::Unusable(format!("{} has a list with a Link that cannot be read", self.host()));
+        let unreadable = || Failure::Unusable(format!("{} has a list with a Link that cannot be read", self.host()));
         let mut target = None;
         for field in arrived.response.headers().get_all(LINK) {
-            let found = field.to_str().ok().and_then(|field| next_of(field).ok()).ok_or_else(unread)?;
+            let found = field.to_str().ok().and_then(|field| next_of(field).ok()).ok_or_else(unreadable)?;
             target = target.or(found);
         }
         let Some(target) = target else { return Ok(None) };

@@ -461,10 +461,8 @@ async fn make(
         if let Some(elsewhere) = redirected(&service.host, live, asked, &pieces).await {
             return (with_body(elsewhere, None), rest);
         }
-        let (host, registry, looks) = (&service.host, &live.registry, &service.looks);
-        let looking = |digest| Looking { host: host.clone(), registry: registry.clone(), looks: looks.clone(), digest };
-        let looking = pieces.digest.map(looking);
-        let verify = pieces.verify && looking.is_some();
+        let verify = pieces.verify && pieces.digest.is_some();
+        let looking = Looking::at(&pieces, &service.host, &live.registry, &service.looks);
         match service.host.open_pieces(pieces).await {
             Ok(Some(opened)) => {
                 // What is to be hashed is not sent by the kernel.
@@ -486,7 +484,7 @@ async fn make(
             }
         }
         // If it is damaged, the call is made once more, and says that there is no such blob.
-        if attempt > ATTEMPTS || !content::is_damaged(looking).await {
+        if attempt > ATTEMPTS || !content::is_judged(looking).await {
             break;
         }
         attempt = ATTEMPTS;

@@ -1,5 +1,5 @@
 //! The bytes of a blob as they are sent. What cannot be read is looked at, and so is what is not as its digest says: if the
-//! blob is damaged, it is out of use from then on (SPEC W11, W12).
+//! blob is damaged, it is out of use from then on (SPEC W11, W12, W14).
 
 use std::collections::HashMap;
 use std::error::Error;
@@ -14,8 +14,10 @@ use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, Shared};
 use http_body::{Frame, SizeHint};
 use orlop_core::digest::Digest;
+use orlop_core::http::Pieces;
 use orlop_core::meter::Meter;
-use orlop_core::{Fault, Registry};
+use orlop_core::object::ObjectId;
+use orlop_core::{Fault, Registry, Suspected};
 use tokio::sync::Semaphore;
 
 use crate::storage::{Host, RequestBody, ambient};
@@ -23,8 +25,8 @@ use crate::storage::{Host, RequestBody, ambient};
 /// How many blobs are looked at at once: to look at one reads all of it.
 const AT_ONCE: usize = 2;
 
-/// Whether a blob is damaged, as it is found out for all who ask at the same time.
-type Look = Shared<BoxFuture<'static, bool>>;
+/// What comes of a look at a blob, for all who ask at the same time; none when that cannot be seen now.
+type Look = Shared<BoxFuture<'static, Option<Suspected>>>;
 
 /// The blobs that are being looked at. However many clients meet the same damage, its bytes are read once.
 pub(crate) struct Looks {
@@ -51,37 +53,42 @@ pub(super) struct Looking {
     pub(super) registry: Registry,
     pub(super) looks: Arc<Looks>,
     pub(super) digest: Digest,
+    /// The objects of which all bytes are to be hashed as they are sent, if so.
+    pub(super) objects: Vec<ObjectId>,
 }
 
 impl Looking {
-    /// Reads the blob, and puts it out of use if it is damaged. Whether it is. It goes on without whoever waits for it.
+    /// Whoever looks at the blob of which these are bytes, if they are of one.
+    pub(super) fn at(pieces: &Pieces, host: &Arc<Host>, registry: &Registry, looks: &Arc<Looks>) -> Option<Self> {
+        let objects = if pieces.verify { pieces.objects() } else { Vec::new() };
+        let (host, registry, looks) = (host.clone(), registry.clone(), looks.clone());
+        pieces.digest.map(|digest| Self { host, registry, looks, digest, objects })
+    }
+
+    /// Reads the blob, and puts it out of use if it is damaged. It goes on without whoever waits for it.
     pub(super) fn look(self) -> Look {
         let (looks, digest) = (self.looks.clone(), self.digest);
         let mut under_way = looks.under_way();
         let begin = || {
             let looking = tokio::spawn(async move {
-                let damaged = self.read().await;
+                let suspected = self.read().await;
                 self.looks.under_way().remove(&self.digest);
-                damaged
+                suspected
             });
             async move { looking.await.unwrap_or_default() }.boxed().shared()
         };
         under_way.entry(digest).or_insert_with(begin).clone()
     }
 
-    async fn read(&self) -> bool {
-        let Self { host, registry, looks, digest } = self;
+    async fn read(&self) -> Option<Suspected> {
+        let Self { host, registry, looks, digest, .. } = self;
         // Nobody closes it.
         let _room = looks.room.acquire().await;
         match host.run(registry.suspect(*digest, ambient()), &mut RequestBody::empty()).await {
-            Ok(true) => {
-                tracing::error!(%digest, "a blob is damaged, and out of use until it is pushed again");
-                true
-            }
-            Ok(false) => false,
+            Ok(suspected) => Some(suspected),
             Err(fault) => {
                 tracing::warn!(%digest, "whether a blob is damaged cannot be seen now: {fault}");
-                false
+                None
             }
         }
     }
@@ -89,8 +96,8 @@ impl Looking {
     /// Notes that its bytes are those of its digest.
     fn note_sound(self) {
         tokio::spawn(async move {
-            let Self { host, registry, digest, .. } = self;
-            let noted = host.run(registry.verified(digest, ambient()), &mut RequestBody::empty()).await;
+            let Self { host, registry, digest, objects, .. } = self;
+            let noted = host.run(registry.verified(digest, objects, ambient()), &mut RequestBody::empty()).await;
             if let Err(fault) = noted {
                 tracing::warn!(%digest, "that a blob was read, and is sound, is not noted: {fault}");
             }
@@ -98,10 +105,11 @@ impl Looking {
     }
 }
 
-/// Reads a blob that cannot be opened, and puts it out of use if it is damaged. Whether it is.
-pub(super) async fn is_damaged(looking: Option<Looking>) -> bool {
+/// Reads a blob that cannot be opened, and puts it out of use if it is damaged. Whether that is known now: either it is out of
+/// use, or it was brought anew meanwhile.
+pub(super) async fn is_judged(looking: Option<Looking>) -> bool {
     match looking {
-        Some(looking) => looking.look().await,
+        Some(looking) => looking.look().await.is_some(),
         None => false,
     }
 }

@@ -75,6 +75,13 @@ pub struct ObjectsOption {
     value: String,
 }
 
+impl ObjectsOption {
+    /// Its name and its value.
+    pub fn pair(&self) -> (String, String) {
+        (self.name.clone(), self.value.clone())
+    }
+}
+
 impl FromStr for ObjectsOption {
     type Err = String;
 
@@ -144,7 +151,7 @@ impl EngineSettings {
                 records: records.clone(),
                 password_file: self.records_password_file.clone(),
                 objects: objects.clone(),
-                options: self.objects_option.iter().map(|option| (option.name.clone(), option.value.clone())).collect(),
+                options: self.objects_option.iter().map(ObjectsOption::pair).collect(),
                 ca: self.storage_ca.clone(),
                 cache: self
                     .object_cache

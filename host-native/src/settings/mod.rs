@@ -14,6 +14,7 @@ pub(crate) mod mirror;
 mod number;
 mod policy;
 mod reach;
+pub(crate) mod redacted;
 mod remote;
 mod restart;
 mod retention;
@@ -35,7 +36,7 @@ use orlop_core::Config;
 
 pub use self::access::Auth;
 pub use self::bounds::Bounds;
-pub use self::engines::{CacheSettings, EngineSettings, Engines};
+pub use self::engines::{CacheSettings, EngineSettings, Engines, ObjectsOption};
 pub use self::images::Images;
 pub(crate) use self::images::Which;
 pub use self::limits::Limits;

@@ -40,6 +40,15 @@ pub(super) fn time(text: &str) -> Result<Duration, String> {
     humantime::parse_duration(text).map_err(|error| format!("{error}; write it like 90s, 6h or 7d"))
 }
 
+/// A time of a hundred years at most, so that what lies so far ahead has a date.
+pub(super) fn dated_time(text: &str) -> Result<Duration, String> {
+    const LONGEST: Duration = Duration::from_secs(100 * 31_557_600);
+    match time(text)? {
+        longer if longer > LONGEST => Err("100y is the longest; 0 is none".into()),
+        time => Ok(time),
+    }
+}
+
 /// A time after which something goes, or `never`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Lifetime(pub(super) Option<Duration>);
@@ -71,6 +80,8 @@ mod tests {
         assert!(size("64 megabytes").unwrap_err().contains("such as 64MiB"));
         assert_eq!(time("0").unwrap(), Duration::ZERO);
         assert!(time("3").unwrap_err().contains("90s, 6h or 7d"));
+        assert_eq!(dated_time("100y").unwrap(), time("100y").unwrap());
+        assert!(dated_time("101y").unwrap_err().contains("100y is the longest"));
         assert_eq!(lifetime("never").unwrap(), Lifetime(None));
         assert_eq!(lifetime("1d").unwrap(), Lifetime(Some(Duration::from_secs(86_400))));
         assert!(lifetime("for ever").unwrap_err().ends_with("or never"));

@@ -7,7 +7,7 @@ use clap::{Args, ValueEnum};
 use orlop_core::Config;
 use orlop_core::config::Pattern;
 
-use super::number::{Lifetime, lifetime, size, time};
+use super::number::{Lifetime, dated_time, lifetime, size, time};
 
 /// What the registry accepts, and how long it keeps what is not in use.
 #[derive(Debug, Args)]
@@ -25,7 +25,9 @@ pub struct Policy {
     #[arg(long, env = "ORLOP_ALLOW_SPARSE", num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value_t = false, action = clap::ArgAction::Set)]
     allow_sparse: bool,
 
-    /// Refuse to delete tags, manifests and blobs
+    /// Refuse to delete tags, manifests and blobs for clients
+    ///
+    /// Retention, garbage collection and `orlop purge` delete all the same.
     #[arg(long, env = "ORLOP_NO_DELETE", num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value_t = false, action = clap::ArgAction::Set)]
     no_delete: bool,
 
@@ -50,11 +52,11 @@ pub struct Policy {
     #[arg(long, env = "ORLOP_BLOB_GRACE", default_value = "1d", value_name = "TIME", value_parser = time)]
     blob_grace: Duration,
 
-    /// How long a tag or manifest that was deleted can be undeleted; 0 deletes at once
+    /// How long a tag or manifest that was deleted can be undeleted, 100y at most; 0 deletes at once
     ///
     /// Meanwhile it can be neither pulled nor listed, and its blobs keep their space. `orlop deleted` lists what there is,
     /// `orlop undelete` brings it back, `orlop purge` removes it at once. After this time garbage collection does.
-    #[arg(long, env = "ORLOP_UNDELETE_WITHIN", default_value = "7d", value_name = "TIME", value_parser = time)]
+    #[arg(long, env = "ORLOP_UNDELETE_WITHIN", default_value = "7d", value_name = "TIME", value_parser = dated_time)]
     undelete_within: Duration,
 
     /// How long a manifest that no tag and no index names is kept; or never, which removes none

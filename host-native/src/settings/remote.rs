@@ -5,6 +5,8 @@ use std::path::PathBuf;
 
 use url::Url;
 
+use super::redacted::redacted;
+
 /// Another registry: where it is, how to log in there, and what it is trusted with.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RemoteSetting {
@@ -69,10 +71,13 @@ impl RemoteSetting {
     ///
     /// When the text is not `http://` or `https://`, a host, and perhaps a port.
     pub fn new(url: &str) -> Result<Self, String> {
-        let wrong = || format!("`{url}` is not the URL of a registry: write it like https://registry.example.com");
+        let shown = redacted(url);
+        let wrong = || format!("`{shown}` is not the URL of a registry: write it like https://registry.example.com");
         let url = Url::parse(url).map_err(|_| wrong())?;
         let bare = url.path() == "/" && url.query().is_none() && url.fragment().is_none();
-        let bare = bare && url.username().is_empty() && url.password().is_none();
+        if !url.username().is_empty() || url.password().is_some() {
+            return Err(format!("`{shown}` has a login in it: set `username` and `password-file` in its place"));
+        }
         if !bare || !matches!(url.scheme(), "http" | "https") || url.host().is_none() {
             return Err(wrong());
         }
@@ -107,6 +112,10 @@ mod tests {
             "https://registry.example.com#x",
         ] {
             assert!(RemoteSetting::new(wrong).is_err(), "{wrong}");
+        }
+        for wrong in ["https://ci:hush@registry.example.com", "https://ci:hush@h/x", "https://ci:hu/sh@h"] {
+            let told = RemoteSetting::new(wrong).unwrap_err();
+            assert!(!told.contains("hu"), "{told}");
         }
     }
 

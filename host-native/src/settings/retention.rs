@@ -24,16 +24,16 @@ pub struct Retention {
     #[arg(long = "retention", env = "ORLOP_RETENTION", value_name = "TABLE", value_delimiter = '\n')]
     pub retention: Vec<RetentionSetting>,
 
-    /// How often to delete what the rules of retention let go; 0 is never
+    /// How often to delete what the rules of retention let go, at least 1m; 0 is never
     ///
-    /// Without rules, nothing is deleted. Where more than 20 % of the tags of a repository would go, nothing is deleted
-    /// until somebody agrees: `orlop retention status` lists these repositories.
+    /// Without rules, nothing is deleted. Where more than 20 % of the tags or manifests of a repository would go, nothing is
+    /// deleted until somebody agrees: `orlop retention status` lists these repositories.
     #[arg(
         long,
         env = "ORLOP_RETENTION_INTERVAL",
         default_value = "24h",
         value_name = "TIME",
-        value_parser = number::time
+        value_parser = interval
     )]
     pub retention_interval: Duration,
 }
@@ -97,6 +97,15 @@ impl FromStr for RetentionSetting {
     }
 }
 
+/// How often, or 0 for never. A run reads all repositories that a rule is about.
+fn interval(text: &str) -> Result<Duration, String> {
+    const SHORTEST: Duration = Duration::from_secs(60);
+    match number::time(text)? {
+        often if !often.is_zero() && often < SHORTEST => Err("write 1m or more, or 0 for never".into()),
+        interval => Ok(interval),
+    }
+}
+
 fn time<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
     let text = String::deserialize(deserializer)?;
     number::time(&text).map(Some).map_err(|reason| de::Error::custom(format!("`{text}` is no time: {reason}")))
@@ -108,6 +117,13 @@ mod tests {
 
     fn read(keys: &str) -> Result<RetentionSetting, String> {
         format!(r#"{{ repositories = ["team/**"], {keys} }}"#).parse()
+    }
+
+    #[test]
+    fn an_interval_is_a_minute_or_more_or_never() {
+        for (text, seconds) in [("0", Some(0)), ("0s", Some(0)), ("1ms", None), ("59s", None), ("1m", Some(60))] {
+            assert_eq!(interval(text).ok(), seconds.map(Duration::from_secs), "{text}");
+        }
     }
 
     #[test]

@@ -117,6 +117,12 @@ impl FromStr for QuotaSetting {
         if quota.name.len() > 32 || !quota.name.bytes().all(plain) {
             return Err("`name` has at most 32 lower-case letters, digits and dashes".into());
         }
+        if quota.repositories.is_empty() {
+            return Err("`repositories` is empty: name some, or write [\"**\"] for all".into());
+        }
+        if quota.repositories.iter().any(String::is_empty) {
+            return Err("it has an empty pattern, which matches nothing: leave it out".into());
+        }
         match (quota.soft, quota.bytes) {
             (None, None) => Err("a quota needs `bytes`, beyond which pushes are refused, or `soft`".into()),
             (Some(soft), Some(bytes)) if soft >= bytes => {
@@ -170,6 +176,10 @@ mod tests {
             ("name = 'Team A', bytes = 1", "lower-case letters"),
         ] {
             let told = quota(wrong).unwrap_err();
+            assert!(told.contains(reason), "{told}");
+        }
+        for (repositories, reason) in [("[]", "`repositories` is empty"), ("['a', '']", "an empty pattern")] {
+            let told = format!("{{ repositories = {repositories}, bytes = 1 }}").parse::<QuotaSetting>().unwrap_err();
             assert!(told.contains(reason), "{told}");
         }
     }

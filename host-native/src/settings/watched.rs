@@ -1,5 +1,6 @@
 //! Files that are read again when they change, while the server runs.
 
+use std::io::Read;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -117,7 +118,21 @@ fn read(paths: &[PathBuf]) -> Result<Vec<Vec<u8>>, String> {
 ///
 /// When it cannot be read, or is text in UTF-16: with its path, and what to do.
 pub(crate) fn read_text(path: &Path) -> Result<Vec<u8>, String> {
-    let bytes = std::fs::read(path).map_err(|error| format!("{} cannot be read: {error}", path.display()))?;
+    read_text_within(path, u64::MAX)
+}
+
+/// The same of the first bytes of a file, so many at most.
+///
+/// # Errors
+///
+/// As those of [`read_text`].
+pub(crate) fn read_text_within(path: &Path, most: u64) -> Result<Vec<u8>, String> {
+    let read = || {
+        let mut bytes = Vec::new();
+        std::fs::File::open(path)?.take(most).read_to_end(&mut bytes)?;
+        Ok(bytes)
+    };
+    let bytes = read().map_err(|error: std::io::Error| format!("{} cannot be read: {error}", path.display()))?;
     match &bytes[..] {
         [0xef, 0xbb, 0xbf, text @ ..] => Ok(text.to_vec()),
         [0xff, 0xfe, ..] | [0xfe, 0xff, ..] => Err(format!("{} is text in UTF-16: save it in UTF-8", path.display())),

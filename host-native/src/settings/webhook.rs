@@ -7,6 +7,7 @@ use orlop_core::config::Pattern;
 use orlop_core::event::{Happening, Listener};
 use serde::Deserialize;
 
+use super::redacted::redacted;
 use super::table;
 
 /// A webhook.
@@ -41,9 +42,10 @@ impl FromStr for WebhookSetting {
         if !(1..=32).contains(&webhook.name.len()) || !webhook.name.bytes().all(plain) {
             return Err("`name` has 1 to 32 lower-case letters, digits and dashes".into());
         }
-        let url: hyper::Uri = webhook.url.parse().map_err(|error| format!("`{}`: {error}", webhook.url))?;
+        let shown = redacted(&webhook.url);
+        let url: hyper::Uri = webhook.url.parse().map_err(|error| format!("`{shown}`: {error}"))?;
         if !matches!(url.scheme_str(), Some("http" | "https")) || url.host().is_none() {
-            return Err(format!("`{}` is not a URL: write it like https://ci.example.com/hook", webhook.url));
+            return Err(format!("`{shown}` is not a URL: write it like https://ci.example.com/hook"));
         }
         Ok(webhook)
     }

@@ -28,5 +28,5 @@ pub(crate) use self::disk::{Outbox, Pace, holder};
 pub(crate) use self::lease::Leased;
 pub(crate) use self::run::Belongings;
 pub use self::run::Host;
-pub(crate) use self::shared::{Presence, Use, check_engines, migrate};
+pub(crate) use self::shared::{Bucket, Presence, Use, check_engines, migrate};
 pub use self::upstreams::Upstreams;

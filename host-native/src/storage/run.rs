@@ -8,7 +8,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use axum::body::Body;
 use futures_util::future::BoxFuture;
-use orlop_core::effect::{BodyEnd, Received};
+use orlop_core::effect::{BodyEnd, Committed, Received};
 use orlop_core::http::{self, Pieces};
 use orlop_core::mirror::{Fetching, Followed, Relayed, Source, Unmet};
 use orlop_core::object::ObjectId;
@@ -311,7 +311,16 @@ impl Host {
                 Step::Get(Ask { effect, waiting }) => waiting.answer(self.storage.get(effect).await),
                 Step::Scan(Ask { effect, waiting }) => waiting.answer(self.storage.scan(effect).await),
                 Step::Commit(Ask { effect, waiting }) => match stall.check(clock.passed()) {
-                    Ok(()) => waiting.answer(self.storage.commit(effect).await),
+                    Ok(()) => {
+                        let damaged = effect.damaged();
+                        let committed = self.storage.commit(effect).await;
+                        if let (Some(what), Ok(Committed::Done)) = (damaged, &committed) {
+                            self.counters().damage_found.inc();
+                            let kind = if what.contains('@') { "manifest" } else { "blob" };
+                            tracing::error!(what, "a {kind} is damaged, and out of use until it is pushed again");
+                        }
+                        waiting.answer(committed)
+                    }
                     Err(fault) => waiting.answer(Err(fault)),
                 },
                 // Boxed, for the same reason.

@@ -86,6 +86,8 @@ pub(crate) struct Copied {
     pub(crate) bytes: u64,
     /// Records that do not read, and were copied as they are.
     pub(crate) damaged: Vec<Key>,
+    /// Blobs that are in quarantine in the source: they are in the target too, with their bytes only if these are sound.
+    pub(crate) quarantined: Vec<Digest>,
 }
 
 /// Copies a registry, or goes on with a copy that was interrupted. Nothing else may use either storage meanwhile.
@@ -124,7 +126,8 @@ impl Copying<'_> {
     /// Counts what there is, and what of it was copied before.
     async fn survey(&self, before: Option<Key>) -> Result<Copied, String> {
         let empty = Algorithm::Sha256.digest(b"");
-        let mut found = Copied { records: 0, hash: empty, objects: 0, bytes: 0, damaged: Vec::new() };
+        let mut found =
+            Copied { records: 0, hash: empty, objects: 0, bytes: 0, damaged: Vec::new(), quarantined: Vec::new() };
         let mut walk = Walk::new(self.from, "source");
         while let Some((key, value)) = walk.next().await? {
             let done = before.as_ref().is_some_and(|before| key <= *before);
@@ -135,6 +138,10 @@ impl Copying<'_> {
                     let bytes: u64 = named.objects().map(|(_, size)| size).sum();
                     found.objects += named.objects().count() as u64;
                     found.bytes += bytes;
+                    if let Some(digest) = named.digest.filter(|_| named.quarantined) {
+                        tracing::warn!("the blob {digest} is in quarantine: what is damaged of it is not copied");
+                        found.quarantined.push(digest);
+                    }
                     self.progress.bytes.add(if done { bytes } else { 0 });
                 }
                 Ok(None) => {}
@@ -177,6 +184,11 @@ impl Copying<'_> {
 
     /// Copies what a record names, and sees whether it is what it should be.
     async fn copy_bytes(&self, named: Named) -> Result<(), String> {
+        // What is known to be damaged is stepped over: a push to the target brings it as it would have to the source.
+        if named.quarantined && !is_sound(self.from, &named, "source").await {
+            self.progress.bytes.add(named.objects().map(|(_, size)| size).sum());
+            return Ok(());
+        }
         let mut meter = meter(&named);
         for run in &named.runs {
             meter = match run {
@@ -244,6 +256,10 @@ impl Copying<'_> {
 
     /// Reads what a record of the copy names, and sees whether it is what it should be.
     async fn compare_bytes(&self, named: Named) -> Result<(), String> {
+        if named.quarantined && !is_sound(self.to, &named, "target").await {
+            self.progress.bytes.add(named.objects().map(|(_, size)| size).sum());
+            return Ok(());
+        }
         let copied = measured(self.to, &named, "target").await?;
         whole(&named, &copied, "target")?;
         // Of what an open upload has nothing is known but what the source has.
@@ -346,6 +362,11 @@ async fn measured(host: &Host, named: &Named, place: &'static str) -> Result<Met
     Ok(meter)
 }
 
+/// Whether what a record names can be read, and is as it should be.
+async fn is_sound(host: &Host, named: &Named, place: &'static str) -> bool {
+    matches!(measured(host, named, place).await, Ok(meter) if whole(named, &meter, place).is_ok())
+}
+
 /// A meter that has seen the bytes that are a record.
 async fn seen(host: &Host, key: &Key, mut meter: Meter, place: &'static str) -> Result<Meter, String> {
     let found = ask(host, Get { keys: vec![key.clone()] }).await.map_err(|fault| format!("{place}: {fault}"))?;
@@ -381,4 +402,101 @@ fn asked(place: &str) -> Arc<Asked> {
     let request =
         Request { method: Method::Get, target: place.into(), headers: Headers::default(), length: Some(0), base: None };
     Arc::new(request.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use orlop_core::Timestamp;
+    use orlop_core::effect::{Commit, Durability};
+    use orlop_core::record::{BlobRecord, Extent};
+    use tempfile::TempDir;
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::settings::Options;
+
+    const EMPTY: Commit = Commit {
+        expect: Vec::new(),
+        put: Vec::new(),
+        add: Vec::new(),
+        delete: Vec::new(),
+        durability: Durability::Durable,
+        reclaims: false,
+    };
+
+    async fn open(directory: &TempDir) -> Host {
+        Host::open(directory.path(), &Options::default()).unwrap()
+    }
+
+    /// Keeps a blob of these bytes, of which `stored` are there.
+    async fn keep(
+        host: &Host,
+        number: u128,
+        bytes: &'static str,
+        stored: Option<&'static str>,
+        quarantined: bool,
+    ) -> Digest {
+        let (digest, object) =
+            (Algorithm::Sha256.digest(bytes.as_bytes()), ObjectId::received_by(Uuid::from_u128(number)));
+        if let Some(stored) = stored {
+            let mut body = RequestBody::new(axum::body::Body::from(stored), PATIENCE);
+            let receive = Receive { object, meter: Meter::new(Algorithm::Sha256), keep: 0, pause: Duration::MAX };
+            let received = host.run(start(move |io| async move { io.ask(receive).await }), &mut body).await.unwrap();
+            assert_eq!(received.end, BodyEnd::Whole);
+        }
+        let extent = Extent { object, size: bytes.len() as u64, small: false };
+        let record = BlobRecord {
+            size: bytes.len() as u64,
+            extents: vec![extent],
+            quarantined: quarantined.then_some(Timestamp(7)),
+            unverified: false,
+            read: None,
+        };
+        let value = Bytes::from(serde_json::to_vec(&record).unwrap());
+        ask(host, Commit { put: vec![(Key::stored(format!("blob/{digest}")), value)], ..EMPTY }).await.unwrap();
+        digest
+    }
+
+    async fn registry() -> (TempDir, Host) {
+        let directory = TempDir::new().unwrap();
+        let host = open(&directory).await;
+        let agreed = Registry::new(orlop_core::Config::default()).agree(None, ambient());
+        host.run(agreed, &mut RequestBody::empty()).await.unwrap();
+        (directory, host)
+    }
+
+    /// SPEC W13.
+    #[tokio::test]
+    async fn a_move_steps_over_what_is_known_to_be_damaged() {
+        let (_source, from) = registry().await;
+        let sound = keep(&from, 1, "sound", Some("sound"), false).await;
+        let wrong = keep(&from, 2, "right", Some("wrong"), true).await;
+        let missing = keep(&from, 3, "missing", None, true).await;
+        let repaired = keep(&from, 4, "repaired", Some("repaired"), true).await;
+        let target = TempDir::new().unwrap();
+        let to = open(&target).await;
+        let copied = copy(&from, &to, &Arc::default()).await.unwrap();
+        let mut expected = [wrong, missing, repaired];
+        expected.sort();
+        assert_eq!(copied.quarantined, expected);
+        for (number, digest, there) in [(1, sound, true), (2, wrong, false), (3, missing, false), (4, repaired, true)] {
+            let objects = vec![ObjectId::received_by(Uuid::from_u128(number))];
+            let measured = ask(&to, Measure { objects, meter: Meter::new(Algorithm::Sha256) }).await.unwrap();
+            assert_eq!(measured.map(|meter| meter.digest()), there.then_some(digest), "{number}");
+            let key = Key::stored(format!("blob/{digest}"));
+            let [one, other] = [&from, &to].map(|host| ask(host, Get { keys: vec![key.clone()] }));
+            assert_eq!(one.await.unwrap(), other.await.unwrap());
+        }
+    }
+
+    /// SPEC W13.
+    #[tokio::test]
+    async fn a_move_ends_at_damage_that_was_not_known() {
+        let (_source, from) = registry().await;
+        keep(&from, 1, "right", Some("wrong"), false).await;
+        let target = TempDir::new().unwrap();
+        let wrong = copy(&from, &open(&target).await, &Arc::default()).await.unwrap_err();
+        assert!(wrong.contains("orlop check"), "{wrong}");
+    }
 }

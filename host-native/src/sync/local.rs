@@ -107,8 +107,8 @@ impl Local {
             let response = self.call(request(Method::Get, target, &[], None), &mut RequestBody::empty()).await?;
             let link = response.header("Link").and_then(|link| link.strip_prefix('<')?.split_once('>'));
             next = link.map(|(target, _)| target.to_owned());
-            let http::Body::Bytes(bytes) = response.body else { return Err(unread("a list")) };
-            pages.push(serde_json::from_slice(&bytes).map_err(|_| unread("a list"))?);
+            let http::Body::Bytes(bytes) = response.body else { return Err(unreadable("a list")) };
+            pages.push(serde_json::from_slice(&bytes).map_err(|_| unreadable("a list"))?);
         }
         Ok(pages)
     }
@@ -156,7 +156,7 @@ impl Own {
         match self.local.call(request, &mut RequestBody::empty()).await {
             Ok(response) => {
                 let digest = response.header("Docker-Content-Digest").and_then(|digest| digest.parse().ok());
-                digest.map(Some).ok_or_else(|| unread("a digest"))
+                digest.map(Some).ok_or_else(|| unreadable("a digest"))
             }
             Err(Failure::Absent) => Ok(None),
             Err(other) => Err(other),
@@ -169,7 +169,7 @@ fn request(method: Method, target: String, fields: &[(&str, String)], length: Op
     http::Request { method, target, headers, length, base: None }
 }
 
-fn unread(what: &str) -> Failure {
+fn unreadable(what: &str) -> Failure {
     Failure::Unusable(format!("this registry answers with {what} that cannot be read"))
 }
 
@@ -194,7 +194,7 @@ impl Source for Own {
         let digest = response.header("Docker-Content-Digest").and_then(|digest| digest.parse().ok());
         match (digest, response.body) {
             (Some(digest), http::Body::Bytes(bytes)) => Ok(Found { media_type, digest, bytes }),
-            _ => Err(unread("a manifest")),
+            _ => Err(unreadable("a manifest")),
         }
     }
 
@@ -281,7 +281,7 @@ impl Destination for Own {
         if opened.status == 201 {
             return Ok(Writing::Mounted);
         }
-        let location = opened.header("Location").ok_or_else(|| unread("an upload"))?.to_owned();
+        let location = opened.header("Location").ok_or_else(|| unreadable("an upload"))?.to_owned();
         let (sending, arriving) = mpsc::channel(WAITING);
         let body = Body::from_stream(unfold(arriving, async |mut arriving: mpsc::Receiver<io::Result<Bytes>>| {
             arriving.recv().await.map(|piece| (piece, arriving))
@@ -321,7 +321,7 @@ impl Sink for Receiving {
             // The call is over before its body is: it says why.
             Err(_) => match (&mut self.receiving).await {
                 Ok(Err(failure)) => Err(failure),
-                Ok(Ok(())) => Err(unread("a blob")),
+                Ok(Ok(())) => Err(unreadable("a blob")),
                 Err(error) => Err(Failure::Unreachable(format!("this registry: {error}"))),
             },
         }

@@ -85,7 +85,12 @@ pub(crate) async fn run_once(
     dry_run: bool,
     tell: impl Fn(String),
 ) -> Result<Ran, String> {
-    let sync = Sync::new(setting, &Config::default())?;
+    // Whoever runs it has not called it a sync.
+    let unnamed = |told: String| match told.strip_prefix(&format!("sync `{}`: ", setting.name)) {
+        Some(reason) => reason.to_owned(),
+        None => told,
+    };
+    let sync = Sync::new(setting, &Config::default()).map_err(unnamed)?;
     let ready = sync.ready(host);
     let progress = Progress::new(Journal::in_doubt());
     {

@@ -4,6 +4,7 @@ use std::collections::HashSet;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use futures_util::{StreamExt, stream};
+use orlop_core::name::{Repository, Tag};
 use tokio::sync::Semaphore;
 
 use super::Ready;
@@ -24,6 +25,9 @@ const COPIED: usize = 2;
 
 /// How often a tag is copied that changes at the source meanwhile.
 const ATTEMPTS: usize = 3;
+
+/// Why something is left out that a registry lists.
+const NO_NAME: &str = "this can be no name: it is left out";
 
 /// How far a run is: its journal, as it grows.
 pub(super) struct Progress(Mutex<Journal>);
@@ -69,7 +73,10 @@ impl Ready<'_> {
     pub(super) async fn run(&self, progress: &Progress, dry_run: bool) {
         progress.journal().doing = "listing the repositories".into();
         let repositories = match self.repositories().await {
-            Ok(repositories) => repositories,
+            Ok((repositories, wrong)) => {
+                wrong.iter().for_each(|name| progress.journal().fail(name, None, NO_NAME.into()));
+                repositories
+            }
             Err(failure) => {
                 let mut journal = progress.journal();
                 journal.unfinished = true;
@@ -91,16 +98,24 @@ impl Ready<'_> {
         }
     }
 
-    /// The names of the repositories at the source, in order.
-    async fn repositories(&self) -> Result<Vec<String>, Failure> {
+    /// The names of the repositories at the source, in order, and those that it lists and that can be none, as they may be
+    /// printed.
+    async fn repositories(&self) -> Result<(Vec<String>, Vec<String>), Failure> {
         let setting = &self.sync.setting;
         let mut names: Vec<_> = setting.repositories.iter().filter(|name| !name.contains('*')).cloned().collect();
+        let mut wrong = Vec::new();
         if names.len() < setting.repositories.len() {
-            names.extend(self.from.repositories().await?.into_iter().filter(|name| setting.takes(name)));
+            for name in self.from.repositories().await? {
+                if name.parse::<Repository>().is_err() {
+                    wrong.push(name.escape_debug().to_string());
+                } else if setting.takes(&name) {
+                    names.push(name);
+                }
+            }
         }
         names.sort_unstable();
         names.dedup();
-        Ok(names)
+        Ok((names, wrong))
     }
 
     async fn repository(&self, repository: &str, course: &mut Course<'_>) -> Result<(), Stopped> {
@@ -114,6 +129,11 @@ impl Ready<'_> {
             Ok(listed) => listed,
             Err(failure) => return course.fails(repository, None, "its tags cannot be listed: ", &failure),
         };
+        if self.sync.setting.tags.is_empty() {
+            for tag in listed.iter().filter(|tag| tag.parse::<Tag>().is_err()) {
+                progress.journal().fail(repository, Some(&tag.escape_debug().to_string()), NO_NAME.into());
+            }
+        }
         let chosen = match self.chosen(&from, &to, &listed).await {
             Ok(chosen) => chosen,
             Err(failure) => {

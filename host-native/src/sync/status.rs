@@ -1,8 +1,7 @@
 //! How a sync stands, in words.
 
-use std::time::{Duration, SystemTime};
-
 use super::journal::{Journal, State};
+use crate::observe::date::rfc3339_seconds as shown;
 
 /// How a sync stands, in a few lines.
 pub(super) fn status_of(name: &str, journal: &Journal, state: State) -> String {
@@ -22,12 +21,6 @@ pub(super) fn status_of(name: &str, journal: &Journal, state: State) -> String {
     };
     let succeeded = journal.succeeded.map_or("never".into(), shown);
     format!("sync {name}: {stands}\n  last without failures: {succeeded}\n  {}", journal.told())
-}
-
-/// A time, in seconds since 1970, in the form of RFC 3339, in UTC.
-fn shown(seconds: u64) -> String {
-    let time = SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(seconds));
-    humantime::format_rfc3339_seconds(time.unwrap_or(SystemTime::UNIX_EPOCH)).to_string()
 }
 
 #[cfg(test)]

@@ -120,6 +120,7 @@ fn parallel_uploads_stay_within_memory() {
             assert_eq!(pushed.status, 201, "{pushed:?}");
         }
     });
-    let most = server.memory("VmHWM");
-    assert!(most < 64 << 10, "{most} KiB");
+    // Without the pages of the program itself, which are the kernel's to keep and grow with the program.
+    let (most, program) = (server.memory("VmHWM"), server.memory("RssFile"));
+    assert!(most - program < 48 << 10, "{most} KiB, {program} of them the program");
 }

@@ -207,6 +207,8 @@ fn usage_is_reported_and_counted_anew() {
     let (pushed, _) = server.push(&vec![7; 100_000]);
     assert_eq!(pushed.status, 201);
     eventually(|| server.log().contains("the quota team is over its soft limit"));
+    let (done, refused) = run("usage", directory.path(), &[quota, "--top", "1"]);
+    assert!(!done && refused.contains("leave out --quota, or change"), "{refused}");
     for served in [true, false] {
         let quota: &[&str] = match served {
             true => &[],

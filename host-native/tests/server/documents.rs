@@ -1,5 +1,6 @@
 //! The examples of the documents, pasted as they stand.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::process::Command;
 
@@ -86,41 +87,47 @@ fn the_configuration_of_the_package_loads() {
     loads(&whole);
 }
 
-/// A page that names a command or a flag that does not exist helps nobody.
+/// What `--help` lists behind these words.
+fn commands(words: &[&str]) -> Vec<String> {
+    let told = Command::new(env!("CARGO_BIN_EXE_orlop")).args(words).arg("--help").output().unwrap();
+    let told = String::from_utf8(told.stdout).unwrap();
+    let lines = told.lines().skip_while(|line| *line != "Commands:").skip(1).take_while(|line| !line.is_empty());
+    let first = lines.filter_map(|line| line.strip_prefix("  ")).filter(|line| !line.starts_with(' '));
+    let names = first.filter_map(|line| line.split(' ').next()).filter(|name| *name != "help");
+    names.map(str::to_owned).collect()
+}
+
+/// A page that names a command that does not exist helps nobody, and nor does a command that no page names.
 #[test]
 fn the_commands_that_documents_name_exist() {
-    let mut named = 0;
+    let verbs = commands(&[]);
+    for newer in ["scrub", "damaged", "import", "export", "undelete", "retention", "usage"] {
+        assert!(verbs.iter().any(|verb| verb == newer), "{newer} is not in {verbs:?}");
+    }
+    let below: BTreeMap<&String, Vec<String>> = verbs.iter().map(|verb| (verb, commands(&[verb.as_str()]))).collect();
+    let (mut named, mut met) = (0, BTreeSet::new());
     for path in ["../README.md", "debian/orlop.7", "debian/orlop-cluster.7", "debian/orlop.toml.5", "debian/orlop.toml"]
     {
-        let text = document(path).replace("\\-", "-");
+        let text = document(path).replace("\\-", "-").replace("\\ ", " ");
         for rest in text.split("orlop ").skip(1) {
-            let words: Vec<&str> = rest.split(|c: char| !c.is_ascii_lowercase()).take(2).collect();
-            let verbs = [
-                "serve",
-                "gc",
-                "backup",
-                "check",
-                "blob",
-                "move",
-                "migrate",
-                "config",
-                "user",
-                "access",
-                "reload",
-                "sync",
-                "retention",
-            ];
-            let Some(verb) = words.first().filter(|verb| verbs.contains(verb)) else { continue };
-            let mut command = Command::new(env!("CARGO_BIN_EXE_orlop"));
-            command.arg(verb);
-            if matches!(*verb, "config" | "user" | "access" | "sync" | "retention") && !words[1].is_empty() {
-                command.arg(words[1]);
-            }
+            let words: Vec<&str> =
+                rest.split(|c: char| !c.is_ascii_lowercase() && !c.is_ascii_digit() && c != '-').take(2).collect();
+            let Some((verb, subcommands)) = words.first().and_then(|word| below.get_key_value(&(*word).to_owned()))
+            else {
+                continue;
+            };
             named += 1;
-            assert!(command.arg("--help").output().unwrap().status.success(), "{path}: orlop {words:?}");
+            met.insert(*verb);
+            // An option, or the end of the name, may stand there as well.
+            let word = words.get(1).filter(|word| word.starts_with(|c: char| c.is_ascii_lowercase()));
+            if let Some(word) = word.filter(|_| !subcommands.is_empty()) {
+                assert!(subcommands.iter().any(|name| name == word), "{path}: orlop {verb} {word}");
+            }
         }
     }
-    assert!(named > 10, "{named}");
+    assert!(named > 50, "{named}");
+    let unnamed: Vec<&String> = verbs.iter().filter(|verb| !met.contains(verb)).collect();
+    assert!(unnamed.is_empty(), "no page names {unnamed:?}");
 }
 
 #[test]
@@ -142,6 +149,11 @@ fn no_help_speaks_against_another() {
         &["sync", "status"],
         &["config", "show"],
         &["reload"],
+        &["scrub"],
+        &["damaged"],
+        &["usage"],
+        &["import", "distribution"],
+        &["import", "s3"],
     ] {
         let told = help(words);
         assert!(told.contains("--data <DIRECTORY>") && !told.contains("snapshot"), "{words:?}: {told}");

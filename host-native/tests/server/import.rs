@@ -1,7 +1,10 @@
 //! `orlop import distribution`, from directories that are made by hand.
 
 mod broken;
+mod bucket;
 pub(crate) mod directory;
+mod s3;
+mod unverified;
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -333,6 +336,35 @@ fn what_was_pushed_here_stays() {
     drop(server);
     let checked = orlop("check", data.path()).output().unwrap();
     assert!(checked.status.success(), "{checked:?}");
+}
+
+/// SPEC Y75: what is damaged here is brought anew by the next import, whose bytes are hashed, and by no wrong ones.
+#[test]
+fn an_import_brings_anew_what_is_damaged() {
+    let directory = Directory::new();
+    directory.image("app", "v1", "amd64", b"the layer");
+    let place = TempDir::new().unwrap();
+    let data = place.path().join("data");
+    imported(&directory, &data, &["--read-only"]);
+    // The file here has another name there: it gets bytes of its own.
+    let objects =
+        fs::read_dir(data.join("objects")).unwrap().flat_map(|two| fs::read_dir(two.unwrap().path()).unwrap());
+    let mut objects = objects.map(|object| object.unwrap().path());
+    let object = objects.find(|object| fs::read(object).unwrap() == b"the layer").unwrap();
+    fs::remove_file(&object).unwrap();
+    fs::write(&object, b"the lazer").unwrap();
+    let damaged = || String::from_utf8(orlop("damaged", &data).output().unwrap().stdout).unwrap();
+    let scrubbed = orlop("scrub", &data).output().unwrap();
+    assert!(damaged().contains(&sha256("the layer").to_string()), "{scrubbed:?} {}", damaged());
+    directory.put(&sha256("the layer"), b"the lacer");
+    let report = imported(&directory, &data, &["--read-only"]);
+    assert_eq!((&report["blobs"], &report["kinds"]), (&json!(0), &json!({ "blob-digest": 1 })), "{report:#}");
+    assert!(damaged().contains(&sha256("the layer").to_string()));
+    directory.put(&sha256("the layer"), b"the layer");
+    let report = imported(&directory, &data, &["--read-only"]);
+    assert_eq!((&report["blobs"], &report["broken"]), (&json!(1), &json!(0)), "{report:#}");
+    assert!(!damaged().contains(&sha256("the layer").to_string()), "{}", damaged());
+    has_blob(&Started::on(&data, &[]), "app", b"the layer");
 }
 
 /// SPEC Y23: killed at any moment and run again, it ends as if it had not been killed.

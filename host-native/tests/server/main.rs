@@ -33,6 +33,7 @@ mod sharing;
 mod space;
 mod started;
 mod sync;
+mod tags;
 mod tls;
 mod undeleting;
 mod watching;

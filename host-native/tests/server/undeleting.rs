@@ -1,47 +1,10 @@
 //! What was deleted comes back by the command line, with a server and without one.
 
-use std::path::Path;
-
 use rustix::process::Signal;
-use serde_json::Value as Json;
 use tempfile::TempDir;
 
-use crate::started::{Started, eventually, orlop};
-
-/// An image of nothing but its annotation.
-fn image(name: &str) -> String {
-    format!(
-        r#"{{"schemaVersion":2,"mediaType":"application/vnd.oci.image.manifest.v1+json","config":{{"mediaType":"application/vnd.oci.empty.v1+json","digest":"sha256:44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a","size":2}},"layers":[],"annotations":{{"name":"{name}"}}}}"#
-    )
-}
-
-/// Pushes tags; the repository of [`Started::push`] is `a`.
-fn push(server: &Started, tags: &[&str]) {
-    assert_eq!(server.push(b"{}").0.status, 201);
-    for tag in tags {
-        let answer = server.send("PUT", &format!("/v2/a/manifests/{tag}"), image(tag).as_bytes());
-        assert_eq!(answer.status, 201, "{}", answer.head);
-    }
-}
-
-/// A verb: whether it succeeded, and what it printed.
-fn run(verb: &str, data: &Path, more: &[&str]) -> (bool, String) {
-    let output = orlop(verb, data).args(more).output().unwrap();
-    let told = [output.stdout, output.stderr].concat();
-    (output.status.success(), String::from_utf8_lossy(&told).trim().to_owned())
-}
-
-fn json(verb: &str, data: &Path, more: &[&str]) -> Json {
-    let (done, told) = run(verb, data, &[more, &["--json"]].concat());
-    assert!(done, "{told}");
-    serde_json::from_str(&told).unwrap_or_else(|error| panic!("{error}: {told}"))
-}
-
-fn digest(server: &Started, tag: &str) -> String {
-    let head = server.get(&format!("/v2/a/manifests/{tag}")).head;
-    let field = head.lines().find(|line| line.to_lowercase().starts_with("docker-content-digest:")).unwrap();
-    field.split_once(':').unwrap().1.trim().to_owned()
-}
+use crate::started::{Started, eventually};
+use crate::tags::{digest, image, json, push, run};
 
 #[test]
 fn a_running_server_undeletes_what_clients_delete() {
@@ -61,8 +24,11 @@ fn a_running_server_undeletes_what_clients_delete() {
         listed.starts_with("IMAGE") && listed.contains(&format!("a@{first}")) && listed.contains("a:v2"),
         "{listed}"
     );
-    assert_eq!(json("deleted", &data, &["a"]).as_array().map(Vec::len), Some(3));
-    assert_eq!(json("deleted", &data, &["other"]).as_array().map(Vec::len), Some(0));
+    let all = json("deleted", &data, &["a"]);
+    assert!(all["deleted"][0]["until"].as_str().is_some_and(|until| until.ends_with('Z')), "{all}");
+    assert_eq!(all["more"], false);
+    assert_eq!(json("deleted", &data, &["a"])["deleted"].as_array().map(Vec::len), Some(3));
+    assert_eq!(json("deleted", &data, &["other"])["deleted"].as_array().map(Vec::len), Some(0));
 
     let done = json("undelete", &data, &[&format!("a@{first}")]);
     assert_eq!((&done["manifests"][0], &done["tags"][0]), (&first.clone().into(), &"v1".into()));
@@ -99,9 +65,19 @@ fn what_is_purged_is_gone_and_what_stays_is_named() {
     assert_eq!(server.send("DELETE", "/v2/a/manifests/v2", b"").status, 202);
     let done = json("purge", &data, &["a"]);
     assert_eq!(done["tags"][0], "v2", "{done}");
-    assert_eq!(json("deleted", &data, &[]).as_array().map(Vec::len), Some(0));
+    assert_eq!(json("deleted", &data, &[])["deleted"].as_array().map(Vec::len), Some(0));
     let (done, told) = run("purge", &data, &["a:never"]);
     assert!(!done && told.contains("there is no tag a:never"), "{told}");
+    push(&server, &["v3"]);
+    assert_eq!(run("purge", &data, &["a"]), (true, "nothing deleted is kept in a; its tag stays".into()));
+    let (done, told) = run("purge", &data, &["never"]);
+    assert!(!done && told.contains("there is no repository never"), "{told}");
+    let (done, told) = run("purge", &data, &["localhost:5000/a:v3"]);
+    assert!(!done && told.contains("leave out the host `localhost:5000`, and write a:v3"), "{told}");
+    // A blob by its digest: the empty configuration is in use until its image is purged.
+    let config = "sha256:44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a";
+    let (done, told) = run("purge", &data, &[&format!("a@{config}")]);
+    assert!(done && told.contains("of this repository needs it"), "{told}");
 }
 
 #[test]
@@ -118,7 +94,17 @@ fn what_is_protected_is_not_deleted() {
     assert_eq!(server.send("DELETE", "/v2/a/manifests/test", b"").status, 202);
     let (done, told) = run("purge", &data, &["a:release-1"]);
     assert!(!done && told.contains("--force"), "{told}");
-    assert_eq!(json("protect", &data, &["--list"])[0]["what"], "*:release-*");
+    let marks = json("protect", &data, &["--list"]);
+    assert_eq!(marks[0]["what"], "*:release-*");
+    assert!(marks[0]["since"].as_str().is_some_and(|since| since.ends_with('Z')), "{marks}");
+    let (done, told) = run("protect", &data, &["a:release-1", "a:never"]);
+    assert_eq!((done, told.as_str()), (true, "a:release-1 is protected\na:never is protected; it matches no tag now"));
+    let (done, told) = run("unprotect", &data, &["a:never", "a:nothing", "a:release-1"]);
+    assert!(!done, "{told}");
+    assert!(
+        told.contains("a:never is protected no more") && told.contains("a:release-1 is protected no more"),
+        "{told}"
+    );
     let (done, told) = run("protect", &data, &["team//app:v1"]);
     assert!(!done && told.contains("REPOSITORY:TAG"), "{told}");
     assert_eq!(run("unprotect", &data, &["*:release-*"]), (true, "*:release-* is protected no more".into()));
@@ -137,7 +123,7 @@ fn without_a_server_the_command_does_it() {
     server.signal(Signal::TERM);
     eventually(|| server.ended());
     drop(server);
-    assert_eq!(json("deleted", &data, &[]).as_array().map(Vec::len), Some(1));
+    assert_eq!(json("deleted", &data, &[])["deleted"].as_array().map(Vec::len), Some(1));
     let (done, told) = run("undelete", &data, &["a:v1"]);
     assert!(done && told.contains("undeleted a:v1"), "{told}");
     assert_eq!(run("protect", &data, &["a:v1"]), (true, "a:v1 is protected".into()));
@@ -151,5 +137,5 @@ fn with_no_time_to_undelete_what_is_deleted_is_gone() {
     let server = Started::with(&["--gc-interval", "0", "--undelete-within", "0"]);
     push(&server, &["v1"]);
     assert_eq!(server.send("DELETE", "/v2/a/manifests/v1", b"").status, 202);
-    assert_eq!(json("deleted", server.data(), &[]).as_array().map(Vec::len), Some(0));
+    assert_eq!(json("deleted", server.data(), &[])["deleted"].as_array().map(Vec::len), Some(0));
 }

@@ -11,6 +11,7 @@ use crate::workloads::mirror::{BOTH_WAYS, OWN};
 use crate::workloads::pull::{MANY_OBJECTS, ONE_OBJECT};
 use crate::workloads::push::DURABLE_CHUNKS;
 use crate::workloads::shared::{COLD, HOT};
+use crate::workloads::{quota, scrub};
 
 /// A bar: a figure that may not be above, or not be below, another.
 struct Bar {
@@ -493,6 +494,48 @@ const BARS: &[Bar] = &[
         against: "into 1,000",
         asked: "≤ 1.3×",
         reached: |results| results.grown(1.3, "growth", "push, 1000", "push, 1000000", "CPU µs/request"),
+    },
+    Bar {
+        what: "import of 1,000,000 blobs and 100,000 tags by hard links",
+        against: "",
+        asked: "≤ 60 s",
+        reached: |results| results.no_more_than(60.0, "import", "import s"),
+    },
+    Bar {
+        what: "the same, the most memory of it, MiB",
+        against: "",
+        asked: "≤ 256 MiB",
+        reached: |results| results.no_more_than(256.0, "import", "peak MiB"),
+    },
+    Bar {
+        what: "the same once more, with nothing new",
+        against: "",
+        asked: "≤ 10 s",
+        reached: |results| results.no_more_than(10.0, "import", "again s"),
+    },
+    Bar {
+        what: "switch from distribution with 100,000 tags: how long it is read-only",
+        against: "",
+        asked: "≤ 10 s",
+        reached: |results| results.no_more_than(10.0, "cut-over", "read-only s"),
+    },
+    Bar {
+        what: "pulls while everything is read again, p99",
+        against: "while not",
+        asked: "≤ 1.05×",
+        reached: |results| results.grown(1.05, "scrub", scrub::WITHOUT, scrub::WITH, "p99 ms"),
+    },
+    Bar {
+        what: "push of a small blob under a quota into 100,000 blobs, median",
+        against: "into 10",
+        asked: "≤ 1.1×",
+        reached: |results| results.grown(1.1, "quota", quota::FEW, quota::MANY, "p50 ms"),
+    },
+    Bar {
+        what: "push of a small blob under a quota into 100,000 blobs, CPU",
+        against: "into 10",
+        asked: "≤ 1.1×",
+        reached: |results| results.grown(1.1, "quota", quota::FEW, quota::MANY, "CPU µs/push"),
     },
 ];
 

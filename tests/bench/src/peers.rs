@@ -197,6 +197,14 @@ impl Server {
         Self::begin(peer, command, &data, address)
     }
 
+    /// Starts distribution so that it changes nothing.
+    pub(crate) fn start_read_only(programs: &Programs, data: &Path) -> Outcome<Self> {
+        let (peer, address) = (Peer::Distribution, free_address()?);
+        let (mut command, data) = command(programs, peer, data, address, crate::floor::Kind::default(), None)?;
+        command.env("REGISTRY_STORAGE_MAINTENANCE_READONLY", "{enabled: true}");
+        Self::begin(peer, command, &data, address)
+    }
+
     /// Another process of the same registry, on the engines of this one, which must not end before it.
     pub(crate) fn beside(&self, programs: &Programs, data: &Path) -> Outcome<Self> {
         let address = free_address()?;

@@ -1,8 +1,11 @@
 //! What a server process has used, by its own account in `/proc/PID`.
 
 use std::fs;
-use std::path::PathBuf;
-use std::time::Duration;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, WaitId, WaitIdOptions};
 
 use crate::Outcome;
 
@@ -76,6 +79,44 @@ impl Process {
     fn status(&self, name: &str) -> Outcome<f64> {
         let status = fs::read_to_string(self.directory.join("status"))?;
         Ok(field(&status, name).ok_or("the process has ended")? * 1024.0)
+    }
+}
+
+/// What a program has used from its start to its end.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Spent {
+    pub(crate) took: Duration,
+    /// User and system time, in seconds.
+    pub(crate) cpu: f64,
+    /// The most memory it has held, in bytes.
+    pub(crate) peak: f64,
+}
+
+impl Spent {
+    /// Runs a program to its end, what it prints in `log`. Fails if it does.
+    pub(crate) fn by(command: &mut Command, log: &Path) -> Outcome<Self> {
+        /// How long the least time is between two looks at what it holds.
+        const PAUSE: Duration = Duration::from_millis(5);
+        let output = fs::File::create(log)?;
+        command.stdin(Stdio::null()).stdout(output.try_clone()?).stderr(output);
+        let began = Instant::now();
+        let mut child = command.spawn()?;
+        let process = Process::new(child.id());
+        let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw).ok_or("a strange process")?;
+        // One that has ended and was not waited for still says what it has used, but no more what it has held.
+        let ended = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT | WaitIdOptions::NOHANG;
+        let mut peak = 0.0;
+        while rustix::process::waitid(WaitId::Pid(pid), ended)?.is_none() {
+            peak = process.peak().unwrap_or(peak);
+            std::thread::sleep(PAUSE);
+        }
+        let (took, cpu) = (began.elapsed(), process.cpu()?.as_secs_f64());
+        let status = child.wait()?;
+        if status.success() {
+            return Ok(Self { took, cpu, peak });
+        }
+        let log = fs::read_to_string(log).unwrap_or_default();
+        Err(format!("{command:?} ended with {status}: {log}").into())
     }
 }
 

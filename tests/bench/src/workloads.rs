@@ -4,12 +4,16 @@
 pub(crate) mod commits;
 mod growth;
 mod image;
+mod import;
 pub(crate) mod instructions;
 mod lists;
 mod memory;
 pub(crate) mod mirror;
 pub(crate) mod pull;
+mod pulls;
 pub(crate) mod push;
+pub(crate) mod quota;
+pub(crate) mod scrub;
 pub(crate) mod shared;
 mod small;
 mod stores;
@@ -83,6 +87,12 @@ pub(crate) const ALL: &[Workload] = &[
     shared::PUSHES,
     shared::GROWTH,
     commits::COMMITS,
+    import::IMPORT,
+    import::CUT_OVER,
+    import::REPORTS,
+    scrub::SCRUB,
+    pulls::PULLS,
+    quota::QUOTA,
     mirror::HIT,
     mirror::MISS,
     mirror::TOGETHER,

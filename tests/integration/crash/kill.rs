@@ -104,8 +104,8 @@ fn round(data: &Path, state: &mut State, seed: u64, told: &mut Told) -> Result<(
 
 /// Whether a line of a log is about a digest or a session that an error names.
 fn names_a_word_of(line: &str, error: &str) -> bool {
-    let mut ids = error.split(|c: char| !c.is_ascii_alphanumeric() && c != '-').filter(|word| word.len() >= 36);
-    ids.any(|id| line.contains(id))
+    let ids = error.split(|c: char| !c.is_ascii_alphanumeric() && c != '-').filter(|word| word.len() >= 36);
+    ids.into_iter().any(|id| line.contains(id))
 }
 
 /// Lets clients work until the server is killed. What they were told, and the log of the server.

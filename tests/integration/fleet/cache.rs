@@ -127,6 +127,7 @@ fn a_kill_while_a_file_is_filled_leaves_nothing_wrong() {
     assert_eq!(server.gets(), before + 1);
 }
 
+/// SPEC W14: the store is not asked for what a cache has lost but by the next pull.
 #[test]
 #[ignore = "needs a database and an object store: `tests/run fleet` installs them and runs it"]
 fn a_damaged_file_is_served_to_nobody_as_whole_and_read_anew() {

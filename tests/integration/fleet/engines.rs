@@ -467,10 +467,15 @@ impl ObjectServer {
         }
     }
 
-    /// Kills it, and starts it again after a while.
-    pub(crate) fn crash(&mut self, pause: Duration) {
+    /// Kills it.
+    pub(crate) fn stop(&mut self) {
         let _ = self.process.kill();
         let _ = self.process.wait();
+    }
+
+    /// Kills it, and starts it again after a while.
+    pub(crate) fn crash(&mut self, pause: Duration) {
+        self.stop();
         sleep(pause);
         self.process = gateway(self.directory.path(), self.port);
         self.wait();
@@ -529,8 +534,7 @@ impl ObjectServer {
 
 impl Drop for ObjectServer {
     fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
+        self.stop();
     }
 }
 

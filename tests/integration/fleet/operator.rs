@@ -68,6 +68,11 @@ impl Server {
         Self { process, address, said: all }
     }
 
+    /// The address it listens on, with the port.
+    pub(crate) fn address(&self) -> &str {
+        &self.address
+    }
+
     /// What it has said until it listened.
     pub(crate) fn said(&self) -> &str {
         &self.said

@@ -1,15 +1,16 @@
 //! The hosts that a history is played on: in memory, on disk, and in [`wasm`](super::wasm).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use bytes::Bytes;
+use orlop_conformance::model::Told;
 use orlop_conformance::system::{Call, Performs, perform};
 use orlop_core::effect::{Fault, Get, Inventory, Load, Scan, Step};
 use orlop_core::keys::{Key, Prefix};
 use orlop_core::memory::{Memory, RequestBody};
 use orlop_core::step::start;
-use orlop_core::{Ambient, Body, Config, Piece, Registry, Response};
+use orlop_core::{Ambient, Body, Config, Deleted, Piece, Purged, Refused, Registry, Response, Undeleted, Undeleting};
 use serde_json::{Value as Json, json};
 use tokio::runtime::Runtime;
 
@@ -26,8 +27,49 @@ pub(crate) trait Host {
     /// Collects garbage, with this failure on its way: the report.
     fn gc(&mut self, ambient: Ambient, failure: Option<Failure>) -> Result<Json, String>;
 
+    /// Does what an administrator asks for, with this failure on its way. `None` when the storage has failed.
+    fn administer(
+        &mut self,
+        what: &Administering,
+        _ambient: Ambient,
+        _failure: Option<Failure>,
+    ) -> Result<Option<Told>, String> {
+        Err(format!("nobody administers this host: {what:?}"))
+    }
+
     /// Reads everything that it holds.
     fn everything(&mut self) -> Result<Everything, String>;
+}
+
+/// What an administrator asks for.
+#[derive(Clone, Debug)]
+pub(crate) enum Administering {
+    /// In a repository: a tag or digest, whether by force, and the name that the tag is to have.
+    Undelete(String, String, bool, Option<String>),
+    /// In a repository: a tag or digest, and whether by force.
+    Purge(String, Option<String>, bool),
+    /// A mark, and whether it is removed.
+    Protect(String, bool),
+    /// The list of what was deleted, as if all of it were tags.
+    Deleted,
+}
+
+/// What an administrator is told of a refusal; `None` when the storage has failed.
+fn refusal(refused: Refused) -> Result<Option<Told>, String> {
+    Ok(Some(Told::refusal(match refused {
+        Refused::NotDeleted(_) => "not deleted",
+        Refused::Unknown(_) => "unknown",
+        Refused::NoRepository(_) => "no repository",
+        Refused::Purged(..) => "purged",
+        Refused::Taken(..) => "taken",
+        Refused::Protected(_) => "protected",
+        Refused::TooManyMarks | Refused::Contention | Refused::Damaged(_) => return Err(refused.to_string()),
+        Refused::Storage(_) => return Ok(None),
+    })))
+}
+
+fn texts<T: ToString>(all: impl IntoIterator<Item = T>) -> BTreeSet<String> {
+    all.into_iter().map(|one| one.to_string()).collect()
 }
 
 /// What a host holds.
@@ -110,6 +152,70 @@ impl Host for Native {
 
     fn gc(&mut self, ambient: Ambient, failure: Option<Failure>) -> Result<Json, String> {
         Ok(json!(self.performs.run_failing(self.registry.gc(ambient), &RequestBody::default(), failure)))
+    }
+
+    fn administer(
+        &mut self,
+        what: &Administering,
+        ambient: Ambient,
+        failure: Option<Failure>,
+    ) -> Result<Option<Told>, String> {
+        let body = RequestBody::default();
+        let Self { registry, performs } = self;
+        let parsed = |name: &str| name.parse().map_err(|_| format!("`{name}` is no repository"));
+        let reference = |text: &str| text.parse().map_err(|_| format!("`{text}` is no reference"));
+        match what {
+            Administering::Undelete(name, what, force, named) => {
+                let named = named.as_ref().map(|tag| tag.parse().expect("a tag"));
+                let how = Undeleting { force: *force, named };
+                let step = registry.undelete(parsed(name)?, reference(what)?, how, ambient);
+                let Undeleted { manifests, tags, taken, missing } = match performs.run_failing(step, &body, failure) {
+                    Ok(undeleted) => undeleted,
+                    Err(refused) => return refusal(refused),
+                };
+                let taken = taken.into_iter().map(|tag| ("taken", tag));
+                let others = taken.chain(missing.iter().map(|missing| ("missing", missing.to_string()))).collect();
+                Ok(Some(Told { tags: texts(tags), manifests: texts(manifests), others, ..Told::default() }))
+            }
+            Administering::Purge(name, what, force) => {
+                let what = what.as_ref().map(|what| reference(what)).transpose()?;
+                let step = registry.purge(parsed(name)?, what, *force, ambient);
+                let Purged { tags, manifests, blobs, remaining, fault, .. } =
+                    match performs.run_failing(step, &body, failure) {
+                        Ok(purged) => purged,
+                        Err(refused) => return refusal(refused),
+                    };
+                if let Some(fault) = fault {
+                    return Err(format!("a purge ended early: {fault}"));
+                }
+                let others = remaining.iter().map(|left| ("remains", left.digest.to_string())).collect();
+                let (tags, manifests, blobs) = (texts(tags), texts(manifests), texts(blobs));
+                Ok(Some(Told { refused: None, tags, manifests, blobs, others }))
+            }
+            Administering::Protect(mark, remove) => {
+                let mark = mark.parse().map_err(|_| format!("`{mark}` is no mark"))?;
+                let step = if *remove { registry.unprotect(mark, ambient) } else { registry.protect(mark, ambient) };
+                match performs.run_failing(step, &body, failure) {
+                    Ok(true) => Ok(Some(Told::default())),
+                    Ok(false) => Ok(Some(Told::refusal("unchanged"))),
+                    Err(refused) => refusal(refused),
+                }
+            }
+            Administering::Deleted => {
+                let (mut all, mut after) = (BTreeSet::new(), None);
+                loop {
+                    let page = performs.run(registry.deleted(None, after, ambient), &body).expect("no fault");
+                    all.extend(page.deleted.into_iter().map(|Deleted { repository, tag, digest, .. }| match tag {
+                        Some(tag) => format!("{repository}:{tag} {digest}"),
+                        None => format!("{repository}@{digest}"),
+                    }));
+                    after = page.after;
+                    if after.is_none() {
+                        return Ok(Some(Told { tags: all, ..Told::default() }));
+                    }
+                }
+            }
+        }
     }
 
     fn everything(&mut self) -> Result<Everything, String> {

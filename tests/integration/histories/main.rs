@@ -23,15 +23,25 @@ use proptest::test_runner::{RngSeed, TestRunner};
 
 use engines::{ObjectServer, Postgres};
 use hosts::{Host, Native};
-use operation::{Event, Setting, failing, setting, untroubled};
+use operation::{Event, Setting, administered, administered_failing, failing, setting, undeleting, untroubled};
 use trial::Trial;
 use wasm::{Node, Wasm};
 
 /// Empty registries of a configuration, each on a host.
 type Hosts = Vec<Box<dyn Host>>;
 
-/// Plays histories like these, `cases` of them unless the environment says otherwise, and prints what was played.
+/// Plays histories in which nothing is administered.
 fn play(cases: u32, events: impl Strategy<Value = Vec<Event>>, hosts: impl Fn(&Config) -> Hosts) {
+    play_in(setting(), cases, events, hosts);
+}
+
+/// Plays histories like these, `cases` of them unless the environment says otherwise, and prints what was played.
+fn play_in(
+    settings: impl Strategy<Value = Setting>,
+    cases: u32,
+    events: impl Strategy<Value = Vec<Event>>,
+    hosts: impl Fn(&Config) -> Hosts,
+) {
     let begun = std::time::Instant::now();
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
     let mut config = ProptestConfig {
@@ -53,7 +63,7 @@ fn play(cases: u32, events: impl Strategy<Value = Vec<Event>>, hosts: impl Fn(&C
     println!("PROPTEST_RNG_SEED={seed}");
     let cases = config.cases;
     let steps = std::cell::Cell::new(0);
-    let outcome = TestRunner::new(config).run(&(setting(), events), |(setting, events)| {
+    let outcome = TestRunner::new(config).run(&(settings, events), |(setting, events)| {
         steps.set(steps.get() + events.len());
         history(setting, &events, &hosts).map_err(TestCaseError::fail)
     });
@@ -110,6 +120,28 @@ fn a_failure_leaves_the_same_on_disk() {
     play(24, failing(1..30), memory_and_disk);
 }
 
+/// SPEC X1–X10, X20–X22, X26.
+#[test]
+fn what_is_deleted_comes_back_or_is_purged_as_the_model_says() {
+    play_in(undeleting(), 500, administered(1..60), |config| vec![Native::memory(config)]);
+}
+
+#[test]
+fn a_failure_of_the_storage_leaves_what_was_deleted_before_or_after() {
+    play_in(undeleting(), 200, administered_failing(1..40), |config| vec![Native::memory(config)]);
+}
+
+#[test]
+fn what_is_deleted_comes_back_the_same_on_disk() {
+    play_in(undeleting(), 24, administered(1..60), memory_and_disk);
+}
+
+#[test]
+#[ignore = "needs a database and an object store: `tests/run fleet` installs them and runs it"]
+fn what_is_deleted_comes_back_the_same_in_shared_engines() {
+    play_in(undeleting(), 16, administered(1..60), memory_and_shared());
+}
+
 #[test]
 #[ignore = "needs a database and an object store: `tests/run fleet` installs them and runs it"]
 fn memory_and_shared_engines_answer_and_store_the_same() {
@@ -159,7 +191,14 @@ fn an_index_that_goes_does_not_take_along_what_was_tagged_since() {
         untag(0),
         Pass { seconds: 40 * 60, collects: true },
     ];
-    let setting = Setting { sparse: false, delete: true, mount_from_anywhere: true, untagged_go: true, keeps: false };
+    let setting = Setting {
+        sparse: false,
+        delete: true,
+        mount_from_anywhere: true,
+        untagged_go: true,
+        keeps: false,
+        undeletes: false,
+    };
     holds(setting, &history);
 }
 

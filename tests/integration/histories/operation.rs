@@ -18,6 +18,8 @@ pub(crate) struct Setting {
     pub(crate) untagged_go: bool,
     /// Objects stay when their record is gone.
     pub(crate) keeps: bool,
+    /// What is deleted can be undeleted for a while.
+    pub(crate) undeletes: bool,
 }
 
 /// A step: what is done, and how the storage fails meanwhile.
@@ -122,6 +124,25 @@ pub(crate) enum Operation {
         manifest: usize,
         filter: Option<usize>,
     },
+    /// What was deleted comes back: by its own name, or under another tag.
+    Undelete {
+        repository: usize,
+        reference: Reference,
+        force: bool,
+        named: Option<usize>,
+    },
+    /// Something is removed at once, or all that was deleted in the repository.
+    Purge {
+        repository: usize,
+        reference: Option<Reference>,
+        force: bool,
+    },
+    /// A protect mark is set or removed.
+    Protect {
+        repository: usize,
+        reference: Reference,
+        remove: bool,
+    },
     /// Time passes, in seconds, and it may be that garbage collection comes.
     Pass {
         seconds: u64,
@@ -172,6 +193,13 @@ pub(crate) enum Condition {
     IfNoneMatch(Option<usize>),
 }
 
+/// Draws an operation by drawing its fields.
+macro_rules! draw {
+    ($name:ident { $($field:ident: $from:expr),* $(,)? }) => {
+        ($($from,)*).prop_map(|($($field,)*)| Operation::$name { $($field),* }).boxed()
+    };
+}
+
 pub(crate) fn setting() -> impl Strategy<Value = Setting> {
     let delete = prop::bool::weighted(0.9);
     (prop::bool::weighted(0.2), delete, any::<bool>(), any::<bool>(), any::<bool>()).prop_map(
@@ -181,8 +209,14 @@ pub(crate) fn setting() -> impl Strategy<Value = Setting> {
             mount_from_anywhere,
             untagged_go,
             keeps,
+            undeletes: false,
         },
     )
+}
+
+/// Where what is deleted can be undeleted. (A purge does not heed that objects stay.)
+pub(crate) fn undeleting() -> impl Strategy<Value = Setting> {
+    setting().prop_map(|setting| Setting { undeletes: true, keeps: false, ..setting })
 }
 
 /// Histories in which nothing fails.
@@ -198,6 +232,35 @@ pub(crate) fn failing(length: Range<usize>) -> impl Strategy<Value = Vec<Event>>
         .prop_map(stocked)
 }
 
+/// Histories in which much is deleted and undeleted, purged and protected.
+pub(crate) fn administered(length: Range<usize>) -> impl Strategy<Value = Vec<Event>> {
+    vec(administering().prop_map(|operation| Event(operation, None)), length).prop_map(stocked)
+}
+
+/// The same with a storage that fails now and then. (A purge is many commits, and is not troubled.)
+pub(crate) fn administered_failing(length: Range<usize>) -> impl Strategy<Value = Vec<Event>> {
+    let failure =
+        (0..12usize, any::<bool>(), any::<bool>()).prop_map(|(effect, done, full)| Failure { effect, done, full });
+    let event = (administering(), weighted(0.3, failure)).prop_map(|(operation, failure)| {
+        let whole = matches!(operation, Operation::Purge { .. });
+        Event(operation, failure.filter(|_| !whole))
+    });
+    vec(event, length).prop_map(stocked)
+}
+
+fn administering() -> impl Strategy<Value = Operation> {
+    let delete = draw!(DeleteManifest { repository: repository(), reference: reference() });
+    prop_oneof![
+        30 => operation(),
+        8 => delete,
+        10 => draw!(Undelete {
+            repository: repository(), reference: reference(), force: seldom(), named: weighted(0.2, 0..TAGS.len()),
+        }),
+        3 => draw!(Purge { repository: repository(), reference: weighted(0.8, reference()), force: seldom() }),
+        3 => draw!(Protect { repository: repository(), reference: reference(), remove: any::<bool>() }),
+    ]
+}
+
 /// Mostly blobs are there from the beginning, so that manifests can be pushed at once. What is not needed goes when
 /// the history is shrunk.
 fn stocked(mut events: Vec<Event>) -> Vec<Event> {
@@ -205,13 +268,6 @@ fn stocked(mut events: Vec<Event>) -> Vec<Event> {
         events.insert(0, Event(Operation::Stock { repository }, None));
     }
     events
-}
-
-/// Draws an operation by drawing its fields.
-macro_rules! draw {
-    ($name:ident { $($field:ident: $from:expr),* $(,)? }) => {
-        ($($from,)*).prop_map(|($($field,)*)| Operation::$name { $($field),* }).boxed()
-    };
 }
 
 fn operation() -> impl Strategy<Value = Operation> {
@@ -261,12 +317,14 @@ fn uploads() -> impl Strategy<Value = Operation> {
     ]
 }
 
+fn reference() -> impl Strategy<Value = Reference> {
+    let tag = || 0..TAGS.len();
+    let digest = (0..MANIFESTS.len(), seldom()).prop_map(|(manifest, long)| Reference::Digest(manifest, long));
+    prop_oneof![6 => tag().prop_map(Reference::Tag), 3 => digest, 1 => tag().prop_map(Reference::ListOf)]
+}
+
 fn manifests() -> impl Strategy<Value = Operation> {
     let tag = || 0..TAGS.len();
-    let reference = || {
-        let digest = (0..MANIFESTS.len(), seldom()).prop_map(|(manifest, long)| Reference::Digest(manifest, long));
-        prop_oneof![6 => tag().prop_map(Reference::Tag), 3 => digest, 1 => tag().prop_map(Reference::ListOf)]
-    };
     let condition = || {
         let which = || of(0..MANIFESTS.len());
         weighted(0.15, prop_oneof![which().prop_map(Condition::IfMatch), which().prop_map(Condition::IfNoneMatch)])

@@ -4,13 +4,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use orlop_conformance::image::{Manifest, sha256, sha512};
-use orlop_conformance::model::{Model, Says};
+use orlop_conformance::model::{Model, Says, Told};
 use orlop_conformance::system::{self, Call, delete, get, head, patch, post, put, uploads};
 use orlop_core::config::Pattern;
 use orlop_core::memory::Memory;
 use orlop_core::{Config, Response, Timestamp};
 
-use super::hosts::Host;
+use super::hosts::{Administering, Host};
 use super::operation::{Condition, Event, Failure, Flaw, Operation, Place, PutFlaw, Reference, Setting};
 use super::world::{
     ARTIFACT_TYPES, ASSEMBLED, BLOB_LIMIT, BLOBS, CHUNKS, MANIFEST_LIMIT, MANIFESTS, REPOSITORIES, TAGS,
@@ -20,6 +20,9 @@ type Done = Result<(), String>;
 
 /// How long objects stay in histories in which they do: longer than most things rest in one.
 const KEPT: Duration = Duration::from_secs(10 * 24 * 3600);
+
+/// For how long what is deleted can be undeleted: for some of the times that pass, and not for others.
+const UNDELETE_WITHIN: Duration = Duration::from_secs(2 * 24 * 3600);
 
 /// The core on its hosts, and what the model says.
 pub(crate) struct Trial {
@@ -33,6 +36,8 @@ pub(crate) struct Trial {
     sessions: Vec<(usize, String)>,
     /// How long objects stay after their record is gone.
     keep: Duration,
+    /// Whether what is deleted can be undeleted for a while.
+    undeletes: bool,
     /// The objects that some record named when garbage was about to be collected, and when that was last so.
     named: BTreeMap<String, Timestamp>,
 }
@@ -43,6 +48,7 @@ impl Trial {
         let config = Config {
             assemble: vec![Pattern::new(ASSEMBLED)],
             untagged_lifetime: setting.untagged_go.then_some(Duration::from_secs(3600)),
+            undelete_within: setting.undeletes.then_some(UNDELETE_WITHIN),
             keep_erased: if setting.keeps { KEPT } else { Duration::ZERO },
             // The hosts count ages on clocks of their own: what nobody names goes at once.
             call_lifetime: Duration::ZERO,
@@ -58,7 +64,8 @@ impl Trial {
         };
         let (hosts, keep) = (hosts(&config), config.keep_erased);
         let (models, sessions) = (vec![Model::new(config)], Vec::new());
-        Self { hosts, models, surroundings: Memory::new(), sessions, keep, named: BTreeMap::new() }
+        let (undeletes, named) = (setting.undeletes, BTreeMap::new());
+        Self { hosts, models, surroundings: Memory::new(), sessions, keep, undeletes, named }
     }
 
     /// Plays one step.
@@ -73,6 +80,12 @@ impl Trial {
                 let path = format!("{}?digest={}", uploads(REPOSITORIES[*repository]), sha256(blob));
                 self.ask(&post(path).body(blob.clone()), *failure)
             }),
+            (Operation::Undelete { .. } | Operation::Purge { .. } | Operation::Protect { .. }, _) => {
+                match self.administering(operation) {
+                    Some(what) => self.administer(&what, *failure),
+                    None => Ok(()),
+                }
+            }
             (_, None) => Ok(()),
             (_, Some(call)) => self.ask(&call, *failure),
         }
@@ -84,9 +97,10 @@ impl Trial {
         self.advance(Duration::from_secs(30 * 24 * 3600));
         self.gc(None)?;
         self.gc(None)?;
-        // What an index that goes has freed comes next, and each time its objects stay first.
-        for _ in 0..if self.keep.is_zero() { 0 } else { 5 } {
-            self.advance(self.keep);
+        // What an index that goes has freed comes next, and each time its objects stay first, or it can be undeleted.
+        let more = if self.undeletes { 12 } else { 5 };
+        for _ in 0..if self.keep.is_zero() && !self.undeletes { 0 } else { more } {
+            self.advance(self.keep.max(KEPT));
             self.gc(None)?;
         }
         self.narrow()?;
@@ -167,6 +181,81 @@ impl Trial {
         Ok(())
     }
 
+    /// Does what an administrator asks for on every host, which must be told one thing.
+    fn told(&mut self, what: &Administering, failure: Option<Failure>) -> Result<Option<Told>, String> {
+        let ambient = self.surroundings.ambient();
+        let mut first = None;
+        for host in &mut self.hosts {
+            let told = host.administer(what, ambient, failure)?;
+            let first = first.get_or_insert_with(|| told.clone());
+            if *first != told {
+                return Err(format!("{what:?}: one host tells {first:?}, another {told:?}"));
+            }
+        }
+        Ok(first.expect("there is a host"))
+    }
+
+    /// Does what an administrator asks for, and holds what is told against what the model says.
+    fn administer(&mut self, what: &Administering, failure: Option<Failure>) -> Done {
+        let told = self.told(what, failure)?;
+        if let Some(told) = &told {
+            let mut wrong = Vec::new();
+            self.models.retain_mut(|model| {
+                let says = administered(model, what);
+                wrong.push(format!("{what:?}: expected {says:?}, but came {told:?}"));
+                says == *told
+            });
+            return if self.models.is_empty() { Err(wrong.join("; or ")) } else { Ok(()) };
+        }
+        if failure.is_none() {
+            return Err(format!("{what:?} failed although the storage did not"));
+        }
+        for mut after in self.models.clone() {
+            administered(&mut after, what);
+            if !self.models.contains(&after) {
+                self.models.push(after);
+            }
+        }
+        self.narrow()
+            .map_err(|why| format!("after {what:?} had failed the state is neither that before nor after: {why}"))
+    }
+
+    /// What an operation of an administrator asks for; none for a list that is not there.
+    fn administering(&self, operation: &Operation) -> Option<Administering> {
+        let name = |repository: usize| REPOSITORIES[repository].to_owned();
+        Some(match operation {
+            Operation::Undelete { repository, reference, force, named } => {
+                let reference = self.reference(*repository, reference)?;
+                // Manifests have no other names.
+                let named = named.filter(|_| !reference.contains(':')).map(|tag| TAGS[tag].to_owned());
+                Administering::Undelete(name(*repository), reference, *force, named)
+            }
+            Operation::Purge { repository, reference, force } => {
+                let reference = match reference {
+                    Some(reference) => Some(self.reference(*repository, reference)?),
+                    None => None,
+                };
+                Administering::Purge(name(*repository), reference, *force)
+            }
+            Operation::Protect { repository, reference, remove } => {
+                let reference = self.reference(*repository, reference)?;
+                let sign = if reference.contains(':') { '@' } else { ':' };
+                Administering::Protect(format!("{}{sign}{reference}", name(*repository)), *remove)
+            }
+            _ => return None,
+        })
+    }
+
+    /// The tag or digest that this is; none for a list that is not there.
+    fn reference(&self, repository: usize, reference: &Reference) -> Option<String> {
+        Some(match reference {
+            Reference::Tag(tag) => TAGS[*tag].into(),
+            Reference::Digest(manifest, true) => sha512(MANIFESTS[*manifest].bytes()),
+            Reference::Digest(manifest, false) => MANIFESTS[*manifest].digest(),
+            Reference::ListOf(tag) => self.models[0].list_of(REPOSITORIES[repository], TAGS[*tag])?.into(),
+        })
+    }
+
     /// A call failed with the storage: either nothing has happened, or all of it.
     fn troubled(&mut self, call: &Call, response: &Response) -> Done {
         if !matches!(response.status, 500 | 503 | 507) {
@@ -240,6 +329,13 @@ impl Trial {
             let response = self.call(&look, None)?;
             right(&look, &model.answer(&look, ""), &response)?;
         }
+        if self.undeletes {
+            let (deleted, told) = (model.deleted(), self.told(&Administering::Deleted, None)?);
+            let listed = told.map(|told| told.tags).unwrap_or_default();
+            if listed != deleted {
+                return Err(format!("deleted are {deleted:?}, but listed {listed:?}"));
+            }
+        }
         Ok(())
     }
 
@@ -276,12 +372,7 @@ impl Trial {
         let digest = |bytes: &[u8], long: bool| if long { sha512(bytes) } else { sha256(bytes) };
         let session = |session: &usize| self.sessions.get(session % self.sessions.len().max(1));
         let reference = |repository: usize, reference: &Reference| {
-            let reference = match reference {
-                Reference::Tag(tag) => TAGS[*tag].into(),
-                Reference::Digest(manifest, long) => digest(&MANIFESTS[*manifest].bytes(), *long),
-                Reference::ListOf(tag) => self.models[0].list_of(REPOSITORIES[repository], TAGS[*tag])?.into(),
-            };
-            Some(system::manifest(REPOSITORIES[repository], reference))
+            Some(system::manifest(REPOSITORIES[repository], self.reference(repository, reference)?))
         };
         Some(match operation {
             PostBlob { repository, blob, long, flaw } => {
@@ -368,7 +459,7 @@ impl Trial {
                 let subject = MANIFESTS[*manifest].digest();
                 get(system::referrers(REPOSITORIES[*repository], subject) + &filter.replace('+', "%2B"))
             }
-            Stock { .. } | Pass { .. } => return None,
+            Stock { .. } | Pass { .. } | Undelete { .. } | Purge { .. } | Protect { .. } => return None,
         })
     }
 
@@ -382,6 +473,19 @@ impl Trial {
             Place::At(start) => start,
         };
         call.header("Content-Range", format!("{start}-{}", start + bytes.len() - 1))
+    }
+}
+
+/// What the model says to an administrator, who changes it.
+fn administered(model: &mut Model, what: &Administering) -> Told {
+    match what {
+        Administering::Undelete(name, what, force, named) => model.undelete(name, what, *force, named.as_deref()),
+        Administering::Purge(name, what, force) => model.purge(name, what.as_deref(), *force),
+        Administering::Protect(mark, remove) => match model.protect(mark, *remove) {
+            true => Told::default(),
+            false => Told::refusal("unchanged"),
+        },
+        Administering::Deleted => Told { tags: model.deleted(), ..Told::default() },
     }
 }
 

@@ -1,5 +1,7 @@
 //! What another registry had becomes records here (SPEC Y1–Y14).
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use orlop_conformance::image::{
     AMD64, ARM64, DOCKER_LIST, DOCKER_MANIFEST, Manifest, OCI_INDEX, OCI_MANIFEST, config, sha256,
@@ -13,6 +15,7 @@ use orlop_core::memory::RequestBody;
 use orlop_core::name::Repository;
 use orlop_core::object::ObjectId;
 use orlop_core::record::BlobRecord;
+use orlop_core::retention::Rule;
 use orlop_core::takeover::{
     Held, ImagePlatform, Layer, LayersTaken, ManifestsTaken, Presence, Revision, Tagged, TagsTaken, Unreadable,
 };
@@ -126,6 +129,7 @@ fn a_blob_that_is_here_stays_as_it_is() {
     registry.get(blob("b", sha256("bytes"))).expect(200);
     let other = Layer { size: 3, ..layer("c", b"bytes", None) };
     assert_eq!(adopt_blobs(&mut registry, vec![other]).differing, [(digest_of("bytes"), 5)]);
+    assert_eq!(usage(&registry, "c"), 5, "it counts as it is here");
 }
 
 /// SPEC Y2: damaged bytes are replaced by hashed ones, and by no others.
@@ -137,6 +141,10 @@ fn hashed_bytes_take_the_place_of_damaged_ones() {
     let mut damaged: BlobRecord = serde_json::from_slice(&registry.memory.records[&key]).expect("a record");
     damaged.quarantined = Some(Timestamp(5));
     registry.memory.records.insert(key.clone(), serde_json::to_vec(&damaged).expect("JSON").into());
+    let note = Key::stored(format!("quarantine/{}", sha256("bytes")));
+    registry.memory.records.insert(note.clone(), r#"{"since":5,"problem":"wrong"}"#.into());
+    let listed = run(&mut registry, |registry, ambient| registry.quarantined(None, ambient)).expect("a list");
+    assert_eq!(listed.digests, [digest_of("bytes")]);
     let present = run(&mut registry, |registry, ambient| registry.present(vec![digest_of("bytes")], ambient));
     assert_eq!(present, Ok(vec![Presence::Damaged]));
     let object = brought(&mut registry, 1, b"bytes");
@@ -147,6 +155,7 @@ fn hashed_bytes_take_the_place_of_damaged_ones() {
     adopt_blobs(&mut registry, vec![Layer { verified: true, ..layer("b", b"bytes", Some(object)) }]);
     let now: BlobRecord = serde_json::from_slice(&registry.memory.records[&key]).expect("a record");
     assert_eq!((now.quarantined, now.unverified, now.extents[0].object), (None, false, object));
+    assert!(!registry.memory.records.contains_key(&note), "it is listed as damaged no more");
     assert_eq!(registry.memory.objects.len(), 1, "the damaged bytes are gone");
     assert_eq!(registry.get(blob("b", sha256("bytes"))).expect(200).body(), b"bytes");
 }
@@ -159,6 +168,53 @@ fn a_blob_that_went_meanwhile_is_asked_for_again() {
     let taken = adopt_blobs(&mut registry, vec![gone.clone()]);
     assert_eq!((taken.links, taken.again), (0, vec![gone]));
     assert!(registry.memory.records.is_empty());
+}
+
+/// SPEC X45, X48, L9: what was pulled before from where it came is not known, however long pulls are noted here.
+#[test]
+fn what_is_imported_counts_as_pulled_by_then() {
+    const DAY: Duration = Duration::from_secs(24 * 3600);
+    let rule = Rule {
+        name: "pulled".into(),
+        repositories: vec![Pattern::new("**")],
+        keep_pulled_within: Some(90 * DAY),
+        untagged_after: Some(30 * DAY),
+        ..Rule::default()
+    };
+    let mut registry = configured(|config| {
+        config.retention = vec![rule];
+        config.untagged_lifetime = Some(30 * DAY);
+    });
+    let step = registry.registry.note_pulls(Vec::new(), registry.memory.ambient());
+    registry.memory.run(step, &RequestBody::default()).expect("it is noted since when pulls are");
+    registry.advance(365 * DAY);
+    let (named, pinned) = (Manifest::image(AMD64, "named"), Manifest::image(AMD64, "pinned"));
+    image(&mut registry, "a", &named, &["v1"]);
+    image(&mut registry, "a", &pinned, &[]);
+    let going = |registry: &mut InMemory| {
+        registry.gc();
+        let step = registry.registry.plan_retention(name("a"), registry.memory.ambient());
+        let plan = registry.memory.run(step, &RequestBody::default()).expect("a plan");
+        (plan.tags_deleted, plan.manifests_deleted)
+    };
+    for _ in 0..2 {
+        assert_eq!(going(&mut registry), (0, 0));
+        registry.get(manifest("a", pinned.digest())).expect(200);
+        registry.advance(15 * DAY - Duration::from_secs(1));
+    }
+    registry.advance(Duration::from_secs(7200));
+    let step = registry.registry.plan_retention(name("a"), registry.memory.ambient());
+    let plan = registry.memory.run(step, &RequestBody::default()).expect("a plan");
+    assert_eq!((plan.tags_deleted, plan.manifests[0].digest.to_string()), (0, pinned.digest()));
+    assert_eq!(going(&mut registry), (0, 0));
+    registry.get(manifest("a", pinned.digest())).expect(404);
+    registry.advance(60 * DAY);
+    assert_eq!(going(&mut registry), (1, 0));
+    // A push here is another beginning.
+    registry.push("a", "v1", &named);
+    for key in ["tag/a:v1".to_string(), format!("manifest/a@{}", named.digest())] {
+        assert_eq!(record(&registry, &key)["imported"], Json::Null, "{key}");
+    }
 }
 
 /// SPEC Y4, Y8: as if it had been pushed.
@@ -175,7 +231,7 @@ fn an_import_makes_the_records_of_a_push() {
     assert_eq!(keys(&pushed), keys(&imported));
     assert_eq!(usage(&pushed, "a"), usage(&imported, "a"));
     let tag = record(&imported, "tag/a:v1");
-    assert_eq!((&tag["pushed"], &tag["imported"]), (&json!(1000), &json!(true)));
+    assert_eq!((&tag["pushed"], tag["imported"].as_u64()), (&json!(1000), Some(imported.memory.now.0)));
     assert_eq!(record(&imported, &format!("manifest/a@{}", sha256(one.bytes())))["pushed"], 1000);
     for registry in [&mut pushed, &mut imported] {
         let list = registry.call(get(manifest("a", "v1")).header("Accept", OCI_INDEX)).expect(200);
@@ -293,7 +349,7 @@ fn several_tags_of_one_manifest_are_made_and_one_of_none_is_not() {
     assert_eq!(usage(&registry, "a"), usage(&pushed, "a"));
     let nothing = digest_of("nothing");
     let taken = adopt_tags(&mut registry, vec![tagged("a", "lost", nothing)], false);
-    assert_eq!((taken.made, taken.bereft.len()), (0, 1));
+    assert_eq!((taken.made, taken.without_manifest.len()), (0, 1));
     registry.get(manifest("a", "lost")).expect(404);
 }
 

@@ -32,6 +32,7 @@ mod payloads;
 mod protecting;
 mod pulled;
 mod pulling;
+mod purging;
 mod pushing;
 mod quotas;
 mod racing;

@@ -338,6 +338,42 @@ fn what_is_deleted_from_a_mirror_is_fetched_again() {
     assert!(!registry.memory.records.keys().any(|key| key.as_str().starts_with("mirrored/")));
 }
 
+/// SPEC X12: with time to undelete, what the upstream can give again goes at once all the same, by whatever deletes it; what
+/// was pushed before there was a mirror can be undeleted.
+#[test]
+fn what_an_upstream_has_is_not_kept_for_an_undelete() {
+    let keeping = |mirrors: Vec<Mirror>| Config {
+        mirrors,
+        undelete_within: Some(10 * DAY),
+        untagged_lifetime: Some(HOUR),
+        ..Config::default()
+    };
+    let mut registry = mirroring(Vec::new());
+    registry.registry = Registry::new(keeping(Vec::new()));
+    let pushed = registry.push_image("hub/app", "pushed", AMD64, "pushed");
+    registry.registry = Registry::new(keeping(vec![hub()]));
+    let image = push_image(&mut registry, "app", "v1", "layer");
+    let kept = |registry: &InMemory| -> Vec<String> {
+        let keys = registry.memory.records.keys().map(|key| key.as_str().to_owned());
+        keys.filter(|key| key.starts_with("deleted")).collect()
+    };
+    pull(&mut registry, "hub/app", "v1", &image);
+    registry.call(delete(manifest("hub/app", "v1"))).expect(202);
+    assert_eq!(kept(&registry), Vec::<String>::new(), "a tag");
+    registry.call(delete(manifest("hub/app", image.digest()))).expect(202);
+    assert_eq!(kept(&registry), Vec::<String>::new(), "a manifest");
+    pull(&mut registry, "hub/app", "v1", &image);
+    registry.call(delete(manifest("hub/app", image.digest()))).expect(202);
+    assert_eq!(kept(&registry), Vec::<String>::new(), "a manifest and its tag");
+    pull(&mut registry, "hub/app", &image.digest(), &image);
+    registry.advance(2 * DAY);
+    registry.gc();
+    assert_eq!(kept(&registry), Vec::<String>::new(), "by garbage collection");
+    registry.call(delete(manifest("hub/app", pushed.digest()))).expect(202);
+    let name = format!("deleted/hub/app@{}", pushed.digest());
+    assert!(kept(&registry).contains(&name), "{:?}", kept(&registry));
+}
+
 /// A request as the registry reads it from a client that sees the repositories below `root` without that.
 fn within(registry: &mut InMemory, root: Option<&str>, caller: &Arc<Caller>, call: &Call) -> Answer {
     let ambient = registry.memory.ambient();

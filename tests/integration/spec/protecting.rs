@@ -4,9 +4,10 @@ use std::time::Duration;
 
 use orlop_conformance::image::{AMD64, ARM64, Manifest, sha256};
 use orlop_conformance::system::{InMemory, System, blob, delete, manifest};
-use orlop_core::Refused;
 use orlop_core::config::PROTECT_MARKS;
+use orlop_core::keys::is_copied;
 use orlop_core::memory::RequestBody;
+use orlop_core::{Config, Refused};
 
 use crate::{configured, registry};
 
@@ -152,6 +153,32 @@ fn a_mark_that_comes_in_between_counts() {
     let deleting = registry.begin(delete(blob("a", sha256("layer")))).until("Commit", &mut registry);
     protect(&mut registry, "a:v1");
     deleting.end(&mut registry).refused(403, "DENIED");
+}
+
+/// SPEC X25: by a host with other settings and by a copy on another storage.
+#[test]
+fn marks_are_kept_with_the_registry() {
+    let mut registry = registry();
+    let image = registry.push_image("a", "v1", AMD64, "layer");
+    protect(&mut registry, "a:v1");
+    let config = || Config { untagged_lifetime: Some(DAY), mount_from_anywhere: false, ..Config::default() };
+    let mut other = registry.restarted(config());
+    // What goes along when a registry is copied.
+    let mut copy = InMemory::new(config());
+    let records = registry.memory.records.iter().filter(|(key, _)| is_copied(key));
+    copy.memory.records.extend(records.map(|(key, value)| (key.clone(), value.clone())));
+    copy.memory.objects = registry.memory.objects.clone();
+    for registry in [&mut other, &mut copy] {
+        assert_eq!(marks(registry), ["a:v1"]);
+        for reference in ["v1", &image.digest()] {
+            registry.delete(manifest("a", reference)).refused(403, "DENIED");
+        }
+    }
+    // What one host sets, another goes by at once.
+    std::mem::swap(&mut registry.memory, &mut other.memory);
+    protect(&mut registry, "b");
+    std::mem::swap(&mut registry.memory, &mut other.memory);
+    assert_eq!(marks(&mut other), ["a:v1", "b:*"]);
 }
 
 /// SPEC X26.

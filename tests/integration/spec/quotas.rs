@@ -214,6 +214,29 @@ fn many_repositories_are_added_up_now_and_then() {
     assert!(!registry.memory.records.keys().any(|key| key.as_str().starts_with("group/")), "no sum outlives its use");
 }
 
+/// SPEC Z3, Z7: repositories that a quota names one by one are read at once, and their sum is kept as well.
+#[test]
+fn repositories_that_are_named_are_read_at_once() {
+    let reads = |count: usize| {
+        let repositories = (0..count).map(|number| Pattern::new(format!("team/{number}"))).collect();
+        let mut registry = held_to([Quota { repositories, ..together("", 10_000) }]);
+        registry.push_blob("team/1", "x".repeat(40));
+        let session = format!("{}?digest={}", uploads("team/0"), sha256("y"));
+        let mut running = registry.begin(post(session).body("y"));
+        let mut reads = 0;
+        while !running.is_over() {
+            reads += usize::from(matches!(running.before(), "Get" | "Scan"));
+            running = running.step(&mut registry);
+        }
+        let kept = registry.memory.records.keys().any(|key| key.as_str().starts_with("group/"));
+        (reads, kept)
+    };
+    let (few, kept) = reads(2);
+    assert!(!kept);
+    assert_eq!(reads(500), (few, false));
+    assert!(reads(1001).1, "the sum of more than a thousand is kept");
+}
+
 /// SPEC Z4: each quota is held to; the one that leaves the least says so.
 #[test]
 fn every_quota_of_a_repository_is_held_to() {

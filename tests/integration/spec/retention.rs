@@ -4,7 +4,7 @@ mod model;
 
 use std::time::Duration;
 
-use orlop_conformance::image::{AMD64, Manifest};
+use orlop_conformance::image::{AMD64, ARM64, Manifest};
 use orlop_conformance::system::{InMemory, System, delete, head, manifest};
 use orlop_core::config::Pattern;
 use orlop_core::memory::RequestBody;
@@ -241,8 +241,8 @@ fn what_no_tag_needs_goes_once_it_is_old() {
     expected.sort();
     let manifests: Vec<String> = planned.manifests.iter().map(|manifest| manifest.digest.to_string()).collect();
     assert_eq!(manifests, expected);
-    assert!(!planned.needs_approval, "no tag goes");
-    let report = done(apply(&mut registry, Some(&planned), false));
+    assert!(planned.needs_approval, "two of five manifests go");
+    let report = done(apply(&mut registry, Some(&planned), true));
     assert_eq!((report.manifests_deleted, report.changed), (2, Vec::new()));
     for gone in expected {
         registry.get(manifest("a", gone)).expect(404);
@@ -253,7 +253,7 @@ fn what_no_tag_needs_goes_once_it_is_old() {
     // The index goes, and later what it had.
     registry.call(delete(manifest("a", "index"))).expect(202);
     registry.advance(11 * DAY);
-    assert_eq!(done(apply(&mut registry, None, false)).manifests_deleted, 3);
+    assert_eq!(done(apply(&mut registry, None, true)).manifests_deleted, 3);
 }
 
 /// SPEC X49.
@@ -340,6 +340,101 @@ fn more_than_a_fifth_of_the_tags_waits_for_approval() {
     assert!(planned.needs_approval && planned.warnings == ["every tag of a would be deleted"], "{planned:?}");
 }
 
+/// SPEC X52: a repository that is used by digests.
+#[test]
+fn more_than_a_fifth_of_the_manifests_waits_for_approval() {
+    for (old, young, needed) in [(1, 4, false), (2, 7, true), (3, 0, true)] {
+        let mut registry = with(vec![Rule { untagged_after: Some(10 * DAY), ..rule() }]);
+        let push = |registry: &mut InMemory, number: u32| {
+            let image = Manifest::image(AMD64, &number.to_string());
+            registry.push("a", image.digest(), &image);
+        };
+        (0..old).for_each(|number| push(&mut registry, number));
+        registry.advance(20 * DAY);
+        (old..old + young).for_each(|number| push(&mut registry, number));
+        let planned = plan(&mut registry);
+        assert_eq!((planned.manifests_deleted, planned.manifests_seen), (old as usize, (old + young) as usize));
+        assert_eq!(planned.needs_approval, needed, "{old} of {}", old + young);
+        assert_eq!(matches!(apply(&mut registry, None, false), Retained::Waits(_)), needed);
+        if needed {
+            assert_eq!(done(apply(&mut registry, Some(&planned), true)).manifests_deleted, u64::from(old));
+        }
+    }
+}
+
+/// SPEC X43, X44: nobody has pushed the tag, so it is as old as it was.
+#[test]
+fn a_tag_whose_list_loses_an_image_or_regains_it_becomes_no_newer() {
+    for assemble in [Vec::new(), vec![Pattern::new("**")]] {
+        let mut registry = configured(|config| {
+            config.retention = vec![last(2), Rule { name: "young".into(), keep_pushed_within: Some(DAY), ..rule() }];
+            config.undelete_within = Some(7 * DAY);
+            config.assemble = assemble;
+        });
+        let arm = registry.push_image("a", "v1", ARM64, "v1");
+        pushed(&mut registry, &["v1", "v2", "v3"]);
+        assert_eq!(going(&plan(&mut registry)), ["v1"]);
+        registry.call(delete(manifest("a", arm.digest()))).expect(202);
+        assert_eq!(going(&plan(&mut registry)), ["v1"], "its list has lost an image");
+        let reference = orlop_core::target::Reference::Digest(arm.digest().parse().expect("a digest"));
+        let ambient = registry.memory.ambient();
+        let step = registry.registry.undelete("a".parse().expect("a name"), reference, Undeleting::default(), ambient);
+        registry.memory.run(step, &RequestBody::default()).expect("it comes back");
+        assert_eq!(going(&plan(&mut registry)), ["v1"], "its list has the image again");
+    }
+}
+
+/// SPEC X48, X50: where deletes can be undone, what a deleted manifest holds stays until that is purged, and no plan says
+/// anything else.
+#[test]
+fn what_can_be_brought_back_keeps_what_it_needs_and_its_referrers() {
+    let mut registry = configured(|config: &mut Config| {
+        config.retention = vec![Rule { untagged_after: Some(2 * DAY), ..rule() }];
+        config.undelete_within = Some(7 * DAY);
+    });
+    pulled(&mut registry, Vec::new());
+    let push = |registry: &mut InMemory, pushed: Manifest| {
+        registry.push("a", pushed.digest(), &pushed);
+        pushed
+    };
+    let subject = push(&mut registry, Manifest::image(AMD64, "subject"));
+    push(&mut registry, Manifest::artifact("application/x.signature", "one").about(&subject));
+    let child = push(&mut registry, Manifest::image(AMD64, "child"));
+    let index = push(&mut registry, Manifest::index(&[&child]));
+    push(&mut registry, Manifest::artifact("application/x.signature", "two").about(&child));
+    registry.call(delete(manifest("a", subject.digest()))).expect(202);
+    registry.advance(3 * DAY);
+    let planned = plan(&mut registry);
+    let going: Vec<String> = planned.manifests.iter().map(|manifest| manifest.digest.to_string()).collect();
+    assert_eq!(going, [index.digest()], "neither a child of it, nor a referrer of what was deleted");
+    let report = done(apply(&mut registry, Some(&planned), true));
+    assert_eq!((report.manifests_deleted, report.manifests_left), (1, 2));
+    let mut deleted = 1;
+    for _ in 0..20 {
+        registry.advance(2 * DAY);
+        registry.gc();
+        let planned = plan(&mut registry);
+        let report = done(apply(&mut registry, Some(&planned), true));
+        assert_eq!(report.manifests_deleted, planned.manifests_deleted as u64, "{planned:?}");
+        deleted += report.manifests_deleted;
+    }
+    assert_eq!(deleted, 4);
+}
+
+/// SPEC X50: who agrees to what can be undone has not agreed to what cannot.
+#[test]
+fn a_plan_is_another_one_when_deletes_cannot_be_undone() {
+    let config = |within| Config { retention: vec![last(1)], undelete_within: within, ..Config::default() };
+    let mut registry = configured(|to| *to = config(Some(7 * DAY)));
+    pushed(&mut registry, &["v1", "v2"]);
+    let planned = plan(&mut registry);
+    for within in [None, Some(Duration::ZERO), Some(DAY)] {
+        registry.registry = orlop_core::Registry::new(config(within));
+        assert!(matches!(apply(&mut registry, Some(&planned), true), Retained::Changed(_)), "{within:?}");
+    }
+    assert_eq!(registry.tags("a"), ["v1", "v2"]);
+}
+
 /// Begins a run, and does something before it commits for the first time.
 fn meanwhile(rules: Vec<Rule>, change: impl FnOnce(&mut InMemory)) -> (InMemory, RetentionReport) {
     let mut registry = with(rules);
@@ -364,6 +459,16 @@ fn what_changes_meanwhile_stays() {
     });
     assert_eq!((report.tags_deleted, report.changed), (1, vec!["v1".to_owned(), "v2".to_owned()]));
     assert_eq!(registry.tags("a"), ["new", "v1"]);
+    // Without the newest another tag would be the last.
+    let (mut registry, report) =
+        meanwhile(vec![last(1)], |registry| drop(registry.call(delete(manifest("a", "new"))).expect(202)));
+    assert_eq!((report.tags_deleted, report.changed.len()), (0, 3));
+    assert_eq!(registry.tags("a"), ["v1", "v2", "v3"]);
+    // It is still there, and is newer still.
+    let (mut registry, report) =
+        meanwhile(vec![last(1)], |registry| drop(registry.push_image("a", "new", AMD64, "newer")));
+    assert_eq!(report.tags_deleted, 3);
+    assert_eq!(registry.tags("a"), ["new"]);
     let within = || vec![Rule { keep_pulled_within: Some(10 * DAY), ..rule() }];
     let (mut registry, report) = meanwhile(within(), |registry| pull(registry, "a", "v1"));
     assert_eq!((report.tags_deleted, report.changed), (2, vec!["v1".to_owned()]));

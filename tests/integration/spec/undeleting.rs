@@ -423,6 +423,22 @@ fn a_purge_by_tag_takes_what_nothing_else_names() {
     assert_eq!(registry.get(manifest("a", "arm")).expect(200).body(), arm.bytes());
 }
 
+/// SPEC X10: what is gone does not remain, also when a list of the registry's own names it until it is collected.
+#[test]
+fn what_a_purge_has_removed_does_not_remain() {
+    let mut registry = keeping();
+    let (amd, arm) = (Manifest::image(AMD64, "amd"), Manifest::image(ARM64, "arm"));
+    registry.push("a", "amd", &amd);
+    registry.push("a", arm.digest(), &arm);
+    let index = Manifest::index(&[&amd, &arm]);
+    registry.push("a", "v1", &index);
+    for deleted in [&index, &amd, &arm] {
+        registry.delete(manifest("a", deleted.digest())).expect(202);
+    }
+    let done = purge(&mut registry, "a", None).expect("all that was deleted");
+    assert_eq!((done.manifests.len(), &done.remaining[..]), (3, &[][..]), "{done:?}");
+}
+
 /// SPEC X11.
 #[test]
 fn a_purge_keeps_no_bytes_for_a_restore() {

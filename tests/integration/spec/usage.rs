@@ -83,6 +83,29 @@ fn a_recount_repairs_every_counter_that_is_wrong() {
     assert_eq!(recount(&mut registry).repaired, 0);
 }
 
+/// SPEC Z10: the open uploads are gone through once for many counters that are wrong.
+#[test]
+fn a_recount_goes_through_uploads_once_for_all_that_is_wrong() {
+    let mut registry = configured(|_| {});
+    for number in 0..50 {
+        let session = registry.open(&format!("a/{number}"));
+        registry.call(patch(&session).body("12345")).expect(202);
+        registry.memory.records.insert(Key::stored(format!("usage/a/{number}")), "1".into());
+    }
+    let mut step = registry.registry.recount(registry.memory.ambient());
+    let mut scans = 0;
+    let found = loop {
+        if let Step::Scan(asked) = &step {
+            scans += usize::from(asked.effect.prefix.as_str() == "upload/" && asked.effect.after.is_none());
+        }
+        step = match step {
+            Step::Respond(found) => break found,
+            asks => registry.memory.perform(asks, &RequestBody::default()),
+        };
+    };
+    assert_eq!((found.repaired, found.uncounted, scans), (50, 0, 2));
+}
+
 /// SPEC Z10: pushes and deletes go on beside a recount, and one that could not be told from a wrong counter is counted again:
 /// what is taken and what comes may even have the same size.
 #[test]

@@ -72,6 +72,16 @@ pub(super) fn hold_purged(memory: &Memory, secret: &[u8]) -> Check {
     Ok(())
 }
 
+/// What holds besides when nothing is removed but what was deleted before: the manifests that were there are, and what was
+/// pushed or undeleted since.
+pub(super) fn hold_there(memory: &Memory, before: &Memory, brought: &[String]) -> Check {
+    let there = before.records.keys().map(|key| key.as_str()).filter(|key| key.starts_with("manifest/"));
+    for key in there.chain(brought.iter().map(String::as_str)) {
+        ensure!(memory.records.keys().any(|known| known.as_str() == key), "{key} was there, and is purged");
+    }
+    Ok(())
+}
+
 impl<'a> Records<'a> {
     fn read(memory: &'a Memory) -> Self {
         let mut families: BTreeMap<&str, BTreeMap<&str, &[u8]>> = BTreeMap::new();
@@ -96,7 +106,12 @@ impl<'a> Records<'a> {
         for (name, value) in self.family("blob") {
             let was_damaged = scenario.damaged.contains(name);
             let digest: Digest = parse(name)?;
-            let BlobRecord { size, extents, quarantined, .. } = json(name, value)?;
+            let BlobRecord { size, extents, quarantined, unverified, .. } = json(name, value)?;
+            let unhashed = |extent: &Extent| scenario.unhashed.contains(&extent.object);
+            ensure!(
+                unverified || scenario.is_read() || !extents.iter().any(unhashed),
+                "blob/{name} was imported without being hashed, and does not say so"
+            );
             let sound = || -> Check {
                 let bytes = self.bytes(&format!("blob/{name}"), &extents)?;
                 ensure!(bytes.len() as u64 == size, "blob/{name} has {} bytes and says {size}", bytes.len());

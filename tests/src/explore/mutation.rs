@@ -1,7 +1,10 @@
 //! Deliberately broken cores: wrappers between the core and its host that alter effects. If the explorer did not
 //! find each of them, it would not find the same mistake made by a person.
 
+mod imports;
 mod upstreams;
+
+pub use imports::Importing;
 
 use bytes::Bytes;
 use orlop_core::Timestamp;
@@ -70,6 +73,8 @@ pub enum Mutation {
     PurgedReleased,
     /// A manifest that is deleted, and can be undeleted, gives up what it needs.
     NeedsForgotten,
+    /// An import makes a mistake.
+    Import(Importing),
 }
 
 /// A sort of commits.
@@ -204,6 +209,7 @@ pub const ALL: &[(Mutation, &str)] = &[
     (Mutation::NotDeleting("pulled/"), "fetch blob again × make room"),
     (Mutation::NotPutting("quarantine/"), "scrub of a damaged blob × GET"),
     (Mutation::NotDeleting("quarantine/"), "push a blob in quarantine × push it"),
+    (Mutation::NotDeleting("quarantine/"), "import a blob in quarantine × GET"),
     (Mutation::Eventual("quarantine/"), "scrub of a damaged blob × GET"),
     (Mutation::DamageInUse, "scrub of a damaged blob × GET"),
     (Mutation::NotExpecting(Sort::Push, Kind::Absent, "deleted/"), "push × push × delete by digest, to be undeleted"),
@@ -225,6 +231,17 @@ pub const ALL: &[(Mutation, &str)] = &[
     (Mutation::NotExpecting(Sort::Push, Kind::Present, "tag/"), "note a pull × delete by tag"),
     (Mutation::NotDeleting("pulledtag/"), "note a pull × delete by tag"),
     (Mutation::NotDeleting("pulledmanifest/"), "note a pull × delete by digest"),
+    (Mutation::Import(Importing::BlobAnew), "import blob × import it elsewhere"),
+    (Mutation::Import(Importing::AsHashed), "import blob × push it"),
+    (Mutation::Import(Importing::ErasingWhatIsNamed), "import blob × push it"),
+    (Mutation::Import(Importing::ManifestAnew), "import manifest × push the same"),
+    (Mutation::Import(Importing::UsesForgotten), "import manifest × push the same"),
+    (Mutation::Import(Importing::CountingNothing), "import manifest × push the same"),
+    (Mutation::Import(Importing::OverPushed), "import tag that moved × push it"),
+    (Mutation::Import(Importing::PushedAsImported), "import tag that moved × push it"),
+    (Mutation::Import(Importing::ImportedAsPushed), "import tag × import it elsewhere"),
+    (Mutation::Import(Importing::TagAlone), "import tag × delete its manifest"),
+    (Mutation::Import(Importing::QuarantineStays), "import a hashed blob in quarantine × push it"),
 ];
 
 /// A kind of expectation.
@@ -311,6 +328,7 @@ impl Altered for Commit {
                     self.delete.extend(uses);
                 }
             }
+            Mutation::Import(mistake) => mistake.alter(&mut self),
             Mutation::EraseBeforeCommit => {
                 let named = self.delete.iter().filter_map(|key| key.as_str().strip_prefix("object/")?.parse().ok());
                 store.execute(Erase { objects: named.collect() }, body)?;
@@ -319,7 +337,14 @@ impl Altered for Commit {
         }
         let released = self.put.iter().filter_map(|(key, _)| key.as_str().strip_prefix("released/")?.parse().ok());
         let released: Vec<ObjectId> = released.collect();
+        let superfluous = match store.mutation {
+            Mutation::Import(mistake) => mistake.superfluous(&self),
+            _ => Vec::new(),
+        };
         let mut committed = store.commit(self)?;
+        if committed == Committed::Done && !superfluous.is_empty() {
+            store.execute(Erase { objects: superfluous }, body)?;
+        }
         if store.mutation == Mutation::ReleasedErased && !released.is_empty() {
             Erase { objects: released }.perform(store, body)?;
         }

@@ -17,8 +17,8 @@ use orlop_core::registry::LetGo;
 use orlop_core::takeover::{Held, Layer, Tagged};
 use orlop_core::target::Reference;
 use orlop_core::{
-    Acquired, Agreement, Ambient, Body, Claim, Config, Disagreement, Error, Fault, Job, Lease, Method, Pull, Recount,
-    Refused, Registry, Report, Request, Response, Step, Undeleting,
+    Acquired, Agreement, Ambient, Body, Claim, Config, Disagreement, Error, Fault, Job, Lease, Method, Pull, Purged,
+    Recount, Refused, Registry, Report, Request, Response, Step, Undeleting,
 };
 use uuid::Uuid;
 
@@ -104,6 +104,8 @@ pub struct Scenario {
     pub deleted: BTreeSet<String>,
     /// What was damaged beforehand: digests of blobs, and manifests as `<repository>@<digest>`.
     pub(super) damaged: BTreeSet<String>,
+    /// The objects that an import brings whose bytes nobody has hashed.
+    pub(super) unhashed: BTreeSet<ObjectId>,
     /// Whether a counter is wrong before the calls. One of them is a recount: when all are over, it is right.
     pub(super) miscounted: bool,
     /// The repositories of its mirrors.
@@ -146,6 +148,7 @@ impl Scenario {
             other: None,
             deleted: BTreeSet::new(),
             damaged: BTreeSet::new(),
+            unhashed: BTreeSet::new(),
             miscounted: false,
         }
     }
@@ -301,6 +304,10 @@ impl Scenario {
         if let Call::Purge(_, Some(Reference::Digest(digest))) = call {
             self.deleted.insert(digest.to_string());
         }
+        if let Call::AdoptBlobs(layers) = call {
+            let unhashed = layers.iter().filter(|layer| !layer.verified);
+            self.unhashed.extend(unhashed.filter_map(|layer| layer.object));
+        }
         if let Call::Request(request, _) = call
             && request.method == Method::Delete
             && let Some((_, digest)) = request.target.rsplit_once('/')
@@ -388,7 +395,12 @@ impl Scenario {
             // How many blobs go depends on who else is there, and decides nothing.
             Call::Evict => registry.evict(ambient).map(|result| told(result.map(drop))),
             Call::Suspect(digest) => registry.suspect(*digest, ambient).map(|result| told(result.map(drop))),
-            Call::Verified(digest) => registry.verified(*digest, ambient).map(told),
+            Call::Verified(digest) => {
+                let record = &self.before.records[&Key::stored(format!("blob/{digest}"))];
+                let record: BlobRecord = serde_json::from_slice(record).expect("a record is JSON");
+                let read = record.extents.iter().map(|extent| extent.object).collect();
+                registry.verified(*digest, read, ambient).map(told)
+            }
             // What it has read depends on who else is there, and decides nothing.
             Call::Scrub => registry.scrub(u64::MAX, Duration::ZERO, ambient).map(|result| told(result.map(drop))),
             Call::Recount => registry.recount(ambient).map(recounted),
@@ -405,9 +417,7 @@ impl Scenario {
                 registry.undelete(name.clone(), reference.clone(), how.clone(), ambient).map(undeleted)
             }
             // What was there for it depends on who else is there, and decides nothing.
-            Call::Purge(name, reference) => registry
-                .purge(name.clone(), reference.clone(), false, ambient)
-                .map(|result| undeleted(result.map(drop))),
+            Call::Purge(name, reference) => registry.purge(name.clone(), reference.clone(), false, ambient).map(purged),
             Call::Protect(mark) => registry.protect(mark.clone(), ambient).map(undeleted),
             Call::NotePulls(pulls) => registry.note_pulls(pulls.clone(), ambient).map(told),
             Call::Agree(key) => registry.agree(Some(SessionKey::new([*key; 32])), ambient).map(agreed),
@@ -464,9 +474,30 @@ impl Scenario {
         self.calls.iter().any(|call| matches!(call, Call::Purge(..)))
     }
 
-    /// Whether what is purged is to be gone for good: nobody pushes it again.
+    /// Whether nothing is removed but by purges of what was deleted before.
+    pub(super) fn purges_only_deleted(&self) -> bool {
+        let removes_nothing = |call: &Call| match call {
+            Call::Purge(_, reference) => reference.is_none(),
+            Call::Request(request, _) => request.method != Method::Delete,
+            Call::Undelete(..) => true,
+            _ => false,
+        };
+        self.is_in_steps() && self.calls.iter().all(removes_nothing)
+    }
+
+    /// Whether one of the calls says that bytes were read.
+    pub(super) fn is_read(&self) -> bool {
+        self.calls.iter().any(|call| matches!(call, Call::Scrub | Call::Verified(_)))
+    }
+
+    /// Whether what is purged is to be gone for good: nobody pushes or imports it again, nor undeletes it before.
     pub(super) fn is_purged(&self) -> bool {
-        let pushes = |call: &Call| matches!(call, Call::Request(request, _) if request.method != Method::Delete);
+        let pushes = |call: &Call| match call {
+            Call::Request(request, _) => request.method != Method::Delete,
+            Call::AdoptBlobs(_) | Call::AdoptManifests(_) => true,
+            Call::Purge(_, None) => self.calls.iter().any(|call| matches!(call, Call::Undelete(..))),
+            _ => false,
+        };
         self.is_in_steps() && !self.calls.iter().any(pushes)
     }
 }
@@ -490,6 +521,14 @@ fn undeleted<T: Debug>(result: Result<T, Refused>) -> Response {
         Err(Refused::Storage(fault)) => told::<()>(Err(fault)),
         Err(Refused::Contention) => Response::new(503),
         result => told(Ok(result)),
+    }
+}
+
+/// What an administrator was told who has purged something.
+fn purged(result: Result<Purged, Refused>) -> Response {
+    match result {
+        Ok(Purged { fault: Some(fault), .. }) => told::<()>(Err(Fault::Failed(fault))),
+        result => undeleted(result.map(drop)),
     }
 }
 

@@ -21,7 +21,7 @@ pub use self::damage::{damage, damaged_manifests, damaged_mirrors, unverified};
 pub use self::imports::imports;
 pub use self::mirrors::{mirror_crowds, mirrors};
 pub use self::retention::{pulls, retention};
-pub use self::undeletes::{SECRET, long_purges, purges, undelete_crowds, undeleted_lists, undeletes};
+pub use self::undeletes::{SECRET, long_purges, purges, purges_of_all, undelete_crowds, undeleted_lists, undeletes};
 use super::sample::{
     artifact, ask, cancel, config, delete, delete_blob, digest, digest512, finish, get, get_blob, get_list, image,
     index, mount, mount_from_anywhere, patch, push, push_blob, slow,
@@ -88,9 +88,11 @@ pub fn all() -> Vec<Scenario> {
         unverified(),
         damaged_manifests(),
         damaged_mirrors(),
+        imports(),
         undeletes(),
         undeleted_lists(),
         purges(),
+        purges_of_all(),
         undelete_crowds(),
         pulls(),
         retention(),

@@ -253,6 +253,16 @@ impl<'s> World<'s> {
         self.flights.iter().all(|flight| flight.stage.asked().is_none())
     }
 
+    /// Whether a purge has found what it was asked for.
+    pub(super) fn has_purged(&self) -> bool {
+        let purges = self.flights.iter().zip(&self.scenario.calls).filter(|(_, call)| matches!(call, Call::Purge(..)));
+        let mut answers = purges.filter_map(|(flight, _)| match &flight.stage {
+            Stage::Over(_, answer) | Stage::Resting(_, answer, _) => Some(answer),
+            _ => None,
+        });
+        answers.any(|answer| !answer.contains("Err(Unknown("))
+    }
+
     /// The answers that clients may rely on from now on; `crashed`: even after a crash.
     pub(super) fn answers(&self, crashed: bool) -> Vec<Option<String>> {
         let flights = self.flights.iter().zip(&self.scenario.calls);
@@ -295,6 +305,28 @@ impl<'s> World<'s> {
             Stage::Collected(Report { fault: Some(fault), .. }) => Some(fault.clone()),
             _ => None,
         })
+    }
+
+    /// The keys of the tags and manifests that clients know to be pushed or undeleted.
+    pub(super) fn brought(&self) -> Vec<String> {
+        let key = |repository: &str, reference: &str| match reference.contains(':') {
+            true => format!("manifest/{repository}@{reference}"),
+            false => format!("tag/{repository}:{reference}"),
+        };
+        let flights = self.flights.iter().zip(&self.scenario.calls);
+        let brought = flights.filter_map(|(flight, call)| match (&flight.stage, call) {
+            (Stage::Over(201, _) | Stage::Resting(201, ..), Call::Request(request, _)) => {
+                let (repository, reference) = request.target.strip_prefix("/v2/")?.split_once("/manifests/")?;
+                Some(key(repository, reference))
+            }
+            (Stage::Over(200, answer) | Stage::Resting(200, answer, _), Call::Undelete(name, reference, _))
+                if answer.contains("Ok(") =>
+            {
+                Some(key(name.as_str(), &reference.to_string()))
+            }
+            _ => None,
+        });
+        brought.collect()
     }
 
     /// The client that got other bytes than those of the digest that it was told. (Whether it may still get those of a blob

@@ -45,6 +45,11 @@ impl Model {
 
     pub(super) fn delete_blob(&mut self, name: &str, digest: &str) -> Result<Says, Refusals> {
         self.may_delete()?;
+        // SPEC X22.
+        let repository = self.repositories.get(name).filter(|repository| repository.blobs.contains_key(digest));
+        if self.protects_in(name) && repository.is_some_and(|repository| repository.needed().contains(digest)) {
+            return Err(vec![Says::refusal(403, "DENIED")]);
+        }
         // SPEC D5, D6: here and nowhere else, whether or not a manifest needs it.
         let removed = self.repositories.get_mut(name).and_then(|repository| repository.blobs.remove(digest));
         removed.ok_or_else(|| vec![Says::refusal(404, "BLOB_UNKNOWN")])?;

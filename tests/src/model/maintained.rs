@@ -2,9 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use std::time::Duration;
+
+use bytes::Bytes;
 use serde_json::{Value as Json, json};
 
 use super::Model;
+use super::deleted::{DeletedTag, End};
 use super::manifests::{Manifest, Tag};
 use crate::image::{AMD64, DOCKER_LIST, DOCKER_MANIFEST, OCI_INDEX, sha256};
 
@@ -15,6 +19,7 @@ pub(super) struct Image {
     pub(super) media_type: &'static str,
     pub(super) digest: String,
     pub(super) size: usize,
+    pub(super) pushed: Duration,
 }
 
 /// What a client accepts.
@@ -25,7 +30,7 @@ pub(super) struct Accept {
     pub(super) others: bool,
 }
 
-fn name_of(platform: &Json) -> String {
+pub(super) fn name_of(platform: &Json) -> String {
     format!("{}/{}", platform["os"].as_str().unwrap_or_default(), platform["architecture"].as_str().unwrap_or_default())
 }
 
@@ -64,17 +69,30 @@ impl Model {
         self.change(name, tag, before, Some(after));
     }
 
-    /// What the end of a manifest means for the tags that name it.
-    pub(super) fn bereave(&mut self, name: &str, gone: &str) {
+    /// Notes what a tag was that ends, if it can be undeleted.
+    pub(super) fn keep_tag(&mut self, name: &str, tag: &str, before: Tag, end: End, along: bool) {
+        if end == End::Kept {
+            let deleted = DeletedTag { tag: before, at: self.now, along };
+            self.keep(name).deleted_tags.insert(tag.into(), deleted);
+        }
+    }
+
+    /// What the end of a manifest means for the tags that name it: what their lists lose.
+    pub(super) fn remove_from_tags(&mut self, name: &str, gone: &str, end: End) -> Vec<(String, Option<Image>)> {
+        let mut listed = Vec::new();
         for (tag, before) in self.keep(name).tags.clone() {
             if !before.names().contains(gone) {
                 continue;
             }
             let after = if before.digest == gone {
+                self.keep_tag(name, &tag, before.clone(), end, true);
                 None
             } else if before.list.as_deref() == Some(gone) {
+                listed.push((tag.clone(), None));
                 Some(Tag { list: None, ..before.clone() })
             } else {
+                let lost = before.images.values().find(|image| image.digest == gone);
+                listed.extend(lost.map(|image| (tag.clone(), Some(image.clone()))));
                 let images: BTreeMap<_, _> =
                     before.images.clone().into_iter().filter(|(_, i)| i.digest != gone).collect();
                 let list = self.list(name, &images);
@@ -87,9 +105,10 @@ impl Model {
             };
             self.change(name, &tag, Some(before), after);
         }
+        listed
     }
 
-    fn change(&mut self, name: &str, tag: &str, before: Option<Tag>, after: Option<Tag>) {
+    pub(super) fn change(&mut self, name: &str, tag: &str, before: Option<Tag>, after: Option<Tag>) {
         let names = |tag: &Option<Tag>| tag.as_ref().map(Tag::names).unwrap_or_default();
         let left = names(&before).difference(&names(&after)).cloned().collect();
         match after {
@@ -111,30 +130,36 @@ impl Model {
     }
 
     /// Makes the list of these images a manifest of the repository. No images, no list.
-    fn list(&mut self, name: &str, images: &BTreeMap<String, Image>) -> Option<String> {
-        let docker = images.values().all(|image| image.media_type == DOCKER_MANIFEST);
-        let media_type = if docker { DOCKER_LIST } else { OCI_INDEX };
-        let entries = images.values().map(|Image { platform, media_type, digest, size }| {
-            let (architecture, os) = (&platform["architecture"], &platform["os"]);
-            let platform = format!(r#"{{"architecture":{architecture},"os":{os}}}"#);
-            format!(r#"{{"mediaType":"{media_type}","digest":"{digest}","size":{size},"platform":{platform}}}"#)
-        });
-        let entries: Vec<_> = entries.collect();
-        if entries.is_empty() {
+    pub(super) fn list(&mut self, name: &str, images: &BTreeMap<String, Image>) -> Option<String> {
+        if images.is_empty() {
             return None;
         }
-        // One list has one digest, in whatever order it came to be: how it is written is part of what it is.
-        let bytes = format!(r#"{{"schemaVersion":2,"mediaType":"{media_type}","manifests":[{}]}}"#, entries.join(","));
-        let digest = sha256(&bytes);
+        let (digest, media_type, bytes) = Self::list_of_images(images);
         let left = self.now;
         let repository = self.keep(name);
         // Someone may have pushed the very same list: then it is theirs.
         let maintained = repository.manifests.get(&digest).is_none_or(|known| known.maintained);
         let needs = images.values().map(|image| image.digest.clone()).collect();
-        let bytes = bytes.into();
-        let manifest = Manifest { media_type, bytes, subject: None, described: json!({}), needs, left, maintained };
+        let (subject, described, foreign) = (None, json!({}), BTreeSet::new());
+        let manifest = Manifest { media_type, bytes, subject, described, needs, foreign, left, maintained };
         repository.manifests.insert(digest.clone(), manifest);
+        repository.deleted.remove(&digest);
         Some(digest)
+    }
+
+    /// The list of these images: its digest, its type and its bytes.
+    pub(super) fn list_of_images(images: &BTreeMap<String, Image>) -> (String, &'static str, Bytes) {
+        let docker = images.values().all(|image| image.media_type == DOCKER_MANIFEST);
+        let media_type = if docker { DOCKER_LIST } else { OCI_INDEX };
+        let entries = images.values().map(|Image { platform, media_type, digest, size, .. }| {
+            let (architecture, os) = (&platform["architecture"], &platform["os"]);
+            let platform = format!(r#"{{"architecture":{architecture},"os":{os}}}"#);
+            format!(r#"{{"mediaType":"{media_type}","digest":"{digest}","size":{size},"platform":{platform}}}"#)
+        });
+        let entries: Vec<_> = entries.collect();
+        // One list has one digest, in whatever order it came to be: how it is written is part of what it is.
+        let bytes = format!(r#"{{"schemaVersion":2,"mediaType":"{media_type}","manifests":[{}]}}"#, entries.join(","));
+        (sha256(&bytes), media_type, bytes.into())
     }
 
     /// The digest of the list that is kept for a tag.

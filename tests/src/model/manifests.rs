@@ -22,6 +22,8 @@ pub(super) struct Manifest {
     pub(super) described: Json,
     /// The digests of what it is made of.
     pub(super) needs: BTreeSet<String>,
+    /// Those of these that may stay elsewhere.
+    pub(super) foreign: BTreeSet<String>,
     /// When it was pushed last, or a tag or a manifest ceased to name it (SPEC L9).
     pub(super) left: Duration,
     /// Whether it is a list that the registry made by itself and that no tag has named.
@@ -115,17 +117,17 @@ impl Model {
             |digest: &str| repository.is_some_and(|repository| repository.manifests.contains_key(digest));
         let needs = document.iter().flat_map(|document| &document.needs);
         // What is needed in two ways is needed in the stricter one.
-        let strict: BTreeSet<&str> = needs
+        let strict: BTreeSet<String> = needs
             .clone()
             .filter_map(|need| match need {
-                Need::Blob(digest) => Some(digest.as_str()),
+                Need::Blob(digest) => Some(digest.clone()),
                 _ => None,
             })
             .collect();
         let missing = needs.filter(|need| match need {
             Need::Blob(digest) => !has_blob(digest),
             Need::Child(digest) => !has_blob(digest) && !has_manifest(digest),
-            Need::Foreign(digest) => strict.contains(digest.as_str()) && !has_blob(digest),
+            Need::Foreign(digest) => strict.contains(digest) && !has_blob(digest),
         });
         let missing: BTreeSet<String> = missing.map(|need| need.digest().into()).collect();
         if !missing.is_empty() && !self.config.allow_sparse {
@@ -141,6 +143,12 @@ impl Model {
             subject: document.subject.clone(),
             described: document.described,
             needs: document.needs.iter().map(|need| need.digest().into()).collect(),
+            foreign: document
+                .needs
+                .iter()
+                .filter(|need| matches!(need, Need::Foreign(digest) if !strict.contains(digest)))
+                .map(|need| need.digest().into())
+                .collect(),
             left: self.now,
             maintained: false,
         };
@@ -149,8 +157,12 @@ impl Model {
             media_type: document.media_type,
             digest: digest.clone(),
             size: bytes.len(),
+            pushed: self.now,
         });
-        self.keep(name).manifests.insert(digest.clone(), manifest);
+        let repository = self.keep(name);
+        repository.manifests.insert(digest.clone(), manifest);
+        // SPEC X3.
+        repository.deleted.remove(&digest);
         tags.iter().for_each(|tag| self.tag(name, tag, &digest, image.clone()));
 
         let mut says = Says::new(201).with("Location", format!("/v2/{name}/manifests/{digest}"));
@@ -166,16 +178,24 @@ impl Model {
 
     pub(super) fn delete_manifest(&mut self, name: &str, reference: &str) -> Result<Says, Refusals> {
         self.may_delete()?;
+        let end = self.end();
+        let (protects, protects_tag) = (self.protects(name, reference), self.protects_tag(name, reference));
         let repository = self.repositories.get_mut(name).ok_or_else(unknown)?;
+        // SPEC X20, X21.
+        let denied = || vec![Says::refusal(403, "DENIED")];
         if grammar::is_digest(reference) {
-            let gone = repository.manifests.remove(reference).ok_or_else(unknown)?;
-            // SPEC L3, L7.
-            self.bereave(name, reference);
-            self.leave(name, gone.needs);
+            if protects && repository.manifests.contains_key(reference) {
+                return Err(denied());
+            }
+            self.remove_manifest(name, reference, end).ok_or_else(unknown)?;
         } else {
-            // SPEC L1.
+            if protects_tag && repository.tags.contains_key(reference) {
+                return Err(denied());
+            }
+            // SPEC L1, X4.
             let tag = repository.tags.remove(reference).ok_or_else(unknown)?;
             self.leave(name, tag.names());
+            self.keep_tag(name, reference, tag, end, false);
         }
         Ok(Says::new(202))
     }

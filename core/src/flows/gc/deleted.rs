@@ -71,7 +71,8 @@ impl Collection<'_> {
         if !self.has_lapsed(found.record.deleted) {
             return Ok(());
         }
-        let batch = Call::without_deleted_tag(name, tag, &found);
+        let mut batch = Batch::reclaiming();
+        batch.merge(Call::without_deleted_tag(name, tag, &found));
         let garbage = || Garbage { what: format!("deleted tag {name}:{tag}"), why: OVER, bytes: 0 };
         if self.remove(batch, Durability::Eventual, garbage).await? {
             self.report.tags_purged += 1;
@@ -118,7 +119,7 @@ impl Collection<'_> {
         if self.gone.tags.is_empty() {
             return self.call.is_empty(named).await;
         }
-        Ok(self.call.scan_all(named).await?.iter().all(|(key, _)| self.gone.tags.contains(named.rest(key))))
+        self.call.has_only(named, |key| self.gone.tags.contains(named.rest(key))).await
     }
 
     /// The same of a prefix of `deletedtag/`.
@@ -126,24 +127,19 @@ impl Collection<'_> {
         if self.gone.tags.is_empty() {
             return self.call.is_empty(tags).await;
         }
-        let mut pages = Pages::new(tags);
-        while let Some(page) = pages.next(self.call).await? {
-            if !page.iter().all(|(key, _)| self.gone.tags.contains(tags.rest(key))) {
-                return Ok(false);
-            }
-        }
-        Ok(true)
+        self.call.has_only(tags, |key| self.gone.tags.contains(tags.rest(key))).await
     }
 }
 
 impl Call {
-    /// The change that ends what is known of a deleted tag, which is as it was read.
+    /// The change that ends what is known of a deleted tag, which is as it was read. By itself it does not count as one that
+    /// frees space: an undelete makes it too.
     pub(in crate::flows) fn without_deleted_tag(
         name: &Repository,
         tag: &Tag,
         found: &Found<DeletedTagRecord>,
     ) -> Batch {
-        let mut batch = Batch::reclaiming();
+        let mut batch = Batch::default();
         batch.expect(found.unchanged());
         batch.delete(found.key.clone());
         for digest in found.record.names() {

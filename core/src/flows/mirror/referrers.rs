@@ -118,8 +118,9 @@ impl Call {
             listed.descriptors().filter(wanted).for_each(|found| others.add(found));
             let Some(page) = answer.next else { return Ok(Ok(others)) };
             answer = self.next_page(route, &teller, &page, &accept, limit).await?;
-            let unread = || Error::UpstreamFailed(format!("the upstream of {name} lists referrers that do not read"));
-            listed = Listed::read(&answer).ok_or_else(unread)?;
+            let unreadable =
+                || Error::UpstreamFailed(format!("the upstream of {name} lists referrers that do not read"));
+            listed = Listed::read(&answer).ok_or_else(unreadable)?;
         }
         // A part of them would be taken for all.
         Err(Error::UpstreamFailed(format!(

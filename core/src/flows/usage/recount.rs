@@ -2,7 +2,11 @@
 //!
 //! A page of records is not of the same moment as the counter, so a recount is right only if nothing changes meanwhile.
 //! It puts a mark, which every commit deletes that takes bytes from the counter or, as a delete that can be undone, moves
-//! them from one record to another; one that adds bytes changes the counter itself. So when both are as they were, nothing has changed in between, and the commit that repairs expects just that.
+//! them from one record to another; one that adds bytes changes the counter itself. So when both are as they were, nothing
+//! has changed in between, and the commit that repairs expects just that.
+//!
+//! First each repository is counted without a mark: where that is what its counter says, it is right. The others are
+//! counted again with marks, some together, because the open uploads of all repositories are under one prefix.
 
 use alloc::collections::BTreeMap;
 use alloc::format;
@@ -13,7 +17,7 @@ use core::fmt;
 use serde::{Deserialize, Serialize};
 
 use crate::digest::Digest;
-use crate::effect::{Committed, Durability, Expect, Get};
+use crate::effect::{Committed, Durability, Expect, Get, Value};
 use crate::error::Error;
 use crate::flows::batch::{Batch, Found};
 use crate::flows::pages::Pages;
@@ -24,6 +28,10 @@ use crate::record::{self, BlobRecord, DeletedRecord, ManifestRecord, RecountReco
 
 /// How often a repository is counted in which pushes and deletes go on meanwhile.
 const TRIES: usize = 8;
+
+/// How many repositories whose counters seem wrong are counted again together: the open uploads are gone through once for
+/// all of them.
+const TOGETHER: usize = 100;
 
 /// How many repositories a report names one by one.
 const NAMED: usize = 10_000;
@@ -66,6 +74,15 @@ impl fmt::Display for Recount {
     }
 }
 
+impl Recount {
+    fn not_counted(&mut self, reason: String) {
+        self.uncounted += 1;
+        if self.reasons.len() < NAMED {
+            self.reasons.push(reason);
+        }
+    }
+}
+
 impl Call {
     /// Counts every repository once, and repairs each counter that is wrong.
     pub(crate) async fn recount(&self) -> Recount {
@@ -78,13 +95,14 @@ impl Call {
 
     async fn recount_all(&self, recount: &mut Recount) -> Result<(), Error> {
         let mut uploads = self.bytes_of_uploads().await?;
+        let mut suspects = Vec::new();
         // Repositories that have a counter; those that should have one; those that have only uploads.
         let (usages, repositories) = (keys::usages(), keys::repositories());
         let mut pages = Pages::new(&usages);
         while let Some(page) = pages.next(self).await? {
             for name in page.iter().filter_map(|(key, _)| usages.rest(key).parse::<Repository>().ok()) {
                 let held = uploads.remove(&name).unwrap_or_default();
-                self.recount_one(recount, &name, held).await?;
+                self.recount_one(recount, name, held, &mut suspects).await?;
             }
         }
         let mut pages = Pages::new(&repositories);
@@ -94,13 +112,13 @@ impl Call {
             let counters = self.ask(Get { keys: names.iter().map(keys::usage).collect() }).await?;
             for (name, _) in names.iter().zip(counters).filter(|(_, counter)| counter.is_none()) {
                 let held = uploads.remove(name).unwrap_or_default();
-                self.recount_one(recount, name, held).await?;
+                self.recount_one(recount, name.clone(), held, &mut suspects).await?;
             }
         }
         for (name, held) in uploads {
-            self.recount_one(recount, &name, held).await?;
+            self.recount_one(recount, name, held, &mut suspects).await?;
         }
-        Ok(())
+        self.recount_again(recount, suspects).await
     }
 
     /// What the open uploads of each repository have. One that does not read has nothing: it is looked at again.
@@ -119,54 +137,76 @@ impl Call {
     }
 
     /// Counts a repository whose uploads had so much a moment ago. When that is what its counter says, it is right: to be
-    /// so by chance, it would have to be wrong by just what has changed meanwhile.
-    async fn recount_one(&self, recount: &mut Recount, name: &Repository, uploads: u64) -> Result<(), Error> {
+    /// so by chance, it would have to be wrong by just what has changed meanwhile. Else it is one of the `suspects`, which
+    /// are counted again once there are some.
+    async fn recount_one(
+        &self,
+        recount: &mut Recount,
+        name: Repository,
+        uploads: u64,
+        suspects: &mut Vec<Repository>,
+    ) -> Result<(), Error> {
         recount.repositories += 1;
-        let [before] = self.get([keys::usage(name)]).await?;
-        let counted = self.bytes_held(name).await.map(|held| record::added(None, sum(held, uploads)));
-        match counted {
-            Ok(counted) if counted == before => return Ok(()),
-            Ok(_) => {}
-            Err(damaged @ Error::Damaged(_)) => return not_counted(recount, name, damaged),
+        let [before] = self.get([keys::usage(&name)]).await?;
+        match self.bytes_held(&name).await {
+            Ok(held) if record::added(None, sum(held, uploads)) == before => {}
+            Ok(_) => suspects.push(name),
+            Err(damaged @ Error::Damaged(_)) => {
+                recount.not_counted(format!("{name} cannot be counted: {}", fault(damaged)))
+            }
             Err(error) => return Err(error),
         }
-        for _ in 0..TRIES {
-            match self.recount_alone(name).await {
-                Ok(Counted::Right) => return Ok(()),
-                Ok(Counted::Repaired(drift)) => {
-                    recount.repaired += 1;
-                    if recount.drifts.len() < NAMED {
-                        recount.drifts.push(drift);
-                    }
-                    return Ok(());
-                }
-                Ok(Counted::Changed) => {}
-                Err(damaged @ Error::Damaged(_)) => {
-                    self.unmark(name).await?;
-                    return not_counted(recount, name, damaged);
-                }
-                Err(error) => return Err(error),
-            }
-        }
-        self.unmark(name).await?;
-        recount.uncounted += 1;
-        if recount.reasons.len() < NAMED {
-            recount.reasons.push(format!("{name} changed each time while it was counted: run this again"));
+        if suspects.len() >= TOGETHER {
+            self.recount_again(recount, core::mem::take(suspects)).await?;
         }
         Ok(())
     }
 
-    /// Counts a repository with nothing changing meanwhile, and repairs its counter.
-    async fn recount_alone(&self, name: &Repository) -> Result<Counted, Error> {
-        let (mark, usage) = (keys::recount(name), keys::usage(name));
-        let mut batch = Batch::default();
-        let marked = self.mark(name);
-        batch.put(mark.clone(), &marked.record);
-        // What it is to notice comes after it in any case.
-        self.commit(batch, Durability::Eventual).await?;
-        let [before] = self.get([usage.clone()]).await?;
-        let held = self.bytes_held(name).await?;
-        let bytes = held.saturating_add(self.bytes_of_uploads_to(name).await?);
+    /// Counts repositories with nothing changing meanwhile, and repairs their counters.
+    async fn recount_again(&self, recount: &mut Recount, mut names: Vec<Repository>) -> Result<(), Error> {
+        for _ in 0..TRIES {
+            if names.is_empty() {
+                return Ok(());
+            }
+            let mut batch = Batch::default();
+            names.iter().map(|name| self.mark(name)).for_each(|mark| batch.put(mark.key.clone(), &mark.record));
+            // What the marks are to notice comes after them in any case.
+            self.commit(batch, Durability::Eventual).await?;
+            let counters = self.ask(Get { keys: names.iter().map(keys::usage).collect() }).await?;
+            let uploads = self.bytes_of_uploads().await?;
+            let mut changed = Vec::new();
+            for (name, before) in names.into_iter().zip(counters) {
+                let held = uploads.get(&name).copied().unwrap_or_default();
+                match self.recount_alone(&name, before, held).await {
+                    Ok(Counted::Right) => {}
+                    Ok(Counted::Repaired(drift)) => {
+                        recount.repaired += 1;
+                        if recount.drifts.len() < NAMED {
+                            recount.drifts.push(drift);
+                        }
+                    }
+                    Ok(Counted::Changed) => changed.push(name),
+                    Err(damaged @ Error::Damaged(_)) => {
+                        self.unmark(&name).await?;
+                        recount.not_counted(format!("{name} cannot be counted: {}", fault(damaged)));
+                    }
+                    Err(error) => return Err(error),
+                }
+            }
+            names = changed;
+        }
+        for name in names {
+            self.unmark(&name).await?;
+            recount.not_counted(format!("{name} changed each time while it was counted: run this again"));
+        }
+        Ok(())
+    }
+
+    /// Counts a repository that has the mark of this call, and whose counter and uploads were read after that; and repairs
+    /// the counter, if nothing has changed since.
+    async fn recount_alone(&self, name: &Repository, before: Option<Value>, uploads: u64) -> Result<Counted, Error> {
+        let (marked, usage) = (self.mark(name), keys::usage(name));
+        let bytes = self.bytes_held(name).await?.saturating_add(uploads);
         let right = record::added(None, sum(bytes, 0));
         let mut batch = Batch::reclaiming();
         batch.expect(marked.unchanged());
@@ -174,7 +214,7 @@ impl Call {
             Some(value) => Expect::Exactly(usage.clone(), value.clone()),
             None => Expect::Absent(usage.clone()),
         });
-        batch.delete(mark);
+        batch.delete(marked.key);
         if right != before {
             match &right {
                 Some(value) => batch.put.push((usage, value.clone())),
@@ -237,23 +277,6 @@ impl Call {
         }
         Ok(bytes)
     }
-
-    /// The bytes of the open uploads to one repository.
-    async fn bytes_of_uploads_to(&self, name: &Repository) -> Result<u64, Error> {
-        let prefix = keys::uploads();
-        let mut bytes = 0_u64;
-        let mut pages = Pages::new(&prefix);
-        while let Some(page) = pages.next(self).await? {
-            for (key, value) in page {
-                // One that does not read belongs to none.
-                let Ok(upload) = record::decode::<UploadRecord>(&key, &value) else { continue };
-                if upload.repository == *name {
-                    bytes = bytes.saturating_add(upload.offset());
-                }
-            }
-        }
-        Ok(bytes)
-    }
 }
 
 /// What came of counting one repository.
@@ -266,12 +289,4 @@ enum Counted {
 
 fn sum(held: u64, more: u64) -> i64 {
     i64::try_from(held.saturating_add(more)).unwrap_or(i64::MAX)
-}
-
-fn not_counted(recount: &mut Recount, name: &Repository, error: Error) -> Result<(), Error> {
-    recount.uncounted += 1;
-    if recount.reasons.len() < NAMED {
-        recount.reasons.push(format!("{name} cannot be counted: {}", fault(error)));
-    }
-    Ok(())
 }

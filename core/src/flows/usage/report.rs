@@ -83,7 +83,11 @@ impl QuotaUsage {
 }
 
 fn percent(bytes: u64, limit: u64) -> u64 {
-    let percent = u128::from(bytes) * 100 / u128::from(limit.max(1));
+    // Of nothing all is used.
+    if limit == 0 {
+        return 100;
+    }
+    let percent = u128::from(bytes) * 100 / u128::from(limit);
     u64::try_from(percent).unwrap_or(u64::MAX)
 }
 

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
+use super::trust::Trust;
 use crate::copy::parse_platform;
 use crate::remote::Platform;
 
@@ -50,13 +51,6 @@ pub struct Copy {
     #[arg(short, long)]
     pub quiet: bool,
 
-    /// The file with the logins of registries, as `docker login` or `podman login` writes it
-    ///
-    /// Without it, $XDG_RUNTIME_DIR/containers/auth.json, ~/.config/containers/auth.json and ~/.docker/config.json (in
-    /// $DOCKER_CONFIG, if that is set) are looked into, in this order.
-    #[arg(long, env = "REGISTRY_AUTH_FILE", value_name = "FILE")]
-    pub authfile: Option<PathBuf>,
-
     /// The user to log in as at the registry of SRC
     #[arg(long, value_name = "NAME", requires = "src_password_file")]
     pub src_username: Option<String>,
@@ -73,20 +67,9 @@ pub struct Copy {
     #[arg(long, value_name = "FILE", requires = "dest_username")]
     pub dest_password_file: Option<PathBuf>,
 
-    /// Speak to registries without encryption; those on this machine are spoken to so anyway, unless they are written as
-    /// https://HOST/NAME
-    #[arg(long)]
-    pub plain_http: bool,
-
-    /// The file with certificates of authorities to trust beside those of the system, in PEM
-    #[arg(long, value_name = "FILE")]
-    pub ca: Option<PathBuf>,
-
-    /// A further host that registries may have asked for tokens, and that gets the login for that (repeatable)
-    ///
-    /// The registry's own host may be asked always, and auth.docker.io for Docker Hub.
-    #[arg(long = "realm", value_name = "HOST")]
-    pub realms: Vec<String>,
+    /// How registries are reached.
+    #[command(flatten)]
+    pub trust: Trust,
 
     /// A further host that registries may redirect to although it has a private address, such as the storage of their
     /// blobs (repeatable)

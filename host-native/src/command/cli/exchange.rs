@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 
+use super::trust::Trust;
 use crate::settings::{Data, File};
 
 /// Take whole repositories out.
@@ -21,7 +22,7 @@ pub enum ExportCommand {
     ///
     /// Each tag is in the index of the layout as REPOSITORY:TAG, what no tag leads to as REPOSITORY@DIGEST, and what refers
     /// to an image (signatures, bills of material) with it. Manifests are written byte by byte as they are. Run again, it
-    /// adds what is new to a directory; a file is written anew. `orlop import oci` brings all of it into a registry again.
+    /// adds what is new to a directory; a file is written anew, as a whole or not at all. `orlop import oci` brings all of it into a registry again.
     ///
     /// The exit status is that of `orlop copy`.
     Oci(Box<Exported>),
@@ -117,8 +118,8 @@ pub struct ImportedRegistry {
 
     /// Bring in this repository, or those of a pattern such as `team/**` (repeatable)
     ///
-    /// For a pattern the other registry has to list its repositories.
-    #[arg(long, value_name = "NAME", required_unless_present = "all")]
+    /// For a pattern the other registry has to list its repositories. Either this or --all is needed.
+    #[arg(long, value_name = "NAME")]
     pub repositories: Vec<String>,
 
     /// Bring in all repositories that the other registry lists
@@ -197,21 +198,9 @@ pub struct Reaching {
     #[arg(long, value_name = "FILE", requires = "username")]
     pub password_file: Option<PathBuf>,
 
-    /// The file with the logins of registries, as `docker login` or `podman login` writes it
-    #[arg(long, env = "REGISTRY_AUTH_FILE", value_name = "FILE")]
-    pub authfile: Option<PathBuf>,
-
-    /// Speak to it without encryption; one on this machine is spoken to so anyway
-    #[arg(long)]
-    pub plain_http: bool,
-
-    /// The file with certificates of authorities to trust beside those of the system, in PEM
-    #[arg(long, value_name = "FILE")]
-    pub ca: Option<PathBuf>,
-
-    /// A further host that may be asked for tokens (repeatable)
-    #[arg(long = "realm", value_name = "HOST")]
-    pub realms: Vec<String>,
+    /// How registries are reached.
+    #[command(flatten)]
+    pub trust: Trust,
 
     /// A further host at a private address that it may redirect to (repeatable); see orlop-copy(1)
     #[arg(long = "redirect-to", value_name = "HOST[:PORT]")]

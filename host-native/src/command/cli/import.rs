@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand};
 
 use super::exchange::{ImportedArchive, ImportedOci, ImportedRegistry};
-use crate::settings::{Data, File};
+use crate::settings::{Data, File, ObjectsOption};
 
 /// Take over what another registry has.
 #[derive(Debug, Args)]
@@ -32,6 +32,21 @@ pub enum ImportCommand {
     /// The exit status is 0 when everything was taken over that is not broken, 1 when it could not be done, and 3 with
     /// --strict when something is broken.
     Distribution(Box<Distribution>),
+    /// Take over a bucket in which distribution or docker-registry keeps its data (its storage `s3`)
+    ///
+    /// URL names the bucket and, behind a slash, what `rootdirectory` names in the configuration of that registry. It is read
+    /// and never written: the credentials need s3:ListBucket and s3:GetObject. They are taken from where the tools of AWS have
+    /// them: the environment (AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_REGION, AWS_ENDPOINT_URL), web identity, or the
+    /// machine. Blobs are copied into --data, and each is hashed meanwhile. Manifests keep their digests. Run again, it takes
+    /// what is new: import while the other registry serves (--live), make that read-only, import once more, and switch
+    /// clients over.
+    ///
+    /// First all of the bucket is looked at, and nothing is changed when it is not what it should be. What is broken in it is
+    /// left out and listed. No server may have --data open meanwhile.
+    ///
+    /// The exit status is 0 when everything was taken over that is not broken, 1 when it could not be done, and 3 with
+    /// --strict when something is broken.
+    S3(Box<S3>),
     /// Make a configuration file of one of distribution or docker-registry
     ///
     /// FILE is its configuration in YAML. Each key of it is answered for: it becomes a setting, or it is not needed and it
@@ -94,14 +109,6 @@ pub struct Distribution {
     #[arg(value_name = "DIRECTORY")]
     pub source: PathBuf,
 
-    /// Change nothing; print what would be taken over, and what is broken
-    #[arg(long)]
-    pub dry_run: bool,
-
-    /// Change nothing and fail when something is broken
-    #[arg(long)]
-    pub strict: bool,
-
     /// Hash all blobs before they are taken over, and leave out those with wrong bytes
     #[arg(long)]
     pub verify: bool,
@@ -110,16 +117,72 @@ pub struct Distribution {
     #[arg(long)]
     pub copy: bool,
 
-    /// Say that nothing writes to DIRECTORY, whatever it looks like
+    /// How else.
+    #[command(flatten)]
+    pub how: Taking,
+
+    #[command(flatten)]
+    file: File,
+
+    /// Where it goes.
+    #[command(flatten)]
+    pub data: Data,
+}
+
+/// Take over the bucket of distribution.
+#[derive(Debug, Args)]
+pub struct S3 {
+    /// The bucket of the other registry: s3://BUCKET, or s3://BUCKET/ROOTDIRECTORY
+    #[arg(value_name = "URL")]
+    pub source: String,
+
+    /// An option of the bucket (repeatable), such as region=eu-west-1
+    ///
+    /// One option a flag. The options are those of --objects-option; they win over the environment.
+    #[arg(long, value_name = "NAME=VALUE")]
+    pub source_option: Vec<ObjectsOption>,
+
+    /// Trust these authorities (PEM) too, for the bucket
+    #[arg(long, value_name = "FILE")]
+    pub source_ca: Option<PathBuf>,
+
+    /// Hash all blobs before anything is taken over; they are read twice then, since each is hashed when it is copied too
+    #[arg(long)]
+    pub verify: bool,
+
+    /// How else.
+    #[command(flatten)]
+    pub how: Taking,
+
+    #[command(flatten)]
+    file: File,
+
+    /// Where it goes.
+    #[command(flatten)]
+    pub data: Data,
+}
+
+/// How the data of distribution is taken over, wherever they are.
+#[derive(Debug, Clone, Args)]
+pub struct Taking {
+    /// Change nothing; print what would be taken over, and what is broken
+    #[arg(long)]
+    pub dry_run: bool,
+
+    /// Change nothing and fail when something is broken
+    #[arg(long)]
+    pub strict: bool,
+
+    /// Say that nothing writes to the source, whatever it looks like
     // Not the setting of a server that is called so.
     #[arg(id = "source_read_only", long = "read-only", conflicts_with = "live")]
     pub read_only: bool,
 
-    /// Import although DIRECTORY is being written to: run it again once it is read-only
+    /// Import although the source is being written to: run it again once it is read-only
     #[arg(long)]
     pub live: bool,
 
-    /// Import although most blobs are missing in DIRECTORY
+    /// Import although most blobs are missing in the source
     #[arg(long)]
     pub incomplete: bool,
 
@@ -130,11 +193,4 @@ pub struct Distribution {
     /// Write the report as JSON to this file too
     #[arg(long, value_name = "FILE")]
     pub report: Option<PathBuf>,
-
-    #[command(flatten)]
-    file: File,
-
-    /// Where it goes.
-    #[command(flatten)]
-    pub data: Data,
 }

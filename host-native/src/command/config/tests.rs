@@ -93,6 +93,22 @@ fn lists_and_switches_are_taken_from_the_file() {
     assert!(config.allow_delete);
 }
 
+#[test]
+fn the_help_of_a_verb_shows_what_it_uses() {
+    for (words, used, not) in [
+        (&["deleted"][..], "--data", "--tls-key"),
+        (&["purge"], "--undelete-within", "--mirror"),
+        (&["retention", "plan"], "--retention", "--max-requests"),
+        (&["usage"], "--quota", "--webhook"),
+        (&["serve"], "--tls-key", "--no-such"),
+    ] {
+        let line = CommandLine::of([&["orlop"][..], words, &["--help"]].concat());
+        let Err(ConfigError::CommandLine(help)) = line.load() else { panic!("{words:?}") };
+        let help = help.to_string();
+        assert!(help.contains(used) && !help.contains(not), "{words:?}: {help}");
+    }
+}
+
 /// Also one that is off by default and was turned on elsewhere.
 #[test]
 fn every_setting_of_a_server_can_stand_in_a_file() {

@@ -112,10 +112,10 @@ async fn open_repository(
     };
     let setting = RemoteSetting {
         login,
-        realms: asked.realms.clone(),
+        realms: asked.trust.realms.clone(),
         redirects: asked.redirects.clone(),
         allow_private: asked.allow_private,
-        ca: asked.ca.clone(),
+        ca: asked.trust.ca.clone(),
         ..setting
     };
     Ok(Repository { remote: Remote::open(&setting)?, name: name.to_owned() })

@@ -42,7 +42,7 @@ impl Progress {
             let mut last = last.lock().unwrap_or_else(PoisonError::into_inner);
             if last.elapsed() >= after {
                 *last = Instant::now();
-                eprintln!("{}", text());
+                note!("{}", text());
             }
         }
     }

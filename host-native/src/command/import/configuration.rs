@@ -10,7 +10,7 @@ use serde_json::json;
 
 use crate::command::cli::Configuration;
 use crate::command::translate::{self, Answer, Kind, Translation};
-use crate::settings::watched::read_text;
+use crate::settings::watched::read_text_within;
 
 /// A variable that begins like those of distribution and is the one of `orlop copy`, podman and skopeo.
 const FOREIGN: &str = "REGISTRY_AUTH_FILE";
@@ -43,15 +43,16 @@ pub(super) fn import(asked: &Configuration) -> Result<(), Box<dyn Error>> {
     }
     let json = asked.json.then(|| as_json(&translation));
     match (&json, &asked.out) {
-        (Some(json), _) => println!("{json}"),
+        (Some(json), _) => out!("{json}"),
         // The report is beside the configuration, not in it.
         (None, None) => {
-            print!("{}", translation.toml);
-            report(&translation, &mut std::io::stderr())?;
+            out!("{}", translation.toml.trim_end_matches('\n'));
+            note!("{}", report(&translation));
         }
         (None, Some(out)) => {
-            report(&translation, &mut std::io::stdout())?;
-            println!("written to {}; `orlop config check --config {}` checks it", out.display(), out.display());
+            out!("{}", report(&translation));
+            let shown = out.display();
+            out!("written to {shown}, for its owner alone; `orlop config check --config {shown}` checks it");
         }
     }
     let lost = translation.answers.iter().filter(|answer| answer.kind >= Kind::Unsupported).count();
@@ -62,14 +63,14 @@ pub(super) fn import(asked: &Configuration) -> Result<(), Box<dyn Error>> {
 }
 
 fn read(path: &Path) -> Result<String, String> {
-    let bytes = read_text(path)?;
+    let bytes = read_text_within(path, LARGEST as u64 + 1)?;
     if bytes.len() > LARGEST {
         return Err(format!("{} has more than {} KiB: it is no configuration", path.display(), LARGEST >> 10));
     }
     String::from_utf8(bytes).map_err(|_| format!("{} is no text in UTF-8", path.display()))
 }
 
-/// Writes a file that is not there yet, for its owner alone: URLs in it may have passwords.
+/// Writes a file that is not there yet, for its owner alone until somebody has looked at it.
 fn write(path: &Path, text: &str) -> Result<(), String> {
     let shown = path.display();
     let opened = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
@@ -82,22 +83,23 @@ fn write(path: &Path, text: &str) -> Result<(), String> {
 }
 
 /// What was not taken, what is to be done, and how many there are of each kind.
-fn report(translation: &Translation, to: &mut impl Write) -> std::io::Result<()> {
+fn report(translation: &Translation) -> String {
     let count = |kind: Kind| translation.answers.iter().filter(|answer| answer.kind == kind).count();
+    let mut lines = Vec::new();
     for (kind, what) in [(Kind::Unknown, "unknown"), (Kind::Unsupported, "not supported")] {
         for answer in translation.answers.iter().filter(|answer| answer.kind == kind) {
-            writeln!(to, "{what}: {answer}")?;
+            lines.push(format!("{what}: {answer}"));
         }
     }
-    translation.to_do.iter().try_for_each(|what| writeln!(to, "to do: {what}"))?;
-    writeln!(
-        to,
+    lines.extend(translation.to_do.iter().map(|what| format!("to do: {what}")));
+    lines.push(format!(
         "{} keys taken, {} not needed, {} not supported, {} unknown",
         count(Kind::Taken),
         count(Kind::NotNeeded),
         count(Kind::Unsupported),
         count(Kind::Unknown)
-    )
+    ));
+    lines.join("\n")
 }
 
 fn as_json(translation: &Translation) -> serde_json::Value {

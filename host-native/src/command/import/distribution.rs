@@ -1,11 +1,13 @@
-//! `orlop import distribution`: the data directory of distribution or docker-registry is taken over.
+//! `orlop import distribution` and `orlop import s3`: the data of distribution or docker-registry is taken over, from a
+//! directory or a bucket.
 //!
 //! All of it is looked at before anything is changed: whether it is such a directory, whether something writes to it,
 //! what cannot be read, what is broken. Then the same way is gone once more, and what is new is taken over page by page. A
 //! page is committed after its files are objects; so whoever kills the import leaves at most the objects of one page
 //! without records, for garbage collection, and the next import goes on from there.
 
-mod owner;
+mod fetch;
+mod known;
 mod progress;
 mod report;
 mod target;
@@ -13,9 +15,9 @@ mod walk;
 
 use std::collections::HashSet;
 use std::error::Error;
-use std::fs;
+use std::fs::{self, OpenOptions};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, mpsc};
 use std::{fmt, io};
 
 use bytesize::ByteSize;
@@ -23,19 +25,20 @@ use orlop_core::takeover::Presence;
 use orlop_core::{Config, Registry};
 use tokio::runtime::Handle;
 
-use self::owner::Owner;
+use self::known::{Known, Unchanged, short};
 use self::progress::Progress;
 use self::report::Report;
 use self::target::{Taker, Target};
-use self::walk::{Known, Page, Walk, short};
+use self::walk::{Out, Page, Walk};
 use crate::command::check::data_directory;
-use crate::command::cli::Distribution;
+use crate::command::cli::{Distribution, S3, Taking};
+use crate::command::owner::Owner;
 use crate::command::process;
 use crate::command::storage::agree;
 use crate::distribution::{Kind, Reader, Source, activity};
 use crate::observe::log;
-use crate::settings::{LogFormat, Options};
-use crate::storage::{self, Host, Means, means};
+use crate::settings::{Data, LogFormat, ObjectsOption, Options};
+use crate::storage::{self, Bucket, Host, Means, means};
 
 /// How many bytes of records are held in memory, and how many bytes their log has before they are moved into their file:
 /// an import writes millions of them.
@@ -70,46 +73,75 @@ impl Error for Broken {}
 ///
 /// With what could not be done.
 pub(super) fn import(asked: &Distribution) -> Result<(), Box<dyn Error>> {
-    let directory = &asked.data.directory;
-    if asked.data.engines.engines()?.is_some() {
+    let directory = target(&asked.data)?;
+    let source = Source::open(&asked.source)?;
+    apart(&source, directory)?;
+    free(directory)?;
+    idle(&source, &asked.source, &asked.how)?;
+    let how = How { copy: asked.copy, ..How::of(&asked.how, asked.source.clone(), asked.verify) };
+    let _log = log::start("warn".parse()?, LogFormat::Text);
+    process::runtime_of_a_command()?.block_on(Asked::new(source, None, how, &asked.data).done())
+}
+
+/// Takes over a bucket.
+///
+/// # Errors
+///
+/// With what could not be done.
+pub(super) fn import_bucket(asked: &S3) -> Result<(), Box<dyn Error>> {
+    free(target(&asked.data)?)?;
+    let _log = log::start("warn".parse()?, LogFormat::Text);
+    process::runtime()?.block_on(async {
+        let options: Vec<_> = asked.source_option.iter().map(ObjectsOption::pair).collect();
+        let bucket = Arc::new(Bucket::open(&asked.source, &options, asked.source_ca.as_deref()).await?);
+        let root = PathBuf::from(asked.source.trim_end_matches('/'));
+        let how = How::of(&asked.how, root.clone(), asked.verify);
+        let (tree, taking) = (bucket.clone(), asked.how.clone());
+        let source = tokio::task::spawn_blocking(move || {
+            let source = Source::remote(&root, tree)?;
+            idle(&source, &root, &taking).map(|()| source)
+        });
+        Asked::new(source.await??, Some(bucket), how, &asked.data).done().await
+    })
+}
+
+/// The data directory that it is to go to.
+fn target(data: &Data) -> Result<&PathBuf, Box<dyn Error>> {
+    if data.engines.engines()?.is_some() {
         return Err(
-            "blobs are linked into a data directory: import without records and objects, and then move the registry \
-            by `orlop move --to shared`"
+            "other registries are imported into a data directory: import without records and objects, and then move the \
+            registry by `orlop move --to shared`"
                 .into(),
         );
     }
-    data_directory(directory)?;
-    let source = Source::open(&asked.source)?;
-    apart(&source, directory)?;
-    if storage::holder(directory).is_some() {
-        let shown = directory.display();
-        return Err(format!("a server has {shown} open: stop it, import, and start it again").into());
+    data_directory(&data.directory)?;
+    Ok(&data.directory)
+}
+
+/// Sees to it that no server uses the data directory.
+fn free(directory: &Path) -> Result<(), String> {
+    match storage::holder(directory) {
+        None => Ok(()),
+        Some(_) => {
+            let shown = directory.display();
+            Err(format!("a server has {shown} open: stop it, import, and start it again"))
+        }
     }
-    if !asked.read_only
-        && !asked.live
-        && let Some(active) = activity(&source)
-    {
-        return Err(format!(
+}
+
+/// Sees to it that nothing writes to the source, unless that is known.
+fn idle(source: &Source, shown: &Path, how: &Taking) -> Result<(), String> {
+    if how.read_only || how.live {
+        return Ok(());
+    }
+    match activity(source) {
+        None => Ok(()),
+        Some(active) => Err(format!(
             "{} is being written to: {active}; make it read-only and say --read-only, or import what is there now with \
              --live, and once more when it is read-only",
-            asked.source.display()
-        )
-        .into());
+            shown.display()
+        )),
     }
-    let _log = log::start("warn".parse()?, LogFormat::Text);
-    process::runtime()?.block_on(async {
-        let asked = Asked {
-            source,
-            owner: Owner::of(directory),
-            directory: directory.clone(),
-            how: How::of(asked),
-            place: asked.data.place(),
-        };
-        let handle = Handle::current();
-        // It waits for disks all the time.
-        let done = tokio::task::spawn_blocking(move || asked.import(&handle)).await?;
-        done.map_err(|failed| -> Box<dyn Error> { failed })
-    })
 }
 
 /// How it is to be done.
@@ -127,24 +159,17 @@ struct How {
 }
 
 impl How {
-    fn of(asked: &Distribution) -> Self {
-        Self {
-            shown: asked.source.clone(),
-            dry_run: asked.dry_run,
-            strict: asked.strict,
-            verify: asked.verify,
-            copy: asked.copy,
-            live: asked.live,
-            incomplete: asked.incomplete,
-            json: asked.json,
-            report: asked.report.clone(),
-        }
+    fn of(asked: &Taking, shown: PathBuf, verify: bool) -> Self {
+        let Taking { dry_run, strict, live, incomplete, json, report, .. } = asked.clone();
+        Self { shown, dry_run, strict, verify, copy: false, live, incomplete, json, report }
     }
 }
 
 /// What is asked for, once it was looked at.
 struct Asked {
     source: Source,
+    /// What the source is in, if that is a bucket.
+    bucket: Option<Arc<Bucket>>,
     owner: Owner,
     directory: PathBuf,
     how: How,
@@ -155,6 +180,7 @@ struct Asked {
 #[derive(Default)]
 struct Survey {
     things: u64,
+    unchanged: Unchanged,
     copied: u64,
     copied_bytes: u64,
     private: u64,
@@ -163,14 +189,28 @@ struct Survey {
 type Failed = Box<dyn Error + Send + Sync>;
 
 impl Asked {
+    fn new(source: Source, bucket: Option<Arc<Bucket>>, how: How, data: &Data) -> Self {
+        let directory = data.directory.clone();
+        Self { source, bucket, owner: Owner::of(&directory), directory, how, place: data.place() }
+    }
+
+    async fn done(self) -> Result<(), Box<dyn Error>> {
+        let handle = Handle::current();
+        // It waits for disks all the time.
+        let done = tokio::task::spawn_blocking(move || self.import(&handle)).await?;
+        done.map_err(|failed| -> Box<dyn Error> { failed })
+    }
+
     fn import(&self, handle: &Handle) -> Result<(), Failed> {
         let How { dry_run, strict, .. } = self.how;
+        self.can_report()?;
         let there = self.directory.join("FORMAT").exists();
         let mut target = if there { Some(self.open(handle)?) } else { None };
         let (means, reason) = self.means()?;
         let mut known = Known::default();
-        // Blobs are hashed once: when they are taken over, unless nothing is to be changed before it is known.
-        let verify = self.how.verify && (dry_run || strict);
+        // Blobs are hashed once: when they are taken over, unless nothing is to be changed before it is known. Those that
+        // come from a bucket are always hashed then, so that it is the other time that is asked for.
+        let verify = self.how.verify && (dry_run || strict || self.bucket.is_some());
         let (survey, report) = self.survey(target.as_ref(), means, verify, &mut known)?;
         self.refuse(&survey, &report, means, &reason)?;
         if strict && report.broken > 0 {
@@ -184,8 +224,8 @@ impl Asked {
             Some(target) => target,
             None => self.open(handle)?,
         };
-        let mut taken = self.take(&target, means, &survey, &mut known);
-        if !self.how.verify && taken.as_ref().is_ok_and(|report| report.blobs > 0) {
+        let mut taken = self.take(&target, means, survey, &mut known);
+        if !self.how.verify && self.bucket.is_none() && taken.as_ref().is_ok_and(|report| report.blobs > 0) {
             taken = target.scrub_anew().and(taken);
         }
         drop(target);
@@ -193,7 +233,7 @@ impl Asked {
         self.owner.give(&self.directory)?;
         self.tell(&taken?)?;
         if self.how.live {
-            eprintln!(
+            note!(
                 "{} was being written to: make it read-only and run this once more with --read-only in place of --live",
                 self.how.shown.display()
             );
@@ -210,6 +250,9 @@ impl Asked {
 
     /// How blobs can be taken over, and why not by links, if not so. It is tried where the data directory is or will be.
     fn means(&self) -> Result<(Means, String), Failed> {
+        if self.source.is_remote() {
+            return Ok((Means::Copy, String::new()));
+        }
         let Some(file) = self.source.any_blob() else { return Ok((Means::Link, String::new())) };
         let absolute = std::path::absolute(&self.directory)?;
         let there = absolute.ancestors().find(|path| path.is_dir()).unwrap_or(Path::new("/"));
@@ -233,7 +276,7 @@ impl Asked {
             let new: Vec<_> = page.blobs.iter().filter(|blob| seen.insert(short(&blob.digest))).collect();
             let digests: Vec<_> = new.iter().map(|blob| blob.digest).collect();
             let present = target.map_or_else(|| Ok(vec![Presence::Absent; digests.len()]), |t| t.present(&digests))?;
-            for (blob, _) in new.iter().zip(present).filter(|(_, presence)| *presence == Presence::Absent) {
+            for (blob, _) in new.iter().zip(present).filter(|(_, presence)| *presence != Presence::Here) {
                 report.blobs += 1;
                 report.blob_bytes += blob.size;
                 survey.private += u64::from(blob.private);
@@ -244,12 +287,11 @@ impl Asked {
             }
             report.links += page.blobs.len() as u64;
             report.manifests += page.manifests.len() as u64;
-            report.copied = survey.copied;
             match target {
                 Some(target) => target.foretell(page.tags, report)?,
                 None => report.tags += page.tags.len() as u64,
             }
-            Ok(())
+            Ok(Vec::new())
         };
         let report = Report { dry_run: true, ..Report::default() };
         let walk = Walk {
@@ -261,8 +303,13 @@ impl Asked {
             report,
             out: &mut out,
             page: Page::default(),
+            damaged: target.map_or_else(|| Ok(HashSet::new()), Target::quarantined)?,
+            unchanged: Unchanged::default(),
+            things: 0,
         };
-        let report = walk.go()?;
+        let (mut report, unchanged) = walk.learn()?;
+        report.copied = survey.copied;
+        survey.unchanged = unchanged;
         Ok((survey, report))
     }
 
@@ -272,9 +319,12 @@ impl Asked {
         match report.count(Kind::Unreadable) {
             0 => {}
             some => {
+                let mend = match self.bucket {
+                    None => "run this as root, or let this user read them",
+                    Some(_) => "let these credentials read them (s3:GetObject)",
+                };
                 return Err(format!(
-                    "{some} files or directories cannot be read: run this as root, or let this user read them; nothing was \
-                     changed{}",
+                    "{some} files or directories cannot be read: {mend}; nothing was changed{}",
                     report.first(Kind::Unreadable)
                 ));
             }
@@ -283,22 +333,22 @@ impl Asked {
         let linked = missing + report.links;
         if missing * MOST > linked && !self.how.incomplete {
             return Err(format!(
-                "{missing} of {linked} blobs and manifests that its repositories hold are missing in {shown}: copy the directory \
-                 as a whole, or say --incomplete to import the rest; nothing was changed{}",
+                "{missing} of {linked} blobs and manifests that its repositories hold are missing in {shown}: copy it as a \
+                 whole, or say --incomplete to import the rest; nothing was changed{}",
                 report.first(Kind::BlobMissing)
             ));
         }
         if survey.private > 0 && means == Means::Link {
-            eprintln!(
+            note!(
                 "{} blobs are copied and not linked: the owner of {} could not read them",
                 survey.private,
                 self.directory.display()
             );
         }
-        if means == Means::Copy && survey.copied > 0 && !self.how.copy {
+        if means == Means::Copy && survey.copied > 0 && !self.how.copy && self.bucket.is_none() {
             let size = ByteSize::b(survey.copied_bytes);
             if self.how.dry_run {
-                eprintln!("--copy is needed: blobs of {shown} cannot be linked, {reason}");
+                note!("--copy is needed: blobs of {shown} cannot be linked, {reason}");
                 return Ok(());
             }
             return Err(format!(
@@ -329,41 +379,84 @@ impl Asked {
     }
 
     /// Takes over what is new.
-    fn take(&self, target: &Target, means: Means, survey: &Survey, known: &mut Known) -> Result<Report, String> {
-        let progress = Progress::new("importing", Some(survey.things));
-        let mut taker = Taker { target, source: &self.source, means, verify: self.how.verify, here: HashSet::new() };
-        let mut out = |page: Page, report: &mut Report| {
+    fn take(&self, target: &Target, means: Means, survey: Survey, known: &mut Known) -> Result<Report, String> {
+        let Survey { mut unchanged, things, .. } = survey;
+        let progress = Progress::new("importing", Some(things - unchanged.things));
+        let (source, bucket, owner) = (&self.source, self.bucket.as_deref(), self.owner);
+        let mut taker = Taker { target, source, bucket, owner, means, here: HashSet::new() };
+        let damaged = target.quarantined()?;
+        // Which blobs were found to have wrong bytes the walk must know before it goes on.
+        let together = bucket.is_some() || !damaged.is_empty();
+        let walk = |out: &mut Out<'_>| {
+            let walk = Walk {
+                source,
+                target: Some(target),
+                reader: self.reader(),
+                verify: self.how.verify && bucket.is_none(),
+                known,
+                report: std::mem::take(&mut unchanged.report),
+                out,
+                page: Page::default(),
+                damaged,
+                unchanged,
+                things: 0,
+            };
+            walk.go()
+        };
+        let mut take = |page: Page, report: &mut Report| {
             let things = page.len();
-            taker.take(page, report)?;
+            let wrong = taker.take(page, report)?;
             progress.done(things);
-            Ok(())
+            Ok(wrong)
         };
-        let walk = Walk {
-            source: &self.source,
-            target: Some(target),
-            reader: self.reader(),
-            verify: self.how.verify,
-            known,
-            report: Report::default(),
-            out: &mut out,
-            page: Page::default(),
-        };
-        walk.go()
+        if together {
+            return walk(&mut take);
+        }
+        // The next page is looked for while one is taken over.
+        std::thread::scope(|scope| {
+            let (pages, waiting) = mpsc::sync_channel::<Page>(1);
+            let taking = scope.spawn(move || {
+                let mut report = Report::default();
+                waiting.into_iter().try_for_each(|page| take(page, &mut report).map(drop))?;
+                Ok::<_, String>(report)
+            });
+            let mut out = |page, _: &mut Report| match pages.send(page) {
+                Ok(()) => Ok(Vec::new()),
+                Err(_) => Err("it has failed".into()),
+            };
+            let walked = walk(&mut out);
+            drop(pages);
+            // If that has failed, it is why the way ended.
+            let taken = taking.join().map_err(|_| "an import panicked")??;
+            let mut report = walked?;
+            report.add(taken);
+            Ok(report)
+        })
     }
 
     fn reader(&self) -> Reader {
         Reader { user: self.owner.user, group: self.owner.group }
     }
 
+    /// Whether the report can be written, before anything is done that takes long. What it has stays until then.
+    fn can_report(&self) -> Result<(), String> {
+        let Some(path) = &self.how.report else { return Ok(()) };
+        let opened = OpenOptions::new().write(true).create(true).truncate(false).open(path);
+        opened.map(drop).map_err(|error| unwritten(path, &error))
+    }
+
     fn tell(&self, report: &Report) -> Result<(), Failed> {
         let json = report.json()?;
-        if let Some(path) = &self.how.report {
-            fs::write(path, &json)
-                .map_err(|error| format!("the report cannot be written to {}: {error}", path.display()))?;
+        out!("{}", if self.how.json { json.clone() } else { report.text() });
+        match &self.how.report {
+            Some(path) => Ok(fs::write(path, &json).map_err(|error| unwritten(path, &error))?),
+            None => Ok(()),
         }
-        println!("{}", if self.how.json { json } else { report.text() });
-        Ok(())
     }
+}
+
+fn unwritten(path: &Path, error: &io::Error) -> String {
+    format!("the report cannot be written to {}: {error}", path.display())
 }
 
 /// Sees to it that neither directory is in the other.
@@ -374,12 +467,12 @@ fn apart(source: &Source, directory: &Path) -> Result<(), String> {
         Some((resolved, path)) => resolved.join(absolute.strip_prefix(path).unwrap_or(Path::new(""))),
         None => absolute,
     };
-    let inside = resolved.starts_with(source.root()) || source.root().starts_with(&resolved);
+    let inside = resolved.starts_with(source.whole()) || source.root().starts_with(&resolved);
     if inside {
         return Err(format!(
             "the data directory {} and {} are one in the other: name another with --data",
             directory.display(),
-            source.root().display()
+            source.whole().display()
         ));
     }
     Ok(())

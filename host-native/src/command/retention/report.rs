@@ -7,7 +7,9 @@ use orlop_core::retention::{Plan, Verdict};
 use orlop_core::{Retained, RetentionReport};
 use serde::{Deserialize, Serialize};
 
-/// What the last regular run did. Times are seconds since 1970.
+use crate::observe::date::rfc3339_seconds;
+
+/// What the last regular run did, as a host keeps it. Times are seconds since 1970.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub(super) struct Status {
@@ -30,6 +32,10 @@ pub(super) struct Waiting {
     plan: String,
     tags_deleted: usize,
     tags: usize,
+    #[serde(default)]
+    manifests_deleted: usize,
+    #[serde(default)]
+    manifests: usize,
 }
 
 impl Waiting {
@@ -39,6 +45,8 @@ impl Waiting {
             plan: plan.plan.clone(),
             tags_deleted: plan.tags_deleted,
             tags: plan.tags.len(),
+            manifests_deleted: plan.manifests_deleted,
+            manifests: plan.manifests_seen,
         }
     }
 }
@@ -92,6 +100,15 @@ fn plan_as_text(plan: &Plan, text: &mut String) {
     }
 }
 
+/// How much a plan deletes.
+pub(super) fn much(plan: &Plan) -> String {
+    let tags = format!("{} of the {} tags", plan.tags_deleted, plan.tags.len());
+    match plan.manifests_deleted {
+        0 => tags,
+        deleted => format!("{tags} and {deleted} of the {} manifests", plan.manifests_seen),
+    }
+}
+
 /// What became of a run by hand.
 ///
 /// # Errors
@@ -103,11 +120,9 @@ pub(super) fn applied(name: &Repository, retained: &Retained) -> Result<String, 
             "{name} or the rules have changed since: plan again, nothing was deleted (the plan is {} now)",
             plan.plan
         )),
-        Retained::Waits(plan) => Err(format!(
-            "this would delete {} of the {} tags of {name}: give --yes if that is meant; nothing was deleted",
-            plan.tags_deleted,
-            plan.tags.len()
-        )),
+        Retained::Waits(plan) => {
+            Err(format!("this would delete {} of {name}: give --yes if that is meant; nothing was deleted", much(plan)))
+        }
         Retained::Done(RetentionReport { tags_deleted, manifests_deleted, changed, manifests_left }) => {
             let mut text = format!("{name}: {tags_deleted} tags and {manifests_deleted} manifests deleted");
             if *manifests_left > 0 {
@@ -128,26 +143,27 @@ pub(super) fn applied(name: &Repository, retained: &Retained) -> Result<String, 
 /// None that occurs.
 pub(super) fn status(status: &Status, json: bool) -> Result<String, String> {
     if json {
-        return serde_json::to_string(status).map_err(|error| error.to_string());
+        let mut value = serde_json::to_value(status).map_err(|error| error.to_string())?;
+        value["began"] = (status.began > 0).then(|| rfc3339_seconds(status.began)).into();
+        value["ended"] = status.ended.map(rfc3339_seconds).into();
+        return serde_json::to_string(&value).map_err(|error| error.to_string());
     }
     let Status { began, ended, tags_deleted, manifests_deleted, waiting, failed } = status;
     if *began == 0 {
         return Ok("retention has not run yet".into());
     }
-    let time = |seconds: u64| {
-        humantime::format_rfc3339_seconds(std::time::UNIX_EPOCH + std::time::Duration::from_secs(seconds))
-    };
     let mut text = match ended {
         Some(ended) => format!(
             "the last run ended at {}: {tags_deleted} tags and {manifests_deleted} manifests deleted",
-            time(*ended)
+            rfc3339_seconds(*ended)
         ),
-        None => format!("a run began at {}, and runs or was interrupted", time(*began)),
+        None => format!("a run began at {}, and runs or was interrupted", rfc3339_seconds(*began)),
     };
-    for Waiting { repository, plan, tags_deleted, tags } in waiting {
+    for Waiting { repository, plan, tags_deleted, tags, manifests_deleted, manifests } in waiting {
         let _ = write!(
             text,
-            "\nwaiting for approval: {repository}: {tags_deleted} of {tags} tags would go; orlop retention apply \
+            "\nwaiting for approval: {repository}: {tags_deleted} of {tags} tags and \
+             {manifests_deleted} of {manifests} manifests would go; orlop retention apply \
              {repository} --plan {plan} --yes"
         );
     }

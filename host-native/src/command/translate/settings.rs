@@ -7,6 +7,7 @@ use toml::Value;
 
 use super::document::Node;
 use super::{Kind, Translating};
+use crate::settings::redacted::{user_of, without_login};
 
 /// Where files with passwords go that the configuration had in itself.
 const SECRETS: &str = "/etc/orlop";
@@ -29,9 +30,9 @@ impl Translating<'_> {
         self.notifications();
     }
 
-    /// The text of a key.
+    /// The text of a key, without the login that a URL may have.
     fn text(&self, key: &str) -> Option<String> {
-        self.root.at(key).and_then(Node::text).map(str::to_owned)
+        self.root.at(key).and_then(Node::text).map(without_login)
     }
 
     /// Whether a key is true, as YAML 1.1 writes that.
@@ -66,17 +67,14 @@ impl Translating<'_> {
     }
 
     fn address(&mut self) {
-        let Some(addr) = self.text("http.addr") else { return };
         if self.text("http.net").is_some_and(|net| net.starts_with("unix")) {
             let cure = "it listens on TCP alone: set addr, and have the proxy connect there";
             self.change("http.net", Kind::Unsupported, cure);
             self.change("http.addr", Kind::Unsupported, cure);
-            return;
+        } else {
+            self.listener("http.addr", "addr");
         }
-        let addr = if addr.starts_with(':') { format!("0.0.0.0{addr}") } else { addr };
-        let why = self.place("http.addr");
-        self.lines.top("addr", addr, &why);
-        self.copy("http.debug.addr", "admin-addr");
+        self.listener("http.debug.addr", "admin-addr");
         if let Some(path) = self.text("http.debug.prometheus.path").filter(|path| path != "/metrics") {
             let cure = format!("metrics are at /metrics, not at {path}: change what reads them");
             self.change("http.debug.prometheus.path", Kind::Unsupported, &cure);
@@ -84,7 +82,16 @@ impl Translating<'_> {
         self.copy_time("http.draintimeout", "shutdown-grace");
     }
 
+    /// Writes an address to listen on. Without a host it is all of them there.
+    fn listener(&mut self, key: &str, setting: &str) {
+        let Some(addr) = self.text(key).filter(|addr| !addr.is_empty()) else { return };
+        let addr = if addr.starts_with(':') { format!("0.0.0.0{addr}") } else { addr };
+        let why = self.place(key);
+        self.lines.top(setting, addr, &why);
+    }
+
     fn storage(&mut self) {
+        self.one_driver();
         let root = self.root.at("storage.filesystem.rootdirectory").and_then(Node::text);
         if let Some(bucket) = self.text("storage.s3.bucket") {
             self.objects(("storage.s3", "s3", &bucket), Self::s3_options);
@@ -110,6 +117,25 @@ impl Translating<'_> {
             self.lines.top("data", data, &why);
             let redirect = "storage.redirect.disable";
             self.change(redirect, Kind::NotNeeded, "clients read from the data directory through the server");
+        }
+    }
+
+    /// Of several drivers one is taken; distribution does not start with more.
+    fn one_driver(&mut self) {
+        let is_set = |driver: &&str| {
+            let needed = match *driver {
+                "azure" => "container",
+                "filesystem" => "rootdirectory",
+                _ => "bucket",
+            };
+            self.text(&format!("storage.{driver}.{needed}")).is_some()
+        };
+        let mut drivers = ["s3", "gcs", "azure", "filesystem"].into_iter().filter(is_set);
+        let Some(taken) = drivers.next() else { return };
+        for other in drivers.collect::<Vec<_>>() {
+            let told =
+                format!("distribution takes one driver alone, and storage.{taken} is taken: remove one of the two");
+            self.change(&format!("storage.{other}"), Kind::Unsupported, &told);
         }
     }
 
@@ -139,6 +165,19 @@ impl Translating<'_> {
             _ => "GOOGLE_SERVICE_ACCOUNT, or an identity of the machine",
         };
         self.to_do.push(format!("Give the service the credentials of the store: {credentials}."));
+        let bring = match key {
+            "storage.s3" => {
+                let below = if root.is_empty() { String::new() } else { format!("/{root}") };
+                format!(
+                    "Bring the images over, while no server runs: `orlop import s3 s3://{bucket}{below} --data DIRECTORY`, and \
+                     then `orlop move --to shared` with `records`, `objects` and `objects-option` of this file; or, from the \
+                     other registry while it serves, `orlop import registry HOST --all`."
+                )
+            }
+            _ => "Bring the images over from the other registry while it serves: `orlop import registry HOST --all`."
+                .into(),
+        };
+        self.to_do.push(bring);
         if self.is_true("storage.redirect.disable") {
             self.change(
                 "storage.redirect.disable",
@@ -425,12 +464,17 @@ impl Translating<'_> {
 
     fn proxy(&mut self) {
         let Some(upstream) = self.text("proxy.remoteurl").filter(|url| !url.is_empty()) else { return };
+        let in_url = self.root.at("proxy.remoteurl").and_then(Node::text).and_then(user_of);
         let mut entries: Vec<(&str, Value)> = vec![("upstream", upstream.into())];
-        if let Some(username) = self.text("proxy.username").filter(|name| !name.is_empty()) {
+        let (username, place) = match self.text("proxy.username").filter(|name| !name.is_empty()) {
+            Some(username) => (Some(username), "proxy.password"),
+            None => (in_url, "proxy.remoteurl"),
+        };
+        if let Some(username) = username {
             let file = format!("{SECRETS}/proxy.password");
             self.to_do.push(format!(
                 "Write the password of {} to {file}, readable for the service alone.",
-                self.place("proxy.password")
+                self.place(place)
             ));
             entries.push(("username", username.into()));
             entries.push(("password-file", file.into()));
@@ -447,7 +491,8 @@ impl Translating<'_> {
         let mut names: Vec<String> = Vec::new();
         for (number, endpoint) in endpoints.iter().enumerate() {
             let key = |key: &str| format!("notifications.endpoints.{number}.{key}");
-            let Some(url) = endpoint.get("url").and_then(Node::text) else { continue };
+            let Some(whole) = endpoint.get("url").and_then(Node::text) else { continue };
+            let url = without_login(whole);
             if endpoint.get("disabled").is_some_and(truth) {
                 for one in ["name", "url", "disabled", "ignore.actions"] {
                     self.change(&key(one), Kind::NotNeeded, "the endpoint is disabled");
@@ -464,6 +509,13 @@ impl Translating<'_> {
             let events: Vec<&str> =
                 ["push", "pull", "delete"].into_iter().filter(|event| !ignored.contains(event)).collect();
             let why = format!("The endpoint of notifications.endpoints ({})", endpoint.place);
+            if url != whole {
+                self.to_do.push(format!(
+                    "The URL of the webhook {name} ({}) had a login, which is not sent: have its receiver check the signature \
+                     by `secret-file`, or be reached through a proxy that logs in.",
+                    endpoint.place
+                ));
+            }
             let entries = vec![
                 ("name", name.into()),
                 ("url", url.into()),

@@ -187,7 +187,7 @@ fn a_bucket_becomes_an_object_store_with_a_database() {
         ],
     );
     assert!(!format!("{translation:?}").contains("HUSH"), "{translation:?}");
-    assert_eq!(translation.to_do.len(), 2);
+    assert_eq!(translation.to_do.len(), 3);
     for (text, url) in [
         ("storage: {gcs: {bucket: b, keyfile: /k}, redirect: {disable: true}}", "objects = \"gs://b/orlop\""),
         ("storage: {azure: {container: c, accountname: a, accountkey: HUSH}}", "objects = \"az://c/orlop\""),
@@ -274,6 +274,58 @@ fn a_pull_through_cache_becomes_a_mirror_and_endpoints_become_webhooks() {
     );
     assert!(!format!("{translation:?}").contains("HUSH"), "{translation:?}");
     assert!(translation.to_do[0].contains("/etc/orlop/proxy.password"));
+}
+
+/// SPEC Y45.
+#[test]
+fn no_login_in_a_url_is_written_and_each_has_a_place_to_go() {
+    let translation = check_written(
+        "http: {addr: '127.0.0.1:5000', host: 'https://a:HUSH@r.example.com'}\nproxy: {remoteurl: \
+         'https://ci%2Fx:HUSH@registry.example.com'}\nnotifications:\n  endpoints:\n    - {name: ci, url: \
+         'https://user:HUSH@ci.example.com/x'}\nstorage: {delete: {enabled: true}}\n",
+        &[
+            "addr = \"127.0.0.1:5000\"",
+            "data = \"/var/lib/orlop\"",
+            "external-url = \"https://r.example.com\"",
+            "[[mirror]]",
+            "upstream = \"https://registry.example.com\"",
+            "username = \"ci/x\"",
+            "password-file = \"/etc/orlop/proxy.password\"",
+            "[[webhook]]",
+            "name = \"ci\"",
+            "url = \"https://ci.example.com/x\"",
+            "events = [\"push\", \"pull\", \"delete\"]",
+            "format = \"distribution\"",
+        ],
+    );
+    assert!(!format!("{translation:?}").contains("HUSH"), "{translation:?}");
+    assert!(translation.to_do[0].contains("proxy.remoteurl") && translation.to_do[1].contains("had a login"));
+    // One that does not read has none either.
+    let odd = translated("proxy: {remoteurl: 'https://ci:HU/SH@registry.example.com'}");
+    assert!(!format!("{odd:?}").contains("HU"), "{odd:?}");
+}
+
+#[test]
+fn addresses_without_a_host_are_all_of_the_machine_and_each_is_written() {
+    for (text, expected) in [
+        ("http: {addr: ':5000', debug: {addr: ':5001'}}", "admin-addr = \"0.0.0.0:5001\""),
+        ("http: {debug: {addr: ':5001'}}", "admin-addr = \"0.0.0.0:5001\""),
+        ("http: {addr: /run/r.sock, net: unix, debug: {addr: '[::1]:5001'}}", "admin-addr = \"[::1]:5001\""),
+        ("http: {draintimeout: 30s}", "shutdown-grace = \"30s\""),
+    ] {
+        let toml = translated(text).toml;
+        assert!(toml.lines().any(|line| line == expected), "{toml}");
+    }
+}
+
+#[test]
+fn of_two_drivers_one_is_taken_and_the_other_is_answered_for() {
+    let translation =
+        translated("storage: {s3: {bucket: b, region: r, rootdirectory: /reg}, filesystem: {rootdirectory: /srv/r}}");
+    let other = translation.answers.iter().find(|answer| answer.key == "storage.filesystem").unwrap();
+    assert_eq!((other.kind, other.told.contains("storage.s3 is taken")), (Kind::Unsupported, true), "{other}");
+    assert!(!translation.toml.contains("/srv/orlop"));
+    assert!(translation.to_do.iter().any(|what| what.contains("orlop import s3 s3://b/reg")), "{translation:?}");
 }
 
 #[test]

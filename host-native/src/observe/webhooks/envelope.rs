@@ -31,6 +31,7 @@ fn action(event: &Event) -> &'static str {
         Happening::Pull => "pull",
         Happening::Delete => "delete",
         Happening::Quota => "quota",
+        Happening::Damaged => "damaged",
     }
 }
 
@@ -74,7 +75,10 @@ fn cloud_event(event: &Event) -> Value {
     json!({
         "specversion": "1.0",
         "id": event.id,
-        "type": format!("orlop.manifest.{}", action(event)),
+        "type": match event.happening {
+            Happening::Damaged => "orlop.content.damaged".to_owned(),
+            _ => format!("orlop.manifest.{}", action(event)),
+        },
         "source": format!("/v2/{}", event.repository),
         "subject": subject(event),
         "time": time(event.time),
@@ -118,7 +122,9 @@ fn notification(event: &Event) -> Value {
         }
         if let Some(request) = &event.request {
             // Consumers fetch what they are told of by this.
-            if let Some(reference) = event.digest.as_ref().map(ToString::to_string).as_ref().or(tag) {
+            let reference = event.digest.as_ref().map(ToString::to_string);
+            let to_fetch = event.happening != Happening::Damaged;
+            if let Some(reference) = reference.as_ref().or(tag).filter(|_| to_fetch) {
                 let Source { base, .. } = request;
                 told["target"]["url"] = format!("{base}/v2/{}/manifests/{reference}", event.repository).into();
             }

@@ -69,6 +69,8 @@ pub(crate) struct Counters {
     pub(crate) settled: Counter,
     /// Requests to an object store.
     pub(crate) objects: Family<ObjectRequest, Counter>,
+    /// Blobs and manifests that were put out of use, because they are damaged.
+    pub(crate) damage_found: Counter,
     /// Blobs whose bytes, as they were read, were not those of their digest.
     pub(crate) damaged: Family<Damaged, Counter>,
     /// Pulls, by what the cache of objects had to do with them.

@@ -1,6 +1,7 @@
 //! The engine for several machines: records in PostgreSQL, objects in an object store. Processes of it have no state of
 //! their own but what they have read anyway, so there may be any number of them.
 
+mod bucket;
 mod cache;
 mod objects;
 mod presence;
@@ -13,6 +14,7 @@ use rustls::ClientConfig;
 use tokio_postgres::Config;
 use uuid::Uuid;
 
+pub(crate) use self::bucket::Bucket;
 use self::cache::Cache;
 pub(crate) use self::objects::Content;
 pub(super) use self::objects::{Objects, Sink, Window};

@@ -36,13 +36,14 @@ use rustls::ClientConfig;
 
 use self::client::Connector;
 use self::fault::fault;
+pub(super) use self::fault::told;
 use self::layout::Layout;
 use self::part::Spool;
 use self::probe::Probed;
 pub(super) use self::probe::TRIED;
 pub(super) use self::read::Bytestream;
 pub(in crate::storage) use self::sink::Sink;
-use self::store::Store;
+pub(super) use self::store::{Opening, Store, open as open_store};
 pub(crate) use self::stream::Content;
 pub(super) use self::verify::{Place, Verify};
 pub(in crate::storage) use self::window::Window;
@@ -76,6 +77,11 @@ pub(in crate::storage) struct Objects {
     probed: Probed,
 }
 
+/// The client of stores, with what it trusts and what it counts in.
+pub(super) fn connector(tls: ClientConfig, counters: &Counters) -> impl HttpConnector + Clone {
+    Connector { tls: Arc::new(tls), counters: counters.clone() }
+}
+
 /// Whether a store can be named so.
 ///
 /// # Errors
@@ -83,7 +89,7 @@ pub(in crate::storage) struct Objects {
 /// With what is wrong.
 pub(super) fn check(engines: &Engines, tls: ClientConfig) -> Result<(), String> {
     let connector = Connector { tls: Arc::new(tls), counters: Counters::default() };
-    store::open(&engines.objects, &engines.options, connector).map(drop)
+    store::open(&engines.objects, &engines.options, connector, Opening::OBJECTS).map(drop)
 }
 
 impl Objects {
@@ -101,7 +107,7 @@ impl Objects {
     ) -> Result<Self, String> {
         let connector = Connector { tls: Arc::new(tls), counters: counters.clone() };
         let http = connector.connect(&ClientOptions::default()).map_err(|error| error.to_string())?;
-        let (store, prefix) = store::open(&engines.objects, &engines.options, connector)?;
+        let (store, prefix) = store::open(&engines.objects, &engines.options, connector, Opening::OBJECTS)?;
         let probed =
             probe::probe(&*store, &prefix).await.map_err(|wrong| format!("objects = {}: {wrong}", engines.objects))?;
         pairing::check(&*store, &prefix, &records)
@@ -188,8 +194,11 @@ impl Objects {
         let (began, mut sum) = (Instant::now(), 0);
         for object in &measure.objects {
             let Some((_, mut bytes)) = self.read(object, None).await? else { return Ok(None) };
-            while let Some(piece) = bytes.next().await {
-                let piece = piece?;
+            while meter.room() > 0
+                && let Some(piece) = bytes.next().await
+            {
+                let mut piece = piece?;
+                piece.truncate(usize::try_from(meter.room()).unwrap_or(usize::MAX));
                 meter.update(&piece);
                 sum += piece.len() as u64;
                 match pace {

@@ -91,11 +91,18 @@ const CASES: &[Case] = &[
         fs::create_dir(layer_file(d)).unwrap();
         blob(&sha256("the layer"))
     }),
-    Case("the bytes of a layer are a symbolic link", "blob-missing", "bytes are missing", true, false, |d| {
-        fs::remove_file(layer_file(d)).unwrap();
-        symlink("/etc/hostname", layer_file(d)).unwrap();
-        blob(&sha256("the layer"))
-    }),
+    Case(
+        "the bytes of a layer are a symbolic link",
+        "blob-missing",
+        "behind a symbolic link, which is not followed",
+        true,
+        false,
+        |d| {
+            fs::remove_file(layer_file(d)).unwrap();
+            symlink("/etc/hostname", layer_file(d)).unwrap();
+            blob(&sha256("the layer"))
+        },
+    ),
     Case("a layer is empty", "blob-digest", "not those of its digest", true, false, |d| {
         fs::write(layer_file(d), "").unwrap();
         blob(&sha256("the layer"))

@@ -1,6 +1,11 @@
 //! What is damaged, is found, and is pushed or fetched again, beside everything that may happen to it.
 
 use orlop_core::Config;
+use orlop_core::config::Pattern;
+use orlop_core::event::{Happening, Listener};
+use orlop_core::object::ObjectId;
+use orlop_core::takeover::Layer;
+use uuid::Uuid;
 
 use super::super::sample::{
     config, delete, delete_blob, digest, get, get_blob, image, index, mount, mount_from_anywhere, push, push_blob,
@@ -26,6 +31,20 @@ fn found(name: &str) -> Scenario {
     damaged(name).given(&Call::Scrub)
 }
 
+/// The same, and an import has brought its bytes, which no record names yet.
+fn brought(name: &str) -> Scenario {
+    found(name).with_object(IMPORTED, LAYER)
+}
+
+const IMPORTED: ObjectId = ObjectId { nonce: Uuid::from_u128(0x2_0001), index: 1 };
+
+/// An import takes the bytes over, which were hashed.
+fn import(repository: &str) -> Call {
+    let repository = repository.parse().expect("a repository");
+    let size = LAYER.len() as u64;
+    Call::AdoptBlobs(vec![Layer { repository, digest: digest(LAYER), size, object: Some(IMPORTED), verified: true }])
+}
+
 /// An image of which a bit of the manifest has flipped.
 fn damaged_manifest(name: &str) -> Scenario {
     stocked(new(name)).given(&push("a", "v1", &amd64())).with_damaged_manifest("a", &amd64())
@@ -38,6 +57,12 @@ pub fn damage() -> Vec<Scenario> {
     let keeping = |name: &str| {
         let config = Config { keep_erased: HOUR, ..Config::default() };
         Scenario::new(name, config).given(&push_blob("a", LAYER)).with_damaged(LAYER)
+    };
+    let heard = |name: &str| {
+        let (happenings, repositories) = (vec![Happening::Damaged], vec![Pattern::new("**")]);
+        let listeners = vec![Listener { name: "ops".into(), happenings, repositories }];
+        let scenario = Scenario::new(name, Config { listeners, ..Config::default() });
+        scenario.given(&push_blob("a", LAYER)).given(&push_blob("b", LAYER)).with_damaged(LAYER)
     };
     let here = digest(LAYER);
     vec![
@@ -52,6 +77,9 @@ pub fn damage() -> Vec<Scenario> {
         lost("scrub of a lost blob × scrub").at_once([Call::Scrub, Call::Scrub]),
         damaged("a client meets a damaged blob × push it").at_once([Call::Suspect(here), push_blob("a", LAYER)]),
         lost("a client meets a lost blob × scrub").at_once([Call::Suspect(here), Call::Scrub]),
+        lost("a client meets a lost blob × another does").at_once([Call::Suspect(here), Call::Suspect(here)]),
+        heard("scrub of a damaged blob × a client meets it, which is told").at_once([Call::Scrub, Call::Suspect(here)]),
+        heard("scrub of a damaged blob × push it, which is told").at_once([Call::Scrub, push_blob("a", LAYER)]),
         pushed("scrub × push the same blob").at_once([Call::Scrub, push_blob("a", LAYER)]),
         pushed("scrub × delete the blob").at_once([Call::Scrub, delete_blob("a", LAYER)]),
         new("scrub × push blob").at_once([Call::Scrub, push_blob("a", LAYER)]),
@@ -65,6 +93,11 @@ pub fn damage() -> Vec<Scenario> {
         found("push a blob in quarantine × delete it").at_once([push_blob("a", LAYER), delete_blob("a", LAYER)]),
         found("push a blob in quarantine × scrub").at_once([push_blob("a", LAYER), Call::Scrub]),
         found("push a blob in quarantine × gc").later(HOUR * 25).at_once([push_blob("a", LAYER), Call::Gc]),
+        brought("import a blob in quarantine × GET").at_once([import("a"), get_blob("a", LAYER)]),
+        brought("import a blob in quarantine × push it").at_once([import("a"), push_blob("a", LAYER)]),
+        brought("import a blob in quarantine elsewhere × delete it").at_once([import("b"), delete_blob("a", LAYER)]),
+        brought("import a blob in quarantine × scrub").at_once([import("a"), Call::Scrub]),
+        brought("import a blob in quarantine × gc").at_once([import("a"), Call::Gc]),
         found("delete a blob in quarantine × gc").at_once([delete_blob("a", LAYER), Call::Gc]),
         keeping("scrub of a damaged blob × push it, objects are kept").at_once([Call::Scrub, push_blob("a", LAYER)]),
         keeping("push a blob in quarantine × gc, objects are kept")
@@ -82,6 +115,7 @@ pub fn unverified() -> Vec<Scenario> {
     vec![
         sound("scrub of an unverified blob × push it").at_once([Call::Scrub, push_blob("a", LAYER)]),
         sound("scrub of an unverified blob × it was read").at_once([Call::Scrub, Call::Verified(here)]),
+        sound("push an unverified blob × it was read").at_once([push_blob("a", LAYER), Call::Verified(here)]),
         sound("an unverified blob was read × delete it").at_once([Call::Verified(here), delete_blob("a", LAYER)]),
         sound("push an unverified blob × GET").at_once([push_blob("a", LAYER), get_blob("a", LAYER)]),
         damaged("scrub of an unverified, damaged blob × push it").at_once([Call::Scrub, push_blob("a", LAYER)]),

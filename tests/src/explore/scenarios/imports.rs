@@ -6,7 +6,7 @@ use bytes::Bytes;
 use orlop_core::digest::Digest;
 use orlop_core::object::ObjectId;
 use orlop_core::takeover::{Held, ImagePlatform, Layer, Revision, Tagged};
-use orlop_core::{Config, Timestamp};
+use orlop_core::{Config, Timestamp, Undeleting};
 use uuid::Uuid;
 
 use super::super::sample::{config, delete, delete_blob, digest, get, get_blob, mount, push, push_blob};
@@ -28,6 +28,11 @@ fn layer(repository: &str, object: Option<ObjectId>) -> Layer {
 
 fn blob(repository: &str) -> Call {
     Call::AdoptBlobs(vec![layer(repository, Some(brought(1)))])
+}
+
+/// The blob, whose bytes were hashed.
+fn hashed(repository: &str) -> Call {
+    Call::AdoptBlobs(vec![Layer { verified: true, ..layer(repository, Some(brought(1))) }])
 }
 
 /// The blob, which the registry was said to have.
@@ -56,6 +61,11 @@ fn with_layer(scenario: Scenario) -> Scenario {
     scenario.with_object(brought(1), LAYER)
 }
 
+/// A blob of the registry is known to be damaged, and the import has brought it.
+fn in_quarantine(name: &str) -> Scenario {
+    with_layer(new(name).given(&push_blob("a", LAYER)).with_damaged(LAYER).given(&Call::Scrub))
+}
+
 /// Both images are there, and the tag of one of them was imported.
 fn imported(scenario: Scenario) -> Scenario {
     let scenario = stocked(scenario).given(&manifest("a", &amd64())).given(&manifest("a", &arm64()));
@@ -68,6 +78,20 @@ fn without(mut scenario: Scenario) -> Scenario {
     scenario
 }
 
+/// What is deleted can be undeleted.
+fn keeping() -> Config {
+    Config { undelete_within: Some(LONG), ..Config::default() }
+}
+
+fn undelete() -> Call {
+    let tag = "v1".parse().expect("a tag");
+    Call::Undelete("a".parse().expect("a name"), tag, Undeleting::default())
+}
+
+fn purge() -> Call {
+    Call::Purge("a".parse().expect("a name"), digest(&amd64()).to_string().parse().ok())
+}
+
 /// Imports beside pushes, deletes, mounts, collections and each other.
 pub fn imports() -> Vec<Scenario> {
     let two = [("v1", amd64()), ("v2", arm64())];
@@ -78,6 +102,20 @@ pub fn imports() -> Vec<Scenario> {
         with_layer(new("import blob × import it elsewhere"))
             .with_object(brought(2), LAYER)
             .at_once([blob("a"), Call::AdoptBlobs(vec![layer("b", Some(brought(2)))])]),
+        with_layer(new("import blob × import the same object")).at_once([blob("a"), blob("a")]),
+        with_layer(new("import blob × recount of a wrong counter"))
+            .given(&push_blob("a", b"other"))
+            .with_counter("a", 1000)
+            .at_once([blob("a"), Call::Recount]),
+        with_layer(new("import blob × scrub")).at_once([blob("a"), Call::Scrub]),
+        in_quarantine("import a hashed blob in quarantine × push it").at_once([hashed("a"), push_blob("a", LAYER)]),
+        in_quarantine("import a hashed blob in quarantine × pull it").at_once([hashed("b"), get_blob("a", LAYER)]),
+        in_quarantine("import a hashed blob in quarantine × delete it").at_once([hashed("a"), delete_blob("a", LAYER)]),
+        in_quarantine("import a hashed blob in quarantine × scrub").at_once([hashed("a"), Call::Scrub]),
+        in_quarantine("import a hashed blob in quarantine × import it unhashed")
+            .with_object(brought(2), LAYER)
+            .at_once([hashed("a"), Call::AdoptBlobs(vec![layer("b", Some(brought(2)))])]),
+        in_quarantine("import a hashed blob in quarantine × gc").later(LONG).at_once([hashed("a"), Call::Gc]),
         with_layer(new("import blob × pull it")).at_once([blob("a"), get_blob("a", LAYER)]),
         with_layer(new("import blob × gc")).at_once([blob("a"), Call::Gc]),
         with_layer(old(new("import a blob that is there × gc"))).at_once([blob("b"), Call::Gc]),
@@ -89,6 +127,26 @@ pub fn imports() -> Vec<Scenario> {
         stocked(new("import manifest × push the same")).at_once([manifest("a", &amd64()), push("a", "v1", &amd64())]),
         stocked(new("import manifest × import the same")).at_once([manifest("a", &amd64()), manifest("a", &amd64())]),
         without(stocked(new("import manifest × gc")).later(LONG).at_once([manifest("a", &amd64()), Call::Gc])),
+        stocked(Scenario::new("import a deleted manifest × undelete it", keeping()))
+            .given(&push("a", "v1", &amd64()))
+            .given(&delete("a", digest(&amd64())))
+            .at_once([manifest("a", &amd64()), undelete()]),
+        without(
+            stocked(Scenario::new("import a deleted manifest × purge it", keeping()))
+                .given(&push("a", "v1", &amd64()))
+                .given(&delete("a", digest(&amd64())))
+                .at_once([manifest("a", &amd64()), purge()]),
+        ),
+        stocked(Scenario::new("import tag × delete it, to be undeleted", keeping()))
+            .given(&manifest("a", &amd64()))
+            .given(&manifest("a", &arm64()))
+            .given(&tag("v1", &amd64()))
+            .at_once([tag("v1", &arm64()), delete("a", "v1")]),
+        stocked(Scenario::new("import tag × undelete it", keeping()))
+            .given(&manifest("a", &amd64()))
+            .given(&tag("v1", &amd64()))
+            .given(&delete("a", "v1"))
+            .at_once([tag("v1", &amd64()), undelete()]),
         stocked(new("import manifest × delete its layer")).at_once([manifest("a", &amd64()), delete_blob("a", LAYER)]),
         stocked(Scenario::new("import an old manifest × gc", tidy()))
             .given(&manifest("a", &amd64()))

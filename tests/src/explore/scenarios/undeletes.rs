@@ -35,6 +35,11 @@ fn purge(reference: impl std::fmt::Display) -> Call {
     Call::Purge("a".parse().expect("a name"), Some(reference.to_string().parse().expect("a reference")))
 }
 
+/// A purge of all that was deleted in the repository.
+fn purge_deleted() -> Call {
+    Call::Purge("a".parse().expect("a name"), None)
+}
+
 fn protect(mark: &str) -> Call {
     Call::Protect(mark.parse().expect("a mark"))
 }
@@ -47,6 +52,38 @@ fn kept(name: &str) -> Scenario {
 /// The same image was deleted, and its tag with it.
 fn gone(name: &str) -> Scenario {
     kept(name).given(&delete("a", digest(&amd64())))
+}
+
+/// An artifact of one blob, which the repository has.
+fn artifact_of_layer(name: &str, config: Config) -> Scenario {
+    let lone = lone();
+    Scenario::new(name, config).given(&push_blob("a", LAYER)).given(&push("a", digest(&lone), &lone))
+}
+
+/// What that scenario has.
+fn lone() -> bytes::Bytes {
+    artifact(LAYER, &amd64())
+}
+
+/// The same was deleted.
+fn gone_artifact(name: &str) -> Scenario {
+    artifact_of_layer(name, keeping()).given(&delete("a", digest(&lone())))
+}
+
+/// The same was deleted, and its tag with it.
+fn gone_tag(name: &str) -> Scenario {
+    let scenario = Scenario::new(name, keeping()).given(&push_blob("a", LAYER));
+    scenario.given(&push("a", "v1", &lone())).given(&delete("a", digest(&lone())))
+}
+
+/// An index of nothing was deleted, and its tag with it.
+fn gone_index(name: &str) -> Scenario {
+    let empty = index(&[]);
+    Scenario::new(name, keeping()).given(&push("a", "v1", &empty)).given(&delete("a", digest(&empty)))
+}
+
+fn miscounted(scenario: Scenario) -> Scenario {
+    scenario.with_counter("a", 1000)
 }
 
 /// Undeletes and what stands in their way.
@@ -84,6 +121,14 @@ pub fn undeletes() -> Vec<Scenario> {
         kept("delete by digest, to be undeleted × recount").at_once([delete("a", first), Call::Recount]),
         gone("undelete × recount").at_once([undelete(first), Call::Recount]),
         gone("push what was deleted × recount").at_once([push("a", "v1", &amd64), Call::Recount]),
+        miscounted(kept("delete by digest, to be undeleted × recount of a wrong counter"))
+            .at_once([delete("a", first), Call::Recount]),
+        miscounted(gone("undelete × recount of a wrong counter")).at_once([undelete(first), Call::Recount]),
+        miscounted(gone("push what was deleted × recount of a wrong counter"))
+            .at_once([push("a", "v1", &amd64), Call::Recount]),
+        miscounted(gone_artifact("gc of what was deleted × recount of a wrong counter"))
+            .later(WEEK + HOUR)
+            .at_once([Call::Gc, Call::Recount]),
         gone("GET what is undeleted × undelete").at_once([get("a", "v1"), undelete("v1")]),
         untagged("undelete tag × delete by digest").at_once([undelete("v1"), delete("a", first)]),
         untagged("undelete tag × undelete it under another name")
@@ -166,6 +211,7 @@ pub fn purges() -> Vec<Scenario> {
     let amd64 = amd64();
     let first = digest(&amd64);
     let all = index(&[&amd64]);
+    let (artifact, empty) = (digest(&lone()), digest(&index(&[])));
     vec![
         gone("purge × undelete").at_once([purge(first), undelete(first)]),
         gone("purge × push it again").at_once([purge(first), push("a", "v1", &amd64)]),
@@ -174,6 +220,15 @@ pub fn purges() -> Vec<Scenario> {
         kept("purge × mount its layer").at_once([purge("v1"), mount("b", LAYER, "a")]),
         kept("purge × GET its layer").at_once([purge("v1"), get_blob("a", LAYER)]),
         kept("purge × push an index of it").at_once([purge("v1"), push("a", "all", &all)]),
+        gone("purge of all that was deleted × undelete").at_once([purge_deleted(), undelete("v1")]),
+        gone("purge of all that was deleted × push it again").at_once([purge_deleted(), push("a", "v1", &amd64)]),
+        miscounted(gone_index("purge of an index × recount of a wrong counter")).at_once([purge(empty), Call::Recount]),
+        gone_artifact("purge of an artifact × purge").at_once([purge(artifact), purge(artifact)]),
+        gone_artifact("purge of an artifact × purge of all").at_once([purge(artifact), purge_deleted()]),
+        gone_index("purge of an index × purge of its tag").at_once([purge(empty), purge("v1")]),
+        gone_index("purge of an index × gc").later(WEEK + HOUR).at_once([purge(empty), Call::Gc]),
+        gone_index("purge of a tag × gc").later(WEEK + HOUR).at_once([purge("v1"), Call::Gc]),
+        gone_artifact("purge of an artifact × gc").later(WEEK + HOUR).at_once([purge(artifact), Call::Gc]),
         kept("protect × delete by tag").at_once([protect("a:v1"), delete("a", "v1")]),
         kept("protect × delete by digest").at_once([protect("a:v1"), delete("a", first)]),
         kept("protect × delete a blob").at_once([protect("a:v1"), delete_blob("a", LAYER)]),
@@ -181,19 +236,40 @@ pub fn purges() -> Vec<Scenario> {
     ]
 }
 
+/// Purges of all that was deleted, beside what brings it back.
+pub fn purges_of_all() -> Vec<Scenario> {
+    let all = || Call::Purge("a".parse().expect("a name"), None);
+    let lone = artifact(LAYER, &amd64());
+    let listing = index(&[&lone]);
+    let there = |name: &str| {
+        let scenario = Scenario::new(name, keeping()).given(&push_blob("a", LAYER));
+        scenario.given(&push("a", "v1", &lone))
+    };
+    let deleted = |name: &str| there(name).given(&delete("a", digest(&lone)));
+    let index_deleted = |name: &str| {
+        let scenario = Scenario::new(name, keeping()).given(&push_blob("a", LAYER));
+        let scenario = scenario.given(&push("a", digest(&lone), &lone)).given(&push("a", "all", &listing));
+        scenario.given(&delete("a", digest(&listing)))
+    };
+    vec![
+        deleted("purge of all that was deleted × push it under another tag").at_once([all(), push("a", "v2", &lone)]),
+        deleted("purge of all that was deleted × undelete its tag").at_once([all(), undelete("v1")]),
+        deleted("purge of all that was deleted × undelete it").at_once([all(), undelete(digest(&lone))]),
+        index_deleted("purge of a deleted index × GET its child").at_once([all(), get("a", digest(&lone))]),
+        index_deleted("purge of a deleted index × push it again").at_once([all(), push("a", "all", &listing)]),
+    ]
+}
+
 /// Those of which there are so many schedules that they take half a minute each, and much longer.
 pub fn long_purges() -> Vec<Scenario> {
     let amd64 = amd64();
     let first = digest(&amd64);
-    let lone = artifact(LAYER, &amd64);
-    let restored = |name: &str| {
-        let scenario = Scenario::new(name, Config { keep_erased: HOUR * 24 * 30, ..Config::default() });
-        scenario.given(&push_blob("a", LAYER)).given(&push("a", digest(&lone), &lone))
-    };
+    let restored = |name: &str| artifact_of_layer(name, Config { keep_erased: HOUR * 24 * 30, ..Config::default() });
     vec![
         gone("purge × purge").at_once([purge(first), purge("v1")]),
-        restored("purge × gc, where objects are kept").later(HOUR * 25).at_once([purge(digest(&lone)), Call::Gc]),
+        restored("purge × gc, where objects are kept").later(HOUR * 25).at_once([purge(digest(&lone())), Call::Gc]),
         gone("purge × gc").later(WEEK + HOUR).at_once([purge(first), Call::Gc]),
+        gone_tag("purge of the tag of an artifact × gc").later(WEEK + HOUR).at_once([purge("v1"), Call::Gc]),
     ]
 }
 

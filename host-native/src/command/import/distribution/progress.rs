@@ -44,7 +44,7 @@ impl Progress {
         if last.elapsed() >= EVERY {
             *last = Instant::now();
             let of = self.bar.length().map(|of| format!(" of {of}")).unwrap_or_default();
-            eprintln!("{}: {}{of} blobs, manifests and tags", self.what, self.bar.position());
+            note!("{}: {}{of} blobs, manifests and tags", self.what, self.bar.position());
         }
     }
 }

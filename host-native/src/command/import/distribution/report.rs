@@ -52,6 +52,28 @@ impl Report {
         }
     }
 
+    /// Whether there was anything that the registry did not have.
+    pub(super) fn is_something_new(&self) -> bool {
+        self.blobs + self.links + self.manifests + self.tags + self.tags_moved > 0
+    }
+
+    /// Adds what was found elsewhere.
+    pub(super) fn add(&mut self, other: Self) {
+        self.repositories += other.repositories;
+        self.blobs += other.blobs;
+        self.blob_bytes += other.blob_bytes;
+        self.copied += other.copied;
+        self.links += other.links;
+        self.manifests += other.manifests;
+        self.tags += other.tags;
+        self.tags_moved += other.tags_moved;
+        self.tags_same += other.tags_same;
+        self.broken += other.broken;
+        other.kinds.into_iter().for_each(|(kind, count)| *self.kinds.entry(kind).or_default() += count);
+        let room = NAMED.saturating_sub(self.findings.len());
+        self.findings.extend(other.findings.into_iter().take(room));
+    }
+
     /// How many findings of a kind there are.
     pub(super) fn count(&self, kind: Kind) -> u64 {
         self.kinds.get(&kind).copied().unwrap_or_default()

@@ -1,7 +1,6 @@
 //! Where it goes: a data directory that this process has to itself.
 
 use std::collections::{HashMap, HashSet};
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use orlop_core::digest::Digest;
@@ -13,18 +12,21 @@ use orlop_core::{Ambient, Config, Family, Fault, Holdings, Registry, Step};
 use tokio::runtime::Handle;
 use uuid::Uuid;
 
+use super::fetch::Brought;
+use super::known::short;
 use super::report::Report;
-use super::walk::{Found, Page, short};
-use crate::distribution::{Finding, Kind, Source};
-use crate::storage::{Adoption, Host, Means, RequestBody, ambient};
+use super::walk::{Found, Page};
+use crate::command::owner::Owner;
+use crate::distribution::{Finding, Kind, Look, Source};
+use crate::storage::{Adoption, Bucket, Host, Means, RequestBody, ambient};
 
 /// How many records a call looks up at most, and how many blobs, manifests, bytes of manifests and tags it takes: some
 /// thousand records a commit.
 const LOOKED_UP: usize = 2048;
-const BLOBS: usize = 512;
-const MANIFESTS: usize = 128;
+const BLOBS: usize = 2048;
+const MANIFESTS: usize = 512;
 const PAYLOADS: u64 = 1 << 20;
-const TAGS: usize = 256;
+const TAGS: usize = 1024;
 
 /// How often blobs are brought again that the registry had and lost meanwhile.
 const ATTEMPTS: usize = 8;
@@ -33,7 +35,7 @@ const ATTEMPTS: usize = 8;
 pub(super) struct Target {
     pub(super) host: Arc<Host>,
     registry: Registry,
-    handle: Handle,
+    pub(super) handle: Handle,
 }
 
 impl Target {
@@ -65,6 +67,19 @@ impl Target {
         Ok(all)
     }
 
+    /// The blobs that are damaged, by the first bytes of their digests.
+    pub(super) fn quarantined(&self) -> Result<HashSet<u64>, String> {
+        let (mut all, mut after) = (HashSet::new(), None);
+        loop {
+            let page: Holdings = self.run(|registry, ambient| registry.quarantined(after, ambient))?;
+            all.extend(page.digests.iter().map(short));
+            after = page.after;
+            if after.is_none() {
+                return Ok(all);
+            }
+        }
+    }
+
     /// Has the scrub begin anew, with what nobody has hashed.
     pub(super) fn scrub_anew(&self) -> Result<(), String> {
         self.run(Registry::scrub_anew)
@@ -81,41 +96,57 @@ impl Target {
 pub(super) struct Taker<'t> {
     pub(super) target: &'t Target,
     pub(super) source: &'t Source,
+    /// What the source is in, if that is a bucket.
+    pub(super) bucket: Option<&'t Bucket>,
+    pub(super) owner: Owner,
     pub(super) means: Means,
-    pub(super) verify: bool,
     /// Blobs that the registry has now, by the first bytes of their digests.
     pub(super) here: HashSet<u64>,
 }
 
 impl Taker<'_> {
-    /// Takes a page over.
-    pub(super) fn take(&mut self, page: Page, report: &mut Report) -> Result<(), String> {
-        let Page { blobs, manifests, tags, .. } = page;
-        self.blobs(blobs, report)?;
+    /// Takes a page over. Which of its blobs turned out to have wrong bytes.
+    pub(super) fn take(&mut self, page: Page, report: &mut Report) -> Result<Vec<Digest>, String> {
+        let wrong = self.blobs(&page, report)?;
+        let Page { manifests, tags, .. } = page;
         self.manifests(manifests, report)?;
         for tags in tags.chunks(TAGS) {
             let taken = self.target.run(|registry, ambient| registry.adopt_tags(tags.to_vec(), false, ambient))?;
             tell_tags(taken, report);
         }
-        Ok(())
+        Ok(wrong)
     }
 
-    fn blobs(&mut self, blobs: Vec<Found>, report: &mut Report) -> Result<(), String> {
-        let mut objects = self.bring(&blobs, report)?;
-        let mut layers = Vec::with_capacity(blobs.len());
-        for Found { repository, digest, size, verified, .. } in blobs {
-            let object = match objects.get_mut(&digest) {
-                // Its file was there when it was looked at, and is gone.
-                Some(None) => {
-                    let problem = "its bytes are gone since they were looked at: it is left out";
-                    report.found(Finding::new(Kind::BlobMissing, format!("blob {repository}@{digest}"), problem));
-                    continue;
-                }
-                Some(object) => *object,
+    fn blobs(&mut self, page: &Page, report: &mut Report) -> Result<Vec<Digest>, String> {
+        let objects = self.bring(&page.blobs, report)?;
+        let mut layers = Vec::with_capacity(page.blobs.len());
+        for found in &page.blobs {
+            let Found { repository, digest, size, verified, .. } = found.clone();
+            let brought = objects.get(&digest);
+            let finding = match brought {
                 None => None,
+                Some(Brought::Object { .. }) => None,
+                // Its file was there when it was looked at, and is gone.
+                Some(Brought::Gone) => {
+                    Some((Kind::BlobMissing, "its bytes are gone since they were looked at: it is left out"))
+                }
+                Some(Brought::Damaged) => Look::Damaged.problem(),
             };
-            layers.push(Layer { repository, digest, size, object, verified });
+            if let Some((kind, problem)) = finding {
+                let images = page.images(&repository, &digest);
+                let what = format!("blob {repository}@{digest}");
+                report.found(Finding { images, ..Finding::new(kind, what, problem) });
+                continue;
+            }
+            let (object, hashed) = match brought {
+                Some(Brought::Object { object, verified }) => (Some(*object), *verified),
+                _ => (None, false),
+            };
+            layers.push(Layer { repository, digest, size, object, verified: verified || hashed });
         }
+        let wrong =
+            objects.iter().filter(|(_, brought)| matches!(brought, Brought::Damaged)).map(|(digest, _)| *digest);
+        let wrong: Vec<Digest> = wrong.collect();
         // Of several repositories that hold a blob, the first brings its object.
         let mut brought = HashSet::new();
         for layer in &mut layers {
@@ -137,37 +168,59 @@ impl Taker<'_> {
             }
             self.here.extend(layers.iter().map(|layer| short(&layer.digest)));
             if again.is_empty() {
-                return Ok(());
+                return Ok(wrong);
             }
             layers = self.bring_again(again, report)?;
         }
         Err("blobs are taken away while they are imported: run it again while nothing else uses the registry".into())
     }
 
-    /// Makes objects of the blobs that the registry lacks. Of each: its object, none if its file is gone; nothing of those
-    /// that the registry has.
-    fn bring(&self, blobs: &[Found], report: &mut Report) -> Result<HashMap<Digest, Option<ObjectId>>, String> {
+    /// Makes objects of the blobs that the registry lacks: what came of each. Nothing of those that the registry has. One
+    /// that is damaged there is hashed before: only known bytes take the place of those (SPEC Y2).
+    fn bring(&self, blobs: &[Found], report: &mut Report) -> Result<HashMap<Digest, Brought>, String> {
         let mut seen = HashSet::new();
         let new = |blob: &&Found| !self.here.contains(&short(&blob.digest)) && seen.insert(blob.digest);
         let new: Vec<&Found> = blobs.iter().filter(new).collect();
         let digests: Vec<Digest> = new.iter().map(|blob| blob.digest).collect();
         let present = self.target.present(&digests)?;
-        let lacks = |(blob, presence): &(&Found, Presence)| match presence {
-            Presence::Absent => blob.size > 0,
-            Presence::Damaged => blob.size > 0 && self.verify,
-            Presence::Here => false,
-        };
-        let lacking: Vec<&Found> = new.into_iter().zip(present).filter(lacks).map(|(blob, _)| blob).collect();
-        self.adopt(&lacking, report)
+        let (mut lacking, mut damaged) = (Vec::new(), Vec::new());
+        for (blob, presence) in new.into_iter().zip(present).filter(|(blob, _)| blob.size > 0) {
+            match presence {
+                Presence::Here => {}
+                Presence::Damaged if !blob.verified && self.bucket.is_none() => damaged.push(blob),
+                Presence::Absent | Presence::Damaged => lacking.push(blob),
+            }
+        }
+        let looks = self.source.in_parallel(&damaged, |blob| self.source.hash(&blob.digest, blob.private));
+        let (mut brought, mut hashed) = (HashMap::new(), HashSet::new());
+        for (blob, look) in damaged.into_iter().zip(looks) {
+            match look {
+                Look::Fine { .. } => {
+                    hashed.insert(blob.digest);
+                    lacking.push(blob);
+                }
+                Look::Missing | Look::Link | Look::Unreadable => drop(brought.insert(blob.digest, Brought::Gone)),
+                Look::Damaged | Look::WrongSize => drop(brought.insert(blob.digest, Brought::Damaged)),
+            }
+        }
+        brought.extend(self.adopt(&lacking, report)?);
+        for digest in hashed {
+            if let Some(Brought::Object { verified, .. }) = brought.get_mut(&digest) {
+                *verified = true;
+            }
+        }
+        Ok(brought)
     }
 
-    fn adopt(&self, lacking: &[&Found], report: &mut Report) -> Result<HashMap<Digest, Option<ObjectId>>, String> {
+    fn adopt(&self, lacking: &[&Found], report: &mut Report) -> Result<HashMap<Digest, Brought>, String> {
+        if let Some(bucket) = self.bucket {
+            return self.fetch(bucket, lacking, report);
+        }
         let nonce = Uuid::new_v4();
         let mut adoptions = Vec::with_capacity(lacking.len());
         for (index, blob) in (0..).zip(lacking) {
             let means = if blob.private && self.means == Means::Link { Means::Copy } else { self.means };
-            let (file, object): (PathBuf, _) = (self.source.data(&blob.digest), ObjectId { nonce, index });
-            adoptions.push(Adoption { file, object, means });
+            adoptions.push(Adoption { file: self.source.data(&blob.digest), object: ObjectId { nonce, index }, means });
         }
         let means: Vec<Means> = adoptions.iter().map(|adoption| adoption.means).collect();
         let adopted = self.target.handle.block_on(self.target.host.adopt(adoptions));
@@ -175,7 +228,8 @@ impl Taker<'_> {
         let copied = adopted.iter().zip(means).filter(|(done, means)| **done && *means == Means::Copy);
         report.copied += copied.count() as u64;
         let objects = (0..).zip(lacking).zip(adopted);
-        Ok(objects.map(|((index, blob), done)| (blob.digest, done.then_some(ObjectId { nonce, index }))).collect())
+        let brought = |done, object| if done { Brought::Object { object, verified: false } } else { Brought::Gone };
+        Ok(objects.map(|((index, blob), done)| (blob.digest, brought(done, ObjectId { nonce, index }))).collect())
     }
 
     /// Brings blobs that the registry had when it was asked, and has no more.
@@ -189,7 +243,10 @@ impl Taker<'_> {
         });
         let found: Vec<Found> = found.collect();
         let objects = self.adopt(&found.iter().collect::<Vec<_>>(), report)?;
-        let with = |layer: Layer| Layer { object: objects.get(&layer.digest).copied().flatten(), ..layer };
+        let with = |layer: Layer| match objects.get(&layer.digest) {
+            Some(Brought::Object { object, .. }) => Layer { object: Some(*object), ..layer },
+            _ => Layer { object: None, ..layer },
+        };
         Ok(layers.into_iter().map(with).filter(|layer| layer.object.is_some()).collect())
     }
 
@@ -215,7 +272,7 @@ impl Taker<'_> {
 }
 
 fn tell_tags(taken: TagsTaken, report: &mut Report) {
-    let TagsTaken { made, moved, same, kept, bereft, damaged } = taken;
+    let TagsTaken { made, moved, same, kept, without_manifest, damaged } = taken;
     report.tags += made;
     report.tags_moved += moved;
     report.tags_same += same;
@@ -223,7 +280,7 @@ fn tell_tags(taken: TagsTaken, report: &mut Report) {
         let problem = format!("it was pushed here since: it stays at {here}, and is {there} there");
         report.found(Finding::new(Kind::Here, format!("tag {repository}:{tag}"), problem));
     }
-    for (repository, tag, digest) in bereft {
+    for (repository, tag, digest) in without_manifest {
         let problem = format!("it names {digest}, which the repository does not hold: it is left out");
         report.found(Finding::new(Kind::Tag, format!("tag {repository}:{tag}"), problem));
     }

@@ -1,6 +1,6 @@
 //! The way through the directory: what is new there, what is broken, page by page.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::Path;
 
 use orlop_core::digest::Digest;
@@ -8,6 +8,7 @@ use orlop_core::name::Repository;
 use orlop_core::takeover::{Held, ImagePlatform, KnownPlatform, Needed, NeededAs, Revision, Tagged};
 use orlop_core::{Family, Timestamp};
 
+use super::known::{Known, Unchanged, number, short};
 use super::report::Report;
 use super::target::Target;
 use crate::distribution::{Contents, Digests, Entry, Finding, Kind, Look, Reader, Source, SourceTag};
@@ -70,52 +71,33 @@ impl Page {
             || self.tags.len() >= PAGE_TAGS
     }
 
+    /// Which of its manifests need a blob, some at most: by their tags, or else by their digests.
+    pub(super) fn images(&self, repository: &Repository, blob: &Digest) -> Vec<String> {
+        let needs = |held: &&Held| {
+            held.repository == *repository && held.revision.needs().iter().any(|needed| needed.digest == *blob)
+        };
+        let mut images = Vec::new();
+        for held in self.manifests.iter().filter(needs) {
+            let digest = held.revision.digest();
+            let named = |tagged: &&Tagged| tagged.repository == *repository && tagged.digest == digest;
+            let before = images.len();
+            images.extend(self.tags.iter().filter(named).map(|tagged| format!("{repository}:{}", tagged.tag)));
+            if images.len() == before {
+                images.push(format!("{repository}@{digest}"));
+            }
+        }
+        images.truncate(IMAGES);
+        images
+    }
+
     /// How many blobs, manifests and tags there are.
     pub(super) fn len(&self) -> u64 {
         (self.blobs.len() + self.manifests.len() + self.tags.len()) as u64
     }
 }
 
-/// What is known of blobs that were looked at, whichever repository holds them. The first bytes of the digest stand for
-/// it, and its size is one number with what was found.
-#[derive(Debug, Default)]
-pub(super) struct Known(HashMap<u64, u64>);
-
-/// What stands in the highest bits of the number.
-const VERIFIED: u64 = 1 << 63;
-const PRIVATE: u64 = 1 << 62;
-const BAD: u64 = 1 << 61;
-
-impl Known {
-    fn get(&self, digest: &Digest) -> Option<Look> {
-        self.0.get(&short(digest)).map(|number| match number & !(VERIFIED | PRIVATE) {
-            bad if bad == BAD => Look::Missing,
-            bad if bad == BAD + 1 => Look::Damaged,
-            bad if bad == BAD + 2 => Look::WrongSize,
-            bad if bad & BAD != 0 => Look::Unreadable,
-            size => Look::Fine { size, verified: number & VERIFIED != 0, private: number & PRIVATE != 0 },
-        })
-    }
-
-    fn put(&mut self, digest: &Digest, look: Look) {
-        let number = match look {
-            Look::Missing => BAD,
-            Look::Damaged => BAD + 1,
-            Look::WrongSize => BAD + 2,
-            Look::Unreadable => BAD + 3,
-            Look::Fine { size, verified, private } => {
-                size | if verified { VERIFIED } else { 0 } | if private { PRIVATE } else { 0 }
-            }
-        };
-        self.0.insert(short(digest), number);
-    }
-}
-
-/// The first bytes of a digest.
-pub(super) fn short(digest: &Digest) -> u64 {
-    let first = digest.hash().first_chunk::<8>();
-    first.map_or(0, |first| u64::from_be_bytes(*first))
-}
+/// Gets a page, and says which of its blobs were found to have wrong bytes.
+pub(super) type Out<'w> = dyn FnMut(Page, &mut Report) -> Result<Vec<Digest>, String> + 'w;
 
 /// A way through the directory.
 pub(super) struct Walk<'w> {
@@ -128,8 +110,14 @@ pub(super) struct Walk<'w> {
     pub(super) known: &'w mut Known,
     pub(super) report: Report,
     /// Who gets the pages.
-    pub(super) out: &'w mut dyn FnMut(Page, &mut Report) -> Result<(), String>,
+    pub(super) out: &'w mut Out<'w>,
     pub(super) page: Page,
+    /// The first bytes of the digests of blobs that are damaged in the registry: it has them, and needs them.
+    pub(super) damaged: HashSet<u64>,
+    /// What was found to have nothing new before, and is passed by.
+    pub(super) unchanged: Unchanged,
+    /// How many blobs, manifests and tags were handed over.
+    pub(super) things: u64,
 }
 
 /// One repository on the way.
@@ -164,40 +152,73 @@ struct Read {
 
 impl Walk<'_> {
     /// Goes through all repositories. What is found is in the report.
-    pub(super) fn go(mut self) -> Result<Report, String> {
+    pub(super) fn go(self) -> Result<Report, String> {
+        self.walk(false).map(|(report, _)| report)
+    }
+
+    /// The same; and which repositories have nothing that the registry lacks. Each has pages of its own.
+    pub(super) fn learn(self) -> Result<(Report, Unchanged), String> {
+        let known = self.target.is_some();
+        self.walk(known)
+    }
+
+    fn walk(mut self, learn: bool) -> Result<(Report, Unchanged), String> {
         let source = self.source;
+        let mut unchanged = Unchanged::default();
         source.repositories(|entry| match entry {
             Entry::Finding(finding) => {
                 self.report.found(finding);
                 Ok(())
             }
-            Entry::Repository(name, path) => {
+            Entry::Repository(name, _) if self.unchanged.names.contains(&name) => Ok(()),
+            Entry::Repository(name, path) if !learn => {
                 self.report.repositories += 1;
                 self.repository(&name, &path)
             }
+            Entry::Repository(name, path) => {
+                let before = (std::mem::take(&mut self.report), self.things);
+                self.report.repositories += 1;
+                self.repository(&name, &path)?;
+                self.hand_over()?;
+                let own = std::mem::replace(&mut self.report, before.0);
+                if !own.is_something_new() {
+                    unchanged.report.add(own.clone());
+                    unchanged.things += self.things - before.1;
+                    unchanged.names.insert(name);
+                }
+                self.report.add(own);
+                Ok(())
+            }
         })?;
         self.hand_over()?;
-        Ok(self.report)
+        Ok((self.report, unchanged))
     }
 
     fn hand_over(&mut self) -> Result<(), String> {
         let page = std::mem::take(&mut self.page);
-        if page.len() > 0 { (self.out)(page, &mut self.report) } else { Ok(()) }
+        self.things += page.len();
+        if page.len() > 0 {
+            for wrong in (self.out)(page, &mut self.report)? {
+                self.known.put(&wrong, Look::Damaged);
+            }
+        }
+        self.source.tree().failed().map_or(Ok(()), Err)
     }
 
     fn hand_over_if_full(&mut self) -> Result<(), String> {
-        if self.page.is_full() { self.hand_over() } else { Ok(()) }
+        if self.page.is_full() { self.hand_over() } else { self.source.tree().failed().map_or(Ok(()), Err) }
     }
 
     fn repository(&mut self, name: &Repository, path: &Path) -> Result<(), String> {
         let mut told = Vec::new();
-        let contents = Contents::read(name, path, &mut told);
+        let contents = Contents::read(self.source, name, path, &mut told);
         told.into_iter().for_each(|finding| self.report.found(finding));
         let mut repository =
             Repositories { name, path, contents, lacking: BTreeMap::new(), tags: None, platforms: HashMap::new() };
         if let Some(target) = self.target {
-            mark(target, name, Family::Blobs, &mut repository.contents.layers)?;
-            mark(target, name, Family::Manifests, &mut repository.contents.revisions)?;
+            let lacks = |digest: &Digest| self.damaged.contains(&short(digest));
+            mark(target, name, Family::Blobs, &mut repository.contents.layers, lacks)?;
+            mark(target, name, Family::Manifests, &mut repository.contents.revisions, |_| false)?;
         }
         self.manifests(&mut repository)?;
         self.other_blobs(&mut repository)?;
@@ -271,13 +292,15 @@ impl Walk<'_> {
 
     /// How many of these manifests are read at once: as many as have some MiB together, but one in any case.
     fn readable_at_once(&self, repository: &Repositories<'_>, places: &[usize]) -> usize {
+        let places = &places[..places.len().min(MANIFESTS)];
+        let (source, reader, revisions) = (self.source, self.reader, &repository.contents.revisions);
+        let sizes = source.in_parallel(places, |place| {
+            let digest = revisions.get(*place)?;
+            source.tree().stat(&source.data(&digest), reader).ok().map(|stat| stat.size)
+        });
         let mut bytes = 0;
-        let size = |place: &usize| {
-            let digest = repository.contents.revisions.get(*place)?;
-            std::fs::metadata(self.source.data(&digest)).ok().map(|data| data.len())
-        };
-        let fits = places.iter().take(MANIFESTS).take_while(|place| {
-            bytes += size(place).unwrap_or_default();
+        let fits = sizes.into_iter().take_while(|size| {
+            bytes += size.unwrap_or_default();
             bytes <= PAGE_PAYLOADS
         });
         fits.count().max(1)
@@ -288,7 +311,7 @@ impl Walk<'_> {
         let (source, known, reader) = (self.source, &*self.known, self.reader);
         let below = repository.path.join("_manifests/revisions");
         let (revisions, layers) = (&repository.contents.revisions, &repository.contents.layers);
-        let read = in_parallel(places, |place| {
+        let read = source.in_parallel(places, |place| {
             let digest = revisions.get(*place)?;
             let read = || {
                 let Some(pushed) = source.check_link(&below, &digest)? else { return Ok(None) };
@@ -379,6 +402,10 @@ impl Walk<'_> {
                     }
                     (kind, problem.to_owned())
                 }
+                // It was to be taken over before, and its bytes were wrong.
+                (Some(state::TAKEN), Some(look)) if look.problem().is_some() => {
+                    look.problem().map_or_else(absent, |(kind, problem)| (kind, problem.to_owned()))
+                }
                 _ => continue,
             };
             let image = repository.images(&read.digest);
@@ -405,14 +432,19 @@ impl Walk<'_> {
         let layers = &repository.contents.layers;
         let new: Vec<usize> = places.iter().copied().filter(|place| layers.state(*place) == state::NEW).collect();
         let (source, reader, verify) = (self.source, self.reader, self.verify);
-        let (below, known) = (repository.path.join("_layers"), &*self.known);
-        let looks = in_parallel(&new, |place| {
+        let (below, known, of) = (repository.path.join("_layers"), &*self.known, number(repository.name));
+        let looks = source.in_parallel(&new, |place| {
             let digest = layers.get(*place)?;
-            let looked = match source.check_link(&below, &digest) {
-                Ok(None) => return Some((*place, digest, None)),
+            // It was in order a moment ago. If its bytes are gone since, there is nothing that can be linked.
+            let linked = known.links.contains(&(of ^ short(&digest)));
+            let looked = match if linked { Ok(None) } else { source.check_link(&below, &digest).map(Some) } {
+                Ok(Some(None)) => return Some((*place, digest, None)),
                 Err(bad) => Err(bad),
-                Ok(Some(_)) => Ok(match known.get(&digest) {
-                    Some(Look::Fine { verified: false, .. }) | None => source.look(&digest, reader, verify),
+                Ok(Some(Some(_)) | None) => Ok(match known.get(&digest) {
+                    Some(Look::Fine { verified: false, .. }) if verify || !(source.is_remote() || linked) => {
+                        source.look(&digest, reader, verify)
+                    }
+                    None => source.look(&digest, reader, verify),
                     Some(look) => look,
                 }),
             };
@@ -423,6 +455,7 @@ impl Walk<'_> {
                 None => state::DELETED,
                 Some(Ok(look @ Look::Fine { size, verified, private })) => {
                     self.known.put(&digest, look);
+                    self.known.links.insert(of ^ short(&digest));
                     let repository = repository.name.clone();
                     self.page.blobs.push(Found { repository, digest, size, verified, private });
                     self.page.blob_bytes += size;
@@ -496,15 +529,21 @@ impl Repositories<'_> {
     }
 }
 
-/// Marks what the registry has already.
-fn mark(target: &Target, name: &Repository, family: Family, digests: &mut Digests) -> Result<(), String> {
+/// Marks what the registry has already, but for what it lacks all the same.
+fn mark(
+    target: &Target,
+    name: &Repository,
+    family: Family,
+    digests: &mut Digests,
+    lacks: impl Fn(&Digest) -> bool,
+) -> Result<(), String> {
     if digests.len() == 0 {
         return Ok(());
     }
     let mut after = None;
     loop {
         let holdings = target.holdings(name, family, after)?;
-        for digest in &holdings.digests {
+        for digest in holdings.digests.iter().filter(|digest| !lacks(digest)) {
             digests.find(digest).into_iter().for_each(|place| digests.set(place, state::KNOWN));
         }
         after = holdings.after;
@@ -512,34 +551,4 @@ fn mark(target: &Target, name: &Repository, family: Family, digests: &mut Digest
             return Ok(());
         }
     }
-}
-
-/// Does the same with each of some things, on all processors, and gives what comes of it in their order.
-fn in_parallel<T: Sync, R: Send>(things: &[T], work: impl Fn(&T) -> R + Sync) -> Vec<R> {
-    /// Fewer are not worth a thread.
-    const WORTH: usize = 32;
-    let threads = std::thread::available_parallelism().map_or(1, usize::from).min(things.len() / WORTH + 1);
-    if threads <= 1 {
-        return things.iter().map(work).collect();
-    }
-    let next = std::sync::atomic::AtomicUsize::new(0);
-    let done = std::sync::Mutex::new(Vec::<(usize, Vec<R>)>::new());
-    std::thread::scope(|scope| {
-        for _ in 0..threads {
-            scope.spawn(|| {
-                loop {
-                    let from = next.fetch_add(WORTH, std::sync::atomic::Ordering::Relaxed);
-                    if from >= things.len() {
-                        return;
-                    }
-                    let some = &things[from..things.len().min(from + WORTH)];
-                    let results: Vec<R> = some.iter().map(&work).collect();
-                    done.lock().unwrap_or_else(std::sync::PoisonError::into_inner).push((from, results));
-                }
-            });
-        }
-    });
-    let mut done = done.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
-    done.sort_by_key(|(from, _)| *from);
-    done.into_iter().flat_map(|(_, results)| results).collect()
 }

@@ -14,7 +14,8 @@ pub(super) fn fault(what: &str, path: &Path, error: &Error) -> Fault {
     }
 }
 
-fn told(error: &Error) -> String {
+/// An error with its causes.
+pub(in crate::storage::shared) fn told(error: &Error) -> String {
     let mut text = error.to_string();
     let mut cause = std::error::Error::source(error);
     while let Some(next) = cause {

@@ -22,7 +22,7 @@ impl Owner {
     }
 
     /// Gives it the files and directories that root has made in it, but for objects: a file that is linked belongs to
-    /// another program too, and one that is copied has its owner already.
+    /// another program too, and one that was written has its owner already.
     pub(super) fn give(self, directory: &Path) -> io::Result<()> {
         if !rustix::process::geteuid().is_root() || self.user == 0 {
             return Ok(());
@@ -44,6 +44,11 @@ impl Owner {
             }
         }
         Ok(())
+    }
+
+    /// Gives it the file of an object that this process has written.
+    pub(super) fn own_object(self, path: &Path) -> io::Result<()> {
+        if rustix::process::geteuid().is_root() && self.user != 0 { self.own(path) } else { Ok(()) }
     }
 
     fn own(self, path: &Path) -> io::Result<()> {

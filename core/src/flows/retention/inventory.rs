@@ -21,14 +21,14 @@ use crate::record::{self, LeftRecord, PulledRecord, PullsSinceRecord, TagRecord}
 use crate::retention::{Seen, SeenManifest, SeenTag};
 
 /// What was read of a repository, and the bytes by which it is known again.
-pub(super) struct Looked {
+pub(super) struct Inventory {
     pub(super) seen: Seen,
     /// How each tag was read, in the same order.
     pub(super) tags: Vec<ReadTag>,
     /// How each manifest was read, in the same order; none when no rule asks for what no tag needs.
     pub(super) manifests: Vec<ReadManifest>,
     /// The tags whose records do not read.
-    pub(super) unread_tags: Vec<String>,
+    pub(super) unreadable_tags: Vec<String>,
 }
 
 pub(super) struct ReadTag {
@@ -45,14 +45,14 @@ pub(super) struct ReadManifest {
 
 impl Call {
     /// Reads what the rules ask of a repository.
-    pub(super) async fn look(&self, name: &Repository) -> Result<Looked, Error> {
+    pub(super) async fn inventory(&self, name: &Repository) -> Result<Inventory, Error> {
         let [since] = self.get([keys::pulls_since()]).await?;
         let marks = self.marks().await?;
         let since = since.and_then(|since| record::decode::<PullsSinceRecord>(&keys::pulls_since(), &since).ok());
         let pulls_since = since.map(|since| since.since);
         let undelete_within = self.config.undelete_within.unwrap_or_default();
         let seen = Seen { pulls_since, undelete_within, ..Seen::default() };
-        let mut looked = Looked { seen, tags: Vec::new(), manifests: Vec::new(), unread_tags: Vec::new() };
+        let mut inventory = Inventory { seen, tags: Vec::new(), manifests: Vec::new(), unreadable_tags: Vec::new() };
         let by_tag = self.values_under::<Tag>(&keys::pulled_tags(name)).await?;
         let by_digest = self.values_under::<Digest>(&keys::pulled_manifests(name)).await?;
         let prefix = keys::tags(name);
@@ -61,8 +61,8 @@ impl Call {
             for (key, value) in page {
                 let Ok(tag) = prefix.rest(&key).parse::<Tag>() else { continue };
                 let Ok(Some(found)) = Found::<TagRecord>::read(key, Some(value)) else {
-                    looked.seen.unread += 1;
-                    looked.unread_tags.push(tag.as_str().into());
+                    inventory.seen.unreadable += 1;
+                    inventory.unreadable_tags.push(tag.as_str().into());
                     continue;
                 };
                 let digest = found.record.digest;
@@ -72,17 +72,17 @@ impl Call {
                     pulled(keys::pulled_manifest(name, &digest), &pulls[1]),
                 ];
                 let pulled = pulled.into_iter().max().flatten();
-                let TagRecord { pushed, undeleted, .. } = found.record;
+                let TagRecord { pushed, imported, undeleted, .. } = found.record;
                 let protected = denied(marks.tag(name, &tag))?;
-                looked.seen.tags.push(SeenTag { tag, digest, pushed, pulled, undeleted, protected });
-                looked.tags.push(ReadTag { value: found.value, pulls });
+                inventory.seen.tags.push(SeenTag { tag, digest, pushed, imported, pulled, undeleted, protected });
+                inventory.tags.push(ReadTag { value: found.value, pulls });
             }
-            bounded(name, "tags", looked.tags.len())?;
+            bounded(name, "tags", inventory.tags.len())?;
         }
         if self.rules_of(name).iter().any(|rule| rule.is_about(name) && rule.untagged_after.is_some()) {
-            self.look_at_manifests(name, &by_digest, &marks, &mut looked).await?;
+            self.look_at_manifests(name, &by_digest, &marks, &mut inventory).await?;
         }
-        Ok(looked)
+        Ok(inventory)
     }
 
     async fn look_at_manifests(
@@ -90,7 +90,7 @@ impl Call {
         name: &Repository,
         by_digest: &BTreeMap<Digest, Value>,
         marks: &Marks,
-        looked: &mut Looked,
+        inventory: &mut Inventory,
     ) -> Result<(), Error> {
         let lefts = self.values_under::<Digest>(&keys::lefts(name)).await?;
         let prefix = keys::manifests(name);
@@ -100,7 +100,7 @@ impl Call {
             for (key, value) in page {
                 let Ok(digest) = prefix.rest(&key).parse::<Digest>() else { continue };
                 let Ok(Some(found)) = StoredManifest::read(key, Some(value)) else {
-                    looked.seen.unread += 1;
+                    inventory.seen.unreadable += 1;
                     continue;
                 };
                 let left =
@@ -108,7 +108,7 @@ impl Call {
                 let left = match left {
                     Some(Ok(record)) => record.left,
                     Some(Err(_)) => {
-                        looked.seen.unread += 1;
+                        inventory.seen.unreadable += 1;
                         self.ambient.now
                     }
                     None => Timestamp::default(),
@@ -116,10 +116,11 @@ impl Call {
                 let seen = SeenManifest {
                     digest,
                     subject: found.record.subject,
-                    since: left.max(found.record.pushed),
+                    since: left.max(found.record.came()),
                     pulled: pulled(keys::pulled_manifest(name, &digest), &by_digest.get(&digest).cloned()),
                     tagged: false,
                     needed_by: Vec::new(),
+                    maintained: found.record.maintained,
                     protected: denied(marks.manifest(name, &digest))?,
                 };
                 manifests.insert(digest, (found, seen));
@@ -146,9 +147,14 @@ impl Call {
                 }
             }
         }
+        // One that may come back finds its referrers.
+        let deleted = self.values_under::<Digest>(&keys::deleted_in(name)).await?;
+        for (_, seen) in manifests.values_mut() {
+            seen.needed_by.extend(seen.subject.filter(|subject| deleted.contains_key(subject)));
+        }
         for (digest, (found, seen)) in manifests {
-            looked.seen.manifests.push(seen);
-            looked.manifests.push(ReadManifest { found, pulled: by_digest.get(&digest).cloned() });
+            inventory.seen.manifests.push(seen);
+            inventory.manifests.push(ReadManifest { found, pulled: by_digest.get(&digest).cloned() });
         }
         Ok(())
     }

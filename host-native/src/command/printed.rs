@@ -1,0 +1,26 @@
+//! What commands print. Whoever reads it may have enough of it (`| head`): that ends neither a command nor what it prints
+//! for others.
+
+use std::fmt::Arguments;
+use std::io::{self, ErrorKind, Write};
+
+/// Prints a line of what was asked for on the standard output. When it cannot be written for another reason than that its
+/// reader is gone, the process ends with status 1: what is in a file would be a part of it, and look whole.
+pub(crate) fn out(line: Arguments<'_>) {
+    let mut output = io::stdout().lock();
+    let written = output.write_fmt(line).and_then(|()| output.write_all(b"\n")).and_then(|()| output.flush());
+    match written {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => {
+            note(format_args!("orlop: the standard output cannot be written: {error}"));
+            std::process::exit(1);
+        }
+        _ => {}
+    }
+}
+
+/// Prints a line on the standard error, if that can be.
+pub(crate) fn note(line: Arguments<'_>) {
+    let mut output = io::stderr().lock();
+    // There is nowhere else to say so.
+    let _ = output.write_fmt(line).and_then(|()| output.write_all(b"\n"));
+}
