@@ -267,18 +267,17 @@ fn what_any_machine_was_asked_for_counts_for_retention() {
 #[ignore = "needs a database and an object store: `tests/run fleet` installs them and runs it"]
 fn regular_retention_runs_on_one_of_the_machines() {
     let pair = Pair::start(
-        "retention-interval = \"2s\"\n[[retention]]\nname = \"last\"\nrepositories = [\"team/**\"]\nkeep-last = 5\n",
+        "retention-interval = \"1m\"\n[[retention]]\nname = \"last\"\nrepositories = [\"team/**\"]\nkeep-last = 5\n",
     );
     let image = Manifest::image(AMD64, &layer("all"));
     let target = |number: usize| format!("/v2/team/app/manifests/v{number}");
-    for number in 0..8 {
+    // Of six tags one goes, which is less than a fifth; of seven none would, if two were too many.
+    for number in 0..6 {
         pair.push(number % 2, "team/app", &format!("v{number}"), &image);
-        // Of six tags one goes, which is less than a fifth; of seven none would, if two were too many.
-        let oldest = number.checked_sub(5).map(target);
-        until("retention runs", || oldest.as_ref().is_none_or(|oldest| pair.get(number % 2, oldest).0 == 404));
     }
-    pair.both(&(3..8).map(target).collect::<Vec<_>>(), 200);
+    until("retention runs", || pair.get(0, &target(0)).0 == 404);
+    pair.both(&(1..6).map(target).collect::<Vec<_>>(), 200);
     let status = pair.json(&["retention", "status"]);
-    assert!(status["began"].as_u64().is_some_and(|began| began > 0), "{status}");
+    assert!(status["began"].as_str().is_some_and(|began| began > "2020"), "{status}");
     assert_eq!(status["failed"], Json::from([(); 0]), "{status}");
 }

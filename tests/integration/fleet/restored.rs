@@ -120,5 +120,6 @@ fn a_restored_database_lacks_bytes_that_are_not_kept() {
     let store = ObjectServer::start();
     let restored = Restored::on(&store, Some("0"));
     let (sound, told) = restored.check();
-    assert!(!sound && told.contains(" is missing"), "{told}");
+    // All objects that the restored records name were erased, so that a store out of order would look the same.
+    assert!(!sound && told.contains("the storage of objects is empty"), "{told}");
 }
