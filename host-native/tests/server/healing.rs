@@ -92,6 +92,8 @@ fn all_damage_is_found_by_one_scrub_is_not_served_and_is_healed_by_pushes() {
 
     let (_, listed) = run("damaged", server.data(), &["--json"]);
     assert_eq!(json(&listed).as_array().unwrap().len(), damaged.len());
+    let since = json(&listed)[0]["since"].as_str().unwrap().to_owned();
+    assert!(since.starts_with("20") && since.ends_with('Z'), "a time in UTC: {since}");
     for number in 0..count {
         let bytes = bytes(number);
         let path = format!("/v2/a/blobs/{}", Algorithm::Sha256.digest(&bytes));
