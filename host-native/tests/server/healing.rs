@@ -143,7 +143,7 @@ fn what_is_damaged_is_listed_with_the_images_that_need_it() {
         }
         let (done, listed) = run("damaged", &data, &[]);
         assert!(done && listed.contains(&format!("blob {digest}\n")), "{listed}");
-        assert!(listed.contains("needed by a@sha256:") && listed.contains(" v1\n"), "{listed}");
+        assert!(listed.contains("needed by a@sha256:") && listed.contains(" (v1)\n"), "{listed}");
         assert!(listed.contains("1 is damaged and out of use"), "{listed}");
         let (sound, report) = run("scrub", &data, &[]);
         assert!(sound && report.contains("1 damaged, 0 of them found now"), "{report}");
