@@ -208,6 +208,11 @@ impl Registry {
         &self.config.retention
     }
 
+    /// Whether garbage collection removes manifests that no tag and no index names, once they are old enough.
+    pub fn removes_untagged(&self) -> bool {
+        self.config.untagged_lifetime.is_some()
+    }
+
     /// Begins to list the repositories behind `after`, some hundred; none is the end.
     pub fn repositories(&self, after: Option<Repository>, ambient: Ambient) -> Step<Result<Vec<Repository>, Fault>> {
         let call = self.own(ambient);

@@ -10,7 +10,7 @@ use orlop_core::{CheckReport, Damage};
 
 use crate::auth::identity::{Identities, Identity, users};
 use crate::auth::rules::{Rules, explain as explain_rules};
-use crate::command::cli::{Backup, Blob, Check, Damaged, Explain, Migrate, Mirror, Scrub, UserCommand};
+use crate::command::cli::{Backup, Blob, Explain, Migrate, Mirror, Stored, UserCommand};
 use crate::command::config::{Effective, with_places};
 use crate::command::control::{self, Request};
 use crate::command::mirror::Mirrors;
@@ -126,7 +126,7 @@ pub fn reload(settings: &Settings, effective: &[Effective], file: Option<&Path>,
 /// # Errors
 ///
 /// When something is wrong with what is stored, or it cannot be read.
-pub fn check_stored(asked: &Check) -> Done {
+pub fn check_stored(asked: &Stored) -> Done {
     let here = async |host: &Arc<Host>| {
         let lines = host.examine().await.map_err(|fault| fault.to_string())?;
         // The report alone, if a program reads it.
@@ -198,7 +198,7 @@ pub fn locate_blob(asked: &Blob) -> Done {
 /// # Errors
 ///
 /// When something is damaged that was not known to be, or the storage cannot be read.
-pub fn scrub(asked: &Scrub) -> Done {
+pub fn scrub(asked: &Stored) -> Done {
     let here = async |host: &Arc<Host>| scrub::scrub_here(host).await;
     let told = by_server_or_here(&asked.data, &Options::default(), Request::Scrub, here)?;
     let report: scrub::Scrub = serde_json::from_str(&told)?;
@@ -218,11 +218,11 @@ pub fn scrub(asked: &Scrub) -> Done {
 /// # Errors
 ///
 /// When the records cannot be read.
-pub fn damaged(asked: &Damaged) -> Done {
+pub fn damaged(asked: &Stored) -> Done {
     let here = async |host: &Arc<Host>| scrub::list_damaged(host).await;
     let told = by_server_or_here(&asked.data, &Options::default(), Request::Damaged, here)?;
     let listed: Vec<Damage> = serde_json::from_str(&told)?;
-    out!("{}", if asked.json { told } else { scrub::table(&listed) });
+    out!("{}", if asked.json { scrub::json(&listed)? } else { scrub::table(&listed) });
     Ok(())
 }
 

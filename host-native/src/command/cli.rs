@@ -24,7 +24,7 @@ pub use self::exchange::{
     Export, ExportCommand, Exported, ExportedTree, How, ImportedArchive, ImportedOci, ImportedRegistry, Reaching, What,
 };
 pub use self::import::{Configuration, Distribution, Import, ImportCommand, S3, Taking};
-pub use self::integrity::{Blob, Check, Damaged, Scrub};
+pub use self::integrity::{Blob, Stored};
 pub use self::mirrors::{Mirror, MirrorCommand};
 pub use self::retention::{Retention, RetentionCommand};
 pub use self::sync::{Sync, SyncCommand};
@@ -69,15 +69,15 @@ pub enum Command {
     /// records. Nothing is changed. A server that has the data directory open does it while it goes on serving. Of a
     /// database and an object store it is said first how they stand: versions, standbys, latency, clocks, and what the
     /// store was tried for. The exit status is 1 when something is wrong.
-    Check(Check),
+    Check(Stored),
     /// Read everything that is stored now, and put what is damaged out of use
     ///
     /// A server does that by itself, slowly (--scrub-rate, --scrub-period). What is damaged is as if it were not there, so
     /// that the next push of an image that has it, or a mirror, brings it again. The exit status is 1 if something was found
     /// that was not known to be damaged.
-    Scrub(Scrub),
+    Scrub(Stored),
     /// List what is damaged and out of use, and the images that need it
-    Damaged(Damaged),
+    Damaged(Stored),
     /// Print where the bytes of a blob are, and which repositories hold it
     Blob(Blob),
     /// Copy an image between registries, OCI image layouts, and archives of these or of `docker save`

@@ -94,8 +94,9 @@ impl CommandLine {
 }
 
 /// What serves alone, as the help calls it. Other verbs take it too, since it is in the file that they read.
-const OF_SERVERS: [&str; 9] = [
+const OF_SERVERS: [&str; 10] = [
     "Service",
+    "Content",
     "Connections and requests",
     "How clients reach the registry",
     "Access control",
@@ -106,23 +107,23 @@ const OF_SERVERS: [&str; 9] = [
     "Other registries",
 ];
 
-/// The verbs that take all settings of a server and are none, and what they use of these all the same.
-const OTHERS: [(&str, &str); 7] = [
-    ("deleted", ""),
-    ("undelete", ""),
-    ("purge", ""),
-    ("protect", ""),
-    ("unprotect", ""),
-    ("retention", ""),
-    ("usage", "Limits for each client"),
+/// The verbs that take all settings of a server and are none, and which of these they use all the same.
+const OTHERS: [(&str, &[&str]); 7] = [
+    ("deleted", &["undelete_within"]),
+    ("undelete", &["undelete_within"]),
+    ("purge", &["undelete_within"]),
+    ("protect", &[]),
+    ("unprotect", &[]),
+    ("retention", &["retention", "retention_interval", "undelete_within"]),
+    ("usage", &["quota"]),
 ];
 
 /// The command line whose help shows of each verb what it uses.
 fn brief(whole: Command) -> Command {
-    fn hidden(command: Command, used: &str) -> Command {
+    fn hidden(command: Command, used: &[&str]) -> Command {
         let shown = command.mut_args(|argument| {
-            let heading = argument.get_help_heading().unwrap_or_default();
-            let hide = heading != used && OF_SERVERS.contains(&heading);
+            let of_servers = argument.get_help_heading().is_some_and(|heading| OF_SERVERS.contains(&heading));
+            let hide = of_servers && !used.contains(&argument.get_id().as_str());
             if hide { argument.hide(true) } else { argument }
         });
         shown.mut_subcommands(|command| hidden(command, used))

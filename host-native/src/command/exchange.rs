@@ -46,7 +46,7 @@ pub fn export(asked: &ExportCommand) -> Done {
     };
     interruptible(&told, async {
         let _log = log::start(warnings()?, LogFormat::Text);
-        let progress = Progress::new(what.how.quiet);
+        let progress = Progress::of_many(what.how.quiet);
         let registry = Opened::of(&what.how, Purpose::Reading).await?;
         let chosen = exchange::chosen(&registry.side, &what.repositories).await;
         let done = match (chosen, asked) {
@@ -297,7 +297,7 @@ fn import(
     interruptible(if how.dry_run { DRY } else { GOES_ON }, async {
         let _log = log::start(warnings()?, LogFormat::Text);
         let contents = open().await.map_err(|failure| told(&shown, &Failed::reading(failure)))?;
-        let progress = Progress::new(how.quiet);
+        let progress = Progress::of_many(how.quiet);
         let registry = Opened::of(how, Purpose::writing(how.dry_run)).await?;
         let done = exchange::import(&contents, &registry.side, repository, how.dry_run, &progress).await;
         progress.end();

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use orlop_core::name::Repository;
-use orlop_core::retention::Plan;
+use orlop_core::retention::{Plan, Rule};
 use orlop_core::{Claim, Fault, Job, Registry, Retained};
 use tokio::sync::Mutex;
 
@@ -333,7 +333,13 @@ impl Retaining {
         let told = |fault: Fault| fault.to_string();
         let (mut names, mut warnings) = (Vec::new(), Vec::new());
         if registry.retention().is_empty() {
-            warnings.push("there are no rules: write [[retention]] in the configuration file".to_owned());
+            warnings.push(match &self.observer {
+                // Only a server has one.
+                Some(_) => "the server has no rules: write [[retention]] in its configuration file, and put it in \
+                            force by `orlop reload`"
+                    .to_owned(),
+                None => "there are no rules: write [[retention]] in the configuration file".to_owned(),
+            });
         }
         for name in repositories {
             self.exists(name).await?;
@@ -350,9 +356,19 @@ impl Retaining {
             let idle = registry.retention().iter().filter(|rule| !names.iter().any(|name| rule.is_about(name)));
             warnings.extend(idle.map(|rule| format!("the rule `{}` matches no repository", rule.name)));
         }
-        let mut plans = Vec::new();
+        let (mut plans, mut stay) = (Vec::new(), false);
         for name in names {
-            plans.push(self.ask(registry.plan_retention(name, ambient())).await.map_err(told)?);
+            let plan = self.ask(registry.plan_retention(name.clone(), ambient())).await.map_err(told)?;
+            let frees = |rule: &Rule| rule.untagged_after.is_some() && rule.is_about(&name);
+            stay |= plan.tags_deleted > 0 && !registry.retention().iter().any(frees);
+            plans.push(plan);
+        }
+        if stay && !registry.removes_untagged() {
+            warnings.push(
+                "images whose tags are deleted keep their space where no rule has untagged-after: set it, or \
+                 untagged-lifetime"
+                    .to_owned(),
+            );
         }
         Ok((plans, warnings))
     }

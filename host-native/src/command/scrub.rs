@@ -255,6 +255,19 @@ pub fn findings(findings: &[Finding]) -> String {
     text
 }
 
+/// What is damaged, as JSON, with times in UTC.
+///
+/// # Errors
+///
+/// None that occurs.
+pub fn json(damaged: &[Damage]) -> Result<String, serde_json::Error> {
+    let mut value = serde_json::to_value(damaged)?;
+    for (row, one) in value.as_array_mut().into_iter().flatten().zip(damaged) {
+        row["since"] = rfc3339(one.since).into();
+    }
+    serde_json::to_string(&value)
+}
+
 /// What is damaged, as text: each with the images that need it.
 pub fn table(damaged: &[Damage]) -> String {
     let mut text = String::new();
@@ -262,7 +275,8 @@ pub fn table(damaged: &[Damage]) -> String {
         let since = rfc3339(*since);
         let _ = writeln!(text, "{what}\n    since {since}: {problem}");
         for NeededBy { repository, digest, tags } in needed_by {
-            let _ = writeln!(text, "    needed by {repository}@{digest} {}", tags.join(" "));
+            let tags = if tags.is_empty() { String::new() } else { format!(" ({})", tags.join(", ")) };
+            let _ = writeln!(text, "    needed by {repository}@{digest}{tags}");
         }
         if needed_by.is_empty() && !repositories.is_empty() {
             let _ = writeln!(text, "    in {}, needed by no manifest", repositories.join(", "));

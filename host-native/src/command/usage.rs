@@ -213,7 +213,12 @@ impl Report {
                 (false, Some(fullest)) => format!("{fullest}, the fullest of {repositories}"),
                 (false, None) => "no repository".into(),
             };
-            let over = if soft.is_some_and(|soft| *bytes > soft) { ", over the soft limit" } else { "" };
+            let exceeds = |bound: &Option<u64>| bound.is_some_and(|bound| *bytes > bound);
+            let over = match (exceeds(limit), exceeds(soft)) {
+                (true, _) => ", over the limit: pushes are refused",
+                (false, true) => ", over the soft limit",
+                (false, false) => "",
+            };
             // Of nothing there are no parts.
             let used = match limit {
                 Some(0) => String::new(),
@@ -372,6 +377,10 @@ mod tests {
         assert!(lines[1].starts_with("c ") && lines[1].contains("3.0 MiB") && lines[1].ends_with("75 %"), "{table}");
         assert_eq!(lines[3], "3 repositories: 3.0 MiB, 2.0 KiB of it unshared; 0 tags, 0 manifests");
         assert_eq!(lines[4], "quota team: 3.0 MiB of 4.0 MiB (75 %), 2 repositories together, over the soft limit");
+        let mut full = usage();
+        full.quotas[0].limit = Some(1 << 20);
+        let table = Report::of(full, Sort::Bytes, None).table();
+        assert!(table.ends_with("over the limit: pushes are refused"), "{table}");
         let csv = report.csv();
         assert_eq!(csv.lines().nth(1), Some("c,3145728,0,0,0,0,1970-01-02T00:00:00Z,,\"a, \"\"b\"\"\",75"));
         assert_eq!(csv.lines().nth(2), Some("a,1,1,0,0,0,,,,"));

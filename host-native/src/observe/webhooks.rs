@@ -207,7 +207,8 @@ impl Webhook {
         }
         let request = request.body(Full::from(body)).map_err(|error| error.to_string())?;
         let sent = async {
-            let answer = http.request(request).await.map_err(|error| format!("{}: {error:?}", self.shown()))?;
+            let sent = http.request(request).await;
+            let answer = sent.map_err(|error| format!("{}: {}", self.shown(), with_causes(&error)))?;
             let status = answer.status();
             // Read to its end, so that the connection can be used again.
             let _ = Limited::new(answer.into_body(), ANSWER).collect().await;
@@ -215,6 +216,12 @@ impl Webhook {
         };
         tokio::time::timeout(PATIENCE, sent).await.unwrap_or_else(|_| Err(format!("{} does not answer", self.shown())))
     }
+}
+
+/// An error with all that led to it.
+fn with_causes(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(Some(error), |error| error.source());
+    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }
 
 /// The signature of a body: what its receiver holds against its own.

@@ -92,6 +92,8 @@ fn all_damage_is_found_by_one_scrub_is_not_served_and_is_healed_by_pushes() {
 
     let (_, listed) = run("damaged", server.data(), &["--json"]);
     assert_eq!(json(&listed).as_array().unwrap().len(), damaged.len());
+    let since = json(&listed)[0]["since"].as_str().unwrap().to_owned();
+    assert!(since.starts_with("20") && since.ends_with('Z'), "a time in UTC: {since}");
     for number in 0..count {
         let bytes = bytes(number);
         let path = format!("/v2/a/blobs/{}", Algorithm::Sha256.digest(&bytes));
@@ -141,7 +143,7 @@ fn what_is_damaged_is_listed_with_the_images_that_need_it() {
         }
         let (done, listed) = run("damaged", &data, &[]);
         assert!(done && listed.contains(&format!("blob {digest}\n")), "{listed}");
-        assert!(listed.contains("needed by a@sha256:") && listed.contains(" v1\n"), "{listed}");
+        assert!(listed.contains("needed by a@sha256:") && listed.contains(" (v1)\n"), "{listed}");
         assert!(listed.contains("1 is damaged and out of use"), "{listed}");
         let (sound, report) = run("scrub", &data, &[]);
         assert!(sound && report.contains("1 damaged, 0 of them found now"), "{report}");

@@ -33,6 +33,7 @@ fn a_plan_is_printed_and_applied_by_the_server_that_runs() {
     assert!(told.contains("keep   kept  rule `last`: keep = `kept`"), "{told}");
     assert!(told.contains("keep   v3  rule `last`: one of the last 2"), "{told}");
     assert!(told.ends_with("nothing was changed"), "{told}");
+    assert!(told.contains("keep their space where no rule has untagged-after"), "{told}");
     let planned = plan(&data);
     let hash = planned["plan"].as_str().unwrap();
     assert!(planned["needs_approval"] == true && planned["tags"].as_array().unwrap().len() == 4, "{planned}");
@@ -51,7 +52,7 @@ fn a_plan_is_printed_and_applied_by_the_server_that_runs() {
     let (done, told) = retention(&data, &["apply", "b", "--plan", hash]);
     assert!(!done && told.contains("there is no repository b"), "{told}");
     let (done, told) = retention(&data, &["status"]);
-    assert!(done && told == "retention has not run yet", "{told}");
+    assert!(done && told.starts_with("no regular run yet"), "{told}");
 }
 
 /// A regular run, a minute after the start: one repository is done, another waits for somebody to agree.

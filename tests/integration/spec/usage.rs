@@ -175,6 +175,19 @@ fn a_recount_passes_by_what_it_cannot_count() {
     assert_eq!((counter(&registry, "a"), counter(&registry, "c")), (5, 5));
 }
 
+/// SPEC Z11: the registry makes a list anew when an image of it is deleted.
+#[test]
+fn a_list_that_the_registry_makes_is_no_push() {
+    let mut registry = configured(|_| {});
+    registry.memory.now = Timestamp(5000);
+    registry.push_image("a", "v1", AMD64, "amd");
+    let arm = registry.push_image("a", "v1", ARM64, "arm");
+    registry.push_image("a", "other", ARM64, "other");
+    registry.memory.now = Timestamp(9000);
+    registry.delete(manifest("a", &arm.digest())).expect(202);
+    assert_eq!(usage(&mut registry).repositories[0].last_push, Some(Timestamp(5000)));
+}
+
 /// SPEC Z11: what a report says of each repository, in the order of names, and of each quota.
 #[test]
 fn a_report_says_what_each_repository_takes() {

@@ -175,7 +175,9 @@ impl Call {
                 row.manifests += 1;
                 let Ok(manifest) = record::decode::<ManifestRecord>(&key, &value) else { continue };
                 row.unshared = row.unshared.saturating_add(manifest.size);
-                row.last_push = row.last_push.max(Some(manifest.pushed));
+                // A list that the registry makes itself, also for what is imported or deleted, is no push.
+                let pushed = (!manifest.maintained).then_some(manifest.pushed);
+                row.last_push = row.last_push.max(pushed);
             }
         }
         Ok(())

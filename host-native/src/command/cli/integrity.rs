@@ -5,40 +5,10 @@ use orlop_core::digest::Digest;
 
 use crate::settings::{Data, File};
 
-/// Check everything that is stored.
+/// Check everything that is stored, read it again, or list what is damaged.
 #[derive(Debug, Args)]
-pub struct Check {
-    /// Print the report as JSON
-    #[arg(long)]
-    pub json: bool,
-
-    #[command(flatten)]
-    file: File,
-
-    /// The data directory.
-    #[command(flatten)]
-    pub data: Data,
-}
-
-/// Read everything that is stored again.
-#[derive(Debug, Args)]
-pub struct Scrub {
-    /// Print the report as JSON
-    #[arg(long)]
-    pub json: bool,
-
-    #[command(flatten)]
-    file: File,
-
-    /// The data directory.
-    #[command(flatten)]
-    pub data: Data,
-}
-
-/// List what is damaged.
-#[derive(Debug, Args)]
-pub struct Damaged {
-    /// Print the list as JSON
+pub struct Stored {
+    /// Print the result as JSON
     #[arg(long)]
     pub json: bool,
 

@@ -99,7 +99,10 @@ fn the_help_of_a_verb_shows_what_it_uses() {
         (&["deleted"][..], "--data", "--tls-key"),
         (&["purge"], "--undelete-within", "--mirror"),
         (&["retention", "plan"], "--retention", "--max-requests"),
+        (&["retention", "apply"], "--retention", "--scrub-rate"),
+        (&["protect"], "--data", "--undelete-within"),
         (&["usage"], "--quota", "--webhook"),
+        (&["usage"], "--top", "--limit"),
         (&["serve"], "--tls-key", "--no-such"),
     ] {
         let line = CommandLine::of([&["orlop"][..], words, &["--help"]].concat());

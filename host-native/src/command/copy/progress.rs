@@ -1,4 +1,5 @@
-//! How far a copy is: a bar on a terminal; elsewhere a line for each blob, and for large ones a line now and then.
+//! How far a copy is: a bar on a terminal; elsewhere a line for each blob, and for large ones a line now and then. Of many
+//! images, lines are only written now and then.
 
 use std::io::IsTerminal;
 use std::sync::{Mutex, PoisonError};
@@ -22,6 +23,8 @@ pub(in crate::command) struct Progress {
     bar: ProgressBar,
     /// When the last line was written, where lines are.
     lines: Option<Mutex<Instant>>,
+    /// Whether many images are copied, one after the other.
+    many: bool,
 }
 
 impl Progress {
@@ -33,7 +36,14 @@ impl Progress {
         if let Ok(style) = ProgressStyle::with_template(BAR) {
             bar.set_style(style);
         }
-        Self { bar, lines: (!quiet && !terminal).then(|| Mutex::new(Instant::now())) }
+        Self { bar, lines: (!quiet && !terminal).then(|| Mutex::new(Instant::now())), many: false }
+    }
+
+    /// The same for many images, which would be many lines.
+    pub(in crate::command) fn of_many(quiet: bool) -> Self {
+        let progress = Self::new(quiet);
+        progress.bar.set_length(0);
+        Self { many: true, ..progress }
     }
 
     /// Writes a line, if there are lines and the last one is that old.
@@ -47,6 +57,14 @@ impl Progress {
         }
     }
 
+    /// Writes how many bytes are done, of those that are known of.
+    fn now_and_then(&self) {
+        self.line(EVERY, || match self.bar.length().unwrap_or_default() {
+            _ if self.many => format!("{} so far", size(self.bar.position())),
+            all => format!("{} of {}", size(self.bar.position()), size(all)),
+        });
+    }
+
     /// Takes the bar away.
     pub(in crate::command) fn end(&self) {
         self.bar.finish_and_clear();
@@ -55,6 +73,9 @@ impl Progress {
 
 impl Told for Progress {
     fn planned(&self, blobs: usize, bytes: u64) {
+        if self.many {
+            return self.bar.inc_length(bytes);
+        }
         self.bar.set_length(bytes);
         if blobs > 0 {
             let plural = if blobs == 1 { "" } else { "s" };
@@ -64,9 +85,7 @@ impl Told for Progress {
 
     fn moved(&self, bytes: u64) {
         self.bar.inc(bytes);
-        self.line(EVERY, || {
-            format!("{} of {}", size(self.bar.position()), size(self.bar.length().unwrap_or_default()))
-        });
+        self.now_and_then();
     }
 
     fn done(&self, blob: &Descriptor, how: How) {
@@ -79,6 +98,9 @@ impl Told for Progress {
         };
         if matches!(how, How::There | How::Mounted) {
             self.bar.inc(blob.size);
+        }
+        if self.many {
+            return self.now_and_then();
         }
         self.line(Duration::ZERO, || format!("{} {what} ({})", blob.digest, size(blob.size)));
     }

@@ -150,7 +150,7 @@ pub(super) fn status(status: &Status, json: bool) -> Result<String, String> {
     }
     let Status { began, ended, tags_deleted, manifests_deleted, waiting, failed } = status;
     if *began == 0 {
-        return Ok("retention has not run yet".into());
+        return Ok("no regular run yet; a server begins one an hour after its start, or when it is due".into());
     }
     let mut text = match ended {
         Some(ended) => format!(

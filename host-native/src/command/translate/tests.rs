@@ -347,3 +347,12 @@ fn no_text_of_the_file_becomes_a_setting_by_itself() {
     let toml = translated(text).toml;
     assert!(!toml.lines().any(|line| line.starts_with("open")), "{toml}");
 }
+
+/// Also those that are as Orlop is anyway.
+#[test]
+fn the_file_names_each_key_that_is_set() {
+    let translation = translated("storage: {filesystem: {rootdirectory: /srv/r}, delete: {enabled: true}}");
+    for answer in &translation.answers {
+        assert!(translation.toml.contains(&answer.key), "{answer} is not in\n{}", translation.toml);
+    }
+}

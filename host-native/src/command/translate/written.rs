@@ -71,12 +71,15 @@ impl Lines {
             let _ = writeln!(file, "{header}");
             lines.iter().for_each(|line| line.write(&mut file));
         }
+        let settings = file.replace("\n#", "");
         for (kind, heading) in [
             (Kind::Unknown, "Keys that distribution does not know either:"),
             (Kind::Unsupported, "Not supported; what to do instead:"),
             (Kind::NotNeeded, "Not needed:"),
+            (Kind::Taken, "Taken, beside those that are named above the settings:"),
         ] {
-            let mut of_kind = answers.iter().filter(|answer| answer.kind == kind).peekable();
+            let is_told = |answer: &Answer| kind == Kind::Taken && settings.contains(&format!(" {} (", answer.key));
+            let mut of_kind = answers.iter().filter(|answer| answer.kind == kind && !is_told(answer)).peekable();
             if of_kind.peek().is_some() {
                 let _ = writeln!(file, "\n# {heading}");
                 of_kind.for_each(|answer| comment(&mut file, "# - ", "#   ", &answer.to_string()));

@@ -62,7 +62,7 @@ impl Flipped {
         let (_, listed) = run("damaged", data, &[]);
         assert!(listed.contains(&format!("blob {}\n", self.digest())), "{listed}");
         for (image, tag) in self.images.iter().zip(["v1", "v2"]) {
-            assert!(listed.contains(&format!("needed by app@{image} {tag}\n")), "{listed}");
+            assert!(listed.contains(&format!("needed by app@{image} ({tag})\n")), "{listed}");
         }
         assert!(listed.contains("1 is damaged and out of use") && !listed.contains("sound"), "{listed}");
     }
