@@ -162,7 +162,11 @@ fn undeleted_lists() {
 #[test]
 fn purges() {
     all("purges", WITH_FAILURES, scenarios::purges());
-    // With all failures they take an hour.
+}
+
+/// Only in full, since they take minutes; with all failures they would take an hour.
+#[test]
+fn long_purges() {
     if in_full() {
         all("long purges", WITHOUT_FAILURES, scenarios::long_purges());
     }

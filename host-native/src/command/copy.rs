@@ -55,6 +55,7 @@ async fn run(asked: &Copy) -> Result<(), Stopped> {
         platform: asked.platform.clone(),
         platforms: &[],
         referrers: asked.referrers,
+        mends: true,
         dry_run: asked.dry_run,
         told: &progress,
     };

@@ -5,7 +5,7 @@ use std::sync::OnceLock;
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures_util::{StreamExt, stream};
+use futures_util::{StreamExt, TryStreamExt, stream};
 use orlop_core::digest::Digest;
 use orlop_core::meter::Meter;
 use tokio::time::sleep;
@@ -45,6 +45,9 @@ pub struct Copying<'a> {
     pub platforms: &'a [Platform],
     /// Whether what refers to the image (signatures, bills of material) goes along.
     pub referrers: bool,
+    /// Whether the blobs of manifests that are at the destination are asked for too: a registry may have found some of them
+    /// to be damaged. Else they are taken to be there.
+    pub mends: bool,
     /// Whether nothing is written.
     pub dry_run: bool,
     /// Who wants to know how far it is.
@@ -131,11 +134,14 @@ impl Copying<'_> {
         self.destination.takes(&root).map_err(Failed::writing)?;
         let digest = root.digest;
         let planned = self.plan(root).await?;
-        let blobs: BTreeMap<Digest, Descriptor> = planned
-            .iter()
-            .filter(|manifest| !manifest.there)
-            .flat_map(|manifest| manifest.parts.blobs.iter().map(|blob| (blob.digest, blob.clone())))
-            .collect();
+        let (there, new): (Vec<_>, Vec<_>) = planned.iter().partition(|manifest| manifest.there);
+        let blobs_of = |manifests: Vec<&Planned>| -> BTreeMap<Digest, Descriptor> {
+            manifests.iter().flat_map(|one| one.parts.blobs.iter().map(|blob| (blob.digest, blob.clone()))).collect()
+        };
+        let mut blobs = blobs_of(new);
+        if self.mends {
+            blobs.extend(self.lost(blobs_of(there)).await.map_err(Failed::writing)?);
+        }
         self.told.planned(blobs.len(), blobs.values().map(|blob| blob.size).sum());
         let refused = OnceLock::new();
         let moved: Vec<_> = stream::iter(blobs.values().cloned())
@@ -260,6 +266,8 @@ impl Copying<'_> {
                     // What is there is not written again, but that may get another tag.
                     if there && digest != whole {
                         found.bytes = Bytes::new();
+                    }
+                    if there && !self.mends {
                         parts.blobs = Vec::new();
                     }
                     // The last step that is put here is taken first.
@@ -284,6 +292,16 @@ impl Copying<'_> {
             Some(subject) if there => self.destination.lists_referrer(subject, &found.digest).await,
             _ => Ok(there),
         }
+    }
+
+    /// Those of the blobs that the destination lacks.
+    async fn lost(&self, blobs: BTreeMap<Digest, Descriptor>) -> Result<Vec<(Digest, Descriptor)>, Failure> {
+        stream::iter(blobs)
+            .map(|(digest, blob)| async move { Ok((!self.destination.has_blob(&digest).await?).then_some((digest, blob))) })
+            .buffer_unordered(AT_ONCE)
+            .try_filter_map(|lost| async move { Ok(lost) })
+            .try_collect()
+            .await
     }
 
     /// Writes a manifest, unless it is there; whether it was written.

@@ -154,7 +154,16 @@ impl Told for Counted {
 }
 
 fn copying<'a>(source: &'a dyn Source, destination: &'a dyn Destination, told: &'a Counted) -> Copying<'a> {
-    Copying { source, destination, platform: None, platforms: &[], referrers: false, dry_run: false, told }
+    Copying {
+        source,
+        destination,
+        platform: None,
+        platforms: &[],
+        referrers: false,
+        mends: false,
+        dry_run: false,
+        told,
+    }
 }
 
 fn counts(copied: &Copied) -> (usize, usize, usize) {

@@ -110,8 +110,16 @@ async fn repository(
         (Target::Nothing(unwritten), None) => unwritten,
         (Target::Distribution(_), None) => return Ok(()),
     };
-    let copying =
-        Copying { source: side.source(), destination, platform: None, platforms: &[], referrers: true, dry_run, told };
+    let copying = Copying {
+        source: side.source(),
+        destination,
+        platform: None,
+        platforms: &[],
+        referrers: true,
+        mends: false,
+        dry_run,
+        told,
+    };
     let tags = match side.tags().await {
         Ok(tags) => tags,
         Err(Failure::Absent) => return outcome.fails(name, Failed::missing("there is no such repository".into())),

@@ -61,6 +61,7 @@ pub(crate) async fn import(
             platform: None,
             platforms: &[],
             referrers: true,
+            mends: true,
             dry_run,
             told,
         };

@@ -278,6 +278,7 @@ impl Ready<'_> {
             platform: None,
             platforms: &self.sync.platforms,
             referrers: self.sync.setting.referrers,
+            mends: false,
             dry_run,
             told: progress,
         };
