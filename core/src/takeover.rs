@@ -211,7 +211,7 @@ fn media_type(payload: &[u8]) -> Result<ManifestType, Unreadable> {
 impl fmt::Display for Unreadable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Digest(actual) => write!(f, "its bytes have the digest {actual}"),
+            Self::Digest(actual) => write!(f, "its bytes have another digest, {actual}"),
             Self::TooLarge(size) => write!(f, "it has {size} bytes, and a manifest at most {MANIFEST_LIMIT}"),
             Self::SchemaOne => {
                 f.write_str("it is a manifest of schema 1, which no client of today reads: push the image anew")

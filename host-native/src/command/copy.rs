@@ -25,7 +25,7 @@ use crate::copy::{Copied, Copying, Failed, Place};
 /// [`Stopped`] when something was not copied: with what, and why.
 pub fn copy(asked: &Copy) -> Result<(), Box<dyn Error>> {
     // A copy that is dropped removes its unfinished files.
-    let number = match process::until_signal(run(asked))? {
+    let number = match process::until_signal(run(asked), async {})? {
         Ok(done) => return Ok(done?),
         Err(number) => number,
     };

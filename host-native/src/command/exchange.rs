@@ -16,7 +16,7 @@ use crate::command::cli::{ExportCommand, How, ImportedArchive, ImportedOci, Impo
 use crate::command::copy::{Logins, Progress, Stopped};
 use crate::command::owner::Owner;
 use crate::command::process;
-use crate::command::storage::agree;
+use crate::command::storage::{Using, agree};
 use crate::copy::{Collected, Contents, Failed, Format, Layout, Packed, Place, Tree, Unwritten};
 use crate::exchange::{self, Outcome, Target, is_archive};
 use crate::observe::log;
@@ -44,10 +44,10 @@ pub fn export(asked: &ExportCommand) -> Done {
         ExportCommand::Oci(asked) if is_archive(&asked.target) => format!("{} was not written", asked.target.display()),
         _ => GOES_ON.into(),
     };
-    interruptible(&told, async {
+    interruptible(&told, async |using| {
         let _log = log::start(warnings()?, LogFormat::Text);
         let progress = Progress::of_many(what.how.quiet);
-        let registry = Opened::of(&what.how, Purpose::Reading).await?;
+        let registry = Opened::of(&what.how, Purpose::Reading, using).await?;
         let chosen = exchange::chosen(&registry.side, &what.repositories).await;
         let done = match (chosen, asked) {
             (Err(failed), _) => Err(Stopped::because(failed.reason, by_flags(&failed.to_string()))),
@@ -100,13 +100,13 @@ pub(super) fn import_registry(asked: &ImportedRegistry) -> Done {
         return Err(Stopped::usage(told).into());
     }
     asked.repositories.iter().try_for_each(|name| named(name))?;
-    interruptible(if asked.dry_run { DRY } else { GOES_ON }, async {
+    interruptible(if asked.dry_run { DRY } else { GOES_ON }, async |using| {
         let _log = log::start(warnings()?, LogFormat::Text);
         let from = remote_setting(&asked.source, &asked.reaching).await?;
         let repositories = if asked.all { vec!["**".into()] } else { asked.repositories.clone() };
         let setting = SyncSetting::once(from, repositories, &asked.prefix)?;
         let cure = "add a `[[sync]]` to its configuration and start it by `orlop sync run`";
-        let registry = Opened::here(&asked.data, Purpose::writing(asked.dry_run), cure).await?;
+        let registry = Opened::here(&asked.data, Purpose::writing(asked.dry_run), cure, using).await?;
         let tell = |line: String| {
             if !asked.quiet {
                 note!("{line}");
@@ -149,8 +149,10 @@ const GOES_ON: &str = "what has been copied stays, and the same command goes on 
 const DRY: &str = "nothing was written";
 
 /// Does it until a signal ends it, of which `told` says what it leaves. What is unfinished then leaves nothing behind.
-fn interruptible(told: &str, work: impl Future<Output = Result<(), Stopped>>) -> Done {
-    match process::until_signal(work)? {
+/// What it uses, it does not use any more.
+fn interruptible(told: &str, work: impl AsyncFnOnce(&Using) -> Result<(), Stopped>) -> Done {
+    let using = Using::default();
+    match process::until_signal(work(&using), using.leave())? {
         Ok(done) => Ok(done?),
         Err(number) => Err(Stopped::signal(number, format!("interrupted; {told}")).into()),
     }
@@ -180,7 +182,7 @@ impl Purpose {
 struct Opened {
     side: Side,
     host: Option<Arc<Host>>,
-    presence: Option<storage::Presence>,
+    using: Using,
     /// The data directory, and to whom it belongs.
     directory: Option<(PathBuf, Owner)>,
     /// Of a dry run into a directory that does not exist: an empty registry, which goes in the end.
@@ -189,16 +191,16 @@ struct Opened {
 
 impl Opened {
     /// The one that is spoken to, or else the one of the settings.
-    async fn of(how: &How, purpose: Purpose) -> Result<Self, Stopped> {
+    async fn of(how: &How, purpose: Purpose, using: &Using) -> Result<Self, Stopped> {
         let cure = "say --registry with its address, so that it is done through the server";
-        let Some(address) = &how.registry else { return Self::here(&how.data, purpose, cure).await };
+        let Some(address) = &how.registry else { return Self::here(&how.data, purpose, cure, using).await };
         let remote = Remote::open(&remote_setting(address, &how.reaching).await?)?;
-        Ok(Self { side: Side::Remote(remote), host: None, presence: None, directory: None, _empty: None })
+        Ok(Self { side: Side::Remote(remote), host: None, using: using.clone(), directory: None, _empty: None })
     }
 
     /// The data directory, which is made if there is none, or the database and the object store. `cure` says what to do
     /// when a server has the directory open.
-    async fn here(data: &Data, purpose: Purpose, cure: &str) -> Result<Self, Stopped> {
+    async fn here(data: &Data, purpose: Purpose, cure: &str, using: &Using) -> Result<Self, Stopped> {
         let mut empty = None;
         let directory = data.engines.engines()?.is_none().then(|| (data.directory.clone(), Owner::of(&data.directory)));
         let host = match data.engines.engines()? {
@@ -234,23 +236,18 @@ impl Opened {
         let registry = Registry::new(Config::default());
         agree(&registry, &host, &data.place()).await?;
         // Last, so that nothing is in between that fails and leaves it there.
-        let presence = match data.engines.engines()? {
-            Some(_) => host.enter(Use::Serve).await.map_err(|error| error.to_string())?,
-            None => None,
-        };
+        using.enter(&host, Use::Serve).await?;
         Ok(Self {
             side: sync::this_registry(&host, registry, "orlop"),
             host: Some(host),
-            presence,
+            using: using.clone(),
             directory,
             _empty: empty,
         })
     }
 
     async fn close(self) {
-        if let Some(presence) = self.presence {
-            presence.leave().await;
-        }
+        self.using.leave().await;
         drop((self.side, self.host));
         // Also what an import has made that failed is the server's.
         if let Some((directory, owner)) = &self.directory
@@ -294,11 +291,11 @@ fn import(
         named(name)?;
     }
     let shown = source.display().to_string();
-    interruptible(if how.dry_run { DRY } else { GOES_ON }, async {
+    interruptible(if how.dry_run { DRY } else { GOES_ON }, async |using| {
         let _log = log::start(warnings()?, LogFormat::Text);
         let contents = open().await.map_err(|failure| told(&shown, &Failed::reading(failure)))?;
         let progress = Progress::of_many(how.quiet);
-        let registry = Opened::of(how, Purpose::writing(how.dry_run)).await?;
+        let registry = Opened::of(how, Purpose::writing(how.dry_run), using).await?;
         let done = exchange::import(&contents, &registry.side, repository, how.dry_run, &progress).await;
         progress.end();
         registry.close().await;

@@ -125,13 +125,16 @@ pub fn stop_signal() -> Result<impl Future<Output = ()>, Box<dyn Error>> {
 /// How long what is unfinished may take to end after a signal, such as a write that waits for a disk.
 const GRACE: Duration = Duration::from_secs(5);
 
-/// Does work of a command until it is done or a signal ends it: what it comes to, or the number of the signal. What is
-/// dropped then has a moment to remove its files; a second signal ends that too.
+/// Does work of a command until it is done or a signal ends it: what it comes to, or the number of the signal. Then
+/// `leave` has a moment, and what is dropped has another to remove its files; a second signal ends that too.
 ///
 /// # Errors
 ///
 /// When the system gives no threads, or signals cannot be caught.
-pub(super) fn until_signal<T>(work: impl Future<Output = T>) -> Result<Result<T, u8>, Box<dyn Error>> {
+pub(super) fn until_signal<T>(
+    work: impl Future<Output = T>,
+    leave: impl Future<Output = ()>,
+) -> Result<Result<T, u8>, Box<dyn Error>> {
     let (runtime, waiting) = (runtime()?, Builder::new_current_thread().enable_all().build()?);
     let (mut interrupt, mut terminate) = waiting
         .block_on(async { io::Result::Ok((signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?)) })?;
@@ -143,8 +146,15 @@ pub(super) fn until_signal<T>(work: impl Future<Output = T>) -> Result<Result<T,
         }
     });
     if done.is_err() {
+        let patient = runtime.block_on(async {
+            tokio::select! {
+                _ = tokio::time::timeout(GRACE, leave) => true,
+                () = either(&mut terminate, &mut interrupt) => false,
+            }
+        });
+        let grace = if patient { GRACE } else { Duration::ZERO };
         waiting.block_on(async {
-            let ended = tokio::task::spawn_blocking(move || runtime.shutdown_timeout(GRACE));
+            let ended = tokio::task::spawn_blocking(move || runtime.shutdown_timeout(grace));
             tokio::select! {
                 _ = ended => {}
                 () = either(&mut terminate, &mut interrupt) => {}

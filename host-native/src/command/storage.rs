@@ -2,7 +2,7 @@
 //! database and an object store it is always done by this process, beside the servers.
 
 use std::error::Error;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use orlop_core::record::SessionKey;
 use orlop_core::{Config, Registry};
@@ -12,7 +12,7 @@ use crate::command::check::data_directory;
 use crate::command::control::{self, Request};
 use crate::command::process;
 use crate::settings::{Data, Options};
-use crate::storage::{self, Host, RequestBody, Use, ambient};
+use crate::storage::{self, Host, Presence, RequestBody, Use, ambient};
 
 /// Has the server that has a data directory open do what is asked, or without a server opens the directory and does it
 /// `here`. Returns what is to be printed.
@@ -54,6 +54,32 @@ pub fn by_server_or_here(
         agree(&Registry::new(Config::default()), &host, &data.place()).await?;
         Ok(here(&host).await?)
     })
+}
+
+/// What says in a database that a command uses the registry. A signal that ends the command must [end](Self::leave) that
+/// too, since nobody can move the registry, or serve one that is moved, for as long as it stands there.
+#[derive(Clone, Default)]
+pub(super) struct Using(Arc<Mutex<Option<Presence>>>);
+
+impl Using {
+    /// Says that the registry is used so, if others can use it.
+    ///
+    /// # Errors
+    ///
+    /// When another process uses it in a way that does not go with that.
+    pub(super) async fn enter(&self, host: &Host, how: Use) -> Result<(), String> {
+        let presence = host.enter(how).await?;
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = presence;
+        Ok(())
+    }
+
+    /// Says that it is not used any more.
+    pub(super) async fn leave(&self) {
+        let presence = self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(presence) = presence {
+            presence.leave().await;
+        }
+    }
 }
 
 /// Agrees with all others that use the records, and gets the key by which their tokens are signed: what whoever opens a

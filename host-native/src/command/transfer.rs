@@ -10,7 +10,9 @@ use tokio::time::Instant;
 
 use crate::command::check::data_directory;
 use crate::command::cli::{Move, Place};
+use crate::command::copy::Stopped;
 use crate::command::process;
+use crate::command::storage::Using;
 use crate::observe::log;
 use crate::settings::{Data, LogFormat, Options};
 use crate::storage::transfer::{self, Copied, Progress};
@@ -40,25 +42,31 @@ pub fn copy(asked: &Move) -> Result<(), Box<dyn Error>> {
     }
     let _log = log::start("warn".parse()?, LogFormat::Text);
     // A data directory is locked while it is open; so no server and no second copy has it.
-    process::runtime()?.block_on(async {
+    let using = Using::default();
+    let copying = async {
         let directory = Host::open(&data.directory, &Options::default())?;
         let shared = Host::connect(&engines, &Options::default()).await?;
         let copied = match asked.to {
             // Until the copy is complete, a record keeps servers from the target.
             Place::Shared => told(&directory, &shared).await,
             Place::Directory => {
-                let presence = shared.enter(Use::Copy).await?;
+                using.enter(&shared, Use::Copy).await?;
                 let copied = told(&shared, &directory).await;
-                if let Some(presence) = presence {
-                    presence.leave().await;
-                }
+                using.leave().await;
                 copied
             }
         };
         let copied = copied.map_err(|wrong| format!("{wrong}; nothing is lost: the source is as it was"))?;
         out!("{}", summary(&copied, asked.to, data));
         Ok(())
-    })
+    };
+    match process::until_signal(copying, using.leave())? {
+        Ok(done) => done,
+        Err(number) => {
+            let told = "interrupted; the source is as it was, and the same command goes on with the rest";
+            Err(Stopped::signal(number, told.into()).into())
+        }
+    }
 }
 
 /// Copies, and tells now and then how far that has come.

@@ -80,7 +80,9 @@ impl Source {
                 format!("{} cannot be read: {error}; run this as root or as its owner", path.display())
             })?;
         }
-        Ok(Self { root, whole: found, tree: Arc::new(Disk), remote: false })
+        let disk = Disk::below(&root);
+        let disk = disk.map_err(|error| format!("{} cannot be read: {error}", root.display()))?;
+        Ok(Self { root, whole: found, tree: Arc::new(disk), remote: false })
     }
 
     /// The data of a registry that keeps them elsewhere, under a root: `ROOTDIRECTORY` as its configuration says.

@@ -3,12 +3,14 @@
 use std::fmt;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
-use std::path::Path;
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use bytes::Bytes;
-use rustix::fs::OFlags;
+use rustix::fs::{AtFlags, FileType, Mode, OFlags};
+use rustix::io::Errno;
 
 use super::Reader;
 
@@ -86,8 +88,36 @@ pub(crate) struct Stat {
 }
 
 /// The disks of this machine.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Disk;
+#[derive(Debug)]
+pub(crate) struct Disk {
+    /// The directory that holds everything, open: the way to it need not be gone for each of millions of files.
+    root: PathBuf,
+    held: OwnedFd,
+}
+
+impl Disk {
+    /// All that is below a directory.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be opened.
+    pub(crate) fn below(root: &Path) -> io::Result<Self> {
+        let held = rustix::fs::open(root, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
+        Ok(Self { root: root.to_owned(), held })
+    }
+
+    /// Opens a file. A symbolic link is not followed, as whoever may write to the directory could have root read another
+    /// file by it; a pipe, on which nobody may ever write, is not waited for.
+    fn open(&self, path: &Path) -> io::Result<(File, fs::Metadata)> {
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        regular(rustix::fs::openat(&self.held, self.place(path), flags, Mode::empty())?.into())
+    }
+
+    /// Where a path is from the directory that is open.
+    fn place<'p>(&self, path: &'p Path) -> &'p Path {
+        path.strip_prefix(&self.root).unwrap_or(path)
+    }
+}
 
 impl Tree for Disk {
     fn list(&self, path: &Path, each: &mut dyn FnMut(Item)) -> io::Result<()> {
@@ -105,26 +135,38 @@ impl Tree for Disk {
     }
 
     fn small(&self, path: &Path, most: u64) -> io::Result<(Bytes, SystemTime)> {
-        let file = regular(path)?;
-        let metadata = file.metadata()?;
-        let mut bytes = Vec::with_capacity(usize::try_from(metadata.len().min(most)).unwrap_or_default());
-        file.take(most).read_to_end(&mut bytes)?;
+        let (mut file, metadata) = self.open(path)?;
+        let length = usize::try_from(metadata.len().min(most)).unwrap_or_default();
+        // Most are read as a whole by one call, and that there is no more is known from their length.
+        let mut bytes = vec![0; length];
+        let mut read = 0;
+        while read < length {
+            match file.read(&mut bytes[read..])? {
+                0 => break,
+                some => read += some,
+            }
+        }
+        bytes.truncate(read);
         Ok((bytes.into(), metadata.modified()?))
     }
 
     fn stat(&self, path: &Path, reader: Reader) -> io::Result<Stat> {
-        let metadata = match fs::symlink_metadata(path) {
-            Ok(metadata) if metadata.is_file() => metadata,
-            Ok(metadata) if metadata.is_symlink() => return Err(rustix::io::Errno::LOOP.into()),
-            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => return Err(error),
-            _ => return Err(io::ErrorKind::NotFound.into()),
+        let found = match rustix::fs::statat(&self.held, self.place(path), AtFlags::SYMLINK_NOFOLLOW) {
+            Ok(found) => found,
+            Err(error @ (Errno::ACCESS | Errno::PERM)) => return Err(error.into()),
+            Err(_) => return Err(io::ErrorKind::NotFound.into()),
         };
-        let size = metadata.len();
+        match FileType::from_raw_mode(found.st_mode) {
+            FileType::RegularFile => {}
+            FileType::Symlink => return Err(Errno::LOOP.into()),
+            _ => return Err(io::ErrorKind::NotFound.into()),
+        }
+        let size = u64::try_from(found.st_size).unwrap_or_default();
         // Of an empty file it is known at once what is in it.
         if size == 0 {
             return Ok(Stat { size, private: false });
         }
-        let private = !may_read(&metadata, reader);
+        let private = !may_read(&found, reader);
         let own = rustix::process::geteuid();
         if !own.is_root() && (private || own.as_raw() != reader.user) && File::open(path).is_err() {
             return Err(io::ErrorKind::PermissionDenied.into());
@@ -133,7 +175,7 @@ impl Tree for Disk {
     }
 
     fn read(&self, path: &Path, each: &mut dyn FnMut(&[u8])) -> io::Result<()> {
-        let mut file = regular(path)?;
+        let (mut file, _) = self.open(path)?;
         let mut buffer = vec![0; BUFFER];
         loop {
             match file.read(&mut buffer)? {
@@ -161,35 +203,30 @@ impl Tree for Disk {
     }
 }
 
-/// Opens a file. A symbolic link is not followed, as whoever may write to the directory could have root read another file
-/// by it; a pipe, on which nobody may ever write, is not waited for.
-fn regular(path: &Path) -> io::Result<File> {
-    opened(path, OFlags::NOFOLLOW | OFlags::NONBLOCK)
-}
-
-/// The same, through symbolic links.
+/// Opens a file, through symbolic links. A pipe, on which nobody may ever write, is not waited for.
 pub(super) fn regular_behind_links(path: &Path) -> io::Result<File> {
-    opened(path, OFlags::NONBLOCK)
+    let flags = i32::try_from(OFlags::NONBLOCK.bits()).unwrap_or_default();
+    regular(OpenOptions::new().read(true).custom_flags(flags).open(path)?).map(|(file, _)| file)
 }
 
-fn opened(path: &Path, flags: OFlags) -> io::Result<File> {
-    let flags = i32::try_from(flags.bits()).unwrap_or_default();
-    let file = OpenOptions::new().read(true).custom_flags(flags).open(path)?;
-    if file.metadata()?.is_file() { Ok(file) } else { Err(io::ErrorKind::IsADirectory.into()) }
+/// A file that was opened, unless it is something else.
+fn regular(file: File) -> io::Result<(File, fs::Metadata)> {
+    let metadata = file.metadata()?;
+    if metadata.is_file() { Ok((file, metadata)) } else { Err(io::ErrorKind::IsADirectory.into()) }
 }
 
 /// Whether a file was not opened because it is a symbolic link.
 pub(super) fn is_link(error: &io::Error) -> bool {
-    error.raw_os_error() == Some(rustix::io::Errno::LOOP.raw_os_error())
+    error.raw_os_error() == Some(Errno::LOOP.raw_os_error())
 }
 
 /// Whether that user may read a file, by what its mode says.
-fn may_read(metadata: &fs::Metadata, reader: Reader) -> bool {
-    let mode = metadata.mode();
+fn may_read(found: &rustix::fs::Stat, reader: Reader) -> bool {
+    let mode = Mode::from_raw_mode(found.st_mode);
     match () {
         () if reader.user == 0 => true,
-        () if metadata.uid() == reader.user => mode & 0o400 != 0,
-        () if metadata.gid() == reader.group => mode & 0o040 != 0,
-        () => mode & 0o004 != 0,
+        () if found.st_uid == reader.user => mode.contains(Mode::RUSR),
+        () if found.st_gid == reader.group => mode.contains(Mode::RGRP),
+        () => mode.contains(Mode::ROTH),
     }
 }

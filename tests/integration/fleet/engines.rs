@@ -198,6 +198,12 @@ impl Postgres {
         String::from_utf8(asked.stdout).expect("text").trim().to_owned()
     }
 
+    /// How many processes say that they use a registry.
+    pub(crate) fn users(&self, engines: &Engines) -> String {
+        let statement = "SELECT count(*) FROM orlop.record WHERE convert_from(key, 'UTF8') LIKE 'host/process/%'";
+        self.ask(database_of(&engines.records), statement)
+    }
+
     /// What psql prints of a statement, if that can be made.
     pub(crate) fn try_ask(&self, database: &str, statement: &str) -> Option<String> {
         let asked = self.psql(database, statement).output().expect("psql runs");

@@ -1,14 +1,17 @@
 //! Registries that share a database and an object store, filled from elsewhere and written out.
 
+use std::cell::RefCell;
 use std::fs;
+use std::net::{Ipv4Addr, TcpListener};
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use orlop::Engines;
 use orlop_conformance::image::{AMD64, ARM64, Manifest, sha256};
 
-use crate::operator::{Server, ended, on, orlop};
-use crate::pair::{ONE, OTHER, Pair, Seen};
+use crate::engines::{ObjectServer, Postgres};
+use crate::operator::{Server, ended, on, orlop, terminate};
+use crate::pair::{ONE, OTHER, Pair, Seen, until};
 use crate::registry::damage;
 
 fn layer(name: &str) -> String {
@@ -159,6 +162,31 @@ fn an_export_of_damaged_bytes_names_them_and_goes_on() {
         let wrong = files.iter().find(|file| shown(file).contains(&hash(&layer("two"))));
         assert!(wrong.is_none_or(|file| file.is_dir()), "{wrong:?}");
     }
+}
+
+/// SPEC Y47: a registry that a command used until a signal came can be moved at once.
+#[test]
+#[ignore = "needs a database and an object store: `tests/run fleet` installs them and runs it"]
+fn an_import_that_a_signal_ends_counts_no_more_as_using_the_registry() {
+    let (database, store) = (Postgres::start(), ObjectServer::start());
+    let engines = store.engines(database.database());
+    // A registry that never answers.
+    let silent = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
+    silent.set_nonblocking(true).expect("a socket");
+    let address = silent.local_addr().expect("an address").to_string();
+    let mut import = on_these(&engines, &["import", "registry", &address, "--all", "--plain-http"]);
+    let import = import.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().expect("orlop runs");
+    let asked = RefCell::new(None);
+    until("the import asks the other registry", || {
+        *asked.borrow_mut() = silent.accept().ok();
+        asked.borrow().is_some()
+    });
+    assert_eq!(database.users(&engines), "1");
+    terminate(&import);
+    let ended = import.wait_with_output().expect("its end");
+    let told = String::from_utf8_lossy(&ended.stderr);
+    assert!(ended.status.code() == Some(143) && told.contains("interrupted"), "{told}");
+    assert_eq!(database.users(&engines), "0");
 }
 
 fn files(directory: &Path) -> Vec<std::path::PathBuf> {

@@ -10,7 +10,7 @@ use orlop::Engines;
 use orlop_core::digest::Algorithm;
 
 use crate::engines::{ObjectServer, Postgres, database_of};
-use crate::operator::{Server, ended, field, on, orlop, refusal};
+use crate::operator::{Server, ended, field, on, orlop, refusal, terminate};
 
 /// A registry with this and that, and what there is to pull from it.
 pub(crate) struct Pushed {
@@ -180,6 +180,22 @@ fn what_was_pulled_before_is_pulled_after_a_move_there_and_back() {
     pushed.is_served_by(&server);
     let refused = refusal(&mut moving("directory", &after, &engines));
     assert!(refused.contains("is used by process"), "{refused}");
+    pushed.is_served_by(&server);
+    server.stop();
+
+    // SPEC Y47: when a signal ends it, the registry can be served at once.
+    assert_eq!(database.users(&engines), "0");
+    let signalled = directory.path().join("signalled");
+    let mut copy = moving("directory", &signalled, &engines);
+    let mut copy = copy.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().expect("orlop runs");
+    while database.users(&engines) != "1" && copy.try_wait().expect("a process").is_none() {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    terminate(&copy);
+    let ended_by = copy.wait_with_output().expect("its end");
+    println!("the copy to the directory ended with {}", ended_by.status);
+    assert!(matches!(ended_by.status.code(), Some(143 | 0)), "{}", String::from_utf8_lossy(&ended_by.stderr));
+    let server = Server::start(&mut shared());
     pushed.is_served_by(&server);
     server.stop();
 

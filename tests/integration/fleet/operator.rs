@@ -41,6 +41,11 @@ pub(crate) fn refusal(command: &mut Command) -> String {
     told
 }
 
+/// Tells a process to end, unless it has.
+pub(crate) fn terminate(process: &Child) {
+    let _ = Command::new("kill").args(["-TERM", &process.id().to_string()]).status().expect("kill runs");
+}
+
 /// A server that runs.
 pub(crate) struct Server {
     process: Child,

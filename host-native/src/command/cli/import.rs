@@ -146,7 +146,8 @@ pub struct S3 {
     #[arg(long, value_name = "FILE")]
     pub source_ca: Option<PathBuf>,
 
-    /// Hash all blobs before anything is taken over; they are read twice then, since each is hashed when it is copied too
+    /// Hash all blobs before anything is taken over, as --strict does too; they are read twice then, since each is hashed
+    /// when it is copied
     #[arg(long)]
     pub verify: bool,
 
@@ -170,6 +171,9 @@ pub struct Taking {
     pub dry_run: bool,
 
     /// Change nothing and fail when something is broken
+    ///
+    /// The exit status is 3 then. All blobs of a bucket are hashed first; those of a directory only with --verify, and without
+    /// it wrong bytes in them do not count.
     #[arg(long)]
     pub strict: bool,
 

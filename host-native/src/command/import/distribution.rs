@@ -3,7 +3,7 @@
 //!
 //! All of it is looked at before anything is changed: whether it is such a directory, whether something writes to it,
 //! what cannot be read, what is broken. Then the same way is gone once more, and what is new is taken over page by page. A
-//! page is committed after its files are objects; so whoever kills the import leaves at most the objects of one page
+//! page is committed after its files are objects; so whoever kills the import leaves at most the objects of two pages
 //! without records, for garbage collection, and the next import goes on from there.
 
 mod fetch;
@@ -25,10 +25,10 @@ use orlop_core::takeover::Presence;
 use orlop_core::{Config, Registry};
 use tokio::runtime::Handle;
 
-use self::known::{Known, Unchanged, short};
+use self::known::{Known, Unchanged};
 use self::progress::Progress;
 use self::report::Report;
-use self::target::{Taker, Target};
+use self::target::{Ready, Taker, Target};
 use self::walk::{Out, Page, Walk};
 use crate::command::check::data_directory;
 use crate::command::cli::{Distribution, S3, Taking};
@@ -43,14 +43,18 @@ use crate::storage::{self, Bucket, Host, Means, means};
 /// How many bytes of records are held in memory, and how many bytes their log has before they are moved into their file:
 /// an import writes millions of them.
 const RECORD_CACHE: usize = 32 << 20;
-const RECORD_LOG: u64 = 32 << 20;
+const RECORD_LOG: u64 = 64 << 20;
 
 /// Of how many blobs at least so many must be there.
 const MOST: u64 = 2;
 
 /// What is broken, with `--strict`.
 #[derive(Debug)]
-pub struct Broken(u64);
+pub struct Broken {
+    found: u64,
+    /// It has broken since all was looked at, and the rest was taken over.
+    taken: bool,
+}
 
 impl Broken {
     /// The exit status of the process.
@@ -61,7 +65,12 @@ impl Broken {
 
 impl fmt::Display for Broken {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} things are broken there, and --strict is given: nothing was changed", self.0)
+        let left = match self.taken {
+            false => "nothing was changed",
+            true => "since everything was looked at; the rest was imported",
+        };
+        let things = if self.found == 1 { "thing is" } else { "things are" };
+        write!(f, "{} {things} broken there, and --strict is given: {left}", self.found)
     }
 }
 
@@ -137,8 +146,8 @@ fn idle(source: &Source, shown: &Path, how: &Taking) -> Result<(), String> {
     match activity(source) {
         None => Ok(()),
         Some(active) => Err(format!(
-            "{} is being written to: {active}; make it read-only and say --read-only, or import what is there now with \
-             --live, and once more when it is read-only",
+            "{} is being written to: {active}; make it read-only, or stop it, and say --read-only; or import what is there now \
+             with --live, and once more when it is read-only",
             shown.display()
         )),
     }
@@ -210,12 +219,15 @@ impl Asked {
         let mut known = Known::default();
         // Blobs are hashed once: when they are taken over, unless nothing is to be changed before it is known. Those that
         // come from a bucket are always hashed then, so that it is the other time that is asked for.
-        let verify = self.how.verify && (dry_run || strict || self.bucket.is_some());
+        let verify = match self.bucket {
+            None => self.how.verify && (dry_run || strict),
+            Some(_) => self.how.verify || strict,
+        };
         let (survey, report) = self.survey(target.as_ref(), means, verify, &mut known)?;
         self.refuse(&survey, &report, means, &reason)?;
         if strict && report.broken > 0 {
             self.tell(&report)?;
-            return Err(Broken(report.broken).into());
+            return Err(Broken { found: report.broken, taken: false }.into());
         }
         if dry_run {
             return self.tell(&report);
@@ -224,14 +236,18 @@ impl Asked {
             Some(target) => target,
             None => self.open(handle)?,
         };
-        let mut taken = self.take(&target, means, survey, &mut known);
+        let mut taken = self.take(&target, !there, means, survey, &mut known);
         if !self.how.verify && self.bucket.is_none() && taken.as_ref().is_ok_and(|report| report.blobs > 0) {
             taken = target.scrub_anew().and(taken);
         }
         drop(target);
         // Also what an import has made that failed is the server's.
         self.owner.give(&self.directory)?;
-        self.tell(&taken?)?;
+        let taken = taken?;
+        self.tell(&taken)?;
+        if strict && taken.broken > 0 {
+            return Err(Broken { found: taken.broken, taken: true }.into());
+        }
         if self.how.live {
             note!(
                 "{} was being written to: make it read-only and run this once more with --read-only in place of --live",
@@ -270,10 +286,11 @@ impl Asked {
     ) -> Result<(Survey, Report), String> {
         let (mut survey, mut seen) = (Survey::default(), HashSet::new());
         let progress = Progress::new("looking at what is there", None);
+        let names = known.names.clone();
         let mut out = |page: Page, report: &mut Report| {
             survey.things += page.len();
             progress.done(page.len());
-            let new: Vec<_> = page.blobs.iter().filter(|blob| seen.insert(short(&blob.digest))).collect();
+            let new: Vec<_> = page.blobs.iter().filter(|blob| seen.insert(names.of(&blob.digest))).collect();
             let digests: Vec<_> = new.iter().map(|blob| blob.digest).collect();
             let present = target.map_or_else(|| Ok(vec![Presence::Absent; digests.len()]), |t| t.present(&digests))?;
             for (blob, _) in new.iter().zip(present).filter(|(_, presence)| *presence != Presence::Here) {
@@ -303,7 +320,7 @@ impl Asked {
             report,
             out: &mut out,
             page: Page::default(),
-            damaged: target.map_or_else(|| Ok(HashSet::new()), Target::quarantined)?,
+            damaged: target.map_or_else(|| Ok(HashSet::new()), |target| target.quarantined(&names))?,
             unchanged: Unchanged::default(),
             things: 0,
         };
@@ -379,12 +396,21 @@ impl Asked {
     }
 
     /// Takes over what is new.
-    fn take(&self, target: &Target, means: Means, survey: Survey, known: &mut Known) -> Result<Report, String> {
+    fn take(
+        &self,
+        target: &Target,
+        fresh: bool,
+        means: Means,
+        survey: Survey,
+        known: &mut Known,
+    ) -> Result<Report, String> {
         let Survey { mut unchanged, things, .. } = survey;
         let progress = Progress::new("importing", Some(things - unchanged.things));
         let (source, bucket, owner) = (&self.source, self.bucket.as_deref(), self.owner);
-        let mut taker = Taker { target, source, bucket, owner, means, here: HashSet::new() };
-        let damaged = target.quarantined()?;
+        let names = &known.names.clone();
+        let taker = Taker { target, source, bucket, owner, means, names, fresh };
+        let mut here = HashSet::new();
+        let damaged = target.quarantined(names)?;
         // Which blobs were found to have wrong bytes the walk must know before it goes on.
         let together = bucket.is_some() || !damaged.is_empty();
         let walk = |out: &mut Out<'_>| {
@@ -403,33 +429,46 @@ impl Asked {
             };
             walk.go()
         };
-        let mut take = |page: Page, report: &mut Report| {
-            let things = page.len();
-            let wrong = taker.take(page, report)?;
+        let record = |ready: Ready, report: &mut Report| {
+            let things = ready.len();
+            let wrong = taker.record(ready, report)?;
             progress.done(things);
-            Ok(wrong)
+            Ok::<_, String>(wrong)
         };
         if together {
-            return walk(&mut take);
+            return walk(&mut |page, report| record(taker.bring(page, &mut here, report)?, report));
         }
-        // The next page is looked for while one is taken over.
+        // One page is recorded, the next is brought, and the one after that is looked for.
         std::thread::scope(|scope| {
-            let (pages, waiting) = mpsc::sync_channel::<Page>(1);
-            let taking = scope.spawn(move || {
-                let mut report = Report::default();
-                waiting.into_iter().try_for_each(|page| take(page, &mut report).map(drop))?;
+            let (pages, found) = mpsc::sync_channel::<Page>(0);
+            let (brought, ready) = mpsc::sync_channel::<Ready>(0);
+            let bringing = scope.spawn(|| {
+                let (mut report, brought) = (Report::default(), brought);
+                for page in found {
+                    // If whoever records them has failed, it says why.
+                    if brought.send(taker.bring(page, &mut here, &mut report)?).is_err() {
+                        break;
+                    }
+                }
                 Ok::<_, String>(report)
             });
-            let mut out = |page, _: &mut Report| match pages.send(page) {
+            let recording = scope.spawn(|| {
+                let mut report = Report::default();
+                ready.into_iter().try_for_each(|ready| record(ready, &mut report).map(drop))?;
+                Ok::<_, String>(report)
+            });
+            let walked = walk(&mut |page, _: &mut Report| match pages.send(page) {
                 Ok(()) => Ok(Vec::new()),
                 Err(_) => Err("it has failed".into()),
-            };
-            let walked = walk(&mut out);
+            });
             drop(pages);
-            // If that has failed, it is why the way ended.
-            let taken = taking.join().map_err(|_| "an import panicked")??;
+            // If one of them has failed, it is why the way ended.
+            let panicked = |_| "an import panicked";
+            let (brought, recorded) = (bringing.join().map_err(panicked)?, recording.join().map_err(panicked)?);
+            let (recorded, brought) = (recorded?, brought?);
             let mut report = walked?;
-            report.add(taken);
+            report.add(brought);
+            report.add(recorded);
             Ok(report)
         })
     }
@@ -449,7 +488,7 @@ impl Asked {
         let json = report.json()?;
         out!("{}", if self.how.json { json.clone() } else { report.text() });
         match &self.how.report {
-            Some(path) => Ok(fs::write(path, &json).map_err(|error| unwritten(path, &error))?),
+            Some(path) => Ok(fs::write(path, json + "\n").map_err(|error| unwritten(path, &error))?),
             None => Ok(()),
         }
     }

@@ -137,17 +137,17 @@ const CASES: &[Case] = &[
         fs::remove_file(d.data(&image().1)).unwrap();
         format!("manifest app@{}", image().1)
     }),
-    Case("a manifest is empty", "blob-digest", "have the digest", false, true, |d| {
+    Case("a manifest is empty", "blob-digest", "have another digest", false, true, |d| {
         d.put(&image().1, b"");
         format!("manifest app@{}", image().1)
     }),
-    Case("a manifest has a wrong byte", "blob-digest", "have the digest", false, true, |d| {
+    Case("a manifest has a wrong byte", "blob-digest", "have another digest", false, true, |d| {
         let (mut bytes, digest) = image();
         bytes[5] ^= 1;
         d.put(&digest, &bytes);
         format!("manifest app@{digest}")
     }),
-    Case("a manifest is cut short", "blob-digest", "have the digest", false, true, |d| {
+    Case("a manifest is cut short", "blob-digest", "have another digest", false, true, |d| {
         let (bytes, digest) = image();
         d.put(&digest, &bytes[..40]);
         format!("manifest app@{digest}")
@@ -406,7 +406,7 @@ fn a_report_is_written_to_a_file() {
     let output = import(&directory, &place.path().join("data"), &["--read-only", "--report", file.to_str().unwrap()]);
     let text = String::from_utf8(output.stdout).unwrap();
     assert!(output.status.success(), "{text}");
-    assert!(text.contains("tag app:lost: it names sha256:") && text.contains("1 things are broken there"), "{text}");
+    assert!(text.contains("tag app:lost: it names sha256:") && text.contains("1 thing is broken there"), "{text}");
     let report: Json = serde_json::from_reader(File::open(file).unwrap()).unwrap();
     assert_eq!(report["findings"][0]["what"], "tag app:lost");
 }

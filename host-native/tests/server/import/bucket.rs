@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::Path;
 use std::process::Output;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, SystemTime};
 
 use orlop_core::digest::Digest;
@@ -119,12 +120,35 @@ fn wrong_bytes_are_found_while_they_are_copied() {
     let inventory = orlop("gc", &data).output().unwrap();
     assert!(inventory.status.success());
     // Before anything is changed, if that is asked for.
-    let told = refused(3, &bucket, URL, &["--strict", "--verify"]);
-    assert!(told.contains("1 things are broken there"), "{told}");
+    for flags in [&["--strict"][..], &["--strict", "--verify"], &["--strict", "--dry-run"]] {
+        let told = refused(3, &bucket, URL, flags);
+        assert!(told.contains("1 thing is broken there"), "{told}");
+    }
     // With the right bytes there, the next import mends it.
     directory.put(&sha256("the layer"), b"the layer");
     assert_eq!(taken(&bucket, &data, &[])["blobs"], 1);
     has_blob(&Started::on(&data, &[]), "app", b"the layer");
+}
+
+/// SPEC Y71: what was sound when everything was looked at, and is not when it is copied, fails a strict import too.
+#[test]
+fn a_strict_import_fails_for_what_breaks_meanwhile() {
+    let directory = Directory::new();
+    directory.image("app", "v1", "amd64", b"the layer");
+    directory.image("sound", "v1", "amd64", b"another layer");
+    let layer = format!("{}/data", sha256("the layer").encoded());
+    // Its size is asked for, it is hashed, and it is copied.
+    let asked = AtomicUsize::new(0);
+    let bucket = S3::that(directory.path(), move |target, _| {
+        let copied = target.ends_with(&layer) && asked.fetch_add(1, Ordering::Relaxed) >= 2;
+        copied.then_some((200, "Last-Modified: Fri, 27 Nov 2026 00:00:00 GMT\r\nETag: \"9\"\r\n", "others"))
+    });
+    let place = TempDir::new().unwrap();
+    let output = import(&bucket, URL, place.path(), &["--strict"]);
+    let told = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(3), "{output:?}");
+    assert!(told.contains("1 thing is broken there") && told.contains("the rest was imported"), "{told}");
+    has_blob(&Started::on(place.path(), &[]), "sound", b"another layer");
 }
 
 /// SPEC Y72: a request that fails is made again.

@@ -1,7 +1,7 @@
 //! What is known of a directory once somebody has gone through it, so that not all of it is looked at again.
 
 use std::collections::{HashMap, HashSet};
-use std::hash::{DefaultHasher, Hash, Hasher};
+use std::hash::{BuildHasher, RandomState};
 
 use orlop_core::digest::Digest;
 use orlop_core::name::Repository;
@@ -9,10 +9,28 @@ use orlop_core::name::Repository;
 use super::report::Report;
 use crate::distribution::Look;
 
-/// What is known of blobs that were looked at, whichever repository holds them. The first bytes of the digest stand for
-/// it, and its size is one number with what was found.
+/// Short names of digests, so that much can be known of a million blobs in little memory: hashes with a key that is made
+/// for each import. So nobody can put two blobs into a registry that have one name, as could be done with the first bytes
+/// of digests; by chance, two of a million have one in one of 30 million imports.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Names(RandomState);
+
+impl Names {
+    /// The name of a digest.
+    pub(super) fn of(&self, digest: &Digest) -> u64 {
+        self.0.hash_one((digest.algorithm().name(), digest.hash()))
+    }
+
+    /// The name of a blob as one that a repository holds.
+    pub(super) fn held(&self, repository: &Repository, digest: &Digest) -> u64 {
+        self.0.hash_one((repository.as_str(), digest.algorithm().name(), digest.hash()))
+    }
+}
+
+/// What is known of blobs that were looked at, whichever repository holds them. Its size is one number with what was found.
 #[derive(Debug, Default)]
 pub(super) struct Known {
+    pub(super) names: Names,
     blobs: HashMap<u64, u64>,
     /// Blobs whose link in a repository was found in order, each with its repository in one number.
     pub(super) links: HashSet<u64>,
@@ -25,7 +43,7 @@ const BAD: u64 = 1 << 61;
 
 impl Known {
     pub(super) fn get(&self, digest: &Digest) -> Option<Look> {
-        self.blobs.get(&short(digest)).map(|number| match number & !(VERIFIED | PRIVATE) {
+        self.blobs.get(&self.names.of(digest)).map(|number| match number & !(VERIFIED | PRIVATE) {
             bad if bad == BAD => Look::Missing,
             bad if bad == BAD + 1 => Look::Damaged,
             bad if bad == BAD + 2 => Look::WrongSize,
@@ -46,7 +64,7 @@ impl Known {
                 size | if verified { VERIFIED } else { 0 } | if private { PRIVATE } else { 0 }
             }
         };
-        self.blobs.insert(short(digest), number);
+        self.blobs.insert(self.names.of(digest), number);
     }
 }
 
@@ -58,17 +76,4 @@ pub(super) struct Unchanged {
     pub(super) report: Report,
     /// How many things they have.
     pub(super) things: u64,
-}
-
-/// A number for a repository.
-pub(super) fn number(name: &Repository) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    name.as_str().hash(&mut hasher);
-    hasher.finish()
-}
-
-/// The first bytes of a digest.
-pub(super) fn short(digest: &Digest) -> u64 {
-    let first = digest.hash().first_chunk::<8>();
-    first.map_or(0, |first| u64::from_be_bytes(*first))
 }

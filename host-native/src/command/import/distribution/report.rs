@@ -102,20 +102,26 @@ impl Report {
         let done = if self.dry_run { "would be imported" } else { "imported" };
         let _ = write!(
             text,
-            "{done} from {repositories} repositories: {blobs} blobs with {}, {manifests} manifests, {tags} tags",
-            ByteSize::b(*blob_bytes)
+            "{done} from {}: {} with {}, {}, {}",
+            counted(*repositories, "repository", "repositories"),
+            counted(*blobs, "blob", "blobs"),
+            ByteSize::b(*blob_bytes),
+            counted(*manifests, "manifest", "manifests"),
+            counted(*tags, "tag", "tags"),
         );
         if *tags_moved > 0 {
-            let _ = write!(text, "; {tags_moved} tags moved since the last import");
+            let _ = write!(text, "; {} moved since the last import", counted(*tags_moved, "tag", "tags"));
         }
         if *tags_same > 0 {
-            let _ = write!(text, "; {tags_same} tags were there already");
+            let were = if *tags_same == 1 { "was" } else { "were" };
+            let _ = write!(text, "; {} {were} there already", counted(*tags_same, "tag", "tags"));
         }
         if *copied > 0 {
-            let _ = write!(text, "; {copied} blobs copied");
+            let _ = write!(text, "; {} copied", counted(*copied, "blob", "blobs"));
         }
         let _ = match self.broken {
             0 => write!(text, "; nothing is broken"),
+            1 => write!(text, "; 1 thing is broken there, see above"),
             broken => write!(text, "; {broken} things are broken there, see above"),
         };
         text
@@ -125,6 +131,11 @@ impl Report {
     pub(super) fn json(&self) -> Result<String, String> {
         serde_json::to_string_pretty(self).map_err(|error| error.to_string())
     }
+}
+
+/// So many of something.
+fn counted(count: u64, one: &str, many: &str) -> String {
+    format!("{count} {}", if count == 1 { one } else { many })
 }
 
 fn line(Finding { what, problem, images, .. }: &Finding) -> String {

@@ -13,7 +13,7 @@ use tokio::runtime::Handle;
 use uuid::Uuid;
 
 use super::fetch::Brought;
-use super::known::short;
+use super::known::Names;
 use super::report::Report;
 use super::walk::{Found, Page};
 use crate::command::owner::Owner;
@@ -21,11 +21,11 @@ use crate::distribution::{Finding, Kind, Look, Source};
 use crate::storage::{Adoption, Bucket, Host, Means, RequestBody, ambient};
 
 /// How many records a call looks up at most, and how many blobs, manifests, bytes of manifests and tags it takes: some
-/// thousand records a commit.
+/// ten thousand records a commit, each of which waits for the disk once.
 const LOOKED_UP: usize = 2048;
-const BLOBS: usize = 2048;
-const MANIFESTS: usize = 512;
-const PAYLOADS: u64 = 1 << 20;
+const BLOBS: usize = 4096;
+const MANIFESTS: usize = 1024;
+const PAYLOADS: u64 = 2 << 20;
 const TAGS: usize = 1024;
 
 /// How often blobs are brought again that the registry had and lost meanwhile.
@@ -67,12 +67,12 @@ impl Target {
         Ok(all)
     }
 
-    /// The blobs that are damaged, by the first bytes of their digests.
-    pub(super) fn quarantined(&self) -> Result<HashSet<u64>, String> {
+    /// The names of the blobs that are damaged.
+    pub(super) fn quarantined(&self, names: &Names) -> Result<HashSet<u64>, String> {
         let (mut all, mut after) = (HashSet::new(), None);
         loop {
             let page: Holdings = self.run(|registry, ambient| registry.quarantined(after, ambient))?;
-            all.extend(page.digests.iter().map(short));
+            all.extend(page.digests.iter().map(|digest| names.of(digest)));
             after = page.after;
             if after.is_none() {
                 return Ok(all);
@@ -92,7 +92,8 @@ impl Target {
     }
 }
 
-/// Takes pages over, one after the other.
+/// Takes pages over: their blobs are [brought](Self::bring), and then all of a page is [recorded](Self::record). The next
+/// page may be brought while one is recorded; pages are recorded in the order in which they were brought.
 pub(super) struct Taker<'t> {
     pub(super) target: &'t Target,
     pub(super) source: &'t Source,
@@ -100,14 +101,46 @@ pub(super) struct Taker<'t> {
     pub(super) bucket: Option<&'t Bucket>,
     pub(super) owner: Owner,
     pub(super) means: Means,
-    /// Blobs that the registry has now, by the first bytes of their digests.
-    pub(super) here: HashSet<u64>,
+    pub(super) names: &'t Names,
+    /// The registry was empty when the import began, and has nothing but what that has brought.
+    pub(super) fresh: bool,
+}
+
+/// A page whose blobs are objects.
+pub(super) struct Ready {
+    page: Page,
+    objects: HashMap<Digest, Brought>,
+}
+
+impl Ready {
+    /// How many blobs, manifests and tags there are.
+    pub(super) fn len(&self) -> u64 {
+        self.page.len()
+    }
 }
 
 impl Taker<'_> {
-    /// Takes a page over. Which of its blobs turned out to have wrong bytes.
-    pub(super) fn take(&mut self, page: Page, report: &mut Report) -> Result<Vec<Digest>, String> {
-        let wrong = self.blobs(&page, report)?;
+    /// Makes objects of the blobs of a page that the registry lacks. `here` are those that it has, or will have once the
+    /// pages before are recorded.
+    pub(super) fn bring(&self, page: Page, here: &mut HashSet<u64>, report: &mut Report) -> Result<Ready, String> {
+        let objects = self.objects(&page.blobs, here, report)?;
+        here.extend(
+            page.blobs
+                .iter()
+                .map(|blob| &blob.digest)
+                .filter(|digest| match objects.get(digest) {
+                    None | Some(Brought::Object { .. }) => true,
+                    Some(Brought::Gone | Brought::Damaged) => false,
+                })
+                .map(|digest| self.names.of(digest)),
+        );
+        Ok(Ready { page, objects })
+    }
+
+    /// Makes the records of a page. Which of its blobs turned out to have wrong bytes.
+    pub(super) fn record(&self, ready: Ready, report: &mut Report) -> Result<Vec<Digest>, String> {
+        let Ready { page, objects } = ready;
+        let wrong = self.blobs(&page, &objects, report)?;
         let Page { manifests, tags, .. } = page;
         self.manifests(manifests, report)?;
         for tags in tags.chunks(TAGS) {
@@ -117,8 +150,12 @@ impl Taker<'_> {
         Ok(wrong)
     }
 
-    fn blobs(&mut self, page: &Page, report: &mut Report) -> Result<Vec<Digest>, String> {
-        let objects = self.bring(&page.blobs, report)?;
+    fn blobs(
+        &self,
+        page: &Page,
+        objects: &HashMap<Digest, Brought>,
+        report: &mut Report,
+    ) -> Result<Vec<Digest>, String> {
         let mut layers = Vec::with_capacity(page.blobs.len());
         for found in &page.blobs {
             let Found { repository, digest, size, verified, .. } = found.clone();
@@ -166,7 +203,6 @@ impl Taker<'_> {
                 }
                 again.extend(lost);
             }
-            self.here.extend(layers.iter().map(|layer| short(&layer.digest)));
             if again.is_empty() {
                 return Ok(wrong);
             }
@@ -177,12 +213,17 @@ impl Taker<'_> {
 
     /// Makes objects of the blobs that the registry lacks: what came of each. Nothing of those that the registry has. One
     /// that is damaged there is hashed before: only known bytes take the place of those (SPEC Y2).
-    fn bring(&self, blobs: &[Found], report: &mut Report) -> Result<HashMap<Digest, Brought>, String> {
+    fn objects(
+        &self,
+        blobs: &[Found],
+        here: &HashSet<u64>,
+        report: &mut Report,
+    ) -> Result<HashMap<Digest, Brought>, String> {
         let mut seen = HashSet::new();
-        let new = |blob: &&Found| !self.here.contains(&short(&blob.digest)) && seen.insert(blob.digest);
+        let new = |blob: &&Found| !here.contains(&self.names.of(&blob.digest)) && seen.insert(blob.digest);
         let new: Vec<&Found> = blobs.iter().filter(new).collect();
         let digests: Vec<Digest> = new.iter().map(|blob| blob.digest).collect();
-        let present = self.target.present(&digests)?;
+        let present = if self.fresh { vec![Presence::Absent; digests.len()] } else { self.target.present(&digests)? };
         let (mut lacking, mut damaged) = (Vec::new(), Vec::new());
         for (blob, presence) in new.into_iter().zip(present).filter(|(blob, _)| blob.size > 0) {
             match presence {

@@ -8,7 +8,7 @@ use orlop_core::name::Repository;
 use orlop_core::takeover::{Held, ImagePlatform, KnownPlatform, Needed, NeededAs, Revision, Tagged};
 use orlop_core::{Family, Timestamp};
 
-use super::known::{Known, Unchanged, number, short};
+use super::known::{Known, Unchanged};
 use super::report::Report;
 use super::target::Target;
 use crate::distribution::{Contents, Digests, Entry, Finding, Kind, Look, Reader, Source, SourceTag};
@@ -18,7 +18,7 @@ const MANIFESTS: usize = 256;
 const BLOBS: usize = 2048;
 
 /// When a page is full: so many blobs, bytes of blobs, manifests, bytes of manifests, or tags.
-const PAGE_BLOBS: usize = 2048;
+const PAGE_BLOBS: usize = 4096;
 const PAGE_BYTES: u64 = 4 << 30;
 const PAGE_MANIFESTS: usize = 1024;
 const PAGE_PAYLOADS: u64 = 4 << 20;
@@ -112,7 +112,7 @@ pub(super) struct Walk<'w> {
     /// Who gets the pages.
     pub(super) out: &'w mut Out<'w>,
     pub(super) page: Page,
-    /// The first bytes of the digests of blobs that are damaged in the registry: it has them, and needs them.
+    /// The names of blobs that are damaged in the registry: it has them, and needs them.
     pub(super) damaged: HashSet<u64>,
     /// What was found to have nothing new before, and is passed by.
     pub(super) unchanged: Unchanged,
@@ -216,7 +216,7 @@ impl Walk<'_> {
         let mut repository =
             Repositories { name, path, contents, lacking: BTreeMap::new(), tags: None, platforms: HashMap::new() };
         if let Some(target) = self.target {
-            let lacks = |digest: &Digest| self.damaged.contains(&short(digest));
+            let lacks = |digest: &Digest| self.damaged.contains(&self.known.names.of(digest));
             mark(target, name, Family::Blobs, &mut repository.contents.layers, lacks)?;
             mark(target, name, Family::Manifests, &mut repository.contents.revisions, |_| false)?;
         }
@@ -432,11 +432,11 @@ impl Walk<'_> {
         let layers = &repository.contents.layers;
         let new: Vec<usize> = places.iter().copied().filter(|place| layers.state(*place) == state::NEW).collect();
         let (source, reader, verify) = (self.source, self.reader, self.verify);
-        let (below, known, of) = (repository.path.join("_layers"), &*self.known, number(repository.name));
+        let (below, known, name) = (repository.path.join("_layers"), &*self.known, repository.name);
         let looks = source.in_parallel(&new, |place| {
             let digest = layers.get(*place)?;
             // It was in order a moment ago. If its bytes are gone since, there is nothing that can be linked.
-            let linked = known.links.contains(&(of ^ short(&digest)));
+            let linked = known.links.contains(&known.names.held(name, &digest));
             let looked = match if linked { Ok(None) } else { source.check_link(&below, &digest).map(Some) } {
                 Ok(Some(None)) => return Some((*place, digest, None)),
                 Err(bad) => Err(bad),
@@ -455,7 +455,7 @@ impl Walk<'_> {
                 None => state::DELETED,
                 Some(Ok(look @ Look::Fine { size, verified, private })) => {
                     self.known.put(&digest, look);
-                    self.known.links.insert(of ^ short(&digest));
+                    self.known.links.insert(self.known.names.held(name, &digest));
                     let repository = repository.name.clone();
                     self.page.blobs.push(Found { repository, digest, size, verified, private });
                     self.page.blob_bytes += size;

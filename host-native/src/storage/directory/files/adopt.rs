@@ -5,16 +5,19 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io;
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
 use orlop_core::Fault;
 use orlop_core::object::ObjectId;
+use rustix::fs::{AtFlags, Mode, OFlags};
 
 use super::Files;
 use super::layout::Layout;
 use crate::storage::disk::{blocking, fault, space};
 
-/// How many files are linked or copied one after the other by one thread.
+/// How many files are copied one after the other by one thread. All that are linked into one directory are linked by one:
+/// threads would only wait for each other there.
 const RUN: usize = 256;
 
 /// How files become objects.
@@ -44,9 +47,13 @@ impl Files {
     /// one directory, so that this costs one wait for the disk.
     pub(crate) async fn adopt(&self, adoptions: Vec<Adoption>) -> Result<Vec<bool>, Fault> {
         let mut runs = Vec::new();
-        for run in adoptions.chunks(RUN) {
+        let linked = adoptions.iter().all(|adoption| adoption.means == Means::Link);
+        for run in adoptions.chunks(if linked { adoptions.len().max(1) } else { RUN }) {
             let (run, layout, keep_free) = (run.to_vec(), self.layout.clone(), self.keep_free);
-            runs.push(blocking::begin(move || run.iter().map(|one| adopt(&layout, one, keep_free)).collect()));
+            runs.push(blocking::begin(move || {
+                let mut links = Links::default();
+                run.iter().map(|one| adopt(&layout, one, &mut links, keep_free)).collect()
+            }));
         }
         let mut adopted = Vec::with_capacity(adoptions.len());
         for run in runs {
@@ -97,10 +104,49 @@ pub(crate) fn means(file: &Path, trial: &Path) -> Result<(Means, String), Fault>
     }
 }
 
-fn adopt(layout: &Layout, Adoption { file, object, means }: &Adoption, keep_free: u64) -> Result<bool, Fault> {
+/// Directories that are held open while links are made in one and of files below the other: the way to these need not be
+/// gone for each link.
+#[derive(Default)]
+struct Links {
+    from: Option<(PathBuf, OwnedFd)>,
+    to: Option<(PathBuf, OwnedFd)>,
+}
+
+/// How many directories there are between the files of another program and the one that is held open for all of them.
+const ABOVE: usize = 3;
+
+impl Links {
+    fn link(&mut self, file: &Path, object: &Path) -> io::Result<()> {
+        let above = file.ancestors().nth(ABOVE).unwrap_or(file);
+        let (from, file) = held(&mut self.from, above, file)?;
+        let (to, object) = held(&mut self.to, object.parent().unwrap_or(object), object)?;
+        Ok(rustix::fs::linkat(from, file, to, object, AtFlags::empty())?)
+    }
+}
+
+/// The directory, which is opened unless it is the one that is held, and the place of what is below it.
+fn held<'h, 'p>(
+    held: &'h mut Option<(PathBuf, OwnedFd)>,
+    directory: &Path,
+    path: &'p Path,
+) -> io::Result<(&'h OwnedFd, &'p Path)> {
+    let opened = match held.take() {
+        Some((at, opened)) if at == directory => opened,
+        _ => rustix::fs::open(directory, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?,
+    };
+    let (_, opened) = held.insert((directory.to_owned(), opened));
+    Ok((opened, path.strip_prefix(directory).unwrap_or(path)))
+}
+
+fn adopt(
+    layout: &Layout,
+    Adoption { file, object, means }: &Adoption,
+    links: &mut Links,
+    keep_free: u64,
+) -> Result<bool, Fault> {
     let path = layout.object(object);
     if *means == Means::Link {
-        match fs::hard_link(file, &path) {
+        match links.link(file, &path) {
             Ok(()) => return Ok(true),
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
             // A file can have so many names and no more.
