@@ -50,8 +50,11 @@ impl<'q> Wanted<'q> {
     fn read(query: &'q Query, sorts: &'static [&'static str]) -> Result<Self, Error> {
         let given = |name: &str| query.get(name).filter(|value| !value.is_empty());
         let (default, most) = BROWSED;
+        if query.get("n") == Some("") {
+            return Err(Error::PageNumber);
+        }
         let n = page_size(query, default, most)?.max(1);
-        let sort = match given("sort") {
+        let sort = match query.get("sort") {
             None => sorts.first().copied().unwrap_or_default(),
             Some(asked) => sorts
                 .iter()
@@ -59,7 +62,7 @@ impl<'q> Wanted<'q> {
                 .find(|sort| *sort == asked)
                 .ok_or_else(|| Error::Parameter { name: "sort", expected: format!("one of {}", sorts.join(", ")) })?,
         };
-        let descending = match given("order") {
+        let descending = match query.get("order") {
             None | Some("asc") => false,
             Some("desc") => true,
             Some(_) => return Err(Error::Parameter { name: "order", expected: "asc or desc".into() }),

@@ -136,11 +136,19 @@ fn parameters_that_cannot_be_are_refused() {
         registry.get(format!("{path}{mark}n=x")).refused(400, "PAGINATION_NUMBER_INVALID");
         registry.get(format!("{path}{mark}sort=color")).refused(400, "UNSUPPORTED");
         registry.get(format!("{path}{mark}order=up")).refused(400, "UNSUPPORTED");
-        registry.get(format!("{path}{mark}n=0&sort=&order=")).expect(200);
+        registry.get(format!("{path}{mark}n=")).refused(400, "PAGINATION_NUMBER_INVALID");
+        registry.get(format!("{path}{mark}sort=")).refused(400, "UNSUPPORTED");
+        registry.get(format!("{path}{mark}n=0&order=desc&after=&other=x")).expect(200);
         registry.call(patch(path)).refused(405, "UNSUPPORTED").with("Allow", "GET, HEAD");
     }
-    registry.get("/api/v1/repositories/a/tags?after=x").refused(400, "UNSUPPORTED");
-    registry.get("/api/v1/repositories?sort=bytes&after=x").refused(400, "UNSUPPORTED");
+    // Where a page begins need not exist.
+    for after in ["x", "1:", ":", "99999999999999999999:a", "%00"] {
+        registry.get(format!("/api/v1/repositories/a/tags?after={after}")).expect(200);
+        registry.get(format!("/api/v1/repositories?sort=bytes&after={after}")).expect(200);
+        registry.get(format!("/api/v1/repositories?after={after}")).expect(200);
+        registry.get(format!("/api/v1/folders?after={after}")).expect(200);
+        registry.get(format!("/api/v1/search?q=a&after={after}")).expect(200);
+    }
     registry.get("/api/v1/search").refused(400, "UNSUPPORTED");
     registry.get("/api/v1/repositories/A/tags").refused(400, "NAME_INVALID");
     registry.get("/api/v1/repositories/a/images/sha256:x").refused(400, "DIGEST_INVALID");

@@ -5,8 +5,6 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use core::cmp::Ordering;
 
-use crate::error::Error;
-
 /// The place of an entry in a sorted list: by a number, and where that is the same by name.
 #[derive(Clone, Debug)]
 pub(super) struct Place {
@@ -17,16 +15,11 @@ pub(super) struct Place {
 }
 
 impl Place {
-    /// The place that a page has named as its end.
-    ///
-    /// # Errors
-    ///
-    /// When it is none.
-    pub(super) fn read(text: &str, names: fn(&str, &str) -> Ordering) -> Result<Self, Error> {
-        let read = |(number, name): (&str, &str)| Some(Self { number: number.parse().ok()?, name: name.into(), names });
-        let expected = || "what the page before has in `next`".into();
-        let place = text.split_once(':').and_then(read);
-        place.ok_or_else(|| Error::Parameter { name: "after", expected: expected() })
+    /// The place that a page has named as its end. Any text is a place: it need not exist, and is only compared (SPEC N7).
+    pub(super) fn read(text: &str, names: fn(&str, &str) -> Ordering) -> Self {
+        let read = |(number, name): (&str, &str)| Some((number.parse().ok()?, String::from(name)));
+        let (number, name) = text.split_once(':').and_then(read).unwrap_or((0, text.into()));
+        Self { number, name, names }
     }
 
     /// The place as a page names it.
@@ -160,8 +153,7 @@ mod tests {
         let all = |descending: bool| {
             let (mut seen, mut after) = (vec![], None);
             loop {
-                let mut ranked =
-                    Ranked::new(2, after.as_deref().and_then(|it| Place::read(it, natural).ok()), descending);
+                let mut ranked = Ranked::new(2, after.as_deref().map(|after| Place::read(after, natural)), descending);
                 for (number, name) in offered {
                     ranked.offer(Place { number, name: name.into(), names: natural }, || name);
                 }

@@ -96,7 +96,7 @@ impl Call {
 
     /// The names on a page that is sorted by bytes, or backwards, and the place of the next one.
     async fn ranked(&self, wanted: &Wanted<'_>, beginning: &str) -> Result<(Vec<String>, Option<String>), Error> {
-        let after = wanted.after.map(|after| Place::read(after, bytewise)).transpose()?;
+        let after = wanted.after.map(|after| Place::read(after, bytewise));
         let mut ranked = Ranked::new(wanted.n, after, wanted.descending);
         let mut from = caller::Place::start();
         loop {

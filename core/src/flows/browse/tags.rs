@@ -85,7 +85,7 @@ impl Call {
     pub(crate) async fn browse_tags(&self, name: &Repository, asked: &Asked) -> Result<Response, Error> {
         let wanted = Wanted::read(&asked.query, &["name", "pushed", "pulled"])?;
         self.browsable(name, asked).await?;
-        let after = wanted.after.map(|after| Place::read(after, natural)).transpose()?;
+        let after = wanted.after.map(|after| Place::read(after, natural));
         let mut ranked = Ranked::new(wanted.n, after, wanted.descending);
         let pulls = if wanted.sort == "pulled" { self.pulls_of_tags(name).await? } else { BTreeMap::new() };
         let prefix = keys::tags(name);
