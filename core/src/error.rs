@@ -82,6 +82,13 @@ pub enum Error {
     DigestMissing,
     /// `n` is not a number.
     PageNumber,
+    /// A parameter of a list is none that it takes.
+    Parameter {
+        /// Which.
+        name: &'static str,
+        /// What it can be.
+        expected: String,
+    },
     /// The manifest is none, or none that we take: with what is wrong.
     Manifest(String),
     /// The body has a content coding; bodies are taken as they are to be stored.
@@ -163,6 +170,7 @@ impl Error {
             Self::Tag(_) => (400, Code::TagInvalid),
             Self::Digest(_) | Self::DigestMissing | Self::DigestMismatch { .. } => (400, Code::DigestInvalid),
             Self::PageNumber => (400, Code::PaginationNumberInvalid),
+            Self::Parameter { .. } => (400, Code::Unsupported),
             Self::Manifest(_) => (400, Code::ManifestInvalid),
             Self::TooManyTags(_) => (414, Code::TagInvalid),
             Self::TagTwice => (400, Code::TagInvalid),
@@ -197,6 +205,7 @@ impl Error {
             Self::Digest(error) => error.to_string(),
             Self::DigestMissing => "the `digest` parameter says what the upload should be; it is missing".into(),
             Self::PageNumber => "`n` must be a number, such as `n=100`: how many results a page has".into(),
+            Self::Parameter { name, expected } => format!("`{name}` must be {expected}"),
             Self::Manifest(reason) => reason.clone(),
             Self::ContentCoding(coding) => {
                 format!("the body has `Content-Encoding: {coding}`; send it as it is to be stored, without that header")

@@ -250,6 +250,46 @@ operations! {
         changes: true,
         flow: |call, asked| call.delete_manifest(name, digest).await,
     }
+    /// `GET`, `HEAD /api/v1/repositories`: repositories with what they take (SPEC AA3)
+    BrowseRepositories {
+        at: [Get, Head] Target::BrowsedRepositories, _,
+        log: "browse-repositories", [], [],
+        needs: [Access::Catalog],
+        changes: false,
+        flow: |call, asked| call.browse_repositories(&asked.query).await,
+    }
+    /// `GET`, `HEAD /api/v1/folders`: repositories as a tree (SPEC AA5)
+    BrowseFolder {
+        at: [Get, Head] Target::Folders, _,
+        log: "browse-folder", [], [],
+        needs: [Access::Catalog],
+        changes: false,
+        flow: |call, asked| call.browse_folder(&asked.query).await,
+    }
+    /// `GET`, `HEAD /api/v1/search`: repositories and tags by a part of their names (SPEC AA11)
+    Search {
+        at: [Get, Head] Target::Search, _,
+        log: "search", [], [],
+        needs: [Access::Catalog],
+        changes: false,
+        flow: |call, asked| call.search(&asked.query).await,
+    }
+    /// `GET`, `HEAD /api/v1/repositories/<name>/tags`: tags with what they name (SPEC AA6)
+    BrowseTags(name: Repository) {
+        at: [Get, Head] Target::BrowsedTags(name), _,
+        log: "browse-tags", [name], [],
+        needs: [pull(name)],
+        changes: false,
+        flow: |call, asked| call.browse_tags(name, asked).await,
+    }
+    /// `GET`, `HEAD /api/v1/repositories/<name>/images/<reference>`: all that is known of a manifest (SPEC AA8)
+    BrowseImage(name: Repository, reference: Reference) {
+        at: [Get, Head] Target::BrowsedImage(name, reference), _,
+        log: "browse-image", [name], [reference],
+        needs: [pull(name)],
+        changes: false,
+        flow: |call, asked| call.browse_image(name, reference, asked).await,
+    }
 }
 
 fn pull(name: &Repository) -> Access {

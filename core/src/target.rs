@@ -35,6 +35,16 @@ pub enum Target {
     Upload(Repository, Uuid),
     /// `/v2/<name>/referrers/<digest>`
     Referrers(Repository, Digest),
+    /// `/api/v1/repositories`
+    BrowsedRepositories,
+    /// `/api/v1/folders`
+    Folders,
+    /// `/api/v1/search`
+    Search,
+    /// `/api/v1/repositories/<name>/tags`
+    BrowsedTags(Repository),
+    /// `/api/v1/repositories/<name>/images/<reference>`
+    BrowsedImage(Repository, Reference),
 }
 
 /// How a manifest is called: by tag or by digest.
@@ -71,16 +81,35 @@ impl Target {
     /// [`Error::NoSuchEndpoint`] when it leads nowhere, [`Error::Repository`] or [`Error::Digest`] when it leads to
     /// an endpoint with a name that cannot be (SPEC B3, B5).
     pub fn parse(path: &str) -> Result<Self, Error> {
+        if let Some(rest) = path.strip_prefix("/api/v1/") {
+            return segments(rest, Self::browsed);
+        }
         let rest = match path.strip_prefix("/v2") {
             Some("" | "/") => return Ok(Self::Base),
             Some(rest) => rest.strip_prefix('/').ok_or(Error::NoSuchEndpoint)?,
             None => return Err(Error::NoSuchEndpoint),
         };
-        if rest.contains('%') {
-            let segments: Vec<Cow<'_, str>> = rest.split('/').map(decode).collect();
-            return Self::named(&segments.iter().map(AsRef::as_ref).collect::<Vec<_>>());
+        segments(rest, Self::named)
+    }
+
+    /// Reads the segments of a path behind `/api/v1/`, decoded (SPEC AA1).
+    fn browsed(segments: &[&str]) -> Result<Self, Error> {
+        match segments {
+            ["repositories"] => Ok(Self::BrowsedRepositories),
+            ["folders"] => Ok(Self::Folders),
+            ["search"] => Ok(Self::Search),
+            ["repositories", name @ .., "tags"] if !name.is_empty() => Ok(Self::BrowsedTags(repository(name)?)),
+            ["repositories", name @ .., "images", reference] if !name.is_empty() => {
+                let name = repository(name)?;
+                match reference.parse() {
+                    Ok(reference) => Ok(Self::BrowsedImage(name, reference)),
+                    // As under `/v2/`, there is no such manifest (SPEC B4).
+                    Err(Error::Tag(_)) => Ok(Self::NoManifest(name, (*reference).into())),
+                    Err(error) => Err(error),
+                }
+            }
+            _ => Err(Error::NoSuchEndpoint),
         }
-        Self::named(&rest.split('/').collect::<Vec<_>>())
     }
 
     /// Reads the segments of a path behind `/v2/`, decoded.
@@ -115,6 +144,15 @@ impl Target {
             _ => Err(Error::NoSuchEndpoint),
         }
     }
+}
+
+/// Decodes the segments of a path, if there is something to decode, and reads them.
+fn segments(path: &str, read: impl Fn(&[&str]) -> Result<Target, Error>) -> Result<Target, Error> {
+    if path.contains('%') {
+        let segments: Vec<Cow<'_, str>> = path.split('/').map(decode).collect();
+        return read(&segments.iter().map(AsRef::as_ref).collect::<Vec<_>>());
+    }
+    read(&path.split('/').collect::<Vec<_>>())
 }
 
 fn repository(segments: &[&str]) -> Result<Repository, Error> {
@@ -215,6 +253,11 @@ mod tests {
             Ok(Target::Uploads(name)) => format!("uploads of {name}"),
             Ok(Target::Upload(name, _)) => format!("upload of {name}"),
             Ok(Target::Referrers(name, _)) => format!("referrers of {name}"),
+            Ok(Target::BrowsedRepositories) => "repositories".into(),
+            Ok(Target::Folders) => "folders".into(),
+            Ok(Target::Search) => "search".into(),
+            Ok(Target::BrowsedTags(name)) => format!("browsed tags of {name}"),
+            Ok(Target::BrowsedImage(name, reference)) => format!("browsed image {reference} of {name}"),
             Err(error) => error.status().1.as_str().into(),
         };
         assert_eq!(read, expected, "{path}");
@@ -246,6 +289,27 @@ mod tests {
         check(&format!("/v2/referrers/referrers/{DIGEST}"), "referrers of referrers");
         check(&format!("/v2/a/blobs/{}", DIGEST.replace(':', "%3A")), "blob of a");
         check(&format!("/v2/a/blobs/{}", DIGEST.replace(':', "%3a")), "blob of a");
+    }
+
+    /// SPEC AA1.
+    #[test]
+    fn paths_of_the_api_are_read_from_the_right_end_too() {
+        check("/api/v1/repositories", "repositories");
+        check("/api/v1/folders", "folders");
+        check("/api/v1/search", "search");
+        check("/api/v1/repositories/a/b/tags", "browsed tags of a/b");
+        check("/api/v1/repositories/a%2Fb/tags", "browsed tags of a/b");
+        check("/api/v1/repositories/tags/tags", "browsed tags of tags");
+        check("/api/v1/repositories/a/images/v1", "browsed image v1 of a");
+        check("/api/v1/repositories/images/images/images/v1", "browsed image v1 of images/images");
+        check("/api/v1/repositories/a/images/.v1", "no manifest of a");
+        check("/api/v1/repositories/a/images/sha256:x", "DIGEST_INVALID");
+        check("/api/v1/repositories/A/tags", "NAME_INVALID");
+        check("/api/v1/repositories/tags", "UNSUPPORTED");
+        check("/api/v1/repositories/a", "UNSUPPORTED");
+        check("/api/v1/", "UNSUPPORTED");
+        check("/api/v1", "UNSUPPORTED");
+        check("/api/v2/repositories", "UNSUPPORTED");
     }
 
     #[test]

@@ -162,12 +162,15 @@ fn items() -> BTreeMap<String, String> {
     items
 }
 
-/// A capital letter and a number.
+/// A section and a number.
 fn is_item(word: &str) -> bool {
-    let mut characters = word.chars();
-    let section = characters.next().is_some_and(|first| first.is_ascii_uppercase());
-    let number = characters.as_str();
-    section && !number.is_empty() && number.bytes().all(|b| b.is_ascii_digit())
+    let (section, number) = of_item(word);
+    (1..=2).contains(&section.len()) && !number.is_empty() && number.bytes().all(|b| b.is_ascii_digit())
+}
+
+/// The capital letters of a section, and what is behind them.
+fn of_item(word: &str) -> (&str, &str) {
+    word.split_at(word.bytes().take_while(u8::is_ascii_uppercase).count())
 }
 
 /// What a source cites as `SPEC A1, B2–B4` in its comments.
@@ -177,15 +180,15 @@ fn cited(source: &Source) -> BTreeSet<String> {
     let comments = source.text.lines().map(str::trim).filter_map(|line| line.split_once("//").map(|(_, rest)| rest));
     let text = comments.map(|line| line.trim_start_matches(['/', '!', ' '])).collect::<Vec<_>>().join(" ");
     for citation in text.split("SPEC ").skip(1) {
-        let mut last: Option<(char, u32)> = None;
+        let mut last: Option<(&str, u32)> = None;
         for (i, word) in citation.split(' ').enumerate() {
             for (j, part) in word.split('–').enumerate() {
                 let item = part.trim_end_matches(|c: char| !c.is_ascii_alphanumeric());
                 if !is_item(item) {
                     break;
                 }
-                let section = item.chars().next().expect("a section");
-                let number: u32 = item[1..].parse().expect("a number");
+                let (section, number) = of_item(item);
+                let number: u32 = number.parse().expect("a number");
                 let first = match last {
                     Some((from, first)) if j == 1 && from == section => first,
                     _ => number,
@@ -226,11 +229,17 @@ const ELSEWHERE: [(&str, &str); 9] = [
     ("P4", "who is asking, and how often, hosts know"),
 ];
 
+/// Whether an item is one of the sections A to P: what other specifications ask for.
+fn is_demand(item: &str) -> bool {
+    let (section, _) = of_item(item);
+    section.len() == 1 && ("A"..="P").contains(&section)
+}
+
 #[test]
 fn every_demand_of_the_specification_has_a_test() {
     let tests = rust().into_iter().filter(|source| source.path.starts_with("tests/integration/spec/"));
     let tested: BTreeSet<String> = tests.flat_map(|source| cited(&source)).collect();
-    let demands = items().into_iter().filter(|(item, _)| ('A'..='P').any(|section| item.starts_with(section)));
+    let demands = items().into_iter().filter(|(item, _)| is_demand(item));
     let untested = demands.filter(|(item, _)| !tested.contains(item) && !ELSEWHERE.iter().any(|(e, _)| e == item));
     none("no test cites these", untested.map(|(item, level)| format!("{item} {level}")));
 }
@@ -245,7 +254,7 @@ fn every_item_of_the_specification_is_checked_by_the_tester_or_it_says_why_not()
     let items = items();
     let known = |item: &&&str| items.contains_key(**item);
     none("there are no such items", checked.union(&excused).filter(|item| !known(item)).map(ToString::to_string));
-    let demands = items.keys().filter(|item| ('A'..='P').any(|section| item.starts_with(section)));
+    let demands = items.keys().filter(|item| is_demand(item));
     let forgotten = demands.filter(|item| !checked.contains(item.as_str()) && !excused.contains(item.as_str()));
     none("the tester says nothing of these", forgotten.cloned());
 }

@@ -59,8 +59,20 @@ impl Call {
         next: impl Fn(Place) -> Option<Place>,
         wanted: impl Fn(&str) -> bool,
     ) -> Result<(Vec<String>, bool), Error> {
+        let place = next(last.map_or_else(Place::start, Place::after));
+        self.page_from(prefix, place, n, next, wanted).await
+    }
+
+    /// The same from a place on; from none on there are none.
+    pub(super) async fn page_from(
+        &self,
+        prefix: &Prefix,
+        mut place: Option<Place>,
+        n: usize,
+        next: impl Fn(Place) -> Option<Place>,
+        wanted: impl Fn(&str) -> bool,
+    ) -> Result<(Vec<String>, bool), Error> {
         let mut names = Vec::new();
-        let mut place = next(last.map_or_else(Place::start, Place::after));
         let mut unwanted = false;
         while let Some(at) = place {
             // One more than the page tells whether another page follows. Where names are passed over, their number is
@@ -100,7 +112,7 @@ impl Call {
 
 /// How many names a page has: `n`, if given and not empty (SPEC N4, N5), but `most` at most. More is not refused: a
 /// registry may give fewer and a `Link` (SPEC N6, O2).
-fn page_size(query: &Query, default: usize, most: usize) -> Result<usize, Error> {
+pub(super) fn page_size(query: &Query, default: usize, most: usize) -> Result<usize, Error> {
     match query.get("n") {
         None | Some("") => Ok(default),
         // A number beyond every list is as good as the largest.

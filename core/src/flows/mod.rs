@@ -8,6 +8,7 @@
 mod base;
 mod batch;
 mod blob;
+mod browse;
 pub(crate) mod check;
 pub(crate) mod contents;
 pub(crate) mod damaged;

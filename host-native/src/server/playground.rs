@@ -30,6 +30,11 @@ const ALWAYS: [(HeaderName, &str); 4] = [
 ];
 
 impl File {
+    /// A file that is served as it is.
+    pub(crate) const fn plain(path: &'static str, plain: &'static [u8]) -> Self {
+        Self { path, plain, zipped: None }
+    }
+
     /// Where it is served.
     pub fn paths(&self) -> impl Iterator<Item = &'static str> {
         let index = (self.path == "/index.html").then_some("/");
@@ -69,6 +74,7 @@ impl File {
             "js" => "text/javascript; charset=utf-8",
             "svg" => "image/svg+xml",
             "wasm" => "application/wasm",
+            "yaml" => "application/yaml",
             _ => "application/octet-stream",
         }
     }

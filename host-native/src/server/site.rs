@@ -16,6 +16,9 @@ use crate::request::answer::{Service, answer, refuse};
 use crate::request::peer::Peer;
 use crate::server::playground::File;
 
+/// The description of the API for people, which is there for whoever reads programs.
+static API: File = File::plain("/api/v1/openapi.yaml", include_bytes!("../../api/openapi.yaml"));
+
 /// Whatever a server has at its address.
 #[derive(Clone)]
 pub(crate) struct Site {
@@ -28,7 +31,7 @@ impl Site {
     pub(crate) fn new(registry: Arc<Service>, files: &'static [File]) -> Self {
         let others = |State(registry), Extension(peer), request| answer(registry, peer, request);
         let mut router = Router::new();
-        for file in files {
+        for file in files.iter().chain([&API]) {
             for path in file.paths() {
                 // Files are there to be read; what else is asked at their places, the registry refuses.
                 let read = get(move |headers: HeaderMap| async move { file.answer(&headers) });

@@ -122,6 +122,10 @@ fn logs_call_each_operation_by_its_name() {
     check("PUT", "/v2/a/b/manifests/v1", "push-manifest", "v1", true);
     check("DELETE", "/v2/a/b/manifests/v1", "delete-tag", "v1", true);
     check("DELETE", "/v2/a/b/manifests/{digest}", "delete-manifest", "{digest}", true);
+    check("GET", "/api/v1/repositories", "browse-repositories", "", false);
+    check("GET", "/api/v1/folders", "browse-folder", "", false);
+    check("GET", "/api/v1/search?q=a", "search", "", false);
+    check("PUT", "/api/v1/search", "other", "", false);
     check("PUT", &session, "other", "", false);
     check("BREW", "/v2/a/b/manifests/v1", "other", "", false);
     check("GET", "/v2/a/b", "other", "", false);

@@ -7,6 +7,7 @@
 mod access;
 mod arbitrary;
 mod blobs;
+mod browsing;
 mod census;
 mod checking;
 mod chunks;

@@ -54,8 +54,11 @@ pub(super) fn target(data: &[u8]) {
     let text = text(data);
     let path = text.split('?').next().unwrap_or_default();
     let read = Target::parse(path);
+    // The grammar of the specification knows nothing of the API: what is read of its paths is only written again.
+    let is_specified = !path.starts_with("/api/v1/");
     match (&read, grammar::route(path)) {
-        (Ok(target), Ok(path)) => assert_eq!(shown(target), path),
+        _ if !is_specified => {}
+        (Ok(target), Ok(path)) => assert_eq!(shown(target).as_ref(), Some(&path)),
         (Err(error), Err(refusals)) => {
             let status = error.status().0;
             assert!(refusals.iter().any(|says| says.status == status), "{path:?} is {status}, but {refusals:?}");
@@ -68,8 +71,9 @@ pub(super) fn target(data: &[u8]) {
     }
 }
 
-fn shown(target: &Target) -> Path {
-    match target {
+/// A path of the specification.
+fn shown(target: &Target) -> Option<Path> {
+    Some(match target {
         Target::Base => Path::Base,
         Target::Catalog => Path::Catalog,
         Target::Tags(name) => Path::Tags(name.to_string()),
@@ -79,7 +83,12 @@ fn shown(target: &Target) -> Path {
         Target::Uploads(name) => Path::Uploads(name.to_string()),
         Target::Upload(name, id) => Path::Upload(name.to_string(), id.to_string()),
         Target::Referrers(name, digest) => Path::Referrers(name.to_string(), digest.to_string()),
-    }
+        Target::BrowsedRepositories
+        | Target::Folders
+        | Target::Search
+        | Target::BrowsedTags(_)
+        | Target::BrowsedImage(..) => return None,
+    })
 }
 
 fn written(target: &Target) -> String {
@@ -93,6 +102,13 @@ fn written(target: &Target) -> String {
         Target::Uploads(name) => format!("/v2/{name}/blobs/uploads/"),
         Target::Upload(name, id) => format!("/v2/{name}/blobs/uploads/{id}"),
         Target::Referrers(name, digest) => format!("/v2/{name}/referrers/{digest}"),
+        Target::BrowsedRepositories => "/api/v1/repositories".into(),
+        Target::Folders => "/api/v1/folders".into(),
+        Target::Search => "/api/v1/search".into(),
+        Target::BrowsedTags(name) => format!("/api/v1/repositories/{name}/tags"),
+        Target::BrowsedImage(name, reference) => {
+            format!("/api/v1/repositories/{name}/images/{}", encode(&reference.to_string()))
+        }
     }
 }
 

@@ -1,0 +1,86 @@
+//! `/api/v1/folders`: repositories as a tree by the slashes in their names (SPEC AA5).
+
+use alloc::string::String;
+use alloc::vec::Vec;
+
+use serde::Serialize;
+
+use super::{Wanted, answer};
+use crate::caller::Place;
+use crate::config::SCAN_PAGE;
+use crate::error::Error;
+use crate::flows::Call;
+use crate::http::Response;
+use crate::target::Query;
+
+/// Where it is.
+const PATH: &str = "/api/v1/folders";
+
+/// What a folder has in it.
+#[derive(Serialize)]
+struct Folder {
+    entries: Vec<Entry>,
+    /// The URL of the next page.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    next: Option<String>,
+}
+
+/// A repository, or a folder of them.
+#[derive(Serialize)]
+#[serde(tag = "kind", rename_all = "camelCase")]
+enum Entry {
+    Repository {
+        /// Its whole name.
+        name: String,
+    },
+    Folder {
+        /// What the names of all that is in it begin with, without the slash behind that.
+        name: String,
+        /// How many repositories are in it and in its folders, up to a thousand.
+        repositories: usize,
+        /// Whether there are more than that.
+        more: bool,
+    },
+}
+
+impl Call {
+    /// A page of what is directly in a folder: the repositories, and the folders that have some.
+    pub(crate) async fn browse_folder(&self, query: &Query) -> Result<Response, Error> {
+        let wanted = Wanted::read(query, &["name"])?;
+        let under = query.get("under").unwrap_or_default().trim_end_matches('/');
+        let beginning = if under.is_empty() { String::new() } else { alloc::format!("{under}/") };
+        let mut entries = Vec::new();
+        let mut from = match wanted.after {
+            None => Some(Place::start()),
+            // A folder is named with its slash: the rest begins behind all that is in it.
+            Some(after) if after.ends_with('/') => Place::past(after),
+            Some(after) => Some(Place::after(after)),
+        };
+        let (mut next, mut last) = (None, String::new());
+        while let Some(at) = from {
+            let (names, _) = self.visible(&beginning, at, 1, |_| true).await?;
+            let Some(name) = names.into_iter().next() else { break };
+            if entries.len() == wanted.n {
+                next = Some(last);
+                break;
+            }
+            let rest = name.strip_prefix(&beginning).unwrap_or(&name);
+            match rest.split_once('/') {
+                None => {
+                    from = Some(Place::after(&name));
+                    last = name.clone();
+                    entries.push(Entry::Repository { name });
+                }
+                Some((folder, _)) => {
+                    let name = alloc::format!("{beginning}{folder}");
+                    let inside = alloc::format!("{name}/");
+                    let (names, more) = self.visible(&inside, Place::start(), SCAN_PAGE, |_| true).await?;
+                    entries.push(Entry::Folder { name, repositories: names.len(), more });
+                    from = Place::past(&inside);
+                    last = inside;
+                }
+            }
+        }
+        Ok(answer(&Folder { entries, next: wanted.next(PATH, next) }))
+    }
+}
