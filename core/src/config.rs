@@ -65,13 +65,16 @@ pub(crate) const FINISHED_LIFETIME: Duration = Duration::from_secs(24 * 3600);
 pub(crate) const CATALOG_PAGE: (usize, usize) = (100, 1000);
 
 /// How many entries a page of the API for people has when no number is asked for, and at most (SPEC AA1).
+#[cfg(feature = "api")]
 pub(crate) const BROWSED: (usize, usize) = (50, 100);
 
 /// How many records a page of the API reads at most for what is told beside names: numbers that take more are left out, and
 /// a search goes on with the next page.
+#[cfg(feature = "api")]
 pub(crate) const BROWSE_READS: usize = 100_000;
 
 /// How many bytes of manifests a page of the API reads, and of one that it reads: of larger ones it tells less.
+#[cfg(feature = "api")]
 pub(crate) const BROWSE_BYTES: u64 = 8 << 20;
 
 /// How many tags one answer has at most; more come with a `Link` (SPEC N6). It bounds an answer to 1.3 MB.

@@ -8,6 +8,7 @@
 mod base;
 mod batch;
 mod blob;
+#[cfg(feature = "api")]
 mod browse;
 pub(crate) mod check;
 pub(crate) mod contents;
@@ -38,6 +39,8 @@ mod release;
 pub(crate) mod retention;
 pub(crate) mod scrub;
 pub(crate) mod transfer;
+#[cfg(not(feature = "api"))]
+mod unbrowsed;
 pub(crate) mod undelete;
 mod upload;
 pub(crate) mod usage;

@@ -17,7 +17,7 @@ use crate::request::peer::Peer;
 use crate::server::playground::File;
 
 /// The description of the API for people, which is there for whoever reads programs.
-static API: File = File::plain("/api/v1/openapi.yaml", include_bytes!("../../api/openapi.yaml"));
+const API: &File = &File::plain("/api/v1/openapi.yaml", include_bytes!("../../api/openapi.yaml"));
 
 /// Whatever a server has at its address.
 #[derive(Clone)]
@@ -31,7 +31,7 @@ impl Site {
     pub(crate) fn new(registry: Arc<Service>, files: &'static [File]) -> Self {
         let others = |State(registry), Extension(peer), request| answer(registry, peer, request);
         let mut router = Router::new();
-        for file in files.iter().chain([&API]) {
+        for file in files.iter().chain([API]) {
             for path in file.paths() {
                 // Files are there to be read; what else is asked at their places, the registry refuses.
                 let read = get(move |headers: HeaderMap| async move { file.answer(&headers) });

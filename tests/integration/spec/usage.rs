@@ -184,7 +184,7 @@ fn a_list_that_the_registry_makes_is_no_push() {
     let arm = registry.push_image("a", "v1", ARM64, "arm");
     registry.push_image("a", "other", ARM64, "other");
     registry.memory.now = Timestamp(9000);
-    registry.delete(manifest("a", &arm.digest())).expect(202);
+    registry.delete(manifest("a", arm.digest())).expect(202);
     assert_eq!(usage(&mut registry).repositories[0].last_push, Some(Timestamp(5000)));
 }
 
