@@ -73,9 +73,17 @@ pub(crate) const BROWSED: (usize, usize) = (50, 100);
 #[cfg(feature = "api")]
 pub(crate) const BROWSE_READS: usize = 100_000;
 
-/// How many bytes of manifests a page of the API reads, and of one that it reads: of larger ones it tells less.
+/// How many bytes of manifests a page of the API reads: of what is behind that it tells less (SPEC AA7).
 #[cfg(feature = "api")]
-pub(crate) const BROWSE_BYTES: u64 = 8 << 20;
+pub(crate) const BROWSE_BYTES: u64 = 4 << 20;
+
+/// How many manifests that indexes list a page of the API reads, and how many of one index it tells of.
+#[cfg(feature = "api")]
+pub(crate) const BROWSE_CHILDREN: (usize, usize) = (1000, 50);
+
+/// How many bytes the config of an image has at most that the API tells; more than any that is used.
+#[cfg(feature = "api")]
+pub(crate) const BROWSE_CONFIG: u64 = 1 << 20;
 
 /// How many tags one answer has at most; more come with a `Link` (SPEC N6). It bounds an answer to 1.3 MB.
 pub(crate) const TAGS_PAGE: usize = 10_000;

@@ -367,6 +367,11 @@ pub struct Summary<'a> {
 }
 
 impl Summary<'_> {
+    /// Whether its answer is made out of many records: a host bounds how many such answers it makes at once.
+    pub fn is_list(&self) -> bool {
+        ["list-", "browse-", "search"].iter().any(|begins| self.name.starts_with(begins))
+    }
+
     /// Of a request that is refused as it stands.
     pub const OTHER: Self = Summary { name: "other", repository: None, reference: None, changes: false };
 }

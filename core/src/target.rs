@@ -104,7 +104,7 @@ impl Target {
                 match reference.parse() {
                     Ok(reference) => Ok(Self::BrowsedImage(name, reference)),
                     // As under `/v2/`, there is no such manifest (SPEC B4).
-                    Err(Error::Tag(_)) => Ok(Self::NoManifest(name, (*reference).into())),
+                    Err(Error::Tag(_)) => Err(Error::ManifestUnknown((*reference).into())),
                     Err(error) => Err(error),
                 }
             }
@@ -302,7 +302,7 @@ mod tests {
         check("/api/v1/repositories/tags/tags", "browsed tags of tags");
         check("/api/v1/repositories/a/images/v1", "browsed image v1 of a");
         check("/api/v1/repositories/images/images/images/v1", "browsed image v1 of images/images");
-        check("/api/v1/repositories/a/images/.v1", "no manifest of a");
+        check("/api/v1/repositories/a/images/.v1", "MANIFEST_UNKNOWN");
         check("/api/v1/repositories/a/images/sha256:x", "DIGEST_INVALID");
         check("/api/v1/repositories/A/tags", "NAME_INVALID");
         check("/api/v1/repositories/tags", "UNSUPPORTED");

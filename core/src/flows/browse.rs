@@ -17,15 +17,17 @@ use alloc::format;
 use alloc::string::String;
 
 use serde::Serialize;
+use serde::de::DeserializeOwned;
 
 use super::Call;
 use super::listing::page_size;
 use crate::asked::Asked;
 use crate::caller::Right;
 use crate::config::BROWSED;
+use crate::effect::Value;
 use crate::error::Error;
 use crate::http::{Method, Response};
-use crate::keys;
+use crate::keys::{self, Key};
 use crate::name::Repository;
 use crate::record;
 use crate::target::Query;
@@ -71,6 +73,12 @@ impl<'q> Wanted<'q> {
         Ok(Self { query, n, after: given("after"), part, sort, descending })
     }
 
+    /// What the names of all repositories in the folder `under` begin with.
+    fn beginning(&self) -> String {
+        let under = self.query.get("under").unwrap_or_default().trim_end_matches('/');
+        if under.is_empty() { String::new() } else { format!("{under}/") }
+    }
+
     /// Whether a name has in it what is asked for.
     fn takes(&self, name: &str) -> bool {
         self.part.is_empty() || has_part(name, &self.part)
@@ -85,6 +93,11 @@ impl<'q> Wanted<'q> {
 /// Whether a name has this in it, which is in lowercase.
 fn has_part(name: &str, part: &str) -> bool {
     name.contains(part) || name.to_lowercase().contains(part)
+}
+
+/// A record, if it is there and reads.
+fn read<T: DeserializeOwned>(key: &Key, value: Option<Value>) -> Option<T> {
+    value.and_then(|value| record::decode(key, &value).ok())
 }
 
 /// A JSON answer.

@@ -66,7 +66,7 @@ const HEALS_BLOB: &str = "push an image that has it again, to any repository, or
 const HEALS_STORAGE: &str = "see to the storage, then check again";
 
 /// After how many blobs in a row that the storage could not read a check ends.
-const UNREAD: u32 = 8;
+const FAILURES: u32 = 8;
 
 const HEALS_MANIFEST: &str = "push it to the repository again, or pull it through its mirror";
 
@@ -327,7 +327,7 @@ impl Check<'_> {
         let problem = match record::decode::<BlobRecord>(&key, &value) {
             Ok(record) => {
                 let Examined { bytes, problem, .. } = match self.call.examine(digest, &record).await {
-                    Err(Error::Storage(Fault::Failed(reason))) if self.failures < UNREAD => {
+                    Err(Error::Storage(Fault::Failed(reason))) if self.failures < FAILURES => {
                         self.failures += 1;
                         let (problem, remedy) = (format!("it cannot be judged: {reason}"), HEALS_STORAGE.into());
                         let what = format!("blob {digest}");

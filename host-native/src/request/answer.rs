@@ -379,7 +379,7 @@ async fn make_bounded(
     let operation = asked.summary();
     // Of a list the head costs as much as the whole.
     let (get, head) = (asked.request.method == http::Method::Get, asked.request.method == http::Method::Head);
-    let list = (get || head) && operation.name.starts_with("list-");
+    let list = (get || head) && operation.is_list();
     let mirrored = operation.repository.is_some_and(|repository| live.registry.mirrors(repository));
     // The head of a manifest may have a mirror read the whole.
     let manifest = operation.name == "pull-manifest" && (get || head && mirrored);

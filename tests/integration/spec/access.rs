@@ -126,6 +126,13 @@ fn logs_call_each_operation_by_its_name() {
     check("GET", "/api/v1/folders", "browse-folder", "", false);
     check("GET", "/api/v1/search?q=a", "search", "", false);
     check("PUT", "/api/v1/search", "other", "", false);
+    // A host makes few such answers at once for one client.
+    for target in ["/v2/_catalog", "/v2/a/tags/list", "/api/v1/repositories", "/api/v1/search?q=a", "/api/v1/folders"] {
+        assert!(Asked::from(request("GET", target).request).summary().is_list(), "{target}");
+    }
+    for target in ["/v2/a/manifests/v1", "/v2/"] {
+        assert!(!Asked::from(request("GET", target).request).summary().is_list(), "{target}");
+    }
     check("PUT", &session, "other", "", false);
     check("BREW", "/v2/a/b/manifests/v1", "other", "", false);
     check("GET", "/v2/a/b", "other", "", false);

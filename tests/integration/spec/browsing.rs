@@ -108,6 +108,66 @@ fn a_search_goes_on_with_the_next_page() {
     assert_eq!((&second["results"], &second["next"]), (&json!([{ "repository": "b", "tag": "wanted" }]), &Json::Null));
 }
 
+/// SPEC AA2, AA12: a page that ends early names no repository that the caller may not see.
+#[test]
+fn a_search_passes_by_what_one_may_not_see() {
+    let mut registry = registry();
+    for name in ["secret/app", "zoo"] {
+        registry.push_image(name, "wanted", AMD64, "layer");
+    }
+    let tag = registry.memory.records.get(&Key::stored("tag/zoo:wanted")).expect("a tag").clone();
+    for more in 0..100_000 {
+        registry.memory.records.insert(Key::stored(format!("tag/secret/app:v2.{more}")), tag.clone());
+    }
+    let somebody = caller(&Right::ALL, &["zoo"]);
+    let page = as_caller(&mut registry, &somebody, "/api/v1/search?q=wanted").expect(200).json();
+    assert_eq!(page, json!({ "results": [{ "repository": "zoo", "tag": "wanted" }] }));
+}
+
+/// SPEC AA7, AA8: what a manifest may have in the place of what it could say takes nothing from the rest.
+#[test]
+fn a_manifest_with_nulls_is_told_all_the_same() {
+    let mut registry = registry();
+    let config = orlop_conformance::image::config(AMD64, "layer");
+    let mut layer = descriptor(OCI_LAYER, "layer");
+    layer["annotations"] = Json::Null;
+    layer["platform"] = json!({ "os": 5 });
+    let pushed = json!({
+        "schemaVersion": 2, "mediaType": OCI_MANIFEST, "config": descriptor(OCI_CONFIG, &config), "layers": [layer],
+        "annotations": null, "artifactType": null,
+    });
+    registry.push_blob("a", config.clone());
+    registry.push_blob("a", "layer");
+    let pushed = orlop_conformance::system::put(manifest("a", "v1"))
+        .header("Content-Type", OCI_MANIFEST)
+        .body(pushed.to_string());
+    registry.call(pushed).expect(201);
+    let image = browse(&mut registry, "/api/v1/repositories/a/images/v1");
+    assert_eq!((&image["kind"], &image["bytes"]), (&json!("image"), &json!(config.len() + 5)));
+    assert_eq!((&image["annotations"], &image["layers"][0]["size"]), (&json!({}), &json!(5)));
+    let tag = browse(&mut registry, "/api/v1/repositories/a/tags")["tags"][0].clone();
+    assert_eq!((&tag["kind"], &tag["bytes"]), (&json!("image"), &json!(config.len() + 5)));
+}
+
+/// SPEC AA7: of an index that lists very many, some are told.
+#[test]
+fn of_a_large_index_some_platforms_are_told() {
+    let mut registry = registry();
+    let images: Vec<_> =
+        (0..60).map(|at| registry.push_image("a", format!("v{at}"), AMD64, &format!("{at}"))).collect();
+    let children = images.iter().enumerate().map(|(at, image)| {
+        let mut child = image.descriptor();
+        child["platform"] = json!({ "os": "linux", "architecture": format!("a{at}") });
+        child
+    });
+    let index = Manifest::index(&[]).field("manifests", children.collect::<Vec<_>>());
+    registry.push("a", "many", &index);
+    let tag = browse(&mut registry, "/api/v1/repositories/a/tags?q=many")["tags"][0].clone();
+    assert_eq!((&tag["kind"], tag["platforms"].as_array().map(Vec::len)), (&json!("index"), Some(50)));
+    let whole = browse(&mut registry, "/api/v1/repositories/a/images/many");
+    assert_eq!(whole["manifests"].as_array().map(Vec::len), Some(60));
+}
+
 /// SPEC AA1, AA3: pages have each repository once, in every order, of all of them or of some.
 #[test]
 fn repositories_are_sorted_and_searched() {
@@ -153,6 +213,11 @@ fn parameters_that_cannot_be_are_refused() {
     registry.get("/api/v1/repositories/A/tags").refused(400, "NAME_INVALID");
     registry.get("/api/v1/repositories/a/images/sha256:x").refused(400, "DIGEST_INVALID");
     registry.get("/api/v1/repositories/a/images/.v1").refused(404, "MANIFEST_UNKNOWN");
+    for reference in ["v1", ".v1"] {
+        let target = format!("/api/v1/repositories/a/images/{reference}");
+        let refused = registry.call(orlop_conformance::system::put(target));
+        assert!([404, 405].contains(&refused.status()), "{reference}");
+    }
     registry.get("/api/v1/other").refused(404, "UNSUPPORTED");
     registry.get("/api/").refused(404, "UNSUPPORTED");
 }
@@ -400,7 +465,9 @@ fn a_search_finds_repositories_and_tags() {
         let (mut found, mut next) = (vec![], Some(format!("/api/v1/search?n=2&q={query}")));
         while let Some(target) = next {
             let page = browse(&mut registry, &target);
-            for result in page["results"].as_array().expect("results") {
+            let results = page["results"].as_array().expect("results");
+            assert!(results.len() <= 2, "{page}");
+            for result in results {
                 let tag = result["tag"].as_str().map(|tag| format!(":{tag}")).unwrap_or_default();
                 found.push(format!("{}{tag}", result["repository"].as_str().expect("a name")));
             }
@@ -408,6 +475,7 @@ fn a_search_finds_repositories_and_tags() {
         }
         found
     };
+    // The repositories fill a page, and the tags begin with the next one.
     assert_eq!(found("app"), ["app", "web/app", "app:app-2", "z:MyApp"]);
     assert_eq!(found("APP:v"), ["app:v1", "web/app:v2"]);
     assert_eq!(found(":v1"), ["app:v1", "other:v1"]);

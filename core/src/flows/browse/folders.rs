@@ -47,8 +47,7 @@ impl Call {
     /// A page of what is directly in a folder: the repositories, and the folders that have some.
     pub(crate) async fn browse_folder(&self, query: &Query) -> Result<Response, Error> {
         let wanted = Wanted::read(query, &["name"])?;
-        let under = query.get("under").unwrap_or_default().trim_end_matches('/');
-        let beginning = if under.is_empty() { String::new() } else { alloc::format!("{under}/") };
+        let beginning = wanted.beginning();
         let mut entries = Vec::new();
         let mut from = match wanted.after {
             None => Some(Place::start()),

@@ -7,11 +7,11 @@ use alloc::vec::Vec;
 use serde::Serialize;
 use serde_json::Value as Json;
 
-use super::answer;
 use super::outline::{self, Kind, Layer, Outline, platform_name};
+use super::{answer, read};
 use crate::asked::Asked;
 use crate::caller::Right;
-use crate::config::{BROWSE_BYTES, BROWSED, IMAGE_CONFIG_LIMIT};
+use crate::config::{BROWSE_BYTES, BROWSE_CONFIG, BROWSED};
 use crate::digest::Digest;
 use crate::effect::{Get, Scan};
 use crate::error::Error;
@@ -116,24 +116,21 @@ impl Call {
             Reference::Digest(digest) => *digest,
             Reference::Tag(tag) => {
                 let (key, [value]) = (keys::tag(name, tag), self.get([keys::tag(name, tag)]).await?);
-                let tag = value.and_then(|value| record::decode::<TagRecord>(&key, &value).ok());
-                tag.ok_or_else(unknown)?.digest
+                read::<TagRecord>(&key, value).ok_or_else(unknown)?.digest
             }
         };
         let pulled_key = keys::pulled_manifest(name, &digest);
         let keys = [keys::manifest(name, &digest), keys::payload(name, &digest), pulled_key.clone()];
         let [manifest, payload, pulled] = self.get(keys).await?;
         let manifest = sound_manifest(name, &digest, manifest).ok_or_else(unknown)?.record;
-        let payload = payload.filter(|payload| payload.len() as u64 <= BROWSE_BYTES).ok_or_else(unknown)?;
-        let outline = Outline::read(&payload);
+        let payload = payload.ok_or_else(unknown)?;
+        // Of one that is larger than manifests are by default, what is in it is not told.
+        let outline = if payload.len() as u64 <= BROWSE_BYTES { Outline::read(&payload) } else { Outline::default() };
         let is_list = ManifestType::named(&manifest.media_type).is_some_and(ManifestType::is_list);
-        let kind = match outline.kind() {
-            Kind::Artifact if is_list => Kind::Index,
-            kind => kind,
-        };
+        let kind = outline.kind(&manifest.media_type);
         let bytes = if is_list { None } else { outline.bytes() };
         let config = self.config_of(name, &outline).await?;
-        let pulled = pulled.and_then(|pulled| record::decode::<PulledRecord>(&pulled_key, &pulled).ok());
+        let pulled = read::<PulledRecord>(&pulled_key, pulled);
         let referrers = self.referrers_of(name, &digest).await?;
         let signature = alloc::format!("{}.sig", digest.to_string().replace(':', "-"));
         let signature = signature.parse::<Tag>().map(|tag| keys::tag(name, &tag));
@@ -179,7 +176,7 @@ impl Call {
         };
         let [link, blob] = self.get([keys::link(name, &config.digest), keys::blob(&config.digest)]).await?;
         let (Some(_), Some(blob)) = (link, sound_blob(&config.digest, blob)) else { return Ok(None) };
-        let bytes = self.load(&blob.record.extents, IMAGE_CONFIG_LIMIT).await?;
+        let bytes = self.load(&blob.record.extents, BROWSE_CONFIG).await?;
         Ok(bytes.and_then(|bytes| serde_json::from_slice(&bytes).ok()))
     }
 

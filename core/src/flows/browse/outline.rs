@@ -1,22 +1,27 @@
 //! What manifests say of what they are made of, for people: read leniently, since whatever was accepted is shown.
 
-use alloc::string::{String, ToString};
+use alloc::string::String;
 use alloc::vec::Vec;
 
-use serde::{Deserialize, Serialize};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value as Json;
 
 use crate::digest::Digest;
 use crate::manifest::{Annotations, Platform};
+use crate::media::ManifestType;
 
-/// A manifest or index. What does not read is as if it were not there.
+/// A manifest or index. What a client may have written in its place, such as null, is as if it were not there.
 #[derive(Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub(super) struct Outline {
     pub(super) artifact_type: Option<String>,
     pub(super) config: Option<Part>,
+    #[serde(deserialize_with = "given")]
     pub(super) layers: Vec<Part>,
+    #[serde(deserialize_with = "given")]
     pub(super) manifests: Vec<Part>,
+    #[serde(deserialize_with = "lenient")]
     pub(super) annotations: Annotations,
 }
 
@@ -29,19 +34,26 @@ pub(super) struct Part {
     pub(super) size: u64,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) artifact_type: Option<String>,
-    #[serde(default, skip_serializing_if = "Annotations::is_empty")]
+    #[serde(default, deserialize_with = "lenient", skip_serializing_if = "Annotations::is_empty")]
     pub(super) annotations: Annotations,
-    #[serde(default, skip_serializing)]
+    #[serde(default, deserialize_with = "lenient", skip_serializing)]
     pub(super) platform: Option<Platform>,
+}
+
+/// A list; null is none.
+fn given<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Part>, D::Error> {
+    Ok(Option::deserialize(deserializer)?.unwrap_or_default())
+}
+
+/// A value of any form: one of another form than this is none. What decides nothing refuses no manifest.
+fn lenient<'de, D: Deserializer<'de>, T: DeserializeOwned + Default>(deserializer: D) -> Result<T, D::Error> {
+    Ok(serde_json::from_value(Json::deserialize(deserializer)?).unwrap_or_default())
 }
 
 impl Outline {
     /// Reads a manifest.
     pub(super) fn read(bytes: &[u8]) -> Self {
-        // Go writes an empty list as null.
-        let Ok(Json::Object(mut fields)) = serde_json::from_slice(bytes) else { return Self::default() };
-        fields.retain(|_, value| !value.is_null());
-        serde_json::from_value(Json::Object(fields)).unwrap_or_default()
+        serde_json::from_slice(bytes).unwrap_or_default()
     }
 
     /// The bytes that whoever pulls it fetches besides the manifest; nothing of an index, which is pulled in part.
@@ -50,8 +62,8 @@ impl Outline {
         self.manifests.is_empty().then(|| parts.fold(0, |sum: u64, part| sum.saturating_add(part.size)))
     }
 
-    /// What it is, in a word.
-    pub(super) fn kind(&self) -> Kind {
+    /// What it is, in a word, if it is of that media type.
+    pub(super) fn kind(&self, media_type: &str) -> Kind {
         let config = self.config.as_ref().map(|config| config.media_type.as_str());
         let artifact = self.artifact_type.as_deref().filter(|artifact| !artifact.is_empty());
         let layers = self.layers.iter().map(|layer| layer.media_type.as_str());
@@ -59,7 +71,7 @@ impl Outline {
         let found = types.filter_map(Kind::of_type).next();
         match found {
             Some(kind) => kind,
-            None if !self.manifests.is_empty() => Kind::Index,
+            None if ManifestType::named(media_type).is_some_and(ManifestType::is_list) => Kind::Index,
             None => Kind::Artifact,
         }
     }
@@ -164,5 +176,5 @@ pub(super) fn layers(parts: Vec<Part>, config: Option<&Json>) -> Vec<Layer> {
 /// The name of a platform, such as `linux/arm/v7`; none of an entry that is for no platform.
 pub(super) fn platform_name(platform: &Platform) -> Option<String> {
     let named = !platform.os.is_empty() && platform.os != "unknown";
-    named.then(|| platform.name().to_string())
+    named.then(|| platform.name())
 }

@@ -57,8 +57,7 @@ impl Call {
     /// A page of the repositories, by name or by the bytes they have.
     pub(crate) async fn browse_repositories(&self, query: &Query) -> Result<Response, Error> {
         let wanted = Wanted::read(query, &["name", "bytes"])?;
-        let under = query.get("under").unwrap_or_default().trim_end_matches('/');
-        let beginning = if under.is_empty() { String::new() } else { alloc::format!("{under}/") };
+        let beginning = wanted.beginning();
         let by_name = wanted.sort == "name" && !wanted.descending;
         let (names, next) = if by_name {
             let after = wanted.after.map_or_else(caller::Place::start, caller::Place::after);

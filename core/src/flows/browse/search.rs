@@ -1,5 +1,6 @@
 //! `/api/v1/search`: repositories and tags by a part of their names (SPEC AA11, AA12).
 
+use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
 
@@ -7,10 +8,10 @@ use serde::Serialize;
 
 use super::{Wanted, answer, has_part};
 use crate::caller::{self, Right};
-use crate::config::{BROWSE_READS, SCAN_BYTES, SCAN_PAGE};
-use crate::effect::Scan;
+use crate::config::{BROWSE_READS, SCAN_PAGE};
 use crate::error::Error;
 use crate::flows::Call;
+use crate::flows::pages::Pages;
 use crate::http::Response;
 use crate::keys;
 use crate::name::Repository;
@@ -52,15 +53,11 @@ impl Sought {
             None => Self { repository: String::new(), tag: part.into(), both: true },
         }
     }
-
-    fn takes(&self, repository: &str, tag: &str) -> bool {
-        repository.contains(&self.repository) && has_part(tag, &self.tag)
-    }
 }
 
 impl Call {
-    /// Repositories first, then tags, each in the order of names. A page reads so many records at most, and goes on in the
-    /// next one.
+    /// Repositories first, then tags, each in the order of the names of repositories. A page looks at so much at most, and
+    /// goes on in the next one.
     pub(crate) async fn search(&self, query: &Query) -> Result<Response, Error> {
         let wanted = Wanted::read(query, &["name"])?;
         if wanted.part.is_empty() {
@@ -71,69 +68,69 @@ impl Call {
         }
         let sought = Sought::read(&wanted.part);
         let mut results = Vec::new();
-        let after = wanted.after.unwrap_or_default();
-        if sought.both && !after.contains(':') {
-            let from = if after.is_empty() { caller::Place::start() } else { caller::Place::after(after) };
+        let mut next = None;
+        // Where a page begins among the tags, it has a colon.
+        let among_tags = wanted.after.is_some_and(|after| after.contains(':'));
+        if sought.both && !among_tags {
+            let from = wanted.after.map_or_else(caller::Place::start, caller::Place::after);
             let (names, more) = self.visible("", from, wanted.n, |name| name.contains(&sought.tag)).await?;
-            let last = names.last().cloned();
+            next = match names.last() {
+                Some(last) if more => Some(last.clone()),
+                _ if names.len() == wanted.n => Some(":".into()),
+                _ => None,
+            };
             results.extend(names.into_iter().map(|repository| Found { repository, tag: None }));
-            if more {
-                return Ok(answer(&Results { results, next: wanted.next(PATH, last) }));
-            }
         }
-        let after = if after.contains(':') { after } else { "" };
-        let next = self.search_tags(&sought, after, wanted.n, &mut results).await?;
+        if next.is_none() {
+            let after = wanted.after.filter(|_| among_tags).and_then(|after| after.split_once(':'));
+            next = self.search_tags(&sought, after.unwrap_or_default(), wanted.n, &mut results).await?;
+        }
         Ok(answer(&Results { results, next: wanted.next(PATH, next) }))
     }
 
-    /// Adds tags behind a place, as long as there are fewer than `n` results; the place where the search goes on.
+    /// Adds tags behind a place, of which a repository and a tag in it are given, until there are `n` results; the place
+    /// where the search goes on. It goes by the repositories that the caller may see, so that no other is named.
     async fn search_tags(
         &self,
         sought: &Sought,
-        after: &str,
+        (repository, mut tag): (&str, &str),
         n: usize,
         results: &mut Vec<Found>,
     ) -> Result<Option<String>, Error> {
-        let prefix = keys::all_tags();
-        let mut at = Some(prefix.at(after)).filter(|_| !after.is_empty());
-        let (mut read, mut seen) = (0, None::<(String, bool)>);
-        loop {
-            let scan = Scan { prefix: prefix.clone(), after: at.take(), limit: SCAN_PAGE, bytes: SCAN_BYTES };
-            let page = self.ask(scan).await?;
-            let Some((last, _)) = page.last() else { return Ok(None) };
-            read += page.len();
-            let (mut end, mut passed) = (prefix.rest(last), false);
-            for (key, _) in &page {
-                let text = prefix.rest(key);
-                let Some((repository, tag)) = text.split_once(':') else { continue };
-                let is_seen = match &seen {
-                    Some((name, is_seen)) if name == repository => *is_seen,
-                    _ => {
-                        let known = repository.parse::<Repository>();
-                        let is_seen = known.is_ok_and(|known| self.is_listed(&known) && self.may(Right::Pull, &known));
-                        seen = Some((repository.into(), is_seen));
-                        is_seen
-                    }
-                };
-                if !is_seen || !repository.contains(&sought.repository) {
-                    // None of its tags is read one by one.
-                    (end, passed) = (repository, true);
-                    continue;
-                }
-                (end, passed) = (text, false);
-                if sought.takes(repository, tag) {
-                    results.push(Found { repository: repository.into(), tag: Some(tag.into()) });
-                    if results.len() >= n {
-                        return Ok(Some(text.into()));
+        let mut left = BROWSE_READS;
+        // The repository in which the search goes on is looked into once more.
+        let from = caller::Place { text: repository.into(), after: false };
+        let wanted = |name: &str| name.contains(&sought.repository);
+        let (names, more) = self.visible("", from, SCAN_PAGE, wanted).await?;
+        for name in &names {
+            let Ok(known) = name.parse::<Repository>() else { continue };
+            let after = if name == repository { core::mem::take(&mut tag) } else { "" };
+            if !self.may(Right::Pull, &known) {
+                continue;
+            }
+            let prefix = keys::tags(&known);
+            let mut pages = Pages::after(&prefix, Some(prefix.at(after)).filter(|_| !after.is_empty()));
+            while let Some(page) = pages.next(self).await? {
+                let full = page.len() == SCAN_PAGE;
+                left = left.saturating_sub(page.len());
+                for (key, _) in &page {
+                    let found = prefix.rest(key);
+                    if has_part(found, &sought.tag) {
+                        results.push(Found { repository: name.clone(), tag: Some(found.into()) });
+                        if results.len() >= n {
+                            return Ok(Some(format!("{name}:{found}")));
+                        }
                     }
                 }
+                if left == 0 {
+                    return Ok(page.last().map(|(last, _)| format!("{name}:{}", prefix.rest(last))));
+                }
+                if !full {
+                    break;
+                }
             }
-            // No tag has a sign as great as this one: it is behind all tags of the repository.
-            let end = if passed { alloc::format!("{end}:\u{7f}") } else { end.into() };
-            if read >= BROWSE_READS {
-                return Ok(Some(end));
-            }
-            at = Some(prefix.at(&end));
         }
+        // No tag has a sign as great as this one: the search goes on behind all tags of the last repository.
+        Ok(names.last().filter(|_| more).map(|last| format!("{last}:\u{7f}")))
     }
 }

@@ -1,6 +1,6 @@
 //! `/api/v1/repositories/<name>/tags`: the tags of a repository, sorted, with what each names (SPEC AA6, AA7).
 
-use alloc::collections::BTreeMap;
+use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
@@ -8,19 +8,18 @@ use serde::Serialize;
 
 use super::outline::{Kind, Outline, platform_name};
 use super::ranked::{Place, Ranked, natural};
-use super::{Wanted, answer};
+use super::{Wanted, answer, read};
 use crate::asked::Asked;
-use crate::config::BROWSE_BYTES;
+use crate::config::{BROWSE_BYTES, BROWSE_CHILDREN};
 use crate::digest::Digest;
-use crate::effect::{Get, Value};
+use crate::effect::Get;
 use crate::error::Error;
 use crate::flows::Call;
 use crate::flows::pages::Pages;
 use crate::http::Response;
 use crate::keys::{self, Key};
-use crate::media::ManifestType;
 use crate::name::{Repository, Tag};
-use crate::record::{self, ManifestRecord, PlatformsRecord, PulledRecord, TagRecord};
+use crate::record::{ManifestRecord, PlatformsRecord, PulledRecord, TagRecord};
 
 /// A page of tags.
 #[derive(Serialize)]
@@ -87,44 +86,42 @@ impl Call {
         self.browsable(name, asked).await?;
         let after = wanted.after.map(|after| Place::read(after, natural));
         let mut ranked = Ranked::new(wanted.n, after, wanted.descending);
-        let pulls = if wanted.sort == "pulled" { self.pulls_of_tags(name).await? } else { BTreeMap::new() };
         let prefix = keys::tags(name);
         let (mut pages, mut total) = (Pages::new(&prefix), 0);
         while let Some(page) = pages.next(self).await? {
+            let mut taken = Vec::new();
             for (key, value) in page {
                 let tag = prefix.rest(&key);
                 // One whose record does not read is not there (SPEC W7).
-                let Some(record) = record::decode::<TagRecord>(&key, &value).ok().filter(|_| wanted.takes(tag)) else {
-                    continue;
-                };
-                total += 1;
+                let record = read::<TagRecord>(&key, Some(value)).filter(|_| wanted.takes(tag));
+                taken.extend(record.and_then(|record| Some((tag.parse::<Tag>().ok()?, record))));
+            }
+            total += taken.len() as u64;
+            let mut pulls = match wanted.sort {
+                "pulled" => self.pulls_of_tags(name, &taken).await?,
+                _ => Vec::new(),
+            }
+            .into_iter();
+            for (tag, record) in taken {
                 let number = match wanted.sort {
                     "pushed" => record.pushed.0,
-                    "pulled" => pulls.get(tag).copied().unwrap_or_default(),
-                    _ => 0,
+                    _ => pulls.next().unwrap_or_default(),
                 };
-                ranked.offer(Place { number, name: tag.into(), names: natural }, || record);
+                ranked.offer(Place { number, name: tag.to_string(), names: natural }, || (tag, record));
             }
         }
         let (page, next) = ranked.page();
-        let tags = page.into_iter().filter_map(|(place, record)| Some((place.name.parse().ok()?, record))).collect();
-        let tags = self.listed_tags(name, tags).await?;
+        let tags = self.listed_tags(name, page.into_iter().map(|(_, tag)| tag).collect()).await?;
         let next = wanted.next(&alloc::format!("/api/v1/repositories/{name}/tags"), next);
         Ok(answer(&Tags { repository: name.clone(), total, tags, next }))
     }
 
-    /// When the tags were last pulled, as far as that is noted.
-    async fn pulls_of_tags(&self, name: &Repository) -> Result<BTreeMap<String, u64>, Error> {
-        let prefix = keys::pulled_tags(name);
-        let (mut pages, mut pulls) = (Pages::new(&prefix), BTreeMap::new());
-        while let Some(page) = pages.next(self).await? {
-            for (key, value) in page {
-                if let Ok(PulledRecord { pulled }) = record::decode(&key, &value) {
-                    pulls.insert(prefix.rest(&key).into(), pulled.0);
-                }
-            }
-        }
-        Ok(pulls)
+    /// When these tags were last pulled, in milliseconds; 0 where that is not noted.
+    async fn pulls_of_tags(&self, name: &Repository, tags: &[(Tag, TagRecord)]) -> Result<Vec<u64>, Error> {
+        let keys: Vec<Key> = tags.iter().map(|(tag, _)| keys::pulled_tag(name, tag)).collect();
+        let values = self.ask(Get { keys: keys.clone() }).await?;
+        let pulled = |(key, value)| read::<PulledRecord>(key, value).map_or(0, |it| it.pulled.0);
+        Ok(keys.iter().zip(values).map(pulled).collect())
     }
 
     /// What is told of these tags.
@@ -135,19 +132,19 @@ impl Call {
         let named = tags.iter().map(|(_, record)| record.digest);
         let mut known = Manifests::default();
         self.know(name, &mut known, named.collect()).await?;
-        let children = known.0.values().flat_map(|known| known.outline.manifests.iter().map(|child| child.digest));
-        let children: Vec<Digest> = children.filter(|child| !known.0.contains_key(child)).collect();
-        self.know(name, &mut known, children).await?;
+        let children = known.known.values().flat_map(|known| known.outline.manifests.iter().map(|child| child.digest));
+        let children: BTreeSet<Digest> = children.filter(|child| !known.known.contains_key(child)).collect();
+        self.know(name, &mut known, children.into_iter().take(BROWSE_CHILDREN.0).collect()).await?;
         let mut listed = Vec::new();
         for (tag, TagRecord { digest, pushed, imported, .. }) in tags {
             let (pulled, platforms) = (beside.next().flatten(), beside.next().flatten());
             let pulled = read::<PulledRecord>(&keys::pulled_tag(name, &tag), pulled).map(|it| it.pulled.rfc3339());
             let platforms = read::<PlatformsRecord>(&keys::platforms(name, &tag), platforms);
-            let manifest = known.0.get(&digest);
+            let manifest = known.known.get(&digest);
             let is_read = manifest.filter(|manifest| manifest.is_read);
             listed.push(Listed {
                 platforms: known.platforms(&digest, platforms.as_ref()),
-                kind: is_read.map(|manifest| manifest.kind()),
+                kind: is_read.map(|manifest| manifest.outline.kind(&manifest.record.media_type)),
                 media_type: manifest.map(|manifest| manifest.record.media_type.clone()),
                 artifact_type: manifest.and_then(|manifest| manifest.outline.artifact_type.clone()),
                 bytes: is_read.and_then(|manifest| known.bytes(&manifest.outline)),
@@ -167,20 +164,19 @@ impl Call {
     async fn know(&self, name: &Repository, known: &mut Manifests, digests: Vec<Digest>) -> Result<(), Error> {
         let keys = digests.iter().map(|digest| keys::manifest(name, digest)).collect();
         let records = self.ask(Get { keys }).await?;
-        let mut room = BROWSE_BYTES;
         let mut readable = Vec::new();
         for (digest, value) in digests.into_iter().zip(records) {
             let Some(record) = read::<ManifestRecord>(&keys::manifest(name, &digest), value) else { continue };
-            if record.size <= room && !known.0.contains_key(&digest) {
-                room -= record.size;
+            if known.read + record.size <= BROWSE_BYTES && !known.known.contains_key(&digest) {
+                known.read += record.size;
                 readable.push(digest);
             }
-            known.0.entry(digest).or_insert(Known { record, outline: Outline::default(), is_read: false });
+            known.known.entry(digest).or_insert(Known { record, outline: Outline::default(), is_read: false });
         }
         let keys = readable.iter().map(|digest| keys::payload(name, digest)).collect();
         let payloads = self.ask(Get { keys }).await?;
         for (digest, payload) in readable.into_iter().zip(payloads) {
-            if let (Some(known), Some(payload)) = (known.0.get_mut(&digest), payload) {
+            if let (Some(known), Some(payload)) = (known.known.get_mut(&digest), payload) {
                 (known.outline, known.is_read) = (Outline::read(&payload), true);
             }
         }
@@ -190,24 +186,17 @@ impl Call {
 
 /// What is known of some manifests.
 #[derive(Default)]
-struct Manifests(BTreeMap<Digest, Known>);
+struct Manifests {
+    known: BTreeMap<Digest, Known>,
+    /// How many bytes of manifests were read.
+    read: u64,
+}
 
 struct Known {
     record: ManifestRecord,
     outline: Outline,
     /// Whether its bytes were read: those of very large ones are not.
     is_read: bool,
-}
-
-impl Known {
-    fn kind(&self) -> Kind {
-        match self.outline.kind() {
-            Kind::Artifact if ManifestType::named(&self.record.media_type).is_some_and(ManifestType::is_list) => {
-                Kind::Index
-            }
-            kind => kind,
-        }
-    }
 }
 
 impl Manifests {
@@ -220,24 +209,20 @@ impl Manifests {
     }
 
     fn bytes_of(&self, digest: &Digest) -> Option<u64> {
-        self.0.get(digest).filter(|known| known.is_read)?.outline.bytes()
+        self.known.get(digest).filter(|known| known.is_read)?.outline.bytes()
     }
 
     /// The platforms of a manifest: those that an index names, or that of an image as it was read when it was pushed.
     fn platforms(&self, digest: &Digest, pushed: Option<&PlatformsRecord>) -> Vec<PlatformListed> {
         let listed = |platform, digest| PlatformListed { platform, digest, bytes: self.bytes_of(&digest) };
-        let children = self.0.get(digest).map(|known| known.outline.manifests.as_slice()).unwrap_or_default();
+        let children = self.known.get(digest).map(|known| known.outline.manifests.as_slice()).unwrap_or_default();
         if !children.is_empty() {
             let named =
                 children.iter().filter_map(|child| Some((platform_name(child.platform.as_ref()?)?, child.digest)));
+            let named = named.take(BROWSE_CHILDREN.1);
             return named.map(|(platform, digest)| listed(platform, digest)).collect();
         }
         let images = pushed.into_iter().flat_map(|pushed| &pushed.images).filter(|image| image.digest == *digest);
-        images.map(|image| listed(image.platform.name().to_string(), image.digest)).collect()
+        images.map(|image| listed(image.platform.name(), image.digest)).collect()
     }
-}
-
-/// A record, if it is there and reads.
-fn read<T: serde::de::DeserializeOwned>(key: &Key, value: Option<Value>) -> Option<T> {
-    value.and_then(|value| record::decode(key, &value).ok())
 }
