@@ -268,6 +268,10 @@ pub fn json(damaged: &[Damage]) -> Result<String, serde_json::Error> {
     serde_json::to_string(&value)
 }
 
+/// What brings again what is damaged. Some clients ask for the manifest alone before they push.
+const CURE: &str = ": push the images again with docker, podman, skopeo or orlop copy, or pull them through their mirrors; \
+                    crane and oras push nothing while a manifest is there, so delete that first";
+
 /// What is damaged, as text: each with the images that need it.
 pub fn table(damaged: &[Damage]) -> String {
     let mut text = String::new();
@@ -282,10 +286,10 @@ pub fn table(damaged: &[Damage]) -> String {
             let _ = writeln!(text, "    in {}, needed by no manifest", repositories.join(", "));
         }
     }
-    let cure = match damaged.len() {
+    let known = match damaged.len() {
         0 => return "nothing is known to be damaged".into(),
-        1 => "1 is damaged and out of use: push an image that has it again, or pull it through its mirror".into(),
-        many => format!("{many} are damaged and out of use: push the images again, or pull them through their mirrors"),
+        1 => "1 is damaged and out of use".into(),
+        many => format!("{many} are damaged and out of use"),
     };
-    text + &cure
+    text + &known + CURE
 }

@@ -10,6 +10,7 @@ use orlop_core::{Config, Registry};
 use crate::auth::identity::new_key;
 use crate::command::check::data_directory;
 use crate::command::control::{self, Request};
+use crate::command::copy::Stopped;
 use crate::command::process;
 use crate::settings::{Data, Options};
 use crate::storage::{self, Host, Presence, RequestBody, Use, ambient};
@@ -19,7 +20,7 @@ use crate::storage::{self, Host, Presence, RequestBody, Use, ambient};
 ///
 /// # Errors
 ///
-/// When there is no such directory, it cannot be opened, or it cannot be done.
+/// When there is no such directory, it cannot be opened, or it cannot be done; or when a signal ends it.
 pub fn by_server_or_here(
     data: &Data,
     options: &Options,
@@ -27,16 +28,19 @@ pub fn by_server_or_here(
     here: impl AsyncFnOnce(&Arc<Host>) -> Result<String, String>,
 ) -> Result<String, Box<dyn Error>> {
     if let Some(engines) = data.engines.engines()? {
-        return process::runtime()?.block_on(async {
+        let using = Using::default();
+        let work = async {
             let host = Arc::new(Host::connect(&engines.without_cache(), options).await?);
             agree(&Registry::new(Config::default()), &host, &data.place()).await?;
-            let presence = host.enter(Use::Serve).await?;
+            using.enter(&host, Use::Serve).await?;
             let done = here(&host).await;
-            if let Some(presence) = presence {
-                presence.leave().await;
-            }
+            using.leave().await;
             Ok(done?)
-        });
+        };
+        return match process::until_signal(work, using.leave())? {
+            Ok(done) => done,
+            Err(number) => Err(Stopped::signal(number, "interrupted; what was done stays done".into()).into()),
+        };
     }
     let directory = &data.directory;
     data_directory(directory)?;

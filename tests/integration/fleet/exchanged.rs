@@ -5,14 +5,19 @@ use std::fs;
 use std::net::{Ipv4Addr, TcpListener};
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use orlop::Engines;
 use orlop_conformance::image::{AMD64, ARM64, Manifest, sha256};
 
 use crate::engines::{ObjectServer, Postgres};
+use crate::faulty::{Asked, Fault, Faulty};
 use crate::operator::{Server, ended, on, orlop, terminate};
 use crate::pair::{ONE, OTHER, Pair, Seen, until};
 use crate::registry::damage;
+
+/// Longer than any test.
+const FOR_EVER: Duration = Duration::from_secs(3600);
 
 fn layer(name: &str) -> String {
     format!("{name} ").repeat(20_000)
@@ -184,6 +189,32 @@ fn an_import_that_a_signal_ends_counts_no_more_as_using_the_registry() {
     assert_eq!(database.users(&engines), "1");
     terminate(&import);
     let ended = import.wait_with_output().expect("its end");
+    let told = String::from_utf8_lossy(&ended.stderr);
+    assert!(ended.status.code() == Some(143) && told.contains("interrupted"), "{told}");
+    assert_eq!(database.users(&engines), "0");
+}
+
+/// SPEC Y47: the same of commands on what is stored.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs a database and an object store: `tests/run fleet` installs them and runs it"]
+async fn a_check_that_a_signal_ends_counts_no_more_as_using_the_registry() {
+    let (database, store) = (Postgres::start(), ObjectServer::start());
+    // Reading an object takes for ever.
+    let reads = |asked: &Asked| asked.method == "GET" && !asked.target.contains('?');
+    let slow = Faulty::to(store.port(), move |asked| reads(asked).then_some(Fault::Pause(FOR_EVER))).await;
+    let engines = store.engines_by(slow.port, database.database());
+    let server = Server::start(on(&engines, &mut orlop(&["serve", "--no-playground"])));
+    let bytes = layer("pushed").into_bytes();
+    let (status, ..) = server.ask("POST", &format!("/v2/app/blobs/uploads/?digest={}", sha256(&bytes)), "", &bytes);
+    assert_eq!(status, 201);
+    server.stop();
+    assert_eq!(database.users(&engines), "0");
+    let mut check = on_these(&engines, &["check"]);
+    let check = check.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().expect("orlop runs");
+    until("the check reads an object", || !slow.happened().is_empty());
+    assert_eq!(database.users(&engines), "1");
+    terminate(&check);
+    let ended = check.wait_with_output().expect("its end");
     let told = String::from_utf8_lossy(&ended.stderr);
     assert!(ended.status.code() == Some(143) && told.contains("interrupted"), "{told}");
     assert_eq!(database.users(&engines), "0");
