@@ -134,6 +134,12 @@ impl Batch {
         self.reclaims |= other.reclaims;
     }
 
+    /// Puts its records in the order of their keys: a large batch then changes what lies side by side in a storage one after
+    /// the other.
+    pub(super) fn in_order(&mut self) {
+        self.put.sort_by(|(one, _), (other, _)| one.cmp(other));
+    }
+
     /// Lets the repository exist: as it was read, or from now on (SPEC E1).
     pub(super) fn keep_repository(&mut self, name: &Repository, read: Option<&Value>, ambient: &Ambient) {
         let key = keys::repository(name);

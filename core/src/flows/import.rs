@@ -164,6 +164,7 @@ impl Call {
                 taking.batch.keep_repository(name, value.as_ref(), &self.ambient);
             }
         }
+        taking.batch.in_order();
         Ok(taking)
     }
 
@@ -258,6 +259,7 @@ impl Call {
                 batch.keep_repository(name, value.as_ref(), &self.ambient);
             }
         }
+        batch.in_order();
         Ok((batch, taken))
     }
 

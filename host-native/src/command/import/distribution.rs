@@ -2,9 +2,10 @@
 //! directory or a bucket.
 //!
 //! All of it is looked at before anything is changed: whether it is such a directory, whether something writes to it,
-//! what cannot be read, what is broken. Then the same way is gone once more, and what is new is taken over page by page. A
-//! page is committed after its files are objects; so whoever kills the import leaves at most the objects of two pages
-//! without records, for garbage collection, and the next import goes on from there.
+//! what cannot be read, what is broken. Then the same way is gone twice more, and what is new is taken over page by page:
+//! first the blobs, whose large pages are put in the order of their digests, so that neighbors among the records are
+//! written together; then manifests and tags. A page is committed after its files are objects; so whoever kills the import
+//! leaves at most the objects of two pages without records, for garbage collection, and the next import goes on from there.
 
 mod fetch;
 mod known;
@@ -29,7 +30,7 @@ use self::known::{Known, Unchanged};
 use self::progress::Progress;
 use self::report::Report;
 use self::target::{Ready, Taker, Target};
-use self::walk::{Out, Page, Walk};
+use self::walk::{Out, Page, Part, Walk};
 use crate::command::check::data_directory;
 use crate::command::cli::{Distribution, S3, Taking};
 use crate::command::owner::Owner;
@@ -42,7 +43,7 @@ use crate::storage::{self, Bucket, Host, Means, means};
 
 /// How many bytes of records are held in memory, and how many bytes their log has before they are moved into their file:
 /// an import writes millions of them.
-const RECORD_CACHE: usize = 32 << 20;
+const RECORD_CACHE: usize = 16 << 20;
 const RECORD_LOG: u64 = 64 << 20;
 
 /// Of how many blobs at least so many must be there.
@@ -314,6 +315,7 @@ impl Asked {
         let walk = Walk {
             source: &self.source,
             target,
+            part: Part::All,
             reader: self.reader(),
             verify,
             known,
@@ -413,18 +415,21 @@ impl Asked {
         let damaged = target.quarantined(names)?;
         // Which blobs were found to have wrong bytes the walk must know before it goes on.
         let together = bucket.is_some() || !damaged.is_empty();
-        let walk = |out: &mut Out<'_>| {
+        let mut walk = |part, out: &mut Out<'_>| {
+            // What the way for the blobs alone finds, the next one finds again.
+            let report = if part == Part::Blobs { Report::default() } else { std::mem::take(&mut unchanged.report) };
             let walk = Walk {
                 source,
-                target: Some(target),
+                target: (!fresh).then_some(target),
+                part,
                 reader: self.reader(),
                 verify: self.how.verify && bucket.is_none(),
                 known,
-                report: std::mem::take(&mut unchanged.report),
+                report,
                 out,
                 page: Page::default(),
-                damaged,
-                unchanged,
+                damaged: damaged.clone(),
+                unchanged: unchanged.clone(),
                 things: 0,
             };
             walk.go()
@@ -436,7 +441,7 @@ impl Asked {
             Ok::<_, String>(wrong)
         };
         if together {
-            return walk(&mut |page, report| record(taker.bring(page, &mut here, report)?, report));
+            return walk(Part::All, &mut |page, report| record(taker.bring(page, &mut here, report)?, report));
         }
         // One page is recorded, the next is brought, and the one after that is looked for.
         std::thread::scope(|scope| {
@@ -457,10 +462,11 @@ impl Asked {
                 ready.into_iter().try_for_each(|ready| record(ready, &mut report).map(drop))?;
                 Ok::<_, String>(report)
             });
-            let walked = walk(&mut |page, _: &mut Report| match pages.send(page) {
+            let mut send = |page, _: &mut Report| match pages.send(page) {
                 Ok(()) => Ok(Vec::new()),
                 Err(_) => Err("it has failed".into()),
-            });
+            };
+            let walked = walk(Part::Blobs, &mut send).and_then(|_| walk(Part::Images, &mut send));
             drop(pages);
             // If one of them has failed, it is why the way ended.
             let panicked = |_| "an import panicked";

@@ -69,7 +69,7 @@ impl Known {
 }
 
 /// What two ways through the same directory need not both look at: repositories that have nothing new.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Unchanged {
     pub(super) names: HashSet<Repository>,
     /// What was found in them.

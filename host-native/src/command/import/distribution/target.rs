@@ -122,7 +122,9 @@ impl Ready {
 impl Taker<'_> {
     /// Makes objects of the blobs of a page that the registry lacks. `here` are those that it has, or will have once the
     /// pages before are recorded.
-    pub(super) fn bring(&self, page: Page, here: &mut HashSet<u64>, report: &mut Report) -> Result<Ready, String> {
+    pub(super) fn bring(&self, mut page: Page, here: &mut HashSet<u64>, report: &mut Report) -> Result<Ready, String> {
+        // What lies side by side in the source and among the records is then linked and written one after the other.
+        page.blobs.sort_unstable_by_key(|blob| blob.digest);
         let objects = self.objects(&page.blobs, here, report)?;
         here.extend(
             page.blobs

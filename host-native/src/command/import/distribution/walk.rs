@@ -18,7 +18,7 @@ const MANIFESTS: usize = 256;
 const BLOBS: usize = 2048;
 
 /// When a page is full: so many blobs, bytes of blobs, manifests, bytes of manifests, or tags.
-const PAGE_BLOBS: usize = 4096;
+const PAGE_BLOBS: usize = 24_576;
 const PAGE_BYTES: u64 = 4 << 30;
 const PAGE_MANIFESTS: usize = 1024;
 const PAGE_PAYLOADS: u64 = 4 << 20;
@@ -96,14 +96,26 @@ impl Page {
     }
 }
 
+/// What is taken on a way through the directory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Part {
+    /// Everything.
+    All,
+    /// Blobs alone, which come in large pages.
+    Blobs,
+    /// The rest, behind a way on which the [blobs](Self::Blobs) were taken.
+    Images,
+}
+
 /// Gets a page, and says which of its blobs were found to have wrong bytes.
 pub(super) type Out<'w> = dyn FnMut(Page, &mut Report) -> Result<Vec<Digest>, String> + 'w;
 
 /// A way through the directory.
 pub(super) struct Walk<'w> {
     pub(super) source: &'w Source,
-    /// The registry, if it is there.
+    /// The registry, if it is there and has something.
     pub(super) target: Option<&'w Target>,
+    pub(super) part: Part,
     pub(super) reader: Reader,
     /// Whether blobs are hashed.
     pub(super) verify: bool,
@@ -220,9 +232,13 @@ impl Walk<'_> {
             mark(target, name, Family::Blobs, &mut repository.contents.layers, lacks)?;
             mark(target, name, Family::Manifests, &mut repository.contents.revisions, |_| false)?;
         }
-        self.manifests(&mut repository)?;
+        if self.part != Part::Blobs {
+            self.manifests(&mut repository)?;
+        }
         self.other_blobs(&mut repository)?;
-        self.tags(&mut repository)?;
+        if self.part != Part::Blobs {
+            self.tags(&mut repository)?;
+        }
         for (digest, Lacking { kind, problem, images, more }) in repository.lacking {
             let mut images = images;
             if more > 0 {
@@ -433,6 +449,7 @@ impl Walk<'_> {
         let new: Vec<usize> = places.iter().copied().filter(|place| layers.state(*place) == state::NEW).collect();
         let (source, reader, verify) = (self.source, self.reader, self.verify);
         let (below, known, name) = (repository.path.join("_layers"), &*self.known, repository.name);
+        let after_blobs = self.part == Part::Images;
         let looks = source.in_parallel(&new, |place| {
             let digest = layers.get(*place)?;
             // It was in order a moment ago. If its bytes are gone since, there is nothing that can be linked.
@@ -448,11 +465,13 @@ impl Walk<'_> {
                     Some(look) => look,
                 }),
             };
-            Some((*place, digest, Some(looked)))
+            Some((*place, digest, Some((looked, linked && after_blobs))))
         });
         for (place, digest, looked) in looks.into_iter().flatten() {
+            let (looked, taken) = looked.map_or((None, false), |(looked, taken)| (Some(looked), taken));
             let stands = match looked {
                 None => state::DELETED,
+                Some(Ok(Look::Fine { .. })) if taken => state::TAKEN,
                 Some(Ok(look @ Look::Fine { size, verified, private })) => {
                     self.known.put(&digest, look);
                     self.known.links.insert(self.known.names.held(name, &digest));

@@ -7,6 +7,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use orlop_core::Fault;
 use orlop_core::object::ObjectId;
@@ -48,11 +49,13 @@ impl Files {
     pub(crate) async fn adopt(&self, adoptions: Vec<Adoption>) -> Result<Vec<bool>, Fault> {
         let mut runs = Vec::new();
         let linked = adoptions.iter().all(|adoption| adoption.means == Means::Link);
-        for run in adoptions.chunks(if linked { adoptions.len().max(1) } else { RUN }) {
-            let (run, layout, keep_free) = (run.to_vec(), self.layout.clone(), self.keep_free);
+        let adoptions: Arc<[Adoption]> = adoptions.into();
+        let run = if linked { adoptions.len().max(1) } else { RUN };
+        for from in (0..adoptions.len()).step_by(run) {
+            let (all, layout, keep_free) = (adoptions.clone(), self.layout.clone(), self.keep_free);
             runs.push(blocking::begin(move || {
                 let mut links = Links::default();
-                run.iter().map(|one| adopt(&layout, one, &mut links, keep_free)).collect()
+                all[from..].iter().take(run).map(|one| adopt(&layout, one, &mut links, keep_free)).collect()
             }));
         }
         let mut adopted = Vec::with_capacity(adoptions.len());
@@ -63,7 +66,7 @@ impl Files {
         let layout = self.layout.clone();
         blocking::run(move || {
             let mut directories: Vec<PathBuf> = Vec::new();
-            for adoption in &adoptions {
+            for adoption in adoptions.iter() {
                 let path = layout.object(&adoption.object);
                 let directory = path.parent().unwrap_or(&path);
                 if directories.last().is_none_or(|last| last != directory) {
