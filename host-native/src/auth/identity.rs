@@ -6,6 +6,7 @@ mod hashing;
 mod htpasswd;
 mod jwt;
 mod keys;
+mod oidc;
 mod passwords;
 mod scope;
 mod session;
@@ -25,6 +26,7 @@ use orlop_core::caller::Rule;
 use orlop_core::http::Response;
 use orlop_core::record::SessionKey;
 
+use self::oidc::Providers;
 use self::passwords::Passwords;
 use self::session::Sessions;
 pub use self::session::new_key;
@@ -43,6 +45,18 @@ pub struct Identity {
     granted: Option<Arc<[Rule]>>,
     /// Has been told who it is, be it nobody.
     in_session: bool,
+    vouched: Option<Arc<Vouched>>,
+}
+
+/// What is known of a user who is in no password file, because somebody else vouches for it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Vouched {
+    /// Who does: `oidc:NAME` for an identity provider.
+    pub(crate) by: String,
+    /// The groups that the user is in, beside those of the settings.
+    pub(crate) groups: Vec<String>,
+    /// When the login ends, in seconds since 1970.
+    pub(crate) until: Option<u64>,
 }
 
 impl Identity {
@@ -54,6 +68,21 @@ impl Identity {
     /// The user of that name.
     pub fn user(name: impl Into<String>) -> Self {
         Self { user: Some(name.into()), ..Self::default() }
+    }
+
+    /// The same user, for whom somebody else vouches.
+    pub(crate) fn vouched(self, vouched: Vouched) -> Self {
+        Self { vouched: Some(Arc::new(vouched)), ..self }
+    }
+
+    /// Who vouches for the user, if that is not the password file.
+    pub(crate) fn vouching(&self) -> Option<&Vouched> {
+        self.vouched.as_deref()
+    }
+
+    /// Whether it is in a group beside those of the settings.
+    pub(crate) fn is_in(&self, group: &str) -> bool {
+        self.vouched.as_ref().is_some_and(|vouched| vouched.groups.iter().any(|of| of == group))
     }
 
     /// Somebody, on a connection with a certificate of these names.
@@ -125,6 +154,7 @@ pub(crate) struct Identities {
     passwords: Option<Passwords>,
     tokens: Option<Tokens>,
     sessions: Option<Sessions>,
+    providers: Providers,
     /// What tokens of our own are signed with, once the records are open.
     session_key: Option<SessionKey>,
 }
@@ -149,13 +179,21 @@ impl Identities {
         let open = |path: &PathBuf| Passwords::open(path, self.passwords.as_ref());
         let passwords = settings.htpasswd.as_ref().map(open).transpose()?;
         let tokens = Tokens::of(settings, self.tokens.as_ref())?;
+        let providers = Providers::of(&settings.oidc, &self.providers)?;
+        let taken = |name: &str| passwords.as_ref().is_some_and(|passwords| passwords.has(name));
+        if let Some((provider, name)) = providers.fixed_names().find(|(_, name)| taken(name)) {
+            return Err(format!(
+                "oidc {provider} gives the name `{name}`, which a user of the password file has: choose another one, such \
+                 as `{provider}:{name}`"
+            ));
+        }
         let session_key = self.session_key.clone();
         let begin = |url: &String| Sessions::new(url, session_key.as_ref());
         let sessions = settings.token_url.as_ref().map(begin).transpose()?;
-        if sessions.is_some() && (passwords.is_none() || tokens.is_some()) {
-            return Err("auth-token-url needs auth-htpasswd, and no other token server".into());
+        if sessions.is_some() && (passwords.is_none() && providers.is_empty() || tokens.is_some()) {
+            return Err("auth-token-url needs auth-htpasswd or an [[oidc]], and no other token server".into());
         }
-        Ok(Self { realm: settings.realm.clone(), passwords, tokens, sessions, session_key })
+        Ok(Self { realm: settings.realm.clone(), passwords, tokens, sessions, providers, session_key })
     }
 
     /// The same, with the key by which tokens of our own are signed and known again.
@@ -171,23 +209,34 @@ impl Identities {
 
     /// Nobody can say who they are.
     pub(crate) fn nobody() -> Self {
-        Self { realm: String::new(), passwords: None, tokens: None, sessions: None, session_key: None }
+        let (realm, providers) = (String::new(), Providers::default());
+        Self { realm, passwords: None, tokens: None, sessions: None, providers, session_key: None }
     }
 
     /// Goes on looking at the files.
     pub(crate) fn watch(&self) {
         self.passwords.iter().for_each(Passwords::watch);
         self.tokens.iter().for_each(Tokens::watch);
+        self.providers.watch();
     }
 
     /// Whether clients can say who they are.
     pub(crate) fn can_ask(&self) -> bool {
-        self.passwords.is_some() || self.tokens.is_some()
+        self.checks_passwords() || self.tokens.is_some()
+    }
+
+    /// Whether clients can say who they are with a name and a password, or what stands for one.
+    fn checks_passwords(&self) -> bool {
+        self.passwords.is_some() || !self.providers.is_empty()
     }
 
     /// Whether there is a user of that name; also when that cannot be known.
     pub(crate) fn may_be(&self, user: &str) -> bool {
-        self.tokens.is_some() || self.passwords.as_ref().is_none_or(|passwords| passwords.has(user))
+        let in_file = || match &self.passwords {
+            Some(passwords) => passwords.has(user),
+            None => self.providers.is_empty(),
+        };
+        self.tokens.is_some() || self.providers.may_name(user) || in_file()
     }
 
     /// Who sent a request with these fields from that address.
@@ -197,7 +246,7 @@ impl Identities {
             Some(Credentials::Basic(pair)) => self.check_password(pair, from).await,
             Some(Credentials::Bearer(token)) => match (&self.tokens, &self.sessions) {
                 (Some(tokens), _) => tokens.check(token),
-                (None, Some(sessions)) => sessions.check(token, |user| self.passwords.as_ref()?.line(user)),
+                (None, Some(sessions)) => sessions.check(token, |user, by| self.line(user, by)),
                 (None, None) => Err(Problem::Wrong),
             },
         }
@@ -211,6 +260,12 @@ impl Identities {
     /// When it cannot be said now whether it is one here: then it must not be taken for one of another registry.
     pub(crate) async fn recognize(&self, headers: &HeaderMap, from: IpAddr) -> Result<Identity, Problem> {
         Ok(match (self.credentials(headers), &self.passwords) {
+            (Ok(Some(Credentials::Basic((name, password)))), _) if self.is_by_token(&name) => {
+                match self.by_token(&password, from).await {
+                    Err(problem @ Problem::Unavailable(_)) => return Err(problem),
+                    checked => checked.unwrap_or_default(),
+                }
+            }
             (Ok(Some(Credentials::Basic((name, password)))), Some(passwords)) => {
                 let right = passwords.recognize(&name, &password, from).await?;
                 if right { Identity::user(name) } else { Identity::anonymous() }
@@ -237,9 +292,18 @@ impl Identities {
 
     /// The answer to a request for a token, which `identity` sent.
     pub(crate) fn token(&self, head: &Parts, identity: &Identity) -> Option<Response> {
-        let user = identity.user_name().unwrap_or_default();
-        let line = self.passwords.as_ref().and_then(|passwords| passwords.line(user)).unwrap_or_default();
-        Some(self.sessions.as_ref()?.answer(head, user, &line))
+        let by = identity.vouching().map(|vouched| vouched.by.as_str());
+        let line = identity.user_name().and_then(|user| self.line(user, by)).unwrap_or_default();
+        Some(self.sessions.as_ref()?.answer(head, identity, &line))
+    }
+
+    /// A text that changes when a user is gone or has another password, or when whoever vouches for it is trusted with
+    /// something else. None if the user is gone.
+    pub(crate) fn line(&self, user: &str, by: Option<&str>) -> Option<String> {
+        match by {
+            None => self.passwords.as_ref()?.line(user),
+            Some(by) => self.providers.line(by),
+        }
     }
 
     /// What a request brings to say who sent it.
@@ -267,8 +331,23 @@ impl Identities {
     }
 
     async fn check_password(&self, (name, password): (String, String), from: IpAddr) -> Result<Identity, Problem> {
+        if self.is_by_token(&name) {
+            return self.by_token(&password, from).await;
+        }
         let passwords = self.passwords.as_ref().ok_or(Problem::Wrong)?;
         passwords.check(&name, &password, from).await.map(|()| Identity::user(name))
+    }
+}
+
+impl Identities {
+    /// Whether what stands in the place of a password is an identity token, as the name says.
+    fn is_by_token(&self, name: &str) -> bool {
+        name == oidc::USER && !self.providers.is_empty()
+    }
+
+    async fn by_token(&self, token: &str, from: IpAddr) -> Result<Identity, Problem> {
+        let taken = |name: &str| self.passwords.as_ref().is_some_and(|passwords| passwords.has(name));
+        self.providers.check(token, from, taken).await
     }
 }
 

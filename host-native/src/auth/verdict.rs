@@ -8,7 +8,7 @@ use crate::auth::identity::Identity;
 use crate::auth::problem::Problem;
 
 /// What is said of a request before it is made.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Verdict {
     /// It is made. What its sender may not see, the core shows to nobody but those who may.
     Made,

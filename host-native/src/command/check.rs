@@ -112,7 +112,7 @@ fn distinct(addresses: &[Address<'_>]) -> Result<(), String> {
 
 /// A rule or a limit for clients that cannot log in would never match.
 fn named_clients(settings: &Settings, login: bool) -> Result<(), String> {
-    const LOGIN: &str = "set auth-htpasswd, or the token-… settings";
+    const LOGIN: &str = "set auth-htpasswd, an [[oidc]], or the token-… settings";
     let certificates = settings.tls.client_ca.is_some();
     let rules = settings.auth.rules.iter().enumerate().map(|(place, rule)| ("rule", place + 1, &rule.who));
     let limits = settings.shares.limit.iter().enumerate().map(|(place, limit)| ("limit", place + 1, &limit.who));
@@ -122,7 +122,7 @@ fn named_clients(settings: &Settings, login: bool) -> Result<(), String> {
             Who::Group(name) if !login => (format!("the group `{name}`"), LOGIN),
             Who::Certificate(name) if !certificates => (format!("the certificate `{name}`"), "set tls-client-ca"),
             Who::Authenticated if !login && !certificates => ("authenticated clients".into(), LOGIN),
-            Who::Group(name) if !settings.auth.groups.iter().any(|group| group.name == *name) => {
+            Who::Group(name) if !settings.auth.may_be_group(name) => {
                 return Err(format!("{what} {number} names the group `{name}`, which does not exist: add a [[group]]"));
             }
             _ => continue,

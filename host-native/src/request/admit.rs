@@ -9,6 +9,7 @@ use orlop_core::mirror::Login;
 use orlop_core::{Access, Action, Caller, http};
 
 use crate::auth::identity::Identity;
+use crate::auth::problem::Problem;
 use crate::auth::refusal::{denied, refusal, unauthorized};
 use crate::auth::verdict::{Verdict, verdict};
 use crate::crowd::{Client, Slot};
@@ -56,7 +57,7 @@ pub(crate) async fn give_token(
         Ok(identity) => (identity.clone(), identities.token(head, &identity)?),
         Err(problem) => {
             observer.metrics.logins_refused.inc();
-            (Identity::anonymous(), unauthorized(vec![identities.basic()], Some(problem)))
+            (Identity::anonymous(), unauthorized(vec![identities.basic()], Some(&problem)))
         }
     };
     let entered = live.shares.enter(&live.rules, &identity, client).await;
@@ -73,7 +74,7 @@ pub(crate) async fn admit(
 ) -> Result<Admitted, Refused> {
     let client = line.client;
     let access = line.asked.access();
-    let unknown = |problem| unauthorized(live.identities.challenges(&access, problem), problem);
+    let unknown = |problem: Option<&Problem>| unauthorized(live.identities.challenges(&access, problem), problem);
     // What is no login of ours may be one of the upstream's.
     let sent_on = live.roots.verify(line.asked.summary().repository);
     let foreign = line.at_root || sent_on;
@@ -90,14 +91,14 @@ pub(crate) async fn admit(
     let entered = live.shares.enter(&live.rules, &identity, client).await;
     if let Err(problem) = identified {
         observer.metrics.logins_refused.inc();
-        let response = entered.map_or_else(|wait| busy(TOO_MUCH, wait), |_| unknown(Some(problem)));
+        let response = entered.map_or_else(|wait| busy(TOO_MUCH, wait), |_| unknown(Some(&problem)));
         return Err(Refused { response, caller: String::new() });
     }
     let (rights, name) = (live.rules.rights(&identity), identity.name());
     let refused = |response| Refused { response, caller: name.clone() };
     let entered = entered.map_err(|wait| refused(busy(TOO_MUCH, wait)))?;
     match verdict(&access, &identity, &rights, live.identities.can_ask()) {
-        Verdict::Unknown(problem) => return Err(refused(unknown(problem))),
+        Verdict::Unknown(problem) => return Err(refused(unknown(problem.as_ref()))),
         Verdict::Denied(right) => return Err(refused(denied(&identity, right, access.first()))),
         Verdict::Made if live.read_only && access.iter().any(changes) => {
             let told = "the registry takes no changes for now";

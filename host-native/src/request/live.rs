@@ -62,7 +62,7 @@ impl Live {
     pub fn again(&self, settings: &Settings) -> Result<(Self, Vec<String>), String> {
         let identities = self.identities.again(&settings.auth)?;
         let can_be_known = identities.can_ask() || settings.tls.client_ca.is_some();
-        let rules = Rules::new(&settings.auth.rules, &settings.auth.groups, can_be_known)?;
+        let rules = Rules::new(&settings.auth, can_be_known)?;
         let unknown = rules.named_users().filter(|user| !identities.may_be(user));
         let odd = unknown.map(|user| format!("a rule or group names the user `{user}`, who is in no password file"));
         let odd = odd.collect();
@@ -103,7 +103,7 @@ impl Live {
         Self {
             registry,
             identities: Identities::nobody(),
-            rules: Rules::new(&[], &[], false).unwrap_or_default(),
+            rules: Rules::open(),
             shares: Shares::new(&[]),
             proxies: Proxies::default(),
             webhooks: Vec::new(),

@@ -6,12 +6,14 @@
 
 mod access;
 mod bounds;
+pub(crate) mod claims;
 mod engines;
 mod images;
 mod limits;
 mod log;
 pub(crate) mod mirror;
 mod number;
+pub(crate) mod oidc;
 mod policy;
 mod reach;
 pub(crate) mod redacted;
@@ -41,6 +43,7 @@ pub use self::images::Images;
 pub(crate) use self::images::Which;
 pub use self::limits::Limits;
 pub use self::mirror::MirrorSetting;
+pub use self::oidc::OidcSetting;
 pub use self::policy::Policy;
 pub use self::reach::Reach;
 pub(crate) use self::reach::{Location, Origin, Redirects};

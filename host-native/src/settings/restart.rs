@@ -45,7 +45,7 @@ mod tests {
     use crate::settings::Settings;
 
     /// What a running server takes over: see `Live::new`, and the filter of the log.
-    const RELOADED: [&str; 37] = [
+    const RELOADED: [&str; 38] = [
         "allow-sparse",
         "assemble",
         "auth-htpasswd",
@@ -64,6 +64,7 @@ mod tests {
         "mirror",
         "no-delete",
         "no-mount-from-anywhere",
+        "oidc",
         "open",
         "quota",
         "redirect",

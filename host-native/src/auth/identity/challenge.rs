@@ -6,11 +6,12 @@ use super::{Identities, Problem};
 
 impl Identities {
     /// How to say who one is, for a request that needs `access`. One way only: clients that know two try both.
-    pub(crate) fn challenges(&self, access: &[Access], problem: Option<Problem>) -> Vec<String> {
+    pub(crate) fn challenges(&self, access: &[Access], problem: Option<&Problem>) -> Vec<String> {
         let bearer = match (&self.tokens, &self.sessions) {
             (Some(tokens), _) => (tokens.realm(), tokens.service()),
             (None, Some(sessions)) => (sessions.url(), self.realm.as_str()),
-            (None, None) => return self.passwords.iter().map(|_| self.basic()).collect(),
+            (None, None) if self.checks_passwords() => return vec![self.basic()],
+            (None, None) => return Vec::new(),
         };
         let mut text = format!("Bearer realm=\"{}\",service=\"{}\"", bearer.0, bearer.1);
         let scopes: Vec<String> = access.iter().filter_map(scope).collect();

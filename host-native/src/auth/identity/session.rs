@@ -18,7 +18,7 @@ use ring::hmac;
 use ring::rand::{SecureRandom, SystemRandom};
 use serde_json::json;
 
-use super::{Identity, Problem, scope, seconds};
+use super::{Identity, Problem, Vouched, scope, seconds};
 
 /// How long a token is good. Clients get another by themselves.
 const LIFETIME: Duration = Duration::from_secs(300);
@@ -64,10 +64,14 @@ impl Sessions {
         head.uri.path() == self.path
     }
 
-    /// A token of a user, whose line in the password file is this, for that scope; of nobody, for an empty name.
-    fn issue(&self, user: &str, line: &str, scope: &str) -> String {
-        // None of the fields has a line end: names of users have no control characters.
-        let payload = format!("{}\n{}\n{scope}\n{user}", seconds() + LIFETIME.as_secs(), self.mark(user, line));
+    /// A token for that scope, which ends then: of a user, whose line in the password file is this, or of nobody.
+    fn issue(&self, identity: &Identity, line: &str, scope: &str, end: u64) -> String {
+        let user = identity.user_name().unwrap_or_default();
+        // None of the fields has a line end: names of users and groups have no control characters.
+        let mut payload = format!("{end}\n{}\n{scope}\n{user}", self.mark(user, line));
+        if let Some(Vouched { by, groups, .. }) = identity.vouching() {
+            payload += &format!("\n{by}\n{}", groups.join("\t"));
+        }
         self.signed(&payload)
     }
 
@@ -77,14 +81,21 @@ impl Sessions {
     }
 
     /// Whose token it is, and for what. `line` is what the password file says of a user now.
-    pub(super) fn check(&self, token: &str, line: impl FnOnce(&str) -> Option<String>) -> Result<Identity, Problem> {
+    /// For whom somebody vouches, it is given who does.
+    pub(super) fn check(
+        &self,
+        token: &str,
+        line: impl FnOnce(&str, Option<&str>) -> Option<String>,
+    ) -> Result<Identity, Problem> {
         let (payload, signature) = token.split_once('.').ok_or(Problem::Malformed)?;
         let signature = URL_SAFE_NO_PAD.decode(signature).map_err(|_| Problem::Malformed)?;
         hmac::verify(&self.key, payload.as_bytes(), &signature).map_err(|_| Problem::Wrong)?;
         let payload = URL_SAFE_NO_PAD.decode(payload).ok().and_then(|bytes| String::from_utf8(bytes).ok());
         let payload = payload.ok_or(Problem::Malformed)?;
-        let [end, mark, asked, user] = payload.split('\n').collect::<Vec<_>>()[..] else {
-            return Err(Problem::Malformed);
+        let (end, mark, asked, user, vouched) = match payload.split('\n').collect::<Vec<_>>()[..] {
+            [end, mark, asked, user] => (end, mark, asked, user, None),
+            [end, mark, asked, user, by, groups] => (end, mark, asked, user, Some((by, groups))),
+            _ => return Err(Problem::Malformed),
         };
         if end.parse::<u64>().map_err(|_| Problem::Malformed)? < seconds() {
             return Err(Problem::Expired);
@@ -92,11 +103,14 @@ impl Sessions {
         if user.is_empty() {
             return Ok(Identity::in_session(None, scope::rules(asked)));
         }
-        let line = line(user).ok_or(Problem::Wrong)?;
+        let line = line(user, vouched.map(|(by, _)| by)).ok_or(Problem::Wrong)?;
         if self.mark(user, &line) != mark {
             return Err(Problem::Wrong);
         }
-        Ok(Identity::in_session(Some(user.into()), scope::rules(asked)))
+        let identity = Identity::in_session(Some(user.into()), scope::rules(asked));
+        let Some((by, groups)) = vouched else { return Ok(identity) };
+        let groups = groups.split('\t').filter(|group| !group.is_empty()).map(String::from).collect();
+        Ok(identity.vouched(Vouched { by: by.into(), groups, until: end.parse().ok() }))
     }
 
     /// Stands for a line of the password file, of which it tells nothing.
@@ -106,15 +120,19 @@ impl Sessions {
     }
 
     /// The answer to whoever asks for a token: to a user, whose line this is, or to nobody (SPEC Q2).
-    pub(super) fn answer(&self, head: &Parts, user: &str, line: &str) -> Response {
+    pub(super) fn answer(&self, head: &Parts, identity: &Identity, line: &str) -> Response {
         if head.method != Method::GET {
             return refusal(405, Code::Unsupported, "a token is asked for by GET").with("Allow", "GET");
         }
-        let token = self.issue(user, line, &scope::asked(&head.uri));
+        let now = seconds();
+        let end = now + LIFETIME.as_secs();
+        // A login that somebody else vouches for ends when they say, and so does what is given for it (SPEC AC9).
+        let end = identity.vouching().and_then(|vouched| vouched.until).map_or(end, |until| until.min(end));
+        let token = self.issue(identity, line, &scope::asked(&head.uri), end);
         let body = json!({
             "token": token,
             "access_token": token,
-            "expires_in": LIFETIME.as_secs(),
+            "expires_in": end.saturating_sub(now),
             "issued_at": humantime::format_rfc3339_seconds(SystemTime::now()).to_string(),
         });
         Response::new(200).with_bytes("application/json", body.to_string()).with("Cache-Control", "no-store")
@@ -129,21 +147,34 @@ mod tests {
     fn a_token_is_good_as_long_as_its_line_is() {
         let key = new_key().unwrap();
         let sessions = Sessions::new("https://registry.example/token", Some(&key)).unwrap();
-        let token = sessions.issue("alice", "hash", "repository:a:pull");
-        let check = |token: &str, line: Option<&str>| sessions.check(token, |_| line.map(String::from));
+        let later = seconds() + 60;
+        let token = sessions.issue(&Identity::user("alice"), "hash", "repository:a:pull", later);
+        let check = |token: &str, line: Option<&str>| sessions.check(token, |_, _| line.map(String::from));
         let alice = check(&token, Some("hash")).unwrap();
         assert_eq!((alice.user_name(), alice.granted()), (Some("alice"), Some(&scope::rules("repository:a:pull")[..])));
         assert_eq!(check(&token, Some("other")), Err(Problem::Wrong));
         assert_eq!(check(&token, None), Err(Problem::Wrong));
-        assert!(check(&sessions.issue("", "", ""), None).unwrap().is_anonymous());
+        assert!(check(&sessions.issue(&Identity::anonymous(), "", "", later), None).unwrap().is_anonymous());
+        let groups = vec!["dev".to_owned(), "corp:all staff".to_owned()];
+        let vouched = Vouched { by: "oidc:corp".into(), groups, until: Some(later) };
+        let bob = Identity::user("corp:bob").vouched(vouched.clone());
+        let token_of_bob = sessions.issue(&bob, "line", "", later);
+        let by = |token: &str, line: &str| {
+            sessions.check(token, |_, by| by.filter(|by| *by == "oidc:corp").map(|_| line.to_owned()))
+        };
+        let known = by(&token_of_bob, "line").unwrap();
+        assert_eq!((known.user_name(), known.vouching()), (Some("corp:bob"), Some(&vouched)));
+        assert!(known.is_in("corp:all staff") && !known.is_in("all"));
+        assert_eq!(by(&token_of_bob, "other"), Err(Problem::Wrong));
+        assert_eq!(by(&token, "hash"), Err(Problem::Wrong), "nobody vouches for alice");
         let (_, signature) = token.split_once('.').unwrap();
         let forged = format!("{}.{signature}", URL_SAFE_NO_PAD.encode("99999999999\nx\n\n"));
         assert_eq!(check(&forged, None), Err(Problem::Wrong));
         assert_eq!(check(&sessions.signed("1\nx\n\nalice"), Some("hash")), Err(Problem::Expired));
         let others = Sessions::new("https://registry.example/token", None).unwrap();
-        assert_eq!(others.check(&token, |_| Some("hash".into())), Err(Problem::Wrong));
+        assert_eq!(others.check(&token, |_, _| Some("hash".into())), Err(Problem::Wrong));
         let after = Sessions::new("https://registry.example/other", Some(&key)).unwrap();
-        assert_eq!(after.check(&token, |_| Some("hash".into())), Ok(alice), "the key alone counts");
+        assert_eq!(after.check(&token, |_, _| Some("hash".into())), Ok(alice), "the key alone counts");
         for malformed in ["", ".", "a.b", "a"] {
             assert!(check(malformed, None).is_err());
         }
