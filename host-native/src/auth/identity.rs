@@ -10,6 +10,7 @@ mod oidc;
 mod passwords;
 mod scope;
 mod session;
+pub(crate) mod sign_in;
 mod token;
 mod tries;
 pub mod users;
@@ -25,14 +26,17 @@ use axum::http::{HeaderMap, header};
 use orlop_core::caller::Rule;
 use orlop_core::http::Response;
 use orlop_core::record::SessionKey;
+use orlop_core::{Config, Registry};
 
 use self::oidc::Providers;
 use self::passwords::Passwords;
 use self::session::Sessions;
 pub use self::session::new_key;
+use self::sign_in::{Keeper, PASSWORD, Signed, Vouched};
 use self::token::Tokens;
 use crate::auth::problem::Problem;
 use crate::settings::Auth;
+use crate::storage::Host;
 
 /// What the names of those begin with who showed a certificate. A name in a password file has no colon.
 const CERTIFICATE: &str = "certificate:";
@@ -45,18 +49,14 @@ pub struct Identity {
     granted: Option<Arc<[Rule]>>,
     /// Has been told who it is, be it nobody.
     in_session: bool,
-    vouched: Option<Arc<Vouched>>,
-}
-
-/// What is known of a user who is in no password file, because somebody else vouches for it.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Vouched {
-    /// Who does: `oidc:NAME` for an identity provider.
-    pub(crate) by: String,
-    /// The groups that the user is in, beside those of the settings.
-    pub(crate) groups: Vec<String>,
-    /// When the login ends, in seconds since 1970.
-    pub(crate) until: Option<u64>,
+    /// The groups that whoever vouches for the user says that it is in.
+    groups: Arc<[String]>,
+    /// Who vouches for the user, beside certificates and tokens of others.
+    by: Option<Arc<str>>,
+    /// The session of the web page by which it is known.
+    signed: Option<Arc<Signed>>,
+    /// When the login ends for which somebody vouches, in seconds since 1970.
+    until: Option<u64>,
 }
 
 impl Identity {
@@ -70,24 +70,54 @@ impl Identity {
         Self { user: Some(name.into()), ..Self::default() }
     }
 
-    /// The same user, for whom somebody else vouches.
-    pub(crate) fn vouched(self, vouched: Vouched) -> Self {
-        Self { vouched: Some(Arc::new(vouched)), ..self }
-    }
-
-    /// Who vouches for the user, if that is not the password file.
-    pub(crate) fn vouching(&self) -> Option<&Vouched> {
-        self.vouched.as_deref()
-    }
-
-    /// Whether it is in a group beside those of the settings.
-    pub(crate) fn is_in(&self, group: &str) -> bool {
-        self.vouched.as_ref().is_some_and(|vouched| vouched.groups.iter().any(|of| of == group))
-    }
-
     /// Somebody, on a connection with a certificate of these names.
     pub fn with_certificate(self, names: impl Into<Arc<[String]>>) -> Self {
         Self { certificate: names.into(), ..self }
+    }
+
+    /// The same, in these groups too.
+    pub(crate) fn with_groups(self, groups: impl Into<Arc<[String]>>) -> Self {
+        Self { groups: groups.into(), ..self }
+    }
+
+    /// The same, for whom that vouches.
+    pub(crate) fn vouched_by(self, by: impl Into<Arc<str>>) -> Self {
+        Self { by: Some(by.into()), ..self }
+    }
+
+    /// The same, whose login ends then, in seconds since 1970.
+    pub(crate) fn until(self, end: u64) -> Self {
+        Self { until: Some(end), ..self }
+    }
+
+    /// Who vouches for the user, if that is not the password file.
+    fn voucher(&self) -> Option<&str> {
+        self.by.as_deref().filter(|by| *by != PASSWORD)
+    }
+
+    /// The same, known by this session of the web page.
+    fn signed_in(self, signed: Signed) -> Self {
+        Self { signed: Some(Arc::new(signed)), ..self }
+    }
+
+    /// The groups that came with it, beside those of the settings.
+    pub(crate) fn groups(&self) -> &[String] {
+        &self.groups
+    }
+
+    /// As whom a session of the web page knows it from now on; nothing when nobody vouches for a user, or for a short time
+    /// only, as an identity token does.
+    pub(crate) fn vouched(&self) -> Option<Vouched> {
+        if self.until.is_some() {
+            return None;
+        }
+        let (user, by) = (self.user.clone()?, self.by.as_ref()?.to_string());
+        Some(Vouched { user, groups: self.groups.to_vec(), by })
+    }
+
+    /// The session of the web page by which it is known.
+    pub(crate) fn signed(&self) -> Option<&Signed> {
+        self.signed.as_deref()
     }
 
     /// Whoever has a token of ours, be it nobody's, and what that was asked for.
@@ -157,6 +187,18 @@ pub(crate) struct Identities {
     providers: Providers,
     /// What tokens of our own are signed with, once the records are open.
     session_key: Option<SessionKey>,
+    /// Where sessions of the web page are, once the records are open.
+    keeper: Option<Keeper>,
+}
+
+/// A request as far as it says who sent it.
+#[derive(Clone, Copy)]
+pub(crate) struct Brought<'r> {
+    pub(crate) headers: &'r HeaderMap,
+    /// From where it comes.
+    pub(crate) from: IpAddr,
+    /// Whether its client came by TLS.
+    pub(crate) secure: bool,
 }
 
 impl Identities {
@@ -166,7 +208,7 @@ impl Identities {
     ///
     /// When a file cannot be read, or the settings for tokens are not whole.
     pub(crate) fn new(settings: &Auth) -> Result<Self, String> {
-        Self::nobody().again(settings)
+        Self::nobody().again(settings, &Registry::new(Config::default()))
     }
 
     /// As other settings have it. Passwords that are remembered, wrong ones that were counted, and tokens that were given
@@ -175,7 +217,7 @@ impl Identities {
     /// # Errors
     ///
     /// As for new ones.
-    pub(crate) fn again(&self, settings: &Auth) -> Result<Self, String> {
+    pub(crate) fn again(&self, settings: &Auth, registry: &Registry) -> Result<Self, String> {
         let open = |path: &PathBuf| Passwords::open(path, self.passwords.as_ref());
         let passwords = settings.htpasswd.as_ref().map(open).transpose()?;
         let tokens = Tokens::of(settings, self.tokens.as_ref())?;
@@ -193,24 +235,26 @@ impl Identities {
         if sessions.is_some() && (passwords.is_none() && providers.is_empty() || tokens.is_some()) {
             return Err("auth-token-url needs auth-htpasswd or an [[oidc]], and no other token server".into());
         }
-        Ok(Self { realm: settings.realm.clone(), passwords, tokens, sessions, providers, session_key })
+        let keeper = self.keeper.as_ref().map(|keeper| keeper.again(registry.clone()));
+        Ok(Self { realm: settings.realm.clone(), passwords, tokens, sessions, providers, session_key, keeper })
     }
 
-    /// The same, with the key by which tokens of our own are signed and known again.
+    /// The same, with the key by which tokens of our own are signed and known again, and with the records.
     ///
     /// # Errors
     ///
     /// As for new ones.
-    pub(crate) fn signing_with(self, key: SessionKey) -> Result<Self, String> {
+    pub(crate) fn keeping(self, host: Arc<Host>, registry: Registry, key: SessionKey) -> Result<Self, String> {
         let begin = |sessions: &Sessions| Sessions::new(sessions.url(), Some(&key));
         let sessions = self.sessions.as_ref().map(begin).transpose()?;
-        Ok(Self { sessions, session_key: Some(key), ..self })
+        let keeper = Some(Keeper::new(host, registry, &key));
+        Ok(Self { sessions, session_key: Some(key), keeper, ..self })
     }
 
     /// Nobody can say who they are.
     pub(crate) fn nobody() -> Self {
         let (realm, providers) = (String::new(), Providers::default());
-        Self { realm, passwords: None, tokens: None, sessions: None, providers, session_key: None }
+        Self { realm, passwords: None, tokens: None, sessions: None, providers, session_key: None, keeper: None }
     }
 
     /// Goes on looking at the files.
@@ -239,11 +283,19 @@ impl Identities {
         self.tokens.is_some() || self.providers.may_name(user) || in_file()
     }
 
-    /// Who sent a request with these fields from that address.
-    pub(crate) async fn identify(&self, headers: &HeaderMap, from: IpAddr) -> Result<Identity, Problem> {
-        match self.credentials(headers)? {
+    /// Whether people can sign in with a password.
+    pub(crate) fn has_passwords(&self) -> bool {
+        self.passwords.is_some()
+    }
+
+    /// Who sent a request.
+    pub(crate) async fn identify(&self, brought: &Brought<'_>) -> Result<Identity, Problem> {
+        if let Some(identity) = self.by_cookie(brought).await? {
+            return Ok(identity);
+        }
+        match self.credentials(brought.headers)? {
             None => Ok(Identity::anonymous()),
-            Some(Credentials::Basic(pair)) => self.check_password(pair, from).await,
+            Some(Credentials::Basic(pair)) => self.check_password(pair, brought.from).await,
             Some(Credentials::Bearer(token)) => match (&self.tokens, &self.sessions) {
                 (Some(tokens), _) => tokens.check(token),
                 (None, Some(sessions)) => sessions.check(token, |user, by| self.line(user, by)),
@@ -258,19 +310,22 @@ impl Identities {
     /// # Errors
     ///
     /// When it cannot be said now whether it is one here: then it must not be taken for one of another registry.
-    pub(crate) async fn recognize(&self, headers: &HeaderMap, from: IpAddr) -> Result<Identity, Problem> {
-        Ok(match (self.credentials(headers), &self.passwords) {
+    pub(crate) async fn recognize(&self, brought: &Brought<'_>) -> Result<Identity, Problem> {
+        if let Some(identity) = self.by_cookie(brought).await? {
+            return Ok(identity);
+        }
+        Ok(match (self.credentials(brought.headers), &self.passwords) {
             (Ok(Some(Credentials::Basic((name, password)))), _) if self.is_by_token(&name) => {
-                match self.by_token(&password, from).await {
-                    Err(problem @ Problem::Unavailable(_)) => return Err(problem),
+                match self.by_token(&password, brought.from).await {
+                    Err(problem @ Problem::Unreachable(_)) => return Err(problem),
                     checked => checked.unwrap_or_default(),
                 }
             }
             (Ok(Some(Credentials::Basic((name, password)))), Some(passwords)) => {
-                let right = passwords.recognize(&name, &password, from).await?;
-                if right { Identity::user(name) } else { Identity::anonymous() }
+                let right = passwords.recognize(&name, &password, brought.from).await?;
+                if right { Identity::user(name).vouched_by(PASSWORD) } else { Identity::anonymous() }
             }
-            (Ok(Some(Credentials::Bearer(_))), _) => self.identify(headers, from).await.unwrap_or_default(),
+            (Ok(Some(Credentials::Bearer(_))), _) => self.identify(brought).await.unwrap_or_default(),
             _ => Identity::anonymous(),
         })
     }
@@ -292,16 +347,15 @@ impl Identities {
 
     /// The answer to a request for a token, which `identity` sent.
     pub(crate) fn token(&self, head: &Parts, identity: &Identity) -> Option<Response> {
-        let by = identity.vouching().map(|vouched| vouched.by.as_str());
-        let line = identity.user_name().and_then(|user| self.line(user, by)).unwrap_or_default();
+        let line = identity.user_name().and_then(|user| self.line(user, identity.voucher())).unwrap_or_default();
         Some(self.sessions.as_ref()?.answer(head, identity, &line))
     }
 
     /// A text that changes when a user is gone or has another password, or when whoever vouches for it is trusted with
-    /// something else. None if the user is gone.
-    pub(crate) fn line(&self, user: &str, by: Option<&str>) -> Option<String> {
+    /// something else. None if the user, or who vouches for it, is gone.
+    fn line(&self, user: &str, by: Option<&str>) -> Option<String> {
         match by {
-            None => self.passwords.as_ref()?.line(user),
+            None | Some(PASSWORD) => self.passwords.as_ref()?.line(user),
             Some(by) => self.providers.line(by),
         }
     }
@@ -330,12 +384,17 @@ impl Identities {
         Err(Problem::Malformed)
     }
 
-    async fn check_password(&self, (name, password): (String, String), from: IpAddr) -> Result<Identity, Problem> {
+    /// Who has that name and that password.
+    pub(crate) async fn check_password(
+        &self,
+        (name, password): (String, String),
+        from: IpAddr,
+    ) -> Result<Identity, Problem> {
         if self.is_by_token(&name) {
             return self.by_token(&password, from).await;
         }
         let passwords = self.passwords.as_ref().ok_or(Problem::Wrong)?;
-        passwords.check(&name, &password, from).await.map(|()| Identity::user(name))
+        passwords.check(&name, &password, from).await.map(|()| Identity::user(name).vouched_by(PASSWORD))
     }
 }
 

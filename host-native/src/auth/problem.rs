@@ -15,10 +15,12 @@ pub(crate) enum Problem {
     TooMany,
     /// Too many others are being asked for their passwords.
     Busy,
+    /// The records are out of reach.
+    Unavailable,
     /// An identity token that is not accepted, and what its owner is told of that.
     Token(String),
-    /// Somebody else has to say who it is and cannot be asked now: an identity provider. The client is told this.
-    Unavailable(String),
+    /// Somebody else has to say who it is and cannot be asked now, such as an identity provider. The client is told this.
+    Unreachable(String),
 }
 
 impl Problem {
@@ -31,7 +33,8 @@ impl Problem {
             Self::Scope => "the token does not allow this",
             Self::TooMany => "too many tries to log in; wait a minute",
             Self::Busy => "too many passwords are being checked; come again",
-            Self::Token(told) | Self::Unavailable(told) => told,
+            Self::Unavailable => "the storage of the registry is unavailable; retry later",
+            Self::Token(told) | Self::Unreachable(told) => told,
         }
     }
 
@@ -40,7 +43,8 @@ impl Problem {
         match self {
             Self::TooMany => Some(60),
             Self::Busy => Some(5),
-            Self::Unavailable(_) => Some(10),
+            Self::Unavailable => Some(1),
+            Self::Unreachable(_) => Some(10),
             _ => None,
         }
     }
@@ -48,7 +52,9 @@ impl Problem {
     /// The error of RFC 6750, section 3.1.
     pub(crate) fn error(&self) -> &'static str {
         match self {
-            Self::Malformed | Self::TooMany | Self::Busy | Self::Unavailable(_) => "invalid_request",
+            Self::Malformed | Self::TooMany | Self::Busy | Self::Unavailable | Self::Unreachable(_) => {
+                "invalid_request"
+            }
             Self::Wrong | Self::Expired | Self::Token(_) => "invalid_token",
             Self::Scope => "insufficient_scope",
         }

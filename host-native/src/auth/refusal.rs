@@ -17,7 +17,7 @@ pub(crate) fn refusal(status: u16, code: Code, message: &str) -> Response {
 pub(crate) fn unauthorized(challenges: Vec<String>, problem: Option<&Problem>) -> Response {
     if let Some((problem, seconds)) = problem.and_then(|problem| Some((problem, problem.wait()?))) {
         let (status, code) = match problem {
-            Problem::Unavailable(_) => (503, Code::Unavailable),
+            Problem::Unavailable | Problem::Unreachable(_) => (503, Code::Unavailable),
             _ => (429, Code::TooManyRequests),
         };
         return refusal(status, code, problem.message()).with("Retry-After", seconds.to_string());
@@ -46,7 +46,8 @@ mod tests {
         for (problem, status, expected) in [
             (Problem::TooMany, 429, Some("60")),
             (Problem::Busy, 429, Some("5")),
-            (Problem::Unavailable("it is down".into()), 503, Some("10")),
+            (Problem::Unreachable("it is down".into()), 503, Some("10")),
+            (Problem::Unavailable, 503, Some("1")),
             (Problem::Wrong, 401, None),
             (Problem::Malformed, 401, None),
             (Problem::Expired, 401, None),

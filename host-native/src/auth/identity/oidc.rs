@@ -17,7 +17,7 @@ use serde_json::{Map, Value};
 use self::claims::{Claims, cut};
 use self::source::Source;
 use super::jwt::Jwt;
-use super::{Identity, Problem, Vouched, seconds};
+use super::{Identity, Problem, seconds};
 use crate::settings::{OidcSetting, oidc};
 
 /// The name under which clients log in with a token. What may stand behind a colon is the name of the provider.
@@ -95,7 +95,7 @@ impl Providers {
     ///
     /// # Errors
     ///
-    /// [`Problem::Token`] with a sentence for whoever sent it; [`Problem::Unavailable`] when it cannot be checked now. The
+    /// [`Problem::Token`] with a sentence for whoever sent it; [`Problem::Unreachable`] when it cannot be checked now. The
     /// log says more, and never has the token.
     pub(super) async fn check(
         &self,
@@ -130,7 +130,7 @@ impl Providers {
                 let name = &provider.setting.name;
                 let told =
                     format!("the identity provider {name} cannot be reached, so its tokens cannot be checked now");
-                return Err(Refused { problem: Problem::Unavailable(told), reason });
+                return Err(Refused { problem: Problem::Unreachable(told), reason });
             }
         }
         provider.identity(&claims, is_taken)
@@ -266,8 +266,8 @@ impl Provider {
         groups.dedup();
         let end = claims.time("exp").unwrap_or_default() + self.setting.leeway().as_secs_f64();
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "it is in the future")]
-        let until = Some(end as u64);
-        Ok(Identity::user(made).vouched(Vouched { by: format!("{BY}{name}"), groups, until }))
+        let end = end as u64;
+        Ok(Identity::user(made).vouched_by(format!("{BY}{name}")).with_groups(groups).until(end))
     }
 }
 
