@@ -29,6 +29,7 @@ use orlop_core::record::SessionKey;
 use orlop_core::{Config, Registry};
 
 use self::oidc::Providers;
+pub(crate) use self::oidc::USER as TOKEN_USER;
 use self::passwords::Passwords;
 use self::session::Sessions;
 pub use self::session::new_key;
@@ -283,6 +284,11 @@ impl Identities {
         self.tokens.is_some() || self.providers.may_name(user) || in_file()
     }
 
+    /// Whether the password file has a user of that name.
+    pub(crate) fn has_user(&self, user: &str) -> bool {
+        self.passwords.as_ref().is_some_and(|passwords| passwords.has(user))
+    }
+
     /// Whether people can sign in with a password.
     pub(crate) fn has_passwords(&self) -> bool {
         self.passwords.is_some()
@@ -405,8 +411,7 @@ impl Identities {
     }
 
     async fn by_token(&self, token: &str, from: IpAddr) -> Result<Identity, Problem> {
-        let taken = |name: &str| self.passwords.as_ref().is_some_and(|passwords| passwords.has(name));
-        self.providers.check(token, from, taken).await
+        self.providers.check(token, from, |name| self.has_user(name)).await
     }
 }
 

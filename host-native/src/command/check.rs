@@ -6,6 +6,7 @@ use std::path::Path;
 
 use orlop_core::retention;
 
+use crate::auth::identity::TOKEN_USER;
 use crate::observe::traces;
 use crate::request::live::Live;
 use crate::server::tls::Tls;
@@ -43,6 +44,7 @@ pub fn check(settings: &Settings, before: Option<&Live>) -> Result<Checked, Stri
         warnings.extend(exposed(address, tls.is_some(), settings, &live)?);
     }
     warnings.extend(deletes_all_the_same(&live, settings));
+    warnings.extend(of_providers(&live, settings));
     settings.watch.otlp_endpoint.as_deref().map_or(Ok(()), traces::check)?;
     Ok(Checked { live, tls, warnings })
 }
@@ -152,6 +154,24 @@ fn deletes_all_the_same(live: &Live, settings: &Settings) -> Option<String> {
          delete, retention does; set retention-interval = \"0\" if nothing is to be deleted"
             .to_owned()
     })
+}
+
+/// Warnings of identity providers: everybody whom they vouch for may do everything, or a user has the name of all of them.
+fn of_providers(live: &Live, settings: &Settings) -> Vec<String> {
+    let providers = &settings.auth.oidc;
+    let open = providers.iter().filter(|_| settings.auth.rules.is_empty());
+    let open = open.map(|provider| {
+        format!(
+            "there are no rules, so every token of the provider `{}` that its settings let in may push and delete \
+             everything: set rules",
+            provider.name
+        )
+    });
+    let hidden = !providers.is_empty() && live.identities.has_user(TOKEN_USER);
+    let hidden = hidden.then(|| {
+        format!("the user `{TOKEN_USER}` of the password file cannot log in: with [[oidc]] that is the name for tokens")
+    });
+    open.chain(hidden).collect()
 }
 
 /// Warnings of an address that other machines can reach.

@@ -15,6 +15,7 @@ use tokio::sync::Semaphore;
 
 use crate::auth::identity::sign_in::{Begun, forget_cookie};
 use crate::auth::identity::{Brought, Identity};
+use crate::auth::problem::Problem;
 use crate::auth::refusal::{refusal, unauthorized};
 use crate::observe::date::rfc3339;
 use crate::request::answer::{Origin, Service};
@@ -135,6 +136,10 @@ async fn signing_in(
         service.observer.metrics.logins_refused.inc();
         unauthorized(vec![identities.in_a_page()], Some(&problem))
     })?;
+    if identity.vouched().is_none() {
+        let told = "an identity token logs in programs, and nobody to the web page".to_owned();
+        return Err(unauthorized(vec![identities.in_a_page()], Some(&Problem::Token(told))));
+    }
     let begun = begin(live, &identity, brought.secure).await.map_err(http::Response::from)?;
     // The session before is not left open: who signs in again does so in its place.
     for before in identities.sign_ins_of(&brought) {

@@ -75,7 +75,10 @@ impl Template {
 
     /// The same behind a text.
     pub(crate) fn behind(mut self, text: String) -> Self {
-        self.0.insert(0, Part::Text(text));
+        match self.0.first_mut() {
+            Some(Part::Text(first)) => first.insert_str(0, &text),
+            _ => self.0.insert(0, Part::Text(text)),
+        }
         self
     }
 }

@@ -21,6 +21,7 @@ mod limits;
 mod locations;
 mod logs;
 mod mirror;
+mod oidc;
 mod pages;
 mod passwords;
 mod peers;

@@ -17,11 +17,11 @@ use serde_json::{Map, Value};
 use self::claims::{Claims, cut};
 use self::source::Source;
 use super::jwt::Jwt;
-use super::{Identity, Problem, seconds};
+use super::{CERTIFICATE, Identity, Problem, seconds};
 use crate::settings::{OidcSetting, oidc};
 
 /// The name under which clients log in with a token. What may stand behind a colon is the name of the provider.
-pub(super) const USER: &str = "oidc";
+pub(crate) const USER: &str = "oidc";
 
 /// What stands before the name of a provider, where it is said who vouches for a user.
 const BY: &str = "oidc:";
@@ -254,10 +254,10 @@ impl Provider {
             let told = "no user name can be made of the claims of the identity token".into();
             refused(told, format!("{of}, and makes no name: {reason}"))
         })?;
-        if !same_names && is_taken(&made) {
+        if made.starts_with(CERTIFICATE) || !same_names && is_taken(&made) {
             return Err(refused(
                 "the identity token gives the name of another user".into(),
-                format!("{of}, and makes the name {made:?}, which a user of the password file has"),
+                format!("{of}, and makes the name {made:?}, which is that of a user with a password or a certificate"),
             ));
         }
         let templates = groups.iter().chain(allowed.into_iter().flat_map(|allow| &allow.groups));

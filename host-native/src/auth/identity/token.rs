@@ -124,4 +124,4 @@ fn identity(claims: &Claims) -> Identity {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;
