@@ -86,6 +86,7 @@ pub fn explain(asked: &Explain, effective: &[Effective]) -> Done {
         (_, Some(name)) => Identity::anonymous().with_certificate(vec![name.to_owned()]),
         (name, None) => Identity::user(name),
     };
+    let identity = identity.with_groups(asked.in_group.clone());
     if identity.user_name().is_some_and(|user| !identities.may_be(user)) {
         out!("there is no user {identity}; if there were:");
     }
