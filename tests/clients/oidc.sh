@@ -15,6 +15,7 @@ start_provider() {
   provider_pid=$!
   wait_for 30 grep -q listening "$work/provider.log" || fail "the provider does not start: $(cat "$work/provider.log")"
 }
+# shellcheck disable=SC2016 # it is the one that runs then
 stoppers+=('stop "$provider_pid"')
 
 # token JOB [ALGORITHM] [AUDIENCE]: what the provider gives a job.

@@ -16,6 +16,7 @@ use orlop_core::{Registry, Timestamp};
 use ring::hmac;
 use ring::rand::{SecureRandom, SystemRandom};
 
+use super::api_token::Uses;
 use super::{Brought, Identities, Identity, Problem};
 use crate::storage::{Host, RequestBody, ambient};
 
@@ -72,12 +73,13 @@ pub(crate) struct Signed {
 pub(crate) struct Keeper {
     pub(super) host: Arc<Host>,
     pub(super) registry: Registry,
+    pub(super) uses: Arc<Uses>,
     key: hmac::Key,
 }
 
 impl Keeper {
     pub(crate) fn new(host: Arc<Host>, registry: Registry, key: &SessionKey) -> Self {
-        Self { host, registry, key: hmac::Key::new(hmac::HMAC_SHA256, key.bytes()) }
+        Self { host, registry, uses: Arc::default(), key: hmac::Key::new(hmac::HMAC_SHA256, key.bytes()) }
     }
 
     /// The same, for other settings.
@@ -257,7 +259,7 @@ impl Identities {
     }
 
     /// Whether what has vouched for a user still counts.
-    fn knows(&self, by: &str) -> bool {
+    pub(super) fn knows(&self, by: &str) -> bool {
         match by {
             PASSWORD => self.passwords.is_some(),
             by => self.providers.line(by).is_some(),
