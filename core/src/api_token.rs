@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use crate::ambient::Timestamp;
 use crate::caller::{Right, Rule};
 use crate::error::Error;
+use crate::keys::Key;
 use crate::pattern::Pattern;
 use crate::secret::{SecretHash, UserKey, is_hex};
 
@@ -269,6 +270,15 @@ pub struct ApiToken {
     pub id: ApiTokenId,
     /// What is known of it.
     pub record: ApiTokenRecord,
+}
+
+/// A page of the tokens of all users.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ApiTokenPage {
+    /// The tokens.
+    pub tokens: Vec<ApiToken>,
+    /// What the next page is behind; nothing when this was the last.
+    pub after: Option<Key>,
 }
 
 #[cfg(test)]

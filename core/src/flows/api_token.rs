@@ -9,7 +9,7 @@ use alloc::vec::Vec;
 use super::Call;
 use super::batch::{Batch, Found};
 use super::places;
-use crate::api_token::{ApiToken, ApiTokenId, ApiTokenRecord, ApiTokenShown, NewApiToken};
+use crate::api_token::{ApiToken, ApiTokenId, ApiTokenPage, ApiTokenRecord, ApiTokenShown, NewApiToken};
 use crate::config::{ATTEMPTS, PULLED_COARSELY, PULLS_A_COMMIT};
 use crate::effect::{Committed, Durability, Get};
 use crate::error::Error;
@@ -78,8 +78,8 @@ impl Call {
         Ok(tokens)
     }
 
-    /// The tokens of all users, from behind `after` on, and the place behind which the next page begins.
-    pub(crate) async fn all_api_tokens(&self, after: Option<Key>) -> Result<(Vec<ApiToken>, Option<Key>), Error> {
+    /// The tokens of all users, from behind `after` on.
+    pub(crate) async fn all_api_tokens(&self, after: Option<Key>) -> Result<ApiTokenPage, Error> {
         let page = self.scan(&keys::all_api_tokens(), after).await?;
         let last = page.last().map(|(key, _)| key.clone());
         let tokens = page.iter().filter_map(|(key, value)| {
@@ -89,7 +89,7 @@ impl Call {
             let place = u8::from_str_radix(place, 16).ok()?;
             Some(ApiToken { id: ApiTokenId::of(UserKey::of(&record.user), place, &record.secret), record })
         });
-        Ok((tokens.collect(), last))
+        Ok(ApiTokenPage { tokens: tokens.collect(), after: last })
     }
 
     /// The token of a user that a client shows, if it is there, and has not ended.

@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 
 use super::Registry;
 use crate::Ambient;
-use crate::api_token::{ApiToken, ApiTokenId, ApiTokenRecord, ApiTokenShown, NewApiToken};
+use crate::api_token::{ApiToken, ApiTokenId, ApiTokenPage, ApiTokenRecord, ApiTokenShown, NewApiToken};
 use crate::effect::Step;
 use crate::error::Error;
 use crate::keys::Key;
@@ -50,13 +50,8 @@ impl Registry {
         start(move |io| async move { call(io).api_tokens(&user).await })
     }
 
-    /// Begins to list the API tokens of all users: the page behind `after`, and what the next one is behind. Without that, it
-    /// was the last.
-    pub fn all_api_tokens(
-        &self,
-        after: Option<Key>,
-        ambient: Ambient,
-    ) -> Step<Result<(Vec<ApiToken>, Option<Key>), Error>> {
+    /// Begins to list the API tokens of all users: the page behind `after`.
+    pub fn all_api_tokens(&self, after: Option<Key>, ambient: Ambient) -> Step<Result<ApiTokenPage, Error>> {
         let call = self.own(ambient);
         start(move |io| async move { call(io).all_api_tokens(after).await })
     }

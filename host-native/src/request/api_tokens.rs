@@ -12,7 +12,6 @@ use serde_json::{Value as Json, json};
 
 use crate::auth::identity::Identity;
 use crate::auth::identity::api_token::Wanted;
-use crate::auth::identity::sign_in::Vouched;
 use crate::auth::refusal::refusal;
 use crate::observe::date::rfc3339;
 use crate::request::answer::Origin;
@@ -58,12 +57,11 @@ pub(super) async fn answer(
     Some(with_body(answered.unwrap_or_else(|refused| refused), None))
 }
 
-/// The user who asks. Whoever has shown a token has not proved to be the user, but to have the token.
-fn user(identity: &Identity) -> Result<Vouched, http::Response> {
-    identity.vouched().ok_or_else(|| {
-        let told = "only a user who has signed in, or sends the password, has API tokens: a token or a certificate will not do";
-        refusal(403, Code::Denied, told)
-    })
+/// The answer to whoever has shown a token: that is no proof of being the user.
+fn no_user() -> http::Response {
+    let told =
+        "only a user who has signed in, or sends the password, has API tokens: a token or a certificate will not do";
+    refusal(403, Code::Denied, told)
 }
 
 /// What is told of a token.
@@ -82,7 +80,7 @@ pub(crate) fn told(token: &ApiToken) -> Json {
 }
 
 async fn list(live: &Live, from: Origin<'_>, identity: &Identity) -> Result<http::Response, http::Response> {
-    let own = user(identity)?.user;
+    let own = identity.vouched().ok_or_else(no_user)?.user;
     let (asked, query) = (&from.line.asked, from.line.asked.query());
     let of = query.get("user").filter(|of| !of.is_empty()).unwrap_or(&own).to_owned();
     if of != own && !live.is_administrator(identity) {
@@ -113,7 +111,7 @@ async fn create(
     body: &mut RequestBody,
     identity: &Identity,
 ) -> Result<http::Response, http::Response> {
-    let of = user(identity)?;
+    let of = identity.vouched().ok_or_else(no_user)?;
     let asked: Asked = read(&from.head.headers, body).await?;
     let expires = match asked.expires_in_days {
         None => None,
@@ -132,7 +130,7 @@ async fn create(
 }
 
 async fn revoke(live: &Live, id: &str, identity: &Identity) -> Result<http::Response, http::Response> {
-    let own = user(identity)?.user;
+    let own = identity.vouched().ok_or_else(no_user)?.user;
     let unknown = || refusal(404, Code::Unsupported, "there is no API token of that id");
     let id = id.parse::<ApiTokenId>().map_err(|_| unknown())?;
     // Whose token it is the id says: of another user it is as if there were none.

@@ -161,9 +161,9 @@ impl Identities {
         let (mut all, mut after) = (Vec::new(), None);
         loop {
             let step = keeper.registry.all_api_tokens(after, ambient());
-            let (page, last) = keeper.host.run(step, &mut RequestBody::empty()).await?;
-            all.extend(page);
-            after = last;
+            let page = keeper.host.run(step, &mut RequestBody::empty()).await?;
+            all.extend(page.tokens);
+            after = page.after;
             if after.is_none() {
                 return Ok(all);
             }
@@ -244,8 +244,8 @@ mod tests {
     use orlop_core::caller::Right;
     use orlop_core::config::Pattern;
 
-    use super::super::scope;
     use super::*;
+    use crate::auth::identity::scope;
 
     #[test]
     fn a_token_for_a_token_allows_what_both_allow() {

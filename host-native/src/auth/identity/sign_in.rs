@@ -122,7 +122,7 @@ fn csrf(cookie: &str) -> String {
 }
 
 /// The cookies of a request that may be sessions.
-fn cookies<'h>(headers: &'h HeaderMap, secure: bool) -> impl Iterator<Item = (&'h str, SignInHandle)> {
+fn cookies(headers: &HeaderMap, secure: bool) -> impl Iterator<Item = (&str, SignInHandle)> {
     let name = if secure { SECURE } else { PLAIN };
     let fields = headers.get_all(header::COOKIE).into_iter().filter_map(|field| field.to_str().ok());
     let pairs = fields.flat_map(|field| field.split(';')).filter_map(|pair| pair.trim().split_once('='));
