@@ -39,6 +39,11 @@ impl Asked {
         self.operation.as_ref().map_or_else(|_| Vec::new(), Operation::access)
     }
 
+    /// Its parameters.
+    pub fn query(&self) -> &Query {
+        &self.query
+    }
+
     /// What logs and counts say of it.
     pub fn summary(&self) -> Summary<'_> {
         self.operation.as_ref().map_or(Summary::OTHER, Operation::summary)
@@ -124,6 +129,8 @@ pub enum Access {
     DeleteTag(Repository, Tag),
     /// To pull from any repository: a mount that does not say from where.
     Anywhere,
+    /// Nothing at all, not even to be known.
+    Open,
 }
 
 /// What can be allowed in a repository.

@@ -57,6 +57,8 @@
 extern crate alloc;
 
 pub mod ambient;
+#[cfg(feature = "api")]
+pub mod api_token;
 pub mod asked;
 pub mod base_url;
 pub mod caller;
@@ -85,6 +87,10 @@ mod range;
 pub mod record;
 pub mod registry;
 pub mod retention;
+#[cfg(feature = "api")]
+pub mod secret;
+#[cfg(feature = "api")]
+pub mod sign_in;
 pub mod stall;
 pub mod step;
 pub mod takeover;

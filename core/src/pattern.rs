@@ -26,6 +26,11 @@ impl Pattern {
         matches(self.0.as_bytes(), tag.as_str().as_bytes())
     }
 
+    /// Whether that text is one of these: a text that is no name is matched as one.
+    pub fn matches_text(&self, text: &str) -> bool {
+        matches(self.0.as_bytes(), text.as_bytes())
+    }
+
     /// What every name begins with that it matches.
     pub(crate) fn beginning(&self) -> &str {
         self.0.split('*').next().unwrap_or_default()

@@ -1,14 +1,17 @@
 //! Who is asking: a user with a password, somebody with a signed token, a client certificate, or nobody that is known.
 
+pub(crate) mod api_token;
 mod basic;
 mod challenge;
 mod hashing;
 mod htpasswd;
 mod jwt;
 mod keys;
+mod oidc;
 mod passwords;
 mod scope;
 mod session;
+pub(crate) mod sign_in;
 mod token;
 mod tries;
 pub mod users;
@@ -21,16 +24,22 @@ use std::time::SystemTime;
 
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, header};
+use orlop_core::api_token::ApiTokenId;
 use orlop_core::caller::Rule;
 use orlop_core::http::Response;
 use orlop_core::record::SessionKey;
+use orlop_core::{Config, Registry};
 
+use self::oidc::Providers;
+pub(crate) use self::oidc::USER as TOKEN_USER;
 use self::passwords::Passwords;
-use self::session::Sessions;
 pub use self::session::new_key;
+use self::session::{Bearer, Sessions};
+use self::sign_in::{Keeper, PASSWORD, Signed, Vouched};
 use self::token::Tokens;
 use crate::auth::problem::Problem;
 use crate::settings::Auth;
+use crate::storage::Host;
 
 /// What the names of those begin with who showed a certificate. A name in a password file has no colon.
 const CERTIFICATE: &str = "certificate:";
@@ -43,6 +52,16 @@ pub struct Identity {
     granted: Option<Arc<[Rule]>>,
     /// Has been told who it is, be it nobody.
     in_session: bool,
+    /// The groups that whoever vouches for the user says that it is in.
+    groups: Arc<[String]>,
+    /// Who vouches for the user, beside certificates and tokens of others.
+    by: Option<Arc<str>>,
+    /// The session of the web page by which it is known.
+    signed: Option<Arc<Signed>>,
+    /// When the login ends for which somebody vouches, in seconds since 1970.
+    until: Option<u64>,
+    /// The API token that it has shown.
+    api_token: Option<Arc<ApiTokenId>>,
 }
 
 impl Identity {
@@ -59,6 +78,73 @@ impl Identity {
     /// Somebody, on a connection with a certificate of these names.
     pub fn with_certificate(self, names: impl Into<Arc<[String]>>) -> Self {
         Self { certificate: names.into(), ..self }
+    }
+
+    /// The same, in these groups too.
+    pub(crate) fn with_groups(self, groups: impl Into<Arc<[String]>>) -> Self {
+        Self { groups: groups.into(), ..self }
+    }
+
+    /// The same, for whom that vouches.
+    pub(crate) fn vouched_by(self, by: impl Into<Arc<str>>) -> Self {
+        Self { by: Some(by.into()), ..self }
+    }
+
+    /// The same, whose login ends then, in seconds since 1970.
+    pub(crate) fn until(self, end: u64) -> Self {
+        Self { until: Some(end), ..self }
+    }
+
+    /// Who vouches for the user, if that is not the password file.
+    fn voucher(&self) -> Option<&str> {
+        self.by.as_deref().filter(|by| *by != PASSWORD)
+    }
+
+    /// The same, known by this session of the web page.
+    fn signed_in(self, signed: Signed) -> Self {
+        Self { signed: Some(Arc::new(signed)), ..self }
+    }
+
+    /// The groups that came with it, beside those of the settings.
+    pub(crate) fn groups(&self) -> &[String] {
+        &self.groups
+    }
+
+    /// As whom a session of the web page knows it from now on; nothing when nobody vouches for a user, or for a short time
+    /// only, as an identity token does.
+    pub(crate) fn vouched(&self) -> Option<Vouched> {
+        if self.granted.is_some() || self.until.is_some() {
+            return None;
+        }
+        let (user, by) = (self.user.clone()?, self.by.as_ref()?.to_string());
+        Some(Vouched { user, groups: self.groups.to_vec(), by })
+    }
+
+    /// The session of the web page by which it is known.
+    pub(crate) fn signed(&self) -> Option<&Signed> {
+        self.signed.as_deref()
+    }
+
+    /// The same, with an API token, which grants this as far as the rules allow it.
+    fn with_api_token(self, id: ApiTokenId, rule: Rule) -> Self {
+        Self { api_token: Some(Arc::new(id)), granted: Some([rule].into()), ..self }
+    }
+
+    /// The same, with a token of ours that was had for the API token and asked for no more than this.
+    fn asked_for(self, asked: &[Rule]) -> Self {
+        let allowed = self.granted.iter().flat_map(|granted| granted.iter());
+        let both = allowed.flat_map(|allowed| api_token::within(asked, allowed)).collect();
+        Self { granted: Some(both), in_session: true, ..self }
+    }
+
+    /// The API token that it has shown.
+    pub(crate) fn api_token(&self) -> Option<&ApiTokenId> {
+        self.api_token.as_deref()
+    }
+
+    /// Whether it has shown a token that another one may do better than.
+    pub(crate) fn may_have_better(&self) -> bool {
+        self.granted.is_some() && (self.in_session || self.api_token.is_none())
     }
 
     /// Whoever has a token of ours, be it nobody's, and what that was asked for.
@@ -125,8 +211,21 @@ pub(crate) struct Identities {
     passwords: Option<Passwords>,
     tokens: Option<Tokens>,
     sessions: Option<Sessions>,
+    providers: Providers,
     /// What tokens of our own are signed with, once the records are open.
     session_key: Option<SessionKey>,
+    /// Where sessions of the web page are, once the records are open.
+    keeper: Option<Keeper>,
+}
+
+/// A request as far as it says who sent it.
+#[derive(Clone, Copy)]
+pub(crate) struct Brought<'r> {
+    pub(crate) headers: &'r HeaderMap,
+    /// From where it comes.
+    pub(crate) from: IpAddr,
+    /// Whether its client came by TLS.
+    pub(crate) secure: bool,
 }
 
 impl Identities {
@@ -136,7 +235,7 @@ impl Identities {
     ///
     /// When a file cannot be read, or the settings for tokens are not whole.
     pub(crate) fn new(settings: &Auth) -> Result<Self, String> {
-        Self::nobody().again(settings)
+        Self::nobody().again(settings, &Registry::new(Config::default()))
     }
 
     /// As other settings have it. Passwords that are remembered, wrong ones that were counted, and tokens that were given
@@ -145,59 +244,96 @@ impl Identities {
     /// # Errors
     ///
     /// As for new ones.
-    pub(crate) fn again(&self, settings: &Auth) -> Result<Self, String> {
+    pub(crate) fn again(&self, settings: &Auth, registry: &Registry) -> Result<Self, String> {
         let open = |path: &PathBuf| Passwords::open(path, self.passwords.as_ref());
         let passwords = settings.htpasswd.as_ref().map(open).transpose()?;
         let tokens = Tokens::of(settings, self.tokens.as_ref())?;
+        let providers = Providers::of(&settings.oidc, &self.providers)?;
+        let taken = |name: &str| passwords.as_ref().is_some_and(|passwords| passwords.has(name));
+        if let Some((provider, name)) = providers.fixed_names().find(|(_, name)| taken(name)) {
+            return Err(format!(
+                "oidc {provider} gives the name `{name}`, which a user of the password file has: choose another one, such \
+                 as `{provider}:{name}`"
+            ));
+        }
         let session_key = self.session_key.clone();
         let begin = |url: &String| Sessions::new(url, session_key.as_ref());
         let sessions = settings.token_url.as_ref().map(begin).transpose()?;
-        if sessions.is_some() && (passwords.is_none() || tokens.is_some()) {
-            return Err("auth-token-url needs auth-htpasswd, and no other token server".into());
+        if sessions.is_some() && (passwords.is_none() && providers.is_empty() || tokens.is_some()) {
+            return Err("auth-token-url needs auth-htpasswd or an [[oidc]], and no other token server".into());
         }
-        Ok(Self { realm: settings.realm.clone(), passwords, tokens, sessions, session_key })
+        let keeper = self.keeper.as_ref().map(|keeper| keeper.again(registry.clone()));
+        Ok(Self { realm: settings.realm.clone(), passwords, tokens, sessions, providers, session_key, keeper })
     }
 
-    /// The same, with the key by which tokens of our own are signed and known again.
+    /// The same, with the key by which tokens of our own are signed and known again, and with the records.
     ///
     /// # Errors
     ///
     /// As for new ones.
-    pub(crate) fn signing_with(self, key: SessionKey) -> Result<Self, String> {
+    pub(crate) fn keeping(self, host: Arc<Host>, registry: Registry, key: SessionKey) -> Result<Self, String> {
         let begin = |sessions: &Sessions| Sessions::new(sessions.url(), Some(&key));
         let sessions = self.sessions.as_ref().map(begin).transpose()?;
-        Ok(Self { sessions, session_key: Some(key), ..self })
+        let keeper = Some(Keeper::new(host, registry, &key));
+        Ok(Self { sessions, session_key: Some(key), keeper, ..self })
     }
 
     /// Nobody can say who they are.
     pub(crate) fn nobody() -> Self {
-        Self { realm: String::new(), passwords: None, tokens: None, sessions: None, session_key: None }
+        let (realm, providers) = (String::new(), Providers::default());
+        Self { realm, passwords: None, tokens: None, sessions: None, providers, session_key: None, keeper: None }
     }
 
     /// Goes on looking at the files.
     pub(crate) fn watch(&self) {
         self.passwords.iter().for_each(Passwords::watch);
         self.tokens.iter().for_each(Tokens::watch);
+        self.providers.watch();
     }
 
     /// Whether clients can say who they are.
     pub(crate) fn can_ask(&self) -> bool {
-        self.passwords.is_some() || self.tokens.is_some()
+        self.checks_passwords() || self.tokens.is_some()
+    }
+
+    /// Whether clients can say who they are with a name and a password, or what stands for one.
+    fn checks_passwords(&self) -> bool {
+        self.passwords.is_some() || !self.providers.is_empty()
     }
 
     /// Whether there is a user of that name; also when that cannot be known.
     pub(crate) fn may_be(&self, user: &str) -> bool {
-        self.tokens.is_some() || self.passwords.as_ref().is_none_or(|passwords| passwords.has(user))
+        let in_file = || match &self.passwords {
+            Some(passwords) => passwords.has(user),
+            None => self.providers.is_empty(),
+        };
+        self.tokens.is_some() || self.providers.may_name(user) || in_file()
     }
 
-    /// Who sent a request with these fields from that address.
-    pub(crate) async fn identify(&self, headers: &HeaderMap, from: IpAddr) -> Result<Identity, Problem> {
-        match self.credentials(headers)? {
+    /// Whether the password file has a user of that name.
+    pub(crate) fn has_user(&self, user: &str) -> bool {
+        self.passwords.as_ref().is_some_and(|passwords| passwords.has(user))
+    }
+
+    /// Whether people can sign in with a password.
+    pub(crate) fn has_passwords(&self) -> bool {
+        self.passwords.is_some()
+    }
+
+    /// Who sent a request.
+    pub(crate) async fn identify(&self, brought: &Brought<'_>) -> Result<Identity, Problem> {
+        if let Some(identity) = self.by_cookie(brought).await? {
+            return Ok(identity);
+        }
+        match self.credentials(brought.headers)? {
             None => Ok(Identity::anonymous()),
-            Some(Credentials::Basic(pair)) => self.check_password(pair, from).await,
+            Some(Credentials::Basic(pair)) => self.check_basic(pair, brought.from).await,
             Some(Credentials::Bearer(token)) => match (&self.tokens, &self.sessions) {
                 (Some(tokens), _) => tokens.check(token),
-                (None, Some(sessions)) => sessions.check(token, |user| self.passwords.as_ref()?.line(user)),
+                (None, Some(sessions)) => match sessions.check(token, |user, by| self.line(user, by))? {
+                    Bearer::Own(identity) => Ok(identity),
+                    Bearer::OfApiToken(id, asked) => self.within_api_token(id, asked).await,
+                },
                 (None, None) => Err(Problem::Wrong),
             },
         }
@@ -209,13 +345,25 @@ impl Identities {
     /// # Errors
     ///
     /// When it cannot be said now whether it is one here: then it must not be taken for one of another registry.
-    pub(crate) async fn recognize(&self, headers: &HeaderMap, from: IpAddr) -> Result<Identity, Problem> {
-        Ok(match (self.credentials(headers), &self.passwords) {
-            (Ok(Some(Credentials::Basic((name, password)))), Some(passwords)) => {
-                let right = passwords.recognize(&name, &password, from).await?;
-                if right { Identity::user(name) } else { Identity::anonymous() }
+    pub(crate) async fn recognize(&self, brought: &Brought<'_>) -> Result<Identity, Problem> {
+        if let Some(identity) = self.by_cookie(brought).await? {
+            return Ok(identity);
+        }
+        Ok(match (self.credentials(brought.headers), &self.passwords) {
+            (Ok(Some(Credentials::Basic((name, password)))), _) if self.is_by_token(&name) => {
+                match self.by_token(&password, brought.from).await {
+                    Err(problem @ Problem::Unreachable(_)) => return Err(problem),
+                    checked => checked.unwrap_or_default(),
+                }
             }
-            (Ok(Some(Credentials::Bearer(_))), _) => self.identify(headers, from).await.unwrap_or_default(),
+            (Ok(Some(Credentials::Basic((name, password)))), Some(passwords)) => {
+                if let Some(identity) = self.by_api_token(&name, &password).await? {
+                    return Ok(identity);
+                }
+                let right = passwords.recognize(&name, &password, brought.from).await?;
+                if right { Identity::user(name).vouched_by(PASSWORD) } else { Identity::anonymous() }
+            }
+            (Ok(Some(Credentials::Bearer(_))), _) => self.identify(brought).await.unwrap_or_default(),
             _ => Identity::anonymous(),
         })
     }
@@ -230,16 +378,24 @@ impl Identities {
     pub(crate) async fn log_in(&self, headers: &HeaderMap, from: IpAddr) -> Result<Identity, Problem> {
         match self.credentials(headers)? {
             None => Ok(Identity::anonymous()),
-            Some(Credentials::Basic(pair)) => self.check_password(pair, from).await,
+            Some(Credentials::Basic(pair)) => self.check_basic(pair, from).await,
             Some(Credentials::Bearer(_)) => Err(Problem::Wrong),
         }
     }
 
     /// The answer to a request for a token, which `identity` sent.
     pub(crate) fn token(&self, head: &Parts, identity: &Identity) -> Option<Response> {
-        let user = identity.user_name().unwrap_or_default();
-        let line = self.passwords.as_ref().and_then(|passwords| passwords.line(user)).unwrap_or_default();
-        Some(self.sessions.as_ref()?.answer(head, user, &line))
+        let line = identity.user_name().and_then(|user| self.line(user, identity.voucher())).unwrap_or_default();
+        Some(self.sessions.as_ref()?.answer(head, identity, &line))
+    }
+
+    /// A text that changes when a user is gone or has another password, or when whoever vouches for it is trusted with
+    /// something else. None if the user, or who vouches for it, is gone.
+    fn line(&self, user: &str, by: Option<&str>) -> Option<String> {
+        match by {
+            None | Some(PASSWORD) => self.passwords.as_ref()?.line(user),
+            Some(by) => self.providers.line(by),
+        }
     }
 
     /// What a request brings to say who sent it.
@@ -266,9 +422,28 @@ impl Identities {
         Err(Problem::Malformed)
     }
 
-    async fn check_password(&self, (name, password): (String, String), from: IpAddr) -> Result<Identity, Problem> {
+    /// Who has that name and that password.
+    pub(crate) async fn check_password(
+        &self,
+        (name, password): (String, String),
+        from: IpAddr,
+    ) -> Result<Identity, Problem> {
+        if self.is_by_token(&name) {
+            return self.by_token(&password, from).await;
+        }
         let passwords = self.passwords.as_ref().ok_or(Problem::Wrong)?;
-        passwords.check(&name, &password, from).await.map(|()| Identity::user(name))
+        passwords.check(&name, &password, from).await.map(|()| Identity::user(name).vouched_by(PASSWORD))
+    }
+}
+
+impl Identities {
+    /// Whether what stands in the place of a password is an identity token, as the name says.
+    fn is_by_token(&self, name: &str) -> bool {
+        name == oidc::USER && !self.providers.is_empty()
+    }
+
+    async fn by_token(&self, token: &str, from: IpAddr) -> Result<Identity, Problem> {
+        self.providers.check(token, from, |name| self.has_user(name)).await
     }
 }
 

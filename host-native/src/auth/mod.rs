@@ -1,7 +1,7 @@
 //! Who sends a request, what it may do, and how it is refused.
 
 pub mod identity;
-mod problem;
+pub(crate) mod problem;
 pub(crate) mod refusal;
 pub mod rules;
 pub(crate) mod verdict;

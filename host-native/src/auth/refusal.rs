@@ -14,9 +14,13 @@ pub(crate) fn refusal(status: u16, code: Code, message: &str) -> Response {
 }
 
 /// The answer to somebody who is to say who it is, in one of these ways (SPEC A2, Q1).
-pub(crate) fn unauthorized(challenges: Vec<String>, problem: Option<Problem>) -> Response {
+pub(crate) fn unauthorized(challenges: Vec<String>, problem: Option<&Problem>) -> Response {
     if let Some((problem, seconds)) = problem.and_then(|problem| Some((problem, problem.wait()?))) {
-        return refusal(429, Code::TooManyRequests, problem.message()).with("Retry-After", seconds.to_string());
+        let (status, code) = match problem {
+            Problem::Unavailable | Problem::Unreachable(_) => (503, Code::Unavailable),
+            _ => (429, Code::TooManyRequests),
+        };
+        return refusal(status, code, problem.message()).with("Retry-After", seconds.to_string());
     }
     let message = problem.map_or(Code::Unauthorized.meaning(), Problem::message);
     let refused = refusal(401, Code::Unauthorized, message);
@@ -30,7 +34,8 @@ pub(crate) fn denied(identity: &Identity, right: Right, access: Option<&Access>)
         Some(Access::DeleteTag(name, tag)) => format!(" for the tag {tag} of the repository {name}"),
         _ => String::new(),
     };
-    refusal(403, Code::Denied, &format!("{identity} does not have the right {}{place}", right.as_str()))
+    let by = if identity.api_token().is_some() { "the API token of " } else { "" };
+    refusal(403, Code::Denied, &format!("{by}{identity} does not have the right {}{place}", right.as_str()))
 }
 
 #[cfg(test)]
@@ -39,20 +44,23 @@ mod tests {
 
     #[test]
     fn whoever_is_to_wait_is_told_how_long_and_not_asked_for_another_password() {
-        for (problem, expected) in [
-            (Problem::TooMany, Some("60")),
-            (Problem::Busy, Some("5")),
-            (Problem::Wrong, None),
-            (Problem::Malformed, None),
-            (Problem::Expired, None),
-            (Problem::Scope, None),
+        for (problem, status, expected) in [
+            (Problem::TooMany, 429, Some("60")),
+            (Problem::Busy, 429, Some("5")),
+            (Problem::Unreachable("it is down".into()), 503, Some("10")),
+            (Problem::Unavailable, 503, Some("1")),
+            (Problem::Wrong, 401, None),
+            (Problem::Malformed, 401, None),
+            (Problem::Expired, 401, None),
+            (Problem::Scope, 401, None),
+            (Problem::Token("it has ended".into()), 401, None),
         ] {
-            let response = unauthorized(vec!["Basic".into()], Some(problem));
+            let response = unauthorized(vec!["Basic".into()], Some(&problem));
             let field =
                 |name| response.headers.iter().find(|(field, _)| *field == name).map(|(_, value)| value.as_ref());
             assert_eq!(field("Retry-After"), expected, "{problem:?}");
             let asked = expected.is_none().then_some("Basic");
-            assert_eq!((response.status, field("WWW-Authenticate")), (if asked.is_some() { 401 } else { 429 }, asked));
+            assert_eq!((response.status, field("WWW-Authenticate")), (status, asked), "{problem:?}");
         }
     }
 }

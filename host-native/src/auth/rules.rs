@@ -9,7 +9,7 @@ use orlop_core::caller::Rule;
 
 pub use self::explain::explain;
 use crate::auth::identity::Identity;
-use crate::settings::{GroupSetting, RuleSetting, Who};
+use crate::settings::{Auth, GroupSetting, RuleSetting, Who};
 
 /// The rules of a registry, in their order.
 #[derive(Clone, Debug, Default)]
@@ -26,11 +26,12 @@ impl Rules {
     /// # Errors
     ///
     /// When a rule names a group that there is not.
-    pub fn new(rules: &[RuleSetting], groups: &[GroupSetting], can_be_known: bool) -> Result<Self, String> {
+    pub fn new(settings: &Auth, can_be_known: bool) -> Result<Self, String> {
+        let Auth { rules, groups, .. } = settings;
         let named = rules.iter().enumerate().flat_map(|(place, rule)| rule.who.iter().map(move |who| (place, who)));
         for (place, who) in named {
             if let Who::Group(name) = who
-                && !groups.iter().any(|group| group.name == *name)
+                && !settings.may_be_group(name)
             {
                 return Err(format!(
                     "rule {} names the group `{name}`, which does not exist: add a [[group]]",
@@ -44,7 +45,13 @@ impl Rules {
         } else {
             rules.iter().map(|rule| (rule.who.clone(), Arc::new(rule.rule()))).collect()
         };
-        Ok(Self { rules: made, groups: groups.into(), usual: rules.is_empty() })
+        Ok(Self { rules: made, groups: groups.clone(), usual: rules.is_empty() })
+    }
+
+    /// Without any settings.
+    pub(crate) fn open() -> Self {
+        let everything = Arc::new(RuleSetting::everything().rule());
+        Self { rules: vec![(vec![Who::Anybody], everything)], groups: Vec::new(), usual: true }
     }
 
     /// The rights of somebody.
@@ -52,7 +59,7 @@ impl Rules {
         let rules = self.of(identity).map(|(_, rule)| rule.clone());
         let Some(granted) = identity.granted() else { return Rights::of(rules) };
         let granted = granted.iter().cloned().map(Arc::new);
-        if identity.is_in_session() {
+        if identity.is_in_session() || identity.api_token().is_some() {
             // What no rule speaks of, none of them allows, and a token of ours does not either.
             let nothing = Rule { allow: false, ..RuleSetting::everything().rule() };
             return Rights::of(rules.chain([Arc::new(nothing)])).granted(granted);
@@ -74,6 +81,19 @@ impl Rules {
         who.iter().any(|who| is(who, identity, &of_group))
     }
 
+    /// The groups that somebody is in, those of the settings first.
+    pub(crate) fn groups_of(&self, identity: &Identity) -> Vec<String> {
+        let user = identity.user_name();
+        let has = |group: &&GroupSetting| group.members.iter().any(|member| Some(member.as_str()) == user);
+        let mut all: Vec<String> = self.groups.iter().filter(has).map(|group| group.name.clone()).collect();
+        for group in identity.groups() {
+            if !all.contains(group) {
+                all.push(group.clone());
+            }
+        }
+        all
+    }
+
     /// The users that rules and groups name: for whoever wants to know whether they are there.
     pub fn named_users(&self) -> impl Iterator<Item = &str> {
         let in_rules = self.rules.iter().flat_map(|(who, _)| who).filter_map(|who| match who {
@@ -91,7 +111,10 @@ fn is(who: &Who, identity: &Identity, of_group: &dyn Fn(&str, &str) -> bool) -> 
         Who::Anonymous => identity.is_anonymous(),
         Who::Authenticated => !identity.is_anonymous(),
         Who::User(name) => identity.user_name() == Some(name.as_str()),
-        Who::Group(name) => identity.user_name().is_some_and(|user| of_group(name, user)),
+        Who::Group(name) => {
+            let own = identity.groups().iter().any(|group| group == name);
+            identity.user_name().is_some_and(|user| own || of_group(name, user))
+        }
         Who::Certificate(name) => identity.certificate().iter().any(|given| given == name),
     }
 }
@@ -103,9 +126,19 @@ mod tests {
     use super::*;
 
     fn rules(rules: &[&str], groups: &[&str]) -> Rules {
-        let rules: Vec<RuleSetting> = rules.iter().map(|rule| rule.parse().unwrap()).collect();
-        let groups: Vec<GroupSetting> = groups.iter().map(|group| group.parse().unwrap()).collect();
-        Rules::new(&rules, &groups, true).unwrap()
+        Rules::new(&settings(rules, groups), true).unwrap()
+    }
+
+    fn settings(rules: &[&str], groups: &[&str]) -> Auth {
+        #[derive(clap::Parser)]
+        struct Line {
+            #[command(flatten)]
+            auth: Auth,
+        }
+        let words =
+            rules.iter().map(|rule| format!("--rule={rule}")).chain(groups.iter().map(|g| format!("--group={g}")));
+        let Line { auth } = clap::Parser::parse_from(std::iter::once("orlop".to_owned()).chain(words));
+        auth
     }
 
     #[test]
@@ -126,6 +159,7 @@ mod tests {
         let (alice, bob, mallory) = (Identity::user("alice"), Identity::user("bob"), Identity::user("mallory"));
         let nobody = Identity::anonymous();
         let ci = Identity::anonymous().with_certificate(vec!["ci".into()]);
+        let carol = Identity::user("corp:carol").with_groups(["dev".to_owned()]);
         check(&alice, Right::Upload, "team/app", true);
         check(&bob, Right::Upload, "team/app", false);
         check(&bob, Right::Pull, "team/app", true);
@@ -133,19 +167,21 @@ mod tests {
         check(&nobody, Right::Pull, "public/a", true);
         check(&nobody, Right::Pull, "team/app", false);
         check(&ci, Right::Upload, "team/app", true);
+        check(&carol, Right::Upload, "team/app", true);
+        check(&carol, Right::Upload, "other", false);
         check(&ci, Right::Pull, "other", true);
     }
 
     #[test]
     fn a_group_that_is_not_there_is_refused() {
-        let rule = "{ who = ['group:dev'], allow = ['pull'], repositories = ['**'] }".parse().unwrap();
-        assert!(Rules::new(&[rule], &[], true).unwrap_err().contains("`dev`"));
+        let rule = "{ who = ['group:dev'], allow = ['pull'], repositories = ['**'] }";
+        assert!(Rules::new(&settings(&[rule], &[]), true).unwrap_err().contains("`dev`"));
     }
 
     #[test]
     fn without_rules_those_who_are_known_may_do_everything() {
-        let known = Rules::new(&[], &[], true).unwrap();
-        let open = Rules::new(&[], &[], false).unwrap();
+        let none = settings(&[], &[]);
+        let (known, open) = (Rules::new(&none, true).unwrap(), Rules::new(&none, false).unwrap());
         let name = "a".parse().unwrap();
         assert!(known.rights(&Identity::user("alice")).may(Right::Delete, &name));
         assert!(!known.rights(&Identity::anonymous()).may(Right::Pull, &name));

@@ -8,7 +8,7 @@ use crate::auth::identity::Identity;
 use crate::auth::problem::Problem;
 
 /// What is said of a request before it is made.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Verdict {
     /// It is made. What its sender may not see, the core shows to nobody but those who may.
     Made,
@@ -20,14 +20,14 @@ pub(crate) enum Verdict {
 
 /// Decides upon the request alone, never upon what the registry holds: so the answer tells nothing of that.
 pub(crate) fn verdict(access: &[Access], identity: &Identity, rights: &Rights, can_ask: bool) -> Verdict {
-    let token = identity.granted().is_some();
+    let token = identity.may_have_better();
     // A token of ours may be nobody's.
     let known = token && !identity.is_in_session() || !identity.is_anonymous();
     // A mount needs more than the first; the core begins an upload instead where that is not allowed (SPEC E14).
     let (allowed, by_rule, right) = match access.first() {
         None => (identity.has_answered() || !can_ask, false, None),
         Some(Access::Catalog) => (rights.may_somewhere(Right::List), false, Some(Right::List)),
-        Some(Access::Anywhere) => (true, false, None),
+        Some(Access::Anywhere | Access::Open) => (true, false, None),
         Some(Access::DeleteTag(name, tag)) => {
             let decision = rights.decide(Right::Delete, name, Some(tag));
             (decision.allowed, decision.rule.is_some(), Some(Right::Delete))

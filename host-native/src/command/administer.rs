@@ -80,12 +80,13 @@ fn password_file(auth: &Auth) -> Result<&Path, String> {
 pub fn explain(asked: &Explain, effective: &[Effective]) -> Done {
     let identities = Identities::new(&asked.auth)?;
     let can_be_known = identities.can_ask() || asked.tls.client_ca.is_some();
-    let rules = Rules::new(&asked.auth.rules, &asked.auth.groups, can_be_known)?;
+    let rules = Rules::new(&asked.auth, can_be_known)?;
     let identity = match (asked.user.as_str(), asked.user.strip_prefix("certificate:")) {
         ("anonymous", _) => Identity::anonymous(),
         (_, Some(name)) => Identity::anonymous().with_certificate(vec![name.to_owned()]),
         (name, None) => Identity::user(name),
     };
+    let identity = identity.with_groups(asked.in_group.clone());
     if identity.user_name().is_some_and(|user| !identities.may_be(user)) {
         out!("there is no user {identity}; if there were:");
     }

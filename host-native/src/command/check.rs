@@ -6,6 +6,7 @@ use std::path::Path;
 
 use orlop_core::retention;
 
+use crate::auth::identity::TOKEN_USER;
 use crate::observe::traces;
 use crate::request::live::Live;
 use crate::server::tls::Tls;
@@ -43,6 +44,7 @@ pub fn check(settings: &Settings, before: Option<&Live>) -> Result<Checked, Stri
         warnings.extend(exposed(address, tls.is_some(), settings, &live)?);
     }
     warnings.extend(deletes_all_the_same(&live, settings));
+    warnings.extend(of_providers(&live, settings));
     settings.watch.otlp_endpoint.as_deref().map_or(Ok(()), traces::check)?;
     Ok(Checked { live, tls, warnings })
 }
@@ -112,7 +114,7 @@ fn distinct(addresses: &[Address<'_>]) -> Result<(), String> {
 
 /// A rule or a limit for clients that cannot log in would never match.
 fn named_clients(settings: &Settings, login: bool) -> Result<(), String> {
-    const LOGIN: &str = "set auth-htpasswd, or the token-… settings";
+    const LOGIN: &str = "set auth-htpasswd, an [[oidc]], or the token-… settings";
     let certificates = settings.tls.client_ca.is_some();
     let rules = settings.auth.rules.iter().enumerate().map(|(place, rule)| ("rule", place + 1, &rule.who));
     let limits = settings.shares.limit.iter().enumerate().map(|(place, limit)| ("limit", place + 1, &limit.who));
@@ -122,7 +124,7 @@ fn named_clients(settings: &Settings, login: bool) -> Result<(), String> {
             Who::Group(name) if !login => (format!("the group `{name}`"), LOGIN),
             Who::Certificate(name) if !certificates => (format!("the certificate `{name}`"), "set tls-client-ca"),
             Who::Authenticated if !login && !certificates => ("authenticated clients".into(), LOGIN),
-            Who::Group(name) if !settings.auth.groups.iter().any(|group| group.name == *name) => {
+            Who::Group(name) if !settings.auth.may_be_group(name) => {
                 return Err(format!("{what} {number} names the group `{name}`, which does not exist: add a [[group]]"));
             }
             _ => continue,
@@ -152,6 +154,24 @@ fn deletes_all_the_same(live: &Live, settings: &Settings) -> Option<String> {
          delete, retention does; set retention-interval = \"0\" if nothing is to be deleted"
             .to_owned()
     })
+}
+
+/// Warnings of identity providers: everybody whom they vouch for may do everything, or a user has the name of all of them.
+fn of_providers(live: &Live, settings: &Settings) -> Vec<String> {
+    let providers = &settings.auth.oidc;
+    let open = providers.iter().filter(|_| settings.auth.rules.is_empty());
+    let open = open.map(|provider| {
+        format!(
+            "there are no rules, so every token of the provider `{}` that its settings let in may push and delete \
+             everything: set rules",
+            provider.name
+        )
+    });
+    let hidden = !providers.is_empty() && live.identities.has_user(TOKEN_USER);
+    let hidden = hidden.then(|| {
+        format!("the user `{TOKEN_USER}` of the password file cannot log in: with [[oidc]] that is the name for tokens")
+    });
+    open.chain(hidden).collect()
 }
 
 /// Warnings of an address that other machines can reach.

@@ -7,6 +7,7 @@
 mod body;
 mod catalog;
 mod challenge;
+mod documents;
 mod exchange;
 mod failure;
 mod list;
@@ -33,6 +34,7 @@ use url::Url;
 
 pub use self::body::{Body, LEAST_RATE};
 use self::challenge::Challenge;
+pub(crate) use self::documents::Documents;
 use self::exchange::{Arrived, Outgoing};
 pub use self::failure::Failure;
 pub use self::list::{Descriptor, Platform, referrers_tag};

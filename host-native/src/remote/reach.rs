@@ -28,6 +28,8 @@ pub(super) struct Reach {
     named: Vec<(String, Option<u16>)>,
     /// Whether all hosts may have private addresses.
     private: bool,
+    /// The setting in which an operator names hosts.
+    setting: &'static str,
 }
 
 /// An address that is not connected to.
@@ -35,16 +37,17 @@ pub(super) struct Reach {
 pub(super) struct Forbidden {
     host: String,
     address: IpAddr,
+    setting: &'static str,
 }
 
 impl Error for Forbidden {}
 
 impl fmt::Display for Forbidden {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { host, address } = self;
+        let Self { host, address, setting } = self;
         write!(
             f,
-            "it leads to {host}, which has the private address {address}: if that is right, add {host} to its redirects"
+            "it leads to {host}, which has the private address {address}: if that is right, add {host} to its {setting}"
         )
     }
 }
@@ -52,7 +55,13 @@ impl fmt::Display for Forbidden {
 impl Reach {
     /// To these hosts, each perhaps with the only port, and to others with public addresses, or with `private` ones too.
     pub(super) fn new<'a>(named: impl IntoIterator<Item = (&'a str, Option<u16>)>, private: bool) -> Self {
-        Self { named: named.into_iter().map(|(host, port)| (plain(host), port)).collect(), private }
+        let named = named.into_iter().map(|(host, port)| (plain(host), port)).collect();
+        Self { named, private, setting: "redirects" }
+    }
+
+    /// The same, where that is the setting in which hosts are named.
+    pub(super) fn called(self, setting: &'static str) -> Self {
+        Self { setting, ..self }
     }
 
     /// Whether the operator named that host, so that it may have any address.
@@ -66,7 +75,7 @@ impl Reach {
         let may = |address: &IpAddr| is_public(*address) || (self.private && !is_link_local(*address));
         match addresses.iter().find(|address| !may(address)) {
             // One that is forbidden is enough: no public registry has both.
-            Some(&address) => Err(Forbidden { host: plain(host), address }),
+            Some(&address) => Err(Forbidden { host: plain(host), address, setting: self.setting }),
             None => Ok(addresses),
         }
     }

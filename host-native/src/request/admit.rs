@@ -6,9 +6,11 @@ use axum::http::request::Parts;
 use axum::http::{HeaderMap, header};
 use orlop_core::error::Code;
 use orlop_core::mirror::Login;
-use orlop_core::{Access, Action, Caller, http};
+use orlop_core::{Access, Action, Caller, Operation, http};
 
-use crate::auth::identity::Identity;
+use crate::auth::identity::sign_in::CSRF;
+use crate::auth::identity::{Brought, Identity};
+use crate::auth::problem::Problem;
 use crate::auth::refusal::{denied, refusal, unauthorized};
 use crate::auth::verdict::{Verdict, verdict};
 use crate::crowd::{Client, Slot};
@@ -23,6 +25,8 @@ const TOO_MUCH: &str = "you have too many requests at once, or send them too fas
 /// A request that may be made.
 pub(crate) struct Admitted {
     pub(crate) caller: Caller,
+    /// Who it is.
+    pub(crate) identity: Identity,
     /// Whose share it takes from.
     pub(crate) client: Client,
     /// What it takes of the limits that speak of its sender, until it is over.
@@ -48,15 +52,16 @@ pub(crate) async fn give_token(
         return None;
     }
     let client = line.client;
+    let brought = Brought { headers: &head.headers, from: client, secure: line.secure };
     let logged_in = match line.at_root {
-        true => Ok(identities.recognize(&head.headers, client).await.unwrap_or_default()),
+        true => Ok(identities.recognize(&brought).await.unwrap_or_default()),
         false => identities.log_in(&head.headers, client).await,
     };
     let (identity, response) = match logged_in {
         Ok(identity) => (identity.clone(), identities.token(head, &identity)?),
         Err(problem) => {
             observer.metrics.logins_refused.inc();
-            (Identity::anonymous(), unauthorized(vec![identities.basic()], Some(problem)))
+            (Identity::anonymous(), unauthorized(vec![identities.basic()], Some(&problem)))
         }
     };
     let entered = live.shares.enter(&live.rules, &identity, client).await;
@@ -73,31 +78,40 @@ pub(crate) async fn admit(
 ) -> Result<Admitted, Refused> {
     let client = line.client;
     let access = line.asked.access();
-    let unknown = |problem| unauthorized(live.identities.challenges(&access, problem), problem);
+    let brought = Brought { headers, from: client, secure: line.secure };
+    // A browser would ask for the password in a window of its own, which a page of ours does itself.
+    let challenges = |problem: Option<&Problem>| match headers.contains_key(CSRF) {
+        true => vec![live.identities.in_a_page()],
+        false => live.identities.challenges(&access, problem),
+    };
+    let unknown = |problem: Option<&Problem>| unauthorized(challenges(problem), problem);
     // What is no login of ours may be one of the upstream's.
     let sent_on = live.roots.verify(line.asked.summary().repository);
     let foreign = line.at_root || sent_on;
     let identified = match foreign {
+        _ if matches!(line.asked.operation, Ok(Operation::Session)) => live.identities.whose_session(&brought).await,
+        // Who signs in is nobody yet, whatever the browser has kept of before.
+        _ if matches!(line.asked.operation, Ok(Operation::SignIn)) => Ok(Identity::anonymous()),
         // One of which it is not known whether it is ours goes to no upstream. Where none does, it is no login.
-        true => live.identities.recognize(headers, client).await.or_else(|problem| match sent_on {
+        true => live.identities.recognize(&brought).await.or_else(|problem| match sent_on {
             true => Err(problem),
             false => Ok(Identity::anonymous()),
         }),
-        false => live.identities.identify(headers, client).await,
+        false => live.identities.identify(&brought).await,
     };
     let identity = identified.clone().unwrap_or_default().with_certificate(peer.certificate.clone());
     // What is refused counts as well.
     let entered = live.shares.enter(&live.rules, &identity, client).await;
     if let Err(problem) = identified {
         observer.metrics.logins_refused.inc();
-        let response = entered.map_or_else(|wait| busy(TOO_MUCH, wait), |_| unknown(Some(problem)));
+        let response = entered.map_or_else(|wait| busy(TOO_MUCH, wait), |_| unknown(Some(&problem)));
         return Err(Refused { response, caller: String::new() });
     }
     let (rights, name) = (live.rules.rights(&identity), identity.name());
     let refused = |response| Refused { response, caller: name.clone() };
     let entered = entered.map_err(|wait| refused(busy(TOO_MUCH, wait)))?;
     match verdict(&access, &identity, &rights, live.identities.can_ask()) {
-        Verdict::Unknown(problem) => return Err(refused(unknown(problem))),
+        Verdict::Unknown(problem) => return Err(refused(unknown(problem.as_ref()))),
         Verdict::Denied(right) => return Err(refused(denied(&identity, right, access.first()))),
         Verdict::Made if live.read_only && access.iter().any(changes) => {
             let told = "the registry takes no changes for now";
@@ -109,14 +123,14 @@ pub(crate) async fn admit(
     let login = sent.and_then(|value| value.to_str().ok()).map(Login::new);
     let client = Client::of(&name, client);
     let caller = Caller { name, rights, blob_limit: entered.upload, request: None, login };
-    Ok(Admitted { caller, client, slots: entered.slots })
+    Ok(Admitted { caller, identity, client, slots: entered.slots })
 }
 
 fn changes(access: &Access) -> bool {
     match access {
         Access::Repository(_, action) => *action != Action::Pull,
         Access::DeleteTag(..) => true,
-        Access::Catalog | Access::Anywhere => false,
+        Access::Catalog | Access::Anywhere | Access::Open => false,
     }
 }
 

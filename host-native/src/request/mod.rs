@@ -4,6 +4,7 @@
 mod access;
 mod admit;
 pub(crate) mod answer;
+pub(crate) mod api_tokens;
 mod base;
 mod content;
 pub(crate) mod cors;
@@ -17,3 +18,5 @@ mod redirect;
 mod response;
 mod roots;
 pub(crate) mod shares;
+mod sign_in;
+mod source;

@@ -4,10 +4,10 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::{GroupSetting, RuleSetting};
+use super::{GroupSetting, OidcSetting, RuleSetting};
 
 /// Access control. Without users, tokens, client certificates and rules, every client may do everything.
-#[derive(Debug, Clone, Args)]
+#[derive(Debug, Clone, Default, Args)]
 #[command(next_help_heading = "Access control")]
 pub struct Auth {
     /// The password file, as `orlop user` and `htpasswd -B` write it; read again when it changes
@@ -76,6 +76,13 @@ pub struct Auth {
     #[arg(id = "group", long = "group", env = "ORLOP_GROUP", value_name = "TABLE", value_delimiter = '\n')]
     pub groups: Vec<GroupSetting>,
 
+    /// An identity provider whose tokens log clients in, as a table of TOML (repeatable)
+    ///
+    /// { name = "github", issuer = "https://token.actions.githubusercontent.com", audience = "registry.example.com", claims = { repository_owner = "acme" } }:
+    /// a client logs in as the user `oidc` with an identity token as the password. The manual has all keys: orlop.toml(5).
+    #[arg(id = "oidc", long = "oidc", env = "ORLOP_OIDC", value_name = "TABLE", value_delimiter = '\n')]
+    pub oidc: Vec<OidcSetting>,
+
     /// Accept that every client that can reach the server may push and delete
     #[arg(
         long,
@@ -87,6 +94,13 @@ pub struct Auth {
         action = clap::ArgAction::Set
     )]
     pub open: bool,
+}
+
+impl Auth {
+    /// Whether there may be such a group: one of the settings, or one that somebody who logs clients in may name.
+    pub(crate) fn may_be_group(&self, name: &str) -> bool {
+        self.groups.iter().any(|group| group.name == name) || self.oidc.iter().any(|provider| provider.may_give(name))
+    }
 }
 
 /// What goes between quotation marks into a header field.

@@ -6,12 +6,14 @@
 
 mod access;
 mod bounds;
+pub(crate) mod claims;
 mod engines;
 mod images;
 mod limits;
 mod log;
 pub(crate) mod mirror;
 mod number;
+pub(crate) mod oidc;
 mod policy;
 mod reach;
 pub(crate) mod redacted;
@@ -21,6 +23,7 @@ mod retention;
 mod rule;
 mod scrubbing;
 mod shares;
+mod signing_in;
 mod storage;
 mod sync;
 mod tls;
@@ -41,6 +44,8 @@ pub use self::images::Images;
 pub(crate) use self::images::Which;
 pub use self::limits::Limits;
 pub use self::mirror::MirrorSetting;
+pub(crate) use self::number::time;
+pub use self::oidc::OidcSetting;
 pub use self::policy::Policy;
 pub use self::reach::Reach;
 pub(crate) use self::reach::{Location, Origin, Redirects};
@@ -52,6 +57,7 @@ pub use self::rule::{Action, GroupSetting, RuleSetting};
 pub use self::scrubbing::Scrubbing;
 pub(crate) use self::shares::Each;
 pub use self::shares::{LimitSetting, QuotaSetting, Shares};
+pub use self::signing_in::SigningIn;
 pub use self::storage::{Data, Options, Storage};
 pub(crate) use self::sync::SyncPlace;
 pub use self::sync::{Rate, SyncSetting, Syncs};
@@ -130,6 +136,10 @@ pub struct Settings {
     #[command(flatten)]
     pub auth: Auth,
 
+    /// Sessions of the web page.
+    #[command(flatten)]
+    pub signing_in: SigningIn,
+
     /// Encryption.
     #[command(flatten)]
     pub tls: Tls,
@@ -199,6 +209,8 @@ impl Settings {
             quotas: self.shares.quota.iter().map(QuotaSetting::quota).collect(),
             external_url: self.reach.base(),
             mirrors: self.mirrors.iter().map(MirrorSetting::mirror).collect(),
+            sign_in_idle: self.signing_in.session_idle,
+            sign_in_lifetime: self.signing_in.session_lifetime,
             listeners: self
                 .watch
                 .webhook

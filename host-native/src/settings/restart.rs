@@ -45,7 +45,8 @@ mod tests {
     use crate::settings::Settings;
 
     /// What a running server takes over: see `Live::new`, and the filter of the log.
-    const RELOADED: [&str; 37] = [
+    const RELOADED: [&str; 41] = [
+        "administrators",
         "allow-sparse",
         "assemble",
         "auth-htpasswd",
@@ -64,6 +65,7 @@ mod tests {
         "mirror",
         "no-delete",
         "no-mount-from-anywhere",
+        "oidc",
         "open",
         "quota",
         "redirect",
@@ -71,6 +73,8 @@ mod tests {
         "read-only",
         "retention",
         "rule",
+        "session-idle",
+        "session-lifetime",
         "sync",
         "token-issuer",
         "token-keys",

@@ -4,6 +4,7 @@
 
 mod access;
 mod answers;
+mod api_tokens;
 mod attacks;
 mod backup;
 mod body;
@@ -21,6 +22,7 @@ mod limits;
 mod locations;
 mod logs;
 mod mirror;
+mod oidc;
 mod pages;
 mod passwords;
 mod peers;
@@ -30,6 +32,7 @@ mod retention;
 mod sessions;
 mod settings;
 mod sharing;
+mod signing_in;
 mod space;
 mod started;
 mod sync;

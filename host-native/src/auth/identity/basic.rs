@@ -3,8 +3,8 @@
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
-/// The longest name and password together, in bytes: more is not a person's.
-const LONGEST: usize = 4096;
+/// The longest name and password together, encoded, in bytes: that of an identity token is no person's.
+const LONGEST: usize = 28 << 10;
 
 /// The name and the password. Base64 of what is no UTF-8 or has no colon is nobody's.
 pub(super) fn parse(credentials: &str) -> Option<(String, String)> {

@@ -75,6 +75,11 @@ impl<'t> Jwt<'t> {
         Some(Self { algorithm: alg, key: kid, message: message.as_bytes(), signature, payload })
     }
 
+    /// All that it says.
+    pub(super) fn all_claims(&self) -> Result<serde_json::Map<String, serde_json::Value>, serde_json::Error> {
+        serde_json::from_slice(&self.payload)
+    }
+
     /// What it says.
     pub(super) fn claims(&self) -> Result<Claims, serde_json::Error> {
         serde_json::from_slice(&self.payload)

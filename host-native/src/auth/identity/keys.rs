@@ -3,11 +3,13 @@
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use ring::signature::{
-    ECDSA_P256_SHA256_FIXED, ED25519, RSA_PKCS1_2048_8192_SHA256, RsaPublicKeyComponents, UnparsedPublicKey,
+    ECDSA_P256_SHA256_FIXED, ECDSA_P384_SHA384_FIXED, ED25519, RSA_PKCS1_2048_8192_SHA256, RSA_PKCS1_2048_8192_SHA384,
+    RSA_PKCS1_2048_8192_SHA512, RSA_PSS_2048_8192_SHA256, RSA_PSS_2048_8192_SHA384, RSA_PSS_2048_8192_SHA512,
+    RsaParameters, RsaPublicKeyComponents, UnparsedPublicKey,
 };
 use serde::Deserialize;
 use serde_json::Value;
-use x509_parser::oid_registry::{OID_EC_P256, OID_KEY_TYPE_EC_PUBLIC_KEY, OID_SIG_ED25519};
+use x509_parser::oid_registry::{OID_EC_P256, OID_KEY_TYPE_EC_PUBLIC_KEY, OID_NIST_EC_P384, OID_SIG_ED25519};
 use x509_parser::pem::Pem;
 use x509_parser::prelude::{FromDer, X509Certificate};
 use x509_parser::public_key::{PublicKey, RSAPublicKey};
@@ -15,9 +17,17 @@ use x509_parser::x509::SubjectPublicKeyInfo;
 
 use super::jwt::Jwt;
 
-/// A key, which is for one algorithm.
+/// What is said of keys and algorithms that are none of them.
+pub(super) const SUPPORTED: &str = "RS256, RS384, RS512, PS256, PS384, PS512, ES256, ES384 and EdDSA are supported";
+
+/// How many keys of a set are taken. Others are passed over.
+const MOST: usize = 256;
+
+/// A key.
 pub(super) struct Key {
     public: Public,
+    /// The only algorithm that it is for.
+    meant: Option<String>,
     /// The name by which a token may say that it was this one.
     name: Option<String>,
 }
@@ -25,34 +35,74 @@ pub(super) struct Key {
 enum Public {
     Rsa(RsaPublicKeyComponents<Vec<u8>>),
     P256(Vec<u8>),
+    P384(Vec<u8>),
     Ed25519(Vec<u8>),
+}
+
+/// The keys of a set.
+pub(super) struct KeySet {
+    pub(super) keys: Vec<Key>,
+    /// Those that cannot be used, and why not (RFC 7517, section 5).
+    pub(super) passed_over: Vec<String>,
 }
 
 impl Key {
     /// Whether a token was signed with it. The token may choose among our keys, by their name, and nothing else.
     pub(super) fn has_signed(&self, token: &Jwt<'_>) -> bool {
-        let named = match (&self.name, &token.key) {
+        let meant = self.meant.as_ref().is_none_or(|meant| same(meant, &token.algorithm));
+        self.may_have_signed(token)
+            && meant
+            && self.public.is_for(&token.algorithm)
+            && self.public.verifies(&token.algorithm, token.message, &token.signature)
+    }
+
+    /// Whether the name of the key that a token names is its own.
+    pub(super) fn may_have_signed(&self, token: &Jwt<'_>) -> bool {
+        match (&self.name, &token.key) {
             (Some(ours), Some(theirs)) => ours == theirs,
             _ => true,
-        };
-        named && self.public.is_for(&token.algorithm) && self.public.verifies(token.message, &token.signature)
+        }
     }
+}
+
+/// Whether two names are of one algorithm.
+fn same(one: &str, other: &str) -> bool {
+    let of_ed25519 = |name: &str| matches!(name, "EdDSA" | "Ed25519");
+    one == other || of_ed25519(one) && of_ed25519(other)
+}
+
+/// How a signature of RSA is verified, by the name of its algorithm in RFC 7518.
+fn of_rsa(algorithm: &str) -> Option<&'static RsaParameters> {
+    Some(match algorithm {
+        "RS256" => &RSA_PKCS1_2048_8192_SHA256,
+        "RS384" => &RSA_PKCS1_2048_8192_SHA384,
+        "RS512" => &RSA_PKCS1_2048_8192_SHA512,
+        "PS256" => &RSA_PSS_2048_8192_SHA256,
+        "PS384" => &RSA_PSS_2048_8192_SHA384,
+        "PS512" => &RSA_PSS_2048_8192_SHA512,
+        _ => return None,
+    })
 }
 
 impl Public {
     /// Whether it is for that algorithm, by its name in RFC 7518, RFC 8037 or RFC 9864.
     fn is_for(&self, algorithm: &str) -> bool {
         match self {
-            Self::Rsa(_) => algorithm == "RS256",
+            Self::Rsa(_) => of_rsa(algorithm).is_some(),
             Self::P256(_) => algorithm == "ES256",
+            Self::P384(_) => algorithm == "ES384",
             Self::Ed25519(_) => matches!(algorithm, "EdDSA" | "Ed25519"),
         }
     }
 
-    fn verifies(&self, message: &[u8], signature: &[u8]) -> bool {
+    fn verifies(&self, algorithm: &str, message: &[u8], signature: &[u8]) -> bool {
         let verified = match self {
-            Self::Rsa(key) => key.verify(&RSA_PKCS1_2048_8192_SHA256, message, signature),
+            Self::Rsa(key) => match of_rsa(algorithm) {
+                Some(parameters) => key.verify(parameters, message, signature),
+                None => return false,
+            },
             Self::P256(point) => UnparsedPublicKey::new(&ECDSA_P256_SHA256_FIXED, point).verify(message, signature),
+            Self::P384(point) => UnparsedPublicKey::new(&ECDSA_P384_SHA384_FIXED, point).verify(message, signature),
             Self::Ed25519(key) => UnparsedPublicKey::new(&ED25519, key).verify(message, signature),
         };
         verified.is_ok()
@@ -72,26 +122,27 @@ impl Public {
         if point.len() == 65 && point[0] == 4 { Ok(Self::P256(point)) } else { Err("it is no point of P-256".into()) }
     }
 
+    fn p384(point: Vec<u8>) -> Result<Self, String> {
+        if point.len() == 97 && point[0] == 4 { Ok(Self::P384(point)) } else { Err("it is no point of P-384".into()) }
+    }
+
     fn ed25519(key: Vec<u8>) -> Result<Self, String> {
         if key.len() == 32 { Ok(Self::Ed25519(key)) } else { Err("it is no Ed25519 key: that has 32 bytes".into()) }
     }
 }
 
-/// The keys in a file: a JWKS, or any number of PEM blocks.
-///
-/// A key of a set that cannot be used is passed over, with a line in the log (RFC 7517, section 5), so a set may have no
-/// key at all.
+/// The keys in a file: a JWKS, which may have no key that can be used, or any number of PEM blocks.
 ///
 /// # Errors
 ///
 /// When the file is neither, there is no block in it, or one that is not taken.
-pub(super) fn parse(bytes: &[u8]) -> Result<Vec<Key>, String> {
+pub(super) fn parse(bytes: &[u8]) -> Result<KeySet, String> {
     let text = std::str::from_utf8(bytes).map_err(|_| "this is neither PEM nor JSON".to_owned())?;
     if text.trim_start().starts_with('{') {
-        return of_set(text);
+        return of_set(bytes);
     }
     let keys = of_pem(text)?;
-    if keys.is_empty() { Err("there is no key in it".into()) } else { Ok(keys) }
+    if keys.is_empty() { Err("there is no key in it".into()) } else { Ok(KeySet { keys, passed_over: Vec::new() }) }
 }
 
 #[derive(Deserialize)]
@@ -115,19 +166,29 @@ struct Jwk {
     y: Option<String>,
 }
 
-fn of_set(text: &str) -> Result<Vec<Key>, String> {
-    let set: Set = serde_json::from_str(text).map_err(|error| format!("this is no set of keys (JWKS): {error}"))?;
-    let mut keys = Vec::new();
+/// The keys of a JWKS.
+///
+/// # Errors
+///
+/// When it is none.
+pub(super) fn of_set(bytes: &[u8]) -> Result<KeySet, String> {
+    let set: Set = serde_json::from_slice(bytes).map_err(|error| format!("this is no set of keys (JWKS): {error}"))?;
+    let (mut keys, mut passed_over) = (Vec::new(), Vec::new());
     for (place, value) in set.keys.iter().enumerate() {
         match of_jwk(value) {
+            _ if place >= MOST => {
+                passed_over.push(format!("the keys behind the first {MOST} are passed over"));
+                break;
+            }
             Ok(key) => keys.push(key),
             Err(reason) => {
                 let name = value.get("kid").and_then(Value::as_str).unwrap_or("without a name");
-                tracing::warn!("token-keys: key {} ({name}) is passed over: {reason}", place + 1);
+                let name: String = name.chars().take(100).collect();
+                passed_over.push(format!("key {} ({name:?}) is passed over: {reason}", place + 1));
             }
         }
     }
-    Ok(keys)
+    Ok(KeySet { keys, passed_over })
 }
 
 fn of_jwk(value: &Value) -> Result<Key, String> {
@@ -143,18 +204,19 @@ fn of_jwk(value: &Value) -> Result<Key, String> {
     let public = match (key.kty.as_str(), key.crv.as_deref()) {
         ("RSA", _) => Public::rsa(&member(&key.n, "n")?, &member(&key.e, "e")?)?,
         ("EC", Some("P-256")) => Public::p256([vec![4], member(&key.x, "x")?, member(&key.y, "y")?].concat())?,
+        ("EC", Some("P-384")) => Public::p384([vec![4], member(&key.x, "x")?, member(&key.y, "y")?].concat())?,
         ("OKP", Some("Ed25519")) => Public::ed25519(member(&key.x, "x")?)?,
         ("oct", _) => return Err("it is a shared secret: whoever checks tokens could make them".into()),
         (kind, curve) => {
             let curve = curve.map(|curve| format!(" {curve}")).unwrap_or_default();
-            return Err(format!("its kind {kind}{curve} is not supported; RSA, EC P-256 and OKP Ed25519 are"));
+            return Err(format!(
+                "its kind {kind}{curve} is not supported; RSA, EC P-256, EC P-384 and OKP Ed25519 are"
+            ));
         }
     };
     match key.alg {
-        Some(meant) if !public.is_for(&meant) => {
-            Err(format!("it is meant for {meant}; RS256, ES256 and EdDSA are supported"))
-        }
-        _ => Ok(Key { public, name: key.kid }),
+        Some(meant) if !public.is_for(&meant) => Err(format!("it is meant for {meant}; {SUPPORTED}")),
+        meant => Ok(Key { public, meant, name: key.kid }),
     }
 }
 
@@ -176,7 +238,7 @@ fn of_pem(text: &str) -> Result<Vec<Key>, String> {
             }
             label => Err(format!("the block `{label}` is no public key")),
         };
-        Ok(Key { public: public?, name: None })
+        Ok(Key { public: public?, meant: None, name: None })
     });
     made.collect()
 }
@@ -190,8 +252,11 @@ fn of_info(info: &SubjectPublicKeyInfo<'_>) -> Result<Public, String> {
     if *kind == OID_KEY_TYPE_EC_PUBLIC_KEY && curve == Some(OID_EC_P256) {
         return Public::p256(bytes);
     }
+    if *kind == OID_KEY_TYPE_EC_PUBLIC_KEY && curve == Some(OID_NIST_EC_P384) {
+        return Public::p384(bytes);
+    }
     if *kind == OID_SIG_ED25519 {
         return Public::ed25519(bytes);
     }
-    Err("a key in it is of a kind that is not supported; RSA, P-256 and Ed25519 are".into())
+    Err("a key in it is of a kind that is not supported; RSA, P-256, P-384 and Ed25519 are".into())
 }

@@ -11,6 +11,8 @@ use axum::http::Method;
 use axum::http::request::Parts;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use orlop_core::api_token::ApiTokenId;
+use orlop_core::caller::Rule;
 use orlop_core::error::{Code, refusal};
 use orlop_core::http::Response;
 use orlop_core::record::SessionKey;
@@ -32,6 +34,15 @@ pub fn new_key() -> Result<SessionKey, String> {
     let mut random = [0; 32];
     SystemRandom::new().fill(&mut random).map_err(|_| "the system has no random numbers")?;
     Ok(SessionKey::new(random))
+}
+
+/// Whose a token is.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Bearer {
+    /// This is known by the token alone.
+    Own(Identity),
+    /// It was had for that API token, and is for this.
+    OfApiToken(ApiTokenId, Vec<Rule>),
 }
 
 /// Makes tokens, and knows them again.
@@ -64,10 +75,17 @@ impl Sessions {
         head.uri.path() == self.path
     }
 
-    /// A token of a user, whose line in the password file is this, for that scope; of nobody, for an empty name.
-    fn issue(&self, user: &str, line: &str, scope: &str) -> String {
-        // None of the fields has a line end: names of users have no control characters.
-        let payload = format!("{}\n{}\n{scope}\n{user}", seconds() + LIFETIME.as_secs(), self.mark(user, line));
+    /// A token for that scope, which ends then: of a user, whose line in the password file is this, or of nobody. It may be
+    /// had for an API token.
+    fn issue(&self, identity: &Identity, line: &str, scope: &str, end: u64) -> String {
+        let user = identity.user_name().unwrap_or_default();
+        // None of the fields has a line end: names of users and groups have no control characters.
+        let mut payload = format!("{end}\n{}\n{scope}\n{user}", self.mark(user, line));
+        if let Some(id) = identity.api_token() {
+            payload += &format!("\n{id}");
+        } else if let Some(by) = identity.voucher() {
+            payload += &format!("\n{by}\n{}", identity.groups().join("\t"));
+        }
         self.signed(&payload)
     }
 
@@ -77,26 +95,41 @@ impl Sessions {
     }
 
     /// Whose token it is, and for what. `line` is what the password file says of a user now.
-    pub(super) fn check(&self, token: &str, line: impl FnOnce(&str) -> Option<String>) -> Result<Identity, Problem> {
+    /// For whom somebody else vouches, it is given who does.
+    pub(super) fn check(
+        &self,
+        token: &str,
+        line: impl FnOnce(&str, Option<&str>) -> Option<String>,
+    ) -> Result<Bearer, Problem> {
         let (payload, signature) = token.split_once('.').ok_or(Problem::Malformed)?;
         let signature = URL_SAFE_NO_PAD.decode(signature).map_err(|_| Problem::Malformed)?;
         hmac::verify(&self.key, payload.as_bytes(), &signature).map_err(|_| Problem::Wrong)?;
         let payload = URL_SAFE_NO_PAD.decode(payload).ok().and_then(|bytes| String::from_utf8(bytes).ok());
         let payload = payload.ok_or(Problem::Malformed)?;
-        let [end, mark, asked, user] = payload.split('\n').collect::<Vec<_>>()[..] else {
-            return Err(Problem::Malformed);
+        let (end, mark, asked, user, api_token, vouched) = match payload.split('\n').collect::<Vec<_>>()[..] {
+            [end, mark, asked, user] => (end, mark, asked, user, None, None),
+            [end, mark, asked, user, id] => (end, mark, asked, user, Some(id), None),
+            [end, mark, asked, user, by, groups] => (end, mark, asked, user, None, Some((by, groups))),
+            _ => return Err(Problem::Malformed),
         };
         if end.parse::<u64>().map_err(|_| Problem::Malformed)? < seconds() {
             return Err(Problem::Expired);
         }
-        if user.is_empty() {
-            return Ok(Identity::in_session(None, scope::rules(asked)));
+        if let Some(id) = api_token {
+            // Whose it is and what it is worth the API token says: a user with another password keeps it.
+            return Ok(Bearer::OfApiToken(id.parse().map_err(|_| Problem::Malformed)?, scope::rules(asked)));
         }
-        let line = line(user).ok_or(Problem::Wrong)?;
+        if user.is_empty() {
+            return Ok(Bearer::Own(Identity::in_session(None, scope::rules(asked))));
+        }
+        let line = line(user, vouched.map(|(by, _)| by)).ok_or(Problem::Wrong)?;
         if self.mark(user, &line) != mark {
             return Err(Problem::Wrong);
         }
-        Ok(Identity::in_session(Some(user.into()), scope::rules(asked)))
+        let identity = Identity::in_session(Some(user.into()), scope::rules(asked));
+        let Some((by, groups)) = vouched else { return Ok(Bearer::Own(identity)) };
+        let groups: Vec<String> = groups.split('\t').filter(|group| !group.is_empty()).map(String::from).collect();
+        Ok(Bearer::Own(identity.vouched_by(by).with_groups(groups)))
     }
 
     /// Stands for a line of the password file, of which it tells nothing.
@@ -106,15 +139,19 @@ impl Sessions {
     }
 
     /// The answer to whoever asks for a token: to a user, whose line this is, or to nobody (SPEC Q2).
-    pub(super) fn answer(&self, head: &Parts, user: &str, line: &str) -> Response {
+    pub(super) fn answer(&self, head: &Parts, identity: &Identity, line: &str) -> Response {
         if head.method != Method::GET {
             return refusal(405, Code::Unsupported, "a token is asked for by GET").with("Allow", "GET");
         }
-        let token = self.issue(user, line, &scope::asked(&head.uri));
+        let now = seconds();
+        let end = now + LIFETIME.as_secs();
+        // A login that somebody else vouches for ends when they say, and so does what is given for it (SPEC AC9).
+        let end = identity.until.map_or(end, |until| until.min(end));
+        let token = self.issue(identity, line, &scope::asked(&head.uri), end);
         let body = json!({
             "token": token,
             "access_token": token,
-            "expires_in": LIFETIME.as_secs(),
+            "expires_in": end.saturating_sub(now),
             "issued_at": humantime::format_rfc3339_seconds(SystemTime::now()).to_string(),
         });
         Response::new(200).with_bytes("application/json", body.to_string()).with("Cache-Control", "no-store")
@@ -129,21 +166,41 @@ mod tests {
     fn a_token_is_good_as_long_as_its_line_is() {
         let key = new_key().unwrap();
         let sessions = Sessions::new("https://registry.example/token", Some(&key)).unwrap();
-        let token = sessions.issue("alice", "hash", "repository:a:pull");
-        let check = |token: &str, line: Option<&str>| sessions.check(token, |_| line.map(String::from));
-        let alice = check(&token, Some("hash")).unwrap();
+        let later = seconds() + 60;
+        let token = sessions.issue(&Identity::user("alice"), "hash", "repository:a:pull", later);
+        let check = |token: &str, line: Option<&str>| sessions.check(token, |_, _| line.map(String::from));
+        let Bearer::Own(alice) = check(&token, Some("hash")).unwrap() else { panic!("it was had for a password") };
         assert_eq!((alice.user_name(), alice.granted()), (Some("alice"), Some(&scope::rules("repository:a:pull")[..])));
         assert_eq!(check(&token, Some("other")), Err(Problem::Wrong));
         assert_eq!(check(&token, None), Err(Problem::Wrong));
-        assert!(check(&sessions.issue("", "", ""), None).unwrap().is_anonymous());
+        assert_eq!(
+            check(&sessions.issue(&Identity::anonymous(), "", "", later), None),
+            Ok(Bearer::Own(Identity::in_session(None, Vec::new())))
+        );
+        let id: ApiTokenId = "0".repeat(40).parse().unwrap();
+        let rule = scope::rules("repository:a:pull").remove(0);
+        let of_token = Identity::user("alice").with_api_token(id.clone(), rule);
+        let of_token = sessions.issue(&of_token, "", "repository:a:pull", later);
+        let expected = Bearer::OfApiToken(id, scope::rules("repository:a:pull"));
+        assert_eq!(check(&of_token, None), Ok(expected), "the API token counts");
+        let groups = vec!["dev".to_owned(), "corp:all staff".to_owned()];
+        let bob = Identity::user("corp:bob").vouched_by("oidc:corp").with_groups(groups.clone());
+        let token_of_bob = sessions.issue(&bob, "line", "", later);
+        let by = |token: &str, line: &str| {
+            sessions.check(token, |_, by| by.filter(|by| *by == "oidc:corp").map(|_| line.to_owned()))
+        };
+        let Bearer::Own(known) = by(&token_of_bob, "line").unwrap() else { panic!("a provider vouches for it") };
+        assert_eq!((known.user_name(), known.groups()), (Some("corp:bob"), &groups[..]));
+        assert_eq!(by(&token_of_bob, "other"), Err(Problem::Wrong));
+        assert_eq!(by(&token, "hash"), Err(Problem::Wrong), "nobody vouches for alice");
         let (_, signature) = token.split_once('.').unwrap();
         let forged = format!("{}.{signature}", URL_SAFE_NO_PAD.encode("99999999999\nx\n\n"));
         assert_eq!(check(&forged, None), Err(Problem::Wrong));
         assert_eq!(check(&sessions.signed("1\nx\n\nalice"), Some("hash")), Err(Problem::Expired));
         let others = Sessions::new("https://registry.example/token", None).unwrap();
-        assert_eq!(others.check(&token, |_| Some("hash".into())), Err(Problem::Wrong));
+        assert_eq!(others.check(&token, |_, _| Some("hash".into())), Err(Problem::Wrong));
         let after = Sessions::new("https://registry.example/other", Some(&key)).unwrap();
-        assert_eq!(after.check(&token, |_| Some("hash".into())), Ok(alice), "the key alone counts");
+        assert_eq!(after.check(&token, |_, _| Some("hash".into())), Ok(Bearer::Own(alice)), "the key alone counts");
         for malformed in ["", ".", "a.b", "a"] {
             assert!(check(malformed, None).is_err());
         }

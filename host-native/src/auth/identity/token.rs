@@ -94,7 +94,9 @@ fn open(path: PathBuf) -> Result<Arc<Watched<Vec<Key>>>, String> {
     let name = path.display().to_string();
     let named = name.clone();
     let make = move |files: &[Vec<u8>]| {
-        let keys = keys::parse(&files[0]).map_err(|reason| format!("{named}: {reason}"))?;
+        let keys::KeySet { keys, passed_over } =
+            keys::parse(&files[0]).map_err(|reason| format!("{named}: {reason}"))?;
+        passed_over.iter().for_each(|told| tracing::warn!("token-keys: {told}"));
         if keys.is_empty() {
             // A key that was taken out of the set is out of force, also when it was the last one.
             tracing::error!("{named}: no key in it can be used, so every token is refused");
@@ -103,7 +105,7 @@ fn open(path: PathBuf) -> Result<Arc<Watched<Vec<Key>>>, String> {
     };
     let keys = Watched::open(vec![path], make)?;
     if keys.get().is_empty() {
-        return Err(format!("{name}: no key in it can be used: RS256, ES256 and EdDSA are supported"));
+        return Err(format!("{name}: no key in it can be used: {}", keys::SUPPORTED));
     }
     Ok(keys)
 }
@@ -122,4 +124,4 @@ fn identity(claims: &Claims) -> Identity {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

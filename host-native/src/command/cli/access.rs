@@ -35,6 +35,10 @@ pub struct Explain {
     /// The tag; any tag if not given
     pub tag: Option<String>,
 
+    /// A group that an identity provider says the user is in (repeatable)
+    #[arg(long = "in-group", value_name = "GROUP")]
+    pub in_group: Vec<String>,
+
     #[command(flatten)]
     file: File,
 

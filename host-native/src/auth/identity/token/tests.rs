@@ -7,7 +7,7 @@ use orlop_core::Rights;
 use orlop_core::caller::Rule;
 use rcgen::{KeyPair, PKCS_ECDSA_P256_SHA256, PKCS_ED25519, SigningKey};
 use ring::rand::SystemRandom;
-use ring::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, RSA_PKCS1_SHA256, RsaKeyPair};
+use ring::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, RSA_PKCS1_SHA256, RsaEncoding, RsaKeyPair};
 use rustls::pki_types::PrivateKeyDer;
 use rustls::pki_types::pem::PemObject;
 use serde_json::{Value, json};
@@ -17,7 +17,7 @@ use super::*;
 
 /// Made for these tests by `openssl genrsa 2048`: it protects nothing.
 const RSA: &str = include_str!("../../../../tests/keys/rsa.pem");
-const RSA_PUBLIC: &str = include_str!("../../../../tests/keys/rsa.pub.pem");
+pub(in crate::auth::identity) const RSA_PUBLIC: &str = include_str!("../../../../tests/keys/rsa.pub.pem");
 
 fn now() -> u64 {
     seconds()
@@ -47,23 +47,23 @@ fn of_file(path: PathBuf) -> Result<Tokens, String> {
 }
 
 /// Signs a message.
-type Sign = Box<dyn Fn(&[u8]) -> Vec<u8>>;
+pub(in crate::auth::identity) type Sign = Box<dyn Fn(&[u8]) -> Vec<u8>>;
 
 fn encoded(json: &Value) -> String {
     URL_SAFE_NO_PAD.encode(json.to_string())
 }
 
-fn with_header(header: &Value, key: &Sign, claims: &Value) -> String {
+pub(in crate::auth::identity) fn with_header(header: &Value, key: &Sign, claims: &Value) -> String {
     let message = format!("{}.{}", encoded(header), encoded(claims));
     let signature = URL_SAFE_NO_PAD.encode(key(message.as_bytes()));
     format!("{message}.{signature}")
 }
 
-fn signed(algorithm: &str, key: &Sign, claims: &Value) -> String {
+pub(in crate::auth::identity) fn signed(algorithm: &str, key: &Sign, claims: &Value) -> String {
     with_header(&json!({ "alg": algorithm, "typ": "JWT" }), key, claims)
 }
 
-fn by_ed25519(pair: KeyPair) -> Sign {
+pub(in crate::auth::identity) fn by_ed25519(pair: KeyPair) -> Sign {
     Box::new(move |message| pair.sign(message).unwrap())
 }
 
@@ -73,17 +73,22 @@ fn ed25519() -> (Sign, String) {
     (by_ed25519(pair), public)
 }
 
-fn by_rsa() -> Sign {
+pub(in crate::auth::identity) fn by_rsa() -> Sign {
+    by_rsa_as(&RSA_PKCS1_SHA256)
+}
+
+/// By one of the ways in which a key of RSA signs.
+pub(in crate::auth::identity) fn by_rsa_as(how: &'static dyn RsaEncoding) -> Sign {
     let der = PrivateKeyDer::from_pem_slice(RSA.as_bytes()).unwrap();
     let pair = RsaKeyPair::from_pkcs8(der.secret_der()).unwrap();
     Box::new(move |message| {
         let mut signature = vec![0; pair.public().modulus_len()];
-        pair.sign(&RSA_PKCS1_SHA256, &SystemRandom::new(), message, &mut signature).unwrap();
+        pair.sign(how, &SystemRandom::new(), message, &mut signature).unwrap();
         signature
     })
 }
 
-fn by_p256(pair: &KeyPair) -> Sign {
+pub(in crate::auth::identity) fn by_p256(pair: &KeyPair) -> Sign {
     let random = SystemRandom::new();
     let pair = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &pair.serialize_der(), &random).unwrap();
     Box::new(move |message| pair.sign(&random, message).unwrap().as_ref().to_vec())
@@ -127,7 +132,7 @@ fn a_token_names_one_of_our_keys_and_nothing_else() {
     refused(&tokens, &signed("EdDSA", &key, &claims()), Problem::Wrong);
 }
 
-fn jwk(pair: &KeyPair, more: Value) -> Value {
+pub(in crate::auth::identity) fn jwk(pair: &KeyPair, more: Value) -> Value {
     let mut key = json!({ "kty": "OKP", "crv": "Ed25519", "x": URL_SAFE_NO_PAD.encode(pair.public_key_raw()) });
     key.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
     key
