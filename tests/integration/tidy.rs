@@ -354,7 +354,8 @@ fn an_import_from_a_room_above_is_found_however_it_is_written() {
 const SHARED_BY_ALL: [(&str, &str); 4] = [
     ("host-native/src/main.rs", "ALLOCATOR"),
     ("host-native/src/request/response.rs", "USUAL"),
-    ("host-native/src/server/playground.rs", "FILES"),
+    ("host-native/src/server/page.rs", "CONSOLE"),
+    ("host-native/src/server/page.rs", "PLAYGROUND"),
     ("host-native/src/storage/disk/sendfile.rs", "STAND_IN"),
 ];
 
