@@ -124,6 +124,8 @@ pub enum Access {
     DeleteTag(Repository, Tag),
     /// To pull from any repository: a mount that does not say from where.
     Anywhere,
+    /// Nothing at all, not even to be known.
+    Open,
 }
 
 /// What can be allowed in a repository.

@@ -158,6 +158,11 @@ pub(crate) const RETENTION_MOST: usize = 500_000;
 /// How many pulls are noted by one commit.
 pub(crate) const PULLS_A_COMMIT: usize = 256;
 
+/// Into how many parts the time is divided after which a session ends that nobody uses: that it is used is written down
+/// once in each.
+#[cfg(feature = "api")]
+pub(crate) const RENEWED: u32 = 16;
+
 /// How long an event is kept for a listener that does not take it.
 pub const EVENT_LIFETIME: Duration = Duration::from_secs(3 * 24 * 3600);
 
@@ -219,6 +224,13 @@ pub struct Config {
     /// Blobs of several objects that are to become one, each in a call of its own
     /// ([`Registry::gather`](crate::Registry::gather)). None by default.
     pub gathered: Option<Gathered>,
+    /// How long a session of the web page lasts that nobody uses; one that is used may end a sixteenth sooner.
+    pub sign_in_idle: Duration,
+    /// How long a session lasts at most.
+    pub sign_in_lifetime: Duration,
+    /// How many sessions a user has at most, each a record of some hundred bytes. One more takes the place of the one that
+    /// has rested for longest.
+    pub sign_ins: u8,
     /// Repositories that stand in front of those of other registries.
     pub mirrors: Vec<Mirror>,
     /// What this registry is called in `Via`, by which one that mirrors itself by way of others notices it: something that
@@ -250,6 +262,9 @@ impl Default for Config {
             small_object: 16 << 10,
             blob_objects: 1024,
             gathered: None,
+            sign_in_idle: 12 * HOUR,
+            sign_in_lifetime: 7 * 24 * HOUR,
+            sign_ins: 32,
             mirrors: Vec::new(),
             via: "orlop".into(),
         }

@@ -44,6 +44,7 @@
 //! | `meta/census` | [`CensusRecord`](crate::record::CensusRecord) | how much there was when it was last counted |
 //! | `meta/scrub` | [`ScrubRecord`](crate::record::ScrubRecord) | up to where all bytes were read again |
 //! | `lease/<job>` | [`LeaseRecord`](crate::record::LeaseRecord) | which host does a job that one host does at a time |
+//! | `signin/<user>/<place>` | [`SignInRecord`](crate::sign_in::SignInRecord) | somebody has signed in to the web page; `<user>` is a hash of the name |
 //! | `host/…` | what a host makes of it | what a host keeps for itself; no flow reads or changes it |
 //!
 //! A repository name holds neither `:` nor `@`, a tag and a digest no `/`: every key reads in one way, and no
@@ -59,6 +60,8 @@ use crate::digest::Digest;
 use crate::flows::lease::Job;
 use crate::name::{Repository, Tag};
 use crate::object::ObjectId;
+#[cfg(feature = "api")]
+use crate::secret::UserKey;
 
 /// The key of a record.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -509,6 +512,22 @@ pub(crate) fn lease(job: &Job) -> Key {
         Job::Sync(name) => Key(text(format_args!("lease/sync/{name}"))),
         Job::Queue(listener) => Key(text(format_args!("lease/queue/{listener}"))),
     }
+}
+
+#[cfg(feature = "api")]
+pub(crate) fn sign_in(user: &UserKey, place: u8) -> Key {
+    Key(text(format_args!("signin/{user}/{place:02x}")))
+}
+
+/// The sessions of a user.
+#[cfg(feature = "api")]
+pub(crate) fn sign_ins_of(user: &UserKey) -> Prefix {
+    Prefix(text(format_args!("signin/{user}/")))
+}
+
+#[cfg(feature = "api")]
+pub(crate) fn all_sign_ins() -> Prefix {
+    Prefix("signin/".into())
 }
 
 pub(crate) fn leases() -> Prefix {

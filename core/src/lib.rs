@@ -85,6 +85,10 @@ mod range;
 pub mod record;
 pub mod registry;
 pub mod retention;
+#[cfg(feature = "api")]
+pub mod secret;
+#[cfg(feature = "api")]
+pub mod sign_in;
 pub mod stall;
 pub mod step;
 pub mod takeover;

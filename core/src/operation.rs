@@ -290,6 +290,30 @@ operations! {
         changes: false,
         flow: |call, asked| call.browse_image(name, reference, asked).await,
     }
+    /// `GET`, `HEAD /api/v1/session`: who is signed in (SPEC AB). A host that knows users answers these itself.
+    Session {
+        at: [Get, Head] Target::Session, _,
+        log: "session", [], [],
+        needs: [Access::Open],
+        changes: false,
+        flow: |call, asked| Err(Error::NoSuchEndpoint),
+    }
+    /// `POST /api/v1/session`: somebody signs in
+    SignIn {
+        at: [Post] Target::Session, _,
+        log: "sign-in", [], [],
+        needs: [Access::Open],
+        changes: true,
+        flow: |call, asked| Err(Error::NoSuchEndpoint),
+    }
+    /// `DELETE /api/v1/session`: somebody signs out
+    SignOut {
+        at: [Delete] Target::Session, _,
+        log: "sign-out", [], [],
+        needs: [Access::Open],
+        changes: true,
+        flow: |call, asked| Err(Error::NoSuchEndpoint),
+    }
 }
 
 fn pull(name: &Repository) -> Access {

@@ -1,5 +1,8 @@
 //! The registry: where calls begin.
 
+#[cfg(feature = "api")]
+mod identity;
+
 use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -62,6 +65,11 @@ impl Registry {
             Some(via) => Self::new(Config { via: via.into(), ..Config::clone(&self.config) }),
             None => self,
         }
+    }
+
+    /// How it is configured.
+    pub fn config(&self) -> &Config {
+        &self.config
     }
 
     /// Begins a call. Every request is answered; one that nobody understands, too.

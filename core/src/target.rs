@@ -45,6 +45,8 @@ pub enum Target {
     BrowsedTags(Repository),
     /// `/api/v1/repositories/<name>/images/<reference>`
     BrowsedImage(Repository, Reference),
+    /// `/api/v1/session`
+    Session,
 }
 
 /// How a manifest is called: by tag or by digest.
@@ -98,6 +100,7 @@ impl Target {
             ["repositories"] => Ok(Self::BrowsedRepositories),
             ["folders"] => Ok(Self::Folders),
             ["search"] => Ok(Self::Search),
+            ["session"] => Ok(Self::Session),
             ["repositories", name @ .., "tags"] if !name.is_empty() => Ok(Self::BrowsedTags(repository(name)?)),
             ["repositories", name @ .., "images", reference] if !name.is_empty() => {
                 let name = repository(name)?;
@@ -256,6 +259,7 @@ mod tests {
             Ok(Target::BrowsedRepositories) => "repositories".into(),
             Ok(Target::Folders) => "folders".into(),
             Ok(Target::Search) => "search".into(),
+            Ok(Target::Session) => "session".into(),
             Ok(Target::BrowsedTags(name)) => format!("browsed tags of {name}"),
             Ok(Target::BrowsedImage(name, reference)) => format!("browsed image {reference} of {name}"),
             Err(error) => error.status().1.as_str().into(),
@@ -297,6 +301,8 @@ mod tests {
         check("/api/v1/repositories", "repositories");
         check("/api/v1/folders", "folders");
         check("/api/v1/search", "search");
+        check("/api/v1/session", "session");
+        check("/api/v1/session/", "UNSUPPORTED");
         check("/api/v1/repositories/a/b/tags", "browsed tags of a/b");
         check("/api/v1/repositories/a%2Fb/tags", "browsed tags of a/b");
         check("/api/v1/repositories/tags/tags", "browsed tags of tags");

@@ -14,6 +14,8 @@
 mod deleted;
 mod objects;
 mod quotas;
+#[cfg(feature = "api")]
+mod signed;
 
 use alloc::collections::BTreeSet;
 use alloc::format;
@@ -181,6 +183,8 @@ impl Collection<'_> {
         self.leases().await?;
         self.groups().await?;
         self.recounts().await?;
+        #[cfg(feature = "api")]
+        self.sign_ins().await?;
         let prefix = keys::repositories();
         let mut pages = Pages::new(&prefix);
         while let Some(page) = pages.next(self.call).await? {

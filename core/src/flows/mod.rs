@@ -38,6 +38,8 @@ mod referrers;
 mod release;
 pub(crate) mod retention;
 pub(crate) mod scrub;
+#[cfg(feature = "api")]
+mod sign_in;
 pub(crate) mod transfer;
 #[cfg(not(feature = "api"))]
 mod unbrowsed;

@@ -9,6 +9,7 @@ mod keys;
 mod passwords;
 mod scope;
 mod session;
+pub(crate) mod sign_in;
 mod token;
 mod tries;
 pub mod users;
@@ -24,13 +25,16 @@ use axum::http::{HeaderMap, header};
 use orlop_core::caller::Rule;
 use orlop_core::http::Response;
 use orlop_core::record::SessionKey;
+use orlop_core::{Config, Registry};
 
 use self::passwords::Passwords;
 use self::session::Sessions;
 pub use self::session::new_key;
+use self::sign_in::{Keeper, PASSWORD, Signed, Vouched};
 use self::token::Tokens;
 use crate::auth::problem::Problem;
 use crate::settings::Auth;
+use crate::storage::Host;
 
 /// What the names of those begin with who showed a certificate. A name in a password file has no colon.
 const CERTIFICATE: &str = "certificate:";
@@ -43,6 +47,12 @@ pub struct Identity {
     granted: Option<Arc<[Rule]>>,
     /// Has been told who it is, be it nobody.
     in_session: bool,
+    /// The groups that whoever vouches for the user says that it is in.
+    groups: Arc<[String]>,
+    /// Who vouches for the user, beside certificates and tokens of others.
+    by: Option<Arc<str>>,
+    /// The session of the web page by which it is known.
+    signed: Option<Arc<Signed>>,
 }
 
 impl Identity {
@@ -59,6 +69,37 @@ impl Identity {
     /// Somebody, on a connection with a certificate of these names.
     pub fn with_certificate(self, names: impl Into<Arc<[String]>>) -> Self {
         Self { certificate: names.into(), ..self }
+    }
+
+    /// The same, in these groups too.
+    pub(crate) fn with_groups(self, groups: impl Into<Arc<[String]>>) -> Self {
+        Self { groups: groups.into(), ..self }
+    }
+
+    /// The same, for whom that vouches.
+    pub(crate) fn vouched_by(self, by: impl Into<Arc<str>>) -> Self {
+        Self { by: Some(by.into()), ..self }
+    }
+
+    /// The same, known by this session of the web page.
+    fn signed_in(self, signed: Signed) -> Self {
+        Self { signed: Some(Arc::new(signed)), ..self }
+    }
+
+    /// The groups that came with it, beside those of the settings.
+    pub(crate) fn groups(&self) -> &[String] {
+        &self.groups
+    }
+
+    /// As whom a session of the web page knows it from now on; nothing when nobody vouches for a user.
+    pub(crate) fn vouched(&self) -> Option<Vouched> {
+        let (user, by) = (self.user.clone()?, self.by.as_ref()?.to_string());
+        Some(Vouched { user, groups: self.groups.to_vec(), by })
+    }
+
+    /// The session of the web page by which it is known.
+    pub(crate) fn signed(&self) -> Option<&Signed> {
+        self.signed.as_deref()
     }
 
     /// Whoever has a token of ours, be it nobody's, and what that was asked for.
@@ -127,6 +168,18 @@ pub(crate) struct Identities {
     sessions: Option<Sessions>,
     /// What tokens of our own are signed with, once the records are open.
     session_key: Option<SessionKey>,
+    /// Where sessions of the web page are, once the records are open.
+    keeper: Option<Keeper>,
+}
+
+/// A request as far as it says who sent it.
+#[derive(Clone, Copy)]
+pub(crate) struct Brought<'r> {
+    pub(crate) headers: &'r HeaderMap,
+    /// From where it comes.
+    pub(crate) from: IpAddr,
+    /// Whether its client came by TLS.
+    pub(crate) secure: bool,
 }
 
 impl Identities {
@@ -136,7 +189,7 @@ impl Identities {
     ///
     /// When a file cannot be read, or the settings for tokens are not whole.
     pub(crate) fn new(settings: &Auth) -> Result<Self, String> {
-        Self::nobody().again(settings)
+        Self::nobody().again(settings, &Registry::new(Config::default()))
     }
 
     /// As other settings have it. Passwords that are remembered, wrong ones that were counted, and tokens that were given
@@ -145,7 +198,7 @@ impl Identities {
     /// # Errors
     ///
     /// As for new ones.
-    pub(crate) fn again(&self, settings: &Auth) -> Result<Self, String> {
+    pub(crate) fn again(&self, settings: &Auth, registry: &Registry) -> Result<Self, String> {
         let open = |path: &PathBuf| Passwords::open(path, self.passwords.as_ref());
         let passwords = settings.htpasswd.as_ref().map(open).transpose()?;
         let tokens = Tokens::of(settings, self.tokens.as_ref())?;
@@ -155,23 +208,25 @@ impl Identities {
         if sessions.is_some() && (passwords.is_none() || tokens.is_some()) {
             return Err("auth-token-url needs auth-htpasswd, and no other token server".into());
         }
-        Ok(Self { realm: settings.realm.clone(), passwords, tokens, sessions, session_key })
+        let keeper = self.keeper.as_ref().map(|keeper| keeper.again(registry.clone()));
+        Ok(Self { realm: settings.realm.clone(), passwords, tokens, sessions, session_key, keeper })
     }
 
-    /// The same, with the key by which tokens of our own are signed and known again.
+    /// The same, with the key by which tokens of our own are signed and known again, and with the records.
     ///
     /// # Errors
     ///
     /// As for new ones.
-    pub(crate) fn signing_with(self, key: SessionKey) -> Result<Self, String> {
+    pub(crate) fn keeping(self, host: Arc<Host>, registry: Registry, key: SessionKey) -> Result<Self, String> {
         let begin = |sessions: &Sessions| Sessions::new(sessions.url(), Some(&key));
         let sessions = self.sessions.as_ref().map(begin).transpose()?;
-        Ok(Self { sessions, session_key: Some(key), ..self })
+        let keeper = Some(Keeper::new(host, registry, &key));
+        Ok(Self { sessions, session_key: Some(key), keeper, ..self })
     }
 
     /// Nobody can say who they are.
     pub(crate) fn nobody() -> Self {
-        Self { realm: String::new(), passwords: None, tokens: None, sessions: None, session_key: None }
+        Self { realm: String::new(), passwords: None, tokens: None, sessions: None, session_key: None, keeper: None }
     }
 
     /// Goes on looking at the files.
@@ -190,11 +245,19 @@ impl Identities {
         self.tokens.is_some() || self.passwords.as_ref().is_none_or(|passwords| passwords.has(user))
     }
 
-    /// Who sent a request with these fields from that address.
-    pub(crate) async fn identify(&self, headers: &HeaderMap, from: IpAddr) -> Result<Identity, Problem> {
-        match self.credentials(headers)? {
+    /// Whether people can sign in with a password.
+    pub(crate) fn has_passwords(&self) -> bool {
+        self.passwords.is_some()
+    }
+
+    /// Who sent a request.
+    pub(crate) async fn identify(&self, brought: &Brought<'_>) -> Result<Identity, Problem> {
+        if let Some(identity) = self.by_cookie(brought).await? {
+            return Ok(identity);
+        }
+        match self.credentials(brought.headers)? {
             None => Ok(Identity::anonymous()),
-            Some(Credentials::Basic(pair)) => self.check_password(pair, from).await,
+            Some(Credentials::Basic(pair)) => self.check_password(pair, brought.from).await,
             Some(Credentials::Bearer(token)) => match (&self.tokens, &self.sessions) {
                 (Some(tokens), _) => tokens.check(token),
                 (None, Some(sessions)) => sessions.check(token, |user| self.passwords.as_ref()?.line(user)),
@@ -209,13 +272,16 @@ impl Identities {
     /// # Errors
     ///
     /// When it cannot be said now whether it is one here: then it must not be taken for one of another registry.
-    pub(crate) async fn recognize(&self, headers: &HeaderMap, from: IpAddr) -> Result<Identity, Problem> {
-        Ok(match (self.credentials(headers), &self.passwords) {
+    pub(crate) async fn recognize(&self, brought: &Brought<'_>) -> Result<Identity, Problem> {
+        if let Some(identity) = self.by_cookie(brought).await? {
+            return Ok(identity);
+        }
+        Ok(match (self.credentials(brought.headers), &self.passwords) {
             (Ok(Some(Credentials::Basic((name, password)))), Some(passwords)) => {
-                let right = passwords.recognize(&name, &password, from).await?;
-                if right { Identity::user(name) } else { Identity::anonymous() }
+                let right = passwords.recognize(&name, &password, brought.from).await?;
+                if right { Identity::user(name).vouched_by(PASSWORD) } else { Identity::anonymous() }
             }
-            (Ok(Some(Credentials::Bearer(_))), _) => self.identify(headers, from).await.unwrap_or_default(),
+            (Ok(Some(Credentials::Bearer(_))), _) => self.identify(brought).await.unwrap_or_default(),
             _ => Identity::anonymous(),
         })
     }
@@ -266,9 +332,14 @@ impl Identities {
         Err(Problem::Malformed)
     }
 
-    async fn check_password(&self, (name, password): (String, String), from: IpAddr) -> Result<Identity, Problem> {
+    /// Who has that name and that password.
+    pub(crate) async fn check_password(
+        &self,
+        (name, password): (String, String),
+        from: IpAddr,
+    ) -> Result<Identity, Problem> {
         let passwords = self.passwords.as_ref().ok_or(Problem::Wrong)?;
-        passwords.check(&name, &password, from).await.map(|()| Identity::user(name))
+        passwords.check(&name, &password, from).await.map(|()| Identity::user(name).vouched_by(PASSWORD))
     }
 }
 

@@ -15,6 +15,8 @@ pub(crate) enum Problem {
     TooMany,
     /// Too many others are being asked for their passwords.
     Busy,
+    /// The records are out of reach.
+    Unavailable,
 }
 
 impl Problem {
@@ -27,6 +29,7 @@ impl Problem {
             Self::Scope => "the token does not allow this",
             Self::TooMany => "too many tries to log in; wait a minute",
             Self::Busy => "too many passwords are being checked; come again",
+            Self::Unavailable => "the storage of the registry is unavailable; retry later",
         }
     }
 
@@ -42,7 +45,7 @@ impl Problem {
     /// The error of RFC 6750, section 3.1.
     pub(crate) fn error(self) -> &'static str {
         match self {
-            Self::Malformed | Self::TooMany | Self::Busy => "invalid_request",
+            Self::Malformed | Self::TooMany | Self::Busy | Self::Unavailable => "invalid_request",
             Self::Wrong | Self::Expired => "invalid_token",
             Self::Scope => "insufficient_scope",
         }

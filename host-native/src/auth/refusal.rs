@@ -18,6 +18,9 @@ pub(crate) fn unauthorized(challenges: Vec<String>, problem: Option<Problem>) ->
     if let Some((problem, seconds)) = problem.and_then(|problem| Some((problem, problem.wait()?))) {
         return refusal(429, Code::TooManyRequests, problem.message()).with("Retry-After", seconds.to_string());
     }
+    if let Some(problem @ Problem::Unavailable) = problem {
+        return refusal(503, Code::Unavailable, problem.message()).with("Retry-After", "1");
+    }
     let message = problem.map_or(Code::Unauthorized.meaning(), Problem::message);
     let refused = refusal(401, Code::Unauthorized, message);
     challenges.into_iter().fold(refused, |response, challenge| response.with("WWW-Authenticate", challenge))

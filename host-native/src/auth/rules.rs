@@ -74,6 +74,19 @@ impl Rules {
         who.iter().any(|who| is(who, identity, &of_group))
     }
 
+    /// The groups that somebody is in, those of the settings first.
+    pub(crate) fn groups_of(&self, identity: &Identity) -> Vec<String> {
+        let user = identity.user_name();
+        let has = |group: &&GroupSetting| group.members.iter().any(|member| Some(member.as_str()) == user);
+        let mut all: Vec<String> = self.groups.iter().filter(has).map(|group| group.name.clone()).collect();
+        for group in identity.groups() {
+            if !all.contains(group) {
+                all.push(group.clone());
+            }
+        }
+        all
+    }
+
     /// The users that rules and groups name: for whoever wants to know whether they are there.
     pub fn named_users(&self) -> impl Iterator<Item = &str> {
         let in_rules = self.rules.iter().flat_map(|(who, _)| who).filter_map(|who| match who {
@@ -91,7 +104,10 @@ fn is(who: &Who, identity: &Identity, of_group: &dyn Fn(&str, &str) -> bool) -> 
         Who::Anonymous => identity.is_anonymous(),
         Who::Authenticated => !identity.is_anonymous(),
         Who::User(name) => identity.user_name() == Some(name.as_str()),
-        Who::Group(name) => identity.user_name().is_some_and(|user| of_group(name, user)),
+        Who::Group(name) => {
+            let own = identity.groups().iter().any(|group| group == name);
+            identity.user_name().is_some_and(|user| own || of_group(name, user))
+        }
         Who::Certificate(name) => identity.certificate().iter().any(|given| given == name),
     }
 }

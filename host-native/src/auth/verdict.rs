@@ -27,7 +27,7 @@ pub(crate) fn verdict(access: &[Access], identity: &Identity, rights: &Rights, c
     let (allowed, by_rule, right) = match access.first() {
         None => (identity.has_answered() || !can_ask, false, None),
         Some(Access::Catalog) => (rights.may_somewhere(Right::List), false, Some(Right::List)),
-        Some(Access::Anywhere) => (true, false, None),
+        Some(Access::Anywhere | Access::Open) => (true, false, None),
         Some(Access::DeleteTag(name, tag)) => {
             let decision = rights.decide(Right::Delete, name, Some(tag));
             (decision.allowed, decision.rule.is_some(), Some(Right::Delete))

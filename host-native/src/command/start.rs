@@ -56,7 +56,7 @@ pub async fn serve(settings: &Settings, line: CommandLine, effective: Vec<Effect
     }
     let session_key = agree(&live.registry, &host, &settings.storage.data.place()).await?;
     let presence = host.enter(Use::Serve).await?;
-    let current = Current::new(live.signing_with(session_key)?);
+    let current = Current::new(live.keeping(host.clone(), session_key)?);
     let collector = Arc::new(Collector::new(current.clone(), host.clone(), observer.clone()));
     if !settings.gc_interval.is_zero() {
         tokio::spawn(collector.clone().collect_regularly(settings.gc_interval));

@@ -33,6 +33,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use crate::crowd::Slot;
 use crate::observe::Observer;
 use crate::observe::traces::{Told, Trace};
+use crate::request::base::Locations;
 use crate::request::live::Live;
 use crate::request::peer::Peer;
 use crate::request::presence::Busy;
@@ -46,6 +47,8 @@ pub(crate) struct AccessLine {
     pub(crate) asked: Arc<Asked>,
     /// Whether the client speaks to a mirror that is at the root of what it sees.
     pub(crate) at_root: bool,
+    /// Whether the client came by TLS, to us or to our proxy.
+    pub(crate) secure: bool,
     began: Instant,
     method: axum::http::Method,
     agent: Option<HeaderValue>,
@@ -85,6 +88,7 @@ impl AccessLine {
             client: live.proxies.client(address, headers),
             asked: Arc::new(live.registry.read(described(request, base), root)),
             at_root: root.is_some(),
+            secure: Locations::is_secure(headers, by_proxy, peer.encrypted),
             began: Instant::now(),
             method: request.method().clone(),
             agent: headers.get(header::USER_AGENT).cloned(),

@@ -6,9 +6,10 @@ use axum::http::request::Parts;
 use axum::http::{HeaderMap, header};
 use orlop_core::error::Code;
 use orlop_core::mirror::Login;
-use orlop_core::{Access, Action, Caller, http};
+use orlop_core::{Access, Action, Caller, Operation, http};
 
-use crate::auth::identity::Identity;
+use crate::auth::identity::sign_in::CSRF;
+use crate::auth::identity::{Brought, Identity};
 use crate::auth::refusal::{denied, refusal, unauthorized};
 use crate::auth::verdict::{Verdict, verdict};
 use crate::crowd::{Client, Slot};
@@ -23,6 +24,8 @@ const TOO_MUCH: &str = "you have too many requests at once, or send them too fas
 /// A request that may be made.
 pub(crate) struct Admitted {
     pub(crate) caller: Caller,
+    /// Who it is.
+    pub(crate) identity: Identity,
     /// Whose share it takes from.
     pub(crate) client: Client,
     /// What it takes of the limits that speak of its sender, until it is over.
@@ -48,8 +51,9 @@ pub(crate) async fn give_token(
         return None;
     }
     let client = line.client;
+    let brought = Brought { headers: &head.headers, from: client, secure: line.secure };
     let logged_in = match line.at_root {
-        true => Ok(identities.recognize(&head.headers, client).await.unwrap_or_default()),
+        true => Ok(identities.recognize(&brought).await.unwrap_or_default()),
         false => identities.log_in(&head.headers, client).await,
     };
     let (identity, response) = match logged_in {
@@ -73,17 +77,26 @@ pub(crate) async fn admit(
 ) -> Result<Admitted, Refused> {
     let client = line.client;
     let access = line.asked.access();
-    let unknown = |problem| unauthorized(live.identities.challenges(&access, problem), problem);
+    let brought = Brought { headers, from: client, secure: line.secure };
+    // A browser would ask for the password in a window of its own, which a page of ours does itself.
+    let challenges = |problem| match headers.contains_key(CSRF) {
+        true => vec![live.identities.in_a_page()],
+        false => live.identities.challenges(&access, problem),
+    };
+    let unknown = |problem| unauthorized(challenges(problem), problem);
     // What is no login of ours may be one of the upstream's.
     let sent_on = live.roots.verify(line.asked.summary().repository);
     let foreign = line.at_root || sent_on;
     let identified = match foreign {
+        _ if matches!(line.asked.operation, Ok(Operation::Session)) => live.identities.whose_session(&brought).await,
+        // Who signs in is nobody yet, whatever the browser has kept of before.
+        _ if matches!(line.asked.operation, Ok(Operation::SignIn)) => Ok(Identity::anonymous()),
         // One of which it is not known whether it is ours goes to no upstream. Where none does, it is no login.
-        true => live.identities.recognize(headers, client).await.or_else(|problem| match sent_on {
+        true => live.identities.recognize(&brought).await.or_else(|problem| match sent_on {
             true => Err(problem),
             false => Ok(Identity::anonymous()),
         }),
-        false => live.identities.identify(headers, client).await,
+        false => live.identities.identify(&brought).await,
     };
     let identity = identified.clone().unwrap_or_default().with_certificate(peer.certificate.clone());
     // What is refused counts as well.
@@ -109,14 +122,14 @@ pub(crate) async fn admit(
     let login = sent.and_then(|value| value.to_str().ok()).map(Login::new);
     let client = Client::of(&name, client);
     let caller = Caller { name, rights, blob_limit: entered.upload, request: None, login };
-    Ok(Admitted { caller, client, slots: entered.slots })
+    Ok(Admitted { caller, identity, client, slots: entered.slots })
 }
 
 fn changes(access: &Access) -> bool {
     match access {
         Access::Repository(_, action) => *action != Action::Pull,
         Access::DeleteTag(..) => true,
-        Access::Catalog | Access::Anywhere => false,
+        Access::Catalog | Access::Anywhere | Access::Open => false,
     }
 }
 

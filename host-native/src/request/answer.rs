@@ -17,7 +17,6 @@ use axum::http::{HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::response::Response;
 use http_body::Body as _;
 use orlop_core::error::Code;
-use orlop_core::event::Source;
 use orlop_core::step::Rest;
 use orlop_core::{Asked, Caller, Fault, Summary, http};
 use tokio::runtime::Handle;
@@ -39,6 +38,8 @@ use crate::request::pulls::Pulls;
 use crate::request::redirect::redirected;
 use crate::request::response::with_body;
 use crate::request::shares;
+use crate::request::sign_in::{self, SignedInAs};
+use crate::request::source::source;
 use crate::settings::Limits;
 use crate::storage::{Belongings, Host, RequestBody, ambient};
 
@@ -72,8 +73,8 @@ pub(crate) struct Service {
     /// One permit for each call that may be finishing what nobody waits for.
     finishing: Arc<Semaphore>,
     /// What tells this server from others: the name of its machine, and one of its own.
-    node: String,
-    instance: Uuid,
+    pub(super) node: String,
+    pub(super) instance: Uuid,
 }
 
 /// How long a request waits until there is room to work on it.
@@ -153,7 +154,7 @@ pub(crate) async fn answer(service: Arc<Service>, peer: Peer, request: Request) 
     let live = service.current.get();
     let mut line = AccessLine::begin(&request, &peer, &live, service.observer.clone());
     let taken = Taken { _busy: peer.begin(), ..Taken::default() };
-    if let Some(response) = live.cors.preflight(request.method(), request.headers()) {
+    if let Some(response) = live.cors.preflight(request.method(), request.uri().path(), request.headers()) {
         line.answered(&response);
         return line.write(response, taken);
     }
@@ -252,7 +253,7 @@ async fn answer_in(
     admitted: Result<Result<Admitted, Refused>, String>,
 ) -> Logged {
     let expects = head.headers.contains_key(header::EXPECT);
-    let said = live.cors.says(&head.headers);
+    let said = live.cors.says(head.uri.path(), &head.headers);
     let mut body = RequestBody::new(body, service.body_idle).counted(&service.observer.metrics.received);
     let called = match admitted {
         Ok(Ok(admitted)) => {
@@ -281,6 +282,9 @@ async fn answer_in(
             with(failed, header::CONNECTION, "close")
         }
     };
+    if let Some(SignedInAs(user)) = response.extensions_mut().remove() {
+        line.of(user);
+    }
     said.to(&mut response);
     line.answered(&response);
     Logged { response, line, taken }
@@ -308,10 +312,10 @@ async fn contained<T>(mut call: Pin<impl DerefMut<Target: Future<Output = T>>>) 
 
 /// A request, and where it comes from.
 #[derive(Clone, Copy)]
-struct Origin<'r> {
-    peer: &'r Peer,
-    head: &'r Parts,
-    line: &'r AccessLine,
+pub(super) struct Origin<'r> {
+    pub(super) peer: &'r Peer,
+    pub(super) head: &'r Parts,
+    pub(super) line: &'r AccessLine,
 }
 
 /// Makes a call that may be made, when there is room for it.
@@ -323,7 +327,7 @@ async fn call(
     admitted: Admitted,
     taken: &mut Taken,
 ) -> Response {
-    let Admitted { mut caller, client, slots } = admitted;
+    let Admitted { mut caller, identity, client, slots } = admitted;
     taken.slots = slots;
     if !live.webhooks.is_empty() {
         caller.request = Some(source(service, live, from));
@@ -332,37 +336,19 @@ async fn call(
         Some(()) => service.push(&client, &from.line.asked, taken).await,
         None => None,
     };
-    match entered {
+    if entered.is_some()
+        && let Some(answered) = Box::pin(sign_in::answer(service, live, from, body, &identity)).await
+    {
+        return answered;
+    }
+    let mut response = match entered {
         Some(()) => make_bounded(service, live, &client, caller.into(), body, from).await,
         None => with_body(busy("the registry is busy; retry later", PATIENCE), None),
-    }
-}
-
-/// The most that events keep of a field of a request, in bytes.
-const TOLD: usize = 256;
-
-/// What events say of a request.
-fn source(service: &Service, live: &Live, from: Origin<'_>) -> Source {
-    let Origin { peer, head, line } = from;
-    let field = |name: HeaderName| {
-        let value = head.headers.get(name).map_or("".into(), |value| String::from_utf8_lossy(value.as_bytes()));
-        value.char_indices().take_while(|(at, c)| at + c.len_utf8() <= TOLD).map(|(_, c)| c).collect::<String>()
     };
-    let host = head.uri.authority().map_or_else(|| field(header::HOST), |authority| authority.as_str().into());
-    let base = live.locations.external.as_ref().or(line.asked.request.base.as_ref()).map(ToString::to_string);
-    let base = base.filter(|base| !base.starts_with('/'));
-    let scheme = if peer.encrypted { "https" } else { "http" };
-    // The port is that of the client, unless it is the one of a proxy.
-    let direct = !live.proxies.trusts(peer.address.ip());
-    Source {
-        address: if direct { peer.address.to_string() } else { line.client.to_string() },
-        method: head.method.to_string(),
-        base: base.unwrap_or_else(|| format!("{scheme}://{host}")),
-        host,
-        agent: field(header::USER_AGENT),
-        server: format!("{}:{}", service.node, peer.port),
-        instance: service.instance,
+    if identity.signed().is_some() {
+        sign_in::keep_private(&mut response);
     }
+    response
 }
 
 /// Makes the call. An answer that stands in memory is made when there is memory for it. What the call leaves for after

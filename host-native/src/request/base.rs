@@ -35,17 +35,21 @@ impl Locations {
         if self.form == Location::Relative {
             return below("");
         }
-        let scheme = match told(PROTO) {
-            Some("https") => "https",
-            Some("http") => "http",
-            _ if encrypted => "https",
-            _ => "http",
-        };
+        let scheme = if Self::is_secure(headers, by_proxy, encrypted) { "https" } else { "http" };
         // In HTTP/2 the host is part of the target.
         let named = request.uri().authority().map(Authority::as_str).or_else(|| last(headers, &HOST));
         let host = told(AT).filter(|host| is_host(host)).or(named.filter(|host| is_host(host)))?;
         let start = format!("{scheme}://{host}");
         below(&start).or_else(|| start.parse().ok())
+    }
+
+    /// Whether the client came by TLS: to the proxy if that says so, and else to us.
+    pub(crate) fn is_secure(headers: &HeaderMap, by_proxy: bool, encrypted: bool) -> bool {
+        match by_proxy.then(|| last(headers, &PROTO)).flatten() {
+            Some("https") => true,
+            Some("http") => false,
+            _ => encrypted,
+        }
     }
 }
 

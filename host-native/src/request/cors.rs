@@ -35,11 +35,17 @@ pub(crate) enum Said {
     All,
 }
 
+/// What only pages of this server may use: sessions, which a browser keeps by itself.
+const OWN: &str = "/api/v1/session";
+
 impl Cors {
-    /// What is said to the page that sends a request with these fields.
-    pub(crate) fn says(&self, headers: &HeaderMap) -> Said {
+    /// What is said to the page that sends a request with these fields to that path.
+    pub(crate) fn says(&self, path: &str, headers: &HeaderMap) -> Said {
         if self.0.is_empty() {
             return Said::Nothing;
+        }
+        if path.starts_with(OWN) {
+            return Said::Others;
         }
         let origin = headers.get(header::ORIGIN);
         let is = |allowed: &Origin, origin: &HeaderValue| match allowed {
@@ -54,11 +60,11 @@ impl Cors {
     }
 
     /// The answer to a browser that asks before a request whether the page may make it. It sends no login with that.
-    pub(crate) fn preflight(&self, method: &Method, headers: &HeaderMap) -> Option<Response> {
+    pub(crate) fn preflight(&self, method: &Method, path: &str, headers: &HeaderMap) -> Option<Response> {
         if *method != Method::OPTIONS || !headers.contains_key(header::ACCESS_CONTROL_REQUEST_METHOD) {
             return None;
         }
-        let said = self.says(headers);
+        let said = self.says(path, headers);
         if matches!(said, Said::Nothing | Said::Others) {
             return None;
         }

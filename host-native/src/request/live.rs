@@ -16,8 +16,8 @@ use crate::request::proxies::Proxies;
 use crate::request::roots::Roots;
 use crate::request::shares::Shares;
 use crate::settings::mirror::Prefetch;
-use crate::settings::{MirrorSetting, Redirects, Settings, mirror};
-use crate::storage::Upstreams;
+use crate::settings::{MirrorSetting, Redirects, Settings, Who, mirror};
+use crate::storage::{Host, Upstreams};
 use crate::sync::{InForce, Sync};
 
 /// The part of the settings that a running server can change.
@@ -35,6 +35,10 @@ pub struct Live {
     pub(crate) redirects: Redirects,
     pub(crate) roots: Roots,
     pub(crate) upstreams: Arc<Upstreams>,
+    /// Who administers the registry.
+    administrators: Vec<Who>,
+    /// Whether the playground is there.
+    pub(crate) playground: bool,
     /// What the registry is called in `Via`, once that is known.
     via: Option<String>,
 }
@@ -60,7 +64,8 @@ impl Live {
     ///
     /// As for new settings.
     pub fn again(&self, settings: &Settings) -> Result<(Self, Vec<String>), String> {
-        let identities = self.identities.again(&settings.auth)?;
+        let registry = Registry::new(settings.config()).called(self.via.as_deref());
+        let identities = self.identities.again(&settings.auth, &registry)?;
         let can_be_known = identities.can_ask() || settings.tls.client_ca.is_some();
         let rules = Rules::new(&settings.auth.rules, &settings.auth.groups, can_be_known)?;
         let unknown = rules.named_users().filter(|user| !identities.may_be(user));
@@ -68,7 +73,7 @@ impl Live {
         let odd = odd.collect();
         let upstreams = Upstreams::open(mirror::upstreams(&settings.mirrors)?, &self.upstreams)?;
         let live = Self {
-            registry: Registry::new(settings.config()).called(self.via.as_deref()),
+            registry,
             identities,
             rules,
             shares: self.shares.again(&settings.shares.limit),
@@ -81,21 +86,24 @@ impl Live {
             redirects: settings.reach.redirects(),
             roots: Roots(settings.mirrors.clone()),
             upstreams: Arc::new(upstreams),
+            administrators: settings.signing_in.administrators.clone(),
+            playground: !settings.no_playground,
             via: self.via.clone(),
         };
         Ok((live, odd))
     }
 
-    /// The same, with the key by which tokens of our own are signed. It is kept over reloads, and so is what the registry
-    /// is called in `Via`: that is made of the key, for all servers of a storage have it and no other registry has.
+    /// The same, with the records and the key by which tokens of our own are signed. They are kept over reloads, and so is
+    /// what the registry is called in `Via`: that is made of the key, for all servers of a storage have it and no other registry has.
     ///
     /// # Errors
     ///
     /// As for new settings.
-    pub fn signing_with(self, key: SessionKey) -> Result<Self, String> {
+    pub fn keeping(self, host: Arc<Host>, key: SessionKey) -> Result<Self, String> {
         let via = called(&key);
         let registry = self.registry.called(Some(&via));
-        Ok(Self { registry, via: Some(via), identities: self.identities.signing_with(key)?, ..self })
+        let identities = self.identities.keeping(host, registry.clone(), key)?;
+        Ok(Self { registry, via: Some(via), identities, ..self })
     }
 
     /// Anybody may do everything: what there is without settings.
@@ -114,8 +122,15 @@ impl Live {
             redirects: Redirects::default(),
             roots: Roots::default(),
             upstreams: Arc::default(),
+            administrators: Vec::new(),
+            playground: false,
             via: None,
         }
+    }
+
+    /// Whether somebody administers the registry.
+    pub(crate) fn is_administrator(&self, identity: &Identity) -> bool {
+        self.rules.is_one_of(&self.administrators, identity)
     }
 
     /// Whether somebody of whom nothing is known may write.

@@ -17,3 +17,5 @@ mod redirect;
 mod response;
 mod roots;
 pub(crate) mod shares;
+mod sign_in;
+mod source;

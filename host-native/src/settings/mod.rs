@@ -21,6 +21,7 @@ mod retention;
 mod rule;
 mod scrubbing;
 mod shares;
+mod signing_in;
 mod storage;
 mod sync;
 mod tls;
@@ -52,6 +53,7 @@ pub use self::rule::{Action, GroupSetting, RuleSetting};
 pub use self::scrubbing::Scrubbing;
 pub(crate) use self::shares::Each;
 pub use self::shares::{LimitSetting, QuotaSetting, Shares};
+pub use self::signing_in::SigningIn;
 pub use self::storage::{Data, Options, Storage};
 pub(crate) use self::sync::SyncPlace;
 pub use self::sync::{Rate, SyncSetting, Syncs};
@@ -146,6 +148,10 @@ pub struct Settings {
     #[command(flatten)]
     pub auth: Auth,
 
+    /// Sessions of the web page.
+    #[command(flatten)]
+    pub signing_in: SigningIn,
+
     /// Encryption.
     #[command(flatten)]
     pub tls: Tls,
@@ -215,6 +221,8 @@ impl Settings {
             quotas: self.shares.quota.iter().map(QuotaSetting::quota).collect(),
             external_url: self.reach.base(),
             mirrors: self.mirrors.iter().map(MirrorSetting::mirror).collect(),
+            sign_in_idle: self.signing_in.session_idle,
+            sign_in_lifetime: self.signing_in.session_lifetime,
             listeners: self
                 .watch
                 .webhook

@@ -46,7 +46,8 @@ mod tests {
     use crate::settings::Settings;
 
     /// What a running server takes over: see `Live::new`, and the filter of the log.
-    const RELOADED: [&str; 37] = [
+    const RELOADED: [&str; 40] = [
+        "administrators",
         "allow-sparse",
         "assemble",
         "auth-htpasswd",
@@ -72,6 +73,8 @@ mod tests {
         "read-only",
         "retention",
         "rule",
+        "session-idle",
+        "session-lifetime",
         "sync",
         "token-issuer",
         "token-keys",

@@ -21,6 +21,7 @@ mod upstreams;
 
 pub(crate) use self::ambient::ambient;
 pub use self::body::RequestBody;
+pub(crate) use self::body::{Held, UNIT};
 pub(crate) use self::counters::Counters;
 pub(crate) use self::directory::{Adoption, Means, means};
 pub use self::directory::{Backup, OpenError};

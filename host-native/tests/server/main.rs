@@ -30,6 +30,7 @@ mod retention;
 mod sessions;
 mod settings;
 mod sharing;
+mod signing_in;
 mod space;
 mod started;
 mod sync;

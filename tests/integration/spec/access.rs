@@ -15,6 +15,7 @@ fn needed(method: &str, target: &str) -> Vec<String> {
         Access::Repository(name, Action::Delete) => format!("delete {name}"),
         Access::DeleteTag(name, tag) => format!("delete {tag} of {name}"),
         Access::Anywhere => "pull anything".into(),
+        Access::Open => "nothing".into(),
     });
     named.collect()
 }

@@ -75,7 +75,7 @@ impl Collection<'_> {
         Ok(bytes > quota.soft)
     }
 
-    async fn forget(&mut self, key: Key, value: Value) -> Result<(), Error> {
+    pub(super) async fn forget(&mut self, key: Key, value: Value) -> Result<(), Error> {
         if self.dry_run {
             return Ok(());
         }

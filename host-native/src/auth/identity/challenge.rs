@@ -23,6 +23,11 @@ impl Identities {
         vec![text]
     }
 
+    /// What a page of ours is told in the place of these: a browser asks for no password in a window of its own.
+    pub(crate) fn in_a_page(&self) -> String {
+        format!("Session realm=\"{}\"", self.realm)
+    }
+
     /// How to say it with a password.
     pub(crate) fn basic(&self) -> String {
         format!("Basic realm=\"{}\",charset=\"UTF-8\"", self.realm)
@@ -33,7 +38,7 @@ impl Identities {
 fn scope(access: &Access) -> Option<String> {
     let (name, actions) = match access {
         Access::Catalog => return Some("registry:catalog:*".into()),
-        Access::Anywhere => return None,
+        Access::Anywhere | Access::Open => return None,
         Access::Repository(name, Action::Pull) => (name, "pull"),
         Access::Repository(name, Action::Push) => (name, "pull,push"),
         Access::Repository(name, Action::Delete) | Access::DeleteTag(name, _) => (name, "delete"),
