@@ -114,7 +114,7 @@ const page = join(here, 'page-dist');
 // Not by vite, which would take the .gitignore too.
 for (const name of existsSync(page) ? readdirSync(page) : [])
   if (name !== '.gitignore') rmSync(join(page, name), { recursive: true });
-run(process.execPath, [binary('vite'), 'build', '--outDir', join(page, 'playground')]);
+run(process.execPath, [binary('vite'), 'build', '--outDir', join(page, 'playground'), '--emptyOutDir']);
 run(process.execPath, [binary('vite'), 'build', '-c', 'vite.console.config.ts', '--outDir', join(page, 'console')]);
 for (const entry of readdirSync(page, { recursive: true, withFileTypes: true })) {
   const file = join(entry.parentPath, entry.name);

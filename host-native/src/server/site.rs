@@ -51,7 +51,8 @@ impl Site {
             if page.has_routes {
                 router = router.route(&format!("{}{{*below}}", page.at), give(index));
                 // A part that is not there is of another version of the page, and no page of its own.
-                router = router.route(&format!("{}assets/{{*part}}", page.at), get(others).fallback(others));
+                // Nor is it for the registry to answer, which would ask for a login.
+                router = router.route(&format!("{}assets/{{*part}}", page.at), to_read(get(gone)));
             }
         }
         let router = router.fallback(others).with_state(registry.clone());
@@ -72,6 +73,11 @@ impl Site {
         request.extensions_mut().insert(peer);
         self.router.call(request).await
     }
+}
+
+/// There is no such part of a page.
+async fn gone() -> (StatusCode, &'static str) {
+    (StatusCode::NOT_FOUND, "There is no such file: load the page again.\n")
 }
 
 /// Sends a browser to a page.

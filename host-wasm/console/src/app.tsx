@@ -24,9 +24,23 @@ export function App() {
     document.title = `${titleOf(now)} · Orlop`;
   });
   useEffect(() => {
-    // Whoever goes to another page by the keyboard goes on from its heading.
-    if (!first.current) main.current?.querySelector<HTMLElement>('h1')?.focus({ preventScroll: true });
-    first.current = false;
+    // Whoever goes to another page by the keyboard goes on from its heading, also when that comes later, or anew.
+    if (first.current) {
+      first.current = false;
+      return;
+    }
+    const focus = () => main.current?.querySelector<HTMLElement>('h1')?.focus({ preventScroll: true });
+    focus();
+    const changes = new MutationObserver(() => {
+      if (document.activeElement === document.body) focus();
+    });
+    changes.observe(main.current!, { childList: true, subtree: true });
+    const stop = () => changes.disconnect();
+    for (const event of ['keydown', 'pointerdown']) addEventListener(event, stop, { once: true });
+    return () => {
+      stop();
+      for (const event of ['keydown', 'pointerdown']) removeEventListener(event, stop);
+    };
   }, [place]);
   return (
     <>
@@ -54,6 +68,7 @@ export function App() {
       <main id="main" ref={main}>
         {session.value ? <Page key={place} of={now} /> : <Coming what="the page" />}
       </main>
+      <Foot />
       <Asking />
       <div class="notices" aria-live="polite">
         {notice.value && (
@@ -66,6 +81,21 @@ export function App() {
         )}
       </div>
     </>
+  );
+}
+
+/** What this is, and what else is here. */
+function Foot() {
+  const now = session.value;
+  if (!now) return null;
+  return (
+    <footer>
+      <span>Orlop {now.version}</span>
+      <a href="/api/v1/openapi.yaml" target="_blank">
+        API
+      </a>
+      {now.playground && <a href="/playground/">Playground</a>}
+    </footer>
   );
 }
 

@@ -85,9 +85,9 @@ function ofRepository(rest: string, given: (name: string) => string, order: Orde
 export function within(to: string): string {
   try {
     const url = new URL(to, 'https://x.invalid');
-    const inside =
-      url.origin === 'https://x.invalid' && to.startsWith(ROOT) && !/\/(sign-in|signed-out)$/.test(url.pathname);
-    return inside ? url.pathname + url.search + url.hash : ROOT;
+    const { origin, pathname } = url;
+    const inside = origin === 'https://x.invalid' && to.startsWith(ROOT) && pathname.startsWith(ROOT);
+    return inside && !/\/(sign-in|signed-out)$/.test(pathname) ? pathname + url.search + url.hash : ROOT;
   } catch {
     return ROOT;
   }

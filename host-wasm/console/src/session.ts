@@ -29,11 +29,11 @@ export const canSignIn = () => {
 export async function learn(): Promise<void> {
   try {
     const response = await fetch('/api/v1/session', { cache: 'no-store' });
-    session.value = response.ok ? ((await response.json()) as Session) : NOBODY;
+    if (response.ok) session.value = (await response.json()) as Session;
   } catch {
     // The pages say that the server cannot be reached.
-    session.value = NOBODY;
   }
+  session.value ??= NOBODY;
   if (session.value.user) expired.value = false;
 }
 

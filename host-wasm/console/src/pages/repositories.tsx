@@ -5,8 +5,8 @@ import { usePages } from '../api.js';
 import type { Entry, Folder, Repositories as Listed, Repository } from '../answers.js';
 import { size } from '../../../parts/size.js';
 import { Icon } from '../parts/icons.js';
-import { pulled } from '../parts/pull.js';
-import { Badge, Copy, Crumbs, Time } from '../parts/small.js';
+import { Line, pulled } from '../parts/pull.js';
+import { Badge, Crumbs, Time } from '../parts/small.js';
 import { Coming, Empty, Failed, FailedMore } from '../parts/states.js';
 import { go, to } from '../route.js';
 import type { RepositorySort, Route } from '../route.js';
@@ -201,9 +201,9 @@ function FolderRow({
             <span class="muted small">{holds}</span>
           </span>
         </th>
-        <td class="number wide muted">–</td>
+        <td class="number wide" />
         <td class="number wide">{size(bytes)}</td>
-        <td class="wide muted">–</td>
+        <td class="wide" />
       </tr>
       {isOpen && <Inside under={name} depth={depth + 1} />}
     </>
@@ -223,7 +223,7 @@ function Inside({ under, depth }: { under: string; depth: number }) {
   return <Level level={level} under={under} depth={depth} />;
 }
 
-function Row({ repository, label, depth = 0 }: { repository: Repository; label: string; depth?: number }) {
+function Row({ repository, label, depth }: { repository: Repository; label: string; depth?: number }) {
   const { name, tags, bytes, pushed, mirror, may = [] } = repository;
   const isOpen = may.includes('pull');
   const meta = [
@@ -232,10 +232,10 @@ function Row({ repository, label, depth = 0 }: { repository: Repository; label: 
     pushed && ago(pushed),
   ].filter(Boolean);
   return (
-    <tr class={`d${Math.min(depth, 6)}`}>
+    <tr class={depth === undefined ? '' : `d${Math.min(depth, 6)}`}>
       <th scope="row">
         <span class="name">
-          <span class="twist" />
+          {depth !== undefined && <span class="twist" />}
           <Icon name="box" />
           {isOpen ? <a href={to.tags(name)}>{label}</a> : <span>{label}</span>}
           {mirror && <Badge title="Its images are fetched from another registry">mirror</Badge>}
@@ -317,10 +317,7 @@ function Nothing() {
     <Empty title={user ? 'There is no repository that you may see' : 'There is no repository yet'}>
       <p>A repository is there as soon as something is pushed to it:</p>
       {lines.map((line) => (
-        <div class="command" key={line}>
-          <code>{line}</code>
-          <Copy text={line} what="command" />
-        </div>
+        <Line key={line} text={line} what="command" />
       ))}
     </Empty>
   );

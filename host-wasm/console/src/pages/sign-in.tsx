@@ -16,7 +16,7 @@ export function SignIn({ of: { to: back } }: { of: Extract<Route, { page: 'sign-
   const { sign_in, user: now } = session.value!;
   if (now)
     return (
-      <Empty title={`You are signed in as ${now}`}>
+      <Empty title={`You are signed in as ${now}`} alone>
         <div class="actions">
           <a class="button primary" href={back}>
             Go on

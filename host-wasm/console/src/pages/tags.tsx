@@ -60,7 +60,7 @@ export function Tags({ of }: { of: Of }) {
         <p class="muted">
           {!q && `${some(total, 'tag')} · `}
           {size(shown.bytes)}
-          {shown.created && ` · since ${ago(shown.created)}`}
+          {shown.created && ` · made ${ago(shown.created)}`}
         </p>
       </div>
       {problem && <p class="note bad">{problem.message}: what you see was so before.</p>}
@@ -103,6 +103,7 @@ export function Tags({ of }: { of: Of }) {
           repository={repository}
           of={deleting}
           known={tags}
+          close={() => putDeleting(undefined)}
           done={() => {
             putDeleting(undefined);
             select(new Set());
@@ -182,7 +183,10 @@ function Controls(given: {
           </button>
         )
       )}
-      <a class="button" href={to.compare(repository)}>
+      <a
+        class="button"
+        href={to.compare(repository, selected.size === 2 ? { a: [...selected][0]!, b: [...selected][1]! } : {})}
+      >
         Compare
       </a>
     </div>
@@ -343,12 +347,20 @@ function Row({
       <td class="wide">
         <Time at={pushed} />
       </td>
-      <td class="widest">{last ? <Time at={last} /> : <span class="muted">never seen</span>}</td>
+      <td class="widest">
+        {last ? (
+          <Time at={last} />
+        ) : (
+          <span class="muted" title="No pull has been noted">
+            –
+          </span>
+        )}
+      </td>
       <td class="wider">
         <Digest digest={digest} href={to.image(repository, digest)} />
       </td>
       <td class="act">
-        <Copy text={text} what={`pull command of ${name}`} />
+        <Copy text={text} what={`pull command of ${name}`} icon="terminal" />
       </td>
     </tr>
   );

@@ -4,7 +4,8 @@ import { ask as confirm } from '../../../parts/ask.js';
 import { Dialog } from '../../../parts/dialog.js';
 import type { Deed, Token, Tokens as Listed } from '../answers.js';
 import { ask, problem, send, usePages } from '../api.js';
-import { Copy, Time } from '../parts/small.js';
+import { Line } from '../parts/pull.js';
+import { Time } from '../parts/small.js';
 import { Coming, Empty, Failed, FailedMore } from '../parts/states.js';
 import { tell } from '../parts/told.js';
 import { here, to } from '../route.js';
@@ -292,12 +293,7 @@ function Made({ user, token, close }: { user: string; token: Token; close: () =>
     <Dialog title={`The token ${token.name}`} close={close}>
       <div id="dialog-says">
         <p>Copy it now: it is shown this once, and the registry does not keep it.</p>
-        <div class="command">
-          <code tabIndex={0} aria-label="Token">
-            {secret}
-          </code>
-          <Copy text={secret} what="token" label="Copy" />
-        </div>
+        <Line text={secret} what="token" />
         <p class="muted">
           Sign in with it as {user}:{' '}
           <code>

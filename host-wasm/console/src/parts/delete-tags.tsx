@@ -19,12 +19,15 @@ export function DeleteTags({
   repository,
   of,
   known,
+  close,
   done,
 }: {
   repository: string;
   of: Selection;
   /** What is known of some of them. */
   known: readonly Tag[];
+  /** Nothing was deleted. */
+  close: () => void;
   done: () => void;
 }) {
   const [names, putNames] = useState<string[] | undefined>('names' in of ? of.names : undefined);
@@ -60,7 +63,7 @@ export function DeleteTags({
       </Dialog>
     );
   return (
-    <Dialog title={title} close={done}>
+    <Dialog title={title} close={close}>
       <form
         onSubmit={(event) => {
           event.preventDefault();
@@ -92,7 +95,7 @@ export function DeleteTags({
           <button type="submit" class="danger" disabled={!number || (asks && typed !== repository)}>
             Delete {number > 1 ? some(number, 'tag') : 'it'}
           </button>
-          <button type="button" class="quiet" autofocus={!asks} onClick={done}>
+          <button type="button" class="quiet" autofocus={!asks} onClick={close}>
             Cancel
           </button>
         </div>

@@ -20,6 +20,18 @@ export function chosen(kind: Kind | undefined): Client {
   return all.includes(client.value) ? client.value : all[0]!;
 }
 
+/** A line to be copied. */
+export function Line({ text, what }: { text: string; what: string }) {
+  return (
+    <div class="command">
+      <code tabIndex={0} role="group" aria-label={what}>
+        {text}
+      </code>
+      <Copy text={text} what={what} label="Copy" />
+    </div>
+  );
+}
+
 export function Pull({ of }: { of: Omit<Pulled, 'host' | 'plain'> }) {
   const [byDigest, put] = useState(false);
   const can = clientsFor(of.kind);
@@ -54,12 +66,7 @@ export function Pull({ of }: { of: Omit<Pulled, 'host' | 'plain'> }) {
           </div>
         )}
       </div>
-      <div class="command">
-        <code tabIndex={0} aria-label="Command">
-          {text}
-        </code>
-        <Copy text={text} what="command" label="Copy" />
-      </div>
+      <Line text={text} what="command" />
     </section>
   );
 }

@@ -54,7 +54,7 @@ export function Referrers({ whole, image }: { whole: Image; image: Image }) {
           </ul>
         </>
       )}
-      <p class="muted small">Nobody has verified what you see here: the registry tells what refers to what.</p>
+      <p class="muted small after">Nobody has verified what you see here: the registry tells what refers to what.</p>
     </>
   );
 }
@@ -72,6 +72,7 @@ function Tree({ repository, of, depth }: { repository: string; of: readonly Refe
 function Node({ repository, referrer, depth }: { repository: string; referrer: Referrer; depth: number }) {
   const { digest, kind, artifactType, size: bytes, annotations } = referrer;
   const [open, put] = useState(false);
+  const made = annotations?.['org.opencontainers.image.created'];
   return (
     <li>
       <div class="file">
@@ -92,13 +93,11 @@ function Node({ repository, referrer, depth }: { repository: string; referrer: R
           <a href={to.image(repository, digest)}>{kindName(kind)}</a>
           <span class="muted small">{artifactType}</span>
         </span>
-        <span class="muted small">
-          <Time
-            {...(annotations?.['org.opencontainers.image.created'] && {
-              at: annotations['org.opencontainers.image.created'],
-            })}
-          />
-        </span>
+        {made && (
+          <span class="muted small">
+            <Time at={made} />
+          </span>
+        )}
         <span class="bytes muted small">{size(bytes)}</span>
         <Digest digest={digest} />
       </div>

@@ -2,6 +2,7 @@
 import type { ComponentChildren } from 'preact';
 import { useState } from 'preact/hooks';
 import { Icon } from './icons.js';
+import type { IconName } from './icons.js';
 import { copy } from './told.js';
 import { to } from '../route.js';
 import { ago, short, when } from '../words.js';
@@ -17,7 +18,17 @@ export function Time({ at }: { at?: string }) {
 }
 
 /** A button that copies a text. */
-export function Copy({ text, what, label }: { text: string; what: string; label?: string }) {
+export function Copy({
+  text,
+  what,
+  label,
+  icon = 'copy',
+}: {
+  text: string;
+  what: string;
+  label?: string;
+  icon?: IconName;
+}) {
   const [done, put] = useState(false);
   return (
     <button
@@ -31,7 +42,7 @@ export function Copy({ text, what, label }: { text: string; what: string; label?
         setTimeout(() => put(false), 1500);
       }}
     >
-      <Icon name={done ? 'check' : 'copy'} />
+      <Icon name={done ? 'check' : icon} />
       {label}
     </button>
   );

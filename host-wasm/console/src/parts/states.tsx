@@ -16,10 +16,18 @@ export function Coming({ what, rows = 6 }: { what: string; rows?: number }) {
   );
 }
 
-export function Empty({ title, children }: { title: string; children?: ComponentChildren }) {
+export function Empty({
+  title,
+  alone,
+  children,
+}: {
+  title: string;
+  /** It is all of the page. */ alone?: boolean;
+  children?: ComponentChildren;
+}) {
   return (
     <section class="state">
-      <h2>{title}</h2>
+      {alone ? <h1 tabIndex={-1}>{title}</h1> : <h2>{title}</h2>}
       {children}
     </section>
   );
@@ -70,8 +78,8 @@ export function Failed({ why, again, what }: { why: Problem; again?: () => void;
   if (status === 401)
     return (
       <section class="state" role="alert">
-        <h2>Sign in to see this</h2>
-        <p>The registry shows this {what} to signed-in users only.</p>
+        <h2>Sign in to see this {what}</h2>
+        <p>There is none, or the registry shows it to signed-in users only.</p>
         <div class="actions">{signIn || retry}</div>
       </section>
     );
