@@ -39,6 +39,11 @@ impl Asked {
         self.operation.as_ref().map_or_else(|_| Vec::new(), Operation::access)
     }
 
+    /// Its parameters.
+    pub fn query(&self) -> &Query {
+        &self.query
+    }
+
     /// What logs and counts say of it.
     pub fn summary(&self) -> Summary<'_> {
         self.operation.as_ref().map_or(Summary::OTHER, Operation::summary)

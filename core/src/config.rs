@@ -163,6 +163,10 @@ pub(crate) const PULLS_A_COMMIT: usize = 256;
 #[cfg(feature = "api")]
 pub(crate) const RENEWED: u32 = 16;
 
+/// How long an API token that has ended is listed: who wonders why a program fails finds it there.
+#[cfg(feature = "api")]
+pub(crate) const ENDED_TOKEN: Duration = Duration::from_secs(30 * 24 * 3600);
+
 /// How long an event is kept for a listener that does not take it.
 pub const EVENT_LIFETIME: Duration = Duration::from_secs(3 * 24 * 3600);
 
@@ -231,6 +235,8 @@ pub struct Config {
     /// How many sessions a user has at most, each a record of some hundred bytes. One more takes the place of the one that
     /// has rested for longest.
     pub sign_ins: u8,
+    /// How many API tokens a user has at most, each a record of some kilobytes at most.
+    pub api_tokens: u8,
     /// Repositories that stand in front of those of other registries.
     pub mirrors: Vec<Mirror>,
     /// What this registry is called in `Via`, by which one that mirrors itself by way of others notices it: something that
@@ -265,6 +271,7 @@ impl Default for Config {
             sign_in_idle: 12 * HOUR,
             sign_in_lifetime: 7 * 24 * HOUR,
             sign_ins: 32,
+            api_tokens: 100,
             mirrors: Vec::new(),
             via: "orlop".into(),
         }

@@ -45,6 +45,7 @@
 //! | `meta/scrub` | [`ScrubRecord`](crate::record::ScrubRecord) | up to where all bytes were read again |
 //! | `lease/<job>` | [`LeaseRecord`](crate::record::LeaseRecord) | which host does a job that one host does at a time |
 //! | `signin/<user>/<place>` | [`SignInRecord`](crate::sign_in::SignInRecord) | somebody has signed in to the web page; `<user>` is a hash of the name |
+//! | `token/<user>/<place>` | [`ApiTokenRecord`](crate::api_token::ApiTokenRecord) | the user has an API token |
 //! | `host/…` | what a host makes of it | what a host keeps for itself; no flow reads or changes it |
 //!
 //! A repository name holds neither `:` nor `@`, a tag and a digest no `/`: every key reads in one way, and no
@@ -528,6 +529,22 @@ pub(crate) fn sign_ins_of(user: &UserKey) -> Prefix {
 #[cfg(feature = "api")]
 pub(crate) fn all_sign_ins() -> Prefix {
     Prefix("signin/".into())
+}
+
+#[cfg(feature = "api")]
+pub(crate) fn api_token(user: &UserKey, place: u8) -> Key {
+    Key(text(format_args!("token/{user}/{place:02x}")))
+}
+
+/// The API tokens of a user.
+#[cfg(feature = "api")]
+pub(crate) fn api_tokens_of(user: &UserKey) -> Prefix {
+    Prefix(text(format_args!("token/{user}/")))
+}
+
+#[cfg(feature = "api")]
+pub(crate) fn all_api_tokens() -> Prefix {
+    Prefix("token/".into())
 }
 
 pub(crate) fn leases() -> Prefix {

@@ -57,6 +57,8 @@
 extern crate alloc;
 
 pub mod ambient;
+#[cfg(feature = "api")]
+pub mod api_token;
 pub mod asked;
 pub mod base_url;
 pub mod caller;

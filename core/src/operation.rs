@@ -314,6 +314,30 @@ operations! {
         changes: true,
         flow: |call, asked| Err(Error::NoSuchEndpoint),
     }
+    /// `GET`, `HEAD /api/v1/tokens`: the API tokens of a user (SPEC AB)
+    ListApiTokens {
+        at: [Get, Head] Target::ApiTokens, _,
+        log: "list-api-tokens", [], [],
+        needs: [],
+        changes: false,
+        flow: |call, asked| Err(Error::NoSuchEndpoint),
+    }
+    /// `POST /api/v1/tokens`: a user makes an API token
+    CreateApiToken {
+        at: [Post] Target::ApiTokens, _,
+        log: "create-api-token", [], [],
+        needs: [],
+        changes: true,
+        flow: |call, asked| Err(Error::NoSuchEndpoint),
+    }
+    /// `DELETE /api/v1/tokens/<id>`: it is revoked
+    RevokeApiToken(id: String) {
+        at: [Delete] Target::ApiToken(id), _,
+        log: "revoke-api-token", [], [id],
+        needs: [],
+        changes: true,
+        flow: |call, asked| Err(Error::NoSuchEndpoint),
+    }
 }
 
 fn pull(name: &Repository) -> Access {

@@ -47,6 +47,10 @@ pub enum Target {
     BrowsedImage(Repository, Reference),
     /// `/api/v1/session`
     Session,
+    /// `/api/v1/tokens`
+    ApiTokens,
+    /// `/api/v1/tokens/<id>`
+    ApiToken(String),
 }
 
 /// How a manifest is called: by tag or by digest.
@@ -101,6 +105,8 @@ impl Target {
             ["folders"] => Ok(Self::Folders),
             ["search"] => Ok(Self::Search),
             ["session"] => Ok(Self::Session),
+            ["tokens"] => Ok(Self::ApiTokens),
+            ["tokens", id] if !id.is_empty() => Ok(Self::ApiToken((*id).into())),
             ["repositories", name @ .., "tags"] if !name.is_empty() => Ok(Self::BrowsedTags(repository(name)?)),
             ["repositories", name @ .., "images", reference] if !name.is_empty() => {
                 let name = repository(name)?;
@@ -260,6 +266,8 @@ mod tests {
             Ok(Target::Folders) => "folders".into(),
             Ok(Target::Search) => "search".into(),
             Ok(Target::Session) => "session".into(),
+            Ok(Target::ApiTokens) => "tokens".into(),
+            Ok(Target::ApiToken(id)) => format!("token {id}"),
             Ok(Target::BrowsedTags(name)) => format!("browsed tags of {name}"),
             Ok(Target::BrowsedImage(name, reference)) => format!("browsed image {reference} of {name}"),
             Err(error) => error.status().1.as_str().into(),
@@ -303,6 +311,10 @@ mod tests {
         check("/api/v1/search", "search");
         check("/api/v1/session", "session");
         check("/api/v1/session/", "UNSUPPORTED");
+        check("/api/v1/tokens", "tokens");
+        check("/api/v1/tokens/0a", "token 0a");
+        check("/api/v1/tokens/", "UNSUPPORTED");
+        check("/api/v1/tokens/a/b", "UNSUPPORTED");
         check("/api/v1/repositories/a/b/tags", "browsed tags of a/b");
         check("/api/v1/repositories/a%2Fb/tags", "browsed tags of a/b");
         check("/api/v1/repositories/tags/tags", "browsed tags of tags");

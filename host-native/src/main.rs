@@ -7,7 +7,9 @@ use std::process::ExitCode;
 
 use orlop::command::cli::{AccessCommand, Command, ConfigCommand};
 use orlop::command::config::{CommandLine, ConfigError, Loaded};
-use orlop::command::{administer, copy, deleted, exchange, import, process, retention, start, sync, transfer, usage};
+use orlop::command::{
+    administer, copy, deleted, exchange, import, process, retention, start, sync, token, transfer, usage,
+};
 
 #[cfg(target_env = "musl")]
 #[global_allocator]
@@ -78,6 +80,7 @@ fn run(loaded: Loaded, line: CommandLine) -> Result<(), Box<dyn Error>> {
             ConfigCommand::Show(_) => administer::show(&effective),
         },
         Command::User(user) => administer::user(&user.command),
+        Command::Token(asked) => token::token(&asked.command, &effective),
         Command::Access(access) => match access.command {
             AccessCommand::Explain(explain) => administer::explain(&explain, &effective),
         },

@@ -79,6 +79,16 @@ fn recounts() {
 }
 
 #[test]
+fn sign_ins() {
+    all("sign-ins", WITH_FAILURES, scenarios::sign_ins());
+}
+
+#[test]
+fn api_tokens() {
+    all("API tokens", WITH_FAILURES, scenarios::api_tokens());
+}
+
+#[test]
 fn limits() {
     all("limits", WITH_FAILURES, scenarios::limits());
 }

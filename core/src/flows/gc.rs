@@ -185,6 +185,8 @@ impl Collection<'_> {
         self.recounts().await?;
         #[cfg(feature = "api")]
         self.sign_ins().await?;
+        #[cfg(feature = "api")]
+        self.api_tokens().await?;
         let prefix = keys::repositories();
         let mut pages = Pages::new(&prefix);
         while let Some(page) = pages.next(self.call).await? {

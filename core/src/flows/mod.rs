@@ -5,6 +5,8 @@
 //! most objects that no record names, which garbage collection finds. Records change by conditional commits alone: read, decide, commit with what was read as the expectation, and
 //! on a conflict read again.
 
+#[cfg(feature = "api")]
+mod api_token;
 mod base;
 mod batch;
 mod blob;
@@ -27,6 +29,8 @@ pub(crate) mod meta;
 pub(crate) mod mirror;
 mod mount;
 mod pages;
+#[cfg(feature = "api")]
+mod places;
 mod protect;
 mod pull;
 mod pulled;

@@ -5,13 +5,12 @@
 
 use super::Call;
 use super::batch::{Batch, Found};
-use super::pages::Pages;
+use super::places::{self, Place};
 use crate::ambient::Timestamp;
 use crate::config::{ATTEMPTS, Config, RENEWED};
-use crate::effect::{Committed, Durability, Expect, Value};
+use crate::effect::{Committed, Durability};
 use crate::error::Error;
 use crate::keys::{self, Key};
-use crate::record;
 use crate::secret::UserKey;
 use crate::sign_in::{NewSignIn, SignIn, SignInHandle, SignInRecord};
 
@@ -22,13 +21,6 @@ impl SignInRecord {
     }
 }
 
-/// A place for a session: what is there, if there is something.
-struct Place {
-    number: u8,
-    value: Option<Value>,
-    record: Option<SignInRecord>,
-}
-
 impl Call {
     /// Begins a session, and says at which place. One that has ended gives its place away, then the one that has rested for
     /// longest.
@@ -36,42 +28,32 @@ impl Call {
         let (user, now) = (UserKey::of(&new.user), self.ambient.now);
         for _ in 0..ATTEMPTS {
             let place = self.free_place(&user).await?;
-            let key = keys::sign_in(&user, place.number);
+            let (number, key) = (place.number, keys::sign_in(&user, place.number));
             let mut batch = Batch::reclaiming();
-            batch.expect(place.value.map_or(Expect::Absent(key.clone()), |value| Expect::Exactly(key.clone(), value)));
+            batch.expect(place.unchanged(key.clone()));
             let NewSignIn { user, groups, by, mark, secret } = new.clone();
             batch.put(key, &SignInRecord { user, groups, by, mark, secret, began: now, touched: now });
             if self.commit(batch, Durability::Durable).await? == Committed::Done {
-                return Ok(place.number);
+                return Ok(number);
             }
         }
         Err(Error::Contention)
     }
 
     /// The place that the next session takes.
-    async fn free_place(&self, user: &UserKey) -> Result<Place, Error> {
-        let prefix = keys::sign_ins_of(user);
-        let (mut pages, mut taken) = (Pages::new(&prefix), alloc::vec::Vec::new());
-        while let Some(page) = pages.next(self).await? {
-            for (key, value) in page {
-                let Ok(number) = u8::from_str_radix(prefix.rest(&key), 16) else { continue };
-                // One that does not read is nobody's session.
-                let record = record::decode(&key, &value).ok();
-                taken.push(Place { number, value: Some(value), record });
-            }
-        }
+    async fn free_place(&self, user: &UserKey) -> Result<Place<SignInRecord>, Error> {
+        let taken = self.places::<SignInRecord>(&keys::sign_ins_of(user)).await?;
         let most = self.config.sign_ins.max(1);
-        let free = (0..most).find(|number| taken.iter().all(|place| place.number != *number));
-        if let Some(number) = free {
-            return Ok(Place { number, value: None, record: None });
+        if let Some(place) = places::free(&taken, most) {
+            return Ok(place);
         }
-        // Behind what has ended, which is first, comes what was used least lately.
-        let rested = |place: &Place| {
+        // Before what was used least lately comes what has ended, or does not read: it is nobody's session.
+        let rested = |place: &Place<SignInRecord>| {
             let live = place.record.as_ref().filter(|record| record.ends(&self.config) > self.ambient.now);
             live.map(|record| record.touched)
         };
         let first = taken.into_iter().filter(|place| place.number < most).min_by_key(rested);
-        Ok(first.unwrap_or(Place { number: 0, value: None, record: None }))
+        first.ok_or(Error::Contention)
     }
 
     /// The session that a browser shows, if it has not ended. Nothing is written.

@@ -1,5 +1,6 @@
 //! Who is asking: a user with a password, somebody with a signed token, a client certificate, or nobody that is known.
 
+pub(crate) mod api_token;
 mod basic;
 mod challenge;
 mod hashing;
@@ -22,14 +23,15 @@ use std::time::SystemTime;
 
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, header};
+use orlop_core::api_token::ApiTokenId;
 use orlop_core::caller::Rule;
 use orlop_core::http::Response;
 use orlop_core::record::SessionKey;
 use orlop_core::{Config, Registry};
 
 use self::passwords::Passwords;
-use self::session::Sessions;
 pub use self::session::new_key;
+use self::session::{Bearer, Sessions};
 use self::sign_in::{Keeper, PASSWORD, Signed, Vouched};
 use self::token::Tokens;
 use crate::auth::problem::Problem;
@@ -53,6 +55,8 @@ pub struct Identity {
     by: Option<Arc<str>>,
     /// The session of the web page by which it is known.
     signed: Option<Arc<Signed>>,
+    /// The API token that it has shown.
+    api_token: Option<Arc<ApiTokenId>>,
 }
 
 impl Identity {
@@ -93,6 +97,9 @@ impl Identity {
 
     /// As whom a session of the web page knows it from now on; nothing when nobody vouches for a user.
     pub(crate) fn vouched(&self) -> Option<Vouched> {
+        if self.granted.is_some() {
+            return None;
+        }
         let (user, by) = (self.user.clone()?, self.by.as_ref()?.to_string());
         Some(Vouched { user, groups: self.groups.to_vec(), by })
     }
@@ -100,6 +107,28 @@ impl Identity {
     /// The session of the web page by which it is known.
     pub(crate) fn signed(&self) -> Option<&Signed> {
         self.signed.as_deref()
+    }
+
+    /// The same, with an API token, which grants this as far as the rules allow it.
+    fn with_api_token(self, id: ApiTokenId, rule: Rule) -> Self {
+        Self { api_token: Some(Arc::new(id)), granted: Some([rule].into()), ..self }
+    }
+
+    /// The same, with a token of ours that was had for the API token and asked for no more than this.
+    fn asked_for(self, asked: &[Rule]) -> Self {
+        let allowed = self.granted.iter().flat_map(|granted| granted.iter());
+        let both = allowed.flat_map(|allowed| api_token::within(asked, allowed)).collect();
+        Self { granted: Some(both), in_session: true, ..self }
+    }
+
+    /// The API token that it has shown.
+    pub(crate) fn api_token(&self) -> Option<&ApiTokenId> {
+        self.api_token.as_deref()
+    }
+
+    /// Whether it has shown a token that another one may do better than.
+    pub(crate) fn may_have_better(&self) -> bool {
+        self.granted.is_some() && (self.in_session || self.api_token.is_none())
     }
 
     /// Whoever has a token of ours, be it nobody's, and what that was asked for.
@@ -245,6 +274,11 @@ impl Identities {
         self.tokens.is_some() || self.passwords.as_ref().is_none_or(|passwords| passwords.has(user))
     }
 
+    /// Whether the password file has a user of that name.
+    pub(crate) fn has_user(&self, user: &str) -> bool {
+        self.passwords.as_ref().is_some_and(|passwords| passwords.has(user))
+    }
+
     /// Whether people can sign in with a password.
     pub(crate) fn has_passwords(&self) -> bool {
         self.passwords.is_some()
@@ -257,10 +291,13 @@ impl Identities {
         }
         match self.credentials(brought.headers)? {
             None => Ok(Identity::anonymous()),
-            Some(Credentials::Basic(pair)) => self.check_password(pair, brought.from).await,
+            Some(Credentials::Basic(pair)) => self.check_basic(pair, brought.from).await,
             Some(Credentials::Bearer(token)) => match (&self.tokens, &self.sessions) {
                 (Some(tokens), _) => tokens.check(token),
-                (None, Some(sessions)) => sessions.check(token, |user| self.passwords.as_ref()?.line(user)),
+                (None, Some(sessions)) => match sessions.check(token, |user| self.passwords.as_ref()?.line(user))? {
+                    Bearer::Own(identity) => Ok(identity),
+                    Bearer::OfApiToken(id, asked) => self.within_api_token(id, asked).await,
+                },
                 (None, None) => Err(Problem::Wrong),
             },
         }
@@ -278,6 +315,9 @@ impl Identities {
         }
         Ok(match (self.credentials(brought.headers), &self.passwords) {
             (Ok(Some(Credentials::Basic((name, password)))), Some(passwords)) => {
+                if let Some(identity) = self.by_api_token(&name, &password).await? {
+                    return Ok(identity);
+                }
                 let right = passwords.recognize(&name, &password, brought.from).await?;
                 if right { Identity::user(name).vouched_by(PASSWORD) } else { Identity::anonymous() }
             }
@@ -296,7 +336,7 @@ impl Identities {
     pub(crate) async fn log_in(&self, headers: &HeaderMap, from: IpAddr) -> Result<Identity, Problem> {
         match self.credentials(headers)? {
             None => Ok(Identity::anonymous()),
-            Some(Credentials::Basic(pair)) => self.check_password(pair, from).await,
+            Some(Credentials::Basic(pair)) => self.check_basic(pair, from).await,
             Some(Credentials::Bearer(_)) => Err(Problem::Wrong),
         }
     }
@@ -305,7 +345,7 @@ impl Identities {
     pub(crate) fn token(&self, head: &Parts, identity: &Identity) -> Option<Response> {
         let user = identity.user_name().unwrap_or_default();
         let line = self.passwords.as_ref().and_then(|passwords| passwords.line(user)).unwrap_or_default();
-        Some(self.sessions.as_ref()?.answer(head, user, &line))
+        Some(self.sessions.as_ref()?.answer(head, user, &line, identity.api_token()))
     }
 
     /// What a request brings to say who sent it.

@@ -33,7 +33,8 @@ pub(crate) fn denied(identity: &Identity, right: Right, access: Option<&Access>)
         Some(Access::DeleteTag(name, tag)) => format!(" for the tag {tag} of the repository {name}"),
         _ => String::new(),
     };
-    refusal(403, Code::Denied, &format!("{identity} does not have the right {}{place}", right.as_str()))
+    let by = if identity.api_token().is_some() { "the API token of " } else { "" };
+    refusal(403, Code::Denied, &format!("{by}{identity} does not have the right {}{place}", right.as_str()))
 }
 
 #[cfg(test)]

@@ -52,7 +52,7 @@ impl Rules {
         let rules = self.of(identity).map(|(_, rule)| rule.clone());
         let Some(granted) = identity.granted() else { return Rights::of(rules) };
         let granted = granted.iter().cloned().map(Arc::new);
-        if identity.is_in_session() {
+        if identity.is_in_session() || identity.api_token().is_some() {
             // What no rule speaks of, none of them allows, and a token of ours does not either.
             let nothing = Rule { allow: false, ..RuleSetting::everything().rule() };
             return Rights::of(rules.chain([Arc::new(nothing)])).granted(granted);

@@ -20,7 +20,7 @@ pub(crate) enum Verdict {
 
 /// Decides upon the request alone, never upon what the registry holds: so the answer tells nothing of that.
 pub(crate) fn verdict(access: &[Access], identity: &Identity, rights: &Rights, can_ask: bool) -> Verdict {
-    let token = identity.granted().is_some();
+    let token = identity.may_have_better();
     // A token of ours may be nobody's.
     let known = token && !identity.is_in_session() || !identity.is_anonymous();
     // A mount needs more than the first; the core begins an upload instead where that is not allowed (SPEC E14).

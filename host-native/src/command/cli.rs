@@ -9,6 +9,7 @@ mod integrity;
 mod mirrors;
 mod retention;
 mod sync;
+mod token;
 mod transfer;
 mod trust;
 mod usage;
@@ -28,6 +29,7 @@ pub use self::integrity::{Blob, Stored};
 pub use self::mirrors::{Mirror, MirrorCommand};
 pub use self::retention::{Retention, RetentionCommand};
 pub use self::sync::{Sync, SyncCommand};
+pub use self::token::{Created, ListedTokens, Revoked, Token, TokenAction, TokenCommand};
 pub use self::transfer::{Migrate, Move, Place};
 pub use self::usage::Usage;
 pub use self::users::{Listed, Named, Removed, User, UserCommand};
@@ -156,6 +158,10 @@ pub enum Command {
     Config(Configure),
     /// Manage the users of the password file
     User(User),
+    /// Manage the API tokens that programs send in the place of a password
+    ///
+    /// A server that has the data directory open is asked; without one, the command does it itself.
+    Token(Token),
     /// Explain what a user may do
     Access(Access),
     /// Make the running server read its settings again: users, rules, limits, webhooks, what to log

@@ -32,6 +32,7 @@ pub mod scrub;
 pub mod start;
 pub mod storage;
 pub mod sync;
+pub mod token;
 pub mod transfer;
 pub mod translate;
 pub mod usage;

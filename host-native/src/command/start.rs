@@ -19,7 +19,7 @@ use crate::command::reload::{Reloading, reload_when_told};
 use crate::command::retention::Retaining;
 use crate::command::scrub::Scrubber;
 use crate::command::storage::{agree, by_server_or_here};
-use crate::command::{control, process};
+use crate::command::{control, process, token};
 use crate::observe::{Observer, admin, log, quotas, traces, webhooks};
 use crate::request::live::Current;
 use crate::server::page;
@@ -65,6 +65,8 @@ pub async fn serve(settings: &Settings, line: CommandLine, effective: Vec<Effect
     if !settings.retention.retention_interval.is_zero() {
         tokio::spawn(retaining.clone().run_regularly(settings.retention.retention_interval));
     }
+    tokio::spawn(token::note_regularly(current.clone()));
+    tokio::spawn(token::forget_regularly(current.clone()));
     let in_force = current.clone();
     tokio::spawn(quotas::watch(move || in_force.registry(), host.clone(), observer.clone()));
     let scrubber = Scrubber::new(current.clone(), host.clone(), observer.clone(), settings.scrub);
@@ -125,7 +127,8 @@ pub async fn serve(settings: &Settings, line: CommandLine, effective: Vec<Effect
     let console = settings.console.then_some(&page::CONSOLE);
     let playground = (!settings.no_playground).then_some(&page::PLAYGROUND);
     let pages: Vec<_> = console.into_iter().chain(playground).collect();
-    serve_doors(doors, &pages, host, &limits, current, observer, stop).await;
+    serve_doors(doors, &pages, host, &limits, current.clone(), observer, stop).await;
+    token::note_last(&current).await;
     syncing.stop().await;
     if let Some(presence) = presence {
         presence.leave().await;
@@ -196,7 +199,24 @@ pub fn collect(arguments: &Gc, effective: &[Effective]) -> Done {
 /// Flags that a running server would not follow are refused. `does` is what it does by its own.
 pub(super) fn by_the_servers_settings(effective: &[Effective], does: &str) -> Result<(), String> {
     let own = [
-        "as", "config", "data", "dry-run", "force", "format", "json", "list", "log", "plan", "recount", "sort", "top",
+        "action",
+        "as",
+        "config",
+        "data",
+        "dry-run",
+        "expires",
+        "force",
+        "format",
+        "json",
+        "list",
+        "log",
+        "name",
+        "plan",
+        "recount",
+        "repository",
+        "sort",
+        "top",
+        "user",
         "yes",
     ];
     let flags =

@@ -26,10 +26,12 @@ use tokio_util::task::TaskTracker;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 use uuid::Uuid;
 
+use crate::auth::identity::Identity;
 use crate::crowd::{Client, Crowd};
 use crate::observe::Observer;
 use crate::request::access::{AccessLine, Taken};
 use crate::request::admit::{Admitted, Refused, admit, busy, give_token};
+use crate::request::api_tokens;
 use crate::request::content::{self, Looking, Looks};
 use crate::request::live::{Current, Live};
 use crate::request::memory::{Memory, Name, is_small};
@@ -337,7 +339,7 @@ async fn call(
         None => None,
     };
     if entered.is_some()
-        && let Some(answered) = Box::pin(sign_in::answer(service, live, from, body, &identity)).await
+        && let Some(answered) = Box::pin(of_users(service, live, from, body, &identity)).await
     {
         return answered;
     }
@@ -349,6 +351,20 @@ async fn call(
         sign_in::keep_private(&mut response);
     }
     response
+}
+
+/// The answer to what is about users, which the core knows nothing of.
+async fn of_users(
+    service: &Service,
+    live: &Live,
+    from: Origin<'_>,
+    body: &mut RequestBody,
+    identity: &Identity,
+) -> Option<Response> {
+    match sign_in::answer(service, live, from, body, identity).await {
+        Some(answered) => Some(answered),
+        None => api_tokens::answer(live, from, body, identity).await,
+    }
 }
 
 /// Makes the call. An answer that stands in memory is made when there is memory for it. What the call leaves for after

@@ -4,6 +4,7 @@
 mod access;
 mod admit;
 pub(crate) mod answer;
+pub(crate) mod api_tokens;
 mod base;
 mod content;
 pub(crate) mod cors;

@@ -122,7 +122,7 @@ async fn signing_in(
     let login: Login = read(headers, body).await?;
     if !identities.has_passwords() {
         let told = "this registry has no passwords: set auth-htpasswd";
-        return Err(refusal(405, Code::Unsupported, told).with("Allow", "GET, HEAD, DELETE"));
+        return Err(refusal(403, Code::Denied, told));
     }
     let user = login.user.clone();
     // What could be no name in an Authorization header is none here.

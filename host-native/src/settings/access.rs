@@ -7,7 +7,7 @@ use clap::Args;
 use super::{GroupSetting, RuleSetting};
 
 /// Access control. Without users, tokens, client certificates and rules, every client may do everything.
-#[derive(Debug, Clone, Args)]
+#[derive(Debug, Clone, Default, Args)]
 #[command(next_help_heading = "Access control")]
 pub struct Auth {
     /// The password file, as `orlop user` and `htpasswd -B` write it; read again when it changes

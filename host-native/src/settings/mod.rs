@@ -42,6 +42,7 @@ pub use self::images::Images;
 pub(crate) use self::images::Which;
 pub use self::limits::Limits;
 pub use self::mirror::MirrorSetting;
+pub(crate) use self::number::time;
 pub use self::policy::Policy;
 pub use self::reach::Reach;
 pub(crate) use self::reach::{Location, Origin, Redirects};

@@ -33,7 +33,7 @@ pub(super) fn optional_size_in_table<'de, D: Deserializer<'de>>(deserializer: D)
 }
 
 /// A time with a unit; 0 needs none.
-pub(super) fn time(text: &str) -> Result<Duration, String> {
+pub(crate) fn time(text: &str) -> Result<Duration, String> {
     if text == "0" {
         return Ok(Duration::ZERO);
     }

@@ -4,6 +4,7 @@
 
 mod access;
 mod answers;
+mod api_tokens;
 mod attacks;
 mod backup;
 mod body;

@@ -402,7 +402,7 @@ fn without_passwords_nobody_signs_in() {
     let server = Started::with(&["--no-playground"]);
     let told = whoever(&server, "");
     assert_eq!((&told["sign_in"]["password"], &told["playground"]), (&json!(false), &json!(false)));
-    assert_eq!(post(&server, "", "alice", "x").status, 405);
+    assert_eq!(post(&server, "", "alice", "x").status, 403);
     let cookie = format!("Cookie: orlop-session={}\r\n", "0".repeat(98));
     assert_eq!(whoever(&server, &cookie)["user"], Json::Null);
 }

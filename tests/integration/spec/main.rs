@@ -42,6 +42,7 @@ mod ranges;
 mod referrers;
 mod retention;
 mod rights;
+mod signing_in;
 mod small;
 mod starting;
 mod transport;

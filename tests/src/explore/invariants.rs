@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use orlop_core::digest::Digest;
 use orlop_core::memory::Memory;
 use orlop_core::record::{BlobRecord, Extent, ReleasedRecord, UploadRecord};
+use orlop_core::secret::UserKey;
 use serde_json::Value as Json;
 
 use super::scenario::{Call, Scenario};
@@ -45,6 +46,7 @@ pub(super) fn hold(memory: &Memory, scenario: &Scenario) -> Check {
     records.released()?;
     records.repositories()?;
     records.told_of_quotas(scenario)?;
+    records.signed(scenario)?;
     if scenario.miscounted { Ok(()) } else { records.counters() }
 }
 
@@ -455,6 +457,24 @@ impl<'a> Records<'a> {
         Ok(())
     }
 
+    /// A session or token is at a place of its user, who has so many and no more, and nobody else has its secret.
+    fn signed(&self, scenario: &Scenario) -> Check {
+        let places = [("signin", scenario.config.sign_ins), ("token", scenario.config.api_tokens)];
+        for (family, most) in places {
+            let mut secrets = BTreeSet::new();
+            for (name, value) in self.family(family) {
+                let (user, place) = split(name, '/')?;
+                let record: Json = json(name, value)?;
+                ensure!(UserKey::of(text(&record["user"])).as_str() == user, "{family}/{name} is of another user");
+                let number = u8::from_str_radix(place, 16).map_err(|error| format!("{family}/{name}: {error}"))?;
+                ensure!(number < most, "{family}/{name} is one more than a user may have");
+                let secret = text(&record["secret"]).to_owned();
+                ensure!(secret.len() == 64 && secrets.insert(secret), "{family}/{name} has the secret of another");
+            }
+        }
+        Ok(())
+    }
+
     /// What is in a repository is in one that exists.
     fn repositories(&self) -> Check {
         for (name, _) in self.family("manifest").chain(self.family("link")).chain(self.family("deleted")) {
@@ -466,7 +486,7 @@ impl<'a> Records<'a> {
     /// Invariant 6. Nothing is left that nothing leads to: no sessions, no objects but those of blobs, no
     /// blobs that no manifest needs, no lists that no tag names, no traces of what is gone, no empty repositories.
     fn reachable(&self) -> Check {
-        let passing = ["upload", "chunk", "finished", "event", "lease", "released", "recount", "group"];
+        let passing = ["upload", "chunk", "finished", "event", "lease", "released", "recount", "group", "signin"];
         for family in passing.into_iter().chain(["deleted", "deletedpayload", "deletedtag", "deletedtagged"]) {
             if let Some((name, _)) = self.family(family).next() {
                 return Err(format!("{family}/{name} has outlived its time"));

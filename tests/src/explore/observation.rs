@@ -86,6 +86,11 @@ pub(super) fn observe(scenario: &Scenario, memory: &Memory) -> Observation {
                 let target = format!("/v2/{}/blobs/uploads/{rest}?digest={}", field("repository"), field("digest"));
                 note(format!("finished session {rest}"), text(&send("PUT", target, None)));
             }
+            // When they were last used may be lost.
+            "signin" | "token" => {
+                let record: Json = serde_json::from_slice(&value).unwrap_or_default();
+                note(key.as_str().into(), format!("{} of {}", record["secret"], record["user"]));
+            }
             // What hosts keep for themselves is served to none but them.
             // How far the scrub has come may be lost, and is the same to everybody.
             "meta" if rest == "scrub" => {}

@@ -23,6 +23,7 @@ use orlop_core::{
 use uuid::Uuid;
 
 use super::mirrored::Mirrored;
+use super::scenarios::signed::Act;
 
 /// A call that is to be made.
 #[derive(Clone, Debug)]
@@ -69,6 +70,8 @@ pub enum Call {
     AdoptManifests(Vec<Held>),
     /// Tags of another registry are imported.
     AdoptTags(Vec<Tagged>),
+    /// Something of a user: a session or an API token.
+    User(Act),
     /// So much time passes, for all.
     Wait(Duration),
     /// Something is pushed to all upstreams, or deleted there.
@@ -345,6 +348,12 @@ impl Scenario {
                 self.before.run(step, &RequestBody::default()).expect("tags are imported");
                 return Response::new(200);
             }
+            Call::User(act) => {
+                let step = act.begin(&self.registry, self.before.ambient());
+                let done = self.before.run(step, &RequestBody::default());
+                assert_eq!(done.status, 200, "{act:?} is done beforehand");
+                return done;
+            }
             Call::Scrub => {
                 let step = self.registry.scrub(u64::MAX, Duration::ZERO, self.before.ambient());
                 self.before.run(step, &RequestBody::default()).expect("the storage does not fail");
@@ -424,6 +433,7 @@ impl Scenario {
             Call::Acquire(claim) => registry.acquire(Job::Gc, holder, *claim, ambient).map(told),
             Call::Renew(lease) => registry.renew(lease.clone(), ambient).map(told),
             Call::Release(lease) => registry.release(lease.clone(), ambient).map(told),
+            Call::User(act) => act.begin(registry, ambient),
             Call::Gc => return Begun::Collecting(registry.gc(ambient)),
             Call::Wait(time) => return Begun::Waiting(*time),
             Call::Upstream(request, body) => return Begun::Changing(request, body),
@@ -508,7 +518,7 @@ fn holder(host: u128) -> Uuid {
 }
 
 /// What a host was told that has asked for something of its own.
-fn told<T: Debug>(result: Result<T, Fault>) -> Response {
+pub(super) fn told<T: Debug>(result: Result<T, Fault>) -> Response {
     match result {
         Ok(result) => Response::new(200).with_bytes("text/plain", format!("{result:?}")),
         Err(fault) => Response::new(500).with_bytes("text/plain", fault.to_string()),

@@ -5,6 +5,7 @@ mod damage;
 mod imports;
 mod mirrors;
 mod retention;
+pub mod signed;
 mod undeletes;
 
 use std::time::Duration;
@@ -21,6 +22,7 @@ pub use self::damage::{damage, damaged_manifests, damaged_mirrors, unverified};
 pub use self::imports::imports;
 pub use self::mirrors::{mirror_crowds, mirrors};
 pub use self::retention::{pulls, retention};
+pub use self::signed::{api_tokens, sign_ins};
 pub use self::undeletes::{SECRET, long_purges, purges, purges_of_all, undelete_crowds, undeleted_lists, undeletes};
 use super::sample::{
     artifact, ask, cancel, config, delete, delete_blob, digest, digest512, finish, get, get_blob, get_list, image,
@@ -96,6 +98,8 @@ pub fn all() -> Vec<Scenario> {
         undelete_crowds(),
         pulls(),
         retention(),
+        sign_ins(),
+        api_tokens(),
     ]
     .concat()
 }

@@ -87,7 +87,10 @@ fn shown(target: &Target) -> Option<Path> {
         | Target::Folders
         | Target::Search
         | Target::BrowsedTags(_)
-        | Target::BrowsedImage(..) => return None,
+        | Target::BrowsedImage(..)
+        | Target::Session
+        | Target::ApiTokens
+        | Target::ApiToken(_) => return None,
     })
 }
 
@@ -109,6 +112,9 @@ fn written(target: &Target) -> String {
         Target::BrowsedImage(name, reference) => {
             format!("/api/v1/repositories/{name}/images/{}", encode(&reference.to_string()))
         }
+        Target::Session => "/api/v1/session".into(),
+        Target::ApiTokens => "/api/v1/tokens".into(),
+        Target::ApiToken(id) => format!("/api/v1/tokens/{}", encode(id)),
     }
 }
 

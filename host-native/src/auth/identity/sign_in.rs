@@ -16,6 +16,7 @@ use orlop_core::{Registry, Timestamp};
 use ring::hmac;
 use ring::rand::{SecureRandom, SystemRandom};
 
+use super::api_token::Uses;
 use super::{Brought, Identities, Identity, Problem};
 use crate::storage::{Host, RequestBody, ambient};
 
@@ -72,12 +73,13 @@ pub(crate) struct Signed {
 pub(crate) struct Keeper {
     pub(super) host: Arc<Host>,
     pub(super) registry: Registry,
+    pub(super) uses: Arc<Uses>,
     key: hmac::Key,
 }
 
 impl Keeper {
     pub(crate) fn new(host: Arc<Host>, registry: Registry, key: &SessionKey) -> Self {
-        Self { host, registry, key: hmac::Key::new(hmac::HMAC_SHA256, key.bytes()) }
+        Self { host, registry, uses: Arc::default(), key: hmac::Key::new(hmac::HMAC_SHA256, key.bytes()) }
     }
 
     /// The same, for other settings.
@@ -120,7 +122,7 @@ fn csrf(cookie: &str) -> String {
 }
 
 /// The cookies of a request that may be sessions.
-fn cookies<'h>(headers: &'h HeaderMap, secure: bool) -> impl Iterator<Item = (&'h str, SignInHandle)> {
+fn cookies(headers: &HeaderMap, secure: bool) -> impl Iterator<Item = (&str, SignInHandle)> {
     let name = if secure { SECURE } else { PLAIN };
     let fields = headers.get_all(header::COOKIE).into_iter().filter_map(|field| field.to_str().ok());
     let pairs = fields.flat_map(|field| field.split(';')).filter_map(|pair| pair.trim().split_once('='));
@@ -258,7 +260,7 @@ impl Identities {
     }
 
     /// Whether what has vouched for a user still counts.
-    fn knows(&self, by: &str) -> bool {
+    pub(super) fn knows(&self, by: &str) -> bool {
         by == PASSWORD && self.passwords.is_some()
     }
 }
