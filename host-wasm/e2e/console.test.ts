@@ -423,6 +423,40 @@ test('signed in: what one may see and delete, what goes along first, and out aga
   await context.close();
 });
 
+test('API tokens: made, shown once, used, revoked', async () => {
+  const { page, context, complaints } = await open(browser, at('console/tokens'));
+  await page.getByText('Sign in to see your tokens').waitFor();
+  await page.locator('main').getByRole('link', { name: 'Sign in' }).click();
+  await signIn(page);
+  await page.getByText('You have no token yet').waitFor();
+  await look(page, 'tokens-none', [1440, 375]);
+  await button(page, 'New token…').click();
+  await page.getByLabel('Name').fill(`build <b>server</b>`);
+  await page.getByLabel('In these repositories').fill('team/**, base');
+  await look(page, 'token-new', [1440, 375]);
+  await button(page, 'Make the token').click();
+  await page.getByText('it is shown this once').waitFor();
+  const secret = (await page.locator('dialog .command code').innerText()).trim();
+  expect(secret).toMatch(/^orlop_/);
+  await look(page, 'token-made', [1440, 375]);
+  await button(page, 'I have it').click();
+  await page.getByRole('rowheader', { name: 'build <b>server</b>' }).waitFor();
+  expect(await page.content()).not.toContain(secret);
+  await look(page, 'tokens', [1440, 375]);
+  const by = (path: string) =>
+    fetch(at(path), { headers: { Authorization: `Basic ${Buffer.from(`${USER}:${secret}`).toString('base64')}` } });
+  expect((await by('v2/team/app/tags/list')).status).toBe(200);
+  expect((await by('v2/private/thing/tags/list')).status).not.toBe(200);
+  await button(page, 'Revoke build <b>server</b>').click();
+  await page.locator('dialog').getByText('is refused from then on').waitFor();
+  await look(page, 'token-revoke', [1440, 375]);
+  await button(page, 'Revoke').click();
+  await page.getByText('You have no token yet').waitFor();
+  expect((await by('v2/team/app/tags/list')).status).toBe(401);
+  expect(complaints).toEqual([]);
+  await context.close();
+});
+
 test('a session that is over is told, and signing in leads back', async () => {
   const { page, context } = await open(browser, at('console/sign-in?to=/console/r/team/app'));
   await signIn(page);

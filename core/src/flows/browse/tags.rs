@@ -182,7 +182,12 @@ impl Call {
     }
 
     /// Adds what these manifests say to what is known, as long as there is room.
-    pub(super) async fn know(&self, name: &Repository, known: &mut Manifests, digests: Vec<Digest>) -> Result<(), Error> {
+    pub(super) async fn know(
+        &self,
+        name: &Repository,
+        known: &mut Manifests,
+        digests: Vec<Digest>,
+    ) -> Result<(), Error> {
         let keys = digests.iter().map(|digest| keys::manifest(name, digest)).collect();
         let records = self.ask(Get { keys }).await?;
         let mut readable = Vec::new();

@@ -281,5 +281,5 @@ function Annotations({ whole, image }: { whole: Whole; image: Whole }) {
 
 function Pairs({ of }: { of: Record<string, string> }) {
   const all = Object.entries(of).sort(([a], [b]) => (a < b ? -1 : 1));
-  return <Facts of={all.map(([name, value]) => [name, <Outward text={value} />])} />;
+  return <Facts long of={all.map(([name, value]) => [name, <Outward text={value} />])} />;
 }

@@ -123,10 +123,9 @@ function Consequences({ repository, names, known }: { repository: string; names:
         {names.length > SHOWN && <li class="muted">and {count(names.length - SHOWN)} more</li>}
       </ul>
       <p>
-        Pulls by {names.length === 1 ? 'this name' : 'these names'} fail from then on. The images stay, and can be
-        pulled by digest
-        {images.size === 1 && ` (${short([...images][0]!)})`} until garbage collection removes those that no tag names.
-        Protected tags are kept.
+        {names.length === 1
+          ? `Pulls by this name fail from then on. The image${images.size === 1 ? ` (${short([...images][0]!)})` : ''} stays, and can be pulled by digest, until garbage collection removes what no tag names.`
+          : 'Pulls by these names fail from then on. The images stay, and can be pulled by digest, until garbage collection removes what no tag names. Tags that a mark protects are kept.'}
       </p>
     </>
   );

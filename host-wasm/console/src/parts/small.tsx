@@ -117,10 +117,16 @@ export function Outward({ text }: { text: string }) {
 }
 
 /** A table of names and what they are. */
-export function Facts({ of }: { of: [name: string, value: ComponentChildren][] }) {
+export function Facts({
+  of,
+  long,
+}: {
+  of: [name: string, value: ComponentChildren][];
+  /** The names are. */ long?: boolean;
+}) {
   const said = of.filter(([, value]) => value !== undefined && value !== null && value !== '' && value !== false);
   return (
-    <dl class="facts">
+    <dl class={`facts${long ? ' long' : ''}`}>
       {said.map(([name, value]) => (
         <div key={name}>
           <dt>{name}</dt>
