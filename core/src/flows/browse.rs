@@ -1,5 +1,5 @@
 //! What people look at: repositories, tags and images with all that is known of them, and a search over both (the API
-//! under `/api/v1`; SPEC AA1–AA12, AD1–AD5).
+//! under `/api/v1`; SPEC AA1–AA12, AD1–AD4).
 //!
 //! Everything is read from the records as they are, by pages; nothing is changed, and no pull is noted. Whoever may not
 //! pull from a repository is answered as by the endpoints under `/v2/`. A page costs what it shows and, where it is
