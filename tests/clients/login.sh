@@ -90,6 +90,45 @@ with_clients() {
   skopeo logout "$registry"
 }
 
+# api_token NAME REPOSITORIES ACTION...: prints a new API token of alice.
+api_token() {
+  local name=$1 repositories=$2
+  shift 2
+  "$orlop" token create alice --name "$name" --repository "$repositories" "${@/#/--action=}" --data "$work/data" --config ""
+}
+
+# with_api_tokens SPACE: programs that send an API token in the place of the password.
+with_api_tokens() {
+  local repo=$1/box reader writer elsewhere
+  step "$1: an API token pulls, and pushes where it may"
+  reader=$(api_token reader "$1/*" pull) writer=$(api_token writer "$1/*" pull push)
+  elsewhere=$(api_token elsewhere "elsewhere/**" pull push delete)
+  podman login --cert-dir "$certs" -u alice --password-stdin "$registry" <<<"$reader"
+  podman logout "$registry"
+  skopeo login --cert-dir "$certs" -u alice --password-stdin "$registry" <<<"$reader"
+  skopeo copy -q --src-cert-dir "$certs" "docker://$registry/$repo:v1" "oci:$work/token-$1:v1"
+  check_layout "$work/token-$1"
+  refused skopeo copy -q --dest-cert-dir "$certs" "oci:$work/other:v1" "docker://$registry/$repo:token"
+  skopeo login --cert-dir "$certs" -u alice --password-stdin "$registry" <<<"$writer"
+  skopeo copy -q --dest-cert-dir "$certs" "oci:$work/other:v1" "docker://$registry/$repo:token"
+  skopeo logout "$registry"
+  crane auth login -u alice -p "$writer" "$registry"
+  crane push "$work/image" "$registry/$repo:crane"
+  expect "tags" "crane token v1" "$(crane ls "$registry/$repo" | sort | paste -sd ' ')"
+  refused crane delete "$registry/$repo:crane"
+  crane auth login -u alice -p "$elsewhere" "$registry"
+  refused crane push "$work/image" "$registry/$repo:elsewhere"
+  refused crane digest "$registry/$repo:v1"
+  step "$1: a revoked token logs nobody in"
+  "$orlop" token revoke --user alice --data "$work/data" --config ""
+  refused podman login --cert-dir "$certs" -u alice --password-stdin "$registry" <<<"$reader"
+  refused skopeo login --cert-dir "$certs" -u alice --password-stdin "$registry" <<<"$writer"
+  crane auth login -u alice -p alice-secret "$registry"
+  crane delete "$registry/$repo:crane"
+  crane delete "$registry/$repo:token"
+  crane auth logout "$registry"
+}
+
 # docker_logs_in SPACE: the same with Docker's engine, where one can run.
 docker_logs_in() {
   local repo=$1/docker
@@ -114,6 +153,17 @@ docker_logs_in() {
   docker tag "$registry/$repo:v1" "$registry/$repo:v2"
   refused docker push -q "$registry/$repo:v2"
   docker logout "$registry"
+  [[ ${2:-} == tokens ]] || return 0
+  step "$1: docker login with an API token"
+  docker login -u alice --password-stdin "$registry" <<<"$(api_token docker "$1/*" pull push)"
+  docker push -q "$registry/$repo:v2"
+  docker rmi "$registry/$repo:v2" >/dev/null
+  docker pull -q "$registry/$repo:v2"
+  docker login -u alice --password-stdin "$registry" <<<"$(api_token docker-reads "$1/*" pull)"
+  docker pull -q "$registry/$repo:v2"
+  docker tag "$registry/$repo:v2" "$registry/$repo:v3"
+  refused docker push -q "$registry/$repo:v3"
+  docker logout "$registry"
 }
 
 conforms() {
@@ -130,13 +180,14 @@ conforms() {
 
 secure_registry --auth-htpasswd "$work/users"
 with_clients team
+with_api_tokens team
 step "who is nobody pulls where anybody may, and is asked elsewhere"
 expect "anonymous" 200 "$(status GET "$repo/manifests/v1" -H "$any_manifest")"
 expect "anonymous elsewhere" 401 "$(status GET secret/box/manifests/v1)"
 expect "bob elsewhere" 404 "$(status GET secret/box/manifests/v1 -u bob:bob-secret)"
 skopeo inspect --cert-dir "$certs" --no-creds "docker://$registry/$repo:v1" >/dev/null
 crane digest "$registry/$repo:v1"
-docker_logs_in team
+docker_logs_in team tokens
 sed -i 's/^tags = .*/tags = ["release-*"]/' "$work/orlop.toml" # the program overwrites tags that begin with v
 "$orlop" reload --data "$work/data" --config "$work/orlop.toml" --auth-htpasswd "$work/users"
 sleep 1
@@ -151,7 +202,8 @@ challenge() { curl -sS "${access[@]}" -D - -o /dev/null "https://$registry/v2/" 
 gives_tokens() { challenge | grep -q "^Bearer "; }
 wait_for 10 gives_tokens || fail "no token is offered: $(challenge)"
 with_clients own
-docker_logs_in own
+with_api_tokens own
+docker_logs_in own tokens
 if [[ -n ${dockerd_pid:-} ]]; then
   docker rmi -f "$registry/team/docker:v1" >/dev/null
   docker pull -q "$registry/team/docker:v1"
