@@ -1,14 +1,14 @@
-//! Embeds the playground's page, which `cargo page` builds, or a plain page that says how to get it. It downloads and
-//! builds nothing.
+//! Embeds the console and the playground, which `cargo page` builds, or a plain page that says how to get them. It
+//! downloads and builds nothing.
 //!
-//! `ORLOP_PLAYGROUND` decides:
+//! `ORLOP_PAGES` decides:
 //!
 //! | value | |
 //! |---|---|
-//! | not set | release builds embed `host-wasm/page-dist/` if the page has been built, others the plain page |
+//! | not set | release builds embed `host-wasm/page-dist/` if the pages have been built, others the plain page |
 //! | `off` | the plain page |
-//! | `require` | `host-wasm/page-dist/`; the build fails if the page has not been built |
-//! | a directory | the page in this directory; the build fails if there is none |
+//! | `require` | `host-wasm/page-dist/`; the build fails if the pages have not been built |
+//! | a directory | the pages in this directory; the build fails if they are not there |
 
 use std::env;
 use std::error::Error;
@@ -16,39 +16,44 @@ use std::ffi::OsStr;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+/// The pages, each a directory of that name.
+const PAGES: [&str; 2] = ["console", "playground"];
+
 fn main() -> Result<(), Box<dyn Error>> {
-    println!("cargo::rerun-if-env-changed=ORLOP_PLAYGROUND");
+    println!("cargo::rerun-if-env-changed=ORLOP_PAGES");
     println!("cargo::rerun-if-changed=build.rs");
     let crate_directory = PathBuf::from(env::var("CARGO_MANIFEST_DIR")?);
-    let plain = crate_directory.join("src/server/playground/plain");
+    let plain = crate_directory.join("src/server/page/plain");
     let built = crate_directory.parent().ok_or("no workspace")?.join("host-wasm/page-dist");
-    let page = match env::var("ORLOP_PLAYGROUND").unwrap_or_default().as_str() {
-        "off" => plain,
-        "require" => required(built)?,
-        "" if env::var("PROFILE")? != "release" => plain,
+    let pages = match env::var("ORLOP_PAGES").unwrap_or_default().as_str() {
+        "off" => None,
+        "require" => Some(required(built)?),
+        "" if env::var("PROFILE")? != "release" => None,
         "" => {
             // Cargo would run this each time for a path that does not exist.
             if built.exists() {
                 println!("cargo::rerun-if-changed={}", built.display());
             }
-            required(built).unwrap_or_else(|why| {
-                println!("cargo::warning=the playground is left out: {why}");
-                plain
-            })
+            let found = required(built);
+            found.inspect_err(|why| println!("cargo::warning=the console and the playground are left out: {why}")).ok()
         }
-        directory => required(directory.into())?,
+        directory => Some(required(directory.into())?),
     };
-    println!("cargo::rerun-if-changed={}", page.display());
-    let out = PathBuf::from(env::var("OUT_DIR")?).join("playground.rs");
-    Ok(fs::write(out, embedding(&page)?)?)
+    println!("cargo::rerun-if-changed={}", pages.as_deref().unwrap_or(&plain).display());
+    let out = PathBuf::from(env::var("OUT_DIR")?);
+    for page in PAGES {
+        let directory = pages.as_ref().map_or_else(|| plain.clone(), |pages| pages.join(page));
+        fs::write(out.join(page).with_extension("rs"), embedding(&directory)?)?;
+    }
+    Ok(())
 }
 
-/// The directory, if there is a page in it.
-fn required(page: PathBuf) -> Result<PathBuf, String> {
-    if page.join("index.html").exists() {
-        return Ok(page);
+/// The directory, if all pages are in it.
+fn required(pages: PathBuf) -> Result<PathBuf, String> {
+    match PAGES.iter().find(|page| !pages.join(page).join("index.html").exists()) {
+        None => Ok(pages),
+        Some(page) => Err(format!("there is no {page} in {}: `cargo page` builds it", pages.display())),
     }
-    Err(format!("there is no page in {}: `cargo page` builds it", page.display()))
 }
 
 /// The files below a directory, but for those whose names begin with a dot.
@@ -80,7 +85,7 @@ fn embedding(page: &Path) -> Result<String, Box<dyn Error>> {
             false => "None".into(),
         };
         let path = file.strip_prefix(&page)?.display();
-        text += &format!("    File {{ path: \"/{path}\", plain: include_bytes!({file:?}), zipped: {zipped} }},\n");
+        text += &format!("    File {{ path: \"{path}\", plain: include_bytes!({file:?}), zipped: {zipped} }},\n");
     }
     Ok(text + "]\n")
 }

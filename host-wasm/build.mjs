@@ -6,7 +6,7 @@
 //   bindgen           the JavaScript and types beside them, at the version of Cargo.lock
 //   wasm-opt          smaller and faster modules
 //   tsc               the npm package, in dist/
-//   vite build        the page, in page-dist/, each file beside its gzip
+//   vite build        the console and the playground, in page-dist/, each file beside its gzip
 //
 // The packages must be installed (`npm ci`): `cargo page` does both. `--page` leaves the package out, `--suite` builds
 // only the module of the tests under Node. CARGO_TARGET_DIR says where cargo works; without it, in the workspace's own
@@ -36,6 +36,9 @@ const cargo = process.env.CARGO ?? 'cargo';
 
 /** The largest wasm module of the registry that may be shipped, in bytes after gzip. */
 const LIMIT = 420 * 1024;
+
+/** The most that the console may have, in bytes after gzip. */
+const CONSOLE_LIMIT = 60 * 1024;
 
 function run(program, args, options = {}) {
   console.log(`$ ${program} ${args.join(' ')}`);
@@ -111,9 +114,20 @@ const page = join(here, 'page-dist');
 // Not by vite, which would take the .gitignore too.
 for (const name of existsSync(page) ? readdirSync(page) : [])
   if (name !== '.gitignore') rmSync(join(page, name), { recursive: true });
-run(process.execPath, [binary('vite'), 'build', '--outDir', page, '--no-emptyOutDir']);
+run(process.execPath, [binary('vite'), 'build', '--outDir', join(page, 'playground'), '--emptyOutDir']);
+run(process.execPath, [binary('vite'), 'build', '-c', 'vite.console.config.ts', '--outDir', join(page, 'console')]);
 for (const entry of readdirSync(page, { recursive: true, withFileTypes: true })) {
   const file = join(entry.parentPath, entry.name);
   if (entry.isFile() && entry.name !== '.gitignore' && statSync(file).size > 1024)
     writeFileSync(`${file}.gz`, gzipSync(readFileSync(file), { level: 9 }));
+}
+
+/** What a browser loads for the first page of the console: all of it. */
+const first = readdirSync(join(page, 'console'), { recursive: true, withFileTypes: true })
+  .filter((entry) => /\.(html|js|css)\.gz$/.test(entry.name))
+  .reduce((sum, entry) => sum + statSync(join(entry.parentPath, entry.name)).size, 0);
+console.log(`the console has ${first} bytes after gzip`);
+if (first > CONSOLE_LIMIT) {
+  console.error(`The console has ${first} bytes after gzip; ${CONSOLE_LIMIT} are allowed.`);
+  process.exit(1);
 }

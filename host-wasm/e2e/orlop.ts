@@ -8,7 +8,7 @@ import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 
-const ORLOP = process.env['ORLOP'] ?? fileURLToPath(new URL('../../target/release/orlop', import.meta.url));
+export const ORLOP = process.env['ORLOP'] ?? fileURLToPath(new URL('../../target/release/orlop', import.meta.url));
 /** Where the servers have their data. */
 export const directory = mkdtempSync(join(tmpdir(), 'orlop-served-'));
 const started: ChildProcess[] = [];

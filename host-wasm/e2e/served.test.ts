@@ -22,23 +22,23 @@ afterAll(async () => {
 });
 
 test('the page comes with a strict policy, zipped, and its parts are kept', async () => {
-  const page = await fetch(url);
+  const page = await fetch(`${url}playground/`);
   expect(page.headers.get('content-security-policy')).toContain("default-src 'none'");
   expect(page.headers.get('content-encoding')).toBe('gzip');
   const script = /src="\.\/(assets\/[^"]+\.js)"/.exec(await page.text())![1]!;
-  const part = await fetch(url + script);
+  const part = await fetch(`${url}playground/${script}`);
   expect([part.status, part.headers.get('cache-control')]).toEqual([200, 'public, max-age=31536000, immutable']);
-  expect((await fetch(`${url}nothing`)).status).toBe(404);
+  expect((await fetch(`${url}playground/nothing`)).status).toBe(404);
 });
 
 test('it can be switched off', async () => {
-  const bare = await serve('bare', '--no-playground');
-  expect((await fetch(bare)).status).toBe(404);
+  const bare = await serve('bare', '--no-playground', '--console=false');
+  for (const path of ['', 'console/', 'playground/']) expect((await fetch(bare + path)).status).toBe(404);
   expect((await fetch(`${bare}v2/`)).status).toBe(200);
 });
 
 test('the server is driven: scenarios, requests, images, conformance', async () => {
-  const { page, context, complaints, strangers } = await open(browser, url);
+  const { page, context, complaints, strangers } = await open(browser, `${url}playground/`);
   await page.locator('.switches select').first().selectOption('server');
   for (const id of ['push-pull', 'chunks', 'out-of-order', 'mount', 'platforms', 'referrers', 'errors']) {
     await go(page, `#/scenarios/${id}`);

@@ -21,7 +21,7 @@ afterAll(async () => {
 
 /** A tab that acts on a server, in both themes and two widths, so that each state is looked at. */
 async function acting(at: string, options: Parameters<Browser['newContext']>[0] = {}) {
-  const tab = await open(browser, at, options);
+  const tab = await open(browser, `${at}playground/`, options);
   await tab.page.locator('.switches select').first().selectOption('server');
   return tab;
 }
@@ -127,7 +127,7 @@ test('a push that would move a tag of the server asks', async () => {
 
 test('suggestions are what the server holds, not what the tab holds', async () => {
   const digest = await push(url, 'suggested/by-the-server', 'stable');
-  const { page, context } = await open(browser, url);
+  const { page, context } = await open(browser, `${url}playground/`);
   await go(page, '#/scenarios/push-pull');
   await button(page, 'Do all steps').click();
   await page.locator('.note[role=status]').waitFor();
@@ -257,7 +257,7 @@ test('a header field that a proxy has doubled does not hide the server', async (
       },
     }),
   );
-  await page.goto(url);
+  await page.goto(`${url}playground/`);
   await page.locator('.switches select').first().selectOption('server');
   await page.getByText('This server asks you to sign in.').waitFor();
   await context.close();
@@ -302,7 +302,7 @@ test('conformance asks, leaves nothing behind but some names, and says so', asyn
 
 test('the service worker answers for the tab that asked for it, and for no other', async () => {
   await push(url, 'seen', 'v1');
-  const { page, context } = await open(browser, url);
+  const { page, context } = await open(browser, `${url}playground/`);
   const catalog = (at: Page, headers: Record<string, string> = {}) =>
     at.evaluate(
       async (headers) =>
@@ -310,7 +310,7 @@ test('the service worker answers for the tab that asked for it, and for no other
       headers,
     );
   const other = await context.newPage();
-  await other.goto(url);
+  await other.goto(`${url}playground/`);
   await go(page, '#/clients');
   await button(page, 'Answer /v2/ here').click();
   await page.getByText('the registry in this tab answers').waitFor();
@@ -319,7 +319,7 @@ test('the service worker answers for the tab that asked for it, and for no other
   expect(await catalog(page, { 'orlop-target': 'server' })).toContain('seen');
   // Neither the tab that was open, nor one that is opened later, nor one that is loaded again.
   const later = await context.newPage();
-  await later.goto(url);
+  await later.goto(`${url}playground/`);
   await other.reload();
   for (const one of [other, later]) {
     await go(one, '#/clients');
@@ -333,7 +333,7 @@ test('the service worker answers for the tab that asked for it, and for no other
 });
 
 test('the service worker of an earlier version, which answered for every tab, goes', async () => {
-  const { page, context } = await open(browser, url);
+  const { page, context } = await open(browser, `${url}playground/`);
   await page.evaluate(async () => {
     await navigator.serviceWorker.register('./sw.js', { type: 'module' });
     await navigator.serviceWorker.ready;

@@ -10,7 +10,7 @@ import type { Browser, BrowserContext, Page } from 'playwright-core';
 
 const here = fileURLToPath(new URL('..', import.meta.url));
 /** Where the built page is. */
-export const PAGE = process.env['ORLOP_PAGE'] ?? join(here, 'page-dist');
+export const PAGE = process.env['ORLOP_PAGE'] ?? join(here, 'page-dist', 'playground');
 /** Where screenshots are kept. */
 export const SHOTS = process.env['ORLOP_SHOTS'] ?? join(here, '..', 'target', 'playground');
 /** Debian's. */

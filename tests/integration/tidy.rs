@@ -351,10 +351,11 @@ fn an_import_from_a_room_above_is_found_however_it_is_written() {
 }
 
 /// What all hosts in one process may share: tables that never change, and the allocator.
-const SHARED_BY_ALL: [(&str, &str); 4] = [
+const SHARED_BY_ALL: [(&str, &str); 5] = [
     ("host-native/src/main.rs", "ALLOCATOR"),
     ("host-native/src/request/response.rs", "USUAL"),
-    ("host-native/src/server/playground.rs", "FILES"),
+    ("host-native/src/server/page.rs", "CONSOLE"),
+    ("host-native/src/server/page.rs", "PLAYGROUND"),
     ("host-native/src/storage/disk/sendfile.rs", "STAND_IN"),
 ];
 

@@ -1,5 +1,5 @@
 //! What people look at: repositories, tags and images with all that is known of them, and a search over both (the API
-//! under `/api/v1`; SPEC AA1–AA12).
+//! under `/api/v1`; SPEC AA1–AA12, AD1–AD4).
 //!
 //! Everything is read from the records as they are, by pages; nothing is changed, and no pull is noted. Whoever may not
 //! pull from a repository is answered as by the endpoints under `/v2/`. A page costs what it shows and, where it is
@@ -15,6 +15,7 @@ mod tags;
 
 use alloc::format;
 use alloc::string::String;
+use alloc::vec::Vec;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -105,7 +106,24 @@ fn answer(body: &impl Serialize) -> Response {
     Response::new(200).with_bytes("application/json", record::encode(body))
 }
 
+/// What somebody may do in a repository, in the words of the tokens of the distribution specification.
+#[derive(Clone, Copy, Serialize)]
+#[serde(rename_all = "lowercase")]
+enum Deed {
+    Pull,
+    Push,
+    Delete,
+}
+
 impl Call {
+    /// What the caller may do in the repository (SPEC AD1).
+    fn deeds(&self, name: &Repository) -> Vec<Deed> {
+        let push = self.may(Right::Upload, name) && self.config.mirror_of(name).is_none();
+        let delete = self.config.allow_delete && self.may(Right::Delete, name);
+        let all = [(Deed::Pull, self.may(Right::Pull, name)), (Deed::Push, push), (Deed::Delete, delete)];
+        all.into_iter().filter_map(|(deed, may)| may.then_some(deed)).collect()
+    }
+
     /// Refuses who may not pull from the repository, and whoever asks for one that is not there, alike (SPEC AA2).
     async fn browsable(&self, name: &Repository, asked: &Asked) -> Result<(), Error> {
         let unknown = || Error::RepositoryUnknown(name.clone());

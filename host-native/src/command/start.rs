@@ -22,7 +22,7 @@ use crate::command::storage::{agree, by_server_or_here};
 use crate::command::{control, process, token};
 use crate::observe::{Observer, admin, log, quotas, traces, webhooks};
 use crate::request::live::Current;
-use crate::server::playground;
+use crate::server::page;
 use crate::server::serve::{Door, serve_doors};
 use crate::server::tls::Tls;
 use crate::settings::{self, Settings};
@@ -124,8 +124,10 @@ pub async fn serve(settings: &Settings, line: CommandLine, effective: Vec<Effect
         ending.end();
         process::notify(&[NotifyState::Stopping]);
     };
-    let files = if settings.no_playground { &[] } else { playground::FILES };
-    serve_doors(doors, files, host, &limits, current.clone(), observer, stop).await;
+    let console = settings.console.then_some(&page::CONSOLE);
+    let playground = (!settings.no_playground).then_some(&page::PLAYGROUND);
+    let pages: Vec<_> = console.into_iter().chain(playground).collect();
+    serve_doors(doors, &pages, host, &limits, current.clone(), observer, stop).await;
     token::note_last(&current).await;
     syncing.stop().await;
     if let Some(presence) = presence {

@@ -2,7 +2,7 @@
 
 mod connection;
 pub(crate) mod http;
-pub mod playground;
+pub mod page;
 pub mod serve;
 mod site;
 pub mod tls;

@@ -22,7 +22,7 @@ use crate::request::peer::Peer;
 use crate::request::presence::Presences;
 use crate::server::connection::Connection;
 use crate::server::http::Connections;
-use crate::server::playground::File;
+use crate::server::page::Page;
 use crate::server::site::Site;
 use crate::server::tls::{self, Tls};
 use crate::settings::Limits;
@@ -69,11 +69,11 @@ pub async fn serve(
     serve_doors(doors, &[], host, limits, Current::new(Live::open(registry)), observer, stop).await;
 }
 
-/// Serves the registry at these doors, by settings that may change, until `stop` comes true. Beside it, the `files`:
+/// Serves the registry at these doors, by settings that may change, until `stop` comes true. Beside it, the `pages`:
 /// whatever none of them is at is the registry's to answer.
 pub async fn serve_doors(
     doors: Vec<Door>,
-    files: &'static [File],
+    pages: &[&'static Page],
     host: Arc<Host>,
     limits: &Limits,
     current: Current,
@@ -91,7 +91,7 @@ pub async fn serve_doors(
         current: current.clone(),
         clients: Crowd::new(limits.client_connections, CLIENT_QUEUE),
         presences: Presences::new(),
-        connections: Connections::new(Site::new(service, files), limits, observer),
+        connections: Connections::new(Site::new(service, pages), limits, observer),
         room: Arc::new(Semaphore::new(limits.connections)),
         handshake: limits.head_timeout,
     });

@@ -4,9 +4,9 @@ use std::convert::Infallible;
 use std::sync::Arc;
 
 use axum::extract::{Extension, Request, State};
-use axum::http::{HeaderMap, Version, header};
-use axum::response::Response;
-use axum::routing::get;
+use axum::http::{HeaderMap, StatusCode, Version, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{MethodRouter, get};
 use axum::{Router, body::Body};
 use hyper::body::Incoming;
 use hyper::service::Service as _;
@@ -14,7 +14,7 @@ use hyper_util::service::TowerToHyperService;
 
 use crate::request::answer::{Service, answer, refuse};
 use crate::request::peer::Peer;
-use crate::server::playground::File;
+use crate::server::page::{File, Page};
 
 /// The description of the API for people, which is there for whoever reads programs.
 const API: &File = &File::plain("/api/v1/openapi.yaml", include_bytes!("../../api/openapi.yaml"));
@@ -28,14 +28,31 @@ pub(crate) struct Site {
 }
 
 impl Site {
-    pub(crate) fn new(registry: Arc<Service>, files: &'static [File]) -> Self {
+    /// The registry with these pages beside it. Its root leads to the first of them.
+    pub(crate) fn new(registry: Arc<Service>, pages: &[&'static Page]) -> Self {
         let others = |State(registry), Extension(peer), request| answer(registry, peer, request);
+        // Files are there to be read; what else is asked at their places, the registry refuses.
+        let to_read = |read: MethodRouter<Arc<Service>>| read.fallback(others);
         let mut router = Router::new();
-        for file in files.iter().chain([API]) {
-            for path in file.paths() {
-                // Files are there to be read; what else is asked at their places, the registry refuses.
-                let read = get(move |headers: HeaderMap| async move { file.answer(&headers) });
-                router = router.route(path, read.fallback(others));
+        router = router.route(API.path(), to_read(get(|headers: HeaderMap| async move { API.answer_alone(&headers) })));
+        if let Some(first) = pages.first() {
+            router = router.route("/", to_read(get(|| async { found(first.at) })));
+        }
+        for page in pages.iter().copied() {
+            let give = |file: &'static File| {
+                to_read(get(move |headers: HeaderMap| async move { page.answer(file, &headers) }))
+            };
+            router = router.route(page.at.trim_end_matches('/'), to_read(get(|| async { found(page.at) })));
+            for file in page.files {
+                router = router.route(&format!("{}{}", page.at, file.path()), give(file));
+            }
+            let Some(index) = page.index() else { continue };
+            router = router.route(page.at, give(index));
+            if page.has_routes {
+                router = router.route(&format!("{}{{*below}}", page.at), give(index));
+                // A part that is not there is of another version of the page, and no page of its own.
+                // Nor is it for the registry to answer, which would ask for a login.
+                router = router.route(&format!("{}assets/{{*part}}", page.at), to_read(get(gone)));
             }
         }
         let router = router.fallback(others).with_state(registry.clone());
@@ -56,6 +73,16 @@ impl Site {
         request.extensions_mut().insert(peer);
         self.router.call(request).await
     }
+}
+
+/// There is no such part of a page.
+async fn gone() -> (StatusCode, &'static str) {
+    (StatusCode::NOT_FOUND, "There is no such file: load the page again.\n")
+}
+
+/// Sends a browser to a page.
+fn found(at: &'static str) -> Response {
+    (StatusCode::FOUND, [(header::LOCATION, at), (header::CACHE_CONTROL, "no-cache")]).into_response()
 }
 
 /// What a proxy before us may read in another way than we do.

@@ -1,10 +1,11 @@
 //! Which settings a running server takes over, and which need a restart.
 
 /// The settings that a running server does not take over when it reads its settings again: all others it does.
-pub const NEED_RESTART: [&str; 33] = [
+pub const NEED_RESTART: [&str; 34] = [
     "addr",
     "admin-addr",
     "body-idle-timeout",
+    "console",
     "data",
     "gc-interval",
     "head-limit",

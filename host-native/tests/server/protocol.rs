@@ -59,7 +59,7 @@ fn a_head_that_does_not_come_is_not_waited_for() {
 
 #[test]
 fn a_target_reaches_the_registry_as_it_was_sent() {
-    let server = Started::with(&["--no-playground"]);
+    let server = Started::with(&["--no-playground", "--console=false"]);
     for target in ["/", "/v2/%2e%2e/x", "/v2//", "/v2/a/tags/list?n=%zz", "*"] {
         let status = server.get(target).status;
         assert!((400..500).contains(&status), "{target}: {status}");
@@ -68,13 +68,51 @@ fn a_target_reaches_the_registry_as_it_was_sent() {
 }
 
 #[test]
-fn a_page_is_served_beside_the_registry() {
+fn pages_are_served_beside_the_registry() {
     let server = Started::with(&[]);
-    let page = server.get("/");
-    assert_eq!(page.status, 200);
-    assert!(page.head.to_lowercase().contains("content-security-policy: default-src 'none'"), "{}", page.head);
-    assert!(String::from_utf8_lossy(&page.body).contains("<html"));
+    for (path, allowed) in [("/console/", "img-src 'self' data:"), ("/playground/", "'wasm-unsafe-eval'")] {
+        let page = server.get(path);
+        assert_eq!(page.status, 200, "{path}");
+        let head = page.head.to_lowercase();
+        for part in [
+            "content-security-policy: default-src 'none'; script-src 'self'",
+            allowed,
+            "frame-ancestors 'none'",
+            "\nx-frame-options: deny\r",
+            "\nx-content-type-options: nosniff\r",
+            "\nreferrer-policy: no-referrer\r",
+            "\ncache-control: no-cache\r",
+        ] {
+            assert!(head.contains(part), "{path}: {part} is not in {head}");
+        }
+        assert!(String::from_utf8_lossy(&page.body).contains("<html"));
+        let bare = server.get(path.trim_end_matches('/'));
+        assert!(bare.status == 302 && bare.head.contains(path), "{}", bare.head);
+    }
     assert_eq!(server.get("/v2/").status, 200);
-    assert_eq!(server.send("DELETE", "/", b"").status, 404);
     assert_eq!(server.get("/nothing-here").status, 404);
+    // The console is one program for all paths below it.
+    for path in ["/console/r/team/app", "/console/r/team/app/-/i/v1.0", "/console/search?q=a"] {
+        assert_eq!(server.get(path).status, 200, "{path}");
+    }
+    for path in ["/console/assets/gone.js", "/playground/gone.js"] {
+        assert_eq!(server.get(path).status, 404, "{path}");
+    }
+    for path in ["/", "/console/", "/console/r/app", "/playground/"] {
+        assert_eq!(server.send("DELETE", path, b"").status, 404, "{path}");
+    }
+}
+
+#[test]
+fn the_root_leads_to_the_first_page_there_is() {
+    for (flags, to) in [
+        (&[][..], Some("/console/")),
+        (&["--no-playground"], Some("/console/")),
+        (&["--console=false"], Some("/playground/")),
+        (&["--console=false", "--no-playground"], None),
+    ] {
+        let root = Started::with(flags).get("/");
+        assert_eq!(root.status, if to.is_some() { 302 } else { 404 }, "{flags:?}");
+        assert!(to.is_none_or(|to| root.head.contains(&format!("{to}\r\n"))), "{flags:?}: {}", root.head);
+    }
 }

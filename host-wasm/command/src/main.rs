@@ -1,10 +1,10 @@
-//! `cargo page` builds the playground's page into `host-wasm/page-dist/`, from where release builds of the server embed
-//! it. `cargo serve` does that where it can be done, then builds and runs the server.
+//! `cargo page` builds the console and the playground into `host-wasm/page-dist/`, from where release builds of the server
+//! embed them. `cargo serve` does that where it can be done, then builds and runs the server.
 //!
 //! | command | |
 //! |---|---|
-//! | `cargo page` | builds the page, unless it is up to date; fails when it cannot be built |
-//! | `cargo page --optional` | without Node, or when the build fails, removes the page, says so, and succeeds |
+//! | `cargo page` | builds the pages, unless they are up to date; fails when they cannot be built |
+//! | `cargo page --optional` | without Node, or when the build fails, removes the pages, says so, and succeeds |
 //! | `cargo page --all` | builds the npm package too, whether or not anything has changed |
 //! | `cargo serve [OPTION...]` | `cargo page --optional`, then `orlop serve` in a release build, with these options |
 //!

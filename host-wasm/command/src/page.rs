@@ -1,4 +1,4 @@
-//! Building the page: what it is made of, whether it is up to date, and the programs that make it.
+//! Building the pages: what they are made of, whether they are up to date, and the programs that make them.
 
 use std::error::Error;
 use std::fs;
@@ -6,8 +6,8 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-/// What the page is made of, from the root of the workspace.
-const SOURCES: [&str; 18] = [
+/// What the pages are made of, from the root of the workspace.
+const SOURCES: [&str; 21] = [
     "Cargo.lock",
     "Cargo.toml",
     "rust-toolchain.toml",
@@ -16,14 +16,17 @@ const SOURCES: [&str; 18] = [
     "host-wasm/Cargo.toml",
     "host-wasm/bindgen/src",
     "host-wasm/build.mjs",
+    "host-wasm/console",
     "host-wasm/js",
     "host-wasm/package-lock.json",
     "host-wasm/package.json",
     "host-wasm/page",
+    "host-wasm/parts",
     "host-wasm/src",
     "host-wasm/tester",
     "host-wasm/tsconfig.json",
     "host-wasm/vite.config.ts",
+    "host-wasm/vite.console.config.ts",
     "tests/Cargo.toml",
     "tests/src",
 ];
@@ -34,22 +37,22 @@ const NODE: (u32, u32) = (20, 19);
 /// How much is built.
 #[derive(Clone, Copy, PartialEq)]
 pub(crate) enum Extent {
-    /// The page, unless it is up to date.
+    /// The pages, unless they are up to date.
     Page,
-    /// The npm package and the page.
+    /// The npm package and the pages.
     All,
 }
 
-/// Builds the page, or says why not and removes a page of other sources, which the server would embed.
+/// Builds the pages, or says why not and removes those of other sources, which the server would embed.
 pub(crate) fn build_or_remove(workspace: &Path) -> Result<(), Box<dyn Error>> {
     if let Err(why) = build(workspace, Extent::Page) {
-        eprintln!("the playground is left out: {why}");
+        eprintln!("the console and the playground are left out: {why}");
         empty(&workspace.join("host-wasm/page-dist"))?;
     }
     Ok(())
 }
 
-/// Builds the page into `host-wasm/page-dist/`.
+/// Builds the console and the playground into `host-wasm/page-dist/`.
 pub(crate) fn build(workspace: &Path, extent: Extent) -> Result<(), Box<dyn Error>> {
     let place = workspace.join("host-wasm");
     let page = place.join("page-dist");

@@ -6,9 +6,11 @@ import { Images } from './panels/images.js';
 import { Requests } from './panels/requests.js';
 import { Scenarios } from './panels/scenarios.js';
 import { Store } from './panels/store.js';
-import { Asking } from './parts/ask.js';
-import { PANELS, SERVER, calls, failure, isServer, notice, ready, route, serverThere, target, theme } from './state.js';
-import type { PanelName, Target, Theme } from './state.js';
+import { Asking } from '../../parts/ask.js';
+import { PANELS, SERVER, calls, failure, isServer, notice, ready, route, serverThere, target } from './state.js';
+import type { PanelName, Target } from './state.js';
+import { theme } from '../../parts/stored.js';
+import type { Theme } from '../../parts/stored.js';
 
 const VIEWS: Record<PanelName, () => preact.JSX.Element> = {
   requests: Requests,

@@ -1,5 +1,6 @@
 /** What the page knows: one place for what several panels share. */
-import { computed, effect, signal } from '@preact/signals';
+import { computed, signal } from '@preact/signals';
+import { applyTheme, stored } from '../../parts/stored.js';
 import { forget, learnFrom } from './known.js';
 import { connect, proxy, registry, relay } from './remote.js';
 import { Server, isRegistry, problemOf } from './server.js';
@@ -9,8 +10,6 @@ import { SHOWN } from './wire.js';
 
 /** Which registry the page drives. */
 export type Target = 'tab' | 'server';
-
-export type Theme = 'auto' | 'light' | 'dark';
 
 /** A panel of the page. */
 export type PanelName = 'requests' | 'effects' | 'store' | 'scenarios' | 'conformance' | 'images' | 'clients';
@@ -25,26 +24,6 @@ export const PANELS: { name: PanelName; title: string; about: string }[] = [
   { name: 'clients', title: 'Clients', about: 'Real JavaScript clients against the registry in this tab.' },
 ];
 
-function stored<T extends string>(key: string, standard: T, allowed: readonly T[]) {
-  let value = standard;
-  try {
-    const kept = localStorage.getItem(key) as T | null;
-    if (kept && allowed.includes(kept)) value = kept;
-  } catch {
-    // Without localStorage the setting lasts as long as the page.
-  }
-  const made = signal<T>(value);
-  effect(() => {
-    try {
-      localStorage.setItem(key, made.value);
-    } catch {
-      // As above.
-    }
-  });
-  return made;
-}
-
-export const theme = stored<Theme>('orlop-theme', 'auto', ['auto', 'light', 'dark']);
 export const target = stored<Target>('orlop-target', 'tab', ['tab', 'server']);
 /** Whether a registry answers at this origin: the server that the page came from. */
 export const serverThere = signal(false);
@@ -102,9 +81,7 @@ export function reason(error: unknown): string {
 /** Starts everything. */
 export async function start(): Promise<void> {
   addEventListener('hashchange', () => (route.value = readRoute()));
-  effect(() => {
-    document.documentElement.dataset['theme'] = theme.value;
-  });
+  applyTheme();
   void probe();
   const api = connect((why) => (failure.value = why));
   const wrong = await api.open(OPTIONS);

@@ -1,23 +1,14 @@
 /** Keys, effects and outcomes in plain words. The map of the keys is `core/src/keys.rs`. */
+import { size } from '../../parts/size.js';
 import type { Effect, Outcome, Performed } from './wire.js';
+
+export { size };
 
 /** A digest or UUID as people can tell it from others: the whole is in the detail. */
 export function short(text: string): string {
   return text
     .replace(/(sha(?:256|512)):([0-9a-f]{8})[0-9a-f]+/g, '$1:$2…')
     .replace(/([0-9a-f]{8})-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}/g, '$1…');
-}
-
-/** Bytes for people. */
-export function size(bytes: number): string {
-  const units = ['B', 'KiB', 'MiB', 'GiB', 'TiB'];
-  let unit = 0;
-  let value = bytes;
-  while (value >= 1024 && unit < units.length - 1) {
-    value /= 1024;
-    unit++;
-  }
-  return `${unit === 0 || value >= 100 ? Math.round(value) : value.toFixed(1)} ${units[unit]}`;
 }
 
 /** What a record is about. */

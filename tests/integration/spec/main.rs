@@ -12,6 +12,7 @@ mod census;
 mod checking;
 mod chunks;
 mod collecting;
+mod console;
 mod contents;
 mod deleting;
 mod drift;

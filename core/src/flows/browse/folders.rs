@@ -1,10 +1,11 @@
-//! `/api/v1/folders`: repositories as a tree by the slashes in their names (SPEC AA5).
+//! `/api/v1/folders`: repositories as a tree by the slashes in their names (SPEC AA5, AD2).
 
 use alloc::string::String;
 use alloc::vec::Vec;
 
 use serde::Serialize;
 
+use super::repositories::Listed;
 use super::{Wanted, answer};
 use crate::caller::Place;
 use crate::config::SCAN_PAGE;
@@ -29,10 +30,7 @@ struct Folder {
 #[derive(Serialize)]
 #[serde(tag = "kind", rename_all = "camelCase")]
 enum Entry {
-    Repository {
-        /// Its whole name.
-        name: String,
-    },
+    Repository(Listed),
     Folder {
         /// What the names of all that is in it begin with, without the slash behind that.
         name: String,
@@ -40,6 +38,8 @@ enum Entry {
         repositories: usize,
         /// Whether there are more than that.
         more: bool,
+        /// The bytes of those repositories from which the caller may pull.
+        bytes: u64,
     },
 }
 
@@ -48,7 +48,7 @@ impl Call {
     pub(crate) async fn browse_folder(&self, query: &Query) -> Result<Response, Error> {
         let wanted = Wanted::read(query, &["name"])?;
         let beginning = wanted.beginning();
-        let mut entries = Vec::new();
+        let (mut entries, mut repositories) = (Vec::new(), Vec::new());
         let mut from = match wanted.after {
             None => Some(Place::start()),
             // A folder is named with its slash: the rest begins behind all that is in it.
@@ -68,16 +68,27 @@ impl Call {
                 None => {
                     from = Some(Place::after(&name));
                     last = name.clone();
-                    entries.push(Entry::Repository { name });
+                    repositories.push(name.clone());
+                    entries.push(Entry::Repository(Listed::named(name)));
                 }
                 Some((folder, _)) => {
                     let name = alloc::format!("{beginning}{folder}");
                     let inside = alloc::format!("{name}/");
                     let (names, more) = self.visible(&inside, Place::start(), SCAN_PAGE, |_| true).await?;
-                    entries.push(Entry::Folder { name, repositories: names.len(), more });
+                    let bytes = self.counted_bytes(&names, true).await?;
+                    let bytes = bytes.into_iter().fold(0, u64::saturating_add);
+                    entries.push(Entry::Folder { name, repositories: names.len(), more, bytes });
                     from = Place::past(&inside);
                     last = inside;
                 }
+            }
+        }
+        let mut told = self.told_of(repositories).await?.into_iter().peekable();
+        for entry in &mut entries {
+            if let Entry::Repository(listed) = entry
+                && let Some(known) = told.next_if(|known| known.name == listed.name)
+            {
+                *listed = known;
             }
         }
         Ok(answer(&Folder { entries, next: wanted.next(PATH, next) }))

@@ -1,5 +1,5 @@
 //! `/api/v1/repositories/<name>/images/<reference>`: an image or another artifact with all that is known of it (SPEC AA8
-//! to AA10).
+//! to AA10, AD1, AD4).
 
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
@@ -7,11 +7,12 @@ use alloc::vec::Vec;
 use serde::Serialize;
 use serde_json::Value as Json;
 
-use super::outline::{self, Kind, Layer, Outline, platform_name};
-use super::{answer, read};
+use super::outline::{self, Kind, Layer, Outline, Part, platform_name};
+use super::tags::Manifests;
+use super::{Deed, answer, read};
 use crate::asked::Asked;
 use crate::caller::Right;
-use crate::config::{BROWSE_BYTES, BROWSE_CONFIG, BROWSED};
+use crate::config::{BROWSE_BYTES, BROWSE_CHILDREN, BROWSE_CONFIG, BROWSED};
 use crate::digest::Digest;
 use crate::effect::{Get, Scan};
 use crate::error::Error;
@@ -58,6 +59,9 @@ struct Image {
     listed_by: Vec<Digest>,
     /// What an index lists.
     manifests: Vec<Child>,
+    /// Where the config is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    config_descriptor: Option<Part>,
     /// The config, if it is one of an image and can be read.
     #[serde(skip_serializing_if = "Option::is_none")]
     config: Option<Json>,
@@ -69,6 +73,8 @@ struct Image {
     signed: bool,
     /// A protect mark keeps it, or the tag by which it was asked for, from being deleted.
     protected: bool,
+    /// What the caller may do in the repository.
+    may: Vec<Deed>,
 }
 
 /// A manifest that an index lists.
@@ -78,6 +84,9 @@ struct Child {
     digest: Digest,
     media_type: String,
     size: u64,
+    /// The bytes of its layers and its config, if it is here.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    bytes: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     platform: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -144,7 +153,10 @@ impl Call {
             Reference::Digest(_) => false,
         };
         let listed_by = self.lists_of(name, &digest).await?;
-        let Outline { artifact_type, layers, manifests, annotations, .. } = outline;
+        let mut known = Manifests::default();
+        let children = outline.manifests.iter().map(|child| child.digest).take(BROWSE_CHILDREN.0);
+        self.know(name, &mut known, children.collect()).await?;
+        let Outline { artifact_type, layers, manifests, annotations, config: config_descriptor } = outline;
         Ok(answer(&Image {
             repository: name.clone(),
             digest,
@@ -160,12 +172,14 @@ impl Call {
             subject: manifest.subject,
             tags: self.names_under(&keys::tagged_with(name, &digest)).await?,
             listed_by,
-            manifests: manifests.into_iter().map(Child::of).collect(),
+            manifests: manifests.into_iter().map(|child| Child::of(child, &known)).collect(),
             layers: outline::layers(layers, config.as_ref()),
+            config_descriptor,
             config,
             signed: by_tag || referrers.iter().any(|referrer| referrer.kind == Kind::Signature),
             referrers,
             protected: marked || marks.manifest(name, &digest).is_err(),
+            may: self.deeds(name),
         }))
     }
 
@@ -216,10 +230,11 @@ impl Call {
 }
 
 impl Child {
-    fn of(part: outline::Part) -> Self {
-        let outline::Part { media_type, digest, size, artifact_type, annotations, platform } = part;
+    fn of(part: Part, known: &Manifests) -> Self {
+        let bytes = known.bytes_of(&part.digest);
+        let Part { media_type, digest, size, artifact_type, annotations, platform } = part;
         let platform = platform.as_ref().and_then(platform_name);
-        Self { digest, media_type, size, platform, artifact_type, annotations }
+        Self { digest, media_type, size, bytes, platform, artifact_type, annotations }
     }
 }
 

@@ -1,4 +1,4 @@
-//! `/api/v1/repositories`: the repositories that the caller may see, with what each takes (SPEC AA3, AA4).
+//! `/api/v1/repositories`: the repositories that the caller may see, with what each takes (SPEC AA3, AA4, AD1).
 
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -6,7 +6,7 @@ use alloc::vec::Vec;
 use serde::Serialize;
 
 use super::ranked::{Place, Ranked, bytewise};
-use super::{Wanted, answer};
+use super::{Deed, Wanted, answer};
 use crate::caller::{self, Right};
 use crate::config::{BROWSE_READS, SCAN_PAGE};
 use crate::effect::{Get, Value};
@@ -34,8 +34,8 @@ struct Repositories {
 /// A repository in a list. Of one that the caller may see but not pull from, the name is all that is told.
 #[derive(Default, Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Listed {
-    name: String,
+pub(super) struct Listed {
+    pub(super) name: String,
     /// When something was first pushed to it.
     #[serde(skip_serializing_if = "Option::is_none")]
     created: Option<String>,
@@ -51,6 +51,16 @@ struct Listed {
     /// It belongs to a mirror.
     #[serde(skip_serializing_if = "core::ops::Not::not")]
     mirror: bool,
+    /// What the caller may do in it.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    may: Vec<Deed>,
+}
+
+impl Listed {
+    /// One of which no more than the name is told.
+    pub(super) fn named(name: String) -> Self {
+        Self { name, ..Self::default() }
+    }
 }
 
 impl Call {
@@ -115,7 +125,7 @@ impl Call {
 
     /// The bytes of each repository, where they matter; 0 of one from which the caller may not pull, so that an order does
     /// not tell it.
-    async fn counted_bytes(&self, names: &[String], matter: bool) -> Result<Vec<u64>, Error> {
+    pub(super) async fn counted_bytes(&self, names: &[String], matter: bool) -> Result<Vec<u64>, Error> {
         let names = names.iter().map(|name| name.parse::<Repository>().ok());
         let names: Vec<_> = names.map(|name| name.filter(|name| matter && self.may(Right::Pull, name))).collect();
         let keys = names.iter().flatten().map(keys::usage).collect();
@@ -128,13 +138,13 @@ impl Call {
     }
 
     /// What is told of these repositories.
-    async fn told_of(&self, names: Vec<String>) -> Result<Vec<Listed>, Error> {
+    pub(super) async fn told_of(&self, names: Vec<String>) -> Result<Vec<Listed>, Error> {
         let (mut listed, mut left) = (Vec::new(), BROWSE_READS);
         for name in names {
             let known = match name.parse::<Repository>() {
                 Ok(known) if self.may(Right::Pull, &known) => known,
                 _ => {
-                    listed.push(Listed { name, ..Listed::default() });
+                    listed.push(Listed::named(name));
                     continue;
                 }
             };
@@ -148,7 +158,7 @@ impl Call {
             let counted = self.count_tags_of(&known, &mut left).await?;
             let tags = counted.as_ref().map(|(tags, _)| *tags);
             let pushed = counted.and_then(|(_, pushed)| pushed).map(|pushed| pushed.rfc3339());
-            listed.push(Listed { name, created, bytes, tags, pushed, mirror });
+            listed.push(Listed { may: self.deeds(&known), name, created, bytes, tags, pushed, mirror });
         }
         Ok(listed)
     }

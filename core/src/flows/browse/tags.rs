@@ -1,4 +1,4 @@
-//! `/api/v1/repositories/<name>/tags`: the tags of a repository, sorted, with what each names (SPEC AA6, AA7).
+//! `/api/v1/repositories/<name>/tags`: the tags of a repository, sorted, with what each names (SPEC AA6, AA7, AD1, AD3).
 
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::string::{String, ToString};
@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use super::outline::{Kind, Outline, platform_name};
 use super::ranked::{Place, Ranked, natural};
-use super::{Wanted, answer, read};
+use super::{Deed, Wanted, answer, read};
 use crate::asked::Asked;
 use crate::config::{BROWSE_BYTES, BROWSE_CHILDREN};
 use crate::digest::Digest;
@@ -19,12 +19,22 @@ use crate::flows::pages::Pages;
 use crate::http::Response;
 use crate::keys::{self, Key};
 use crate::name::{Repository, Tag};
-use crate::record::{ManifestRecord, PlatformsRecord, PulledRecord, TagRecord};
+use crate::record::{self, ManifestRecord, PlatformsRecord, PulledRecord, RepositoryRecord, TagRecord};
 
 /// A page of tags.
 #[derive(Serialize)]
 struct Tags {
     repository: Repository,
+    /// When something was first pushed to the repository.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    created: Option<String>,
+    /// The bytes of its blobs, manifests and open uploads.
+    bytes: u64,
+    /// It belongs to a mirror.
+    #[serde(skip_serializing_if = "core::ops::Not::not")]
+    mirror: bool,
+    /// What the caller may do in it.
+    may: Vec<Deed>,
     /// How many tags there are that have in them what is asked for.
     total: u64,
     tags: Vec<Listed>,
@@ -113,7 +123,18 @@ impl Call {
         let (page, next) = ranked.page();
         let tags = self.listed_tags(name, page.into_iter().map(|(_, tag)| tag).collect()).await?;
         let next = wanted.next(&alloc::format!("/api/v1/repositories/{name}/tags"), next);
-        Ok(answer(&Tags { repository: name.clone(), total, tags, next }))
+        let key = keys::repository(name);
+        let [repository, usage] = self.get([key.clone(), keys::usage(name)]).await?;
+        Ok(answer(&Tags {
+            created: read::<RepositoryRecord>(&key, repository).map(|it| it.created.rfc3339()),
+            bytes: record::count(usage.as_ref()),
+            mirror: self.config.mirror_of(name).is_some(),
+            may: self.deeds(name),
+            repository: name.clone(),
+            total,
+            tags,
+            next,
+        }))
     }
 
     /// When these tags were last pulled, in milliseconds; 0 where that is not noted.
@@ -161,7 +182,12 @@ impl Call {
     }
 
     /// Adds what these manifests say to what is known, as long as there is room.
-    async fn know(&self, name: &Repository, known: &mut Manifests, digests: Vec<Digest>) -> Result<(), Error> {
+    pub(super) async fn know(
+        &self,
+        name: &Repository,
+        known: &mut Manifests,
+        digests: Vec<Digest>,
+    ) -> Result<(), Error> {
         let keys = digests.iter().map(|digest| keys::manifest(name, digest)).collect();
         let records = self.ask(Get { keys }).await?;
         let mut readable = Vec::new();
@@ -186,7 +212,7 @@ impl Call {
 
 /// What is known of some manifests.
 #[derive(Default)]
-struct Manifests {
+pub(super) struct Manifests {
     known: BTreeMap<Digest, Known>,
     /// How many bytes of manifests were read.
     read: u64,
@@ -208,7 +234,8 @@ impl Manifests {
         })
     }
 
-    fn bytes_of(&self, digest: &Digest) -> Option<u64> {
+    /// The bytes of an image, if it was read.
+    pub(super) fn bytes_of(&self, digest: &Digest) -> Option<u64> {
         self.known.get(digest).filter(|known| known.is_read)?.outline.bytes()
     }
 

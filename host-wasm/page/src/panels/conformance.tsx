@@ -10,7 +10,7 @@ import type {
   TesterSettings,
   TesterStart,
 } from '../conformance.js';
-import { ask } from '../parts/ask.js';
+import { ask } from '../../../parts/ask.js';
 import { ServerBar } from '../parts/server.js';
 import { registry } from '../remote.js';
 import { SERVER, calls, copy, go, keep, ready, reason, route, server, serverThere, tell } from '../state.js';

@@ -2,7 +2,7 @@ import { signal, useComputed } from '@preact/signals';
 import { useState } from 'preact/hooks';
 import { RegistryResponse, exportImages, importArchive, load } from '../../../js/index.js';
 import type { Archive, Imported, RegistryRequest } from '../../../js/index.js';
-import { ask } from '../parts/ask.js';
+import { ask } from '../../../parts/ask.js';
 import { Repositories, changes } from '../parts/repositories.js';
 import { ServerBar } from '../parts/server.js';
 import { proxy, registry } from '../remote.js';

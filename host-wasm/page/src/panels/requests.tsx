@@ -5,7 +5,7 @@ import { Editor, jsonProblem } from '../parts/editor.js';
 import { ENDPOINTS, curlBody, curlOf, targetOf } from '../endpoints.js';
 import type { Endpoint, Parameter } from '../endpoints.js';
 import { known, learnRepositories, learnTags } from '../known.js';
-import { ask } from '../parts/ask.js';
+import { ask } from '../../../parts/ask.js';
 import { ServerBar } from '../parts/server.js';
 import { registry } from '../remote.js';
 import {

@@ -3,7 +3,7 @@ import { useEffect, useRef } from 'preact/hooks';
 import { Answer } from '../parts/answer.js';
 import { listed } from '../lists.js';
 import { Made } from '../made.js';
-import { ask } from '../parts/ask.js';
+import { ask } from '../../../parts/ask.js';
 import { ServerBar } from '../parts/server.js';
 import { UpstreamBar } from '../parts/upstream.js';
 import { registry } from '../remote.js';

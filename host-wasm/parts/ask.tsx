@@ -1,6 +1,6 @@
 /** Asks before something is done on a server that cannot be undone. */
 import { signal } from '@preact/signals';
-import { useEffect, useRef } from 'preact/hooks';
+import { Dialog } from './dialog.js';
 
 interface Question {
   title: string;
@@ -27,30 +27,13 @@ export function ask(question: Question): Promise<boolean> {
 
 /** The place of the dialog, once in the page. */
 export function Asking() {
-  return asked.value ? <Dialog question={asked.value} answer={asked.value.answer} /> : null;
+  return asked.value ? <Ask question={asked.value} answer={asked.value.answer} /> : null;
 }
 
-function Dialog({ question, answer }: { question: Question; answer: (yes: boolean) => void }) {
-  const dialog = useRef<HTMLDialogElement>(null);
-  useEffect(() => {
-    // The browser keeps the focus inside until it is closed; then it goes back to where it was.
-    const before = document.activeElement as HTMLElement | null;
-    dialog.current?.showModal();
-    return () => before?.focus();
-  }, []);
+function Ask({ question, answer }: { question: Question; answer: (yes: boolean) => void }) {
   return (
-    <dialog
-      ref={dialog}
-      class="ask"
-      aria-labelledby="ask-title"
-      aria-describedby="ask-says"
-      onCancel={(event) => {
-        event.preventDefault();
-        answer(false);
-      }}
-    >
-      <h2 id="ask-title">{question.title}</h2>
-      <div id="ask-says">
+    <Dialog title={question.title} close={() => answer(false)}>
+      <div id="dialog-says">
         {question.says.map((paragraph, i) => (
           <p key={i}>{paragraph}</p>
         ))}
@@ -63,6 +46,6 @@ function Dialog({ question, answer }: { question: Question; answer: (yes: boolea
           Cancel
         </button>
       </div>
-    </dialog>
+    </Dialog>
   );
 }
