@@ -6,6 +6,7 @@
 //! random histories are held against; [`contract`] holds a storage host to the effects it runs.
 
 pub mod contract;
+#[cfg(feature = "explore")]
 pub mod explore;
 #[cfg(feature = "model")]
 pub mod fuzz;
