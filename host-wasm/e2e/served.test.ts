@@ -32,7 +32,7 @@ test('the page comes with a strict policy, zipped, and its parts are kept', asyn
 });
 
 test('it can be switched off', async () => {
-  const bare = await serve('bare', '--no-playground', '--console=false');
+  const bare = await serve('bare', '--no-playground', '--no-console');
   for (const path of ['', 'console/', 'playground/']) expect((await fetch(bare + path)).status).toBe(404);
   expect((await fetch(`${bare}v2/`)).status).toBe(200);
 });

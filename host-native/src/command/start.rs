@@ -124,7 +124,7 @@ pub async fn serve(settings: &Settings, line: CommandLine, effective: Vec<Effect
         ending.end();
         process::notify(&[NotifyState::Stopping]);
     };
-    let console = settings.console.then_some(&page::CONSOLE);
+    let console = (!settings.no_console).then_some(&page::CONSOLE);
     let playground = (!settings.no_playground).then_some(&page::PLAYGROUND);
     let pages: Vec<_> = console.into_iter().chain(playground).collect();
     serve_doors(doors, &pages, host, &limits, current.clone(), observer, stop).await;

@@ -78,8 +78,9 @@ pub struct Auth {
 
     /// An identity provider whose tokens log clients in, as a table of TOML (repeatable)
     ///
-    /// { name = "github", issuer = "https://token.actions.githubusercontent.com", audience = "registry.example.com", claims = { repository_owner = "acme" } }:
-    /// a client logs in as the user `oidc` with an identity token as the password. The manual has all keys: orlop.toml(5).
+    /// `{ name = "github", issuer = "https://token.actions.githubusercontent.com", audience = "registry.example.com" }`:
+    /// a client logs in as the user `oidc` with an identity token as the password. The manual has all keys, among them
+    /// `claims`, which the token has to have: orlop.toml(5).
     #[arg(id = "oidc", long = "oidc", env = "ORLOP_OIDC", value_name = "TABLE", value_delimiter = '\n')]
     pub oidc: Vec<OidcSetting>,
 

@@ -83,21 +83,20 @@ pub struct Settings {
     )]
     pub addr: String,
 
-    /// Serve the console at `/console/`: a page to browse and manage the registry
+    /// Do not serve the console at `/console/`, a page to browse and manage the registry
     ///
     /// Whoever opens it may see and do what the rules allow. The API under `/api/v1` that it uses is served in any case.
     #[arg(
         long,
-        env = "ORLOP_CONSOLE",
+        env = "ORLOP_NO_CONSOLE",
         num_args = 0..=1,
         require_equals = true,
         default_missing_value = "true",
-        default_value_t = true,
-        value_name = "true|false",
+        default_value_t = false,
         action = clap::ArgAction::Set,
         help_heading = "Service"
     )]
-    pub console: bool,
+    pub no_console: bool,
 
     /// Do not serve the playground at `/playground/`
     #[arg(

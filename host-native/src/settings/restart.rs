@@ -5,7 +5,7 @@ pub const NEED_RESTART: [&str; 34] = [
     "addr",
     "admin-addr",
     "body-idle-timeout",
-    "console",
+    "no-console",
     "data",
     "gc-interval",
     "head-limit",

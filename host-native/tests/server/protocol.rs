@@ -59,7 +59,7 @@ fn a_head_that_does_not_come_is_not_waited_for() {
 
 #[test]
 fn a_target_reaches_the_registry_as_it_was_sent() {
-    let server = Started::with(&["--no-playground", "--console=false"]);
+    let server = Started::with(&["--no-playground", "--no-console"]);
     for target in ["/", "/v2/%2e%2e/x", "/v2//", "/v2/a/tags/list?n=%zz", "*"] {
         let status = server.get(target).status;
         assert!((400..500).contains(&status), "{target}: {status}");
@@ -108,8 +108,8 @@ fn the_root_leads_to_the_first_page_there_is() {
     for (flags, to) in [
         (&[][..], Some("/console/")),
         (&["--no-playground"], Some("/console/")),
-        (&["--console=false"], Some("/playground/")),
-        (&["--console=false", "--no-playground"], None),
+        (&["--no-console"], Some("/playground/")),
+        (&["--no-console", "--no-playground"], None),
     ] {
         let root = Started::with(flags).get("/");
         assert_eq!(root.status, if to.is_some() { 302 } else { 404 }, "{flags:?}");
