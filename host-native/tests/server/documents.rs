@@ -24,6 +24,9 @@ fn etc() -> TempDir {
     write("registry.pem", &certificate.pem());
     write("registry.key", &key.serialize_pem());
     write("token-keys.pem", &key.public_key_pem());
+    write("cluster.jwks", &key.public_key_pem());
+    write("ldap.password", "a password");
+    write("corp.secret", "a secret");
     write("users", &format!("alice:{HASH}\nbob:{HASH}\n"));
     write("webhook.secret", "0123456789abcdef");
     write("database", "a password");
