@@ -264,7 +264,7 @@ mod tests {
         for (id, heading) in [
             ("config", None),
             ("addr", Some("Service")),
-            ("no-console", Some("Service")),
+            ("no_console", Some("Service")),
             ("no_playground", Some("Service")),
             ("data", Some("Storage")),
             ("gc_interval", Some("Content")),
