@@ -38,6 +38,7 @@ use self::session::{Bearer, Sessions};
 use self::sign_in::{Keeper, PASSWORD, Signed, Vouched};
 use self::token::Tokens;
 use crate::auth::problem::Problem;
+use crate::auth::refusal::unauthorized;
 use crate::settings::Auth;
 use crate::storage::Host;
 
@@ -349,23 +350,27 @@ impl Identities {
         if let Some(identity) = self.by_cookie(brought).await? {
             return Ok(identity);
         }
-        Ok(match (self.credentials(brought.headers), &self.passwords) {
-            (Ok(Some(Credentials::Basic((name, password)))), _) if self.is_by_token(&name) => {
-                match self.by_token(&password, brought.from).await {
-                    Err(problem @ Problem::Unreachable(_)) => return Err(problem),
-                    checked => checked.unwrap_or_default(),
-                }
-            }
-            (Ok(Some(Credentials::Basic((name, password)))), Some(passwords)) => {
-                if let Some(identity) = self.by_api_token(&name, &password).await? {
-                    return Ok(identity);
-                }
-                let right = passwords.recognize(&name, &password, brought.from).await?;
-                if right { Identity::user(name).vouched_by(PASSWORD) } else { Identity::anonymous() }
-            }
-            (Ok(Some(Credentials::Bearer(_))), _) => self.identify(brought).await.unwrap_or_default(),
-            _ => Identity::anonymous(),
-        })
+        match self.credentials(brought.headers) {
+            Ok(Some(Credentials::Basic(pair))) => self.recognize_basic(pair, brought.from).await,
+            Ok(Some(Credentials::Bearer(_))) => Ok(self.identify(brought).await.unwrap_or_default()),
+            _ => Ok(Identity::anonymous()),
+        }
+    }
+
+    /// The same for a name and a password.
+    async fn recognize_basic(&self, (name, password): (String, String), from: IpAddr) -> Result<Identity, Problem> {
+        if self.is_by_token(&name) {
+            return match self.by_token(&password, from).await {
+                Err(problem @ Problem::Unreachable(_)) => Err(problem),
+                checked => Ok(checked.unwrap_or_default()),
+            };
+        }
+        let Some(passwords) = &self.passwords else { return Ok(Identity::anonymous()) };
+        if let Some(identity) = self.by_api_token(&name, &password).await? {
+            return Ok(identity);
+        }
+        let right = passwords.recognize(&name, &password, from).await?;
+        Ok(if right { Identity::user(name).vouched_by(PASSWORD) } else { Identity::anonymous() })
     }
 
     /// Whether a request is for a token of ours.
@@ -383,8 +388,20 @@ impl Identities {
         }
     }
 
+    /// The same where the client speaks to a mirror that it takes for another registry: a login that is none of ours is
+    /// nobody's. A token counts as none here, and neither does a cookie.
+    pub(crate) async fn log_in_at_root(&self, headers: &HeaderMap, from: IpAddr) -> Identity {
+        match self.credentials(headers) {
+            Ok(Some(Credentials::Basic(pair))) => self.recognize_basic(pair, from).await.unwrap_or_default(),
+            _ => Identity::anonymous(),
+        }
+    }
+
     /// The answer to a request for a token, which `identity` sent.
     pub(crate) fn token(&self, head: &Parts, identity: &Identity) -> Option<Response> {
+        if identity.is_in_session() {
+            return Some(unauthorized(vec![self.basic()], Some(&Problem::Wrong)));
+        }
         let line = identity.user_name().and_then(|user| self.line(user, identity.voucher())).unwrap_or_default();
         Some(self.sessions.as_ref()?.answer(head, identity, &line))
     }

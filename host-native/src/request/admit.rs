@@ -52,9 +52,8 @@ pub(crate) async fn give_token(
         return None;
     }
     let client = line.client;
-    let brought = Brought { headers: &head.headers, from: client, secure: line.secure };
     let logged_in = match line.at_root {
-        true => Ok(identities.recognize(&brought).await.unwrap_or_default()),
+        true => Ok(identities.log_in_at_root(&head.headers, client).await),
         false => identities.log_in(&head.headers, client).await,
     };
     let (identity, response) = match logged_in {
