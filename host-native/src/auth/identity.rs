@@ -24,12 +24,12 @@ use std::time::SystemTime;
 
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, header};
-use orlop_core::api_token::ApiTokenId;
 use orlop_core::caller::Rule;
 use orlop_core::http::Response;
 use orlop_core::record::SessionKey;
 use orlop_core::{Config, Registry};
 
+use self::api_token::Shown;
 use self::oidc::Providers;
 pub(crate) use self::oidc::USER as TOKEN_USER;
 use self::passwords::Passwords;
@@ -62,7 +62,7 @@ pub struct Identity {
     /// When the login ends for which somebody vouches, in seconds since 1970.
     until: Option<u64>,
     /// The API token that it has shown.
-    api_token: Option<Arc<ApiTokenId>>,
+    api_token: Option<Arc<Shown>>,
 }
 
 impl Identity {
@@ -127,8 +127,8 @@ impl Identity {
     }
 
     /// The same, with an API token, which grants this as far as the rules allow it.
-    fn with_api_token(self, id: ApiTokenId, rule: Rule) -> Self {
-        Self { api_token: Some(Arc::new(id)), granted: Some([rule].into()), ..self }
+    fn with_api_token(self, shown: Shown, rule: Rule) -> Self {
+        Self { api_token: Some(Arc::new(shown)), granted: Some([rule].into()), ..self }
     }
 
     /// The same, with a token of ours that was had for the API token and asked for no more than this.
@@ -139,7 +139,7 @@ impl Identity {
     }
 
     /// The API token that it has shown.
-    pub(crate) fn api_token(&self) -> Option<&ApiTokenId> {
+    pub(crate) fn api_token(&self) -> Option<&Shown> {
         self.api_token.as_deref()
     }
 
@@ -227,6 +227,8 @@ pub(crate) struct Brought<'r> {
     pub(crate) from: IpAddr,
     /// Whether its client came by TLS.
     pub(crate) secure: bool,
+    /// Whether `Origin`, if it is there, is that of this server.
+    pub(crate) own_origin: bool,
 }
 
 impl Identities {
@@ -333,7 +335,7 @@ impl Identities {
                 (Some(tokens), _) => tokens.check(token),
                 (None, Some(sessions)) => match sessions.check(token, |user, by| self.line(user, by))? {
                     Bearer::Own(identity) => Ok(identity),
-                    Bearer::OfApiToken(id, asked) => self.within_api_token(id, asked).await,
+                    Bearer::OfApiToken(shown, asked) => self.within_api_token(shown, asked).await,
                 },
                 (None, None) => Err(Problem::Wrong),
             },
