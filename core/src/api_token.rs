@@ -143,6 +143,8 @@ pub struct ApiTokenShown {
     pub place: u8,
     /// The hash of its secret.
     pub secret: SecretHash,
+    /// What whoever has shown the token can show later: see [`proof`](Self::proof).
+    pub proof: SecretHash,
 }
 
 impl ApiTokenShown {
@@ -157,7 +159,14 @@ impl ApiTokenShown {
         }
         let mut bytes = [0; Self::SECRET];
         hex::decode_to_slice(secret, &mut bytes).ok()?;
-        Some(Self { place: u8::from_str_radix(place, 16).ok()?, secret: SecretHash::of(&bytes) })
+        let place = u8::from_str_radix(place, 16).ok()?;
+        Some(Self { place, secret: SecretHash::of(&bytes), proof: Self::proof(&bytes) })
+    }
+
+    /// What proves that somebody has shown the token, and does not tell it: another hash of the secret. The records have a hash
+    /// of this one, so whoever reads them can make neither.
+    pub fn proof(secret: &[u8; Self::SECRET]) -> SecretHash {
+        SecretHash::of(&[b"shown: ", &secret[..]].concat())
     }
 
     /// The token as its user gets it, once: `orlop_`, its place and the secret in hexadecimal.
@@ -185,6 +194,8 @@ pub struct NewApiToken {
     pub expires: Option<Timestamp>,
     /// The hash of the secret.
     pub secret: SecretHash,
+    /// The hash of its [proof](ApiTokenShown::proof).
+    pub proof: SecretHash,
 }
 
 impl NewApiToken {
@@ -232,6 +243,8 @@ pub struct ApiTokenRecord {
     pub name: String,
     /// The hash of its secret.
     pub secret: SecretHash,
+    /// The hash of its [proof](ApiTokenShown::proof).
+    pub proof: SecretHash,
     /// The repositories that it is for, as patterns.
     pub repositories: Vec<String>,
     /// What it allows there, in their order, each once.
@@ -292,7 +305,10 @@ mod tests {
         let secret = [7; ApiTokenShown::SECRET];
         let text = ApiTokenShown::text(99, &secret);
         assert_eq!((text.len(), &text[..8]), (56, "orlop_63"));
-        assert_eq!(ApiTokenShown::read(&text), Some(ApiTokenShown { place: 99, secret: SecretHash::of(&secret) }));
+        let proof = ApiTokenShown::proof(&secret);
+        let hash = SecretHash::of(&secret);
+        assert_eq!(ApiTokenShown::read(&text), Some(ApiTokenShown { place: 99, secret: hash, proof }));
+        assert!(![hash, hash.again(), proof.again()].contains(&proof), "the records do not have it");
         for wrong in ["", "orlop_", &text[1..], &text.to_uppercase(), &format!("{text}0"), "orlop_é", "secret"] {
             assert_eq!(ApiTokenShown::read(wrong), None, "{wrong}");
         }
@@ -320,6 +336,7 @@ mod tests {
             actions: actions.into(),
             expires: None,
             secret: SecretHash::of(b""),
+            proof: SecretHash::of(b""),
         };
         let all = || vec!["**".to_string()];
         assert_eq!(new("ci", all(), &ApiAction::ALL).check(), Ok(()));

@@ -18,6 +18,12 @@ impl SecretHash {
         Self(Sha256::digest(secret).into())
     }
 
+    /// The hash of the hash.
+    #[must_use]
+    pub fn again(&self) -> Self {
+        Self::of(&self.0)
+    }
+
     /// The hash as text, in hexadecimal.
     pub(crate) fn hex(&self) -> String {
         hex::encode(self.0)

@@ -42,7 +42,7 @@ impl Call {
             let (number, key) = (place.number, keys::api_token(&user, place.number));
             let mut batch = Batch::default();
             batch.expect(place.unchanged(key.clone()));
-            let NewApiToken { user: of, groups, by, name, repositories, expires, secret, .. } = new.clone();
+            let NewApiToken { user: of, groups, by, name, repositories, expires, secret, proof, .. } = new.clone();
             let actions = actions.clone();
             let used = None;
             let record = ApiTokenRecord {
@@ -51,6 +51,7 @@ impl Call {
                 by,
                 name,
                 secret,
+                proof,
                 repositories,
                 actions,
                 created: now,

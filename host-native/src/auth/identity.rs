@@ -24,12 +24,12 @@ use std::time::SystemTime;
 
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, header};
-use orlop_core::api_token::ApiTokenId;
 use orlop_core::caller::Rule;
 use orlop_core::http::Response;
 use orlop_core::record::SessionKey;
 use orlop_core::{Config, Registry};
 
+use self::api_token::Shown;
 use self::oidc::Providers;
 pub(crate) use self::oidc::USER as TOKEN_USER;
 use self::passwords::Passwords;
@@ -38,6 +38,7 @@ use self::session::{Bearer, Sessions};
 use self::sign_in::{Keeper, PASSWORD, Signed, Vouched};
 use self::token::Tokens;
 use crate::auth::problem::Problem;
+use crate::auth::refusal::unauthorized;
 use crate::settings::Auth;
 use crate::storage::Host;
 
@@ -61,7 +62,7 @@ pub struct Identity {
     /// When the login ends for which somebody vouches, in seconds since 1970.
     until: Option<u64>,
     /// The API token that it has shown.
-    api_token: Option<Arc<ApiTokenId>>,
+    api_token: Option<Arc<Shown>>,
 }
 
 impl Identity {
@@ -126,8 +127,8 @@ impl Identity {
     }
 
     /// The same, with an API token, which grants this as far as the rules allow it.
-    fn with_api_token(self, id: ApiTokenId, rule: Rule) -> Self {
-        Self { api_token: Some(Arc::new(id)), granted: Some([rule].into()), ..self }
+    fn with_api_token(self, shown: Shown, rule: Rule) -> Self {
+        Self { api_token: Some(Arc::new(shown)), granted: Some([rule].into()), ..self }
     }
 
     /// The same, with a token of ours that was had for the API token and asked for no more than this.
@@ -138,7 +139,7 @@ impl Identity {
     }
 
     /// The API token that it has shown.
-    pub(crate) fn api_token(&self) -> Option<&ApiTokenId> {
+    pub(crate) fn api_token(&self) -> Option<&Shown> {
         self.api_token.as_deref()
     }
 
@@ -226,6 +227,8 @@ pub(crate) struct Brought<'r> {
     pub(crate) from: IpAddr,
     /// Whether its client came by TLS.
     pub(crate) secure: bool,
+    /// Whether `Origin`, if it is there, is that of this server.
+    pub(crate) own_origin: bool,
 }
 
 impl Identities {
@@ -332,7 +335,7 @@ impl Identities {
                 (Some(tokens), _) => tokens.check(token),
                 (None, Some(sessions)) => match sessions.check(token, |user, by| self.line(user, by))? {
                     Bearer::Own(identity) => Ok(identity),
-                    Bearer::OfApiToken(id, asked) => self.within_api_token(id, asked).await,
+                    Bearer::OfApiToken(shown, asked) => self.within_api_token(shown, asked).await,
                 },
                 (None, None) => Err(Problem::Wrong),
             },
@@ -349,23 +352,27 @@ impl Identities {
         if let Some(identity) = self.by_cookie(brought).await? {
             return Ok(identity);
         }
-        Ok(match (self.credentials(brought.headers), &self.passwords) {
-            (Ok(Some(Credentials::Basic((name, password)))), _) if self.is_by_token(&name) => {
-                match self.by_token(&password, brought.from).await {
-                    Err(problem @ Problem::Unreachable(_)) => return Err(problem),
-                    checked => checked.unwrap_or_default(),
-                }
-            }
-            (Ok(Some(Credentials::Basic((name, password)))), Some(passwords)) => {
-                if let Some(identity) = self.by_api_token(&name, &password).await? {
-                    return Ok(identity);
-                }
-                let right = passwords.recognize(&name, &password, brought.from).await?;
-                if right { Identity::user(name).vouched_by(PASSWORD) } else { Identity::anonymous() }
-            }
-            (Ok(Some(Credentials::Bearer(_))), _) => self.identify(brought).await.unwrap_or_default(),
-            _ => Identity::anonymous(),
-        })
+        match self.credentials(brought.headers) {
+            Ok(Some(Credentials::Basic(pair))) => self.recognize_basic(pair, brought.from).await,
+            Ok(Some(Credentials::Bearer(_))) => Ok(self.identify(brought).await.unwrap_or_default()),
+            _ => Ok(Identity::anonymous()),
+        }
+    }
+
+    /// The same for a name and a password.
+    async fn recognize_basic(&self, (name, password): (String, String), from: IpAddr) -> Result<Identity, Problem> {
+        if self.is_by_token(&name) {
+            return match self.by_token(&password, from).await {
+                Err(problem @ Problem::Unreachable(_)) => Err(problem),
+                checked => Ok(checked.unwrap_or_default()),
+            };
+        }
+        let Some(passwords) = &self.passwords else { return Ok(Identity::anonymous()) };
+        if let Some(identity) = self.by_api_token(&name, &password).await? {
+            return Ok(identity);
+        }
+        let right = passwords.recognize(&name, &password, from).await?;
+        Ok(if right { Identity::user(name).vouched_by(PASSWORD) } else { Identity::anonymous() })
     }
 
     /// Whether a request is for a token of ours.
@@ -383,8 +390,20 @@ impl Identities {
         }
     }
 
+    /// The same where the client speaks to a mirror that it takes for another registry: a login that is none of ours is
+    /// nobody's. A token counts as none here, and neither does a cookie.
+    pub(crate) async fn log_in_at_root(&self, headers: &HeaderMap, from: IpAddr) -> Identity {
+        match self.credentials(headers) {
+            Ok(Some(Credentials::Basic(pair))) => self.recognize_basic(pair, from).await.unwrap_or_default(),
+            _ => Identity::anonymous(),
+        }
+    }
+
     /// The answer to a request for a token, which `identity` sent.
     pub(crate) fn token(&self, head: &Parts, identity: &Identity) -> Option<Response> {
+        if identity.is_in_session() {
+            return Some(unauthorized(vec![self.basic()], Some(&Problem::Wrong)));
+        }
         let line = identity.user_name().and_then(|user| self.line(user, identity.voucher())).unwrap_or_default();
         Some(self.sessions.as_ref()?.answer(head, identity, &line))
     }

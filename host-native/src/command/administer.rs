@@ -58,8 +58,19 @@ pub fn show(effective: &[Effective]) -> Done {
 pub fn user(asked: &UserCommand) -> Done {
     match asked {
         UserCommand::Add(named) => users::add(password_file(&named.auth)?, &named.name, named.bcrypt)?,
-        UserCommand::Passwd(named) => users::passwd(password_file(&named.auth)?, &named.name, named.bcrypt)?,
-        UserCommand::Remove(removed) => users::remove(password_file(&removed.auth)?, &removed.name)?,
+        UserCommand::Passwd(named) => {
+            users::passwd(password_file(&named.auth)?, &named.name, named.bcrypt)?;
+            let name = &named.name;
+            note!("sessions of {name} end; API tokens stay: `orlop token revoke --user {name}` revokes them");
+        }
+        UserCommand::Remove(removed) => {
+            users::remove(password_file(&removed.auth)?, &removed.name)?;
+            let name = &removed.name;
+            note!(
+                "API tokens of {name} are refused from now on; before another user gets the name, revoke them with `orlop \
+                 token revoke --user {name}`"
+            );
+        }
         UserCommand::List(listed) => {
             users::list(password_file(&listed.auth)?)?.iter().for_each(|name| out!("{name}"));
         }

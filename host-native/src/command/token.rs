@@ -34,8 +34,10 @@ const LINE: &str = "token ";
 /// How often it is noted which tokens were used.
 const NOTED: Duration = Duration::from_secs(10);
 
-/// How often it is looked whether the users of tokens are still there, and how long one must be missing before they go: the
-/// password file may be another one for a moment.
+/// How often it is looked whether the users of tokens are still there. The first look is soon after the start.
+const LOOKED: Duration = Duration::from_secs(300);
+
+/// How long a user must be missing before the tokens go: the password file may be another one for a moment.
 const MISSING: Duration = Duration::from_secs(3600);
 
 /// What is asked.
@@ -270,16 +272,17 @@ pub async fn note_last(current: &Current) {
 /// Revokes the tokens of users who are gone, for ever. Until then they are refused: a user of the same name who comes later
 /// is to have none of them.
 pub async fn forget_regularly(current: Current) {
-    let mut missing = HashMap::new();
+    let (mut missing, mut pause) = (HashMap::new(), NOTED);
     loop {
-        tokio::time::sleep(MISSING).await;
+        tokio::time::sleep(pause).await;
+        pause = LOOKED;
         if let Err(error) = forget(&current.get().identities, &mut missing, Instant::now()).await {
             tracing::warn!("the API tokens of users who are gone cannot be revoked: {}", reason(error));
         }
     }
 }
 
-/// Looks which users are missing, and revokes the tokens of those who were missing at the look before.
+/// Looks which users are missing, and revokes the tokens of those who have been for long enough.
 async fn forget(
     identities: &Identities,
     missing: &mut HashMap<String, Instant>,

@@ -49,6 +49,8 @@ pub(crate) struct AccessLine {
     pub(crate) at_root: bool,
     /// Whether the client came by TLS, to us or to our proxy.
     pub(crate) secure: bool,
+    /// Whether `Origin`, if it is there, is that of this server.
+    pub(crate) own_origin: bool,
     began: Instant,
     method: axum::http::Method,
     agent: Option<HeaderValue>,
@@ -89,6 +91,7 @@ impl AccessLine {
             asked: Arc::new(live.registry.read(described(request, base), root)),
             at_root: root.is_some(),
             secure: Locations::is_secure(headers, by_proxy, peer.encrypted),
+            own_origin: live.locations.is_own_origin(request, by_proxy, peer.encrypted),
             began: Instant::now(),
             method: request.method().clone(),
             agent: headers.get(header::USER_AGENT).cloned(),

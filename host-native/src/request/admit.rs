@@ -8,7 +8,6 @@ use orlop_core::error::Code;
 use orlop_core::mirror::Login;
 use orlop_core::{Access, Action, Caller, Operation, http};
 
-use crate::auth::identity::sign_in::CSRF;
 use crate::auth::identity::{Brought, Identity};
 use crate::auth::problem::Problem;
 use crate::auth::refusal::{denied, refusal, unauthorized};
@@ -52,9 +51,8 @@ pub(crate) async fn give_token(
         return None;
     }
     let client = line.client;
-    let brought = Brought { headers: &head.headers, from: client, secure: line.secure };
     let logged_in = match line.at_root {
-        true => Ok(identities.recognize(&brought).await.unwrap_or_default()),
+        true => Ok(identities.log_in_at_root(&head.headers, client).await),
         false => identities.log_in(&head.headers, client).await,
     };
     let (identity, response) = match logged_in {
@@ -78,13 +76,8 @@ pub(crate) async fn admit(
 ) -> Result<Admitted, Refused> {
     let client = line.client;
     let access = line.asked.access();
-    let brought = Brought { headers, from: client, secure: line.secure };
-    // A browser would ask for the password in a window of its own, which a page of ours does itself.
-    let challenges = |problem: Option<&Problem>| match headers.contains_key(CSRF) {
-        true => vec![live.identities.in_a_page()],
-        false => live.identities.challenges(&access, problem),
-    };
-    let unknown = |problem: Option<&Problem>| unauthorized(challenges(problem), problem);
+    let brought = Brought { headers, from: client, secure: line.secure, own_origin: line.own_origin };
+    let unknown = |problem: Option<&Problem>| unauthorized(live.identities.challenges(&access, problem), problem);
     // What is no login of ours may be one of the upstream's.
     let sent_on = live.roots.verify(line.asked.summary().repository);
     let foreign = line.at_root || sent_on;

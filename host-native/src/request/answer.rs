@@ -284,6 +284,7 @@ async fn answer_in(
             with(failed, header::CONNECTION, "close")
         }
     };
+    sign_in::challenge_a_page(&live, &head.headers, &mut response);
     if let Some(SignedInAs(user)) = response.extensions_mut().remove() {
         line.of(user);
     }

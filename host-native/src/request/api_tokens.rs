@@ -112,6 +112,10 @@ async fn create(
     identity: &Identity,
 ) -> Result<http::Response, http::Response> {
     let of = identity.vouched().ok_or_else(no_user)?;
+    if live.read_only {
+        let told = "the registry takes no changes for now";
+        return Err(refusal(405, Code::Unsupported, told).with("Allow", "GET, HEAD"));
+    }
     let asked: Asked = read(&from.head.headers, body).await?;
     let expires = match asked.expires_in_days {
         None => None,

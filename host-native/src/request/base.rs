@@ -1,7 +1,7 @@
 //! Where the client of a request finds the registry: what `Location` begins with.
 
 use axum::extract::Request;
-use axum::http::header::HOST;
+use axum::http::header::{HOST, ORIGIN};
 use axum::http::uri::Authority;
 use axum::http::{HeaderMap, HeaderName};
 use orlop_core::BaseUrl;
@@ -43,6 +43,20 @@ impl Locations {
         below(&start).or_else(|| start.parse().ok())
     }
 
+    /// Whether `Origin`, if a request has it, is the origin at which the client finds us.
+    pub(crate) fn is_own_origin(&self, request: &Request, by_proxy: bool, encrypted: bool) -> bool {
+        let headers = request.headers();
+        let Some(origin) = headers.get(ORIGIN) else { return true };
+        let origin = origin.to_str().unwrap_or_default();
+        let told = by_proxy.then(|| last(headers, &AT)).flatten();
+        let named = request.uri().authority().map(Authority::as_str).or_else(|| last(headers, &HOST));
+        let scheme = if Self::is_secure(headers, by_proxy, encrypted) { "https" } else { "http" };
+        let found = told.or(named).is_some_and(|host| origin.eq_ignore_ascii_case(&format!("{scheme}://{host}")));
+        // A proxy may pass on another name than the client knows.
+        let external = self.external.as_ref().map(ToString::to_string);
+        found || external.is_some_and(|url| url == origin || url.starts_with(&format!("{origin}/")))
+    }
+
     /// Whether the client came by TLS: to the proxy if that says so, and else to us.
     pub(crate) fn is_secure(headers: &HeaderMap, by_proxy: bool, encrypted: bool) -> bool {
         match by_proxy.then(|| last(headers, &PROTO)).flatten() {
@@ -68,6 +82,33 @@ mod tests {
     use axum::body::Body;
 
     use super::*;
+
+    #[test]
+    fn an_origin_is_ours_where_clients_find_us() {
+        let check = |by_proxy, encrypted, external: Option<&str>, fields: &[(&str, &str)], expected: bool| {
+            let mut request = Request::builder().uri("/api/v1/session").header("Host", "registry.example:5000");
+            for (name, value) in fields {
+                request = request.header(*name, *value);
+            }
+            let request = request.body(Body::empty()).unwrap();
+            let external = external.map(|url| url.parse().unwrap());
+            let locations = Locations { form: Location::Relative, external };
+            assert_eq!(locations.is_own_origin(&request, by_proxy, encrypted), expected, "{fields:?}");
+        };
+        check(false, false, None, &[], true);
+        check(false, false, None, &[("Origin", "http://registry.example:5000")], true);
+        check(false, true, None, &[("Origin", "https://registry.example:5000")], true);
+        check(false, true, None, &[("Origin", "http://registry.example:5000")], false);
+        check(false, false, None, &[("Origin", "http://registry.example")], false);
+        check(false, false, None, &[("Origin", "http://evil.example")], false);
+        check(false, false, None, &[("Origin", "null")], false);
+        let proxied =
+            [("Origin", "https://hub.example"), ("X-Forwarded-Proto", "https"), ("X-Forwarded-Host", "hub.example")];
+        check(true, false, None, &proxied, true);
+        check(false, false, None, &proxied, false);
+        check(false, false, Some("https://hub.example/registry"), &[("Origin", "https://hub.example")], true);
+        check(false, false, Some("https://hub.example"), &[("Origin", "https://hub.exam")], false);
+    }
 
     fn base(location: Location, by_proxy: bool, fields: &[(&str, &str)]) -> Option<String> {
         let mut request = Request::builder().uri("/v2/");

@@ -4,6 +4,8 @@ use axum::body::Body;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::response::Response;
 
+use orlop_core::target::Target;
+
 use crate::settings::Origin;
 
 /// What a page may send beside what browsers let every page send.
@@ -35,8 +37,11 @@ pub(crate) enum Said {
     All,
 }
 
-/// What only pages of this server may use: sessions, which a browser keeps by itself.
-const OWN: &str = "/api/v1/session";
+/// Whether only pages of this server may use what is at a path: sessions, which a browser keeps by itself. A path may be
+/// written in several ways.
+fn is_for_own_pages(path: &str) -> bool {
+    path.starts_with("/api/v1/session") || matches!(Target::parse(path), Ok(Target::Session))
+}
 
 impl Cors {
     /// What is said to the page that sends a request with these fields to that path.
@@ -44,7 +49,7 @@ impl Cors {
         if self.0.is_empty() {
             return Said::Nothing;
         }
-        if path.starts_with(OWN) {
+        if is_for_own_pages(path) {
             return Said::Others;
         }
         let origin = headers.get(header::ORIGIN);

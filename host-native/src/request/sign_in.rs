@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use axum::http::{HeaderMap, HeaderValue, header};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::Response;
 use orlop_core::caller::Right;
 use orlop_core::effect::Collected;
@@ -13,7 +13,7 @@ use serde::Deserialize;
 use serde_json::{Value as Json, json};
 use tokio::sync::Semaphore;
 
-use crate::auth::identity::sign_in::{Begun, forget_cookie};
+use crate::auth::identity::sign_in::{Begun, CSRF, forget_cookie};
 use crate::auth::identity::{Brought, Identity};
 use crate::auth::problem::Problem;
 use crate::auth::refusal::{refusal, unauthorized};
@@ -81,6 +81,18 @@ fn unshared(response: http::Response) -> http::Response {
     response.with("Cache-Control", "no-store").with("Vary", "Cookie, Authorization")
 }
 
+/// Challenges a page of ours, whose requests have the header, and not its browser: that would ask for a password in a window
+/// of its own.
+pub(super) fn challenge_a_page(live: &Live, headers: &HeaderMap, response: &mut Response) {
+    if response.status() != StatusCode::UNAUTHORIZED || !headers.contains_key(CSRF) {
+        return;
+    }
+    response.headers_mut().remove(header::WWW_AUTHENTICATE);
+    if let Ok(challenge) = HeaderValue::try_from(live.identities.in_a_page()) {
+        response.headers_mut().insert(header::WWW_AUTHENTICATE, challenge);
+    }
+}
+
 /// Keeps an answer to somebody whom a cookie makes known out of caches that others share: they know only of logins in
 /// `Authorization` that answers to them are not for everybody (RFC 9111, section 3.5).
 pub(super) fn keep_private(response: &mut Response) {
@@ -116,7 +128,8 @@ async fn signing_in(
     body: &mut RequestBody,
 ) -> Result<(Begun, String), http::Response> {
     let (headers, identities) = (&from.head.headers, &live.identities);
-    let brought = Brought { headers, from: from.line.client, secure: from.line.secure };
+    let line = from.line;
+    let brought = Brought { headers, from: line.client, secure: line.secure, own_origin: line.own_origin };
     if !brought.is_of_this_origin() {
         return Err(refusal(403, Code::Denied, "only a page of this server can sign somebody in"));
     }

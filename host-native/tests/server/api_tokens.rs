@@ -52,7 +52,7 @@ fn a_token_is_made_shown_once_listed_and_revoked() {
     assert_eq!(made.status, 201, "{made:?}");
     let (location, made) = (made.header("location").unwrap(), body(&made));
     let secret = made["secret"].as_str().unwrap();
-    assert!(secret.starts_with("orlop_") && secret.len() == 56, "{secret}");
+    assert!(secret.starts_with("orlop_") && secret.len() == 72, "{secret}");
     assert_eq!(location, format!("{TOKENS}/{}", made["id"].as_str().unwrap()));
     let mut expected = made.clone();
     expected.as_object_mut().unwrap().remove("secret");
@@ -206,6 +206,24 @@ fn what_a_token_may_be_is_bounded_and_said() {
     assert_eq!(get(&server, &basic("alice"), &format!("{TOKENS}?n=x")), 400);
 }
 
+/// SPEC AB36: who reads must be able to sign in, and a token that leaks to be revoked.
+#[test]
+fn a_registry_that_takes_no_changes_makes_no_tokens() {
+    let directory = Directory::new("", &["alice"]);
+    let server = directory.start();
+    let (id, fields) = token(&server, "alice", &["**"], &["pull"]);
+    directory.configure("read-only = true\n");
+    server.signal(Signal::HUP);
+    let wanted = json!({ "name": "ci", "repositories": ["**"], "actions": ["pull"] });
+    eventually(|| post(&server, &basic("alice"), &wanted).status == 405);
+    let alice = sign_in(&server, "alice");
+    assert_eq!(get(&server, &alice.fields(), "/v2/"), 200);
+    assert_eq!(get(&server, &fields, "/v2/"), 200);
+    assert_eq!(server.send_as(&alice.fields(), "DELETE", &format!("{TOKENS}/{id}"), b"").status, 204);
+    assert_eq!(get(&server, &fields, "/v2/"), 401);
+    assert_eq!(server.send_as(&alice.fields(), "DELETE", "/api/v1/session", b"").status, 204);
+}
+
 /// SPEC AB28.
 #[test]
 fn administrators_see_and_revoke_the_tokens_of_others() {
@@ -249,7 +267,7 @@ fn wrong_tokens_are_counted_as_wrong_passwords() {
     let directory = Directory::new("", &["alice"]);
     let server = directory.start();
     let (_, right) = token(&server, "alice", &["**"], &["pull"]);
-    let wrong = |number: usize| shown("alice", &format!("orlop_00{number:048x}"));
+    let wrong = |number: usize| shown("alice", &format!("orlop_00{number:064x}"));
     let statuses: Vec<u16> = (0..90).map(|number| get(&server, &wrong(number), "/v2/")).collect();
     assert_eq!((statuses[0], statuses[89]), (401, 429), "{statuses:?}");
     assert_eq!(get(&server, &right, "/v2/"), 200, "a right one is no try");

@@ -1,11 +1,13 @@
 //! A registry that is its own token server (SPEC Q1, Q2).
 
+use std::io::Write;
+
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use rustix::process::Signal;
 
 use crate::access::{Directory, RULES, basic, push};
-use crate::started::{Answer, Started, eventually};
+use crate::started::{Answer, Started, answer, eventually};
 
 /// A server whose token endpoint is `/token`, with these rules.
 fn place(rules: &str) -> Directory {
@@ -104,6 +106,52 @@ fn a_token_is_not_had_for_a_token() {
     assert!(answer.header("www-authenticate").unwrap().starts_with("Basic realm="), "{answer:?}");
     let nobody = token(&server, "", "");
     assert_eq!(ask(&server, &nobody, "").status, 401);
+}
+
+/// A request by that name of the server.
+fn send_to(server: &Started, host: &str, fields: &str, target: &str) -> Answer {
+    let mut stream = server.connect();
+    write!(stream, "GET {target} HTTP/1.1\r\nHost: {host}\r\n{fields}Connection: close\r\n\r\n").unwrap();
+    answer(&mut stream, false)
+}
+
+/// A client that takes a mirror for another registry asks for tokens there too, and by less than a login it gets none of
+/// somebody's.
+#[test]
+fn a_token_is_not_had_for_a_token_at_a_mirror_that_is_at_the_root_either() {
+    let mirror = "[[mirror]]\nprefix = 'hub/'\nupstream = 'http://127.0.0.1:1'\nhost = 'hub.example'\n";
+    let directory = place(mirror);
+    let server = directory.start();
+    assert_eq!(push(&server, &basic("alice"), "team/app", "v1", "x").status, 201);
+    let made = server.send_as(
+        &format!("{}Content-Type: application/json\r\n", basic("alice")),
+        "POST",
+        "/api/v1/tokens",
+        br#"{"name":"ci","repositories":["other"],"actions":["pull"]}"#,
+    );
+    let made: serde_json::Value = serde_json::from_slice(&made.body).unwrap();
+    let api_token = STANDARD.encode(format!("alice:{}", made["secret"].as_str().unwrap()));
+    let api_token = format!("Authorization: Basic {api_token}\r\n");
+    let scope = "/token?service=orlop&scope=repository:team/app:pull,push";
+    let bearer = |host: &str, fields: &str| {
+        let answer = send_to(&server, host, fields, scope);
+        assert_eq!(answer.status, 200, "{answer:?}");
+        let body: serde_json::Value = serde_json::from_slice(&answer.body).unwrap();
+        format!("Authorization: Bearer {}\r\n", body["token"].as_str().unwrap())
+    };
+    let narrow = bearer("x", &api_token);
+    assert_eq!(get(&server, &narrow, "/v2/team/app/manifests/v1"), 401, "the API token is for another repository");
+    let login = token(&server, "alice", "");
+    let session = crate::signing_in::sign_in(&server, "alice").fields();
+    for fields in [&narrow, &login, &session] {
+        let wider = bearer("hub.example", fields);
+        assert_eq!(get(&server, &wider, "/v2/team/app/manifests/v1"), 401, "{fields}");
+        assert_eq!(push(&server, &wider, "team/app", "v2", "x").status, 401, "{fields}");
+    }
+    let own = bearer("hub.example", &basic("alice"));
+    assert_eq!(get(&server, &own, "/v2/team/app/manifests/v1"), 200, "the password is a login");
+    let narrow = bearer("hub.example", &api_token);
+    assert_eq!(get(&server, &narrow, "/v2/team/app/manifests/v1"), 401);
 }
 
 /// Tokens, and what is counted of clients, are none of the business of a reload.

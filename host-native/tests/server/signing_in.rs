@@ -217,6 +217,10 @@ fn what_signs_in_is_json_of_a_page_of_the_server() {
     for site in ["cross-site", "same-site"] {
         check(&format!("{JSON}Sec-Fetch-Site: {site}\r\n"), right, 403);
     }
+    // Browsers that do not say of which site a page is say of which origin it is.
+    check(&format!("{JSON}Origin: https://evil.example\r\n"), right, 403);
+    check(&format!("{JSON}Origin: null\r\n"), right, 403);
+    check(&format!("{JSON}Origin: http://x\r\n"), right, 200);
     for wrong in ["", "{", "null", "[]", r#"{"user":"alice"}"#, r#"{"user":1,"password":"alice-secret"}"#, "\u{fffd}"] {
         check(JSON, wrong.as_bytes(), 400);
     }
@@ -243,7 +247,7 @@ fn who_signs_in_gets_a_session_that_is_new_whatever_the_browser_had() {
     assert_ne!((&alice.cookie, &alice.csrf), (&planted.cookie, &planted.csrf));
     assert_eq!(whoever(&server, &alice.fields())["user"], "alice");
     assert_eq!(get(&server, &planted.fields(), "/v2/"), 401, "the one before has ended");
-    let invented = format!("orlop-session={}", "0".repeat(98));
+    let invented = format!("orlop-session={}", "0".repeat(114));
     let again = Browser::of(&post(&server, &format!("Cookie: {invented}\r\n"), "alice", "alice-secret"));
     assert_ne!(again.cookie, invented);
     assert_eq!(get(&server, &again.fields(), "/v2/"), 200);
@@ -276,7 +280,7 @@ fn the_cookie_is_secure_where_the_client_came_by_tls() {
         let set = answer.header("set-cookie").unwrap();
         let (name, rest) = set.split_once('=').unwrap();
         let (value, flags) = rest.split_once(';').unwrap();
-        assert_eq!(value.len(), 98);
+        assert_eq!(value.len(), 114);
         (name.to_owned(), flags.to_owned())
     };
     let flags = " Path=/; Max-Age=604800; HttpOnly; SameSite=Strict";
@@ -324,8 +328,14 @@ fn no_page_of_another_origin_uses_a_session() {
     assert_eq!(granted.status, 204, "{granted:?}");
     let allowed = granted.header("access-control-allow-headers").unwrap().to_lowercase();
     assert!(!allowed.contains("csrf") && !allowed.contains("cookie") && !allowed.contains('*'), "{allowed}");
-    for method in ["GET", "POST", "DELETE"] {
-        let refused = asks(SESSION, method, "content-type");
+    for (method, path) in [
+        ("GET", SESSION),
+        ("POST", SESSION),
+        ("DELETE", SESSION),
+        ("POST", "/api/v1/%73ession"),
+        ("POST", "/api/v1/sessio%6E"),
+    ] {
+        let refused = asks(path, method, "content-type");
         assert_eq!(refused.status, 401, "{refused:?}");
         assert!(!refused.head.to_lowercase().contains("access-control"), "{refused:?}");
     }
@@ -334,6 +344,7 @@ fn no_page_of_another_origin_uses_a_session() {
         server.send_as(&format!("{}{origin}", alice.fields()), "GET", SESSION, b""),
         server.send_as(&format!("{origin}Cookie: {}\r\n", alice.cookie), "GET", SESSION, b""),
         post(&server, &origin, "alice", "alice-secret"),
+        server.send_as(&format!("{}{origin}", alice.fields()), "GET", "/api/v1/%73ession", b""),
         server.send_as(&format!("{}{origin}", alice.fields()), "DELETE", SESSION, b""),
     ] {
         assert!(!answer.head.to_lowercase().contains("access-control"), "{answer:?}");
@@ -403,6 +414,6 @@ fn without_passwords_nobody_signs_in() {
     let told = whoever(&server, "");
     assert_eq!((&told["sign_in"]["password"], &told["playground"]), (&json!(false), &json!(false)));
     assert_eq!(post(&server, "", "alice", "x").status, 403);
-    let cookie = format!("Cookie: orlop-session={}\r\n", "0".repeat(98));
+    let cookie = format!("Cookie: orlop-session={}\r\n", "0".repeat(114));
     assert_eq!(whoever(&server, &cookie)["user"], Json::Null);
 }

@@ -6,7 +6,9 @@
 
 use std::borrow::Cow;
 use std::collections::HashMap;
+use std::fmt;
 use std::mem;
+use std::str::FromStr;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -29,6 +31,32 @@ const MOST: usize = 1 << 16;
 
 /// The longest that a token lasts whose user no password file knows: nothing else tells when that user is gone.
 pub(crate) const LONGEST_DAYS: u32 = 90;
+
+/// What tokens are sealed as.
+const SEALED: &str = "API token";
+
+/// A token that somebody has shown, and what proves it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Shown {
+    pub(crate) id: ApiTokenId,
+    pub(crate) proof: SecretHash,
+}
+
+/// As it is written into a token that was had for it.
+impl fmt::Display for Shown {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.id, String::from(self.proof))
+    }
+}
+
+impl FromStr for Shown {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        let (id, proof) = text.split_once(':').ok_or(())?;
+        Ok(Self { id: id.parse().map_err(drop)?, proof: proof.to_owned().try_into().map_err(drop)? })
+    }
+}
 
 /// What a token is to be.
 #[derive(Clone, Debug)]
@@ -86,33 +114,38 @@ impl Identities {
     /// Who shows an API token as a password; nothing when it is none, or not of that user.
     pub(super) async fn by_api_token(&self, name: &str, password: &str) -> Result<Option<Identity>, Problem> {
         let (name, password) = rejoined(name, password);
-        let (Some(keeper), Some(shown)) = (&self.keeper, ApiTokenShown::read(password)) else { return Ok(None) };
+        let Some(keeper) = &self.keeper else { return Ok(None) };
+        // What this registry has not made is not looked up: anybody could have the records read by that.
+        let Some(shown) = keeper.unsealed(SEALED, password).and_then(ApiTokenShown::read) else { return Ok(None) };
+        let proof = shown.proof;
         let step = keeper.registry.shown_api_token(name.into_owned(), shown, ambient());
         let found = keeper.host.run(step, &mut RequestBody::empty()).await.map_err(unavailable)?;
-        Ok(found.and_then(|ApiToken { id, record }| self.has_used(id, record)))
+        Ok(found.and_then(|ApiToken { id, record }| self.has_used(Shown { id, proof }, record)))
     }
 
     /// Who has a token of our own that was had for an API token: it allows what it was asked for, as far as the API token
     /// allows that now.
-    pub(super) async fn within_api_token(&self, id: ApiTokenId, asked: Vec<Rule>) -> Result<Identity, Problem> {
+    pub(super) async fn within_api_token(&self, shown: Shown, asked: Vec<Rule>) -> Result<Identity, Problem> {
         let keeper = self.keeper.as_ref().ok_or(Problem::Wrong)?;
-        let step = keeper.registry.api_token(id.clone(), ambient());
+        let step = keeper.registry.api_token(shown.id.clone(), ambient());
         let found = keeper.host.run(step, &mut RequestBody::empty()).await.map_err(unavailable)?;
-        let identity = found.and_then(|record| self.has_used(id, record)).ok_or(Problem::Expired)?;
+        // The key that signs is among the records; what proves that the token was shown is not.
+        let found = found.filter(|record| record.proof == shown.proof.again());
+        let identity = found.and_then(|record| self.has_used(shown, record)).ok_or(Problem::Expired)?;
         Ok(identity.asked_for(&asked))
     }
 
     /// Whoever has used a token, if its user is still there.
-    fn has_used(&self, id: ApiTokenId, record: ApiTokenRecord) -> Option<Identity> {
+    fn has_used(&self, shown: Shown, record: ApiTokenRecord) -> Option<Identity> {
         let keeper = self.keeper.as_ref()?;
         let passwords = self.passwords.as_ref();
         let there = record.by != PASSWORD || passwords.is_some_and(|passwords| passwords.has(&record.user));
         if !there || !self.knows(&record.by) {
             return None;
         }
-        keeper.uses.note(&id, Instant::now());
+        keeper.uses.note(&shown.id, Instant::now());
         let rule = record.rule();
-        Some(Identity::user(record.user).with_groups(record.groups).vouched_by(record.by).with_api_token(id, rule))
+        Some(Identity::user(record.user).with_groups(record.groups).vouched_by(record.by).with_api_token(shown, rule))
     }
 
     /// Makes a token of a user: what is told of it, and the secret, which is told this once.
@@ -133,11 +166,12 @@ impl Identities {
         let Vouched { user, groups, by } = of;
         let Wanted { name, repositories, actions, expires } = wanted;
         let hash = SecretHash::of(&secret);
-        let new = NewApiToken { user, groups, by, name, repositories, actions, expires, secret: hash };
+        let proof = ApiTokenShown::proof(&secret).again();
+        let new = NewApiToken { user, groups, by, name, repositories, actions, expires, secret: hash, proof };
         let step = keeper.registry.create_api_token(new, ambient());
         let token = keeper.host.run(step, &mut RequestBody::empty()).await?;
         tracing::info!(target: "orlop::auth", "{:?} has the API token {} now", token.record.user, token.id);
-        let text = token.id.text(&secret);
+        let text = keeper.sealed(SEALED, &token.id.text(&secret));
         Ok((token, text))
     }
 
@@ -241,11 +275,52 @@ pub(super) fn within(asked: &[Rule], allowed: &Rule) -> Vec<Rule> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
+    use orlop_core::Registry;
     use orlop_core::caller::Right;
     use orlop_core::config::Pattern;
+    use orlop_core::record::SessionKey;
+    use tempfile::TempDir;
 
     use super::*;
     use crate::auth::identity::scope;
+    use crate::settings::{Auth, Options};
+    use crate::storage::Host;
+
+    /// Whoever reads the records has the key that signs too, and still makes no token for an API token.
+    #[tokio::test]
+    async fn what_the_records_have_opens_no_api_token() {
+        let directory = TempDir::new().unwrap();
+        let path = directory.path().join("users");
+        std::fs::write(&path, format!("alice:{}\n", bcrypt::hash("secret", 4).unwrap())).unwrap();
+        let host = Arc::new(Host::open(&directory.path().join("data"), &Options::default()).unwrap());
+        let settings = Auth { htpasswd: Some(path), ..Auth::default() };
+        let registry = Registry::new(orlop_core::Config::default());
+        let identities = Identities::new(&settings).unwrap();
+        let identities = identities.keeping(host, registry, SessionKey::new([7; 32])).unwrap();
+        let of = Vouched { user: "alice".into(), groups: Vec::new(), by: PASSWORD.into() };
+        let (name, repositories) = ("ci".to_owned(), vec!["**".to_owned()]);
+        let wanted = Wanted { name, repositories, actions: ApiAction::ALL.into(), expires: None };
+        let (ApiToken { id, record }, text) = identities.create_api_token(of, wanted).await.unwrap();
+        let shown = identities.by_api_token("alice", &text).await.unwrap().unwrap();
+        let right = shown.api_token().unwrap().clone();
+        assert_eq!(right.id, id);
+        let asked = scope::rules("repository:a:pull");
+        assert!(identities.within_api_token(right.clone(), asked.clone()).await.is_ok());
+        for proof in [record.secret, record.proof, record.secret.again(), right.proof.again()] {
+            let forged = identities.within_api_token(Shown { id: id.clone(), proof }, asked.clone()).await;
+            assert_eq!(forged, Err(Problem::Expired), "{proof:?}");
+        }
+        // One that was made up is not looked up.
+        let keeper = identities.keeper.as_ref().unwrap();
+        let bare = &text[..text.len() - 16];
+        assert_eq!(keeper.unsealed(SEALED, &text), Some(bare));
+        for made_up in [bare, &format!("{bare}{}", "0".repeat(16)), &keeper.sealed("cookie", bare), "", "é"] {
+            assert_eq!(keeper.unsealed(SEALED, made_up), None, "{made_up}");
+            assert_eq!(identities.by_api_token("alice", made_up).await, Ok(None), "{made_up}");
+        }
+    }
 
     #[test]
     fn a_token_for_a_token_allows_what_both_allow() {

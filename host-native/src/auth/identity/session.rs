@@ -11,7 +11,6 @@ use axum::http::Method;
 use axum::http::request::Parts;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use orlop_core::api_token::ApiTokenId;
 use orlop_core::caller::Rule;
 use orlop_core::error::{Code, refusal};
 use orlop_core::http::Response;
@@ -20,6 +19,7 @@ use ring::hmac;
 use ring::rand::{SecureRandom, SystemRandom};
 use serde_json::json;
 
+use super::api_token::Shown;
 use super::{Identity, Problem, scope, seconds};
 
 /// How long a token is good. Clients get another by themselves.
@@ -42,7 +42,7 @@ pub(super) enum Bearer {
     /// This is known by the token alone.
     Own(Identity),
     /// It was had for that API token, and is for this.
-    OfApiToken(ApiTokenId, Vec<Rule>),
+    OfApiToken(Shown, Vec<Rule>),
 }
 
 /// Makes tokens, and knows them again.
@@ -81,8 +81,8 @@ impl Sessions {
         let user = identity.user_name().unwrap_or_default();
         // None of the fields has a line end: names of users and groups have no control characters.
         let mut payload = format!("{end}\n{}\n{scope}\n{user}", self.mark(user, line));
-        if let Some(id) = identity.api_token() {
-            payload += &format!("\n{id}");
+        if let Some(shown) = identity.api_token() {
+            payload += &format!("\n{shown}");
         } else if let Some(by) = identity.voucher() {
             payload += &format!("\n{by}\n{}", identity.groups().join("\t"));
         }
@@ -117,7 +117,7 @@ impl Sessions {
         }
         if let Some(id) = api_token {
             // Whose it is and what it is worth the API token says: a user with another password keeps it.
-            return Ok(Bearer::OfApiToken(id.parse().map_err(|_| Problem::Malformed)?, scope::rules(asked)));
+            return Ok(Bearer::OfApiToken(id.parse().map_err(|()| Problem::Malformed)?, scope::rules(asked)));
         }
         if user.is_empty() {
             return Ok(Bearer::Own(Identity::in_session(None, scope::rules(asked))));
@@ -177,11 +177,11 @@ mod tests {
             check(&sessions.issue(&Identity::anonymous(), "", "", later), None),
             Ok(Bearer::Own(Identity::in_session(None, Vec::new())))
         );
-        let id: ApiTokenId = "0".repeat(40).parse().unwrap();
+        let shown: Shown = format!("{}:{}", "0".repeat(40), "1".repeat(64)).parse().unwrap();
         let rule = scope::rules("repository:a:pull").remove(0);
-        let of_token = Identity::user("alice").with_api_token(id.clone(), rule);
+        let of_token = Identity::user("alice").with_api_token(shown.clone(), rule);
         let of_token = sessions.issue(&of_token, "", "repository:a:pull", later);
-        let expected = Bearer::OfApiToken(id, scope::rules("repository:a:pull"));
+        let expected = Bearer::OfApiToken(shown, scope::rules("repository:a:pull"));
         assert_eq!(check(&of_token, None), Ok(expected), "the API token counts");
         let groups = vec!["dev".to_owned(), "corp:all staff".to_owned()];
         let bob = Identity::user("corp:bob").vouched_by("oidc:corp").with_groups(groups.clone());

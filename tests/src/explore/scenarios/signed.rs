@@ -37,6 +37,7 @@ fn new_token(number: u8, lasts: Option<Duration>, now: Timestamp) -> NewApiToken
         actions: vec![ApiAction::Pull],
         expires: lasts.map(|lasts| now.after(lasts)),
         secret: SecretHash::of(&[number]),
+        proof: SecretHash::of(&[number, number]),
     }
 }
 
