@@ -45,8 +45,10 @@ pub static PLAYGROUND: Page = Page {
 /// What a file of no page may load: nothing.
 const NOTHING: &str = "default-src 'none'; frame-ancestors 'none'";
 
-/// Headers that every file has. `frame-ancestors` says what `X-Frame-Options` says, to newer browsers.
-const ALWAYS: [(HeaderName, &str); 4] = [
+/// Headers that every file has. `frame-ancestors` says what `X-Frame-Options` says, to newer browsers; a page of another
+/// origin that opens one of these has no hold of its window.
+const ALWAYS: [(HeaderName, &str); 5] = [
+    (HeaderName::from_static("cross-origin-opener-policy"), "same-origin"),
     (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
     (header::X_FRAME_OPTIONS, "DENY"),
     (header::REFERRER_POLICY, "no-referrer"),

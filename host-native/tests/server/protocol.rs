@@ -79,6 +79,7 @@ fn pages_are_served_beside_the_registry() {
             allowed,
             "frame-ancestors 'none'",
             "\nx-frame-options: deny\r",
+            "\ncross-origin-opener-policy: same-origin\r",
             "\nx-content-type-options: nosniff\r",
             "\nreferrer-policy: no-referrer\r",
             "\ncache-control: no-cache\r",
