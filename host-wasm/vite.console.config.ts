@@ -5,8 +5,8 @@ const at = (path: string) => fileURLToPath(new URL(path, import.meta.url));
 
 export default defineConfig({
   root: at('console'),
-  // Every path below it gives the page, so its parts have to be named from the root.
-  base: '/console/',
+  // The server puts in where the parts are, as seen from the path that it was asked for.
+  base: './',
   // The icon.
   publicDir: at('page/public'),
   build: {

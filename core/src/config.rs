@@ -73,6 +73,10 @@ pub(crate) const BROWSED: (usize, usize) = (50, 100);
 #[cfg(feature = "api")]
 pub(crate) const BROWSE_READS: usize = 100_000;
 
+/// How many records a page of folders reads at most to count what is in them: of folders behind that it tells less (SPEC AD2).
+#[cfg(feature = "api")]
+pub(crate) const BROWSE_FOLDERS: usize = 20_000;
+
 /// How many bytes of manifests a page of the API reads: of what is behind that it tells less (SPEC AA7).
 #[cfg(feature = "api")]
 pub(crate) const BROWSE_BYTES: u64 = 4 << 20;

@@ -1,7 +1,7 @@
 /** The console as `orlop serve` serves it: every page and state, for the eye, the keyboard and the screen reader. */
 import { execFileSync } from 'node:child_process';
 import { writeFileSync } from 'node:fs';
-import { createServer } from 'node:http';
+import { createServer, request } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
@@ -115,10 +115,12 @@ test('it comes with strict headers, small, and its parts are kept', async () => 
   ]);
   const text = await page.text();
   expect(text).not.toMatch(/<script(?![^>]* src=)|style=| on\w+=/);
-  expect((await (await fetch(at('console/r/team/app/-/i/v1'))).text()) === text).toBe(true);
+  const below = await fetch(at('console/r/team/app/-/i/v1'));
+  expect((await below.text()).replaceAll('./../../../../../', './')).toBe(text);
+  expect(below.headers.get('content-security-policy')).toBe(header('content-security-policy'));
   let bytes = 0;
-  for (const [, part] of text.matchAll(/(?:src|href)="(\/console\/assets\/[^"]+)"/g)) {
-    const response = await fetch(at(part!), { headers: { 'Accept-Encoding': 'gzip' } });
+  for (const [, part] of text.matchAll(/(?:src|href)="\.\/(assets\/[^"]+)"/g)) {
+    const response = await fetch(at(`console/${part}`), { headers: { 'Accept-Encoding': 'gzip' } });
     expect([response.status, response.headers.get('cache-control')]).toEqual([
       200,
       'public, max-age=31536000, immutable',
@@ -129,7 +131,7 @@ test('it comes with strict headers, small, and its parts are kept', async () => 
   expect(bytes).toBeLessThan(60 * 1024);
   expect((await fetch(at('console/assets/gone.js'))).status).toBe(404);
   const root = await fetch(url, { redirect: 'manual' });
-  expect([root.status, root.headers.get('location')]).toEqual([302, '/console/']);
+  expect([root.status, root.headers.get('location')]).toEqual([302, 'console/']);
 });
 
 test('no page of another origin can have it in a frame', async () => {
@@ -147,6 +149,38 @@ test('no page of another origin can have it in a frame', async () => {
   other.close();
 });
 
+test('a proxy may have it below a path of its own', async () => {
+  const to = new URL(url);
+  const proxy = createServer((given, answer) => {
+    const path = given.url!.replace(/^\/some\/where/, '');
+    const headers = { ...given.headers, 'accept-encoding': 'identity' };
+    const asked = request({ host: to.hostname, port: to.port, method: given.method, path, headers }, (got) => {
+      answer.writeHead(given.url!.startsWith('/some/where/') ? got.statusCode! : 404, got.headers);
+      got.pipe(answer);
+    });
+    given.pipe(asked);
+  }).listen(0, '127.0.0.1');
+  await new Promise((resolve) => proxy.once('listening', resolve));
+  const base = `http://127.0.0.1:${(proxy.address() as AddressInfo).port}/some/where/`;
+  const { page, context, complaints } = await open(browser, base);
+  await page.waitForURL(`${base}console/`);
+  await button(page, 'team/').click();
+  await link(page, 'app').click();
+  await page.waitForURL(`${base}console/r/team/app`);
+  await page.reload();
+  await link(page, 'v1.9.0').click();
+  await page.getByText('APP_VERSION').waitFor();
+  expect(await page.locator('.brand img').evaluate((one) => (one as HTMLImageElement).naturalWidth)).toBeGreaterThan(0);
+  await page.getByRole('banner').getByRole('link', { name: 'Sign in' }).click();
+  await signIn(page);
+  await page.waitForURL(`${base}console/r/team/app/-/i/v1.9.0`);
+  await page.goto(`${base}console/?view=all`);
+  await link(page, 'private/thing').waitFor();
+  expect(complaints).toEqual([]);
+  await context.close();
+  proxy.close();
+});
+
 test('each page, to whoever comes by: nothing too wide, nothing that axe finds, nothing harmful', async () => {
   const { page, context, complaints, strangers } = await open(browser, at('console/'));
   const pages: [name: string, path: string, shows: string][] = [
@@ -158,7 +192,7 @@ test('each page, to whoever comes by: nothing too wide, nothing that axe finds, 
     ['layers', 'console/r/team/app/-/i/latest?view=layers', 'ENV APP_VERSION'],
     ['referrers', `console/r/team/app/-/i/${digest}?view=referrers`, 'Signature'],
     ['annotations', 'console/r/team/app/-/i/latest?view=annotations', 'com.example.data'],
-    ['chart', 'console/r/charts/app/-/i/1.2.3', 'postgresql'],
+    ['chart', 'console/r/charts/app/-/i/1.2.3', 'It runs the app.'],
     ['model', 'console/r/models/small/-/i/q4', 'It answers.'],
     ['compare', 'console/r/team/app/-/compare?a=v1.9.0&b=v1.10.0', 'are the same'],
     ['search', 'console/search?q=app', 'charts/app'],
@@ -462,20 +496,16 @@ test('a session that is over is told, and signing in leads back', async () => {
   await signIn(page);
   await page.waitForURL(at('console/r/team/app'));
   await link(page, 'v1.9.0').waitFor();
-  const csrf = await page.evaluate(
-    async () => ((await (await fetch('/api/v1/session')).json()) as { csrf: string }).csrf,
-  );
-  // In another tab, say.
-  await page.evaluate(
-    (csrf) => fetch('/api/v1/session', { method: 'DELETE', headers: { 'X-CSRF-Token': csrf } }),
-    csrf,
-  );
-  await page.route('**/api/v1/repositories/**', (route) =>
-    route.fulfill({ status: 401, json: { errors: [{ code: 'UNAUTHORIZED', message: 'the session is over' }] } }),
-  );
-  await link(page, 'v1.9.0').click();
+  // In another tab: this one notices, and says so.
+  const other = await context.newPage();
+  await other.goto(at('console/'));
+  await other.locator('.menu summary').click();
+  await button(other, 'Sign out').click();
+  await other.getByText('You are signed out').waitFor();
   await page.getByText('Your session is over.').waitFor();
-  await page.unroute('**/api/v1/repositories/**');
+  await other.close();
+  await link(page, 'v1.9.0').click();
+  await page.getByText('APP_VERSION').waitFor();
   await look(page, 'session-over', [1440, 375]);
   await link(page, 'Sign in again').click();
   await signIn(page);

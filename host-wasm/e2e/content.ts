@@ -1,5 +1,7 @@
 /** What the console is shown: images, indexes with attestations, charts, bills of materials, and names that would do harm. */
 import { createHash } from 'node:crypto';
+import { gzipSync } from 'node:zlib';
+import { END, headOf, paddingOf } from '../js/tar.js';
 
 export const HARM = `<img src=x onerror="window.harmed=1"><script>window.harmed=1</script>`;
 
@@ -7,7 +9,16 @@ const INDEX = 'application/vnd.oci.image.index.v1+json';
 const MANIFEST = 'application/vnd.oci.image.manifest.v1+json';
 const EMPTY = 'application/vnd.oci.empty.v1+json';
 
-export const digest = (bytes: string) => `sha256:${createHash('sha256').update(bytes).digest('hex')}`;
+/** Text files in a `.tar.gz`. */
+function archive(files: Record<string, string>): Buffer {
+  const parts = Object.entries(files).flatMap(([name, text]) => {
+    const bytes = Buffer.from(text);
+    return [headOf(name, bytes.length), bytes, paddingOf(bytes.length)];
+  });
+  return gzipSync(Buffer.concat([...parts, END]));
+}
+
+export const digest = (bytes: string | Buffer) => `sha256:${createHash('sha256').update(bytes).digest('hex')}`;
 
 interface Descriptor {
   mediaType: string;
@@ -25,19 +36,23 @@ export class Pusher {
     private readonly login?: string,
   ) {}
 
-  async send(method: string, path: string, body?: string, type?: string): Promise<Response> {
+  async send(method: string, path: string, body?: string | Buffer, type?: string): Promise<Response> {
     const headers = {
       ...(type && { 'Content-Type': type }),
       ...(this.login && { Authorization: `Basic ${Buffer.from(this.login).toString('base64')}` }),
     };
-    const response = await fetch(new URL(path, this.url), { method, headers, ...(body !== undefined && { body }) });
+    const response = await fetch(new URL(path, this.url), {
+      method,
+      headers,
+      ...(body !== undefined && { body: body as BodyInit }),
+    });
     if (!response.ok) throw new Error(`${method} ${path}: ${response.status} ${await response.text()}`);
     return response;
   }
 
   async blob(
     repository: string,
-    bytes: string,
+    bytes: string | Buffer,
     mediaType: string,
     more: Partial<Descriptor> = {},
   ): Promise<Descriptor> {
@@ -226,9 +241,15 @@ export async function fill(pusher: Pusher): Promise<{ index: Descriptor }> {
     dependencies: [{ name: 'postgresql', version: '16.x' }],
     keywords: ['web', 'app'],
   };
+  const packed = archive({
+    'app/Chart.yaml': 'name: app\nversion: 1.2.3\n',
+    'app/README.md': `# The chart\n\nIt runs the app. ${HARM}\n`,
+    'app/values.yaml': 'replicas: 2\n',
+    'app/templates/deployment.yaml': 'kind: Deployment\n',
+  });
   await pusher.manifest('charts/app', '1.2.3', {
     config: await pusher.blob('charts/app', JSON.stringify(chart), 'application/vnd.cncf.helm.config.v1+json'),
-    layers: [await pusher.blob('charts/app', 'a chart', 'application/vnd.cncf.helm.chart.content.v1.tar+gzip')],
+    layers: [await pusher.blob('charts/app', packed, 'application/vnd.cncf.helm.chart.content.v1.tar+gzip')],
   });
   await pusher.artifact('models/small', 'q4', 'application/vnd.cncf.model.manifest.v1+json', [
     ['weights '.repeat(4000), 'application/vnd.cncf.model.weight.v1.raw', 'model.safetensors'],

@@ -1,11 +1,14 @@
 /** What the console reads and writes, without a browser. */
+import { gzipSync } from 'node:zlib';
 import { describe, expect, test } from 'vitest';
+import { filesOf, unzipped } from '../console/src/archive.js';
 import { clientsFor, command } from '../console/src/commands.js';
 import { asCommand, asStep, readChart, readConfig } from '../console/src/config.js';
 import { layers, pairs } from '../console/src/difference.js';
 import { read, to, within } from '../console/src/route.js';
 import { readBill } from '../console/src/sbom.js';
 import { ago, short, some, until } from '../console/src/words.js';
+import { END, headOf, paddingOf } from '../js/tar.js';
 
 const DIGEST = `sha256:${'0123456789abcdef'.repeat(4)}`;
 const at = (path: string) => read(new URL(path, 'https://registry.example.com'));
@@ -186,6 +189,28 @@ test('bills of materials are read', () => {
     software: [{ name: 'a', version: '', licence: 'MIT' }],
   });
   for (const other of [null, 1, [], {}, { packages: 1 }, { predicate: null }]) expect(readBill(other)).toBeUndefined();
+});
+
+describe('archives', () => {
+  const packed = (files: Record<string, string>) => {
+    const parts = Object.entries(files).flatMap(([name, text]) => {
+      const bytes = Buffer.from(text);
+      return [headOf(name, bytes.length), bytes, paddingOf(bytes.length)];
+    });
+    return new Blob([gzipSync(Buffer.concat([...parts, END]))]);
+  };
+  test('the README comes first', async () => {
+    const files = await filesOf(packed({ 'app/Chart.yaml': 'a', 'app/charts/b/README.md': 'b', 'app/README.md': 'c' }));
+    expect(files.map(({ name }) => name)).toEqual(['app/README.md', 'app/charts/b/README.md', 'app/Chart.yaml']);
+    expect(await files[0]!.read()).toBe('c');
+  });
+  test('what is no archive, or unpacks to too much, is refused', async () => {
+    await expect(filesOf(new Blob(['no gzip']))).rejects.toThrow();
+    await expect(filesOf(new Blob([gzipSync('no tar archive '.repeat(100))]))).rejects.toThrow('no tar archive');
+    await expect(unzipped(new Blob([gzipSync(Buffer.alloc(4_000_000))]), 1_000_000)).rejects.toThrow(
+      'more than is shown',
+    );
+  });
 });
 
 test('words', () => {

@@ -27,6 +27,7 @@ use tokio_util::task::task_tracker::TaskTrackerToken;
 use uuid::Uuid;
 
 use crate::auth::identity::Identity;
+use crate::auth::identity::sign_in::CSRF;
 use crate::crowd::{Client, Crowd};
 use crate::observe::Observer;
 use crate::request::access::{AccessLine, Taken};
@@ -461,7 +462,10 @@ async fn make(
             return (with_body(response, incoming), rest);
         };
         let pieces = pieces.take();
-        if let Some(elsewhere) = redirected(&service.host, live, asked, &pieces).await {
+        // The console may ask this server alone: it could not follow.
+        if !from.head.headers.contains_key(&CSRF)
+            && let Some(elsewhere) = redirected(&service.host, live, asked, &pieces).await
+        {
             return (with_body(elsewhere, None), rest);
         }
         let verify = pieces.verify && pieces.digest.is_some();

@@ -45,8 +45,10 @@ pub static PLAYGROUND: Page = Page {
 /// What a file of no page may load: nothing.
 const NOTHING: &str = "default-src 'none'; frame-ancestors 'none'";
 
-/// Headers that every file has. `frame-ancestors` says what `X-Frame-Options` says, to newer browsers.
-const ALWAYS: [(HeaderName, &str); 4] = [
+/// Headers that every file has. `frame-ancestors` says what `X-Frame-Options` says, to newer browsers; a page of another
+/// origin that opens one of these has no hold of its window.
+const ALWAYS: [(HeaderName, &str); 5] = [
+    (HeaderName::from_static("cross-origin-opener-policy"), "same-origin"),
     (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
     (header::X_FRAME_OPTIONS, "DENY"),
     (header::REFERRER_POLICY, "no-referrer"),
@@ -57,6 +59,16 @@ impl Page {
     /// The file at its root.
     pub(crate) fn index(&self) -> Option<&'static File> {
         self.files.iter().find(|file| file.path == "index.html")
+    }
+
+    /// The answer to a GET of a path below it that is no file: its index. What stands there as `./` is a part of the page, and
+    /// is named as seen from that path, so that the page can also be where a proxy has put it.
+    pub(crate) fn answer_below(&self, path: &str) -> Response {
+        let depth = path.strip_prefix(self.at).unwrap_or_default().matches('/').count();
+        let index = self.index().and_then(|file| std::str::from_utf8(file.plain).ok()).unwrap_or_default();
+        let named = index.replace("=\"./", &format!("=\"./{}", "../".repeat(depth)));
+        let fields = [(header::CONTENT_TYPE, "text/html; charset=utf-8"), (header::CACHE_CONTROL, "no-cache")];
+        with_fields(named.into(), fields, self.policy)
     }
 
     /// The answer to a GET of one of its files.
@@ -92,19 +104,12 @@ impl File {
             Some(zipped) => (zipped, Some("gzip")),
             None => (self.plain, None),
         };
-        let mut response = Bytes::from_static(bytes).into_response();
-        let headers = response.headers_mut();
-        let mut put = |name: HeaderName, value: &'static str| headers.insert(name, HeaderValue::from_static(value));
-        put(header::CONTENT_TYPE, self.kind());
         // Names below assets/ have a hash of what is in the file.
         let keeps = self.path.starts_with("assets/");
-        put(header::CACHE_CONTROL, if keeps { "public, max-age=31536000, immutable" } else { "no-cache" });
-        coding.map(|coding| put(header::CONTENT_ENCODING, coding));
-        put(header::CONTENT_SECURITY_POLICY, policy);
-        for (name, value) in ALWAYS {
-            put(name, value);
-        }
-        response
+        let caching = if keeps { "public, max-age=31536000, immutable" } else { "no-cache" };
+        let coding = coding.map(|coding| (header::CONTENT_ENCODING, coding));
+        let fields = [(header::CONTENT_TYPE, self.kind()), (header::CACHE_CONTROL, caching)];
+        with_fields(Bytes::from_static(bytes), fields.into_iter().chain(coding), policy)
     }
 
     fn kind(&self) -> &'static str {
@@ -120,6 +125,20 @@ impl File {
     }
 }
 
+/// An answer with these fields, and those that every answer has.
+fn with_fields(
+    bytes: Bytes,
+    fields: impl IntoIterator<Item = (HeaderName, &'static str)>,
+    policy: &'static str,
+) -> Response {
+    let mut response = bytes.into_response();
+    let always = ALWAYS.into_iter().chain([(header::CONTENT_SECURITY_POLICY, policy)]);
+    for (name, value) in fields.into_iter().chain(always) {
+        response.headers_mut().insert(name, HeaderValue::from_static(value));
+    }
+    response
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -129,6 +148,24 @@ mod tests {
         for page in [&CONSOLE, &PLAYGROUND] {
             assert!(page.index().is_some(), "{}", page.at);
             assert!(page.at.starts_with('/') && page.at.ends_with('/'), "{}", page.at);
+        }
+    }
+
+    #[test]
+    fn parts_are_named_as_seen_from_the_path_that_was_asked_for() {
+        let page = Page {
+            at: "/console/",
+            files: &[File { path: "index.html", plain: b"<script src=\"./a.js\">", zipped: None }],
+            has_routes: true,
+            policy: NOTHING,
+        };
+        for (path, from) in
+            [("/console/", "./"), ("/console/a", "./"), ("/console/r/a", "./../"), ("/console/r/a/", "./../../")]
+        {
+            let body = page.answer_below(path).into_body();
+            let read = axum::body::to_bytes(body, 1024);
+            let body = tokio::runtime::Builder::new_current_thread().build().expect("a runtime").block_on(read);
+            assert_eq!(body.expect("a body"), format!("<script src=\"{from}a.js\">"), "{path}");
         }
     }
 

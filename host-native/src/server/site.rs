@@ -4,7 +4,7 @@ use std::convert::Infallible;
 use std::sync::Arc;
 
 use axum::extract::{Extension, Request, State};
-use axum::http::{HeaderMap, StatusCode, Version, header};
+use axum::http::{HeaderMap, StatusCode, Uri, Version, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, get};
 use axum::{Router, body::Body};
@@ -49,7 +49,8 @@ impl Site {
             let Some(index) = page.index() else { continue };
             router = router.route(page.at, give(index));
             if page.has_routes {
-                router = router.route(&format!("{}{{*below}}", page.at), give(index));
+                let below = to_read(get(move |uri: Uri| async move { page.answer_below(uri.path()) }));
+                router = router.route(&format!("{}{{*below}}", page.at), below);
                 // A part that is not there is of another version of the page, and no page of its own.
                 // Nor is it for the registry to answer, which would ask for a login.
                 router = router.route(&format!("{}assets/{{*part}}", page.at), to_read(get(gone)));
@@ -80,8 +81,10 @@ async fn gone() -> (StatusCode, &'static str) {
     (StatusCode::NOT_FOUND, "There is no such file: load the page again.\n")
 }
 
-/// Sends a browser to a page.
+/// Sends a browser from the root, or from a place without its slash, to a page. The path is relative: a proxy may have put
+/// all of it below another.
 fn found(at: &'static str) -> Response {
+    let at = at.trim_start_matches('/');
     (StatusCode::FOUND, [(header::LOCATION, at), (header::CACHE_CONTROL, "no-cache")]).into_response()
 }
 

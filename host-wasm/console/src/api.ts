@@ -1,6 +1,7 @@
 /** How the server is asked, and what is known of its answers. */
 import { signal } from '@preact/signals';
 import { useEffect, useState } from 'preact/hooks';
+import { place } from './route.js';
 import { session, signedOut } from './session.js';
 
 /** Why there is no answer. `status` is 0 where the server could not be reached. */
@@ -38,7 +39,7 @@ export async function send(path: string, wish: Wish = {}): Promise<Response> {
   const known = session.value;
   let response: Response;
   try {
-    response = await fetch(path, {
+    response = await fetch(place(path), {
       method,
       headers: {
         'X-CSRF-Token': known?.csrf ?? 'none',

@@ -11,7 +11,7 @@ import { Tokens } from './pages/tokens.js';
 import { Top } from './parts/top.js';
 import { notice } from './parts/told.js';
 import { Coming } from './parts/states.js';
-import { here, route, to } from './route.js';
+import { here, place as placeAt, route, to } from './route.js';
 import type { Route } from './route.js';
 import { expired, session } from './session.js';
 
@@ -91,10 +91,10 @@ function Foot() {
   return (
     <footer>
       <span>Orlop {now.version}</span>
-      <a href="/api/v1/openapi.yaml" target="_blank">
+      <a href={placeAt('/api/v1/openapi.yaml')} target="_blank">
         API
       </a>
-      {now.playground && <a href="/playground/">Playground</a>}
+      {now.playground && <a href={placeAt('/playground/')}>Playground</a>}
     </footer>
   );
 }

@@ -19,8 +19,15 @@ export type Route =
   | { page: 'signed-out'; error: string }
   | { page: 'missing' };
 
-/** Where the console is. */
-export const ROOT = '/console/';
+/** Where the console is: above its script, also behind a proxy that has it below a path of its own. */
+export const ROOT = /^https?:/.test(import.meta.url) ? new URL('..', import.meta.url).pathname : '/console/';
+/** Where the server is that it belongs to. */
+const SERVER = ROOT.replace(/console\/$/, '');
+
+/** The place on the server for a path of its API or of `/v2/`, also for one that the server has told. */
+export function place(path: string): string {
+  return SERVER + path.replace(/^.*?\/(?=(?:api\/v1|v2|playground)\/)/, '');
+}
 
 const REPOSITORY = /^[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*(?:\/[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*)*$/;
 const REFERENCE = /^(?:[A-Za-z0-9_][A-Za-z0-9._-]{0,127}|sha256:[0-9a-f]{64}|sha512:[0-9a-f]{128})$/;

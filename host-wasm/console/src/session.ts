@@ -1,6 +1,7 @@
 /** Who is signed in. */
 import { signal } from '@preact/signals';
 import type { Session } from './answers.js';
+import { place } from './route.js';
 
 const NOBODY: Session = {
   user: null,
@@ -28,7 +29,7 @@ export const canSignIn = () => {
 /** Asks the server who is signed in. */
 export async function learn(): Promise<void> {
   try {
-    const response = await fetch('/api/v1/session', { cache: 'no-store' });
+    const response = await fetch(place('/api/v1/session'), { cache: 'no-store' });
     if (response.ok) session.value = (await response.json()) as Session;
   } catch {
     // The pages say that the server cannot be reached.

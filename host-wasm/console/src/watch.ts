@@ -5,6 +5,9 @@ import { learn, session, signedOut } from './session.js';
 /** How long an answer of the server is taken for granted, in ms. */
 const FRESH = 60_000;
 
+/** What changes in the memory of the browser when somebody signs in or out, so that other tabs notice. */
+const CHANGED = 'orlop-signed';
+
 let asked = Date.now();
 
 async function look(): Promise<void> {
@@ -17,7 +20,19 @@ async function look(): Promise<void> {
   forget();
 }
 
+/** Tells the other tabs that somebody has signed in or out. */
+export function tellOthers(): void {
+  try {
+    localStorage.setItem(CHANGED, String(Date.now()));
+  } catch {
+    // They notice when they are come back to.
+  }
+}
+
 export function watch(): void {
+  addEventListener('storage', ({ key }) => {
+    if (key === CHANGED) void look();
+  });
   const stale = () => {
     const { expires = null } = session.value ?? {};
     return Date.now() - asked > FRESH || (expires !== null && Date.parse(expires) < Date.now());

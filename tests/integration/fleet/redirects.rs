@@ -92,6 +92,8 @@ fn all_else_is_sent_by_the_server() {
     let known = format!("If-None-Match: \"{digest}\"\r\n");
     assert_eq!(pull(&server, "a", &digest, &known).status, 304);
     assert_eq!(pull(&server, "b", &digest, "").status, 404);
+    // The console asks no other origin.
+    pull(&server, "a", &digest, "X-CSRF-Token: none\r\n").is(&large);
     // A manifest that is larger than that.
     let padding = "x".repeat(2 * FROM);
     let media = "application/vnd.oci.image.manifest.v1+json";

@@ -3,6 +3,7 @@
 use orlop_conformance::image::{AMD64, ARM64, Manifest};
 use orlop_conformance::system::System;
 use orlop_core::caller::Right;
+use orlop_core::keys::Key;
 use orlop_core::mirror::Mirror;
 use serde_json::{Value as Json, json};
 
@@ -86,4 +87,30 @@ fn an_index_tells_how_large_its_images_are() {
         assert!(config["digest"].is_string() && config["size"].as_u64() > Some(0), "{config}");
     }
     assert!(index["configDescriptor"].is_null());
+}
+
+/// SPEC AD2.
+#[test]
+fn what_folders_hold_is_counted_until_that_takes_too_long() {
+    let mut registry = registry();
+    registry.push_blob("f00/a", "x");
+    let made = registry.memory.records.get(&Key::stored("repo/f00/a")).expect("a repository").clone();
+    for folder in 0..30 {
+        for number in 0..1001 {
+            registry.memory.records.insert(Key::stored(format!("repo/f{folder:02}/{number}")), made.clone());
+        }
+    }
+    let page = browse(&mut registry, "/api/v1/folders?n=100");
+    let entries = page["entries"].as_array().expect("entries");
+    assert_eq!(entries.len(), 30);
+    for (at, folder) in entries.iter().enumerate() {
+        // Ten folders of a thousand names, each with what it takes, are the bound.
+        let (counted, told) = if at < 10 { (1000, true) } else { (1, false) };
+        let found = (folder["repositories"].as_u64(), &folder["more"], folder["bytes"].is_u64());
+        assert_eq!(found, (Some(counted), &json!(true), told), "{folder}");
+    }
+    // What is behind it is counted on a page of its own.
+    let behind = browse(&mut registry, "/api/v1/folders?after=f19/");
+    assert_eq!(behind["entries"][0]["repositories"], 1000);
+    assert!(behind["entries"][0]["bytes"].is_u64());
 }

@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::repositories::Listed;
 use super::{Wanted, answer};
 use crate::caller::Place;
-use crate::config::SCAN_PAGE;
+use crate::config::{BROWSE_FOLDERS, SCAN_PAGE};
 use crate::error::Error;
 use crate::flows::Call;
 use crate::http::Response;
@@ -34,12 +34,13 @@ enum Entry {
     Folder {
         /// What the names of all that is in it begin with, without the slash behind that.
         name: String,
-        /// How many repositories are in it and in its folders, up to a thousand.
+        /// How many repositories are in it and in its folders, as far as they are counted.
         repositories: usize,
         /// Whether there are more than that.
         more: bool,
-        /// The bytes of those repositories from which the caller may pull.
-        bytes: u64,
+        /// The bytes of those repositories from which the caller may pull; not told where counting takes too long.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        bytes: Option<u64>,
     },
 }
 
@@ -49,6 +50,7 @@ impl Call {
         let wanted = Wanted::read(query, &["name"])?;
         let beginning = wanted.beginning();
         let (mut entries, mut repositories) = (Vec::new(), Vec::new());
+        let mut left = BROWSE_FOLDERS;
         let mut from = match wanted.after {
             None => Some(Place::start()),
             // A folder is named with its slash: the rest begins behind all that is in it.
@@ -74,9 +76,16 @@ impl Call {
                 Some((folder, _)) => {
                     let name = alloc::format!("{beginning}{folder}");
                     let inside = alloc::format!("{name}/");
-                    let (names, more) = self.visible(&inside, Place::start(), SCAN_PAGE, |_| true).await?;
-                    let bytes = self.counted_bytes(&names, true).await?;
-                    let bytes = bytes.into_iter().fold(0, u64::saturating_add);
+                    let most = SCAN_PAGE.min(left).max(1);
+                    let (names, more) = self.visible(&inside, Place::start(), most, |_| true).await?;
+                    left = left.saturating_sub(names.len());
+                    let bytes = match left.checked_sub(names.len()) {
+                        Some(behind) => {
+                            left = behind;
+                            Some(self.counted_bytes(&names, true).await?.into_iter().fold(0, u64::saturating_add))
+                        }
+                        None => None,
+                    };
                     entries.push(Entry::Folder { name, repositories: names.len(), more, bytes });
                     from = Place::past(&inside);
                     last = inside;

@@ -14,9 +14,10 @@ import { Pull } from '../parts/pull.js';
 import { Referrers } from '../parts/referrers.js';
 import { Badge, Copy, Crumbs, Facts, Outward, Time } from '../parts/small.js';
 import { Coming, Failed } from '../parts/states.js';
+import { Unpacked } from '../parts/unpacked.js';
 import { isDigest, to } from '../route.js';
 import type { Route, View } from '../route.js';
-import { count, isImage, kindName, short, some } from '../words.js';
+import { count, isImage, kindName, short } from '../words.js';
 import { chosenOf, othersOf, platformsOf } from './platforms.js';
 
 type Of = Extract<Route, { page: 'image' }>;
@@ -220,7 +221,13 @@ function Sections({ of, whole, image }: { of: Of; whole: Whole; image: Whole }) 
         </ul>
       </nav>
       <section class="part" aria-label={all.find(([view]) => view === now)![1]}>
-        {now === 'config' && (image.kind === 'chart' ? <ChartFacts image={image} /> : <Configuration image={image} />)}
+        {now === 'config' && image.kind !== 'chart' && <Configuration image={image} />}
+        {now === 'config' && image.kind === 'chart' && (
+          <>
+            <ChartFacts image={image} />
+            <Unpacked image={image} key={image.digest} />
+          </>
+        )}
         {now === 'layers' && <Layers image={image} />}
         {now === 'files' && <Files image={image} />}
         {now === 'referrers' && <Referrers whole={whole} image={image} />}
@@ -247,7 +254,6 @@ function ChartFacts({ image }: { image: Whole }) {
         ['Maintainers', chart.maintainers.join(', ')],
         ['Keywords', chart.keywords.join(', ')],
         ['Depends on', chart.dependencies.length > 0 && <Lines of={chart.dependencies} />],
-        ['Made of', some(image.layers.length, 'file')],
       ]}
     />
   );

@@ -202,7 +202,7 @@ function FolderRow({
           </span>
         </th>
         <td class="number wide" />
-        <td class="number wide">{size(bytes)}</td>
+        <td class="number wide">{bytes !== undefined && size(bytes)}</td>
         <td class="wide" />
       </tr>
       {isOpen && <Inside under={name} depth={depth + 1} />}

@@ -2,9 +2,10 @@ import { useEffect, useRef, useState } from 'preact/hooks';
 import type { Session } from '../answers.js';
 import { forget, problem, send } from '../api.js';
 import { Empty } from '../parts/states.js';
-import { go, to } from '../route.js';
+import { go, place, to } from '../route.js';
 import type { Route } from '../route.js';
 import { expired, session } from '../session.js';
+import { tellOthers } from '../watch.js';
 
 export function SignIn({ of: { to: back } }: { of: Extract<Route, { page: 'sign-in' }> }) {
   const [user, putUser] = useState('');
@@ -31,6 +32,7 @@ export function SignIn({ of: { to: back } }: { of: Extract<Route, { page: 'sign-
       const response = await send('/api/v1/session', { method: 'POST', json: { user, password } });
       session.value = (await response.json()) as Session;
       expired.value = false;
+      tellOthers();
       forget();
       go(back, { replace: true });
     } catch (error) {
@@ -53,7 +55,7 @@ export function SignIn({ of: { to: back } }: { of: Extract<Route, { page: 'sign-
           key={name}
           class="button wide-button"
           target="_self"
-          href={`/api/v1/session/oidc/${encodeURIComponent(name)}?${new URLSearchParams({ to: back })}`}
+          href={place(`/api/v1/session/oidc/${encodeURIComponent(name)}?${new URLSearchParams({ to: back })}`)}
         >
           Sign in with {title}
         </a>

@@ -6,10 +6,15 @@ export const [READABLE, SAVEABLE] = [2 * 1024 * 1024, 512 * 1024 * 1024];
 
 const path = (repository: string, digest: string) => `/v2/${repository}/blobs/${digest}`;
 
+/** A blob in memory. */
+export async function read(repository: string, digest: string, signal?: AbortSignal): Promise<Uint8Array<ArrayBuffer>> {
+  const response = await send(path(repository, digest), { ...(signal && { signal }) });
+  return new Uint8Array(await response.arrayBuffer());
+}
+
 /** A blob as text. What is no text is refused. */
 export async function readText(repository: string, digest: string, signal?: AbortSignal): Promise<string> {
-  const response = await send(path(repository, digest), { ...(signal && { signal }) });
-  const bytes = new Uint8Array(await response.arrayBuffer());
+  const bytes = await read(repository, digest, signal);
   if (bytes.length > READABLE) throw new Problem(0, 'PAGE', 'It is too large to be shown');
   try {
     const text = new TextDecoder('utf-8', { fatal: true }).decode(bytes);

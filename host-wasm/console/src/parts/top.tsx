@@ -2,8 +2,9 @@
 import { theme } from '../../../parts/stored.js';
 import type { Theme } from '../../../parts/stored.js';
 import { forget, send } from '../api.js';
-import { go, here, to } from '../route.js';
+import { ROOT, go, here, place, to } from '../route.js';
 import { canSignIn, learn, session } from '../session.js';
+import { tellOthers } from '../watch.js';
 import { Icon } from './icons.js';
 import { SearchBox } from './search-box.js';
 import { tell } from './told.js';
@@ -20,7 +21,7 @@ export function Top() {
   return (
     <header class="top">
       <a class="brand" href={to.repositories()} aria-label="Orlop, all repositories">
-        <img src="/console/icon.svg" alt="" width="26" height="26" />
+        <img src={`${ROOT}icon.svg`} alt="" width="26" height="26" />
         <span>Orlop</span>
       </a>
       <SearchBox />
@@ -76,7 +77,7 @@ function Menu({ user }: { user: string }) {
         <a href={to.tokens} onClick={close}>
           API tokens
         </a>
-        {session.value?.playground && <a href="/playground/">Playground</a>}
+        {session.value?.playground && <a href={place('/playground/')}>Playground</a>}
         <button type="button" onClick={() => void signOut()}>
           Sign out
         </button>
@@ -93,6 +94,7 @@ async function signOut(): Promise<void> {
     return;
   }
   await learn();
+  tellOthers();
   forget();
   go(to.repositories());
   tell('You are signed out');
