@@ -73,6 +73,16 @@ impl Template {
         }
     }
 
+    /// What stands before the first colon of its beginning, if there is one.
+    pub(crate) fn before_colon(&self) -> Option<&str> {
+        self.beginning().split_once(':').map(|(before, _)| before)
+    }
+
+    /// Whether a colon is in its text.
+    pub(crate) fn has_colon(&self) -> bool {
+        self.0.iter().any(|part| matches!(part, Part::Text(text) if text.contains(':')))
+    }
+
     /// The same behind a text.
     pub(crate) fn behind(mut self, text: String) -> Self {
         match self.0.first_mut() {

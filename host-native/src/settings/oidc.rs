@@ -92,6 +92,14 @@ impl OidcSetting {
                 self.issuer
             ));
         }
+        if let Some(template) =
+            self.users().chain(self.all_groups()).find(|template| self.same_names && template.has_colon())
+        {
+            return Err(format!(
+                "with `same-names` no name has a colon, and `{}` would: leave it out, or `same-names`",
+                template.beginning()
+            ));
+        }
         if self.leeway() > MOST_LEEWAY {
             return Err("`leeway` is 10m at most: set the clocks".into());
         }
@@ -183,17 +191,30 @@ fn may_be<'t>(mut templates: impl Iterator<Item = &'t Template>, name: &str) -> 
 ///
 /// When two have one name, or one could give names of another.
 pub(crate) fn check_together(providers: &[OidcSetting]) -> Result<(), String> {
-    for (place, provider) in providers.iter().enumerate() {
-        let (name, number) = (&provider.name, place + 1);
+    for (place, OidcSetting { name, .. }) in providers.iter().enumerate() {
         if let Some(other) = providers[..place].iter().position(|other| other.name == *name) {
-            return Err(format!(
-                "oidc {number} has the name `{name}`, which oidc {} has: give it another one",
-                other + 1
-            ));
+            let (number, other) = (place + 1, other + 1);
+            return Err(format!("oidc {number} has the name `{name}`, which oidc {other} has: give it another one"));
         }
-        for template in provider.users().chain(provider.all_groups()) {
-            let Some((before, _)) = template.beginning().split_once(':') else { continue };
-            let of_other = providers.iter().any(|other| other.name == before && other.name != *name);
+    }
+    for (place, provider) in providers.iter().enumerate() {
+        let number = place + 1;
+        let users: Vec<_> = provider.users().collect();
+        let groups: Vec<_> = provider.all_groups().collect();
+        for (template, of_users) in
+            users.iter().map(|user| (user, true)).chain(groups.iter().map(|group| (group, false)))
+        {
+            let Some(before) = template.before_colon() else { continue };
+            // What is fixed in both is the same by intent.
+            let gives = |theirs: &Template| {
+                theirs.before_colon() == Some(before) && !(theirs.is_fixed() && template.is_fixed())
+            };
+            let mut others = providers.iter().enumerate().filter(|(at, _)| *at != place).map(|(_, other)| other);
+            let of_other = others.any(|other| {
+                let mut users = other.users().filter(|_| of_users);
+                let mut groups = other.all_groups().filter(|_| !of_users);
+                other.name == before || users.any(gives) || groups.any(gives)
+            });
             if of_other || before == "certificate" {
                 return Err(format!(
                     "oidc {number} would give names that begin with `{before}:`, which are not its own: write them in another \
@@ -244,6 +265,8 @@ mod tests {
         refused("claims = { ref = [] }", "empty list of the claim `ref`");
         refused("claims = { ref = 1.5 }", "a claim has to be a text");
         refused("claims = {}, user = '{'", "a brace that is not closed");
+        refused("claims = {}, user = 'x:{sub}', same-names = true", "with `same-names` no name has a colon");
+        refused("claims = {}, groups = ['a:b'], same-names = true", "with `same-names` no name has a colon");
         refused("claims = {}, leeway = '1h'", "10m at most");
         refused("claims = {}, keys = '/k', ca = '/c'", "is not asked");
         refused("claims = {}, hosts = ['https://x']", "is not a host");
@@ -272,6 +295,12 @@ mod tests {
         check_together(&[of("one", "{sub}"), of("two", "two:{sub}")]).unwrap();
         let told = check_together(&[of("one", "{sub}"), of("one", "{sub}")]).unwrap_err();
         assert!(told.contains("oidc 2 has the name `one`"), "{told}");
+        let (shared, fixed) = ("ci:{sub}", "ci:root");
+        check_together(&[of("one", fixed), of("two", fixed)]).unwrap();
+        for (one, two) in [(shared, shared), (shared, fixed), (fixed, shared)] {
+            let told = check_together(&[of("one", one), of("two", two)]).unwrap_err();
+            assert!(told.contains("would give names that begin with `ci:`"), "{told}");
+        }
         for user in ["one:{sub}", "certificate:{sub}", "one:root"] {
             let told = check_together(&[of("one", "{sub}"), of("two", user)]).unwrap_err();
             assert!(told.contains("oidc 2 would give names that begin with"), "{told}");

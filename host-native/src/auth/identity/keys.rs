@@ -50,18 +50,16 @@ impl Key {
     /// Whether a token was signed with it. The token may choose among our keys, by their name, and nothing else.
     pub(super) fn has_signed(&self, token: &Jwt<'_>) -> bool {
         let meant = self.meant.as_ref().is_none_or(|meant| same(meant, &token.algorithm));
-        self.may_have_signed(token)
+        let named = self.name.is_none() || token.key.is_none() || self.is_named_by(token);
+        named
             && meant
             && self.public.is_for(&token.algorithm)
             && self.public.verifies(&token.algorithm, token.message, &token.signature)
     }
 
-    /// Whether the name of the key that a token names is its own.
-    pub(super) fn may_have_signed(&self, token: &Jwt<'_>) -> bool {
-        match (&self.name, &token.key) {
-            (Some(ours), Some(theirs)) => ours == theirs,
-            _ => true,
-        }
+    /// Whether a token names this key, and not only may mean it.
+    pub(super) fn is_named_by(&self, token: &Jwt<'_>) -> bool {
+        self.name.is_some() && self.name == token.key
     }
 }
 

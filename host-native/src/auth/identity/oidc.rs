@@ -254,7 +254,10 @@ impl Provider {
             let told = "no user name can be made of the claims of the identity token".into();
             refused(told, format!("{of}, and makes no name: {reason}"))
         })?;
-        if made.starts_with(CERTIFICATE) || !same_names && is_taken(&made) {
+        // Names that are shared are those of the password file, which have no colon: one with a colon would be a certificate's
+        // or another provider's.
+        let others = if *same_names { made.contains(':') } else { is_taken(&made) };
+        if others || made.starts_with(CERTIFICATE) {
             return Err(refused(
                 "the identity token gives the name of another user".into(),
                 format!("{of}, and makes the name {made:?}, which is that of a user with a password or a certificate"),
@@ -262,6 +265,7 @@ impl Provider {
         }
         let templates = groups.iter().chain(allowed.into_iter().flat_map(|allow| &allow.groups));
         let mut groups: Vec<String> = templates.flat_map(|template| claims.names(template)).collect();
+        groups.retain(|group| !same_names || !group.contains(':'));
         groups.sort_unstable();
         groups.dedup();
         let end = claims.time("exp").unwrap_or_default() + self.setting.leeway().as_secs_f64();

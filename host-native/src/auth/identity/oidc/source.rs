@@ -113,8 +113,7 @@ impl Source {
                 if known.keys.iter().any(|key| key.has_signed(token)) {
                     return Ok(true);
                 }
-                // A key that is known has not signed it, so no other has, unless it has no name.
-                if token.key.is_some() && known.keys.iter().any(|key| key.may_have_signed(token)) {
+                if has_named(&known.keys, token) {
                     return Ok(false);
                 }
                 let renewed = provider.renewed(&known).await;
@@ -129,6 +128,12 @@ impl Source {
             From::File(_) => None,
         }
     }
+}
+
+/// Whether the key that a token names is there: if it has not signed it, no other has. A key without a name says nothing of
+/// that, for it hides none that is new.
+fn has_named(keys: &[Key], token: &Jwt<'_>) -> bool {
+    keys.iter().any(|key| key.is_named_by(token))
 }
 
 fn file(name: &str, path: PathBuf, before: Option<&Source>) -> Result<Arc<Watched<KeySet>>, String> {
@@ -300,5 +305,31 @@ impl Provider {
 impl std::fmt::Debug for Source {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(&self.name)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rcgen::{KeyPair, PKCS_ED25519};
+    use serde_json::json;
+
+    use super::*;
+    use crate::auth::identity::token::tests::{by_ed25519, jwk, with_header};
+
+    /// SPEC AC7.
+    #[test]
+    fn a_key_without_a_name_hides_no_new_one() {
+        let pairs = [(); 2].map(|()| KeyPair::generate_for(&PKCS_ED25519).unwrap());
+        let set = json!({ "keys": [jwk(&pairs[0], json!({ "kid": "old" })), jwk(&pairs[1], json!({}))] });
+        let KeySet { keys, .. } = keys::of_set(set.to_string().as_bytes()).unwrap();
+        let sign = by_ed25519(KeyPair::generate_for(&PKCS_ED25519).unwrap());
+        for (header, expected) in [
+            (json!({ "alg": "EdDSA", "kid": "old" }), true),
+            (json!({ "alg": "EdDSA", "kid": "new" }), false),
+            (json!({ "alg": "EdDSA" }), false),
+        ] {
+            let token = with_header(&header, &sign, &json!({}));
+            assert_eq!(has_named(&keys, &Jwt::parse(&token).unwrap()), expected, "{header}");
+        }
     }
 }

@@ -132,7 +132,12 @@ async fn names_are_refused_that_are_those_of_others_or_none() {
     refused(json!({ "sub": ["a"] }));
     refused(json!({ "sub": "a\nb" }));
     refused(json!({ "sub": "x".repeat(300) }));
-    shared.refused("", json!({ "sub": "certificate:x" }), "the name of another user");
+    for name in ["certificate:x", "other:alice", ":", "a:"] {
+        shared.refused("", json!({ "sub": name }), "the name of another user");
+    }
+    let groups = trusted(&["name = 'ci', claims = {}, user = '{sub}', groups = ['{teams}'], same-names = true"]);
+    let teams = json!({ "sub": "bob", "teams": ["dev", "other:admins", "certificate:x"] });
+    assert_eq!(groups.check("", teams).await.unwrap().groups(), ["dev"]);
 }
 
 /// SPEC AC2: all conditions of one, and the first that fits says who it is.
