@@ -42,7 +42,7 @@ use crate::request::redirect::redirected;
 use crate::request::response::with_body;
 use crate::request::shares;
 use crate::request::sign_in::{self, SignedInAs};
-use crate::request::source::source;
+use crate::request::source::{Origin, source};
 use crate::settings::Limits;
 use crate::storage::{Belongings, Host, RequestBody, ambient};
 
@@ -312,14 +312,6 @@ async fn contained<T>(mut call: Pin<impl DerefMut<Target: Future<Output = T>>>) 
         }
     })
     .await
-}
-
-/// A request, and where it comes from.
-#[derive(Clone, Copy)]
-pub(super) struct Origin<'r> {
-    pub(super) peer: &'r Peer,
-    pub(super) head: &'r Parts,
-    pub(super) line: &'r AccessLine,
 }
 
 /// Makes a call that may be made, when there is room for it.

@@ -14,10 +14,10 @@ use crate::auth::identity::Identity;
 use crate::auth::identity::api_token::Wanted;
 use crate::auth::refusal::refusal;
 use crate::observe::date::rfc3339;
-use crate::request::answer::Origin;
 use crate::request::live::Live;
 use crate::request::response::with_body;
 use crate::request::sign_in::{private, read};
+use crate::request::source::Origin;
 use crate::storage::{RequestBody, ambient};
 
 /// How many days a token lasts at most, if it ends by itself.

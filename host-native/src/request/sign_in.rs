@@ -18,9 +18,10 @@ use crate::auth::identity::{Brought, Identity};
 use crate::auth::problem::Problem;
 use crate::auth::refusal::{refusal, unauthorized};
 use crate::observe::date::rfc3339;
-use crate::request::answer::{Origin, Service};
+use crate::request::answer::Service;
 use crate::request::live::Live;
 use crate::request::response::with_body;
+use crate::request::source::Origin;
 use crate::storage::{Held, RequestBody, UNIT};
 
 /// The largest body, in bytes.

@@ -1,13 +1,24 @@
-//! What events say of the request that made them.
+//! Where a request comes from, and what events say of it.
 
+use axum::http::request::Parts;
 use axum::http::{HeaderName, header};
 use orlop_core::event::Source;
 
-use crate::request::answer::{Origin, Service};
+use crate::request::access::AccessLine;
+use crate::request::answer::Service;
 use crate::request::live::Live;
+use crate::request::peer::Peer;
 
 /// The most that events keep of a field of a request, in bytes.
 const TOLD: usize = 256;
+
+/// A request, and where it comes from.
+#[derive(Clone, Copy)]
+pub(super) struct Origin<'r> {
+    pub(super) peer: &'r Peer,
+    pub(super) head: &'r Parts,
+    pub(super) line: &'r AccessLine,
+}
 
 /// What events say of a request.
 pub(super) fn source(service: &Service, live: &Live, from: Origin<'_>) -> Source {

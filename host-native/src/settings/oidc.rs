@@ -204,7 +204,7 @@ pub(crate) fn check_together(providers: &[OidcSetting]) -> Result<(), String> {
         for (template, of_users) in
             users.iter().map(|user| (user, true)).chain(groups.iter().map(|group| (group, false)))
         {
-            let Some(before) = template.before_colon() else { continue };
+            let Some(before) = template.before_colon().filter(|before| *before != provider.name) else { continue };
             // What is fixed in both is the same by intent.
             let gives = |theirs: &Template| {
                 theirs.before_colon() == Some(before) && !(theirs.is_fixed() && template.is_fixed())
