@@ -64,9 +64,12 @@ async function pushed(scribe: Scribe, one: Image, reference: string, repository 
   await scribe.quietly(put(one, reference, repository));
 }
 
+/** What garbage collection asks for where users sign in, and not here: the registry of a tab is one person's. */
+const OF_USERS = /^ +Scan (signin|token)\/…\n +→ \[\]\n/gm;
+
 async function ends(scribe: Scribe, name: string): Promise<void> {
   const golden = await readFile(new URL(`../../tests/transcripts/${name}.txt`, import.meta.url), 'utf8');
-  expect(scribe.text()).toBe(golden);
+  expect(scribe.text()).toBe(golden.replace(OF_USERS, ''));
 }
 
 test('push of an image', async () => {
