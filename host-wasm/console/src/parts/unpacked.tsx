@@ -67,7 +67,7 @@ function File({ file, open }: { file: TextFile; open: boolean }) {
           type="button"
           class="quiet"
           aria-expanded={shown}
-          aria-label={`Show ${file.name}`}
+          aria-label={`${shown ? 'Hide' : 'Show'} ${file.name}`}
           onClick={() => show(!shown)}
         >
           {shown ? 'Hide' : 'Show'}
