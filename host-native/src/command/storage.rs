@@ -2,10 +2,11 @@
 //! database and an object store it is always done by this process, beside the servers.
 
 use std::error::Error;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use orlop_core::record::SessionKey;
 use orlop_core::{Config, Registry};
+use tokio::sync::Mutex;
 
 use crate::auth::identity::new_key;
 use crate::command::check::data_directory;
@@ -71,15 +72,19 @@ impl Using {
     /// # Errors
     ///
     /// When another process uses it in a way that does not go with that.
-    pub(super) async fn enter(&self, host: &Host, how: Use) -> Result<(), String> {
-        let presence = host.enter(how).await?;
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = presence;
-        Ok(())
+    pub(super) async fn enter(&self, host: &Arc<Host>, how: Use) -> Result<(), String> {
+        let (mut presence, host) = (self.0.clone().lock_owned().await, host.clone());
+        // A signal at this moment drops the command, and not this: whoever leaves waits until it is known.
+        let entering = tokio::spawn(async move {
+            *presence = host.enter(how).await?;
+            Ok(())
+        });
+        entering.await.map_err(|error| error.to_string())?
     }
 
     /// Says that it is not used any more.
     pub(super) async fn leave(&self) {
-        let presence = self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let presence = self.0.lock().await.take();
         if let Some(presence) = presence {
             presence.leave().await;
         }

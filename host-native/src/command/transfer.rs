@@ -45,7 +45,7 @@ pub fn copy(asked: &Move) -> Result<(), Box<dyn Error>> {
     let using = Using::default();
     let copying = async {
         let directory = Host::open(&data.directory, &Options::default())?;
-        let shared = Host::connect(&engines, &Options::default()).await?;
+        let shared = Arc::new(Host::connect(&engines, &Options::default()).await?);
         let copied = match asked.to {
             // Until the copy is complete, a record keeps servers from the target.
             Place::Shared => told(&directory, &shared).await,
