@@ -44,8 +44,8 @@
 //! | `meta/census` | [`CensusRecord`](crate::record::CensusRecord) | how much there was when it was last counted |
 //! | `meta/scrub` | [`ScrubRecord`](crate::record::ScrubRecord) | up to where all bytes were read again |
 //! | `lease/<job>` | [`LeaseRecord`](crate::record::LeaseRecord) | which host does a job that one host does at a time |
-//! | `signin/<user>/<place>` | [`SignInRecord`](crate::sign_in::SignInRecord) | somebody has signed in to the web page; `<user>` is a hash of the name |
-//! | `token/<user>/<place>` | [`ApiTokenRecord`](crate::api_token::ApiTokenRecord) | the user has an API token |
+//! | `signin/<user>/<place>` | `SignInRecord` | somebody has signed in to the web page; `<user>` is a hash of the name |
+//! | `token/<user>/<place>` | `ApiTokenRecord` | the user has an API token |
 //! | `host/…` | what a host makes of it | what a host keeps for itself; no flow reads or changes it |
 //!
 //! A repository name holds neither `:` nor `@`, a tag and a digest no `/`: every key reads in one way, and no

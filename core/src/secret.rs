@@ -1,5 +1,6 @@
 //! Secrets that clients bring, as far as they are stored: by their hashes. What a client shows is 256 or 192 bits of
-//! chance, so a plain hash cannot be turned back, and a record that leaks opens nothing.
+//! chance, so a plain hash cannot be turned back: who reads these records opens neither a session nor an API token by them.
+//! (What hosts sign with the [session key](crate::record::SessionKey), which is among the records too, is another matter.)
 
 use alloc::string::{String, ToString};
 use core::fmt;
