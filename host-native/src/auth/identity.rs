@@ -350,22 +350,28 @@ impl Identities {
             return Ok(identity);
         }
         Ok(match (self.credentials(brought.headers), &self.passwords) {
+            // Such a token is for here alone, whatever it is worth: no other registry is to see it.
             (Ok(Some(Credentials::Basic((name, password)))), _) if self.is_by_token(&name) => {
-                match self.by_token(&password, brought.from).await {
-                    Err(problem @ Problem::Unreachable(_)) => return Err(problem),
-                    checked => checked.unwrap_or_default(),
-                }
+                return self.by_token(&password, brought.from).await;
+            }
+            (Ok(Some(Credentials::Basic((name, password)))), _) if api_token::is_one(&password) => {
+                return self.by_api_token(&name, &password).await?.ok_or(Problem::Wrong);
             }
             (Ok(Some(Credentials::Basic((name, password)))), Some(passwords)) => {
-                if let Some(identity) = self.by_api_token(&name, &password).await? {
-                    return Ok(identity);
-                }
                 let right = passwords.recognize(&name, &password, brought.from).await?;
                 if right { Identity::user(name).vouched_by(PASSWORD) } else { Identity::anonymous() }
             }
             (Ok(Some(Credentials::Bearer(_))), _) => self.identify(brought).await.unwrap_or_default(),
             _ => Identity::anonymous(),
         })
+    }
+
+    /// Whether what a request brings to say who sent it is for this registry alone: an identity token or an API token.
+    pub(crate) fn is_for_us(&self, headers: &HeaderMap) -> bool {
+        match self.credentials(headers) {
+            Ok(Some(Credentials::Basic((name, password)))) => self.is_by_token(&name) || api_token::is_one(&password),
+            _ => false,
+        }
     }
 
     /// Whether a request is for a token of ours.

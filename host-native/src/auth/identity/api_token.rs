@@ -214,6 +214,11 @@ impl Identities {
     }
 }
 
+/// Whether a password is written as an API token is.
+pub(super) fn is_one(password: &str) -> bool {
+    ApiTokenShown::read(rejoined("", password).1).is_some()
+}
+
 /// A name and a token as they were before Basic took the first colon for the end of the name: names that a provider makes
 /// have colons, and tokens have none.
 fn rejoined<'t>(name: &'t str, password: &'t str) -> (Cow<'t, str>, &'t str) {
