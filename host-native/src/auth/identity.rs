@@ -359,20 +359,26 @@ impl Identities {
         }
     }
 
-    /// The same for a name and a password.
+    /// The same for a name and a password. A token of ours is for here alone, whatever it is worth: it is refused, and never
+    /// taken for a login of another registry.
     async fn recognize_basic(&self, (name, password): (String, String), from: IpAddr) -> Result<Identity, Problem> {
         if self.is_by_token(&name) {
-            return match self.by_token(&password, from).await {
-                Err(problem @ Problem::Unreachable(_)) => Err(problem),
-                checked => Ok(checked.unwrap_or_default()),
-            };
+            return self.by_token(&password, from).await;
+        }
+        if self.is_api_token(&password) {
+            return self.by_api_token(&name, &password).await?.ok_or(Problem::Wrong);
         }
         let Some(passwords) = &self.passwords else { return Ok(Identity::anonymous()) };
-        if let Some(identity) = self.by_api_token(&name, &password).await? {
-            return Ok(identity);
-        }
         let right = passwords.recognize(&name, &password, from).await?;
         Ok(if right { Identity::user(name).vouched_by(PASSWORD) } else { Identity::anonymous() })
+    }
+
+    /// Whether what a request brings to say who sent it is for this registry alone: an identity token or an API token.
+    pub(crate) fn is_for_us(&self, headers: &HeaderMap) -> bool {
+        match self.credentials(headers) {
+            Ok(Some(Credentials::Basic((name, password)))) => self.is_by_token(&name) || self.is_api_token(&password),
+            _ => false,
+        }
     }
 
     /// Whether a request is for a token of ours.
