@@ -39,15 +39,15 @@ fn setting(provider: &Provider, more: &str) -> String {
     )
 }
 
-fn field(user: &str, password: &str) -> String {
+pub(crate) fn field(user: &str, password: &str) -> String {
     format!("Authorization: Basic {}\r\n", STANDARD.encode(format!("{user}:{password}")))
 }
 
-fn told(answer: &Answer) -> String {
+pub(crate) fn told(answer: &Answer) -> String {
     String::from_utf8(answer.body.clone()).unwrap()
 }
 
-fn reload(directory: &Directory) {
+pub(crate) fn reload(directory: &Directory) {
     let config = directory.path("orlop.toml");
     let told = orlop("reload", &directory.path("data")).arg("--config").arg(&config).output().unwrap();
     assert!(told.status.success(), "{told:?}");
