@@ -21,6 +21,7 @@ use crate::command::scrub::Scrubber;
 use crate::command::storage::{agree, by_server_or_here};
 use crate::command::{control, process, token};
 use crate::observe::{Observer, admin, log, quotas, traces, webhooks};
+use crate::request::answer::Service;
 use crate::request::live::Current;
 use crate::server::page;
 use crate::server::serve::{Door, serve_doors};
@@ -95,9 +96,10 @@ pub async fn serve(settings: &Settings, line: CommandLine, effective: Vec<Effect
         current: current.clone(),
         backing_up: Mutex::default(),
     };
+    let control = Arc::new(control);
     if alone {
         match control::listen(&settings.storage.data.directory) {
-            Ok(listener) => drop(tokio::spawn(control::serve(listener, Arc::new(control)))),
+            Ok(listener) => drop(tokio::spawn(control::serve(listener, control.clone()))),
             Err(error) => tracing::warn!(
                 "there is no control socket in the data directory: {error}; `orlop backup`, `orlop gc` and `orlop \
                  reload` cannot reach this server"
@@ -127,7 +129,8 @@ pub async fn serve(settings: &Settings, line: CommandLine, effective: Vec<Effect
     let console = (!settings.no_console).then_some(&page::CONSOLE);
     let playground = (!settings.no_playground).then_some(&page::PLAYGROUND);
     let pages: Vec<_> = console.into_iter().chain(playground).collect();
-    serve_doors(doors, &pages, host, &limits, current.clone(), observer, stop).await;
+    let service = Service::new(host, current.clone(), observer, &limits).doing(control);
+    serve_doors(doors, &pages, service, &limits, stop).await;
     token::note_last(&current).await;
     syncing.stop().await;
     if let Some(presence) = presence {
