@@ -1,6 +1,7 @@
 //! `/api/v1` as far as the host answers it: what is about users, which the core knows nothing of, and what administrators
 //! see and do. One file a subject.
 
+pub(crate) mod kept;
 mod work;
 
 use axum::response::Response;
@@ -25,10 +26,13 @@ pub(super) async fn answer(
     body: &mut RequestBody,
     identity: &Identity,
 ) -> Option<Response> {
-    match sign_in::answer(service, live, from, body, identity).await {
-        Some(answered) => Some(answered),
-        None => api_tokens::answer(live, from, body, identity).await,
+    if let Some(answered) = sign_in::answer(service, live, from, body, identity).await {
+        return Some(answered);
     }
+    if let Some(answered) = api_tokens::answer(live, from, body, identity).await {
+        return Some(answered);
+    }
+    kept::answer(service, live, from, body, identity).await
 }
 
 /// The administrator who asks.
@@ -37,7 +41,6 @@ pub(super) async fn answer(
 ///
 /// With the answer to everybody else: 401 to somebody of whom nothing is known, where users can be; 403 to others, also to
 /// whoever has shown a token.
-#[allow(dead_code, reason = "what administrators do is about to come")]
 pub(super) fn administrator(live: &Live, identity: &Identity) -> Result<Vouched, http::Response> {
     if identity.is_anonymous() && live.identities.can_ask() {
         return Err(unauthorized(live.identities.challenges(&[], None), None));
@@ -55,7 +58,6 @@ pub(super) fn administrator(live: &Live, identity: &Identity) -> Result<Vouched,
 /// # Errors
 ///
 /// With the answer.
-#[allow(dead_code, reason = "what administrators do is about to come")]
 pub(super) fn takes_changes(live: &Live) -> Result<(), http::Response> {
     match live.read_only {
         false => Ok(()),
@@ -71,7 +73,6 @@ pub(super) fn takes_changes(live: &Live) -> Result<(), http::Response> {
 /// # Errors
 ///
 /// With the answer of a server that cannot.
-#[allow(dead_code, reason = "what administrators do is about to come")]
 pub(super) fn work(service: &Service) -> Result<&dyn Work, http::Response> {
     let told = "this server does no work for administrators";
     service.work.as_deref().ok_or_else(|| refusal(404, Code::Unsupported, told))
