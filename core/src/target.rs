@@ -45,6 +45,8 @@ pub enum Target {
     BrowsedTags(Repository),
     /// `/api/v1/repositories/<name>/images/<reference>`
     BrowsedImage(Repository, Reference),
+    /// `/api/v1/repositories/<name>/contents`
+    Contents(Repository),
     /// `/api/v1/session`
     Session,
     /// `/api/v1/tokens`
@@ -83,21 +85,29 @@ pub enum Kept {
 }
 
 impl Kept {
+    /// Each, and its path.
+    const PATHS: [(Self, &str); 11] = [
+        (Self::Usage, "usage"),
+        (Self::Deleted, "deleted"),
+        (Self::Undelete, "deleted/undelete"),
+        (Self::Purge, "deleted/purge"),
+        (Self::Protected, "protected"),
+        (Self::Retention, "retention"),
+        (Self::RetentionPlan, "retention/plan"),
+        (Self::RetentionApply, "retention/apply"),
+        (Self::Users, "users"),
+        (Self::Rules, "rules"),
+        (Self::Explain, "rules/explain"),
+    ];
+
+    /// Its path behind `/api/v1/`.
+    pub fn path(self) -> &'static str {
+        Self::PATHS.into_iter().find(|(kept, _)| *kept == self).map(|(_, path)| path).unwrap_or_default()
+    }
+
     fn read(segments: &[&str]) -> Option<Self> {
-        Some(match segments {
-            ["usage"] => Self::Usage,
-            ["deleted"] => Self::Deleted,
-            ["deleted", "undelete"] => Self::Undelete,
-            ["deleted", "purge"] => Self::Purge,
-            ["protected"] => Self::Protected,
-            ["retention"] => Self::Retention,
-            ["retention", "plan"] => Self::RetentionPlan,
-            ["retention", "apply"] => Self::RetentionApply,
-            ["users"] => Self::Users,
-            ["rules"] => Self::Rules,
-            ["rules", "explain"] => Self::Explain,
-            _ => return None,
-        })
+        let found = Self::PATHS.into_iter().find(|(_, path)| path.split('/').eq(segments.iter().copied()));
+        found.map(|(kept, _)| kept)
     }
 }
 
@@ -156,6 +166,7 @@ impl Target {
             ["tokens"] => Ok(Self::ApiTokens),
             ["tokens", id] if !id.is_empty() => Ok(Self::ApiToken((*id).into())),
             ["repositories", name @ .., "tags"] if !name.is_empty() => Ok(Self::BrowsedTags(repository(name)?)),
+            ["repositories", name @ .., "contents"] if !name.is_empty() => Ok(Self::Contents(repository(name)?)),
             ["repositories", name @ .., "images", reference] if !name.is_empty() => {
                 let name = repository(name)?;
                 match reference.parse() {
@@ -317,6 +328,7 @@ mod tests {
             Ok(Target::ApiTokens) => "tokens".into(),
             Ok(Target::ApiToken(id)) => format!("token {id}"),
             Ok(Target::Kept(kept)) => format!("{kept:?}"),
+            Ok(Target::Contents(name)) => format!("contents of {name}"),
             Ok(Target::BrowsedTags(name)) => format!("browsed tags of {name}"),
             Ok(Target::BrowsedImage(name, reference)) => format!("browsed image {reference} of {name}"),
             Err(error) => error.status().1.as_str().into(),
@@ -372,6 +384,7 @@ mod tests {
         check("/api/v1/repositories/a/b/tags", "browsed tags of a/b");
         check("/api/v1/repositories/a%2Fb/tags", "browsed tags of a/b");
         check("/api/v1/repositories/tags/tags", "browsed tags of tags");
+        check("/api/v1/repositories/contents/contents", "contents of contents");
         check("/api/v1/repositories/a/images/v1", "browsed image v1 of a");
         check("/api/v1/repositories/images/images/images/v1", "browsed image v1 of images/images");
         check("/api/v1/repositories/a/images/.v1", "MANIFEST_UNKNOWN");

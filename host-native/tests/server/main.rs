@@ -19,6 +19,7 @@ mod files;
 mod healing;
 mod import;
 mod kept;
+mod ldap;
 mod limits;
 mod locations;
 mod logs;
