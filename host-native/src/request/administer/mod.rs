@@ -1,11 +1,17 @@
 //! `/api/v1` as far as the host answers it: what is about users, which the core knows nothing of, and what administrators
 //! see and do. One file a subject.
 
+pub(crate) mod job;
+mod jobs;
+mod state;
 mod work;
+
+use std::sync::Arc;
 
 use axum::response::Response;
 use orlop_core::error::Code;
 use orlop_core::http;
+use orlop_core::operation::Operation;
 
 pub(crate) use self::work::{Refused, Work};
 use crate::auth::identity::Identity;
@@ -13,6 +19,7 @@ use crate::auth::identity::sign_in::Vouched;
 use crate::auth::refusal::{refusal, unauthorized};
 use crate::request::answer::Service;
 use crate::request::live::Live;
+use crate::request::response::with_body;
 use crate::request::source::Origin;
 use crate::request::{api_tokens, sign_in};
 use crate::storage::RequestBody;
@@ -25,10 +32,22 @@ pub(super) async fn answer(
     body: &mut RequestBody,
     identity: &Identity,
 ) -> Option<Response> {
-    match sign_in::answer(service, live, from, body, identity).await {
-        Some(answered) => Some(answered),
-        None => api_tokens::answer(live, from, body, identity).await,
+    if let Some(answered) = sign_in::answer(service, live, from, body, identity).await {
+        return Some(answered);
     }
+    if let Some(answered) = api_tokens::answer(live, from, body, identity).await {
+        return Some(answered);
+    }
+    let answered = match from.line.asked.operation.as_ref().ok()? {
+        Operation::ListJobs => jobs::list(service, live, identity).await,
+        Operation::BeginJob => jobs::begin(service, live, from, body, identity).await,
+        Operation::ListMirrors => state::mirrors(service, live, identity).await,
+        Operation::ListSyncs => state::syncs(service, live, identity).await,
+        Operation::ListDamaged => state::damaged(service, live, from, identity).await,
+        Operation::StorageState => state::storage(service, live, identity).await,
+        _ => return None,
+    };
+    Some(with_body(answered.unwrap_or_else(|refused| refused), None))
 }
 
 /// The administrator who asks.
@@ -37,7 +56,6 @@ pub(super) async fn answer(
 ///
 /// With the answer to everybody else: 401 to somebody of whom nothing is known, where users can be; 403 to others, also to
 /// whoever has shown a token.
-#[allow(dead_code, reason = "what administrators do is about to come")]
 pub(super) fn administrator(live: &Live, identity: &Identity) -> Result<Vouched, http::Response> {
     if identity.is_anonymous() && live.identities.can_ask() {
         return Err(unauthorized(live.identities.challenges(&[], None), None));
@@ -55,7 +73,6 @@ pub(super) fn administrator(live: &Live, identity: &Identity) -> Result<Vouched,
 /// # Errors
 ///
 /// With the answer.
-#[allow(dead_code, reason = "what administrators do is about to come")]
 pub(super) fn takes_changes(live: &Live) -> Result<(), http::Response> {
     match live.read_only {
         false => Ok(()),
@@ -71,8 +88,7 @@ pub(super) fn takes_changes(live: &Live) -> Result<(), http::Response> {
 /// # Errors
 ///
 /// With the answer of a server that cannot.
-#[allow(dead_code, reason = "what administrators do is about to come")]
-pub(super) fn work(service: &Service) -> Result<&dyn Work, http::Response> {
+pub(super) fn work(service: &Service) -> Result<&Arc<dyn Work>, http::Response> {
     let told = "this server does no work for administrators";
-    service.work.as_deref().ok_or_else(|| refusal(404, Code::Unsupported, told))
+    service.work.as_ref().ok_or_else(|| refusal(404, Code::Unsupported, told))
 }
