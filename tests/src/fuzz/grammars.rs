@@ -92,7 +92,13 @@ fn shown(target: &Target) -> Option<Path> {
         | Target::Session
         | Target::ApiTokens
         | Target::ApiToken(_)
-        | Target::Kept(_) => return None,
+        | Target::Kept(_)
+        | Target::Activity
+        | Target::Jobs
+        | Target::Mirrors
+        | Target::Syncs
+        | Target::Damaged
+        | Target::Storage => return None,
     })
 }
 
@@ -119,6 +125,12 @@ fn written(target: &Target) -> String {
         Target::ApiTokens => "/api/v1/tokens".into(),
         Target::ApiToken(id) => format!("/api/v1/tokens/{}", encode(id)),
         Target::Kept(kept) => format!("/api/v1/{}", kept.path()),
+        Target::Activity => "/api/v1/activity".into(),
+        Target::Jobs => "/api/v1/jobs".into(),
+        Target::Mirrors => "/api/v1/mirrors".into(),
+        Target::Syncs => "/api/v1/syncs".into(),
+        Target::Damaged => "/api/v1/damaged".into(),
+        Target::Storage => "/api/v1/storage".into(),
     }
 }
 
