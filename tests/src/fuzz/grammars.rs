@@ -124,7 +124,7 @@ fn written(target: &Target) -> String {
         Target::Session => "/api/v1/session".into(),
         Target::ApiTokens => "/api/v1/tokens".into(),
         Target::ApiToken(id) => format!("/api/v1/tokens/{}", encode(id)),
-        Target::Kept(kept) => format!("/api/v1/{}", kept.path()),
+        Target::Kept(kept) => format!("/api/v1/{}", kept.segments().join("/")),
         Target::Activity => "/api/v1/activity".into(),
         Target::Jobs => "/api/v1/jobs".into(),
         Target::Mirrors => "/api/v1/mirrors".into(),
