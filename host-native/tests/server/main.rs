@@ -41,5 +41,6 @@ mod sync;
 mod tags;
 mod tls;
 mod undeleting;
+mod walk;
 mod watching;
 mod wire;
