@@ -1,6 +1,8 @@
 //! `/api/v1` as far as the host answers it: what is about users, which the core knows nothing of, and what administrators
 //! see and do. One file a subject.
 
+pub(crate) mod activity;
+mod csv;
 pub(crate) mod job;
 mod jobs;
 mod state;
@@ -39,6 +41,7 @@ pub(super) async fn answer(
         return Some(answered);
     }
     let answered = match from.line.asked.operation.as_ref().ok()? {
+        Operation::ListActivity => activity::list(service, live, from, identity).await,
         Operation::ListJobs => jobs::list(service, live, identity).await,
         Operation::BeginJob => jobs::begin(service, live, from, body, identity).await,
         Operation::ListMirrors => state::mirrors(service, live, identity).await,
