@@ -41,3 +41,4 @@ mod tls;
 mod undeleting;
 mod watching;
 mod wire;
+mod working;
