@@ -33,6 +33,7 @@
 //! | `object/<object>` | [`Owner`](crate::record::Owner) | what the object belongs to: a session or a blob |
 //! | `released/<object>` | [`ReleasedRecord`](crate::record::ReleasedRecord) | the object belongs to nothing, and is erased later |
 //! | `bytes/<object>` | raw bytes | an object that is so small that its bytes lie among the records |
+//! | `pushed/<repository>` | [`PushedRecord`](crate::record::PushedRecord) | when a manifest was last pushed to it |
 //! | `usage/<repository>` | counter | the bytes of its blobs, manifests and open uploads |
 //! | `recount/<repository>` | [`RecountRecord`](crate::record::RecountRecord) | the bytes of the repository are being counted, and nothing was taken from them since |
 //! | `group/<id>` | [`GroupRecord`](crate::record::GroupRecord) | what many repositories of one quota had together a moment ago |
@@ -65,6 +66,7 @@ use crate::name::{Repository, Tag};
 use crate::object::ObjectId;
 #[cfg(feature = "api")]
 use crate::secret::UserKey;
+use crate::target::Reference;
 
 /// The key of a record.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -223,6 +225,14 @@ pub(crate) fn deleted(repository: &Repository, manifest: &Digest) -> Key {
 /// The deleted manifests of a repository.
 pub(crate) fn deleted_in(repository: &Repository) -> Prefix {
     Prefix(text(format_args!("deleted/{repository}@")))
+}
+
+/// The place of a manifest or tag in the [list](crate::Registry::deleted) of what was deleted, whether it is in it or not.
+pub fn place_of_deleted(repository: &Repository, reference: &Reference) -> Key {
+    match reference {
+        Reference::Tag(tag) => deleted_tag(repository, tag),
+        Reference::Digest(digest) => deleted(repository, digest),
+    }
 }
 
 pub(crate) fn all_deleted() -> Prefix {
@@ -451,6 +461,10 @@ pub(crate) fn all_released() -> Prefix {
 
 pub(crate) fn bytes(object: &ObjectId) -> Key {
     Key(text(format_args!("bytes/{object}")))
+}
+
+pub(crate) fn pushed(repository: &Repository) -> Key {
+    Key(text(format_args!("pushed/{repository}")))
 }
 
 pub(crate) fn usage(repository: &Repository) -> Key {

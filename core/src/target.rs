@@ -45,6 +45,8 @@ pub enum Target {
     BrowsedTags(Repository),
     /// `/api/v1/repositories/<name>/images/<reference>`
     BrowsedImage(Repository, Reference),
+    /// `/api/v1/repositories/<name>/contents`
+    Contents(Repository),
     /// `/api/v1/session`
     Session,
     /// `/api/v1/tokens`
@@ -63,6 +65,62 @@ pub enum Target {
     Damaged,
     /// `/api/v1/storage`
     Storage,
+    /// Something that administrators look after
+    Kept(Kept),
+}
+
+/// What administrators look after, and the rules, each at a path of its own under `/api/v1/` (SPEC AE).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kept {
+    /// `usage`
+    Usage,
+    /// `deleted`
+    Deleted,
+    /// `deleted/undelete`
+    Undelete,
+    /// `deleted/purge`
+    Purge,
+    /// `protected`
+    Protected,
+    /// `retention`
+    Retention,
+    /// `retention/plan`
+    RetentionPlan,
+    /// `retention/apply`
+    RetentionApply,
+    /// `users`
+    Users,
+    /// `rules`
+    Rules,
+    /// `rules/explain`
+    Explain,
+}
+
+impl Kept {
+    /// Each, and its path.
+    const PATHS: [(Self, &str); 11] = [
+        (Self::Usage, "usage"),
+        (Self::Deleted, "deleted"),
+        (Self::Undelete, "deleted/undelete"),
+        (Self::Purge, "deleted/purge"),
+        (Self::Protected, "protected"),
+        (Self::Retention, "retention"),
+        (Self::RetentionPlan, "retention/plan"),
+        (Self::RetentionApply, "retention/apply"),
+        (Self::Users, "users"),
+        (Self::Rules, "rules"),
+        (Self::Explain, "rules/explain"),
+    ];
+
+    /// Its path behind `/api/v1/`.
+    pub fn path(self) -> &'static str {
+        Self::PATHS.into_iter().find(|(kept, _)| *kept == self).map(|(_, path)| path).unwrap_or_default()
+    }
+
+    fn read(segments: &[&str]) -> Option<Self> {
+        let found = Self::PATHS.into_iter().find(|(_, path)| path.split('/').eq(segments.iter().copied()));
+        found.map(|(kept, _)| kept)
+    }
 }
 
 /// How a manifest is called: by tag or by digest.
@@ -126,6 +184,7 @@ impl Target {
             ["storage"] => Ok(Self::Storage),
             ["tokens", id] if !id.is_empty() => Ok(Self::ApiToken((*id).into())),
             ["repositories", name @ .., "tags"] if !name.is_empty() => Ok(Self::BrowsedTags(repository(name)?)),
+            ["repositories", name @ .., "contents"] if !name.is_empty() => Ok(Self::Contents(repository(name)?)),
             ["repositories", name @ .., "images", reference] if !name.is_empty() => {
                 let name = repository(name)?;
                 match reference.parse() {
@@ -135,7 +194,7 @@ impl Target {
                     Err(error) => Err(error),
                 }
             }
-            _ => Err(Error::NoSuchEndpoint),
+            _ => Kept::read(segments).map(Self::Kept).ok_or(Error::NoSuchEndpoint),
         }
     }
 
@@ -292,6 +351,8 @@ mod tests {
             Ok(Target::Syncs) => "syncs".into(),
             Ok(Target::Damaged) => "damaged".into(),
             Ok(Target::Storage) => "storage".into(),
+            Ok(Target::Kept(kept)) => format!("{kept:?}"),
+            Ok(Target::Contents(name)) => format!("contents of {name}"),
             Ok(Target::BrowsedTags(name)) => format!("browsed tags of {name}"),
             Ok(Target::BrowsedImage(name, reference)) => format!("browsed image {reference} of {name}"),
             Err(error) => error.status().1.as_str().into(),
@@ -343,9 +404,15 @@ mod tests {
             check(&format!("/api/v1/{name}"), name);
             check(&format!("/api/v1/{name}/"), "UNSUPPORTED");
         }
+        check("/api/v1/usage", "Usage");
+        check("/api/v1/deleted/undelete", "Undelete");
+        check("/api/v1/deleted/", "UNSUPPORTED");
+        check("/api/v1/retention/plan", "RetentionPlan");
+        check("/api/v1/rules/explain/x", "UNSUPPORTED");
         check("/api/v1/repositories/a/b/tags", "browsed tags of a/b");
         check("/api/v1/repositories/a%2Fb/tags", "browsed tags of a/b");
         check("/api/v1/repositories/tags/tags", "browsed tags of tags");
+        check("/api/v1/repositories/contents/contents", "contents of contents");
         check("/api/v1/repositories/a/images/v1", "browsed image v1 of a");
         check("/api/v1/repositories/images/images/images/v1", "browsed image v1 of images/images");
         check("/api/v1/repositories/a/images/.v1", "MANIFEST_UNKNOWN");

@@ -16,7 +16,7 @@ use clap::{ArgMatches, Command, CommandFactory, FromArgMatches};
 
 pub use self::error::ConfigError;
 use self::file::Entry;
-pub use self::origin::{Effective, Origin, with_places};
+pub use self::origin::{Effective, Origin, places_of_rules, with_places};
 use crate::command::cli::Cli;
 use crate::settings::Settings;
 
@@ -94,12 +94,13 @@ impl CommandLine {
 }
 
 /// What serves alone, as the help calls it. Other verbs take it too, since it is in the file that they read.
-const OF_SERVERS: [&str; 10] = [
+const OF_SERVERS: [&str; 11] = [
     "Service",
     "Content",
     "Connections and requests",
     "How clients reach the registry",
     "Access control",
+    "LDAP",
     "TLS",
     "Limits for each client",
     "Monitoring",

@@ -11,7 +11,7 @@ use tokio::sync::Mutex;
 use crate::command::activity::forget_regularly;
 use crate::command::check::{Checked, check};
 use crate::command::cli::Gc;
-use crate::command::config::{CommandLine, Effective, Origin, with_places};
+use crate::command::config::{CommandLine, Effective, Origin, places_of_rules, with_places};
 use crate::command::control::{Control, Request};
 use crate::command::evict::evict_regularly;
 use crate::command::gc::{self, Collection, Collector};
@@ -59,7 +59,8 @@ pub async fn serve(settings: &Settings, line: CommandLine, effective: Vec<Effect
     }
     let session_key = agree(&live.registry, &host, &settings.storage.data.place()).await?;
     let presence = host.enter(Use::Serve).await?;
-    let current = Current::new(live.keeping(host.clone(), session_key)?);
+    let live = live.with_rules_at(places_of_rules(&effective)).keeping(host.clone(), session_key)?;
+    let current = Current::new(live);
     let collector = Arc::new(Collector::new(current.clone(), host.clone(), observer.clone()));
     if !settings.gc_interval.is_zero() {
         tokio::spawn(collector.clone().collect_regularly(settings.gc_interval));

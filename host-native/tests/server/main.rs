@@ -18,6 +18,8 @@ mod fetching;
 mod files;
 mod healing;
 mod import;
+mod kept;
+mod ldap;
 mod limits;
 mod locations;
 mod logs;

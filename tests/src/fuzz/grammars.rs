@@ -88,6 +88,7 @@ fn shown(target: &Target) -> Option<Path> {
         | Target::Search
         | Target::BrowsedTags(_)
         | Target::BrowsedImage(..)
+        | Target::Contents(_)
         | Target::Session
         | Target::ApiTokens
         | Target::ApiToken(_)
@@ -96,7 +97,8 @@ fn shown(target: &Target) -> Option<Path> {
         | Target::Mirrors
         | Target::Syncs
         | Target::Damaged
-        | Target::Storage => return None,
+        | Target::Storage
+        | Target::Kept(_) => return None,
     })
 }
 
@@ -118,6 +120,7 @@ fn written(target: &Target) -> String {
         Target::BrowsedImage(name, reference) => {
             format!("/api/v1/repositories/{name}/images/{}", encode(&reference.to_string()))
         }
+        Target::Contents(name) => format!("/api/v1/repositories/{name}/contents"),
         Target::Session => "/api/v1/session".into(),
         Target::ApiTokens => "/api/v1/tokens".into(),
         Target::ApiToken(id) => format!("/api/v1/tokens/{}", encode(id)),
@@ -127,6 +130,7 @@ fn written(target: &Target) -> String {
         Target::Syncs => "/api/v1/syncs".into(),
         Target::Damaged => "/api/v1/damaged".into(),
         Target::Storage => "/api/v1/storage".into(),
+        Target::Kept(kept) => format!("/api/v1/{}", kept.path()),
     }
 }
 

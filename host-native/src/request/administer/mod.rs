@@ -5,6 +5,7 @@ pub(crate) mod activity;
 mod csv;
 pub(crate) mod job;
 mod jobs;
+pub(crate) mod kept;
 mod state;
 mod work;
 
@@ -48,7 +49,7 @@ pub(super) async fn answer(
         Operation::ListSyncs => state::syncs(service, live, identity).await,
         Operation::ListDamaged => state::damaged(service, live, from, identity).await,
         Operation::StorageState => state::storage(service, live, identity).await,
-        _ => return None,
+        _ => return kept::answer(service, live, from, body, identity).await,
     };
     Some(with_body(answered.unwrap_or_else(|refused| refused), None))
 }
