@@ -44,3 +44,4 @@ mod undeleting;
 mod walk;
 mod watching;
 mod wire;
+mod working;
