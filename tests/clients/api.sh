@@ -33,3 +33,12 @@ step "requests made up from the description: the answers are as it says, and non
 cd "$work"
 schemathesis run "$root/host-native/api/openapi.yaml" --url "$url/api/v1" --seed "${SEED:-$RANDOM}" --max-examples 50 \
   --no-color --exclude-checks ignored_auth
+
+step "the same by an administrator, whose endpoints do something"
+stop "$registry_pid"
+"$(orlop_bin)" user add root --auth-htpasswd "$work/users" <<<root-secret
+registry_flags=(--auth-htpasswd "$work/users" --administrators user:root)
+access=(--user root:root-secret)
+start_registry
+schemathesis run "$root/host-native/api/openapi.yaml" --url "http://$registry/api/v1" --seed "${SEED:-$RANDOM}" \
+  --max-examples 30 --no-color --exclude-checks ignored_auth --auth root:root-secret
