@@ -388,7 +388,7 @@ fn of_a_push_and_an_undelete_by_who_may_only_make_the_tag_one_does() {
     for switch in 0..30 {
         let mut registry = deleted_tag();
         let image = Manifest::image(AMD64, "two");
-        image.blobs().into_iter().for_each(|blob| drop(registry.push_blob("a", blob.clone())));
+        image.blobs().iter().for_each(|blob| drop(registry.push_blob("a", blob.clone())));
         let mut step = undelete(&mut registry, &releaser(), Undeleting { force: true, named: None });
         for _ in 0..switch {
             if !matches!(step, Step::Respond(_)) {
