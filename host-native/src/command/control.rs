@@ -18,11 +18,12 @@ use tokio::time::timeout;
 
 use crate::command::check::data_directory;
 use crate::command::gc::{self, Collection, Collector};
+use crate::command::jobs::Jobs;
 use crate::command::mirror::Mirrors;
 use crate::command::reload::Reloading;
 use crate::command::retention::Retaining;
 use crate::command::scrub::Scrubber;
-use crate::command::{delete, deleted, integrity, mirror, retention, scrub, token, usage};
+use crate::command::{activity, delete, deleted, integrity, mirror, retention, scrub, token, usage};
 use crate::request::live::Current;
 use crate::settings::Data;
 use crate::storage::Host;
@@ -73,6 +74,8 @@ pub enum Request {
     Deleted(deleted::Asked),
     /// Say what repositories take, or count it anew.
     Usage(usage::Asked),
+    /// Print what happened.
+    Activity(activity::Asked),
     /// Make, list or revoke API tokens.
     Token(token::Asked),
 }
@@ -101,6 +104,7 @@ impl fmt::Display for Request {
             Self::SyncStatus(name) => write!(f, "sync status{}", named(name.as_ref())),
             Self::Usage(asked) => asked.fmt(f),
             Self::Token(asked) => asked.fmt(f),
+            Self::Activity(asked) => asked.fmt(f),
         }
     }
 }
@@ -135,6 +139,7 @@ impl FromStr for Request {
             ["sync", "run", "dry-run", "name", name] => Self::Sync { name: Some((*name).into()), dry_run: true },
             ["sync", "status"] => Self::SyncStatus(None),
             ["sync", "status", "name", name] => Self::SyncStatus(Some((*name).into())),
+            ["activity", ..] => Self::Activity(line.parse()?),
             ["token", ..] => Self::Token(line.parse()?),
             ["usage", asked @ ..] => Self::Usage(usage::Asked::of(asked).ok_or_else(unknown)?),
             _ => return Err(unknown()),
@@ -160,6 +165,10 @@ pub struct Control {
     pub current: Current,
     /// One backup at a time: a second one would do the same.
     pub backing_up: Mutex<()>,
+    /// The jobs that administrators begin by the API.
+    pub jobs: Jobs,
+    /// One count of what is stored at a time.
+    pub counting: Arc<Mutex<()>>,
 }
 
 /// Listens in a data directory, for the user of the server and for root.
@@ -241,6 +250,7 @@ impl Control {
             Request::Delete(image) => delete::perform(&self.current.registry(), &self.host, &image).await,
             Request::Deleted(asked) => deleted::answer(&self.current.registry(), &self.host, &asked).await,
             Request::Usage(asked) => asked.perform(&self.current.registry(), &self.host).await,
+            Request::Activity(asked) => asked.perform(&self.current.registry(), &self.host).await,
             Request::Token(asked) => token::answer(&self.current.get().identities, &asked).await,
             Request::Sync { name, dry_run } => self.syncing.run_now(name.as_deref(), dry_run).await,
             Request::SyncStatus(name) => self.syncing.status(name.as_deref()).await,

@@ -10,6 +10,7 @@ macro_rules! note {
     ($($line:tt)*) => { $crate::command::printed::note(format_args!($($line)*)) };
 }
 
+pub mod activity;
 pub mod administer;
 pub mod check;
 pub mod cli;
@@ -23,6 +24,7 @@ pub mod exchange;
 pub mod gc;
 pub mod import;
 pub mod integrity;
+pub mod jobs;
 pub mod mirror;
 mod owner;
 mod printed;
@@ -37,3 +39,4 @@ pub mod token;
 pub mod transfer;
 pub mod translate;
 pub mod usage;
+mod work;
