@@ -314,6 +314,22 @@ operations! {
         changes: true,
         flow: |call, asked| Err(Error::NoSuchEndpoint),
     }
+    /// `GET /api/v1/session/oidc/<provider>`: a browser is sent to a provider to sign in there (SPEC AC16)
+    StartProviderSignIn(name: String) {
+        at: [Get] Target::ProviderSignIn(name), _,
+        log: "start-provider-sign-in", [], [name],
+        needs: [Access::Open],
+        changes: false,
+        flow: |call, asked| Err(Error::NoSuchEndpoint),
+    }
+    /// `GET /api/v1/session/oidc/<provider>/callback`: it comes back, and is signed in here
+    FinishProviderSignIn(name: String) {
+        at: [Get] Target::ProviderCallback(name), _,
+        log: "finish-provider-sign-in", [], [name],
+        needs: [Access::Open],
+        changes: true,
+        flow: |call, asked| Err(Error::NoSuchEndpoint),
+    }
     /// `GET`, `HEAD /api/v1/tokens`: the API tokens of a user (SPEC AB)
     ListApiTokens {
         at: [Get, Head] Target::ApiTokens, _,

@@ -33,6 +33,7 @@ use crate::observe::Observer;
 use crate::request::access::{AccessLine, Taken};
 use crate::request::admit::{Admitted, Refused, admit, busy, give_token};
 use crate::request::api_tokens;
+use crate::request::at_provider;
 use crate::request::content::{self, Looking, Looks};
 use crate::request::live::{Current, Live};
 use crate::request::memory::{Memory, Name, is_small};
@@ -355,6 +356,9 @@ async fn of_users(
     body: &mut RequestBody,
     identity: &Identity,
 ) -> Option<Response> {
+    if let Some(answered) = at_provider::answer(service, live, from).await {
+        return Some(answered);
+    }
     match sign_in::answer(service, live, from, body, identity).await {
         Some(answered) => Some(answered),
         None => api_tokens::answer(live, from, body, identity).await,

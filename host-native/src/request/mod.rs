@@ -5,6 +5,7 @@ mod access;
 mod admit;
 pub(crate) mod answer;
 pub(crate) mod api_tokens;
+mod at_provider;
 mod base;
 mod content;
 pub(crate) mod cors;

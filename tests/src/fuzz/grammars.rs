@@ -113,6 +113,8 @@ fn written(target: &Target) -> String {
             format!("/api/v1/repositories/{name}/images/{}", encode(&reference.to_string()))
         }
         Target::Session => "/api/v1/session".into(),
+        Target::ProviderSignIn(name) => format!("/api/v1/session/oidc/{}", encode(name)),
+        Target::ProviderCallback(name) => format!("/api/v1/session/oidc/{}/callback", encode(name)),
         Target::ApiTokens => "/api/v1/tokens".into(),
         Target::ApiToken(id) => format!("/api/v1/tokens/{}", encode(id)),
     }
