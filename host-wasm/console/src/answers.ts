@@ -136,6 +136,7 @@ export interface Session {
   version: string;
   sign_in: { password: boolean; oidc: { name: string; title: string }[] };
   playground: boolean;
+  read_only: boolean;
   anonymous_pull: boolean;
 }
 

@@ -12,6 +12,7 @@ const NOBODY: Session = {
   version: '',
   sign_in: { password: false, oidc: [] },
   playground: false,
+  read_only: false,
   anonymous_pull: true,
 };
 
@@ -40,7 +41,7 @@ export async function learn(): Promise<void> {
 
 /** The session has ended, without the user having ended it. */
 export function signedOut(): void {
-  const { sign_in, version, playground, anonymous_pull } = session.value ?? NOBODY;
-  session.value = { ...NOBODY, sign_in, version, playground, anonymous_pull };
+  const { sign_in, version, playground, read_only, anonymous_pull } = session.value ?? NOBODY;
+  session.value = { ...NOBODY, sign_in, version, playground, read_only, anonymous_pull };
   expired.value = true;
 }
