@@ -132,7 +132,9 @@ impl AccessLine {
     /// What was changed, and what was not because it is not allowed.
     fn audit(&self, operation: &Summary<'_>) {
         let status = self.status;
-        if !operation.changes || !matches!(status, 200..300 | 401 | 403) {
+        // Who signs in at a provider is sent on (303), and is known by then.
+        let done = matches!(status, 200..300 | 401 | 403) || status == 303 && !self.caller.is_empty();
+        if !operation.changes || !done {
             return;
         }
         let Summary { name, repository, reference, .. } = operation;

@@ -55,7 +55,7 @@ struct UnderWay {
 
 /// Whether a path is one of the console, and nothing that a browser takes for another place.
 pub(crate) fn is_of_console(to: &str) -> bool {
-    let plain = |b: u8| b.is_ascii_graphic() && !b"\\\"<>`{}|^".contains(&b);
+    let plain = |b: u8| b.is_ascii_graphic() && !b"\\\"<>".contains(&b);
     let path = to.split(['?', '#']).next().unwrap_or_default();
     to.len() <= LONGEST && to.bytes().all(plain) && path.starts_with(CONSOLE) && !path.contains("//")
 }
