@@ -40,5 +40,6 @@ mod sync;
 mod tags;
 mod tls;
 mod undeleting;
+mod walk;
 mod watching;
 mod wire;
