@@ -90,6 +90,8 @@ fn shown(target: &Target) -> Option<Path> {
         | Target::BrowsedImage(..)
         | Target::Contents(_)
         | Target::Session
+        | Target::ProviderSignIn(_)
+        | Target::ProviderCallback(_)
         | Target::ApiTokens
         | Target::ApiToken(_) => return None,
     })
