@@ -82,16 +82,21 @@ async fn all(registry: &Registry, host: &Host, name: &Repository) -> Result<Stri
     loop {
         let answer = ask(registry, host, format!("/api/v1/repositories/{name}/contents")).await;
         let answer = answer.map_err(|reason| match tags + manifests {
-            0 => reason,
-            _ => format!("{tags} tags and {manifests} manifests are deleted, then: {reason}"),
+            0 => format!("{name} is not deleted: {reason}"),
+            _ => format!("{} and {} are deleted, then: {reason}", many(tags, "tag"), many(manifests, "manifest")),
         })?;
         let emptied: Emptied = serde_json::from_slice(bytes(&answer)).map_err(|error| error.to_string())?;
         tags += emptied.tags_deleted;
         manifests += emptied.manifests_deleted;
         if !emptied.more {
-            return Ok(format!("deleted {tags} tags and {manifests} manifests of {name}"));
+            return Ok(format!("deleted {} and {} of {name}", many(tags, "tag"), many(manifests, "manifest")));
         }
     }
+}
+
+/// So many of these.
+fn many(count: u64, what: &str) -> String {
+    if count == 1 { format!("1 {what}") } else { format!("{count} {what}s") }
 }
 
 fn asking(target: String) -> Asking {
