@@ -149,7 +149,11 @@ pub(super) async fn list(
     let (usual, most) = if as_table { TABLE } else { PAGE };
     let n = match query.get("n") {
         None => usual,
-        Some(n) => n.parse::<usize>().map_err(|_| Error::PageNumber)?.clamp(1, most),
+        // However many are asked for.
+        Some(n) if !n.is_empty() && n.bytes().all(|byte| byte.is_ascii_digit()) => {
+            n.parse().unwrap_or(most).clamp(1, most)
+        }
+        Some(_) => return Err(Error::PageNumber.into()),
     };
     let after = given("after");
     if after.as_ref().is_some_and(|after| after.len() > AFTER || !after.bytes().all(|byte| byte.is_ascii_graphic())) {
@@ -158,9 +162,9 @@ pub(super) async fn list(
     let wanted = Wanted {
         repository: given("repository"),
         user: given("user"),
-        happening: given("happening"),
-        from: given("from"),
-        until: given("until"),
+        happening: query.get("happening").map(ToOwned::to_owned),
+        from: query.get("from").map(ToOwned::to_owned),
+        until: query.get("until").map(ToOwned::to_owned),
     };
     let looked = wanted.looked(n, after)?;
     let caller = Caller { name: identity.name(), rights: live.rules.rights(identity), ..Caller::anybody() };
