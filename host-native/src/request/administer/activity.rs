@@ -11,7 +11,7 @@ use serde_json::{Value as Json, json};
 
 use crate::auth::identity::Identity;
 use crate::observe::date::rfc3339;
-use crate::request::administer::{Refused, administrator, csv};
+use crate::request::administer::{Refused, administrator, csv, page_size};
 use crate::request::answer::Service;
 use crate::request::live::Live;
 use crate::request::sign_in::{private, unshared};
@@ -146,15 +146,7 @@ pub(super) async fn list(
         Some("csv") => true,
         Some(_) => return Err(Error::Parameter { name: "format", expected: "json or csv".into() }.into()),
     };
-    let (usual, most) = if as_table { TABLE } else { PAGE };
-    let n = match query.get("n") {
-        None => usual,
-        // However many are asked for.
-        Some(n) if !n.is_empty() && n.bytes().all(|byte| byte.is_ascii_digit()) => {
-            n.parse().unwrap_or(most).clamp(1, most)
-        }
-        Some(_) => return Err(Error::PageNumber.into()),
-    };
+    let n = page_size(query, if as_table { TABLE } else { PAGE })?;
     let after = given("after");
     if after.as_ref().is_some_and(|after| after.len() > AFTER || !after.bytes().all(|byte| byte.is_ascii_graphic())) {
         return Err(Error::Parameter { name: "after", expected: "what `next` of the page before has".into() }.into());
