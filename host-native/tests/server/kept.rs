@@ -127,8 +127,10 @@ fn what_is_no_request_is_told_what_it_should_be() {
     let digest = "sha256:44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a";
     for (request, sent, code, told) in [
         (("GET", "usage?sort=size"), Json::Null, "UNSUPPORTED", "one of bytes, unshared, name"),
+        (("GET", "usage?sort="), Json::Null, "UNSUPPORTED", "one of bytes, unshared, name"),
         (("GET", "usage?n=x"), Json::Null, "PAGINATION_NUMBER_INVALID", "`n`"),
         (("GET", "deleted?repository=Team"), Json::Null, "NAME_INVALID", ""),
+        (("GET", "deleted?repository="), Json::Null, "NAME_INVALID", ""),
         (("POST", "deleted/undelete"), json!({ "repository": "a" }), "UNSUPPORTED", "JSON"),
         (("POST", "deleted/undelete"), json!({ "repository": "A", "reference": "v1" }), "NAME_INVALID", ""),
         (("POST", "deleted/undelete"), json!({ "repository": "a", "reference": "v 1" }), "TAG_INVALID", ""),

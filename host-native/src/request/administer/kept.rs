@@ -119,7 +119,7 @@ impl<'r> Asking<'r> {
 
     /// The repository that the query names, if it names one.
     fn repository(&self) -> Result<Option<Repository>, http::Response> {
-        let parsed = self.given("repository").map(|name| name.parse().map_err(Error::Repository));
+        let parsed = self.query().get("repository").map(|name| name.parse().map_err(Error::Repository));
         Ok(parsed.transpose()?)
     }
 

@@ -125,7 +125,7 @@ impl Report {
 pub(super) async fn show(asking: Asking<'_>) -> Answered {
     asking.administrator()?;
     let page = asking.page()?;
-    let sort = Sort::read(asking.given("sort"))?;
+    let sort = Sort::read(asking.query().get("sort"))?;
     let after = page.after.and_then(|after| {
         let (rank, name) = after.split_once('/')?;
         Some((rank.parse::<u64>().ok()?, name.to_owned()))
