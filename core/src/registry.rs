@@ -1,5 +1,6 @@
 //! The registry: where calls begin.
 
+mod activity;
 #[cfg(feature = "api")]
 mod identity;
 
@@ -39,7 +40,7 @@ use crate::mirror::Fetching;
 use crate::name::{Repository, Tag};
 use crate::object::ObjectId;
 use crate::protect::Mark;
-use crate::record::{ProtectMark, SessionKey};
+use crate::record::{ProtectMark, ScrubRecord, SessionKey};
 use crate::retention::{Plan, Rule};
 use crate::step::{Io, start};
 use crate::takeover::{Held, Layer, LayersTaken, ManifestsTaken, Presence, Tagged, TagsTaken};
@@ -289,6 +290,20 @@ impl Registry {
         start(move |io| async move { call(io).undelete(&name, &reference, &how).await })
     }
 
+    /// The same by a caller, whose rights for tags count as they do for a push: a tag that may not be made or changed is
+    /// [refused](Refused::Protected).
+    pub fn undelete_by(
+        &self,
+        caller: Arc<Caller>,
+        name: Repository,
+        reference: Reference,
+        how: Undeleting,
+        ambient: Ambient,
+    ) -> Step<Result<Undeleted, Refused>> {
+        let config = self.config.clone();
+        start(move |io| async move { Call { io, config, ambient, caller }.undelete(&name, &reference, &how).await })
+    }
+
     /// Begins to remove at once, for good, and with the blobs that nothing else needs: a manifest, a tag with what it
     /// names, a blob, or without a reference all that was deleted in the repository and is not there. What is protected
     /// needs `force`. When something has gone before it failed, what it returns says [both](Purged::fault).
@@ -339,6 +354,12 @@ impl Registry {
     pub fn scrub(&self, room: u64, every: Duration, ambient: Ambient) -> Step<Result<Scrubbed, Fault>> {
         let call = self.own(ambient);
         start(move |io| async move { call(io).scrub(room, every).await.map_err(fault) })
+    }
+
+    /// Begins to look how far the scrub is; `None` before the first.
+    pub fn scrub_state(&self, ambient: Ambient) -> Step<Result<Option<ScrubRecord>, Fault>> {
+        let call = self.own(ambient);
+        start(|io| async move { call(io).scrub_state().await.map_err(fault) })
     }
 
     /// Begins to let the next call of the scrub begin at the beginning.

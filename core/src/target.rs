@@ -57,6 +57,73 @@ pub enum Target {
     ApiTokens,
     /// `/api/v1/tokens/<id>`
     ApiToken(String),
+    /// `/api/v1/activity`
+    Activity,
+    /// `/api/v1/jobs`
+    Jobs,
+    /// `/api/v1/mirrors`
+    Mirrors,
+    /// `/api/v1/syncs`
+    Syncs,
+    /// `/api/v1/damaged`
+    Damaged,
+    /// `/api/v1/storage`
+    Storage,
+    /// Something that administrators look after
+    Kept(Kept),
+}
+
+/// What administrators look after, and the rules, each at a path of its own under `/api/v1/` (SPEC AE).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kept {
+    /// `usage`
+    Usage,
+    /// `deleted`
+    Deleted,
+    /// `deleted/undelete`
+    Undelete,
+    /// `deleted/purge`
+    Purge,
+    /// `protected`
+    Protected,
+    /// `retention`
+    Retention,
+    /// `retention/plan`
+    RetentionPlan,
+    /// `retention/apply`
+    RetentionApply,
+    /// `users`
+    Users,
+    /// `rules`
+    Rules,
+    /// `rules/explain`
+    Explain,
+}
+
+impl Kept {
+    /// Each, and the segments of its path behind `/api/v1/`.
+    const PATHS: [(Self, &[&str]); 11] = [
+        (Self::Usage, &["usage"]),
+        (Self::Deleted, &["deleted"]),
+        (Self::Undelete, &["deleted", "undelete"]),
+        (Self::Purge, &["deleted", "purge"]),
+        (Self::Protected, &["protected"]),
+        (Self::Retention, &["retention"]),
+        (Self::RetentionPlan, &["retention", "plan"]),
+        (Self::RetentionApply, &["retention", "apply"]),
+        (Self::Users, &["users"]),
+        (Self::Rules, &["rules"]),
+        (Self::Explain, &["rules", "explain"]),
+    ];
+
+    /// The segments of its path behind `/api/v1/`.
+    pub fn segments(self) -> &'static [&'static str] {
+        Self::PATHS.into_iter().find(|(kept, _)| *kept == self).map(|(_, path)| path).unwrap_or_default()
+    }
+
+    fn read(segments: &[&str]) -> Option<Self> {
+        Self::PATHS.into_iter().find(|(_, path)| *path == segments).map(|(kept, _)| kept)
+    }
 }
 
 /// How a manifest is called: by tag or by digest.
@@ -114,6 +181,12 @@ impl Target {
             ["session", "oidc", name] if !name.is_empty() => Ok(Self::ProviderSignIn((*name).into())),
             ["session", "oidc", name, "callback"] if !name.is_empty() => Ok(Self::ProviderCallback((*name).into())),
             ["tokens"] => Ok(Self::ApiTokens),
+            ["activity"] => Ok(Self::Activity),
+            ["jobs"] => Ok(Self::Jobs),
+            ["mirrors"] => Ok(Self::Mirrors),
+            ["syncs"] => Ok(Self::Syncs),
+            ["damaged"] => Ok(Self::Damaged),
+            ["storage"] => Ok(Self::Storage),
             ["tokens", id] if !id.is_empty() => Ok(Self::ApiToken((*id).into())),
             ["repositories", name @ .., "tags"] if !name.is_empty() => Ok(Self::BrowsedTags(repository(name)?)),
             ["repositories", name @ .., "contents"] if !name.is_empty() => Ok(Self::Contents(repository(name)?)),
@@ -126,7 +199,7 @@ impl Target {
                     Err(error) => Err(error),
                 }
             }
-            _ => Err(Error::NoSuchEndpoint),
+            _ => Kept::read(segments).map(Self::Kept).ok_or(Error::NoSuchEndpoint),
         }
     }
 
@@ -279,6 +352,13 @@ mod tests {
             Ok(Target::ProviderCallback(name)) => format!("callback of {name}"),
             Ok(Target::ApiTokens) => "tokens".into(),
             Ok(Target::ApiToken(id)) => format!("token {id}"),
+            Ok(Target::Activity) => "activity".into(),
+            Ok(Target::Jobs) => "jobs".into(),
+            Ok(Target::Mirrors) => "mirrors".into(),
+            Ok(Target::Syncs) => "syncs".into(),
+            Ok(Target::Damaged) => "damaged".into(),
+            Ok(Target::Storage) => "storage".into(),
+            Ok(Target::Kept(kept)) => format!("{kept:?}"),
             Ok(Target::Contents(name)) => format!("contents of {name}"),
             Ok(Target::BrowsedTags(name)) => format!("browsed tags of {name}"),
             Ok(Target::BrowsedImage(name, reference)) => format!("browsed image {reference} of {name}"),
@@ -327,6 +407,15 @@ mod tests {
         check("/api/v1/tokens/0a", "token 0a");
         check("/api/v1/tokens/", "UNSUPPORTED");
         check("/api/v1/tokens/a/b", "UNSUPPORTED");
+        for name in ["activity", "jobs", "mirrors", "syncs", "damaged", "storage"] {
+            check(&format!("/api/v1/{name}"), name);
+            check(&format!("/api/v1/{name}/"), "UNSUPPORTED");
+        }
+        check("/api/v1/usage", "Usage");
+        check("/api/v1/deleted/undelete", "Undelete");
+        check("/api/v1/deleted/", "UNSUPPORTED");
+        check("/api/v1/retention/plan", "RetentionPlan");
+        check("/api/v1/rules/explain/x", "UNSUPPORTED");
         check("/api/v1/repositories/a/b/tags", "browsed tags of a/b");
         check("/api/v1/repositories/a%2Fb/tags", "browsed tags of a/b");
         check("/api/v1/repositories/tags/tags", "browsed tags of tags");

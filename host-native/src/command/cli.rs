@@ -1,6 +1,7 @@
 //! The command line. Every flag has an environment variable and a key in the [configuration file](super::config).
 
 mod access;
+mod activity;
 mod copy;
 mod deleted;
 mod exchange;
@@ -19,8 +20,9 @@ use clap::{Args, Parser, Subcommand};
 use orlop_core::Config;
 
 pub use self::access::{Access, AccessCommand, Explain};
+pub use self::activity::Activity;
 pub use self::copy::Copy;
-pub use self::deleted::{Deleted, Protect, Purge, Undelete, Unprotect};
+pub use self::deleted::{Delete, Deleted, Protect, Purge, Undelete, Unprotect};
 pub use self::exchange::{
     Export, ExportCommand, Exported, ExportedTree, How, ImportedArchive, ImportedOci, ImportedRegistry, Reaching, What,
 };
@@ -124,6 +126,11 @@ pub enum Command {
     /// Each `[[retention]]` of the configuration says which tags of which repositories stay. A server deletes the others
     /// regularly; more than 20 % of a repository only once somebody has agreed.
     Retention(Retention),
+    /// Delete a tag, a manifest, or a whole repository
+    ///
+    /// As a client does: it can be undeleted for as long as `undelete-within` says, and what is protected stays. A manifest is
+    /// deleted with the tags that name it. Garbage collection removes a repository in which nothing is left.
+    Delete(Delete),
     /// List what was deleted and can be undeleted
     ///
     /// What clients, retention and garbage collection delete is kept for as long as `undelete-within` says. Meanwhile it can
@@ -154,6 +161,11 @@ pub enum Command {
     /// reports while it goes on serving, by its own settings. Without one, the command reads it itself, by the settings
     /// given here.
     Usage(Usage),
+    /// Print what happened: pushes, deletes, what is damaged, and quotas that are exceeded
+    ///
+    /// What happened last comes first. It is kept for as long as `activity-lifetime` says. A server that has the data
+    /// directory open is asked; without one, the command reads it itself.
+    Activity(Activity),
     /// Check or print the settings
     Config(Configure),
     /// Manage the users of the password file

@@ -16,7 +16,7 @@ use clap::{ArgMatches, Command, CommandFactory, FromArgMatches};
 
 pub use self::error::ConfigError;
 use self::file::Entry;
-pub use self::origin::{Effective, Origin, with_places};
+pub use self::origin::{Effective, Origin, places_of_rules, with_places};
 use crate::command::cli::Cli;
 use crate::settings::Settings;
 
@@ -109,8 +109,10 @@ const OF_SERVERS: [&str; 11] = [
 ];
 
 /// The verbs that take all settings of a server and are none, and which of these they use all the same.
-const OTHERS: [(&str, &[&str]); 7] = [
+const OTHERS: [(&str, &[&str]); 9] = [
+    ("activity", &[]),
     ("deleted", &["undelete_within"]),
+    ("delete", &["undelete_within"]),
     ("undelete", &["undelete_within"]),
     ("purge", &["undelete_within"]),
     ("protect", &[]),

@@ -18,11 +18,12 @@ use tokio::time::timeout;
 
 use crate::command::check::data_directory;
 use crate::command::gc::{self, Collection, Collector};
+use crate::command::jobs::Jobs;
 use crate::command::mirror::Mirrors;
 use crate::command::reload::Reloading;
 use crate::command::retention::Retaining;
 use crate::command::scrub::Scrubber;
-use crate::command::{deleted, integrity, mirror, retention, scrub, token, usage};
+use crate::command::{activity, delete, deleted, integrity, mirror, retention, scrub, token, usage};
 use crate::request::live::Current;
 use crate::settings::Data;
 use crate::storage::Host;
@@ -67,10 +68,14 @@ pub enum Request {
     SyncStatus(Option<String>),
     /// Show or do what the rules of retention say.
     Retention(retention::Asked),
+    /// Delete a tag, a manifest, or all that is in a repository.
+    Delete(deleted::Image),
     /// List, undelete, purge or protect.
     Deleted(deleted::Asked),
     /// Say what repositories take, or count it anew.
     Usage(usage::Asked),
+    /// Print what happened.
+    Activity(activity::Asked),
     /// Make, list or revoke API tokens.
     Token(token::Asked),
 }
@@ -91,6 +96,7 @@ impl fmt::Display for Request {
             Self::Blob(digest) => write!(f, "blob {digest}"),
             Self::Mirror(asked) => asked.fmt(f),
             Self::Retention(asked) => asked.fmt(f),
+            Self::Delete(image) => write!(f, "delete {image}"),
             Self::Deleted(asked) => asked.fmt(f),
             Self::Sync { name, dry_run } => {
                 write!(f, "sync run{}{}", option(*dry_run, " dry-run"), named(name.as_ref()))
@@ -98,6 +104,7 @@ impl fmt::Display for Request {
             Self::SyncStatus(name) => write!(f, "sync status{}", named(name.as_ref())),
             Self::Usage(asked) => asked.fmt(f),
             Self::Token(asked) => asked.fmt(f),
+            Self::Activity(asked) => asked.fmt(f),
         }
     }
 }
@@ -123,6 +130,7 @@ impl FromStr for Request {
             ["mirror", "fetch", images] => Self::Mirror(mirror::Asked::Fetch(images.parse()?)),
             ["mirror", "evict", images] => Self::Mirror(mirror::Asked::Evict(images.parse()?)),
             ["retention", ..] => Self::Retention(line.parse()?),
+            ["delete", image] => Self::Delete(image.parse()?),
             ["deleted", ..] => Self::Deleted(line.parse()?),
             ["blob", digest] => Self::Blob(digest.parse().map_err(|_| format!("`{digest}` is not a digest"))?),
             ["sync", "run"] => Self::Sync { name: None, dry_run: false },
@@ -131,6 +139,7 @@ impl FromStr for Request {
             ["sync", "run", "dry-run", "name", name] => Self::Sync { name: Some((*name).into()), dry_run: true },
             ["sync", "status"] => Self::SyncStatus(None),
             ["sync", "status", "name", name] => Self::SyncStatus(Some((*name).into())),
+            ["activity", ..] => Self::Activity(line.parse()?),
             ["token", ..] => Self::Token(line.parse()?),
             ["usage", asked @ ..] => Self::Usage(usage::Asked::of(asked).ok_or_else(unknown)?),
             _ => return Err(unknown()),
@@ -156,6 +165,10 @@ pub struct Control {
     pub current: Current,
     /// One backup at a time: a second one would do the same.
     pub backing_up: Mutex<()>,
+    /// The jobs that administrators begin by the API.
+    pub jobs: Jobs,
+    /// One count of what is stored at a time.
+    pub counting: Arc<Mutex<()>>,
 }
 
 /// Listens in a data directory, for the user of the server and for root.
@@ -234,8 +247,10 @@ impl Control {
             Request::Mirror(asked) => Mirrors::from(self.current.mirrors()).perform(&self.host, &asked).await,
             Request::Blob(digest) => integrity::locate(&self.host, digest).await,
             Request::Retention(asked) => self.retaining.perform(&asked).await,
+            Request::Delete(image) => delete::perform(&self.current.registry(), &self.host, &image).await,
             Request::Deleted(asked) => deleted::answer(&self.current.registry(), &self.host, &asked).await,
             Request::Usage(asked) => asked.perform(&self.current.registry(), &self.host).await,
+            Request::Activity(asked) => asked.perform(&self.current.registry(), &self.host).await,
             Request::Token(asked) => token::answer(&self.current.get().identities, &asked).await,
             Request::Sync { name, dry_run } => self.syncing.run_now(name.as_deref(), dry_run).await,
             Request::SyncStatus(name) => self.syncing.status(name.as_deref()).await,
@@ -317,9 +332,10 @@ mod tests {
             mirror::Asked::Fetch(images()),
             mirror::Asked::Evict(images()),
         ];
+        let deletes = ["a", "a/b:v1", &format!("a@{digest}")].map(|image| Request::Delete(image.parse().unwrap()));
         let others =
             [Request::Backup, Request::Reload, Request::Check, Request::Scrub, Request::Damaged, Request::Blob(digest)];
-        let others = others.into_iter().chain(mirrors.map(Request::Mirror));
+        let others = others.into_iter().chain(deletes).chain(mirrors.map(Request::Mirror));
         let names = || [None, Some("base".to_owned())].into_iter();
         let syncs = names().flat_map(|name| [(name.clone(), false), (name, true)]);
         let syncs = syncs.map(|(name, dry_run)| Request::Sync { name, dry_run });

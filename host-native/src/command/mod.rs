@@ -10,18 +10,21 @@ macro_rules! note {
     ($($line:tt)*) => { $crate::command::printed::note(format_args!($($line)*)) };
 }
 
+pub mod activity;
 pub mod administer;
 pub mod check;
 pub mod cli;
 pub mod config;
 pub mod control;
 pub mod copy;
+pub mod delete;
 pub mod deleted;
 pub mod evict;
 pub mod exchange;
 pub mod gc;
 pub mod import;
 pub mod integrity;
+pub mod jobs;
 pub mod mirror;
 mod owner;
 mod printed;
@@ -36,3 +39,4 @@ pub mod token;
 pub mod transfer;
 pub mod translate;
 pub mod usage;
+mod work;

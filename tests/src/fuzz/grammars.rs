@@ -93,7 +93,14 @@ fn shown(target: &Target) -> Option<Path> {
         | Target::ProviderSignIn(_)
         | Target::ProviderCallback(_)
         | Target::ApiTokens
-        | Target::ApiToken(_) => return None,
+        | Target::ApiToken(_)
+        | Target::Activity
+        | Target::Jobs
+        | Target::Mirrors
+        | Target::Syncs
+        | Target::Damaged
+        | Target::Storage
+        | Target::Kept(_) => return None,
     })
 }
 
@@ -121,6 +128,13 @@ fn written(target: &Target) -> String {
         Target::ProviderCallback(name) => format!("/api/v1/session/oidc/{}/callback", encode(name)),
         Target::ApiTokens => "/api/v1/tokens".into(),
         Target::ApiToken(id) => format!("/api/v1/tokens/{}", encode(id)),
+        Target::Activity => "/api/v1/activity".into(),
+        Target::Jobs => "/api/v1/jobs".into(),
+        Target::Mirrors => "/api/v1/mirrors".into(),
+        Target::Syncs => "/api/v1/syncs".into(),
+        Target::Damaged => "/api/v1/damaged".into(),
+        Target::Storage => "/api/v1/storage".into(),
+        Target::Kept(kept) => format!("/api/v1/{}", kept.segments().join("/")),
     }
 }
 
