@@ -7,8 +7,8 @@ use orlop_core::api_token::{ApiAction, ApiToken, ApiTokenId};
 use orlop_core::error::{Code, Error};
 use orlop_core::http;
 use orlop_core::operation::Operation;
-use serde::Deserialize;
-use serde_json::{Value as Json, json};
+use serde::{Deserialize, Deserializer, de};
+use serde_json::{Number, Value as Json, json};
 
 use crate::auth::identity::Identity;
 use crate::auth::identity::api_token::Wanted;
@@ -37,8 +37,16 @@ struct Asked {
     name: String,
     repositories: Vec<String>,
     actions: Vec<ApiAction>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "whole")]
     expires_in_days: Option<u32>,
+}
+
+/// A whole number, however JSON has it: 90 and 90.0 are one.
+fn whole<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u32>, D::Error> {
+    let Some(number) = Option::<Number>::deserialize(deserializer)? else { return Ok(None) };
+    let text = number.to_string();
+    let whole = text.strip_suffix(".0").unwrap_or(&text).parse();
+    whole.map(Some).map_err(|_| de::Error::custom("not a whole number"))
 }
 
 /// The answer to a request that may be made, if it is about tokens.

@@ -114,7 +114,7 @@ impl<'r> Asking<'r> {
 
     /// A parameter of the query, if it has a value.
     fn given(&self, name: &str) -> Option<&'r str> {
-        self.query().get(name).filter(|value| !value.is_empty())
+        self.query().get(name)
     }
 
     /// The repository that the query names, if it names one.
