@@ -137,6 +137,8 @@ export interface Session {
   sign_in: { password: boolean; oidc: { name: string; title: string }[] };
   playground: boolean;
   anonymous_pull: boolean;
+  /** The server lets nobody change anything. */
+  read_only: boolean;
 }
 
 export interface Token {

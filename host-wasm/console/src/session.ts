@@ -13,6 +13,7 @@ const NOBODY: Session = {
   sign_in: { password: false, oidc: [] },
   playground: false,
   anonymous_pull: true,
+  read_only: false,
 };
 
 /** What the server says of it; nothing until it has said something. */
@@ -25,6 +26,9 @@ export const canSignIn = () => {
   const { password, oidc } = session.value?.sign_in ?? NOBODY.sign_in;
   return password || oidc.length > 0;
 };
+
+/** Whether the server takes changes at all. */
+export const canChange = () => !session.value?.read_only;
 
 /** Asks the server who is signed in. */
 export async function learn(): Promise<void> {
@@ -40,7 +44,7 @@ export async function learn(): Promise<void> {
 
 /** The session has ended, without the user having ended it. */
 export function signedOut(): void {
-  const { sign_in, version, playground, anonymous_pull } = session.value ?? NOBODY;
-  session.value = { ...NOBODY, sign_in, version, playground, anonymous_pull };
+  const { sign_in, version, playground, anonymous_pull, read_only } = session.value ?? NOBODY;
+  session.value = { ...NOBODY, sign_in, version, playground, anonymous_pull, read_only };
   expired.value = true;
 }

@@ -1,0 +1,218 @@
+/** Work that goes on in the server: who began it, how far it is, and what came of it. */
+import { useEffect, useRef, useState } from 'preact/hooks';
+import { size } from '../../../../parts/size.js';
+import type { Job } from '../../administration.js';
+import { ask, problem, useAnswer } from '../../api.js';
+import { Badge, Facts, Time } from '../../parts/small.js';
+import { tell } from '../../parts/told.js';
+import { canChange } from '../../session.js';
+import { count } from '../../words.js';
+
+const PATH = '/api/v1/jobs';
+
+/** How soon the server is asked again while something runs, and while nothing does, in ms. */
+const [SOON, LATER] = [1_000, 10_000];
+
+export interface Jobs {
+  /** None until the server has told. */
+  all: Job[] | undefined;
+  /** The one of that kind, for that target. */
+  of: (job: string, target?: string | null) => Job | undefined;
+  /** Begins one. Gives whether it was begun. */
+  start: (job: string, target?: string | null) => Promise<boolean>;
+}
+
+/** All jobs of the server, asked for again and again for as long as the page is open. */
+export function useJobs(): Jobs {
+  const { data, busy, again } = useAnswer<{ jobs: Job[] }>(PATH);
+  const all = data?.jobs;
+  const runs = all?.some(({ state }) => state === 'running');
+  useEffect(() => {
+    if (busy) return;
+    let timer: ReturnType<typeof setTimeout>;
+    const next = () => {
+      if (document.visibilityState === 'hidden') timer = setTimeout(next, LATER);
+      else again();
+    };
+    timer = setTimeout(next, runs ? SOON : LATER);
+    return () => clearTimeout(timer);
+  }, [busy, runs]);
+  return {
+    all,
+    of: (job, target = null) => all?.find((one) => one.job === job && (one.target ?? null) === target),
+    start: async (job, target = null) => {
+      try {
+        await ask<Job>(PATH, { method: 'POST', json: { job, target } });
+        again();
+        return true;
+      } catch (error) {
+        const why = problem(error);
+        tell(why.status === 409 ? 'It runs already.' : `It was not begun: ${why.message}.`, why.status !== 409);
+        again();
+        return false;
+      }
+    },
+  };
+}
+
+/** Calls that when the job has ended, after it was seen running. */
+export function useEnd(job: Job | undefined, then: () => void): void {
+  const ran = useRef(false);
+  const state = job?.state;
+  useEffect(() => {
+    if (state !== 'running' && ran.current) then();
+    ran.current = state === 'running';
+  }, [state]);
+}
+
+const STATES = { done: 'good', failed: 'bad', interrupted: 'bad', running: 'kind' } as const;
+
+/** How a job stands. */
+export function Standing({ of: { state, by, began, ended, progress, report, error } }: { of: Job }) {
+  return (
+    <div class="standing">
+      <p class="small">
+        <Badge kind={STATES[state] ?? ''}>{state}</Badge>{' '}
+        <span class="muted">
+          {state === 'running' ? 'begun ' : state === 'interrupted' ? 'begun ' : 'ended '}
+          <Time at={state === 'running' ? began : (ended ?? began)} />
+          {by && <> by {by}</>}
+        </span>
+      </p>
+      {state === 'running' && <Running of={progress} />}
+      {state === 'interrupted' && (
+        <p class="small">The server that ran it has stopped before the end. What was done is kept; run it again.</p>
+      )}
+      {error && <p class="note bad small">{error}</p>}
+      {report && state !== 'running' && <Report of={report} />}
+    </div>
+  );
+}
+
+function Running({ of }: { of: Job['progress'] }) {
+  if (!of) return <progress aria-label="Progress" />;
+  const { done, total, unit, text } = of;
+  const told = (number: number) => (unit === 'bytes' ? size(number) : count(number));
+  const says = total ? `${told(done)} of ${told(total)}` : told(done);
+  return (
+    <>
+      <progress aria-label="Progress" {...(total && { max: total, value: Math.min(done, total) })} />
+      <p class="small muted">
+        {says}
+        {unit !== 'bytes' && ` ${unit}`}
+        {text && ` · ${text}`}
+      </p>
+    </>
+  );
+}
+
+/** How many entries of a list in a report are shown. */
+const LISTED = 20;
+
+/** What came of it, whatever the server tells. */
+export function Report({ of }: { of: Record<string, unknown> }) {
+  const rows = Object.entries(of).filter(
+    ([, value]) => value !== null && !(Array.isArray(value) && value.length === 0),
+  );
+  return rows.length > 0 ? (
+    <Facts of={rows.map(([name, value]) => [inWords(name), <Value key={name} name={name} of={value} />])} />
+  ) : null;
+}
+
+function Value({ name, of }: { name: string; of: unknown }) {
+  if (typeof of === 'number') return <>{/bytes|size/.test(name) ? size(of) : count(of)}</>;
+  if (typeof of === 'boolean') return <>{of ? 'yes' : 'no'}</>;
+  if (typeof of === 'string') return /^\d{4}-\d\d-\d\dT/.test(of) ? <Time at={of} /> : <>{of}</>;
+  if (Array.isArray(of))
+    return (
+      <ul class="lines">
+        {of.slice(0, LISTED).map((one, at) => (
+          <li key={at}>{typeof one === 'string' ? one : JSON.stringify(one)}</li>
+        ))}
+        {of.length > LISTED && <li class="muted">and {count(of.length - LISTED)} more</li>}
+      </ul>
+    );
+  return (
+    <>
+      {Object.entries(of as object)
+        .map(([key, value]) => `${inWords(key)}: ${typeof value === 'number' ? count(value) : JSON.stringify(value)}`)
+        .join(', ')}
+    </>
+  );
+}
+
+/** `blobs_deleted` as people write it. */
+export const inWords = (name: string): string => {
+  const words = name.replaceAll(/[_-]/g, ' ');
+  return words.charAt(0).toUpperCase() + words.slice(1);
+};
+
+/** A job of a page that has one: what it does, a button, and how the last one stands. */
+export function JobLine({ job, title, says, done }: { job: string; title: string; says: string; done: () => void }) {
+  const jobs = useJobs();
+  const last = jobs.of(job);
+  useEnd(last, done);
+  return (
+    <section class="part panel work">
+      <Work of={last} title={title} says={says}>
+        {canChange() && <Start jobs={jobs} job={job} label={`${title} now`} />}
+      </Work>
+    </section>
+  );
+}
+
+export function Work({
+  of,
+  title,
+  says,
+  children,
+}: {
+  of: Job | undefined;
+  title: string;
+  says: preact.ComponentChildren;
+  /** The buttons. */
+  children: preact.ComponentChildren;
+}) {
+  return (
+    <div class="job">
+      <div class="what">
+        <h3>{title}</h3>
+        <p class="muted small">{says}</p>
+      </div>
+      <div class="actions">{children}</div>
+      {of && <Standing of={of} />}
+    </div>
+  );
+}
+
+/** A button that begins a job. */
+export function Start({
+  jobs,
+  job,
+  target = null,
+  label,
+  primary,
+}: {
+  jobs: Jobs;
+  job: string;
+  target?: string | null;
+  label: string;
+  primary?: boolean;
+}) {
+  const [busy, put] = useState(false);
+  const runs = jobs.of(job, target)?.state === 'running';
+  return (
+    <button
+      type="button"
+      class={primary ? 'primary' : ''}
+      disabled={busy || runs}
+      onClick={async () => {
+        put(true);
+        await jobs.start(job, target);
+        put(false);
+      }}
+    >
+      {label}
+    </button>
+  );
+}
