@@ -63,6 +63,7 @@ use crate::name::{Repository, Tag};
 use crate::object::ObjectId;
 #[cfg(feature = "api")]
 use crate::secret::UserKey;
+use crate::target::Reference;
 
 /// The key of a record.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -221,6 +222,14 @@ pub(crate) fn deleted(repository: &Repository, manifest: &Digest) -> Key {
 /// The deleted manifests of a repository.
 pub(crate) fn deleted_in(repository: &Repository) -> Prefix {
     Prefix(text(format_args!("deleted/{repository}@")))
+}
+
+/// The place of a manifest or tag in the [list](crate::Registry::deleted) of what was deleted, whether it is in it or not.
+pub fn place_of_deleted(repository: &Repository, reference: &Reference) -> Key {
+    match reference {
+        Reference::Tag(tag) => deleted_tag(repository, tag),
+        Reference::Digest(digest) => deleted(repository, digest),
+    }
 }
 
 pub(crate) fn all_deleted() -> Prefix {

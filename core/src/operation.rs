@@ -25,7 +25,7 @@ use crate::error::Error;
 use crate::flows::Call;
 use crate::http::{Method, Response};
 use crate::name::{InvalidTag, Repository, Tag};
-use crate::target::{Query, Reference, Target};
+use crate::target::{Kept, Query, Reference, Target};
 
 macro_rules! operations {
     ($(
@@ -336,6 +336,111 @@ operations! {
         log: "revoke-api-token", [], [id],
         needs: [],
         changes: true,
+        flow: |call, asked| Err(Error::NoSuchEndpoint),
+    }
+    /// `GET`, `HEAD /api/v1/usage`: what repositories take, and how full quotas are (SPEC AE). A host that knows
+    /// administrators answers this and what follows itself.
+    ShowUsage {
+        at: [Get, Head] Target::Kept(Kept::Usage), _,
+        log: "list-usage", [], [],
+        needs: [],
+        changes: false,
+        flow: |call, asked| Err(Error::NoSuchEndpoint),
+    }
+    /// `GET`, `HEAD /api/v1/deleted`: what was deleted and can be undeleted
+    ListDeleted {
+        at: [Get, Head] Target::Kept(Kept::Deleted), _,
+        log: "list-deleted", [], [],
+        needs: [],
+        changes: false,
+        flow: |call, asked| Err(Error::NoSuchEndpoint),
+    }
+    /// `POST /api/v1/deleted/undelete`: something that was deleted comes back
+    Undelete {
+        at: [Post] Target::Kept(Kept::Undelete), _,
+        log: "undelete", [], [],
+        needs: [],
+        changes: true,
+        flow: |call, asked| Err(Error::NoSuchEndpoint),
+    }
+    /// `POST /api/v1/deleted/purge`: something is removed at once and for good
+    Purge {
+        at: [Post] Target::Kept(Kept::Purge), _,
+        log: "purge", [], [],
+        needs: [],
+        changes: true,
+        flow: |call, asked| Err(Error::NoSuchEndpoint),
+    }
+    /// `GET`, `HEAD /api/v1/protected`: the protect marks
+    ListProtected {
+        at: [Get, Head] Target::Kept(Kept::Protected), _,
+        log: "list-protected", [], [],
+        needs: [],
+        changes: false,
+        flow: |call, asked| Err(Error::NoSuchEndpoint),
+    }
+    /// `POST /api/v1/protected`: a protect mark is set
+    Protect {
+        at: [Post] Target::Kept(Kept::Protected), _,
+        log: "protect", [], [],
+        needs: [],
+        changes: true,
+        flow: |call, asked| Err(Error::NoSuchEndpoint),
+    }
+    /// `DELETE /api/v1/protected?what=<mark>`: a protect mark is removed
+    Unprotect {
+        at: [Delete] Target::Kept(Kept::Protected), _,
+        log: "unprotect", [], [],
+        needs: [],
+        changes: true,
+        flow: |call, asked| Err(Error::NoSuchEndpoint),
+    }
+    /// `GET`, `HEAD /api/v1/retention`: the rules of retention, and what the last run did
+    ShowRetention {
+        at: [Get, Head] Target::Kept(Kept::Retention), _,
+        log: "list-retention", [], [],
+        needs: [],
+        changes: false,
+        flow: |call, asked| Err(Error::NoSuchEndpoint),
+    }
+    /// `GET`, `HEAD /api/v1/retention/plan`: what retention would delete
+    PlanRetention {
+        at: [Get, Head] Target::Kept(Kept::RetentionPlan), _,
+        log: "list-retention-plan", [], [],
+        needs: [],
+        changes: false,
+        flow: |call, asked| Err(Error::NoSuchEndpoint),
+    }
+    /// `POST /api/v1/retention/apply`: what was planned is done
+    ApplyRetention {
+        at: [Post] Target::Kept(Kept::RetentionApply), _,
+        log: "apply-retention", [], [],
+        needs: [],
+        changes: true,
+        flow: |call, asked| Err(Error::NoSuchEndpoint),
+    }
+    /// `GET`, `HEAD /api/v1/users`: the users
+    ListUsers {
+        at: [Get, Head] Target::Kept(Kept::Users), _,
+        log: "list-users", [], [],
+        needs: [],
+        changes: false,
+        flow: |call, asked| Err(Error::NoSuchEndpoint),
+    }
+    /// `GET`, `HEAD /api/v1/rules`: the rules
+    ListRules {
+        at: [Get, Head] Target::Kept(Kept::Rules), _,
+        log: "list-rules", [], [],
+        needs: [],
+        changes: false,
+        flow: |call, asked| Err(Error::NoSuchEndpoint),
+    }
+    /// `POST /api/v1/rules/explain`: which rule decides
+    ExplainRules {
+        at: [Post] Target::Kept(Kept::Explain), _,
+        log: "explain-rules", [], [],
+        needs: [],
+        changes: false,
         flow: |call, asked| Err(Error::NoSuchEndpoint),
     }
 }

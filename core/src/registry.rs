@@ -289,6 +289,20 @@ impl Registry {
         start(move |io| async move { call(io).undelete(&name, &reference, &how).await })
     }
 
+    /// The same by a caller, whose rights for tags count as they do for a push: a tag that may not be made or changed is
+    /// [refused](Refused::Protected).
+    pub fn undelete_by(
+        &self,
+        caller: Arc<Caller>,
+        name: Repository,
+        reference: Reference,
+        how: Undeleting,
+        ambient: Ambient,
+    ) -> Step<Result<Undeleted, Refused>> {
+        let config = self.config.clone();
+        start(move |io| async move { Call { io, config, ambient, caller }.undelete(&name, &reference, &how).await })
+    }
+
     /// Begins to remove at once, for good, and with the blobs that nothing else needs: a manifest, a tag with what it
     /// names, a blob, or without a reference all that was deleted in the repository and is not there. What is protected
     /// needs `force`. When something has gone before it failed, what it returns says [both](Purged::fault).

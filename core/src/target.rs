@@ -51,6 +51,54 @@ pub enum Target {
     ApiTokens,
     /// `/api/v1/tokens/<id>`
     ApiToken(String),
+    /// Something that administrators look after
+    Kept(Kept),
+}
+
+/// What administrators look after, and the rules, each at a path of its own under `/api/v1/` (SPEC AE).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kept {
+    /// `usage`
+    Usage,
+    /// `deleted`
+    Deleted,
+    /// `deleted/undelete`
+    Undelete,
+    /// `deleted/purge`
+    Purge,
+    /// `protected`
+    Protected,
+    /// `retention`
+    Retention,
+    /// `retention/plan`
+    RetentionPlan,
+    /// `retention/apply`
+    RetentionApply,
+    /// `users`
+    Users,
+    /// `rules`
+    Rules,
+    /// `rules/explain`
+    Explain,
+}
+
+impl Kept {
+    fn read(segments: &[&str]) -> Option<Self> {
+        Some(match segments {
+            ["usage"] => Self::Usage,
+            ["deleted"] => Self::Deleted,
+            ["deleted", "undelete"] => Self::Undelete,
+            ["deleted", "purge"] => Self::Purge,
+            ["protected"] => Self::Protected,
+            ["retention"] => Self::Retention,
+            ["retention", "plan"] => Self::RetentionPlan,
+            ["retention", "apply"] => Self::RetentionApply,
+            ["users"] => Self::Users,
+            ["rules"] => Self::Rules,
+            ["rules", "explain"] => Self::Explain,
+            _ => return None,
+        })
+    }
 }
 
 /// How a manifest is called: by tag or by digest.
@@ -117,7 +165,7 @@ impl Target {
                     Err(error) => Err(error),
                 }
             }
-            _ => Err(Error::NoSuchEndpoint),
+            _ => Kept::read(segments).map(Self::Kept).ok_or(Error::NoSuchEndpoint),
         }
     }
 
@@ -268,6 +316,7 @@ mod tests {
             Ok(Target::Session) => "session".into(),
             Ok(Target::ApiTokens) => "tokens".into(),
             Ok(Target::ApiToken(id)) => format!("token {id}"),
+            Ok(Target::Kept(kept)) => format!("{kept:?}"),
             Ok(Target::BrowsedTags(name)) => format!("browsed tags of {name}"),
             Ok(Target::BrowsedImage(name, reference)) => format!("browsed image {reference} of {name}"),
             Err(error) => error.status().1.as_str().into(),
@@ -315,6 +364,11 @@ mod tests {
         check("/api/v1/tokens/0a", "token 0a");
         check("/api/v1/tokens/", "UNSUPPORTED");
         check("/api/v1/tokens/a/b", "UNSUPPORTED");
+        check("/api/v1/usage", "Usage");
+        check("/api/v1/deleted/undelete", "Undelete");
+        check("/api/v1/deleted/", "UNSUPPORTED");
+        check("/api/v1/retention/plan", "RetentionPlan");
+        check("/api/v1/rules/explain/x", "UNSUPPORTED");
         check("/api/v1/repositories/a/b/tags", "browsed tags of a/b");
         check("/api/v1/repositories/a%2Fb/tags", "browsed tags of a/b");
         check("/api/v1/repositories/tags/tags", "browsed tags of tags");

@@ -136,7 +136,7 @@ impl Call {
     /// Whether the caller may make the tag, or change what it gives: to those who ask for it as such and to those who
     /// take nothing but lists. The commit expects the tag as it was read, so it is decided upon what the commit finds.
     /// A push that leaves both as they are changes nothing, and needs no right.
-    fn may_become(
+    pub(super) fn may_become(
         &self,
         name: &Repository,
         before: &TagState,

@@ -279,6 +279,7 @@ impl Call {
             _ => None,
         };
         if let Some((digest, list)) = after {
+            self.may_become(name, &state, digest, list)?;
             self.mend_tag(batch, name, &state, Some((digest, PlatformsRecord { list, images })), None);
         }
         Ok(())
@@ -438,6 +439,7 @@ impl Revival<'_> {
         };
         let crate::Ambient { now, nonce } = call.ambient;
         let record = TagRecord { digest, by: nonce, undeleted: Some(now), ..was.tag.clone() };
+        call.may_become(name, state, digest, list)?;
         let batch = &mut self.change.batch;
         call.put_tag(batch, name, state, Some((record, PlatformsRecord { list, images })), None);
         batch.merge(Call::without_deleted_tag(name, tag, found));

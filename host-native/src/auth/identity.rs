@@ -318,6 +318,16 @@ impl Identities {
         self.passwords.as_ref().is_some_and(|passwords| passwords.has(user))
     }
 
+    /// The users of the password file, in no order.
+    pub(crate) fn users(&self) -> Vec<String> {
+        self.passwords.as_ref().map(Passwords::names).unwrap_or_default()
+    }
+
+    /// The names of the identity providers.
+    pub(crate) fn providers(&self) -> Vec<String> {
+        self.providers.names().map(String::from).collect()
+    }
+
     /// Whether people can sign in with a password.
     pub(crate) fn has_passwords(&self) -> bool {
         self.passwords.is_some()

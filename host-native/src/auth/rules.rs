@@ -7,7 +7,7 @@ use std::sync::Arc;
 use orlop_core::Rights;
 use orlop_core::caller::Rule;
 
-pub use self::explain::explain;
+pub use self::explain::{Explained, Telling, explain, named};
 use crate::auth::identity::Identity;
 use crate::settings::{Auth, GroupSetting, RuleSetting, Who};
 
@@ -15,6 +15,8 @@ use crate::settings::{Auth, GroupSetting, RuleSetting, Who};
 #[derive(Clone, Debug, Default)]
 pub struct Rules {
     rules: Vec<(Vec<Who>, Arc<Rule>)>,
+    /// As they are written; none where nobody wrote any.
+    settings: Vec<RuleSetting>,
     groups: Vec<GroupSetting>,
     /// Whether nobody wrote any: then those who are known may do everything.
     usual: bool,
@@ -45,13 +47,34 @@ impl Rules {
         } else {
             rules.iter().map(|rule| (rule.who.clone(), Arc::new(rule.rule()))).collect()
         };
-        Ok(Self { rules: made, groups: groups.clone(), usual: rules.is_empty() })
+        Ok(Self { rules: made, settings: rules.clone(), groups: groups.clone(), usual: rules.is_empty() })
     }
 
     /// Without any settings.
     pub(crate) fn open() -> Self {
         let everything = Arc::new(RuleSetting::everything().rule());
-        Self { rules: vec![(vec![Who::Anybody], everything)], groups: Vec::new(), usual: true }
+        let rules = vec![(vec![Who::Anybody], everything)];
+        Self { rules, settings: Vec::new(), groups: Vec::new(), usual: true }
+    }
+
+    /// The rules as they are written, in their order; none where nobody wrote any.
+    pub(crate) fn settings(&self) -> &[RuleSetting] {
+        &self.settings
+    }
+
+    /// The groups of the settings.
+    pub(crate) fn groups(&self) -> &[GroupSetting] {
+        &self.groups
+    }
+
+    /// What holds where no rule says anything, in words.
+    pub(crate) fn without_rules(&self) -> &'static str {
+        let anybody = self.rules.iter().any(|(who, _)| who.contains(&Who::Anybody));
+        match (self.usual, anybody) {
+            (true, true) => "there are no rules and no users: every client may do everything",
+            (true, false) => "there are no rules: authenticated clients may do everything, others nothing",
+            (false, _) => "what no rule allows is denied",
+        }
     }
 
     /// The rights of somebody.

@@ -8,10 +8,10 @@ use std::sync::Arc;
 use orlop_core::record::FORMAT;
 use orlop_core::{CheckReport, Damage};
 
-use crate::auth::identity::{Identities, Identity, users};
-use crate::auth::rules::{Rules, explain as explain_rules};
+use crate::auth::identity::{Identities, users};
+use crate::auth::rules::{Rules, Telling, explain as explain_rules, named};
 use crate::command::cli::{Backup, Blob, Explain, Migrate, Mirror, Stored, UserCommand};
-use crate::command::config::{Effective, with_places};
+use crate::command::config::{Effective, places_of_rules, with_places};
 use crate::command::control::{self, Request};
 use crate::command::mirror::Mirrors;
 use crate::command::storage::by_server_or_here;
@@ -92,23 +92,17 @@ pub fn explain(asked: &Explain, effective: &[Effective]) -> Done {
     let identities = Identities::new(&asked.auth)?;
     let can_be_known = identities.can_ask() || asked.tls.client_ca.is_some();
     let rules = Rules::new(&asked.auth, can_be_known)?;
-    let identity = match (asked.user.as_str(), asked.user.strip_prefix("certificate:")) {
-        ("anonymous", _) => Identity::anonymous(),
-        (_, Some(name)) => Identity::anonymous().with_certificate(vec![name.to_owned()]),
-        (name, None) => Identity::user(name),
-    };
-    let identity = identity.with_groups(asked.in_group.clone());
+    let identity = named(&asked.user, asked.in_group.clone());
     if identity.user_name().is_some_and(|user| !identities.may_be(user)) {
         out!("there is no user {identity}; if there were:");
     }
     let name = asked.repository.parse().map_err(|_| format!("`{}` is not a repository name", asked.repository))?;
     let tag =
         asked.tag.as_ref().map(|tag| tag.parse().map_err(|_| format!("`{tag}` is not a tag name"))).transpose()?;
-    let written = effective.iter().find(|setting| setting.key == "rule");
-    let written =
-        |place| written.and_then(|rules| rules.place(place)).map(|(origin, text)| format!("{origin}: {text}"));
-    let told = explain_rules(&rules, &identity, asked.action, &name, tag.as_ref(), &written);
-    out!("{}", told.trim_end_matches('\n'));
+    let places = places_of_rules(effective);
+    let written = |at: usize| places.get(at).map(|(origin, text)| format!("{origin}: {text}"));
+    let told = explain_rules(&rules, &identity, asked.action, &name, tag.as_ref(), Telling::Places(&written));
+    told.lines.iter().for_each(|line| out!("{line}"));
     Ok(())
 }
 

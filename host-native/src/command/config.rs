@@ -16,7 +16,7 @@ use clap::{ArgMatches, Command, CommandFactory, FromArgMatches};
 
 pub use self::error::ConfigError;
 use self::file::Entry;
-pub use self::origin::{Effective, Origin, with_places};
+pub use self::origin::{Effective, Origin, places_of_rules, with_places};
 use crate::command::cli::Cli;
 use crate::settings::Settings;
 

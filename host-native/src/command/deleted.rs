@@ -20,6 +20,7 @@ use crate::command::start::by_the_servers_settings;
 use crate::command::storage::by_server_or_here;
 use crate::observe::date::rfc3339;
 use crate::observe::log;
+use crate::request::administer::kept::{deleted, protected};
 use crate::request::live::Live;
 use crate::settings::{LogFormat, Settings};
 use crate::storage::{self, Host, RequestBody, ambient};
@@ -247,8 +248,7 @@ pub async fn answer(registry: &Registry, host: &Host, asked: &Asked) -> Result<S
         }
         Asked::Protect { marks, json } if marks.is_empty() => {
             let marks = run(host, registry.protections(ambient())).await.map_err(|fault| fault.to_string())?;
-            let dated = |mark: &ProtectMark| json!({ "what": mark.what, "since": rfc3339(mark.since) });
-            let all: Vec<Json> = marks.iter().map(dated).collect();
+            let all: Vec<Json> = marks.iter().map(protected::told).collect();
             told(*json, &all, || protections(&marks))
         }
         Asked::Protect { marks, .. } => {
@@ -326,13 +326,7 @@ async fn list(registry: &Registry, host: &Host, name: Option<&Repository>, json:
         return Ok(table(&all, more));
     }
     let damaged: Vec<&str> = damaged.iter().map(|key| key.as_str()).collect();
-    let dated = |one: &Deleted| -> Result<Json, serde_json::Error> {
-        let mut value = serde_json::to_value(one)?;
-        value["deleted"] = rfc3339(one.deleted).into();
-        value["until"] = rfc3339(one.until).into();
-        Ok(value)
-    };
-    let all = all.iter().map(dated).collect::<Result<Vec<Json>, _>>().map_err(|error| error.to_string())?;
+    let all = all.iter().map(deleted::told).collect::<Result<Vec<Json>, _>>().map_err(|error| error.to_string())?;
     Ok(json!({ "deleted": all, "damaged": damaged, "more": more }).to_string())
 }
 

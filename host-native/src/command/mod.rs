@@ -36,3 +36,4 @@ pub mod token;
 pub mod transfer;
 pub mod translate;
 pub mod usage;
+mod work;

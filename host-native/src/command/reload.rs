@@ -6,7 +6,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::command::check::{Checked, check};
 use crate::command::cli::Command;
-use crate::command::config::{CommandLine, Effective, with_places};
+use crate::command::config::{CommandLine, Effective, places_of_rules, with_places};
 use crate::observe::log::Log;
 use crate::request::live::Current;
 use crate::settings::{MirrorSetting, NEED_RESTART};
@@ -58,7 +58,7 @@ impl Reloading {
             );
         }
         self.log.set(settings.storage.log.clone());
-        self.current.set(live);
+        self.current.set(live.with_rules_at(places_of_rules(&loaded.effective)));
         warnings.extend(restarts(&self.started, &loaded.effective));
         if doors(&self.started) != doors(&loaded.effective) {
             warnings.push("addr of a mirror has changed: restart the server to put it in force".into());

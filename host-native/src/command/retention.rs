@@ -11,15 +11,18 @@ use std::time::{Duration, Instant, SystemTime};
 use orlop_core::name::Repository;
 use orlop_core::retention::{Plan, Rule};
 use orlop_core::{Claim, Fault, Job, Registry, Retained};
+use serde_json::Value as Json;
 use tokio::sync::Mutex;
 
-use self::report::{Status, Waiting, applied, much, planned, status};
+pub(super) use self::report::much;
+use self::report::{Status, Waiting, applied, planned, status};
 use crate::command::cli::RetentionCommand;
 use crate::command::config::Effective;
 use crate::command::control::Request;
 use crate::command::start::by_the_servers_settings;
 use crate::command::storage::by_server_or_here;
 use crate::observe::{Observer, log};
+use crate::request::administer::Refused;
 use crate::request::live::{Current, Live};
 use crate::settings::{LogFormat, Settings};
 use crate::storage::{self, Host, Leased, RequestBody, ambient};
@@ -301,25 +304,7 @@ impl Retaining {
                 let (plans, warnings) = self.plans(repositories).await?;
                 planned(&plans, &warnings, *json)
             }
-            Asked::Apply { repository, plan, yes } => {
-                let _one = self.one.lock().await;
-                let registry = self.registry();
-                self.exists(repository).await?;
-                let step = registry.apply_retention(repository.clone(), Some(plan.clone()), *yes, ambient());
-                let retained = self.ask(step).await.map_err(|fault| fault.to_string())?;
-                if let Retained::Done(report) = &retained {
-                    self.count(report.tags_deleted, report.manifests_deleted);
-                    tracing::info!(
-                        repository = repository.as_str(),
-                        tags = report.tags_deleted,
-                        manifests = report.manifests_deleted,
-                        plan,
-                        "retention, by hand"
-                    );
-                    self.agreed(repository).await.map_err(|fault| fault.to_string())?;
-                }
-                applied(repository, &retained)
-            }
+            Asked::Apply { repository, plan, yes } => applied(repository, &self.apply(repository, plan, *yes).await?),
             Asked::Status { json } => {
                 let found = self.status().await.map_err(|fault| fault.to_string())?;
                 status(&found, *json)
@@ -327,10 +312,38 @@ impl Retaining {
         }
     }
 
-    /// The plans of these repositories, or of all that a rule is about, and what is odd about the rules.
-    async fn plans(&self, repositories: &[Repository]) -> Result<(Vec<Plan>, Vec<String>), String> {
+    /// Does what was planned, if the plan is still the same.
+    ///
+    /// # Errors
+    ///
+    /// When there is no such repository, or the storage fails.
+    pub(super) async fn apply(&self, repository: &Repository, plan: &str, yes: bool) -> Result<Retained, Refused> {
+        let _one = self.one.lock().await;
         let registry = self.registry();
-        let told = |fault: Fault| fault.to_string();
+        self.exists(repository).await?;
+        let step = registry.apply_retention(repository.clone(), Some(plan.to_owned()), yes, ambient());
+        let retained = self.ask(step).await?;
+        if let Retained::Done(report) = &retained {
+            self.count(report.tags_deleted, report.manifests_deleted);
+            tracing::info!(
+                repository = repository.as_str(),
+                tags = report.tags_deleted,
+                manifests = report.manifests_deleted,
+                plan,
+                "retention, by hand"
+            );
+            self.agreed(repository).await?;
+        }
+        Ok(retained)
+    }
+
+    /// The plans of these repositories, or of all that a rule is about, and what is odd about the rules.
+    ///
+    /// # Errors
+    ///
+    /// When there is no such repository, or the storage fails.
+    pub(super) async fn plans(&self, repositories: &[Repository]) -> Result<(Vec<Plan>, Vec<String>), Refused> {
+        let registry = self.registry();
         let (mut names, mut warnings) = (Vec::new(), Vec::new());
         if registry.retention().is_empty() {
             warnings.push(match &self.observer {
@@ -348,7 +361,7 @@ impl Retaining {
         if repositories.is_empty() {
             let mut after = None;
             loop {
-                let page = self.ask(registry.repositories(after.take(), ambient())).await.map_err(told)?;
+                let page = self.ask(registry.repositories(after.take(), ambient())).await?;
                 let Some(last) = page.last().cloned() else { break };
                 names.extend(page.into_iter().filter(|name| registry.retains(name)));
                 after = Some(last);
@@ -358,7 +371,7 @@ impl Retaining {
         }
         let (mut plans, mut stay) = (Vec::new(), false);
         for name in names {
-            let plan = self.ask(registry.plan_retention(name.clone(), ambient())).await.map_err(told)?;
+            let plan = self.ask(registry.plan_retention(name.clone(), ambient())).await?;
             let frees = |rule: &Rule| rule.untagged_after.is_some() && rule.is_about(&name);
             stay |= plan.tags_deleted > 0 && !registry.retention().iter().any(frees);
             plans.push(plan);
@@ -373,13 +386,21 @@ impl Retaining {
         Ok((plans, warnings))
     }
 
-    async fn exists(&self, name: &Repository) -> Result<(), String> {
+    async fn exists(&self, name: &Repository) -> Result<(), Refused> {
         let step = self.registry().has_repository(name.clone(), ambient());
-        match self.ask(step).await {
-            Ok(true) => Ok(()),
-            Ok(false) => Err(format!("there is no repository {name}")),
-            Err(fault) => Err(fault.to_string()),
+        match self.ask(step).await? {
+            true => Ok(()),
+            false => Err(Refused::Unknown(format!("there is no repository {name}"))),
         }
+    }
+
+    /// How it stands, as `orlop retention status --json` prints it.
+    ///
+    /// # Errors
+    ///
+    /// When the storage fails.
+    pub(super) async fn told_status(&self) -> Result<Json, Refused> {
+        Ok(report::status_value(&self.status().await?))
     }
 
     /// A repository waits for nobody any more.

@@ -10,7 +10,7 @@ use tokio::sync::Mutex;
 
 use crate::command::check::{Checked, check};
 use crate::command::cli::Gc;
-use crate::command::config::{CommandLine, Effective, Origin, with_places};
+use crate::command::config::{CommandLine, Effective, Origin, places_of_rules, with_places};
 use crate::command::control::{Control, Request};
 use crate::command::evict::evict_regularly;
 use crate::command::gc::{self, Collection, Collector};
@@ -21,6 +21,7 @@ use crate::command::scrub::Scrubber;
 use crate::command::storage::{agree, by_server_or_here};
 use crate::command::{control, process, token};
 use crate::observe::{Observer, admin, log, quotas, traces, webhooks};
+use crate::request::answer::Service;
 use crate::request::live::Current;
 use crate::server::page;
 use crate::server::serve::{Door, serve_doors};
@@ -56,7 +57,8 @@ pub async fn serve(settings: &Settings, line: CommandLine, effective: Vec<Effect
     }
     let session_key = agree(&live.registry, &host, &settings.storage.data.place()).await?;
     let presence = host.enter(Use::Serve).await?;
-    let current = Current::new(live.keeping(host.clone(), session_key)?);
+    let live = live.with_rules_at(places_of_rules(&effective)).keeping(host.clone(), session_key)?;
+    let current = Current::new(live);
     let collector = Arc::new(Collector::new(current.clone(), host.clone(), observer.clone()));
     if !settings.gc_interval.is_zero() {
         tokio::spawn(collector.clone().collect_regularly(settings.gc_interval));
@@ -95,9 +97,10 @@ pub async fn serve(settings: &Settings, line: CommandLine, effective: Vec<Effect
         current: current.clone(),
         backing_up: Mutex::default(),
     };
+    let control = Arc::new(control);
     if alone {
         match control::listen(&settings.storage.data.directory) {
-            Ok(listener) => drop(tokio::spawn(control::serve(listener, Arc::new(control)))),
+            Ok(listener) => drop(tokio::spawn(control::serve(listener, control.clone()))),
             Err(error) => tracing::warn!(
                 "there is no control socket in the data directory: {error}; `orlop backup`, `orlop gc` and `orlop \
                  reload` cannot reach this server"
@@ -127,7 +130,8 @@ pub async fn serve(settings: &Settings, line: CommandLine, effective: Vec<Effect
     let console = (!settings.no_console).then_some(&page::CONSOLE);
     let playground = (!settings.no_playground).then_some(&page::PLAYGROUND);
     let pages: Vec<_> = console.into_iter().chain(playground).collect();
-    serve_doors(doors, &pages, host, &limits, current.clone(), observer, stop).await;
+    let service = Service::new(host, current.clone(), observer, &limits).doing(control);
+    serve_doors(doors, &pages, service, &limits, stop).await;
     token::note_last(&current).await;
     syncing.stop().await;
     if let Some(presence) = presence {

@@ -1,6 +1,5 @@
 //! `orlop usage`: what repositories take, and whether it is counted right.
 
-use std::cmp::Reverse;
 use std::error::Error;
 use std::fmt::Write as _;
 use std::sync::Arc;
@@ -8,8 +7,7 @@ use std::time::Instant;
 
 use bytesize::ByteSize;
 use clap::ValueEnum;
-use orlop_core::{QuotaUsage, Recount, Registry, RepositoryUsage, Usage};
-use serde::{Deserialize, Serialize};
+use orlop_core::{QuotaUsage, Recount, Registry, RepositoryUsage};
 
 use crate::command::check;
 use crate::command::cli;
@@ -18,31 +16,10 @@ use crate::command::control::Request;
 use crate::command::start::by_the_servers_settings;
 use crate::command::storage::by_server_or_here;
 use crate::observe::date::rfc3339;
+pub use crate::request::administer::kept::usage::Sort;
+use crate::request::administer::kept::usage::{Report, Total};
 use crate::request::live::Current;
 use crate::storage::{self, Host, RequestBody, ambient};
-
-/// In which order repositories are printed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Sort {
-    /// Those with most bytes first
-    Bytes,
-    /// Those first whose deletion would free most
-    Unshared,
-    /// By name
-    Name,
-    /// Those with most tags first
-    Tags,
-    /// Those with most manifests first
-    Manifests,
-    /// Those with most blobs first
-    Blobs,
-    /// Those first that were pushed to last
-    LastPush,
-    /// Those first that were pulled from longest ago, or never as far as is known
-    LastPull,
-    /// Those first that are closest to their quota
-    Used,
-}
 
 /// How they are printed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -62,13 +39,6 @@ pub enum Asked {
     Report(Sort, Option<usize>),
     /// To count anew.
     Recount,
-}
-
-impl Sort {
-    /// As it is written.
-    fn name(self) -> String {
-        self.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default()
-    }
 }
 
 impl std::fmt::Display for Asked {
@@ -118,51 +88,13 @@ impl Asked {
     }
 }
 
-/// What is printed.
-#[derive(Debug, Serialize, Deserialize)]
-struct Report {
-    repositories: Vec<RepositoryUsage>,
-    quotas: Vec<QuotaUsage>,
-    /// All repositories, also those that are not printed.
-    total: Total,
+/// The report for people and for spreadsheets.
+trait Printed {
+    fn table(&self) -> String;
+    fn csv(&self) -> String;
 }
 
-#[derive(Debug, Default, Serialize, Deserialize)]
-struct Total {
-    repositories: u64,
-    bytes: u64,
-    unshared: u64,
-    tags: u64,
-    manifests: u64,
-}
-
-impl Report {
-    fn of(usage: Usage, sort: Sort, top: Option<usize>) -> Self {
-        let Usage { mut repositories, quotas } = usage;
-        let mut total = Total { repositories: repositories.len() as u64, ..Total::default() };
-        for row in &repositories {
-            total.bytes = total.bytes.saturating_add(row.bytes);
-            total.unshared = total.unshared.saturating_add(row.unshared);
-            total.tags += row.tags;
-            total.manifests += row.manifests;
-        }
-        // They come in the order of their names, which a stable order keeps among equals.
-        let largest = |key: fn(&RepositoryUsage) -> u64| move |row: &RepositoryUsage| Reverse(key(row));
-        match sort {
-            Sort::Name => {}
-            Sort::Bytes => repositories.sort_by_key(largest(|row| row.bytes)),
-            Sort::Unshared => repositories.sort_by_key(largest(|row| row.unshared)),
-            Sort::Tags => repositories.sort_by_key(largest(|row| row.tags)),
-            Sort::Manifests => repositories.sort_by_key(largest(|row| row.manifests)),
-            Sort::Blobs => repositories.sort_by_key(largest(|row| row.blobs)),
-            Sort::LastPush => repositories.sort_by_key(largest(|row| row.last_push.map_or(0, |time| time.0))),
-            Sort::LastPull => repositories.sort_by_key(|row| row.last_pull.map_or(0, |time| time.0)),
-            Sort::Used => repositories.sort_by_key(largest(|row| row.used_percent.unwrap_or(0))),
-        }
-        repositories.truncate(top.unwrap_or(usize::MAX));
-        Self { repositories, quotas, total }
-    }
-
+impl Printed for Report {
     fn table(&self) -> String {
         let head = [
             "REPOSITORY",
@@ -246,15 +178,6 @@ impl Report {
         }
         text
     }
-
-    fn json(&self) -> Result<String, serde_json::Error> {
-        let mut value = serde_json::to_value(self)?;
-        for (row, usage) in value["repositories"].as_array_mut().into_iter().flatten().zip(&self.repositories) {
-            row["last_push"] = usage.last_push.map(rfc3339).into();
-            row["last_pull"] = usage.last_pull.map(rfc3339).into();
-        }
-        serde_json::to_string(&value)
-    }
 }
 
 /// RFC 4180.
@@ -329,7 +252,7 @@ fn recounted(recount: &Recount) -> Result<(), Box<dyn Error>> {
 
 #[cfg(test)]
 mod tests {
-    use orlop_core::Timestamp;
+    use orlop_core::{Timestamp, Usage};
 
     use super::*;
 
@@ -353,19 +276,6 @@ mod tests {
             limit: Some(4 << 20),
         };
         Usage { repositories: vec![row("a", 1, 1, None), row("b", 1, 2048, None), full], quotas: vec![quota] }
-    }
-
-    fn names(sort: Sort, top: Option<usize>) -> Vec<String> {
-        Report::of(usage(), sort, top).repositories.into_iter().map(|row| row.repository).collect()
-    }
-
-    #[test]
-    fn reports_are_sorted_and_have_an_end() {
-        assert_eq!(names(Sort::Bytes, None), ["c", "a", "b"]);
-        assert_eq!(names(Sort::Unshared, Some(2)), ["b", "a"]);
-        assert_eq!(names(Sort::Name, Some(1)), ["a"]);
-        assert_eq!(names(Sort::LastPush, Some(1)), ["c"]);
-        assert_eq!(names(Sort::Used, Some(1)), ["c"]);
     }
 
     #[test]

@@ -26,13 +26,12 @@ use tokio_util::task::TaskTracker;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 use uuid::Uuid;
 
-use crate::auth::identity::Identity;
 use crate::auth::identity::sign_in::CSRF;
 use crate::crowd::{Client, Crowd};
 use crate::observe::Observer;
 use crate::request::access::{AccessLine, Taken};
+use crate::request::administer::{self, Work};
 use crate::request::admit::{Admitted, Refused, admit, busy, give_token};
-use crate::request::api_tokens;
 use crate::request::content::{self, Looking, Looks};
 use crate::request::live::{Current, Live};
 use crate::request::memory::{Memory, Name, is_small};
@@ -78,6 +77,8 @@ pub(crate) struct Service {
     /// What tells this server from others: the name of its machine, and one of its own.
     pub(super) node: String,
     pub(super) instance: Uuid,
+    /// What administrators have it do, where this is a server that can.
+    pub(super) work: Option<Arc<dyn Work>>,
 }
 
 /// How long a request waits until there is room to work on it.
@@ -101,7 +102,13 @@ impl Service {
             finishing: Arc::new(Semaphore::new(FINISHING)),
             node: rustix::system::uname().nodename().to_string_lossy().into_owned(),
             instance: Uuid::new_v4(),
+            work: None,
         }
+    }
+
+    /// The same, which does this for administrators.
+    pub(crate) fn doing(self, work: Arc<dyn Work>) -> Self {
+        Self { work: Some(work), ..self }
     }
 
     /// Room to work on a request that may be made. Who asks is known by now: a user takes it from a share of its own, and
@@ -333,7 +340,7 @@ async fn call(
         None => None,
     };
     if entered.is_some()
-        && let Some(answered) = Box::pin(of_users(service, live, from, body, &identity)).await
+        && let Some(answered) = Box::pin(administer::answer(service, live, from, body, &identity)).await
     {
         return answered;
     }
@@ -345,20 +352,6 @@ async fn call(
         sign_in::keep_private(&mut response);
     }
     response
-}
-
-/// The answer to what is about users, which the core knows nothing of.
-async fn of_users(
-    service: &Service,
-    live: &Live,
-    from: Origin<'_>,
-    body: &mut RequestBody,
-    identity: &Identity,
-) -> Option<Response> {
-    match sign_in::answer(service, live, from, body, identity).await {
-        Some(answered) => Some(answered),
-        None => api_tokens::answer(live, from, body, identity).await,
-    }
 }
 
 /// Makes the call. An answer that stands in memory is made when there is memory for it. What the call leaves for after

@@ -1,6 +1,7 @@
 //! What can be exchanged while the server runs: users, rules, certificates, limits.
 
 use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
 
 use orlop_core::Registry;
 use orlop_core::caller::Right;
@@ -37,6 +38,10 @@ pub struct Live {
     pub(crate) upstreams: Arc<Upstreams>,
     /// Who administers the registry.
     administrators: Vec<Who>,
+    /// Where each rule stands, and how it is written, as far as that is known.
+    pub(crate) rules_at: Vec<(String, String)>,
+    /// How often retention runs; zero for never.
+    pub(crate) retention_interval: Duration,
     /// Whether the playground is there.
     pub(crate) playground: bool,
     /// What the registry is called in `Via`, once that is known.
@@ -87,6 +92,8 @@ impl Live {
             roots: Roots(settings.mirrors.clone()),
             upstreams: Arc::new(upstreams),
             administrators: settings.signing_in.administrators.clone(),
+            rules_at: Vec::new(),
+            retention_interval: settings.retention.retention_interval,
             playground: !settings.no_playground,
             via: self.via.clone(),
         };
@@ -123,9 +130,21 @@ impl Live {
             roots: Roots::default(),
             upstreams: Arc::default(),
             administrators: Vec::new(),
+            rules_at: Vec::new(),
+            retention_interval: Duration::ZERO,
             playground: false,
             via: None,
         }
+    }
+
+    /// The same, whose rules stand there and are written so, one after the other: for administrators who ask.
+    pub fn with_rules_at(self, rules_at: Vec<(String, String)>) -> Self {
+        Self { rules_at, ..self }
+    }
+
+    /// Who administers the registry.
+    pub(crate) fn administrators(&self) -> &[Who] {
+        &self.administrators
     }
 
     /// Whether somebody administers the registry.

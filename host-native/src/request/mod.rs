@@ -2,6 +2,7 @@
 //! log; and what is in force while it is made.
 
 mod access;
+pub(crate) mod administer;
 mod admit;
 pub(crate) mod answer;
 pub(crate) mod api_tokens;

@@ -66,21 +66,21 @@ pub async fn serve(
 ) {
     let doors = vec![Door { listener, tls: None, root: None }];
     let observer = Arc::new(Observer::new(&host, None));
-    serve_doors(doors, &[], host, limits, Current::new(Live::open(registry)), observer, stop).await;
+    let service = Service::new(host, Current::new(Live::open(registry)), observer, limits);
+    serve_doors(doors, &[], service, limits, stop).await;
 }
 
 /// Serves the registry at these doors, by settings that may change, until `stop` comes true. Beside it, the `pages`:
 /// whatever none of them is at is the registry's to answer.
-pub async fn serve_doors(
+pub(crate) async fn serve_doors(
     doors: Vec<Door>,
     pages: &[&'static Page],
-    host: Arc<Host>,
+    service: Service,
     limits: &Limits,
-    current: Current,
-    observer: Arc<Observer>,
     stop: impl Future<Output = ()>,
 ) {
-    let service = Arc::new(Service::new(host, current.clone(), observer.clone(), limits));
+    let service = Arc::new(service);
+    let (current, observer) = (service.current.clone(), service.observer.clone());
     let (calls, flights) = (service.calls.clone(), service.host.clone());
     let (pulls, stop_noting) = (service.pulls.clone(), CancellationToken::new());
     let noting = {

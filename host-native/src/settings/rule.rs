@@ -62,6 +62,11 @@ impl Action {
         }
     }
 
+    /// As it is written.
+    pub(crate) fn name(self) -> String {
+        self.to_possible_value().map_or_else(String::new, |value| value.get_name().to_owned())
+    }
+
     /// Whether there is a part of it that has a tag.
     fn has_tags(self) -> bool {
         !matches!(self, Self::Pull | Self::List | Self::Upload)
@@ -73,6 +78,26 @@ impl RuleSetting {
     pub(crate) fn everything() -> Self {
         let repositories = vec!["**".into()];
         Self { who: vec![Who::Anybody], allow: vec![Action::All], deny: vec![], repositories, tags: None }
+    }
+
+    /// Whether it denies what it names; else it allows it.
+    pub(crate) fn denies(&self) -> bool {
+        !self.deny.is_empty()
+    }
+
+    /// What it allows or denies.
+    pub(crate) fn actions(&self) -> &[Action] {
+        if self.denies() { &self.deny } else { &self.allow }
+    }
+
+    /// The patterns of repositories that it speaks of.
+    pub(crate) fn repositories(&self) -> &[String] {
+        &self.repositories
+    }
+
+    /// The patterns of tags that it speaks of, if it speaks of tags alone.
+    pub(crate) fn tags(&self) -> Option<&[String]> {
+        self.tags.as_deref()
     }
 
     /// The rule as the core takes it.
@@ -96,7 +121,7 @@ impl RuleSetting {
         }
         let actions = self.allow.iter().chain(&self.deny);
         if let (Some(_), Some(action)) = (&self.tags, actions.into_iter().find(|action| !action.has_tags())) {
-            let name = action.to_possible_value().map_or_else(String::new, |value| value.get_name().to_owned());
+            let name = action.name();
             return Err(format!("a rule with `tags` cannot have {name}, which has no tag: write two rules"));
         }
         let odd = |allowed: fn(char) -> bool| move |text: &&String| text.is_empty() || !text.chars().all(allowed);

@@ -1,5 +1,7 @@
 //! Whom a rule names.
 
+use std::fmt;
+
 use serde::Deserialize;
 
 /// Some of the clients.
@@ -34,6 +36,20 @@ impl TryFrom<String> for Who {
                 Err(format!("`{text}` is not valid in `who`; {KINDS}"))
             }
             _ => Err(format!("`{text}` is not valid in `who`; for a user write user:{text}; {KINDS}")),
+        }
+    }
+}
+
+/// As it is written.
+impl fmt::Display for Who {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Anybody => f.write_str("anybody"),
+            Self::Anonymous => f.write_str("anonymous"),
+            Self::Authenticated => f.write_str("authenticated"),
+            Self::User(name) => write!(f, "user:{name}"),
+            Self::Group(name) => write!(f, "group:{name}"),
+            Self::Certificate(name) => write!(f, "certificate:{name}"),
         }
     }
 }

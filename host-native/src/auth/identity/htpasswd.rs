@@ -59,6 +59,11 @@ impl Users {
         Ok(Self { hashes, kinds })
     }
 
+    /// The names of all users, in no order.
+    pub(super) fn names(&self) -> impl Iterator<Item = &str> {
+        self.hashes.keys().map(String::as_str)
+    }
+
     /// How the password of a user is kept.
     pub(super) fn get(&self, name: &str) -> Option<&Hash> {
         self.hashes.get(name)

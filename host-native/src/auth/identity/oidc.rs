@@ -64,6 +64,11 @@ impl Providers {
         self.0.is_empty()
     }
 
+    /// The names of the providers, in the order of the settings.
+    pub(super) fn names(&self) -> impl Iterator<Item = &str> {
+        self.0.iter().map(|provider| provider.setting.name.as_str())
+    }
+
     pub(super) fn watch(&self) {
         self.0.iter().for_each(|provider| provider.source.watch());
     }

@@ -73,6 +73,11 @@ impl Passwords {
         self.users.get().get(name).is_some()
     }
 
+    /// The names of all users, in no order.
+    pub(super) fn names(&self) -> Vec<String> {
+        self.users.get().names().map(String::from).collect()
+    }
+
     /// What the file says of a user.
     pub(super) fn line(&self, name: &str) -> Option<String> {
         self.users.get().get(name).map(|hash| hash.as_str().to_owned())

@@ -67,6 +67,13 @@ impl Effective {
     }
 }
 
+/// Where each rule stands, and how it is written.
+pub fn places_of_rules(effective: &[Effective]) -> Vec<(String, String)> {
+    let rules = effective.iter().find(|setting| setting.key == "rule");
+    let place = |rules: &Effective, at| rules.place(at).map(|(origin, text)| (origin.to_string(), text.to_owned()));
+    rules.map(|rules| (0..rules.values.len()).filter_map(|at| place(rules, at)).collect()).unwrap_or_default()
+}
+
 /// A message about settings, and below it each of these settings that was set, with its place and its value.
 pub fn with_places(message: &str, effective: &[Effective]) -> String {
     let set = effective.iter().filter(|setting| setting.origin != Origin::Default && setting.key != "config");

@@ -6,6 +6,7 @@ use orlop_core::name::Repository;
 use orlop_core::retention::{Plan, Verdict};
 use orlop_core::{Retained, RetentionReport};
 use serde::{Deserialize, Serialize};
+use serde_json::{Value as Json, json};
 
 use crate::observe::date::rfc3339_seconds;
 
@@ -101,7 +102,7 @@ fn plan_as_text(plan: &Plan, text: &mut String) {
 }
 
 /// How much a plan deletes.
-pub(super) fn much(plan: &Plan) -> String {
+pub(crate) fn much(plan: &Plan) -> String {
     let tags = format!("{} of the {} tags", plan.tags_deleted, plan.tags.len());
     match plan.manifests_deleted {
         0 => tags,
@@ -136,6 +137,14 @@ pub(super) fn applied(name: &Repository, retained: &Retained) -> Result<String, 
     }
 }
 
+/// How it stands, as JSON with times in UTC.
+pub(super) fn status_value(status: &Status) -> Json {
+    let mut value = json!(status);
+    value["began"] = (status.began > 0).then(|| rfc3339_seconds(status.began)).into();
+    value["ended"] = status.ended.map(rfc3339_seconds).into();
+    value
+}
+
 /// How it stands.
 ///
 /// # Errors
@@ -143,10 +152,7 @@ pub(super) fn applied(name: &Repository, retained: &Retained) -> Result<String, 
 /// None that occurs.
 pub(super) fn status(status: &Status, json: bool) -> Result<String, String> {
     if json {
-        let mut value = serde_json::to_value(status).map_err(|error| error.to_string())?;
-        value["began"] = (status.began > 0).then(|| rfc3339_seconds(status.began)).into();
-        value["ended"] = status.ended.map(rfc3339_seconds).into();
-        return serde_json::to_string(&value).map_err(|error| error.to_string());
+        return serde_json::to_string(&status_value(status)).map_err(|error| error.to_string());
     }
     let Status { began, ended, tags_deleted, manifests_deleted, waiting, failed } = status;
     if *began == 0 {

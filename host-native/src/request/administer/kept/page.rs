@@ -1,0 +1,44 @@
+//! A part of a list.
+
+use orlop_core::error::Error;
+use orlop_core::{Asked, http};
+
+/// How many entries a page has, if it is not said, and at most.
+const PAGE: (usize, usize) = (50, 100);
+
+/// Which part of a list is asked for.
+#[derive(Clone, Copy)]
+pub(super) struct Page<'r> {
+    asked: &'r Asked,
+    /// How many entries.
+    pub(super) n: usize,
+    /// Behind what, as the page before has said.
+    pub(super) after: Option<&'r str>,
+}
+
+impl<'r> Page<'r> {
+    /// As the query says.
+    ///
+    /// # Errors
+    ///
+    /// When `n` is no number.
+    pub(super) fn of(asked: &'r Asked) -> Result<Self, http::Response> {
+        let (usual, most) = PAGE;
+        let n = match asked.query().get("n") {
+            None => usual,
+            Some(n) => n.parse::<usize>().map_err(|_| Error::PageNumber)?.clamp(1, most),
+        };
+        Ok(Self { asked, n, after: asked.query().get("after").filter(|after| !after.is_empty()) })
+    }
+
+    /// The URL of the next page, behind that.
+    pub(super) fn next(&self, after: &str) -> String {
+        let path = self.asked.request.target.split('?').next().unwrap_or_default();
+        format!("{path}?{}", self.asked.query().with("after", after))
+    }
+}
+
+/// The answer to an `after` that no page has said.
+pub(super) fn no_place() -> http::Response {
+    Error::Parameter { name: "after", expected: "as `next` of the page before has it".into() }.into()
+}

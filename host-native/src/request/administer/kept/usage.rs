@@ -1,0 +1,178 @@
+//! What repositories take: in which order, how much in all, and as JSON.
+
+use std::cmp::Reverse;
+
+use clap::ValueEnum;
+use orlop_core::error::Error;
+use orlop_core::{QuotaUsage, RepositoryUsage, Usage};
+use serde::{Deserialize, Serialize};
+use serde_json::Value as Json;
+
+use super::page::no_place;
+use super::{Answered, Asking};
+use crate::observe::date::rfc3339;
+use crate::request::sign_in::private;
+use crate::storage::ambient;
+
+/// In which order repositories are listed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Sort {
+    /// Those with most bytes first
+    Bytes,
+    /// Those first whose deletion would free most
+    Unshared,
+    /// By name
+    Name,
+    /// Those with most tags first
+    Tags,
+    /// Those with most manifests first
+    Manifests,
+    /// Those with most blobs first
+    Blobs,
+    /// Those first that were pushed to last
+    LastPush,
+    /// Those first that were pulled from longest ago, or never as far as is known
+    LastPull,
+    /// Those first that are closest to their quota
+    Used,
+}
+
+impl Sort {
+    /// As it is written.
+    pub(crate) fn name(self) -> String {
+        self.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default()
+    }
+
+    fn read(text: Option<&str>) -> Result<Self, Error> {
+        let Some(text) = text else { return Ok(Self::Bytes) };
+        let names = || Self::value_variants().iter().map(|sort| sort.name()).collect::<Vec<_>>().join(", ");
+        let unknown = |_| Error::Parameter { name: "sort", expected: format!("one of {}", names()) };
+        Self::from_str(text, false).map_err(unknown)
+    }
+
+    /// The number by which a repository has its place, the lowest first; those of one number are in the order of their
+    /// names.
+    fn rank(self, row: &RepositoryUsage) -> u64 {
+        let Reverse(rank) = match self {
+            Self::Name => return 0,
+            Self::LastPull => return row.last_pull.map_or(0, |time| time.0),
+            Self::Bytes => Reverse(row.bytes),
+            Self::Unshared => Reverse(row.unshared),
+            Self::Tags => Reverse(row.tags),
+            Self::Manifests => Reverse(row.manifests),
+            Self::Blobs => Reverse(row.blobs),
+            Self::LastPush => Reverse(row.last_push.map_or(0, |time| time.0)),
+            Self::Used => Reverse(row.used_percent.unwrap_or(0)),
+        };
+        u64::MAX - rank
+    }
+}
+
+/// What is told of usage.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Report {
+    pub(crate) repositories: Vec<RepositoryUsage>,
+    pub(crate) quotas: Vec<QuotaUsage>,
+    /// All repositories, also those that are not listed.
+    pub(crate) total: Total,
+}
+
+/// What all repositories have together.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub(crate) struct Total {
+    pub(crate) repositories: u64,
+    pub(crate) bytes: u64,
+    pub(crate) unshared: u64,
+    pub(crate) tags: u64,
+    pub(crate) manifests: u64,
+}
+
+impl Report {
+    /// The first repositories in that order, as many as `top`.
+    pub(crate) fn of(usage: Usage, sort: Sort, top: Option<usize>) -> Self {
+        let Usage { mut repositories, quotas } = usage;
+        let mut total = Total { repositories: repositories.len() as u64, ..Total::default() };
+        for row in &repositories {
+            total.bytes = total.bytes.saturating_add(row.bytes);
+            total.unshared = total.unshared.saturating_add(row.unshared);
+            total.tags += row.tags;
+            total.manifests += row.manifests;
+        }
+        // They come in the order of their names, which a stable order keeps among equals.
+        repositories.sort_by_key(|row| sort.rank(row));
+        repositories.truncate(top.unwrap_or(usize::MAX));
+        Self { repositories, quotas, total }
+    }
+
+    /// As programs read it: times in the form of RFC 3339.
+    ///
+    /// # Errors
+    ///
+    /// None that occurs.
+    pub(crate) fn json(&self) -> Result<Json, serde_json::Error> {
+        let mut value = serde_json::to_value(self)?;
+        for (row, usage) in value["repositories"].as_array_mut().into_iter().flatten().zip(&self.repositories) {
+            row["last_push"] = usage.last_push.map(rfc3339).into();
+            row["last_pull"] = usage.last_pull.map(rfc3339).into();
+        }
+        for (row, quota) in value["quotas"].as_array_mut().into_iter().flatten().zip(&self.quotas) {
+            row["used_percent"] = quota.used_percent().into();
+        }
+        Ok(value)
+    }
+}
+
+/// `GET /api/v1/usage` (SPEC AE2)
+pub(super) async fn show(asking: Asking<'_>) -> Answered {
+    asking.administrator()?;
+    let page = asking.page()?;
+    let sort = Sort::read(asking.given("sort"))?;
+    let after = page.after.map(|after| {
+        let (rank, name) = after.split_once('/')?;
+        Some((rank.parse::<u64>().ok()?, name.to_owned()))
+    });
+    let after = after.map(|after| after.ok_or_else(no_place)).transpose()?;
+    let usage = asking.run_long(asking.live.registry.usage(ambient())).await?.map_err(Error::from)?;
+    let mut report = Report::of(usage, sort, None);
+    if let Some((rank, name)) = &after {
+        report.repositories.retain(|row| (sort.rank(row), row.repository.as_str()) > (*rank, name.as_str()));
+    }
+    let more = report.repositories.len() > page.n;
+    report.repositories.truncate(page.n);
+    let mut body = report.json().map_err(|error| Error::Storage(orlop_core::Fault::Failed(error.to_string())))?;
+    if let Some(last) = report.repositories.last().filter(|_| more) {
+        body["next"] = page.next(&format!("{}/{}", sort.rank(last), last.repository)).into();
+    }
+    Ok(private(200, &body))
+}
+
+#[cfg(test)]
+mod tests {
+    use orlop_core::Timestamp;
+
+    use super::*;
+
+    #[test]
+    fn reports_are_sorted_and_have_an_end() {
+        let row = |repository: &str, bytes, unshared, last_push: Option<u64>, used_percent| RepositoryUsage {
+            repository: repository.into(),
+            bytes,
+            unshared,
+            last_push: last_push.map(Timestamp),
+            used_percent,
+            ..RepositoryUsage::default()
+        };
+        let rows =
+            || vec![row("a", 1, 1, None, None), row("b", 1, 2048, None, None), row("c", 9, 0, Some(1), Some(75))];
+        let names = |sort, top| {
+            let usage = Usage { repositories: rows(), quotas: Vec::new() };
+            Report::of(usage, sort, top).repositories.into_iter().map(|row| row.repository).collect::<Vec<_>>()
+        };
+        assert_eq!(names(Sort::Bytes, None), ["c", "a", "b"]);
+        assert_eq!(names(Sort::Unshared, Some(2)), ["b", "a"]);
+        assert_eq!(names(Sort::Name, Some(1)), ["a"]);
+        assert_eq!(names(Sort::LastPush, Some(1)), ["c"]);
+        assert_eq!(names(Sort::LastPull, None), ["a", "b", "c"]);
+        assert_eq!(names(Sort::Used, Some(1)), ["c"]);
+    }
+}

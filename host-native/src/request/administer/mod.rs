@@ -1,0 +1,79 @@
+//! `/api/v1` as far as the host answers it: what is about users, which the core knows nothing of, and what administrators
+//! see and do. One file a subject.
+
+pub(crate) mod kept;
+mod work;
+
+use axum::response::Response;
+use orlop_core::error::Code;
+use orlop_core::http;
+
+pub(crate) use self::work::{Refused, Work};
+use crate::auth::identity::Identity;
+use crate::auth::identity::sign_in::Vouched;
+use crate::auth::refusal::{refusal, unauthorized};
+use crate::request::answer::Service;
+use crate::request::live::Live;
+use crate::request::source::Origin;
+use crate::request::{api_tokens, sign_in};
+use crate::storage::RequestBody;
+
+/// The answer to a request that may be made, if the host gives it and not the core.
+pub(super) async fn answer(
+    service: &Service,
+    live: &Live,
+    from: Origin<'_>,
+    body: &mut RequestBody,
+    identity: &Identity,
+) -> Option<Response> {
+    if let Some(answered) = sign_in::answer(service, live, from, body, identity).await {
+        return Some(answered);
+    }
+    if let Some(answered) = api_tokens::answer(live, from, body, identity).await {
+        return Some(answered);
+    }
+    kept::answer(service, live, from, body, identity).await
+}
+
+/// The administrator who asks.
+///
+/// # Errors
+///
+/// With the answer to everybody else: 401 to somebody of whom nothing is known, where users can be; 403 to others, also to
+/// whoever has shown a token.
+pub(super) fn administrator(live: &Live, identity: &Identity) -> Result<Vouched, http::Response> {
+    if identity.is_anonymous() && live.identities.can_ask() {
+        return Err(unauthorized(live.identities.challenges(&[], None), None));
+    }
+    let vouched = identity.vouched().filter(|_| live.is_administrator(identity));
+    vouched.ok_or_else(|| {
+        let told = "only administrators who have signed in, or send the password, may do this: see `administrators` in \
+                    the settings";
+        refusal(403, Code::Denied, told)
+    })
+}
+
+/// Refuses what changes something, on a server that takes no changes.
+///
+/// # Errors
+///
+/// With the answer.
+pub(super) fn takes_changes(live: &Live) -> Result<(), http::Response> {
+    match live.read_only {
+        false => Ok(()),
+        true => {
+            let told = "the registry takes no changes for now";
+            Err(refusal(405, Code::Unsupported, told).with("Allow", "GET, HEAD"))
+        }
+    }
+}
+
+/// What performs the work of administrators.
+///
+/// # Errors
+///
+/// With the answer of a server that cannot.
+pub(super) fn work(service: &Service) -> Result<&dyn Work, http::Response> {
+    let told = "this server does no work for administrators";
+    service.work.as_deref().ok_or_else(|| refusal(404, Code::Unsupported, told))
+}
