@@ -34,11 +34,11 @@ export interface Usage {
 
 export interface Deleted {
   repository: string;
-  tag: string | null;
+  tag?: string;
   digest: string;
   deleted: string;
   until: string;
-  by: string;
+  by?: string;
 }
 
 export interface DeletedPage {
@@ -60,7 +60,7 @@ export interface Purged {
   tags: string[];
   manifests: string[];
   bytes: number;
-  remaining: unknown[];
+  remaining: { digest: string; size?: number; why: string }[];
   fault?: string;
 }
 
@@ -73,7 +73,8 @@ export interface Mark {
 export interface RetentionRule {
   name: string;
   repositories: string[];
-  text: unknown;
+  /** What it says, in words. */
+  text: string;
 }
 
 export interface Waiting {
@@ -109,10 +110,12 @@ export interface Plan {
   plan: string;
   tags_deleted: number;
   manifests_deleted: number;
-  needs_approval?: boolean;
-  tags: ({ tag: string; digest: string } & Verdict)[];
-  manifests?: ({ digest: string } & Verdict)[];
+  needs_approval: boolean;
+  tags: ({ tag: string; digest?: string } & Verdict)[];
+  manifests: ({ digest: string } & Verdict)[];
   warnings?: string[];
+  /** There are more tags or manifests than are told. */
+  more: boolean;
 }
 
 export interface Plans {
@@ -125,6 +128,10 @@ export interface Applied {
   repository: string;
   tags_deleted: number;
   manifests_deleted: number;
+  /** What changed meanwhile, and stays. */
+  changed: string[];
+  /** Manifests that stay as long as something deleted can come back. */
+  manifests_left: number;
 }
 
 export interface User {

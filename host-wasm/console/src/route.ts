@@ -29,7 +29,7 @@ export type Route =
   | { page: 'compare'; repository: string; a: string; b: string; platform: string }
   | { page: 'search'; q: string }
   | { page: 'tokens' }
-  | { page: 'admin'; of: Subject; repository: string; sort: string; order: Order }
+  | { page: 'admin'; of: Subject; repository: string; sort: string }
   | { page: 'deleted'; repository: string }
   | { page: 'activity'; of: Wanted; /** It is a page of that repository. */ within: boolean }
   | { page: 'access'; of: Asked }
@@ -97,20 +97,11 @@ export function read(url: URL): Route {
   }
   if (rest.startsWith('r/')) return ofRepository(rest.slice(2), given, order);
   const subject = SUBJECTS.find((one) => rest === `admin/${one}`);
-  if (subject) {
-    const [repository, sort] = [given('repository'), given('sort')];
-    return {
-      page: 'admin',
-      of: subject,
-      repository,
-      sort,
-      order: one(given('order'), ['desc', 'asc'] as const, 'desc'),
-    };
-  }
+  if (subject) return { page: 'admin', of: subject, repository: given('repository'), sort: given('sort') };
   switch (rest) {
     case 'admin':
     case 'admin/':
-      return { page: 'admin', of: 'usage', repository: '', sort: '', order: 'desc' };
+      return { page: 'admin', of: 'usage', repository: '', sort: '' };
     case 'activity':
       return { page: 'activity', of: wanted(given, given('repository')), within: false };
     case 'access':
@@ -202,8 +193,8 @@ export const to = {
     `${ROOT}r/${repository}/-/compare${query({ ...given })}`,
   search: (q: string): string => `${ROOT}search${query({ q })}`,
   tokens: `${ROOT}tokens`,
-  admin: (of: Subject, given: { repository?: string; sort?: string; order?: Order } = {}): string =>
-    `${ROOT}admin/${of}${query({ ...given, order: unless(given.order, 'desc') })}`,
+  admin: (of: Subject, given: { repository?: string; sort?: string } = {}): string =>
+    `${ROOT}admin/${of}${query({ ...given })}`,
   deleted: (repository: string): string => `${ROOT}r/${repository}/-/deleted`,
   activity: (given: Partial<Wanted> = {}): string => `${ROOT}activity${query({ ...given })}`,
   activityOf: (repository: string, given: Partial<Wanted> = {}): string =>

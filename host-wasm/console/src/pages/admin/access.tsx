@@ -9,7 +9,7 @@ import { go, here, to } from '../../route.js';
 import type { Asked } from '../../route.js';
 import { canSignIn, session } from '../../session.js';
 
-const ACTIONS = ['pull', 'push', 'delete', 'list'] as const;
+const ACTIONS = ['pull', 'push', 'delete', 'list', 'upload', 'create-tag', 'overwrite-tag', 'all'] as const;
 
 export function Access({ of }: { of: Asked }) {
   const { user, administrator } = session.value!;
@@ -103,9 +103,11 @@ function Answer({ of, everybody }: { of: Asked; everybody: boolean }) {
   useEffect(() => {
     const stop = new AbortController();
     put({});
+    const groups = everybody ? of.groups.split(/[\s,]+/).filter(Boolean) : [];
     const json = {
-      user: (everybody && of.user) || null,
-      groups: everybody ? of.groups.split(/[\s,]+/).filter(Boolean) : [],
+      // Groups go with a user.
+      user: (everybody && (of.user || (groups.length > 0 && session.value?.user))) || null,
+      groups,
       repository,
       action: action || 'push',
       tag: tag || null,
@@ -134,7 +136,7 @@ function Answer({ of, everybody }: { of: Asked; everybody: boolean }) {
       </h2>
       <ul class="panel list">
         {explanation.map((line, at) => (
-          <li key={at}>{line}</li>
+          <li key={at}>{line.startsWith(' ') ? <code class="break">{line.trim()}</code> : line}</li>
         ))}
       </ul>
     </section>

@@ -92,8 +92,8 @@ function List({ repository, wide }: { repository: string; /** With the names of 
             }
           >
             <p>
-              What is deleted stays for as long as the setting <code>undelete-for</code> says, and can be got back here
-              until then.
+              What is deleted stays for as long as the setting <code>undelete-within</code> says, and can be got back
+              here until then.
             </p>
           </Empty>
         }
@@ -200,21 +200,27 @@ function Undelete({ of, close, changed }: { of: One; close: () => void; changed:
       const json = {
         repository,
         reference: tag ?? digest,
-        as: tag !== null && name && name !== tag ? name : null,
+        as: tag !== undefined && name && name !== tag ? name : null,
         force,
       };
       const back = await ask<Undeleted>('/api/v1/deleted/undelete', { method: 'POST', json });
       changed();
       if (back.taken?.length || back.missing?.length) return putResult(back);
       close();
-      tell(`${tag === null ? nameOf(of) : `${repository}:${name || tag}`} is back`, false, {
+      tell(`${tag === undefined ? nameOf(of) : `${repository}:${name || tag}`} is back`, false, {
         href: to.tags(repository),
         text: 'Show it',
       });
     } catch (error) {
       const why = problem(error);
-      putTaken(why.status === 409);
-      putWrong(why.message);
+      // The server names the parameters of the API; here these are a field and a button.
+      const isTaken = why.status === 409 && why.message.includes('"force"');
+      putTaken(isTaken);
+      putWrong(
+        isTaken
+          ? `${repository}:${name || tag} was pushed again since. Give another name, or overwrite it`
+          : why.message,
+      );
       putBusy(false);
     }
   };
@@ -251,7 +257,7 @@ function Undelete({ of, close, changed }: { of: One; close: () => void; changed:
       >
         <div id="dialog-says">
           <p>
-            {tag === null
+            {tag === undefined
               ? 'The image comes back, with the tags that went with it.'
               : 'The tag comes back, with the image that it named.'}
           </p>
@@ -261,7 +267,7 @@ function Undelete({ of, close, changed }: { of: One; close: () => void; changed:
             </p>
           )}
         </div>
-        {tag !== null && (
+        {tag !== undefined && (
           <div class="field">
             <label for="undelete-as">As the tag</label>
             <input
@@ -271,12 +277,15 @@ function Undelete({ of, close, changed }: { of: One; close: () => void; changed:
               autocomplete="off"
               autocapitalize="none"
               spellcheck={false}
-              onInput={(event) => put(event.currentTarget.value)}
+              onInput={(event) => {
+                put(event.currentTarget.value);
+                putTaken(false);
+              }}
             />
           </div>
         )}
         <div class="actions">
-          <button type="submit" class="primary" disabled={busy || (taken && as.trim() === tag)}>
+          <button type="submit" class="primary" disabled={busy || taken}>
             {busy ? 'Undeleting…' : 'Undelete'}
           </button>
           {taken && (
@@ -299,19 +308,22 @@ function Purge({ of, close, changed }: { of: One; close: () => void; changed: ()
   const [typed, put] = useState('');
   const [busy, putBusy] = useState(false);
   const [wrong, putWrong] = useState<string>();
+  const [kept, putKept] = useState(false);
   const [left, putLeft] = useState<Purged>();
   const purge = async () => {
     putBusy(true);
     putWrong(undefined);
     try {
-      const json = { repository, reference: tag ?? digest, force: false };
+      const json = { repository, reference: tag ?? digest, force: kept };
       const gone = await ask<Purged>('/api/v1/deleted/purge', { method: 'POST', json });
       changed();
       if (gone.remaining?.length || gone.fault) return putLeft(gone);
       close();
       tell(`${name} is purged, ${size(gone.bytes)} freed`);
     } catch (error) {
-      putWrong(problem(error).message);
+      const { status, message } = problem(error);
+      putKept(status === 403 && message.includes('"force"'));
+      putWrong(message.replace(/[;,]? (?:or )?send `"force".*$/, ''));
       putBusy(false);
     }
   };
@@ -319,11 +331,17 @@ function Purge({ of, close, changed }: { of: One; close: () => void; changed: ()
     return (
       <Dialog title={`${name} is purged`} close={close}>
         <div id="dialog-says">
-          <p>
-            {size(left.bytes)} freed.
-            {left.remaining.length > 0 &&
-              ` ${some(left.remaining.length, 'part')} of it stays, since something else needs it.`}
-          </p>
+          <p>{size(left.bytes)} freed.</p>
+          {left.remaining.length > 0 && (
+            <ul class="going" aria-label="What stays">
+              {left.remaining.slice(0, 10).map(({ digest, why }) => (
+                <li key={digest}>
+                  <code title={digest}>{short(digest)}</code> stays: {why}
+                </li>
+              ))}
+              {left.remaining.length > 10 && <li class="muted">and {left.remaining.length - 10} more</li>}
+            </ul>
+          )}
           {left.fault && <p class="note bad">{left.fault}</p>}
         </div>
         <div class="actions">
@@ -365,7 +383,7 @@ function Purge({ of, close, changed }: { of: One; close: () => void; changed: ()
         </div>
         <div class="actions">
           <button type="submit" class="danger" disabled={busy || typed !== name}>
-            {busy ? 'Purging…' : 'Purge'}
+            {busy ? 'Purging…' : kept ? 'Purge it all the same' : 'Purge'}
           </button>
           <button type="button" class="quiet" onClick={close}>
             Cancel

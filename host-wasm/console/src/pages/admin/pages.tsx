@@ -34,7 +34,7 @@ export function Page({ of }: { of: LaterRoute }) {
 function Administration({ of }: { of: Extract<Route, { page: 'admin' }> }) {
   switch (of.of) {
     case 'usage':
-      return <Usage sort={of.sort} order={of.order} />;
+      return <Usage sort={of.sort} />;
     case 'storage':
       return <Storage />;
     case 'deleted':

@@ -2,18 +2,61 @@
 import { useState } from 'preact/hooks';
 import { Dialog } from '../../../../parts/dialog.js';
 import type { Applied, Plan, Plans } from '../../administration.js';
-import { ask, forget, problem, useAnswer } from '../../api.js';
+import { ask, forget, problem, useAnswer, usePages } from '../../api.js';
 import { Badge } from '../../parts/small.js';
 import { Coming, Empty, Failed } from '../../parts/states.js';
 import { tell } from '../../parts/told.js';
 import { to } from '../../route.js';
 import { canChange } from '../../session.js';
 import { count, short, some } from '../../words.js';
+import { Listing } from './listing.js';
+
+/** What would go in each repository that a rule is about. */
+export function All() {
+  const list = usePages<Plans, Plan>('/api/v1/retention/plan?n=20', ({ plans }) => plans);
+  const going = list.items.filter(({ tags_deleted: tags, manifests_deleted: manifests }) => tags + manifests > 0);
+  return (
+    <Listing of={list} what="plan" none={<p class="muted">No rule is about any repository.</p>}>
+      {list.first?.warnings.map((text) => (
+        <p class="note" key={text}>
+          {text}
+        </p>
+      ))}
+      {going.length === 0 ? (
+        <p class="muted">
+          Nothing would be deleted in {list.next ? 'the first ' : ''}
+          {some(list.items.length, 'repository', 'repositories')}.
+        </p>
+      ) : (
+        <ul class="panel list">
+          {going.map(({ repository, tags_deleted: tags, manifests_deleted: manifests, needs_approval: needs }) => (
+            <li key={repository}>
+              <div class="what">
+                <p class="name">
+                  <a href={to.tags(repository)}>{repository}</a>
+                  {needs && <Badge title="A regular run leaves it to you">waits for an agreement</Badge>}
+                </p>
+                <p class="muted small">
+                  {some(tags, 'tag')}
+                  {manifests > 0 && ` and ${some(manifests, 'manifest')}`} would be deleted
+                </p>
+              </div>
+              <a class="button" href={to.admin('retention', { repository })} aria-label={`Review ${repository}`}>
+                Review
+              </a>
+            </li>
+          ))}
+        </ul>
+      )}
+    </Listing>
+  );
+}
 
 export function DryRun({ repository }: { repository: string }) {
-  const path = `/api/v1/retention/plan${repository && `?${new URLSearchParams({ repository })}`}`;
-  const { data, problem, busy, again } = useAnswer<Plans>(path);
-  if (!data || (busy && !data))
+  const { data, problem, busy, again } = useAnswer<Plans>(
+    `/api/v1/retention/plan?${new URLSearchParams({ repository })}`,
+  );
+  if (!data)
     return problem ? <Failed why={problem} what="repository" again={again} /> : <Coming what="the plan" rows={5} />;
   const { plans, warnings } = data;
   return (
@@ -24,12 +67,12 @@ export function DryRun({ repository }: { repository: string }) {
         </p>
       ))}
       {plans.length === 0 && (
-        <Empty title={repository ? `No rule is about ${repository}` : 'No rule is about any repository'}>
+        <Empty title={`No rule is about ${repository}`}>
           <p>Nothing would be deleted.</p>
         </Empty>
       )}
       {plans.map((plan) => (
-        <One key={plan.repository} plan={plan} alone={plans.length === 1} again={again} />
+        <One key={plan.repository} plan={plan} again={again} />
       ))}
     </div>
   );
@@ -40,7 +83,7 @@ type Shown = 'all' | 'deleted' | 'kept';
 /** How many tags are shown until more are asked for. */
 const SHOWN = 100;
 
-function One({ plan, alone, again }: { plan: Plan; alone: boolean; again: () => void }) {
+function One({ plan, again }: { plan: Plan; again: () => void }) {
   const { repository, tags, tags_deleted: gone, manifests_deleted: manifests, warnings = [] } = plan;
   const [shown, put] = useState<Shown>('all');
   const [most, putMost] = useState(SHOWN);
@@ -128,24 +171,17 @@ function One({ plan, alone, again }: { plan: Plan; alone: boolean; again: () => 
       )}
     </>
   );
-  const says = nothing ? 'nothing is deleted' : `${count(gone)} of ${some(tags.length, 'tag')} deleted`;
+  const says = plan.more
+    ? `${some(gone, 'tag')} deleted, of which the first are shown`
+    : nothing
+      ? 'nothing is deleted'
+      : `${count(gone)} of ${some(tags.length, 'tag')} deleted`;
   return (
     <section class="part plan">
-      {alone ? (
-        <>
-          <h3>
-            <a href={to.tags(repository)}>{repository}</a> <span class="muted">{says}</span>
-          </h3>
-          {table}
-        </>
-      ) : (
-        <details>
-          <summary>
-            {repository} <span class="muted">{says}</span>
-          </summary>
-          {table}
-        </details>
-      )}
+      <h3>
+        <a href={to.tags(repository)}>{repository}</a> <span class="muted">{says}</span>
+      </h3>
+      {table}
       {applying && <Apply plan={plan} close={() => putApplying(false)} again={again} />}
     </section>
   );
@@ -154,7 +190,7 @@ function One({ plan, alone, again }: { plan: Plan; alone: boolean; again: () => 
 function Apply({ plan: planned, close, again }: { plan: Plan; close: () => void; again: () => void }) {
   const { repository, plan, tags, tags_deleted: gone, manifests_deleted: manifests, needs_approval: needs } = planned;
   const [typed, put] = useState('');
-  const [asks, putAsks] = useState(needs ?? false);
+  const [asks, putAsks] = useState(needs);
   const [busy, putBusy] = useState(false);
   const [wrong, putWrong] = useState<{ text: string; stale: boolean }>();
   const going = tags.filter(({ deleted }) => deleted);
@@ -177,7 +213,7 @@ function Apply({ plan: planned, close, again }: { plan: Plan; close: () => void;
     } catch (error) {
       const { status, message } = problem(error);
       // Where an agreement is wanted that was not given, the plan is still the same.
-      const wants = status === 409 && !asks && /--yes|`?yes`?/.test(message);
+      const wants = status === 409 && !asks && /\byes\b/.test(message);
       if (wants) putAsks(true);
       putWrong({ text: message, stale: status === 409 && !wants });
       putBusy(false);
@@ -195,7 +231,7 @@ function Apply({ plan: planned, close, again }: { plan: Plan; close: () => void;
           <ul class="going" aria-label="Tags that go">
             {going.slice(0, 12).map(({ tag, digest }) => (
               <li key={tag}>
-                <code>{tag}</code> <span class="muted small">{short(digest)}</span>
+                <code>{tag}</code> {digest && <span class="muted small">{short(digest)}</span>}
               </li>
             ))}
             {going.length > 12 && <li class="muted">and {count(going.length - 12)} more</li>}

@@ -8,21 +8,17 @@ import { Time } from '../../parts/small.js';
 import { Empty } from '../../parts/states.js';
 import { tell } from '../../parts/told.js';
 import { canChange } from '../../session.js';
+import { short } from '../../words.js';
 import { Listing } from './listing.js';
 
 const PATH = '/api/v1/protected';
 
 /** What a mark speaks of, in words. */
 export function meaning(what: string): string {
-  const text = what.trim();
-  const at = text.indexOf('@');
-  const cut = at >= 0 ? at : text.lastIndexOf(':') > text.lastIndexOf('/') ? text.lastIndexOf(':') : -1;
-  const repository = cut < 0 ? text : text.slice(0, cut);
-  const reference = cut < 0 ? '' : text.slice(cut + 1);
+  const [, repository = '', sign, reference = ''] = /^([^:@]*)([:@])?(.*)$/.exec(what.trim()) ?? [];
   const where = repository.includes('*') ? `the repositories ${repository}` : `the repository ${repository}`;
-  if (!reference) return `all of ${where}`;
-  if (at >= 0) return `the image ${reference} in ${where}`;
-  if (reference === '*') return `all tags of ${where}`;
+  if (sign === '@') return `the image ${short(reference)} in ${where}`;
+  if (!reference || reference === '*') return `all tags of ${where}`;
   return reference.includes('*') ? `the tags ${reference} of ${where}` : `the tag ${reference} of ${where}`;
 }
 

@@ -6,8 +6,7 @@ import { Badge, Facts, Time } from '../../parts/small.js';
 import { Coming, Empty, Failed } from '../../parts/states.js';
 import { go, to } from '../../route.js';
 import { count, some } from '../../words.js';
-import { inWords } from './jobs.js';
-import { DryRun } from './plan.js';
+import { All, DryRun } from './plan.js';
 
 const ALL = '**';
 
@@ -56,7 +55,7 @@ export function Retention({ repository }: { repository: string }) {
           </button>
           <span class="muted">It tells what would be deleted and why, and deletes nothing.</span>
         </form>
-        {repository && <DryRun repository={repository === ALL ? '' : repository} key={repository} />}
+        {repository === ALL ? <All /> : repository && <DryRun repository={repository} key={repository} />}
       </section>
     </>
   );
@@ -78,7 +77,7 @@ function Rules({ rules }: { rules: RetentionRule[] }) {
                   </code>
                 ))}
               </p>
-              <InWords of={text} />
+              <p class="muted">{sentence(text)}</p>
             </div>
           </li>
         ))}
@@ -87,28 +86,8 @@ function Rules({ rules }: { rules: RetentionRule[] }) {
   );
 }
 
-/** What a rule says: a sentence, or its settings. */
-function InWords({ of }: { of: unknown }) {
-  if (typeof of === 'string') return <p class="muted">{of}</p>;
-  if (of === null || typeof of !== 'object') return null;
-  const set = Object.entries(of).filter(
-    ([, value]) => value !== null && value !== false && !(Array.isArray(value) && value.length === 0),
-  );
-  return (
-    <Facts
-      of={set.map(([name, value]) => [
-        inWords(name),
-        Array.isArray(value)
-          ? value.join(', ')
-          : value === true
-            ? 'yes'
-            : typeof value === 'object'
-              ? JSON.stringify(value)
-              : String(value),
-      ])}
-    />
-  );
-}
+/** What a rule says begins in the midst of a sentence, and has no end. */
+const sentence = (text: string) => text && `${text.charAt(0).toUpperCase()}${text.slice(1)}.`;
 
 function every(seconds: number): string {
   if (seconds % 86_400 === 0) return seconds === 86_400 ? 'every day' : `every ${count(seconds / 86_400)} days`;

@@ -5,8 +5,7 @@ import { usePages } from '../../api.js';
 import { Time } from '../../parts/small.js';
 import { Sorts } from '../../parts/sorts.js';
 import { Empty } from '../../parts/states.js';
-import { to } from '../../route.js';
-import type { Order } from '../../route.js';
+import { go, to } from '../../route.js';
 import { ago, count, some } from '../../words.js';
 import { Bar, percent } from './bar.js';
 import { JobLine } from './jobs.js';
@@ -24,7 +23,10 @@ const COLUMNS: { sort: string; title: string; kind?: string; about?: string }[] 
   { sort: 'used', title: 'Quota', kind: 'wide' },
 ];
 
-export function Usage({ sort }: { sort: string; order: Order }) {
+/** Those by which the lowest is first: names, and what was pulled from longest ago. */
+const RISING: ReadonlySet<string> = new Set(['name', 'last-pull']);
+
+export function Usage({ sort }: { sort: string }) {
   const by = COLUMNS.some((column) => column.sort === sort) ? sort : 'bytes';
   const list = usePages<Told, RepositoryUsage>(
     `/api/v1/usage?${new URLSearchParams({ sort: by, n: '100' })}`,
@@ -67,6 +69,19 @@ export function Usage({ sort }: { sort: string; order: Order }) {
       >
         <section class="part">
           {quotas.length > 0 && <h2>Repositories</h2>}
+          <div class="controls narrow-only">
+            <select
+              aria-label="Sort"
+              value={by}
+              onChange={(event) => go(to.admin('usage', { sort: event.currentTarget.value }), { replace: true })}
+            >
+              {COLUMNS.map(({ sort, title }) => (
+                <option key={sort} value={sort}>
+                  By {title.toLowerCase()}
+                </option>
+              ))}
+            </select>
+          </div>
           <div class="panel">
             <table class="rows">
               <caption class="hidden">Repositories and how much they hold</caption>
@@ -78,7 +93,7 @@ export function Usage({ sort }: { sort: string; order: Order }) {
                       title={title}
                       kind={kind}
                       about={about}
-                      now={one === by ? (one === 'name' ? 'asc' : 'desc') : undefined}
+                      now={one === by ? (RISING.has(one) ? 'asc' : 'desc') : undefined}
                       href={to.admin('usage', { sort: one })}
                     />
                   ))}

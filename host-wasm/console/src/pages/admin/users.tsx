@@ -18,8 +18,7 @@ export function Users() {
           {ways.length > 0
             ? `One signs in with ${ways.join(', or with ')}.`
             : 'Nobody can sign in: no password file and no identity provider is set.'}
-          {(ldap || oidc.length > 0) &&
-            ' Users of LDAP and of identity providers are listed once they have signed in or have a token.'}
+          {' Users of the password file are listed, and those that rules and groups name.'}
         </p>
       )}
       <Listing
@@ -70,9 +69,7 @@ export function Users() {
                   </td>
                   <td class="number wide">{count(tokens)}</td>
                   <td class="act">
-                    <a href={to.access({ user: name })} aria-label={`What ${name} may do`}>
-                      What may they do?
-                    </a>
+                    <a href={to.access({ user: name })} aria-label={`What ${name} may do`}></a>
                   </td>
                 </tr>
               ))}
