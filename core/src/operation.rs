@@ -443,6 +443,62 @@ operations! {
         changes: false,
         flow: |call, asked| Err(Error::NoSuchEndpoint),
     }
+    /// `GET`, `HEAD /api/v1/activity`: what happened (SPEC AF)
+    ListActivity {
+        at: [Get, Head] Target::Activity, _,
+        log: "list-activity", [], [],
+        needs: [],
+        changes: false,
+        flow: |call, asked| Err(Error::NoSuchEndpoint),
+    }
+    /// `GET`, `HEAD /api/v1/jobs`: what administrators have the server do (SPEC AF)
+    ListJobs {
+        at: [Get, Head] Target::Jobs, _,
+        log: "list-jobs", [], [],
+        needs: [],
+        changes: false,
+        flow: |call, asked| Err(Error::NoSuchEndpoint),
+    }
+    /// `POST /api/v1/jobs`: an administrator begins a job
+    BeginJob {
+        at: [Post] Target::Jobs, _,
+        log: "begin-job", [], [],
+        needs: [],
+        changes: true,
+        flow: |call, asked| Err(Error::NoSuchEndpoint),
+    }
+    /// `GET`, `HEAD /api/v1/mirrors`: what mirrors have
+    ListMirrors {
+        at: [Get, Head] Target::Mirrors, _,
+        log: "list-mirrors", [], [],
+        needs: [],
+        changes: false,
+        flow: |call, asked| Err(Error::NoSuchEndpoint),
+    }
+    /// `GET`, `HEAD /api/v1/syncs`: how syncs stand
+    ListSyncs {
+        at: [Get, Head] Target::Syncs, _,
+        log: "list-syncs", [], [],
+        needs: [],
+        changes: false,
+        flow: |call, asked| Err(Error::NoSuchEndpoint),
+    }
+    /// `GET`, `HEAD /api/v1/damaged`: what is damaged, and out of use
+    ListDamaged {
+        at: [Get, Head] Target::Damaged, _,
+        log: "list-damaged", [], [],
+        needs: [],
+        changes: false,
+        flow: |call, asked| Err(Error::NoSuchEndpoint),
+    }
+    /// `GET`, `HEAD /api/v1/storage`: what the storage has
+    StorageState {
+        at: [Get, Head] Target::Storage, _,
+        log: "storage-state", [], [],
+        needs: [],
+        changes: false,
+        flow: |call, asked| Err(Error::NoSuchEndpoint),
+    }
 }
 
 fn pull(name: &Repository) -> Access {

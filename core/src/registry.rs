@@ -39,7 +39,7 @@ use crate::mirror::Fetching;
 use crate::name::{Repository, Tag};
 use crate::object::ObjectId;
 use crate::protect::Mark;
-use crate::record::{ProtectMark, SessionKey};
+use crate::record::{ProtectMark, ScrubRecord, SessionKey};
 use crate::retention::{Plan, Rule};
 use crate::step::{Io, start};
 use crate::takeover::{Held, Layer, LayersTaken, ManifestsTaken, Presence, Tagged, TagsTaken};
@@ -353,6 +353,12 @@ impl Registry {
     pub fn scrub(&self, room: u64, every: Duration, ambient: Ambient) -> Step<Result<Scrubbed, Fault>> {
         let call = self.own(ambient);
         start(move |io| async move { call(io).scrub(room, every).await.map_err(fault) })
+    }
+
+    /// Begins to look how far the scrub is; `None` before the first.
+    pub fn scrub_state(&self, ambient: Ambient) -> Step<Result<Option<ScrubRecord>, Fault>> {
+        let call = self.own(ambient);
+        start(|io| async move { call(io).scrub_state().await.map_err(fault) })
     }
 
     /// Begins to let the next call of the scrub begin at the beginning.

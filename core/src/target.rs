@@ -51,6 +51,18 @@ pub enum Target {
     ApiTokens,
     /// `/api/v1/tokens/<id>`
     ApiToken(String),
+    /// `/api/v1/activity`
+    Activity,
+    /// `/api/v1/jobs`
+    Jobs,
+    /// `/api/v1/mirrors`
+    Mirrors,
+    /// `/api/v1/syncs`
+    Syncs,
+    /// `/api/v1/damaged`
+    Damaged,
+    /// `/api/v1/storage`
+    Storage,
     /// Something that administrators look after
     Kept(Kept),
 }
@@ -154,6 +166,12 @@ impl Target {
             ["search"] => Ok(Self::Search),
             ["session"] => Ok(Self::Session),
             ["tokens"] => Ok(Self::ApiTokens),
+            ["activity"] => Ok(Self::Activity),
+            ["jobs"] => Ok(Self::Jobs),
+            ["mirrors"] => Ok(Self::Mirrors),
+            ["syncs"] => Ok(Self::Syncs),
+            ["damaged"] => Ok(Self::Damaged),
+            ["storage"] => Ok(Self::Storage),
             ["tokens", id] if !id.is_empty() => Ok(Self::ApiToken((*id).into())),
             ["repositories", name @ .., "tags"] if !name.is_empty() => Ok(Self::BrowsedTags(repository(name)?)),
             ["repositories", name @ .., "images", reference] if !name.is_empty() => {
@@ -317,6 +335,12 @@ mod tests {
             Ok(Target::ApiTokens) => "tokens".into(),
             Ok(Target::ApiToken(id)) => format!("token {id}"),
             Ok(Target::Kept(kept)) => format!("{kept:?}"),
+            Ok(Target::Activity) => "activity".into(),
+            Ok(Target::Jobs) => "jobs".into(),
+            Ok(Target::Mirrors) => "mirrors".into(),
+            Ok(Target::Syncs) => "syncs".into(),
+            Ok(Target::Damaged) => "damaged".into(),
+            Ok(Target::Storage) => "storage".into(),
             Ok(Target::BrowsedTags(name)) => format!("browsed tags of {name}"),
             Ok(Target::BrowsedImage(name, reference)) => format!("browsed image {reference} of {name}"),
             Err(error) => error.status().1.as_str().into(),
@@ -369,6 +393,10 @@ mod tests {
         check("/api/v1/deleted/", "UNSUPPORTED");
         check("/api/v1/retention/plan", "RetentionPlan");
         check("/api/v1/rules/explain/x", "UNSUPPORTED");
+        for name in ["activity", "jobs", "mirrors", "syncs", "damaged", "storage"] {
+            check(&format!("/api/v1/{name}"), name);
+            check(&format!("/api/v1/{name}/"), "UNSUPPORTED");
+        }
         check("/api/v1/repositories/a/b/tags", "browsed tags of a/b");
         check("/api/v1/repositories/a%2Fb/tags", "browsed tags of a/b");
         check("/api/v1/repositories/tags/tags", "browsed tags of tags");

@@ -100,6 +100,13 @@ impl Call {
         }
     }
 
+    /// How far it is. One that does not read is as none.
+    pub(crate) async fn scrub_state(&self) -> Result<Option<ScrubRecord>, Error> {
+        let key = keys::scrub();
+        let [value] = self.get([key.clone()]).await?;
+        Ok(value.and_then(|value| record::decode(&key, &value).ok()))
+    }
+
     /// Lets the next call begin at the beginning.
     pub(crate) async fn scrub_anew(&self) -> Result<(), Error> {
         let mut batch = Batch::reclaiming();

@@ -18,6 +18,7 @@ use tokio::time::timeout;
 
 use crate::command::check::data_directory;
 use crate::command::gc::{self, Collection, Collector};
+use crate::command::jobs::Jobs;
 use crate::command::mirror::Mirrors;
 use crate::command::reload::Reloading;
 use crate::command::retention::Retaining;
@@ -156,6 +157,10 @@ pub struct Control {
     pub current: Current,
     /// One backup at a time: a second one would do the same.
     pub backing_up: Mutex<()>,
+    /// The jobs that administrators begin by the API.
+    pub jobs: Jobs,
+    /// One count of what is stored at a time.
+    pub counting: Arc<Mutex<()>>,
 }
 
 /// Listens in a data directory, for the user of the server and for root.

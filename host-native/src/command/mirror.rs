@@ -12,7 +12,8 @@ use orlop_core::config::Pattern;
 use orlop_core::name::Repository;
 use orlop_core::registry::LetGo;
 use orlop_core::target::Reference;
-use orlop_core::{Error, Mirrored, Registry, Response};
+use orlop_core::{Error, Fault, Mirrored, Registry, Response};
+use serde::Serialize;
 
 use crate::request::live::Current;
 use crate::settings::mirror::Prefetch;
@@ -88,6 +89,25 @@ pub struct Mirrors {
     upstreams: Arc<Upstreams>,
 }
 
+/// What was fetched.
+#[derive(Debug, Serialize)]
+pub(super) struct Fetched {
+    /// How many images were seen to.
+    images: usize,
+    /// How many blobs came.
+    blobs: usize,
+    /// What failed, a line each.
+    failures: Vec<String>,
+}
+
+impl Fetched {
+    /// What failed, if something did.
+    pub(super) fn failed(&self) -> Option<String> {
+        let first = self.failures.first()?;
+        Some(format!("{} failures, the first is: {first}", self.failures.len()))
+    }
+}
+
 impl From<(Registry, Arc<Upstreams>)> for Mirrors {
     fn from((registry, upstreams): (Registry, Arc<Upstreams>)) -> Self {
         Self { registry, upstreams }
@@ -108,9 +128,17 @@ impl Mirrors {
         }
     }
 
+    /// What they have.
+    ///
+    /// # Errors
+    ///
+    /// When the records cannot be read.
+    pub(super) async fn mirrored(&self, host: &Host) -> Result<Vec<Mirrored>, Fault> {
+        host.run_asking(self.registry.mirrored(ambient()), &self.upstreams).await
+    }
+
     async fn list(&self, host: &Host, json: bool) -> Result<String, String> {
-        let step = self.registry.mirrored(ambient());
-        let mirrored = host.run_asking(step, &self.upstreams).await.map_err(|fault| fault.to_string())?;
+        let mirrored = self.mirrored(host).await.map_err(|fault| fault.to_string())?;
         if json {
             return serde_json::to_string(&mirrored).map_err(|error| error.to_string());
         }
@@ -129,6 +157,27 @@ impl Mirrors {
     }
 
     async fn fetch(&self, host: &Host, images: &Images) -> Result<String, String> {
+        let Fetched { images: all, blobs, mut failures } = self.bring(host, images, |_, _| ()).await?;
+        if failures.is_empty() {
+            return Ok(format!("{images}: {all} images are here, {blobs} blobs were fetched"));
+        }
+        let rest = failures.len().saturating_sub(PRINTED);
+        failures.truncate(PRINTED);
+        let rest = if rest > 0 { format!("; and {rest} more") } else { String::new() };
+        Err(format!("{images}: {blobs} blobs were fetched, but not all: {}{rest}", failures.join("; ")))
+    }
+
+    /// Fetches them. `tell` is told after each how many of how many images were seen to.
+    ///
+    /// # Errors
+    ///
+    /// When it is not known what there is to fetch.
+    pub(super) async fn bring(
+        &self,
+        host: &Host,
+        images: &Images,
+        tell: impl Fn(usize, usize),
+    ) -> Result<Fetched, String> {
         let Images { repository, which } = images;
         let references = match which {
             Which::Digest(digest) => vec![Reference::Digest(*digest)],
@@ -139,7 +188,8 @@ impl Mirrors {
             Which::All => self.tags(host, repository, "*").await?,
         };
         let (mut fetched, mut failures) = (0, Vec::new());
-        for reference in &references {
+        for (place, reference) in references.iter().enumerate() {
+            tell(place, references.len());
             let step = self.registry.bring(repository.clone(), reference.clone(), ambient());
             let missing = match host.run_asking(step, &self.upstreams).await {
                 Ok(missing) => missing,
@@ -161,14 +211,7 @@ impl Mirrors {
                 }
             }
         }
-        let done = format!("{images}: {} images are here, {fetched} blobs were fetched", references.len());
-        if failures.is_empty() {
-            return Ok(done);
-        }
-        let rest = failures.len().saturating_sub(PRINTED);
-        failures.truncate(PRINTED);
-        let rest = if rest > 0 { format!("; and {rest} more") } else { String::new() };
-        Err(format!("{images}: {fetched} blobs were fetched, but not all: {}{rest}", failures.join("; ")))
+        Ok(Fetched { images: references.len(), blobs: fetched, failures })
     }
 
     /// The tags of the upstream that match a pattern.
@@ -184,6 +227,22 @@ impl Mirrors {
     }
 
     async fn evict(&self, host: &Host, images: &Images) -> Result<String, String> {
+        let LetGo { gone, pushed } = self.let_go(host, images).await?;
+        let stay = match pushed {
+            0 => String::new(),
+            _ => {
+                format!("; {pushed} stay that were pushed here: the upstream may not have them, a DELETE removes them")
+            }
+        };
+        Ok(format!("{images}: {gone} tags, manifests and blobs were removed{stay}"))
+    }
+
+    /// Lets go of them.
+    ///
+    /// # Errors
+    ///
+    /// With what could not be done.
+    pub(super) async fn let_go(&self, host: &Host, images: &Images) -> Result<LetGo, String> {
         let Images { repository, which } = images;
         let reference = match which {
             Which::All => None,
@@ -194,14 +253,7 @@ impl Mirrors {
             },
         };
         let step = self.registry.let_go_of(repository.clone(), reference, ambient());
-        let LetGo { gone, pushed } = host.run_asking(step, &self.upstreams).await.map_err(reason)?;
-        let stay = match pushed {
-            0 => String::new(),
-            _ => {
-                format!("; {pushed} stay that were pushed here: the upstream may not have them, a DELETE removes them")
-            }
-        };
-        Ok(format!("{images}: {gone} tags, manifests and blobs were removed{stay}"))
+        host.run_asking(step, &self.upstreams).await.map_err(reason)
     }
 }
 

@@ -22,6 +22,7 @@ pub mod exchange;
 pub mod gc;
 pub mod import;
 pub mod integrity;
+pub mod jobs;
 pub mod mirror;
 mod owner;
 mod printed;

@@ -108,8 +108,26 @@ impl Scrubber {
     ///
     /// When another host does it.
     pub async fn scrub_now(&self) -> Result<String, String> {
+        self.scrub_telling(|_| ()).await
+    }
+
+    /// The same, which says of each stretch what it has read.
+    ///
+    /// # Errors
+    ///
+    /// When another host does it.
+    pub(super) async fn scrub_telling(&self, read: impl Fn(&Scrubbed)) -> Result<String, String> {
         let _one = self.one.lock().await;
-        scrub_all(&self.current.registry(), &self.host, |done| self.tell(done)).await
+        let tell = |done: &Scrubbed| {
+            self.tell(done);
+            read(done);
+        };
+        scrub_all(&self.current.registry(), &self.host, tell).await
+    }
+
+    /// Whether it reads by itself.
+    pub(super) fn is_regular(&self) -> bool {
+        self.settings.rate() > 0
     }
 
     fn tell(&self, done: &Scrubbed) {

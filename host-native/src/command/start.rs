@@ -14,6 +14,7 @@ use crate::command::config::{CommandLine, Effective, Origin, places_of_rules, wi
 use crate::command::control::{Control, Request};
 use crate::command::evict::evict_regularly;
 use crate::command::gc::{self, Collection, Collector};
+use crate::command::jobs::Jobs;
 use crate::command::mirror::fetch_regularly;
 use crate::command::reload::{Reloading, reload_when_told};
 use crate::command::retention::Retaining;
@@ -96,6 +97,8 @@ pub async fn serve(settings: &Settings, line: CommandLine, effective: Vec<Effect
         reloading,
         current: current.clone(),
         backing_up: Mutex::default(),
+        jobs: Jobs::new(host.clone()),
+        counting: Arc::default(),
     };
     let control = Arc::new(control);
     if alone {

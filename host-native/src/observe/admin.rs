@@ -19,7 +19,7 @@ use crate::observe::Observer;
 use crate::storage::{Host, Leased, RequestBody, ambient};
 
 /// How often everything is counted: by one of all hosts of a storage.
-const CENSUS: Duration = Duration::from_secs(300);
+pub(crate) const CENSUS: Duration = Duration::from_secs(300);
 
 /// How often it is looked whether that was done, or is to be done: to look costs one record.
 const LOOK: Duration = Duration::from_secs(30);
@@ -96,7 +96,7 @@ pub async fn count_regularly(
 
 /// How much there is, as a host of this storage has counted it within that time, be it this one now. `None` while another
 /// one counts.
-async fn census(registry: &Registry, host: &Host, within: Duration) -> Result<Option<Census>, Fault> {
+pub(crate) async fn census(registry: &Registry, host: &Host, within: Duration) -> Result<Option<Census>, Fault> {
     let known = host.run(registry.counted(within, ambient()), &mut RequestBody::empty()).await?;
     if known.is_some() {
         return Ok(known);

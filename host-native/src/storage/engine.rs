@@ -241,6 +241,14 @@ impl Storage {
         }
     }
 
+    /// The bytes of the disk of this machine that has the objects, and how many are free; nothing is known of a store.
+    pub(super) async fn space(&self) -> Option<(u64, u64)> {
+        match self {
+            Self::Directory(directory) => directory.objects.space().await,
+            Self::Shared(_) => None,
+        }
+    }
+
     /// How the engines stand, for an administrator; nothing to say of a directory.
     pub(super) async fn examine(&self) -> Result<Vec<String>, Fault> {
         match self {

@@ -186,6 +186,16 @@ impl Host {
         file.metadata().is_ok_and(|there| there.is_file() && there.len() == size).then_some(file)
     }
 
+    /// Whether other hosts may use the storage at the same time.
+    pub(crate) fn has_several_hosts(&self) -> bool {
+        self.storage.has_several_hosts()
+    }
+
+    /// The bytes of the disk of this machine that has the objects, and how many are free; nothing is known of a store.
+    pub(crate) async fn space(&self) -> Option<(u64, u64)> {
+        self.storage.space().await
+    }
+
     /// How a database and an object store stand, for an administrator: a line for each thing.
     pub(crate) async fn examine(&self) -> Result<Vec<String>, Fault> {
         self.storage.examine().await

@@ -29,6 +29,7 @@ use self::run::Progress;
 pub(crate) use self::schedule::InForce;
 pub use self::schedule::Syncing;
 use self::select::Selection;
+pub(crate) use self::status::Standing;
 use crate::copy::parse_platform;
 use crate::remote::{Pace, Platform, Remote};
 use crate::settings::{SyncPlace, SyncSetting};

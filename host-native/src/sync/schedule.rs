@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use orlop_core::digest::Digest;
 use orlop_core::{Claim, Job, Registry};
+use serde_json::{Value as Json, json};
 use tokio::task::JoinHandle;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
@@ -18,7 +19,7 @@ use super::Sync;
 use super::journal::{Journal, now};
 use super::pushed::Tried;
 use super::run::Progress;
-use super::status::status_of;
+use super::status::{Standing, status_of};
 use crate::observe::Observer;
 use crate::storage::{Host, Leased};
 
@@ -51,6 +52,9 @@ pub struct Syncing {
     stopping: CancellationToken,
     tasks: TaskTracker,
 }
+
+/// A sync that ran, and what came of it.
+type Ran = (Arc<Sync>, Result<Journal, String>);
 
 /// How what is pushed has fared.
 #[derive(Default)]
@@ -313,15 +317,7 @@ impl Syncing {
     /// The same, when something failed.
     pub(crate) async fn run_now(self: &Arc<Self>, name: Option<&str>, dry_run: bool) -> Result<String, String> {
         let (mut lines, mut failed) = (Vec::new(), false);
-        for sync in self.named(name)? {
-            let ran = if dry_run {
-                self.foretell(&sync).await
-            } else {
-                // A task of its own: whoever asked for it may leave.
-                let (syncing, sync) = (self.clone(), sync.clone());
-                let task = self.tasks.spawn(async move { syncing.run(&sync, Claim::Now).await });
-                task.await.unwrap_or_else(|error| Err(error.to_string()))
-            };
+        for (sync, ran) in self.run_named(name, dry_run).await? {
             let told = match &ran {
                 Ok(journal) => journal.told(),
                 Err(reason) => reason.clone(),
@@ -333,6 +329,50 @@ impl Syncing {
             lines.push("dry run, nothing was copied or deleted".into());
         }
         if failed { Err(lines.join("\n")) } else { Ok(lines.join("\n")) }
+    }
+
+    /// The same as values: what each has done, and what failed in all.
+    ///
+    /// # Errors
+    ///
+    /// When there is none of that name.
+    pub(crate) async fn run_reported(
+        self: &Arc<Self>,
+        name: Option<&str>,
+        dry_run: bool,
+    ) -> Result<(Json, Option<String>), String> {
+        let (mut reports, mut failed) = (Vec::new(), Vec::new());
+        for (sync, ran) in self.run_named(name, dry_run).await? {
+            let name = sync.name();
+            let journal = match ran {
+                Ok(journal) => journal,
+                Err(reason) => {
+                    failed.push(format!("sync {name}: {reason}"));
+                    continue;
+                }
+            };
+            if journal.counts.failed > 0 {
+                failed.push(format!("sync {name}: {} failures", journal.counts.failed));
+            }
+            reports.push(json!({ "name": name, "counts": journal.counts, "failures": journal.failures }));
+        }
+        Ok((json!({ "syncs": reports }), Some(failed.join("; ")).filter(|failed| !failed.is_empty())))
+    }
+
+    async fn run_named(self: &Arc<Self>, name: Option<&str>, dry_run: bool) -> Result<Vec<Ran>, String> {
+        let mut all = Vec::new();
+        for sync in self.named(name)? {
+            let ran = if dry_run {
+                self.foretell(&sync).await
+            } else {
+                // A task of its own: whoever asked for it may leave.
+                let (syncing, sync) = (self.clone(), sync.clone());
+                let task = self.tasks.spawn(async move { syncing.run(&sync, Claim::Now).await });
+                task.await.unwrap_or_else(|error| Err(error.to_string()))
+            };
+            all.push((sync, ran));
+        }
+        Ok(all)
     }
 
     /// What a run would do now, from the beginning.
@@ -357,6 +397,27 @@ impl Syncing {
             lines.push(status_of(sync.name(), &journal, journal.state((self.process, running), self.alone, now())));
         }
         Ok(lines.join("\n"))
+    }
+
+    /// How all syncs stand, as values.
+    ///
+    /// # Errors
+    ///
+    /// When a journal cannot be read.
+    pub(crate) async fn standings(&self) -> Result<Vec<Standing>, String> {
+        let mut standings = Vec::new();
+        for sync in (self.in_force)().syncs {
+            let running = self.running().contains_key(sync.name());
+            let journal = self.journal(sync.name()).await?;
+            let state = journal.state((self.process, running), self.alone, now());
+            standings.push(Standing { sync, journal, state });
+        }
+        Ok(standings)
+    }
+
+    /// Whether there is a sync of that name.
+    pub(crate) fn has(&self, name: &str) -> bool {
+        (self.in_force)().syncs.iter().any(|sync| sync.name() == name)
     }
 
     fn named(&self, name: Option<&str>) -> Result<Vec<Arc<Sync>>, String> {

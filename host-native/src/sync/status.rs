@@ -1,5 +1,11 @@
-//! How a sync stands, in words.
+//! How a sync stands, in words and as values.
 
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::{Value as Json, json};
+
+use super::Sync;
 use super::journal::{Journal, State};
 use crate::observe::date::rfc3339_seconds as shown;
 
@@ -21,6 +27,75 @@ pub(super) fn status_of(name: &str, journal: &Journal, state: State) -> String {
     };
     let succeeded = journal.succeeded.map_or("never".into(), shown);
     format!("sync {name}: {stands}\n  last without failures: {succeeded}\n  {}", journal.told())
+}
+
+/// How a sync stands.
+pub(crate) struct Standing {
+    pub(super) sync: Arc<Sync>,
+    pub(super) journal: Journal,
+    pub(super) state: State,
+}
+
+impl Standing {
+    /// It for the API.
+    pub(crate) fn told(&self) -> Json {
+        let Self { sync, journal, .. } = self;
+        let at = journal.at.as_ref().map(|(repository, tag)| json!({ "repository": repository, "tag": tag }));
+        let every = |every: Duration| format!("every {}", humantime::format_duration(every));
+        let on_push = sync.setting.on_push.then(|| "after each push".to_owned());
+        let schedule: Vec<String> = sync.setting.every.map(every).into_iter().chain(on_push).collect();
+        json!({
+            "name": sync.name(),
+            "from": sync.setting.from.to_string(),
+            "to": sync.setting.to.to_string(),
+            "schedule": Some(schedule.join(", ")).filter(|schedule| !schedule.is_empty()),
+            "state": self.state(),
+            "began": (journal.began > 0).then(|| shown(journal.began)),
+            "ended": journal.ended.map(shown),
+            "succeeded": journal.succeeded.map(shown),
+            "doing": Some(&journal.doing).filter(|doing| !doing.is_empty() && self.is_running()),
+            "at": at,
+            "counts": journal.counts,
+            "failures": journal.failures,
+        })
+    }
+
+    /// The name of the sync.
+    pub(crate) fn name(&self) -> &str {
+        self.sync.name()
+    }
+
+    /// `never`, `running`, `interrupted` or `ended`.
+    pub(crate) fn state(&self) -> &'static str {
+        match self.state {
+            State::Never => "never",
+            State::Running => "running",
+            State::Interrupted => "interrupted",
+            State::Ended => "ended",
+        }
+    }
+
+    /// Whether a run is under way.
+    pub(crate) fn is_running(&self) -> bool {
+        self.state == State::Running
+    }
+
+    /// When the last run began, and when it ended, in seconds since 1970.
+    pub(crate) fn times(&self) -> (u64, Option<u64>) {
+        (self.journal.began, self.journal.ended)
+    }
+
+    /// How many tags are done, and what it is doing.
+    pub(crate) fn progress(&self) -> (u64, String) {
+        let counts = &self.journal.counts;
+        (counts.copied + counts.there + counts.deleted + counts.failed, self.journal.doing.clone())
+    }
+
+    /// What the last run has done, and how much failed.
+    pub(crate) fn report(&self) -> (Json, u64) {
+        let Journal { counts, failures, .. } = &self.journal;
+        (json!({ "syncs": [{ "name": self.name(), "counts": counts, "failures": failures }] }), counts.failed)
+    }
 }
 
 #[cfg(test)]

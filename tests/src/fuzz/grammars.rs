@@ -90,7 +90,13 @@ fn shown(target: &Target) -> Option<Path> {
         | Target::BrowsedImage(..)
         | Target::Session
         | Target::ApiTokens
-        | Target::ApiToken(_) => return None,
+        | Target::ApiToken(_)
+        | Target::Activity
+        | Target::Jobs
+        | Target::Mirrors
+        | Target::Syncs
+        | Target::Damaged
+        | Target::Storage => return None,
     })
 }
 
@@ -115,6 +121,12 @@ fn written(target: &Target) -> String {
         Target::Session => "/api/v1/session".into(),
         Target::ApiTokens => "/api/v1/tokens".into(),
         Target::ApiToken(id) => format!("/api/v1/tokens/{}", encode(id)),
+        Target::Activity => "/api/v1/activity".into(),
+        Target::Jobs => "/api/v1/jobs".into(),
+        Target::Mirrors => "/api/v1/mirrors".into(),
+        Target::Syncs => "/api/v1/syncs".into(),
+        Target::Damaged => "/api/v1/damaged".into(),
+        Target::Storage => "/api/v1/storage".into(),
     }
 }
 

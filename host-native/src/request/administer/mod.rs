@@ -1,12 +1,18 @@
 //! `/api/v1` as far as the host answers it: what is about users, which the core knows nothing of, and what administrators
 //! see and do. One file a subject.
 
+pub(crate) mod job;
+mod jobs;
 pub(crate) mod kept;
+mod state;
 mod work;
+
+use std::sync::Arc;
 
 use axum::response::Response;
 use orlop_core::error::Code;
 use orlop_core::http;
+use orlop_core::operation::Operation;
 
 pub(crate) use self::work::{Refused, Work};
 use crate::auth::identity::Identity;
@@ -14,6 +20,7 @@ use crate::auth::identity::sign_in::Vouched;
 use crate::auth::refusal::{refusal, unauthorized};
 use crate::request::answer::Service;
 use crate::request::live::Live;
+use crate::request::response::with_body;
 use crate::request::source::Origin;
 use crate::request::{api_tokens, sign_in};
 use crate::storage::RequestBody;
@@ -32,7 +39,19 @@ pub(super) async fn answer(
     if let Some(answered) = api_tokens::answer(live, from, body, identity).await {
         return Some(answered);
     }
-    kept::answer(service, live, from, body, identity).await
+    if let Some(answered) = kept::answer(service, live, from, body, identity).await {
+        return Some(answered);
+    }
+    let answered = match from.line.asked.operation.as_ref().ok()? {
+        Operation::ListJobs => jobs::list(service, live, identity).await,
+        Operation::BeginJob => jobs::begin(service, live, from, body, identity).await,
+        Operation::ListMirrors => state::mirrors(service, live, identity).await,
+        Operation::ListSyncs => state::syncs(service, live, identity).await,
+        Operation::ListDamaged => state::damaged(service, live, from, identity).await,
+        Operation::StorageState => state::storage(service, live, identity).await,
+        _ => return None,
+    };
+    Some(with_body(answered.unwrap_or_else(|refused| refused), None))
 }
 
 /// The administrator who asks.
@@ -73,7 +92,7 @@ pub(super) fn takes_changes(live: &Live) -> Result<(), http::Response> {
 /// # Errors
 ///
 /// With the answer of a server that cannot.
-pub(super) fn work(service: &Service) -> Result<&dyn Work, http::Response> {
+pub(super) fn work(service: &Service) -> Result<&Arc<dyn Work>, http::Response> {
     let told = "this server does no work for administrators";
-    service.work.as_deref().ok_or_else(|| refusal(404, Code::Unsupported, told))
+    service.work.as_ref().ok_or_else(|| refusal(404, Code::Unsupported, told))
 }

@@ -1,6 +1,7 @@
 //! What administrators have a server do, and ask of it, that only the rooms above can perform.
 
 use std::fmt;
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use orlop_core::error::{Code, Error};
@@ -10,6 +11,7 @@ use orlop_core::{Fault, RetentionReport, http};
 use serde_json::Value as Json;
 
 use crate::auth::refusal::refusal;
+use crate::request::administer::job::{Job, Kind};
 
 /// What a server does for administrators.
 #[async_trait]
@@ -22,6 +24,21 @@ pub(crate) trait Work: Send + Sync {
     /// takes a `yes`.
     async fn retention_apply(&self, repository: &Repository, plan: &str, yes: bool)
     -> Result<RetentionReport, Refused>;
+
+    /// Begins a job for that user, which goes on when nobody waits. [`Refused::Conflict`] when the same is being done.
+    async fn begin(self: Arc<Self>, job: Kind, target: Option<String>, by: String) -> Result<Job, Refused>;
+
+    /// How jobs stand, on all hosts of the storage: those that run first, and then those that began last.
+    async fn jobs(&self) -> Result<Vec<Job>, Refused>;
+
+    /// What mirrors have, as `orlop mirror list --json` prints it.
+    async fn mirrors(&self) -> Result<Json, Refused>;
+
+    /// How syncs stand.
+    async fn syncs(&self) -> Result<Vec<Json>, Refused>;
+
+    /// What the storage has, as far as that is known without long counting.
+    async fn storage(&self) -> Result<Json, Refused>;
 
     /// What the last regular run of retention did, as `orlop retention status --json` prints it.
     async fn retention_status(&self) -> Result<Json, Refused>;

@@ -115,6 +115,12 @@ impl Files {
         blocking::run(move || space::check(files.layout.root(), files.keep_free.saturating_add(bytes))).await
     }
 
+    /// The bytes of the disk, and how many are free; none where it does not say.
+    pub(crate) async fn space(&self) -> Option<(u64, u64)> {
+        let files = self.clone();
+        blocking::run(move || Ok(space::of(files.layout.root()))).await.ok().flatten()
+    }
+
     /// A window on an object that is about to be written.
     pub(crate) fn window(&self, object: &ObjectId) -> Window {
         Window::new(self.clone(), *object)
