@@ -32,6 +32,7 @@
 //! | `object/<object>` | [`Owner`](crate::record::Owner) | what the object belongs to: a session or a blob |
 //! | `released/<object>` | [`ReleasedRecord`](crate::record::ReleasedRecord) | the object belongs to nothing, and is erased later |
 //! | `bytes/<object>` | raw bytes | an object that is so small that its bytes lie among the records |
+//! | `pushed/<repository>` | [`PushedRecord`](crate::record::PushedRecord) | when a manifest was last pushed to it |
 //! | `usage/<repository>` | counter | the bytes of its blobs, manifests and open uploads |
 //! | `recount/<repository>` | [`RecountRecord`](crate::record::RecountRecord) | the bytes of the repository are being counted, and nothing was taken from them since |
 //! | `group/<id>` | [`GroupRecord`](crate::record::GroupRecord) | what many repositories of one quota had together a moment ago |
@@ -451,6 +452,10 @@ pub(crate) fn all_released() -> Prefix {
 
 pub(crate) fn bytes(object: &ObjectId) -> Key {
     Key(text(format_args!("bytes/{object}")))
+}
+
+pub(crate) fn pushed(repository: &Repository) -> Key {
+    Key(text(format_args!("pushed/{repository}")))
 }
 
 pub(crate) fn usage(repository: &Repository) -> Key {

@@ -38,6 +38,8 @@ pub(crate) struct Manifest {
     pub(crate) image_config: Option<Named>,
     /// What the manifest is made of.
     pub(crate) needs: BTreeMap<Digest, Need>,
+    /// The bytes of the config and the layers as it says them; 0 of an index.
+    pub(crate) content: u64,
 }
 
 /// How a manifest needs something.
@@ -58,9 +60,7 @@ pub(crate) enum Need {
 pub(crate) struct Named {
     pub(crate) media_type: String,
     pub(crate) digest: Digest,
-    /// Read so that what is no size is refused.
-    #[serde(rename = "size")]
-    _size: u64,
+    size: u64,
     /// The content itself, in base64.
     data: Option<String>,
     /// Where else the content is to be had.
@@ -230,16 +230,18 @@ impl Manifest {
             *known = how.max(*known);
         };
         let mut artifact_type = document.artifact_type.filter(|artifact_type| !artifact_type.is_empty());
-        let mut image_config = None;
+        let (mut image_config, mut content) = (None, 0_u64);
         if media_type.is_list() {
             let manifests = document.manifests.ok_or_else(|| refuse("an index has `manifests`"))?;
             manifests.iter().for_each(|Object(child)| need(child.digest, Need::Child));
         } else {
             let Object(config) = document.config.ok_or_else(|| refuse("an image manifest has a `config`"))?;
             need(config.digest, Need::Blob);
+            content = config.size;
             for Object(layer) in document.layers.iter().flatten() {
                 let foreign =
                     media::is_foreign_layer(&layer.media_type) || layer.urls.iter().flatten().next().is_some();
+                content = content.saturating_add(layer.size);
                 need(layer.digest, if foreign { Need::Optional } else { Need::Blob });
             }
             artifact_type = artifact_type.or_else(|| Some(config.media_type.clone()));
@@ -249,7 +251,7 @@ impl Manifest {
             return Err(Error::Manifest(format!("a manifest names at most {MANIFEST_NEEDS} blobs or manifests here")));
         }
         let subject = document.subject.map(|Object(subject)| subject.digest);
-        Ok(Self { media_type, subject, artifact_type, annotations: document.annotations, image_config, needs })
+        Ok(Self { media_type, subject, artifact_type, annotations: document.annotations, image_config, needs, content })
     }
 
     /// The descriptor under which the referrers of its subject list this manifest (SPEC M3–M5).
@@ -350,6 +352,7 @@ mod tests {
             format!(r#"{{"schemaVersion":2,"config":{},"layers":[{layer},{layer}]}}"#, descriptor(CONFIG, A));
         let manifest = Manifest::parse(document.as_bytes(), Some(OCI)).expect("a manifest");
         assert_eq!(manifest.needs.values().collect::<Vec<_>>(), [&Need::Blob, &Need::Blob]);
+        assert_eq!(manifest.content, 3);
         assert_eq!(manifest.artifact_type.as_deref(), Some(CONFIG));
         assert_eq!(manifest.image_config.expect("an image").digest.to_string(), A);
     }

@@ -26,6 +26,13 @@ pub struct RepositoryRecord {
     pub created: Timestamp,
 }
 
+/// A manifest was pushed to a repository. Of what was pushed before this was written down, the tags tell.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PushedRecord {
+    /// When that last was.
+    pub pushed: Timestamp,
+}
+
 /// What a tag names.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TagRecord {
@@ -72,6 +79,10 @@ pub struct ManifestRecord {
     pub media_type: String,
     /// Its size in bytes.
     pub size: u64,
+    /// The bytes of its config and layers as it says them, of an index those of all images in it; none where that was not
+    /// known when it was pushed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub content: Option<u64>,
     /// The manifest it refers to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub subject: Option<Digest>,

@@ -32,7 +32,7 @@ expect_has "second run" "2 images of 2 repositories: 0 blobs copied (0 B), 0 of 
 # serve COMMAND...: a peer on the exported directory; sets `peer`.
 serve_peer() {
   local port
-  port=$(python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')
+  port=$(free_port)
   cat >"$work/peer.yml" <<YML
 version: 0.1
 storage: {filesystem: {rootdirectory: $work/tree}}

@@ -12,21 +12,14 @@ make_layout "$work/multi" v1 "$machine" "$other"
 make_layout "$work/single" v1 "$machine"
 multi=$(layout_digest "$work/multi")
 
-free_port() {
-  for ((port = 20000 + RANDOM % 20000; ; port++)); do
-    ! (: <"/dev/tcp/127.0.0.1/$port") 2>/dev/null && break
-  done
-}
-
 step "an S3 server, and distribution on it"
-free_port
+port=$(free_port)
 store=http://127.0.0.1:$port
 (cd "$work" && exec "$moto" -H 127.0.0.1 -p "$port" </dev/null >"$work/moto.log" 2>&1) &
 stoppers+=("stop $!")
 wait_for 60 curl -fsS -o /dev/null "$store/"
 curl -fsS -X PUT -o /dev/null "$store/images"
-free_port
-peer=127.0.0.1:$port
+peer=127.0.0.1:$(free_port)
 cat >"$work/peer.yml" <<END
 version: 0.1
 storage:

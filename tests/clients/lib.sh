@@ -130,6 +130,16 @@ wait_for() {
   done
 }
 
+# free_port: prints a port that nothing listens on. The system gives those from 32768 on to connections and to servers that
+# ask for any port: one of those may be taken before the server that is to have it listens.
+free_port() {
+  local port
+  for ((port = 10000 + SRANDOM % 22000; ; port = 10000 + SRANDOM % 22000)); do
+    (: <"/dev/tcp/127.0.0.1/$port") 2>/dev/null || break
+  done
+  echo "$port"
+}
+
 # ---------------------------------------------------------------------------------------------
 # The registry
 

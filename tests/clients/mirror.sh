@@ -2,11 +2,9 @@
 # mirror: clients pull through mirrors of distribution, docker-registry, zot and Orlop; and again once these are gone.
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 [[ -z ${REGISTRY:-} ]] || skip "the settings of a registry that runs already are not ours to choose"
-needs dockerd docker containerd ctr podman skopeo crane oras runc curl jq python3
+needs dockerd docker containerd ctr podman skopeo crane oras runc curl jq
 can_mount
 containers_conf
-
-free_port() { python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'; }
 
 # ---------------------------------------------------------------------------------------------
 # The registries that are mirrored, and what is in them

@@ -3,10 +3,10 @@
 # provider is killed, changes its keys, and has a wrong clock.
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 [[ -z ${REGISTRY:-} ]] || skip "the providers of a registry that runs already are not known"
-needs crane skopeo podman openssl python3 curl jq node
+needs crane skopeo podman openssl curl jq node
 [[ -d $tools/../oidc-provider ]] || fail "oidc-provider is not installed: run tests/clients/install"
 
-provider_port=$(python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')
+provider_port=$(free_port)
 issuer=http://127.0.0.1:$provider_port
 
 # start_provider KEYS [SECONDS]: with that file of keys, and a clock that is wrong by so much.

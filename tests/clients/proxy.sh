@@ -17,7 +17,6 @@ export SSL_CERT_FILE=$work/proxy.pem
 make_layout "$work/image" v1 "$machine"
 head -c 20000000 /dev/urandom >"$work/large"
 
-free_port() { python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'; }
 answers() { curl -sS --cacert "$work/proxy.pem" "https://$registry/v2/"; }
 
 # behind NAME: what must work through any proxy.

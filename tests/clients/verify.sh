@@ -3,13 +3,11 @@
 # One upstream asks for passwords, another one for tokens of a token server.
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 [[ -z ${REGISTRY:-} ]] || skip "the settings of a registry that runs already are not ours to choose"
-needs dockerd docker podman skopeo crane curl jq python3
+needs dockerd docker podman skopeo crane curl jq
 can_mount
 containers_conf
 orlop=$(orlop_bin)
 kinds=(basic token)
-
-free_port() { python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'; }
 
 step "start upstreams: alice may pull everything, bob what is team's"
 for user in alice bob; do

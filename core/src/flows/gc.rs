@@ -535,6 +535,7 @@ impl Collection<'_> {
             batch.expect(Expect::NoneUnder(family));
         }
         batch.delete(found.key.clone());
+        batch.delete(keys::pushed(name));
         let garbage = || Garbage { what: format!("repository {name}"), why: "it is empty", bytes: 0 };
         self.report.repositories_removed += u64::from(self.remove(batch, Durability::Eventual, garbage).await?);
         Ok(())

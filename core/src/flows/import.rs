@@ -11,7 +11,7 @@ use alloc::vec::Vec;
 use super::Call;
 use super::batch::{Batch, Found};
 use super::maintained::{Pushed, TagState};
-use super::mirror::Voucher;
+use super::mirror::{Voucher, content};
 use super::push::Before;
 use super::quarantine::sound_manifest;
 use crate::config::ATTEMPTS;
@@ -227,7 +227,8 @@ impl Call {
                 Ok(None) => {
                     self.rely_on(&mut batch, name, &present).await?;
                     let before = Before::read(None, deleted.as_ref());
-                    let record = self.hold_manifest(&mut batch, name, (digest, manifest, payload), &before, false);
+                    let (bytes, content) = ((digest, manifest, payload), content(manifest, &present));
+                    let record = self.hold_manifest(&mut batch, name, bytes, &before, false, content);
                     let imported = Some(self.ambient.now);
                     replace(&mut batch, &key, &ManifestRecord { pushed: *pushed, imported, ..record });
                     taken.manifests += 1;
@@ -238,9 +239,9 @@ impl Call {
                 Ok(Some(found)) if found.record.quarantined.is_some() => {
                     self.rely_on(&mut batch, name, &present).await?;
                     batch.expect(found.unchanged());
-                    let bytes = (digest, manifest, payload);
-                    let record = self.hold_manifest(&mut batch, name, bytes, &Before::Held, found.record.fetched);
-                    let ManifestRecord { pushed, imported, .. } = found.record;
+                    let (bytes, content) = ((digest, manifest, payload), content(manifest, &present));
+                    let ManifestRecord { pushed, imported, fetched, .. } = found.record;
+                    let record = self.hold_manifest(&mut batch, name, bytes, &Before::Held, fetched, content);
                     replace(&mut batch, &key, &ManifestRecord { pushed, imported, ..record });
                     taken.manifests += 1;
                     taken.bytes += payload.len() as u64;

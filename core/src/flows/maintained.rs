@@ -291,6 +291,7 @@ impl Call {
         let record = ManifestRecord {
             media_type: media_type.as_str().into(),
             size: payload.len() as u64,
+            content: None,
             subject: None,
             pushed: self.ambient.now,
             imported: None,

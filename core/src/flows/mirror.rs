@@ -21,7 +21,7 @@ pub use self::bring::{LetGo, Mirrored};
 pub use self::evict::Eviction;
 pub(super) use self::manifest::Cached;
 pub(super) use self::referrers::Others;
-pub(super) use self::rely::Voucher;
+pub(super) use self::rely::{Voucher, content};
 use super::Call;
 use crate::asked::{Access, Action};
 use crate::digest::Digest;

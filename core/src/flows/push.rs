@@ -7,7 +7,7 @@ use alloc::vec::Vec;
 
 use super::batch::Batch;
 use super::maintained::{Pushed, TagState};
-use super::mirror::Voucher;
+use super::mirror::{self, Voucher};
 use super::quarantine::{sound_blob, sound_manifest};
 use super::quota::Allowance;
 use super::{Call, referrers};
@@ -21,7 +21,7 @@ use crate::http::{Request, Response};
 use crate::keys;
 use crate::manifest::{Manifest, Need, Platform};
 use crate::name::{Repository, Tag};
-use crate::record::ManifestRecord;
+use crate::record::{ManifestRecord, PushedRecord};
 use crate::target::{Query, Reference};
 
 /// A manifest on its way in.
@@ -201,9 +201,11 @@ impl Call {
         let Push { name, digest, manifest, payload, .. } = push;
         let mut batch = Batch::default();
         batch.keep_repository(name, around.repository.as_ref(), &self.ambient);
+        batch.put(keys::pushed(name), &PushedRecord { pushed: self.ambient.now });
         self.rely_on(&mut batch, name, &around.present).await?;
         let before = Before::read(around.manifest.as_ref(), around.deleted.as_ref());
-        let record = self.hold_manifest(&mut batch, name, (digest, manifest, payload), &before, false);
+        let content = mirror::content(manifest, &around.present);
+        let record = self.hold_manifest(&mut batch, name, (digest, manifest, payload), &before, false, content);
         let told = Some((digest, Some(&record)));
         self.tell(&mut batch, Happening::Push, name, told, event::names(&push.tags)).await?;
         let platform = push.platform.as_ref();
@@ -215,7 +217,8 @@ impl Call {
     }
 
     /// The repository holds the manifest with these bytes, what it needs is used by it, and its subject has it as a
-    /// referrer: from now on or once more. `fetched` says whether an upstream can give it again.
+    /// referrer: from now on or once more. `fetched` says whether an upstream can give it again, `content` how many bytes it
+    /// is made of, if that is known.
     pub(super) fn hold_manifest(
         &self,
         batch: &mut Batch,
@@ -223,11 +226,13 @@ impl Call {
         (digest, manifest, payload): (&Digest, &Manifest, &Value),
         before: &Before,
         fetched: bool,
+        content: Option<u64>,
     ) -> ManifestRecord {
         let size = payload.len() as u64;
         let record = ManifestRecord {
             media_type: manifest.media_type.as_str().into(),
             size,
+            content,
             subject: manifest.subject,
             pushed: self.ambient.now,
             imported: None,

@@ -1,6 +1,8 @@
 //! What an administrator sees, limits and is told: metrics, logs, shares, webhooks.
 
+use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io::{BufRead, BufReader, Read, Write};
+use std::iter;
 use std::net::{TcpListener, TcpStream};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
@@ -17,9 +19,12 @@ fn get(address: &str, target: &str) -> Answer {
     answer(&mut stream, false)
 }
 
-/// An address that was free a moment ago.
+/// An address that is free now: none of those that the system gives to connections and to servers that ask for any, which
+/// may be taken before the server that is to have it listens.
 fn free() -> String {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string()
+    let any = || 10_000 + RandomState::new().build_hasher().finish() % 22_000;
+    let mut addresses = iter::repeat_with(|| format!("127.0.0.1:{}", any()));
+    addresses.find(|address| TcpListener::bind(address).is_ok()).unwrap()
 }
 
 #[test]

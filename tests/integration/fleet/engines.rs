@@ -2,7 +2,9 @@
 //! ended when it is dropped.
 
 use std::fs;
+use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io::{self, Read, Write};
+use std::iter;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -567,8 +569,11 @@ pub(crate) fn tools() -> PathBuf {
     tools.unwrap_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/tools"))
 }
 
-/// A port that is free now.
+/// A port that is free now. The system gives those from 32768 on to connections and to servers that ask for any port: one
+/// of those may be taken before the server that is to have it listens.
 pub(crate) fn free_port() -> u16 {
-    let found = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).and_then(|listener| listener.local_addr());
-    found.map(|address| address.port()).unwrap_or_else(|error: io::Error| panic!("no free port: {error}"))
+    let is_free = |port: &u16| TcpListener::bind((Ipv4Addr::LOCALHOST, *port)).is_ok();
+    // Others look for one in the same moment, so each begins elsewhere.
+    let mut any = iter::repeat_with(|| 10_000 + (RandomState::new().build_hasher().finish() % 22_000) as u16);
+    any.by_ref().take(1000).find(is_free).expect("a free port")
 }

@@ -88,8 +88,12 @@ fn tags_are_counted_until_that_takes_too_long() {
     }
     let page = browse(&mut registry, REPOSITORIES);
     let told = |at: usize| (page["repositories"][at]["tags"].clone(), page["repositories"][at]["pushed"].is_string());
-    assert_eq!((told(0), told(1), told(2)), ((json!(1), true), (Json::Null, false), (Json::Null, false)));
+    assert_eq!((told(0), told(1), told(2)), ((json!(1), true), (Json::Null, true), (Json::Null, true)));
     assert!(page["repositories"][2]["bytes"].is_u64());
+    registry.memory.records.retain(|key, _| !key.as_str().starts_with("pushed/"));
+    let page = browse(&mut registry, REPOSITORIES);
+    let told = |at: usize| (page["repositories"][at]["tags"].clone(), page["repositories"][at]["pushed"].is_string());
+    assert_eq!((told(0), told(1), told(2)), ((json!(1), true), (Json::Null, false), (Json::Null, false)));
 }
 
 /// SPEC AA12.
@@ -234,6 +238,7 @@ fn what_one_may_not_see_looks_like_what_does_not_exist() {
     for target in [
         REPOSITORIES.to_owned(),
         format!("{REPOSITORIES}?sort=bytes"),
+        format!("{REPOSITORIES}?sort=pushed"),
         format!("{REPOSITORIES}?under=secret"),
         "/api/v1/folders".into(),
         "/api/v1/folders?under=secret".into(),
@@ -324,6 +329,61 @@ fn tags_are_sorted_as_people_read_them_and_by_their_times() {
     assert_eq!((&some["total"], &some["repository"]), (&json!(1), &json!("a")));
     let latest = browse(&mut registry, "/api/v1/repositories/a/tags?q=latest")["tags"][0].clone();
     assert!(latest["pulled"].is_string() && latest["pushed"].is_string(), "{latest}");
+}
+
+/// SPEC AA6, AA7: by size as the pushes have written it down, and where they have not, as the manifests say.
+#[test]
+fn tags_are_sorted_by_size() {
+    let mut registry = registry();
+    let images: Vec<_> = [("small", 10), ("large", 500), ("middle", 90)]
+        .map(|(tag, bytes)| registry.push_image("a", tag, AMD64, &tag[..1].repeat(bytes)))
+        .into();
+    registry.push("a", "all", &Manifest::index(&images.iter().collect::<Vec<_>>()));
+    registry.push("a", "none", &Manifest::index(&[]));
+    let all = |registry: &mut InMemory, query: &str| {
+        names(registry, &format!("/api/v1/repositories/a/tags?n=2&sort=size{query}"), "tags")
+    };
+    let sorted = ["none", "small", "middle", "large", "all"];
+    assert_eq!(all(&mut registry, ""), sorted);
+    let mut backwards = sorted;
+    backwards.reverse();
+    assert_eq!(all(&mut registry, "&order=desc"), backwards);
+    let mut written_down = 0;
+    for (key, value) in &mut registry.memory.records {
+        if key.as_str().starts_with("manifest/") {
+            let mut record: Json = serde_json::from_slice(value).expect("a record");
+            written_down += usize::from(record.as_object_mut().expect("an object").remove("content").is_some());
+            *value = record.to_string().into();
+        }
+    }
+    assert_eq!(written_down, sorted.len());
+    assert_eq!(all(&mut registry, ""), sorted);
+}
+
+/// SPEC AA3, AA4: by the last push, also where only tags tell it.
+#[test]
+fn repositories_are_sorted_by_their_last_push() {
+    let mut registry = registry();
+    for name in ["c", "a", "b"] {
+        registry.push_image(name, "v1", AMD64, name);
+        registry.advance(Duration::from_secs(60));
+    }
+    registry.push_image("c", "v1", AMD64, "c");
+    registry.advance(Duration::from_secs(60));
+    registry.push_blob("empty", "x");
+    let sorted = ["empty", "a", "b", "c"];
+    let all = |registry: &mut InMemory, query: &str| {
+        names(registry, &format!("{REPOSITORIES}?n=2&sort=pushed{query}"), "repositories")
+    };
+    assert_eq!(all(&mut registry, ""), sorted);
+    assert_eq!(all(&mut registry, "&order=desc"), ["c", "b", "a", "empty"]);
+    registry.memory.records.retain(|key, _| !key.as_str().starts_with("pushed/"));
+    assert_eq!(all(&mut registry, ""), sorted);
+    // A push by digest alone counts too, which no tag tells.
+    registry.advance(Duration::from_secs(60));
+    let again = Manifest::image(AMD64, "a");
+    registry.push("a", again.digest(), &again);
+    assert_eq!(all(&mut registry, ""), ["empty", "b", "c", "a"]);
 }
 
 /// SPEC AA6, AA7.

@@ -6,7 +6,7 @@ use alloc::vec::Vec;
 use serde::Serialize;
 
 use super::ranked::{Place, Ranked, bytewise};
-use super::{Deed, Wanted, answer};
+use super::{Deed, Wanted, answer, read};
 use crate::caller::{self, Right};
 use crate::config::{BROWSE_READS, SCAN_PAGE};
 use crate::effect::{Get, Value};
@@ -16,7 +16,7 @@ use crate::flows::pages::Pages;
 use crate::http::Response;
 use crate::keys;
 use crate::name::Repository;
-use crate::record::{self, RepositoryRecord, TagRecord};
+use crate::record::{self, PushedRecord, RepositoryRecord, TagRecord};
 use crate::target::Query;
 
 /// Where it is.
@@ -45,7 +45,7 @@ pub(super) struct Listed {
     /// How many tags it has; not told where counting them would take too long.
     #[serde(skip_serializing_if = "Option::is_none")]
     tags: Option<u64>,
-    /// When a tag was last pushed; told when the tags are counted.
+    /// When something was last pushed to it; where that is older than the record of it, told when the tags are counted.
     #[serde(skip_serializing_if = "Option::is_none")]
     pushed: Option<String>,
     /// It belongs to a mirror.
@@ -64,9 +64,9 @@ impl Listed {
 }
 
 impl Call {
-    /// A page of the repositories, by name or by the bytes they have.
+    /// A page of the repositories: by name, by the bytes they have, or by when something was last pushed to them.
     pub(crate) async fn browse_repositories(&self, query: &Query) -> Result<Response, Error> {
-        let wanted = Wanted::read(query, &["name", "bytes"])?;
+        let wanted = Wanted::read(query, &["name", "bytes", "pushed"])?;
         let beginning = wanted.beginning();
         let by_name = wanted.sort == "name" && !wanted.descending;
         let (names, next) = if by_name {
@@ -103,16 +103,19 @@ impl Call {
         self.page_from(&keys::repositories(), next(from), n, next, seen).await
     }
 
-    /// The names on a page that is sorted by bytes, or backwards, and the place of the next one.
+    /// The names on a page that is sorted by a number, or backwards, and the place of the next one.
     async fn ranked(&self, wanted: &Wanted<'_>, beginning: &str) -> Result<(Vec<String>, Option<String>), Error> {
         let after = wanted.after.map(|after| Place::read(after, bytewise));
         let mut ranked = Ranked::new(wanted.n, after, wanted.descending);
-        let mut from = caller::Place::start();
+        let (mut from, mut left) = (caller::Place::start(), BROWSE_READS);
         loop {
             let (names, more) = self.visible(beginning, from, SCAN_PAGE, |name| wanted.takes(name)).await?;
-            let bytes = self.counted_bytes(&names, wanted.sort == "bytes").await?;
-            for (name, bytes) in names.iter().zip(bytes) {
-                ranked.offer(Place { number: bytes, name: name.clone(), names: bytewise }, || ());
+            let numbers = match wanted.sort {
+                "pushed" => self.last_pushes(&names, &mut left).await?,
+                sort => self.counted_bytes(&names, sort == "bytes").await?,
+            };
+            for (name, number) in names.iter().zip(numbers) {
+                ranked.offer(Place { number, name: name.clone(), names: bytewise }, || ());
             }
             match names.last() {
                 Some(last) if more => from = caller::Place::after(last),
@@ -121,6 +124,26 @@ impl Call {
         }
         let (page, next) = ranked.page();
         Ok((page.into_iter().map(|(place, ())| place.name).collect(), next))
+    }
+
+    /// When something was last pushed to each repository, in milliseconds; 0 of one from which the caller may not pull, and
+    /// where only the tags tell it and reading them takes more than what is `left`.
+    async fn last_pushes(&self, names: &[String], left: &mut usize) -> Result<Vec<u64>, Error> {
+        let names = names.iter().map(|name| name.parse::<Repository>().ok());
+        let names: Vec<_> = names.map(|name| name.filter(|name| self.may(Right::Pull, name))).collect();
+        let keys = names.iter().flatten().map(keys::pushed).collect();
+        let mut noted = self.ask(Get { keys }).await?.into_iter();
+        let mut pushes = Vec::new();
+        for name in &names {
+            pushes.push(match name {
+                Some(name) => match read::<PushedRecord>(&keys::pushed(name), noted.next().flatten()) {
+                    Some(noted) => noted.pushed.0,
+                    None => self.count_tags_of(name, left).await?.and_then(|(_, pushed)| pushed).map_or(0, |it| it.0),
+                },
+                None => 0,
+            });
+        }
+        Ok(pushes)
     }
 
     /// The bytes of each repository, where they matter; 0 of one from which the caller may not pull, so that an order does
@@ -149,7 +172,8 @@ impl Call {
                 }
             };
             let key = keys::repository(&known);
-            let [repository, usage] = self.get([key.clone(), keys::usage(&known)]).await?;
+            let noted = keys::pushed(&known);
+            let [repository, usage, pushed] = self.get([key.clone(), keys::usage(&known), noted.clone()]).await?;
             // Deleted since the list was read.
             let Some(repository) = repository else { continue };
             let created = record::decode::<RepositoryRecord>(&key, &repository).ok().map(|it| it.created.rfc3339());
@@ -157,7 +181,8 @@ impl Call {
             let mirror = self.config.mirror_of(&known).is_some();
             let counted = self.count_tags_of(&known, &mut left).await?;
             let tags = counted.as_ref().map(|(tags, _)| *tags);
-            let pushed = counted.and_then(|(_, pushed)| pushed).map(|pushed| pushed.rfc3339());
+            let pushed = read::<PushedRecord>(&noted, pushed).map(|noted| noted.pushed);
+            let pushed = pushed.or(counted.and_then(|(_, pushed)| pushed)).map(|pushed| pushed.rfc3339());
             listed.push(Listed { may: self.deeds(&known), name, created, bytes, tags, pushed, mirror });
         }
         Ok(listed)

@@ -90,14 +90,15 @@ struct PlatformListed {
 }
 
 impl Call {
-    /// A page of the tags, by name, or by when they were pushed or pulled.
+    /// A page of the tags, by name, by when they were pushed or pulled, or by size.
     pub(crate) async fn browse_tags(&self, name: &Repository, asked: &Asked) -> Result<Response, Error> {
-        let wanted = Wanted::read(&asked.query, &["name", "pushed", "pulled"])?;
+        let wanted = Wanted::read(&asked.query, &["name", "pushed", "pulled", "size"])?;
         self.browsable(name, asked).await?;
         let after = wanted.after.map(|after| Place::read(after, natural));
         let mut ranked = Ranked::new(wanted.n, after, wanted.descending);
         let prefix = keys::tags(name);
         let (mut pages, mut total) = (Pages::new(&prefix), 0);
+        let mut known = Manifests::default();
         while let Some(page) = pages.next(self).await? {
             let mut taken = Vec::new();
             for (key, value) in page {
@@ -107,15 +108,16 @@ impl Call {
                 taken.extend(record.and_then(|record| Some((tag.parse::<Tag>().ok()?, record))));
             }
             total += taken.len() as u64;
-            let mut pulls = match wanted.sort {
+            let mut numbers = match wanted.sort {
                 "pulled" => self.pulls_of_tags(name, &taken).await?,
+                "size" => self.sizes_of_tags(name, &mut known, &taken).await?,
                 _ => Vec::new(),
             }
             .into_iter();
             for (tag, record) in taken {
                 let number = match wanted.sort {
                     "pushed" => record.pushed.0,
-                    _ => pulls.next().unwrap_or_default(),
+                    _ => numbers.next().unwrap_or_default(),
                 };
                 ranked.offer(Place { number, name: tag.to_string(), names: natural }, || (tag, record));
             }
@@ -145,6 +147,28 @@ impl Call {
         Ok(keys.iter().zip(values).map(pulled).collect())
     }
 
+    /// The bytes of what these tags name; 0 where that is not known. What its record does not tell is read as long as there is
+    /// room.
+    async fn sizes_of_tags(
+        &self,
+        name: &Repository,
+        known: &mut Manifests,
+        tags: &[(Tag, TagRecord)],
+    ) -> Result<Vec<u64>, Error> {
+        let digests: Vec<Digest> = tags.iter().map(|(_, record)| record.digest).collect();
+        let keys: Vec<Key> = digests.iter().map(|digest| keys::manifest(name, digest)).collect();
+        let values = self.ask(Get { keys: keys.clone() }).await?;
+        let content = |(key, value)| read::<ManifestRecord>(key, value).and_then(|manifest| manifest.content);
+        let contents: Vec<Option<u64>> = keys.iter().zip(values).map(content).collect();
+        let untold = digests.iter().zip(&contents).filter(|(_, content)| content.is_none()).map(|(digest, _)| *digest);
+        if !known.is_full {
+            self.know_with_children(name, known, untold.collect()).await?;
+        }
+        let size =
+            |(digest, content): (&Digest, Option<u64>)| content.or_else(|| known.size(digest)).unwrap_or_default();
+        Ok(digests.iter().zip(contents).map(size).collect())
+    }
+
     /// What is told of these tags.
     async fn listed_tags(&self, name: &Repository, tags: Vec<(Tag, TagRecord)>) -> Result<Vec<Listed>, Error> {
         let marks = self.marks().await?;
@@ -152,10 +176,7 @@ impl Call {
         let mut beside = self.ask(Get { keys }).await?.into_iter();
         let named = tags.iter().map(|(_, record)| record.digest);
         let mut known = Manifests::default();
-        self.know(name, &mut known, named.collect()).await?;
-        let children = known.known.values().flat_map(|known| known.outline.manifests.iter().map(|child| child.digest));
-        let children: BTreeSet<Digest> = children.filter(|child| !known.known.contains_key(child)).collect();
-        self.know(name, &mut known, children.into_iter().take(BROWSE_CHILDREN.0).collect()).await?;
+        self.know_with_children(name, &mut known, named.collect()).await?;
         let mut listed = Vec::new();
         for (tag, TagRecord { digest, pushed, imported, .. }) in tags {
             let (pulled, platforms) = (beside.next().flatten(), beside.next().flatten());
@@ -168,7 +189,7 @@ impl Call {
                 kind: is_read.map(|manifest| manifest.outline.kind(&manifest.record.media_type)),
                 media_type: manifest.map(|manifest| manifest.record.media_type.clone()),
                 artifact_type: manifest.and_then(|manifest| manifest.outline.artifact_type.clone()),
-                bytes: is_read.and_then(|manifest| known.bytes(&manifest.outline)),
+                bytes: known.size(&digest).or_else(|| manifest?.record.content),
                 damaged: manifest.is_none_or(|manifest| manifest.record.quarantined.is_some()),
                 protected: marks.tag(name, &tag).is_err(),
                 pushed: pushed.rfc3339(),
@@ -179,6 +200,19 @@ impl Call {
             });
         }
         Ok(listed)
+    }
+
+    /// Adds what these manifests say to what is known, and what the manifests say that they list.
+    async fn know_with_children(
+        &self,
+        name: &Repository,
+        known: &mut Manifests,
+        digests: Vec<Digest>,
+    ) -> Result<(), Error> {
+        self.know(name, known, digests).await?;
+        let children = known.known.values().flat_map(|known| known.outline.manifests.iter().map(|child| child.digest));
+        let children: BTreeSet<Digest> = children.filter(|child| !known.known.contains_key(child)).collect();
+        self.know(name, known, children.into_iter().take(BROWSE_CHILDREN.0).collect()).await
     }
 
     /// Adds what these manifests say to what is known, as long as there is room.
@@ -193,7 +227,9 @@ impl Call {
         let mut readable = Vec::new();
         for (digest, value) in digests.into_iter().zip(records) {
             let Some(record) = read::<ManifestRecord>(&keys::manifest(name, &digest), value) else { continue };
-            if known.read + record.size <= BROWSE_BYTES && !known.known.contains_key(&digest) {
+            let fits = known.read + record.size <= BROWSE_BYTES;
+            known.is_full |= !fits;
+            if fits && !known.known.contains_key(&digest) {
                 known.read += record.size;
                 readable.push(digest);
             }
@@ -216,6 +252,8 @@ pub(super) struct Manifests {
     known: BTreeMap<Digest, Known>,
     /// How many bytes of manifests were read.
     read: u64,
+    /// There was no room for one of them.
+    is_full: bool,
 }
 
 struct Known {
@@ -226,6 +264,11 @@ struct Known {
 }
 
 impl Manifests {
+    /// The bytes of an image or of all that an index lists, if it was read.
+    fn size(&self, digest: &Digest) -> Option<u64> {
+        self.known.get(digest).filter(|known| known.is_read).and_then(|known| self.bytes(&known.outline))
+    }
+
     /// The bytes of an image, or of all that an index lists.
     fn bytes(&self, outline: &Outline) -> Option<u64> {
         outline.bytes().or_else(|| {

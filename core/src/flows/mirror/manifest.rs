@@ -5,7 +5,7 @@ use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use core::time::Duration;
 
-use super::{Route, accepted, refused};
+use super::{Route, accepted, content, refused};
 use crate::ambient::Timestamp;
 use crate::conditional;
 use crate::config::{ATTEMPTS, CHECKED_COARSELY};
@@ -287,7 +287,7 @@ impl Call {
             |known: &Value| crate::record::decode::<ManifestRecord>(&key, known).is_ok_and(|known| !known.fetched);
         let fetched = !known.as_ref().is_some_and(pushed);
         let before = Before::read(known.as_ref(), deleted.as_ref());
-        self.hold_manifest(&mut batch, name, (digest, manifest, body), &before, fetched);
+        self.hold_manifest(&mut batch, name, (digest, manifest, body), &before, fetched, content(manifest, &[]));
         Ok(batch)
     }
 

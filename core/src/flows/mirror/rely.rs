@@ -9,6 +9,7 @@ use crate::error::Error;
 use crate::flows::Call;
 use crate::flows::batch::Batch;
 use crate::keys::{self, Key};
+use crate::manifest::Manifest;
 use crate::name::Repository;
 use crate::record::{self, LinkRecord, ManifestRecord};
 
@@ -43,6 +44,18 @@ impl Voucher {
         let fetched: LinkRecord = record::decode(&self.key, &self.value).ok()?;
         fetched.fetched.then(|| record::encode(&LinkRecord { fetched: false, ..fetched }))
     }
+}
+
+/// The bytes of what a manifest is made of, of an index those of its children; none where one of these is not there, or is
+/// no manifest that says it.
+pub(in crate::flows) fn content(manifest: &Manifest, present: &[Voucher]) -> Option<u64> {
+    if !manifest.media_type.is_list() {
+        return Some(manifest.content);
+    }
+    let content = |voucher: &Voucher| record::decode::<ManifestRecord>(&voucher.key, &voucher.value).ok()?.content;
+    let children = present.iter().filter(|voucher| voucher.is_manifest).map(content);
+    let is_whole = present.len() == manifest.needs.len();
+    children.sum::<Option<u64>>().filter(|_| is_whole)
 }
 
 impl Call {
