@@ -195,8 +195,8 @@ export interface Mirrored {
 export interface Sync {
   name: string;
   from: string;
-  to?: string;
-  schedule?: string;
+  to: string;
+  schedule: string | null;
   state: 'never' | 'running' | 'interrupted' | 'ended';
   began: string | null;
   ended: string | null;
@@ -209,6 +209,9 @@ export interface Sync {
 
 export interface Damaged {
   what: string;
+  since: string;
+  /** The images that need it, or that it is. */
+  needed_by: { repository: string; digest: string; tags: string[] }[];
   problem: string;
   repositories: string[];
   remedy: string;
@@ -217,10 +220,11 @@ export interface Damaged {
 export interface Storage {
   engine: string;
   description: string;
-  blobs: number;
-  manifests: number;
-  repositories: number;
-  bytes: number;
+  /** None of these until they were counted. */
+  blobs: number | null;
+  repositories: number | null;
+  bytes: number | null;
+  uploads: number | null;
   disk: { bytes: number; free: number } | null;
   scrub: {
     began: string;
@@ -231,7 +235,6 @@ export interface Storage {
     damaged: number;
   } | null;
   read_only: boolean;
-  uploads?: number;
 }
 
 export interface Event {

@@ -39,7 +39,8 @@ export function until(time: string, now = Date.now()): string {
   if (!(seconds > 0)) return 'over';
   for (const [length, name] of SPANS) {
     const number = Math.round(seconds / length);
-    if (number >= 1) return `in ${number} ${name}${number === 1 ? '' : 's'}`;
+    // Six days are no week.
+    if (seconds / length > 0.97) return `in ${number} ${name}${number === 1 ? '' : 's'}`;
   }
   return 'in a moment';
 }

@@ -1,5 +1,5 @@
 /** Deletes a repository with all that is in it: says first what goes, and asks for its name. */
-import { useState } from 'preact/hooks';
+import { useEffect, useRef, useState } from 'preact/hooks';
 import { Dialog } from '../../../parts/dialog.js';
 import { size } from '../../../parts/size.js';
 import type { Tags } from '../answers.js';
@@ -8,6 +8,17 @@ import { recoverable } from '../removal.js';
 import { go, to } from '../route.js';
 import { some } from '../words.js';
 import { tell } from './told.js';
+
+interface Gone {
+  tags: number;
+  manifests: number;
+}
+
+interface Part {
+  tagsDeleted: number;
+  manifestsDeleted: number;
+  more: boolean;
+}
 
 export function DeleteRepository({
   of,
@@ -20,39 +31,62 @@ export function DeleteRepository({
 }) {
   const { repository, bytes } = of;
   const [typed, put] = useState('');
-  const [busy, putBusy] = useState(false);
+  const [progress, putProgress] = useState<Gone>();
   const [wrong, putWrong] = useState<string>();
+  const stop = useRef(false);
+  useEffect(() => () => void (stop.current = true), []);
   const remove = async () => {
-    putBusy(true);
+    const gone: Gone = { tags: 0, manifests: 0 };
+    putProgress(gone);
     putWrong(undefined);
     try {
-      const gone = await ask<{ tags_deleted: number; manifests_deleted: number }>(
-        `/api/v1/repositories/${repository}`,
-        {
-          method: 'DELETE',
-        },
-      );
-      const onward = await recoverable(repository);
-      forget();
-      close();
-      go(to.repositories({ under: repository.split('/').slice(0, -1).join('/') }), { replace: true });
-      tell(
-        `${repository} is deleted: ${some(gone.tags_deleted, 'tag')}, ${some(gone.manifests_deleted, 'manifest')}`,
-        false,
-        onward,
-      );
+      // Each request deletes a part of what is very much.
+      for (let more = true; more && !stop.current;) {
+        const part = await ask<Part>(`/api/v1/repositories/${repository}/contents`, { method: 'DELETE' });
+        gone.tags += part.tagsDeleted;
+        gone.manifests += part.manifestsDeleted;
+        more = part.more;
+        putProgress({ ...gone });
+      }
     } catch (error) {
       putWrong(problem(error).message);
-      putBusy(false);
+      putProgress(undefined);
       forget();
+      return;
     }
+    const says = `${some(gone.tags, 'tag')}, ${some(gone.manifests, 'manifest')}`;
+    const onward = await recoverable(repository);
+    forget();
+    if (stop.current) {
+      tell(`You stopped it. Of ${repository} are deleted: ${says}`, false, onward);
+      return;
+    }
+    close();
+    go(to.repositories({ under: repository.split('/').slice(0, -1).join('/') }), { replace: true });
+    tell(`${repository} is deleted: ${says}`, false, onward);
   };
+  if (progress)
+    return (
+      <Dialog title={`Delete the repository ${repository}`} close={close}>
+        <div id="dialog-says">
+          <progress max={Math.max(total, 1)} value={progress.tags} aria-label="Tags deleted" />
+          <p role="status">
+            {some(progress.tags, 'tag')} and {some(progress.manifests, 'manifest')} deleted
+          </p>
+        </div>
+        <div class="actions">
+          <button type="button" autofocus onClick={close}>
+            Stop
+          </button>
+        </div>
+      </Dialog>
+    );
   return (
     <Dialog title={`Delete the repository ${repository}`} close={close}>
       <form
         onSubmit={(event) => {
           event.preventDefault();
-          if (!busy && typed === repository) void remove();
+          if (typed === repository) void remove();
         }}
       >
         <div id="dialog-says">
@@ -83,8 +117,8 @@ export function DeleteRepository({
           />
         </div>
         <div class="actions">
-          <button type="submit" class="danger" disabled={busy || typed !== repository}>
-            {busy ? 'Deleting…' : 'Delete the repository'}
+          <button type="submit" class="danger" disabled={typed !== repository}>
+            Delete the repository
           </button>
           <button type="button" class="quiet" onClick={close}>
             Cancel

@@ -126,12 +126,11 @@ function List({ repository, wide }: { repository: string; /** With the names of 
                   <tr key={`${one.repository} ${tag} ${digest} ${deleted}`}>
                     <th scope="row">
                       <span class="name">
-                        {wide && (
-                          <span>
-                            <a href={to.tags(one.repository)}>{one.repository}</a>
-                          </span>
-                        )}
-                        <span>{tag ? `${wide ? ':' : ''}${tag}` : <span class="muted">without a tag</span>}</span>
+                        <span class="image-name">
+                          {wide && <a href={to.tags(one.repository)}>{one.repository}</a>}
+                          {tag && `${wide ? ':' : ''}${tag}`}
+                        </span>
+                        {!tag && <span class="muted small">{wide ? 'without a tag' : 'An image without a tag'}</span>}
                       </span>
                       <span class="narrow muted small">
                         {!tag && `${short(digest)} · `}gone {until(end)}

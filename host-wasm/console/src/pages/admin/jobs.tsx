@@ -68,7 +68,7 @@ export function useEnd(job: Job | undefined, then: () => void): void {
 const STATES = { done: 'good', failed: 'bad', interrupted: 'bad', running: 'kind' } as const;
 
 /** How a job stands. */
-export function Standing({ of: { state, by, began, ended, progress, report, error } }: { of: Job }) {
+export function Standing({ of: { job, state, by, began, ended, progress, report, error } }: { of: Job }) {
   return (
     <div class="standing">
       <p class="small">
@@ -84,6 +84,7 @@ export function Standing({ of: { state, by, began, ended, progress, report, erro
         <p class="small">The server that ran it has stopped before the end. What was done is kept; run it again.</p>
       )}
       {error && <p class="note bad small">{error}</p>}
+      {report && state !== 'running' && job.endsWith('dry-run') && <p class="small">It would do this:</p>}
       {report && state !== 'running' && <Report of={report} />}
     </div>
   );
@@ -109,36 +110,47 @@ function Running({ of }: { of: Job['progress'] }) {
 /** How many entries of a list in a report are shown. */
 const LISTED = 20;
 
-/** What came of it, whatever the server tells. */
+/** What came of it, whatever the server tells. What there was nothing of is left out. */
 export function Report({ of }: { of: Record<string, unknown> }) {
   const rows = Object.entries(of).filter(
-    ([, value]) => value !== null && !(Array.isArray(value) && value.length === 0),
+    ([, value]) => value !== null && value !== 0 && value !== false && !(Array.isArray(value) && value.length === 0),
   );
-  return rows.length > 0 ? (
-    <Facts of={rows.map(([name, value]) => [inWords(name), <Value key={name} name={name} of={value} />])} />
-  ) : null;
+  if (rows.length === 0) return <p class="small muted">There was nothing to do.</p>;
+  return (
+    <Facts
+      of={rows.map(([name, value]) => [
+        inWords(name),
+        <span key={name} class={/problem|finding|fail|fault|damaged/.test(name) ? 'warn' : ''}>
+          <Value name={name} of={value} />
+        </span>,
+      ])}
+    />
+  );
 }
 
 function Value({ name, of }: { name: string; of: unknown }) {
-  if (typeof of === 'number') return <>{/bytes|size/.test(name) ? size(of) : count(of)}</>;
-  if (typeof of === 'boolean') return <>{of ? 'yes' : 'no'}</>;
-  if (typeof of === 'string') return /^\d{4}-\d\d-\d\dT/.test(of) ? <Time at={of} /> : <>{of}</>;
-  if (Array.isArray(of))
-    return (
-      <ul class="lines">
-        {of.slice(0, LISTED).map((one, at) => (
-          <li key={at}>{typeof one === 'string' ? one : JSON.stringify(one)}</li>
-        ))}
-        {of.length > LISTED && <li class="muted">and {count(of.length - LISTED)} more</li>}
-      </ul>
-    );
+  if (typeof of === 'string' && /^\d{4}-\d\d-\d\dT/.test(of)) return <Time at={of} />;
+  if (!Array.isArray(of)) return <>{asText(name, of)}</>;
   return (
-    <>
-      {Object.entries(of as object)
-        .map(([key, value]) => `${inWords(key)}: ${typeof value === 'number' ? count(value) : JSON.stringify(value)}`)
-        .join(', ')}
-    </>
+    <ul class="lines">
+      {of.slice(0, LISTED).map((one, at) => (
+        <li key={at}>{asText('', one)}</li>
+      ))}
+      {of.length > LISTED && <li class="muted">and {count(of.length - LISTED)} more</li>}
+    </ul>
   );
+}
+
+/** Any value in one line. */
+export function asText(name: string, of: unknown): string {
+  if (typeof of === 'number') return /bytes|size/.test(name) ? size(of) : count(of);
+  if (typeof of === 'boolean') return of ? 'yes' : 'no';
+  if (typeof of !== 'object' || of === null) return String(of ?? '–');
+  if (Array.isArray(of)) return of.map((one) => asText(name, one)).join(', ');
+  return Object.entries(of)
+    .filter(([, value]) => value !== null && value !== 0 && !(Array.isArray(value) && value.length === 0))
+    .map(([key, value]) => `${inWords(key).toLowerCase()}: ${asText(key, value)}`)
+    .join(', ');
 }
 
 /** `blobs_deleted` as people write it. */

@@ -4,23 +4,14 @@ import { ask as confirm } from '../../../../parts/ask.js';
 import { Dialog } from '../../../../parts/dialog.js';
 import type { Mark } from '../../administration.js';
 import { ask, forget, problem, send, usePages } from '../../api.js';
+import { meaning } from '../../marks.js';
 import { Time } from '../../parts/small.js';
 import { Empty } from '../../parts/states.js';
 import { tell } from '../../parts/told.js';
 import { canChange } from '../../session.js';
-import { short } from '../../words.js';
 import { Listing } from './listing.js';
 
 const PATH = '/api/v1/protected';
-
-/** What a mark speaks of, in words. */
-export function meaning(what: string): string {
-  const [, repository = '', sign, reference = ''] = /^([^:@]*)([:@])?(.*)$/.exec(what.trim()) ?? [];
-  const where = repository.includes('*') ? `the repositories ${repository}` : `the repository ${repository}`;
-  if (sign === '@') return `the image ${short(reference)} in ${where}`;
-  if (!reference || reference === '*') return `all tags of ${where}`;
-  return reference.includes('*') ? `the tags ${reference} of ${where}` : `the tag ${reference} of ${where}`;
-}
 
 export function Protected() {
   const list = usePages<{ protected: Mark[]; next?: string }, Mark>(`${PATH}?n=100`, (answer) => answer.protected);

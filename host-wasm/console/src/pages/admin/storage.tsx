@@ -8,7 +8,7 @@ import { Facts, Time } from '../../parts/small.js';
 import { Coming, Failed } from '../../parts/states.js';
 import { to } from '../../route.js';
 import { canChange } from '../../session.js';
-import { count, some } from '../../words.js';
+import { count, short, some } from '../../words.js';
 import { Bar, percent } from './bar.js';
 import { Report, Start, Work, useEnd, useJobs } from './jobs.js';
 import type { Jobs } from './jobs.js';
@@ -32,16 +32,18 @@ export function Storage() {
   );
 }
 
+/** What is counted now and then is not known at once. */
+const counted = (number: number | null) => (number === null ? '–' : count(number));
+
 function Shown({ of }: { of: Told }) {
-  const { engine, description, blobs, manifests, repositories, bytes, disk, scrub, uploads } = of;
+  const { engine, description, blobs, repositories, bytes, disk, scrub, uploads } = of;
   return (
     <>
       <dl class="figures">
-        <Figure name="Stored" value={size(bytes)} />
-        <Figure name="Repositories" value={count(repositories)} />
-        <Figure name="Manifests" value={count(manifests)} />
-        <Figure name="Blobs" value={count(blobs)} />
-        {uploads !== undefined && <Figure name="Open uploads" value={count(uploads)} />}
+        <Figure name="Stored" value={bytes === null ? '–' : size(bytes)} />
+        <Figure name="Repositories" value={counted(repositories)} />
+        <Figure name="Blobs" value={counted(blobs)} />
+        <Figure name="Open uploads" value={counted(uploads)} />
       </dl>
       <section class="part panel padded">
         <Facts
@@ -89,6 +91,9 @@ function Scrubbed({ of: { began, ended, blobs, manifests, bytes, damaged } }: { 
   );
 }
 
+/** How many images and repositories are named. */
+const NAMED = 10;
+
 /** What cannot be pulled since its bytes are not what they were. */
 function DamagedOnes() {
   const list = usePages<{ damaged: Damaged[]; next?: string }, Damaged>(
@@ -108,25 +113,46 @@ function DamagedOnes() {
         }
       >
         <ul class="panel list damaged">
-          {list.items.map(({ what, problem, repositories, remedy }) => (
+          {list.items.map(({ what, since, problem, repositories, needed_by: images, remedy }) => (
             <li key={what}>
               <div class="what">
                 <p>
                   <code class="break">{what}</code>
                 </p>
-                <p class="warn">{problem}</p>
-                {repositories.length > 0 && (
-                  <p class="muted small">
-                    In{' '}
-                    {repositories.map((name, at) => (
-                      <>
+                <p>
+                  <span class="warn">{problem}</span>{' '}
+                  <span class="muted small">
+                    found <Time at={since} />
+                  </span>
+                </p>
+                {images.length > 0 && (
+                  <p class="small">
+                    Needed by{' '}
+                    {images.slice(0, NAMED).map(({ repository, digest, tags }, at) => (
+                      <span key={`${repository} ${digest}`}>
                         {at > 0 && ', '}
-                        <a href={to.tags(name)}>{name}</a>
-                      </>
+                        <a href={to.image(repository, tags[0] ?? digest)}>
+                          {repository}
+                          {tags[0] ? `:${tags[0]}` : `@${short(digest)}`}
+                        </a>
+                      </span>
                     ))}
+                    {images.length > NAMED && ` and ${count(images.length - NAMED)} more`}
                   </p>
                 )}
-                <p class="small">{remedy}</p>
+                {images.length === 0 && repositories.length > 0 && (
+                  <p class="small">
+                    In{' '}
+                    {repositories.slice(0, NAMED).map((name, at) => (
+                      <span key={name}>
+                        {at > 0 && ', '}
+                        <a href={to.tags(name)}>{name}</a>
+                      </span>
+                    ))}
+                    {repositories.length > NAMED && ` and ${count(repositories.length - NAMED)} more`}
+                  </p>
+                )}
+                <p class="muted small">Remedy: {remedy}.</p>
               </div>
             </li>
           ))}

@@ -1,12 +1,12 @@
 /** Copies between registries that are made regularly. */
-import type { Sync } from '../../administration.js';
+import type { Job, Sync } from '../../administration.js';
 import { useAnswer } from '../../api.js';
 import { Badge, Facts, Time } from '../../parts/small.js';
 import { Coming, Empty, Failed } from '../../parts/states.js';
 import { to } from '../../route.js';
 import { canChange } from '../../session.js';
 import { count } from '../../words.js';
-import { Standing, Start, inWords, useEnd, useJobs } from './jobs.js';
+import { Standing, Start, asText, useEnd, useJobs } from './jobs.js';
 import type { Jobs } from './jobs.js';
 
 export function Syncs() {
@@ -42,15 +42,22 @@ const STATES: Record<Sync['state'], [kind: string, says: string]> = {
 /** How many failures are shown. */
 const SHOWN = 20;
 
+/** Of a report of several syncs that of the only one. */
+function reportOf(report: Job['report']): Job['report'] {
+  const [first] = (report?.['syncs'] ?? []) as { counts?: unknown; failures?: unknown[] }[];
+  return first ? { images: first.counts, failures: first.failures } : report;
+}
+
 function One({ of, jobs, changed }: { of: Sync; jobs: Jobs; changed: () => void }) {
   const { name, from, to: target, schedule, state, began, ended, succeeded, doing, at, counts, failures } = of;
   const [run, dry] = [jobs.of('sync', name), jobs.of('sync-dry-run', name)];
   useEnd(run, changed);
   useEnd(dry, changed);
-  const newest = !dry || (run && run.began > dry.began) ? run : dry;
+  // What a run has done stands above; how far one is, and what a dry run has found, do not.
+  const newest = run?.state === 'running' || !dry || (run && run.began > dry.began) ? run : dry;
+  const shown = newest === dry || newest?.state === 'running' ? newest : undefined;
   const [kind, says] =
     failures.length > 0 && state === 'ended' ? ['bad', 'ended with failures'] : (STATES[state] ?? ['', state]);
-  const counted = Object.entries(counts ?? {}).filter(([, number]) => number > 0);
   return (
     <section class="part panel padded">
       <div class="controls">
@@ -73,7 +80,7 @@ function One({ of, jobs, changed }: { of: Sync; jobs: Jobs; changed: () => void 
           ],
           ['Doing', state === 'running' && doing],
           ['At', state === 'running' && at && `${at.repository}:${at.tag}`],
-          ['Images', counted.map(([what, number]) => `${count(number)} ${inWords(what).toLowerCase()}`).join(', ')],
+          ['Images', state !== 'never' && asText('', counts)],
         ]}
       />
       {failures.length > 0 && (
@@ -93,10 +100,10 @@ function One({ of, jobs, changed }: { of: Sync; jobs: Jobs; changed: () => void 
           </ul>
         </>
       )}
-      {newest && (
+      {shown && (
         <div class="run">
-          <h3>{newest === dry ? 'Dry run' : 'Run'}</h3>
-          <Standing of={newest} />
+          <h3>{shown === dry ? 'Dry run' : 'Run'}</h3>
+          <Standing of={{ ...shown, report: reportOf(shown.report) }} />
         </div>
       )}
     </section>
