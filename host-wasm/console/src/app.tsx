@@ -31,10 +31,14 @@ export function App() {
       first.current = false;
       return;
     }
-    const focus = () => main.current?.querySelector<HTMLElement>('h1')?.focus({ preventScroll: true });
-    focus();
+    const focus = () => {
+      const heading = main.current?.querySelector<HTMLElement>('h1');
+      heading?.focus({ preventScroll: true });
+      return heading != null;
+    };
+    let focused = focus();
     const changes = new MutationObserver(() => {
-      if (document.activeElement === document.body) focus();
+      if (!focused || document.activeElement === document.body) focused = focus();
     });
     changes.observe(main.current!, { childList: true, subtree: true });
     const stop = () => changes.disconnect();

@@ -55,14 +55,15 @@ export function useJobs(): Jobs {
   };
 }
 
-/** Calls that when the job has ended, after it was seen running. */
-export function useEnd(job: Job | undefined, then: () => void): void {
-  const ran = useRef(false);
-  const state = job?.state;
+/** Calls that when a job has ended since the page was opened, be it that it was never seen running. */
+export function useEnd(jobs: Jobs, job: Job | undefined, then: () => void): void {
+  const before = useRef<string>();
+  const now = job ? `${job.job} ${job.target} ${job.began} ${job.state}` : '';
   useEffect(() => {
-    if (state !== 'running' && ran.current) then();
-    ran.current = state === 'running';
-  }, [state]);
+    if (!jobs.all) return;
+    if (before.current !== undefined && before.current !== now && job && job.state !== 'running') then();
+    before.current = now;
+  }, [jobs.all, now]);
 }
 
 const STATES = { done: 'good', failed: 'bad', interrupted: 'bad', running: 'kind' } as const;
@@ -163,7 +164,7 @@ export const inWords = (name: string): string => {
 export function JobLine({ job, title, says, done }: { job: string; title: string; says: string; done: () => void }) {
   const jobs = useJobs();
   const last = jobs.of(job);
-  useEnd(last, done);
+  useEnd(jobs, last, done);
   return (
     <section class="part panel work">
       <Work of={last} title={title} says={says}>
