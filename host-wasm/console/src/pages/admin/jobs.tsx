@@ -57,7 +57,7 @@ export function useJobs(): Jobs {
 
 /** Calls that when a job has ended since the page was opened, be it that it was never seen running. */
 export function useEnd(jobs: Jobs, job: Job | undefined, then: () => void): void {
-  const before = useRef<string>();
+  const before = useRef<string | undefined>(undefined);
   const now = job ? `${job.job} ${job.target} ${job.began} ${job.state}` : '';
   useEffect(() => {
     if (!jobs.all) return;
