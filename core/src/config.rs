@@ -73,6 +73,11 @@ pub(crate) const BROWSED: (usize, usize) = (50, 100);
 #[cfg(feature = "api")]
 pub(crate) const BROWSE_READS: usize = 100_000;
 
+/// How many tags and manifests are deleted at most with one call that empties a repository: a client asks again, and so sees
+/// how it goes on.
+#[cfg(feature = "api")]
+pub(crate) const EMPTIED: usize = 1000;
+
 /// How many records a page of folders reads at most to count what is in them: of folders behind that it tells less (SPEC AD2).
 #[cfg(feature = "api")]
 pub(crate) const BROWSE_FOLDERS: usize = 20_000;

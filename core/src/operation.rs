@@ -290,6 +290,14 @@ operations! {
         changes: false,
         flow: |call, asked| call.browse_image(name, reference, asked).await,
     }
+    /// `DELETE /api/v1/repositories/<name>/contents`: all tags and manifests go (SPEC AD6)
+    EmptyRepository(name: Repository) {
+        at: [Delete] Target::Contents(name), _,
+        log: "empty-repository", [name], [],
+        needs: [delete(name)],
+        changes: true,
+        flow: |call, asked| call.empty(name).await,
+    }
     /// `GET`, `HEAD /api/v1/session`: who is signed in (SPEC AB). A host that knows users answers these itself.
     Session {
         at: [Get, Head] Target::Session, _,

@@ -45,6 +45,8 @@ pub enum Target {
     BrowsedTags(Repository),
     /// `/api/v1/repositories/<name>/images/<reference>`
     BrowsedImage(Repository, Reference),
+    /// `/api/v1/repositories/<name>/contents`
+    Contents(Repository),
     /// `/api/v1/session`
     Session,
     /// `/api/v1/tokens`
@@ -174,6 +176,7 @@ impl Target {
             ["storage"] => Ok(Self::Storage),
             ["tokens", id] if !id.is_empty() => Ok(Self::ApiToken((*id).into())),
             ["repositories", name @ .., "tags"] if !name.is_empty() => Ok(Self::BrowsedTags(repository(name)?)),
+            ["repositories", name @ .., "contents"] if !name.is_empty() => Ok(Self::Contents(repository(name)?)),
             ["repositories", name @ .., "images", reference] if !name.is_empty() => {
                 let name = repository(name)?;
                 match reference.parse() {
@@ -341,6 +344,7 @@ mod tests {
             Ok(Target::Syncs) => "syncs".into(),
             Ok(Target::Damaged) => "damaged".into(),
             Ok(Target::Storage) => "storage".into(),
+            Ok(Target::Contents(name)) => format!("contents of {name}"),
             Ok(Target::BrowsedTags(name)) => format!("browsed tags of {name}"),
             Ok(Target::BrowsedImage(name, reference)) => format!("browsed image {reference} of {name}"),
             Err(error) => error.status().1.as_str().into(),
@@ -400,6 +404,7 @@ mod tests {
         check("/api/v1/repositories/a/b/tags", "browsed tags of a/b");
         check("/api/v1/repositories/a%2Fb/tags", "browsed tags of a/b");
         check("/api/v1/repositories/tags/tags", "browsed tags of tags");
+        check("/api/v1/repositories/contents/contents", "contents of contents");
         check("/api/v1/repositories/a/images/v1", "browsed image v1 of a");
         check("/api/v1/repositories/images/images/images/v1", "browsed image v1 of images/images");
         check("/api/v1/repositories/a/images/.v1", "MANIFEST_UNKNOWN");

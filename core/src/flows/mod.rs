@@ -16,6 +16,8 @@ pub(crate) mod check;
 pub(crate) mod contents;
 pub(crate) mod damaged;
 mod delete;
+#[cfg(feature = "api")]
+mod empty;
 mod events;
 mod finish;
 pub(crate) mod gather;

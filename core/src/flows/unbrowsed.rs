@@ -24,6 +24,10 @@ impl Call {
         Err(Error::NoSuchEndpoint)
     }
 
+    pub(crate) async fn empty(&self, _: &Repository) -> Result<Response, Error> {
+        Err(Error::NoSuchEndpoint)
+    }
+
     pub(crate) async fn browse_image(&self, _: &Repository, _: &Reference, _: &Asked) -> Result<Response, Error> {
         Err(Error::NoSuchEndpoint)
     }

@@ -7,6 +7,7 @@ mod hashing;
 mod htpasswd;
 mod jwt;
 mod keys;
+mod ldap;
 mod oidc;
 mod passwords;
 mod scope;
@@ -30,6 +31,7 @@ use orlop_core::record::SessionKey;
 use orlop_core::{Config, Registry};
 
 use self::api_token::Shown;
+use self::ldap::Directory;
 use self::oidc::Providers;
 pub(crate) use self::oidc::USER as TOKEN_USER;
 use self::passwords::Passwords;
@@ -37,6 +39,7 @@ pub use self::session::new_key;
 use self::session::{Bearer, Sessions};
 use self::sign_in::{Keeper, PASSWORD, Signed, Vouched};
 use self::token::Tokens;
+use self::tries::Tries;
 use crate::auth::problem::Problem;
 use crate::auth::refusal::unauthorized;
 use crate::settings::Auth;
@@ -213,6 +216,9 @@ pub(crate) struct Identities {
     tokens: Option<Tokens>,
     sessions: Option<Sessions>,
     providers: Providers,
+    directory: Option<Directory>,
+    /// How often each network has tried a password.
+    tries: Arc<Tries>,
     /// What tokens of our own are signed with, once the records are open.
     session_key: Option<SessionKey>,
     /// Where sessions of the web page are, once the records are open.
@@ -248,10 +254,19 @@ impl Identities {
     ///
     /// As for new ones.
     pub(crate) fn again(&self, settings: &Auth, registry: &Registry) -> Result<Self, String> {
-        let open = |path: &PathBuf| Passwords::open(path, self.passwords.as_ref());
+        let open = |path: &PathBuf| Passwords::open(path, self.passwords.as_ref(), &self.tries);
         let passwords = settings.htpasswd.as_ref().map(open).transpose()?;
         let tokens = Tokens::of(settings, self.tokens.as_ref())?;
         let providers = Providers::of(&settings.oidc, &self.providers)?;
+        let directory = Directory::of(&settings.ldap, self.directory.as_ref())?;
+        if let Some((provider, name)) =
+            providers.fixed_names().find(|(_, name)| directory.is_some() && !name.contains(':'))
+        {
+            return Err(format!(
+                "oidc {provider} gives the name `{name}`, which a user of the directory (LDAP) may have: choose another one, \
+                 such as `{provider}:{name}`"
+            ));
+        }
         let taken = |name: &str| passwords.as_ref().is_some_and(|passwords| passwords.has(name));
         if let Some((provider, name)) = providers.fixed_names().find(|(_, name)| taken(name)) {
             return Err(format!(
@@ -262,11 +277,13 @@ impl Identities {
         let session_key = self.session_key.clone();
         let begin = |url: &String| Sessions::new(url, session_key.as_ref());
         let sessions = settings.token_url.as_ref().map(begin).transpose()?;
-        if sessions.is_some() && (passwords.is_none() && providers.is_empty() || tokens.is_some()) {
-            return Err("auth-token-url needs auth-htpasswd or an [[oidc]], and no other token server".into());
+        let nobody = passwords.is_none() && providers.is_empty() && directory.is_none();
+        if sessions.is_some() && (nobody || tokens.is_some()) {
+            return Err("auth-token-url needs auth-htpasswd, ldap-url or an [[oidc]], and no other token server".into());
         }
         let keeper = self.keeper.as_ref().map(|keeper| keeper.again(registry.clone()));
-        Ok(Self { realm: settings.realm.clone(), passwords, tokens, sessions, providers, session_key, keeper })
+        let (realm, tries) = (settings.realm.clone(), self.tries.clone());
+        Ok(Self { realm, passwords, tokens, sessions, providers, directory, tries, session_key, keeper })
     }
 
     /// The same, with the key by which tokens of our own are signed and known again, and with the records.
@@ -283,8 +300,17 @@ impl Identities {
 
     /// Nobody can say who they are.
     pub(crate) fn nobody() -> Self {
-        let (realm, providers) = (String::new(), Providers::default());
-        Self { realm, passwords: None, tokens: None, sessions: None, providers, session_key: None, keeper: None }
+        Self {
+            realm: String::new(),
+            passwords: None,
+            tokens: None,
+            sessions: None,
+            providers: Providers::default(),
+            directory: None,
+            tries: Arc::new(Tries::new()),
+            session_key: None,
+            keeper: None,
+        }
     }
 
     /// Goes on looking at the files.
@@ -301,7 +327,7 @@ impl Identities {
 
     /// Whether clients can say who they are with a name and a password, or what stands for one.
     fn checks_passwords(&self) -> bool {
-        self.passwords.is_some() || !self.providers.is_empty()
+        self.has_passwords() || !self.providers.is_empty()
     }
 
     /// Whether there is a user of that name; also when that cannot be known.
@@ -310,7 +336,7 @@ impl Identities {
             Some(passwords) => passwords.has(user),
             None => self.providers.is_empty(),
         };
-        self.tokens.is_some() || self.providers.may_name(user) || in_file()
+        self.tokens.is_some() || self.directory.is_some() || self.providers.may_name(user) || in_file()
     }
 
     /// Whether the password file has a user of that name.
@@ -330,7 +356,7 @@ impl Identities {
 
     /// Whether people can sign in with a password.
     pub(crate) fn has_passwords(&self) -> bool {
-        self.passwords.is_some()
+        self.passwords.is_some() || self.directory.is_some()
     }
 
     /// Who sent a request.
@@ -369,20 +395,30 @@ impl Identities {
         }
     }
 
-    /// The same for a name and a password.
+    /// The same for a name and a password. A token of ours is for here alone, whatever it is worth: it is refused, and never
+    /// taken for a login of another registry.
     async fn recognize_basic(&self, (name, password): (String, String), from: IpAddr) -> Result<Identity, Problem> {
         if self.is_by_token(&name) {
-            return match self.by_token(&password, from).await {
-                Err(problem @ Problem::Unreachable(_)) => Err(problem),
-                checked => Ok(checked.unwrap_or_default()),
-            };
+            return self.by_token(&password, from).await;
+        }
+        if self.is_api_token(&password) {
+            return self.by_api_token(&name, &password).await?.ok_or(Problem::Wrong);
+        }
+        if let Some(directory) = self.directory_of(&name) {
+            let found = directory.recognize((&name, &password), from, |name| self.has_user(name)).await?;
+            return Ok(found.unwrap_or_default());
         }
         let Some(passwords) = &self.passwords else { return Ok(Identity::anonymous()) };
-        if let Some(identity) = self.by_api_token(&name, &password).await? {
-            return Ok(identity);
-        }
         let right = passwords.recognize(&name, &password, from).await?;
         Ok(if right { Identity::user(name).vouched_by(PASSWORD) } else { Identity::anonymous() })
+    }
+
+    /// Whether what a request brings to say who sent it is for this registry alone: an identity token or an API token.
+    pub(crate) fn is_for_us(&self, headers: &HeaderMap) -> bool {
+        match self.credentials(headers) {
+            Ok(Some(Credentials::Basic((name, password)))) => self.is_by_token(&name) || self.is_api_token(&password),
+            _ => false,
+        }
     }
 
     /// Whether a request is for a token of ours.
@@ -423,6 +459,7 @@ impl Identities {
     fn line(&self, user: &str, by: Option<&str>) -> Option<String> {
         match by {
             None | Some(PASSWORD) => self.passwords.as_ref()?.line(user),
+            Some(ldap::BY) => self.directory.as_ref().map(Directory::line),
             Some(by) => self.providers.line(by),
         }
     }
@@ -460,6 +497,10 @@ impl Identities {
         if self.is_by_token(&name) {
             return self.by_token(&password, from).await;
         }
+        if let Some(directory) = self.directory_of(&name) {
+            let pair = (name.as_str(), password.as_str());
+            return directory.check(pair, from, &self.tries, |name| self.has_user(name)).await;
+        }
         let passwords = self.passwords.as_ref().ok_or(Problem::Wrong)?;
         passwords.check(&name, &password, from).await.map(|()| Identity::user(name).vouched_by(PASSWORD))
     }
@@ -469,6 +510,11 @@ impl Identities {
     /// Whether what stands in the place of a password is an identity token, as the name says.
     fn is_by_token(&self, name: &str) -> bool {
         name == oidc::USER && !self.providers.is_empty()
+    }
+
+    /// The directory that says whether a user has that password: the password file comes first.
+    fn directory_of(&self, name: &str) -> Option<&Directory> {
+        self.directory.as_ref().filter(|_| !self.has_user(name))
     }
 
     async fn by_token(&self, token: &str, from: IpAddr) -> Result<Identity, Problem> {

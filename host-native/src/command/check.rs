@@ -114,7 +114,7 @@ fn distinct(addresses: &[Address<'_>]) -> Result<(), String> {
 
 /// A rule or a limit for clients that cannot log in would never match.
 fn named_clients(settings: &Settings, login: bool) -> Result<(), String> {
-    const LOGIN: &str = "set auth-htpasswd, an [[oidc]], or the token-… settings";
+    const LOGIN: &str = "set auth-htpasswd, ldap-url, an [[oidc]], or the token-… settings";
     let certificates = settings.tls.client_ca.is_some();
     let rules = settings.auth.rules.iter().enumerate().map(|(place, rule)| ("rule", place + 1, &rule.who));
     let limits = settings.shares.limit.iter().enumerate().map(|(place, limit)| ("limit", place + 1, &limit.who));

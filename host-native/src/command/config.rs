@@ -94,12 +94,13 @@ impl CommandLine {
 }
 
 /// What serves alone, as the help calls it. Other verbs take it too, since it is in the file that they read.
-const OF_SERVERS: [&str; 10] = [
+const OF_SERVERS: [&str; 11] = [
     "Service",
     "Content",
     "Connections and requests",
     "How clients reach the registry",
     "Access control",
+    "LDAP",
     "TLS",
     "Limits for each client",
     "Monitoring",

@@ -112,7 +112,8 @@ pub(crate) async fn admit(
         }
         Verdict::Made => {}
     }
-    let sent = headers.get(header::AUTHORIZATION).filter(|_| foreign && !identity.has_answered());
+    let may_be_sent_on = foreign && !identity.has_answered() && !live.identities.is_for_us(headers);
+    let sent = headers.get(header::AUTHORIZATION).filter(|_| may_be_sent_on);
     let login = sent.and_then(|value| value.to_str().ok()).map(Login::new);
     let client = Client::of(&name, client);
     let caller = Caller { name, rights, blob_limit: entered.upload, request: None, login };

@@ -67,6 +67,7 @@ fn told(live: &Live, identity: &Identity) -> http::Response {
         "version": env!("CARGO_PKG_VERSION"),
         "sign_in": { "password": live.identities.has_passwords(), "oidc": [] },
         "playground": live.playground,
+        "read_only": live.read_only,
         "anonymous_pull": live.rules.rights(&Identity::anonymous()).may_somewhere(Right::Pull),
     });
     private(200, &body)

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::{GroupSetting, OidcSetting, RuleSetting};
+use super::{GroupSetting, Ldap, OidcSetting, RuleSetting};
 
 /// Access control. Without users, tokens, client certificates and rules, every client may do everything.
 #[derive(Debug, Clone, Default, Args)]
@@ -95,12 +95,17 @@ pub struct Auth {
         action = clap::ArgAction::Set
     )]
     pub open: bool,
+
+    /// Users of an LDAP directory.
+    #[command(flatten)]
+    pub ldap: Ldap,
 }
 
 impl Auth {
     /// Whether there may be such a group: one of the settings, or one that somebody who logs clients in may name.
     pub(crate) fn may_be_group(&self, name: &str) -> bool {
-        self.groups.iter().any(|group| group.name == name) || self.oidc.iter().any(|provider| provider.may_give(name))
+        let of_provider = || self.oidc.iter().any(|provider| provider.may_give(name));
+        self.groups.iter().any(|group| group.name == name) || self.ldap.is_set() || of_provider()
     }
 }
 

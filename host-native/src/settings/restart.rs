@@ -46,7 +46,7 @@ mod tests {
     use crate::settings::Settings;
 
     /// What a running server takes over: see `Live::new`, and the filter of the log.
-    const RELOADED: [&str; 41] = [
+    const RELOADED: [&str; 54] = [
         "administrators",
         "allow-sparse",
         "assemble",
@@ -59,6 +59,19 @@ mod tests {
         "external-url",
         "group",
         "keep-erased",
+        "ldap-base",
+        "ldap-bind-dn",
+        "ldap-bind-password-file",
+        "ldap-ca",
+        "ldap-filter",
+        "ldap-group-base",
+        "ldap-group-filter",
+        "ldap-groups",
+        "ldap-name",
+        "ldap-start-tls",
+        "ldap-timeout",
+        "ldap-url",
+        "ldap-user-dn",
         "limit",
         "location",
         "log",

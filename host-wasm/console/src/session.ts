@@ -12,8 +12,8 @@ const NOBODY: Session = {
   version: '',
   sign_in: { password: false, oidc: [] },
   playground: false,
-  anonymous_pull: true,
   read_only: false,
+  anonymous_pull: true,
 };
 
 /** What the server says of it; nothing until it has said something. */
@@ -44,7 +44,7 @@ export async function learn(): Promise<void> {
 
 /** The session has ended, without the user having ended it. */
 export function signedOut(): void {
-  const { sign_in, version, playground, anonymous_pull, read_only } = session.value ?? NOBODY;
-  session.value = { ...NOBODY, sign_in, version, playground, anonymous_pull, read_only };
+  const { sign_in, version, playground, read_only, anonymous_pull } = session.value ?? NOBODY;
+  session.value = { ...NOBODY, sign_in, version, playground, read_only, anonymous_pull };
   expired.value = true;
 }

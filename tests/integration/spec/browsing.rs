@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use orlop_conformance::image::{AMD64, ARM64, Manifest, OCI_CONFIG, OCI_LAYER, OCI_MANIFEST, descriptor, sha256};
-use orlop_conformance::system::{Answer, InMemory, System, blob, delete, get, manifest, patch, strings};
+use orlop_conformance::system::{Answer, Call, InMemory, System, blob, delete, get, manifest, patch, strings};
 use orlop_core::caller::{Right, Rule};
 use orlop_core::config::Pattern;
 use orlop_core::keys::Key;
@@ -48,7 +48,11 @@ pub(crate) fn caller(rights: &[Right], repositories: &[&str]) -> Arc<Caller> {
 }
 
 pub(crate) fn as_caller(registry: &mut InMemory, caller: &Arc<Caller>, target: &str) -> Answer {
-    let call = get(target);
+    as_caller_of(registry, caller, get(target))
+}
+
+/// The answer to a request of somebody.
+pub(crate) fn as_caller_of(registry: &mut InMemory, caller: &Arc<Caller>, call: Call) -> Answer {
     let ambient = registry.memory.ambient();
     let step = registry.registry.call_of(caller.clone(), Arc::new(call.request.clone().into()), ambient);
     Answer { to: call.to_string(), response: registry.memory.run(step, &call.body) }

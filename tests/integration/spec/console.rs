@@ -1,13 +1,20 @@
 //! Section AD: what the console needs beside the API for people.
 
-use orlop_conformance::image::{AMD64, ARM64, Manifest};
-use orlop_conformance::system::System;
-use orlop_core::caller::Right;
+use std::sync::Arc;
+use std::time::Duration;
+
+use orlop_conformance::image::{AMD64, ARM64, Manifest, OCI_MANIFEST};
+use orlop_conformance::system::{System, delete, manifest, put};
+use orlop_core::caller::{Right, Rule};
+use orlop_core::config::Pattern;
 use orlop_core::keys::Key;
+use orlop_core::memory::RequestBody;
 use orlop_core::mirror::Mirror;
+use orlop_core::protect::Mark;
+use orlop_core::{Caller, Rights, Undeleting};
 use serde_json::{Value as Json, json};
 
-use crate::browsing::{as_caller, browse, caller};
+use crate::browsing::{as_caller, as_caller_of, browse, caller};
 use crate::{configured, registry};
 
 /// SPEC AD1.
@@ -45,6 +52,88 @@ fn what_nobody_may_do_is_told_to_nobody() {
     let tags = browse(&mut registry, "/api/v1/repositories/a/tags");
     assert_eq!((&tags["may"], &tags["mirror"]), (&json!(["pull", "push"]), &Json::Null));
     assert!(tags["created"].is_string() && tags["bytes"].as_u64() > Some(0), "{tags}");
+}
+
+/// SPEC AD6.
+#[test]
+fn a_repository_is_deleted_as_a_whole() {
+    let mut registry = configured(|config| config.undelete_within = Some(Duration::from_secs(3600)));
+    let (one, two) = (registry.push_image("a", "v1", AMD64, "one"), registry.push_image("a", "v2", ARM64, "two"));
+    let untagged = Manifest::artifact("x/y", "untagged");
+    registry.push("a", untagged.digest(), &untagged);
+    registry.push_image("a/b", "v1", AMD64, "other");
+    let contents = |name: &str| delete(format!("/api/v1/repositories/{name}/contents"));
+    registry.call(contents("missing")).refused(404, "NAME_UNKNOWN");
+    let emptied = registry.call(contents("a")).expect(200).json();
+    assert_eq!((&emptied["tagsDeleted"], &emptied["more"]), (&json!(2), &json!(false)), "{emptied}");
+    for image in [&one, &two] {
+        registry.get(manifest("a", image.digest())).refused(404, "MANIFEST_UNKNOWN");
+    }
+    assert_eq!(browse(&mut registry, "/api/v1/repositories/a/tags")["tags"], json!([]));
+    registry.get(manifest("a/b", "v1")).expect(200);
+    let again = registry.call(contents("a")).expect(200).json();
+    assert_eq!((&again["tagsDeleted"], &again["manifestsDeleted"]), (&json!(0), &json!(0)));
+    let step = registry.registry.undelete(
+        "a".parse().expect("a name"),
+        "v2".parse().expect("a tag"),
+        Undeleting::default(),
+        registry.memory.ambient(),
+    );
+    registry.memory.run(step, &RequestBody::default()).expect("it comes back");
+    registry.get(manifest("a", "v2")).expect(200);
+}
+
+/// SPEC AD6: what has very many tags goes with several calls.
+#[test]
+fn a_large_repository_is_deleted_with_several_calls() {
+    let mut registry = registry();
+    let image = Manifest::image(AMD64, "layer");
+    registry.push_image("a", "v0", AMD64, "layer");
+    for tags in (1..1500).collect::<Vec<_>>().chunks(10) {
+        let tags: Vec<String> = tags.iter().map(|tag| format!("tag=v{tag}")).collect();
+        let put = put(format!("{}?{}", manifest("a", image.digest()), tags.join("&")));
+        registry.call(put.header("Content-Type", OCI_MANIFEST).body(image.bytes().clone())).expect(201);
+    }
+    let (mut tags, mut calls) = (0, 0);
+    loop {
+        let emptied = registry.call(delete("/api/v1/repositories/a/contents")).expect(200).json();
+        tags += emptied["tagsDeleted"].as_u64().expect("a number");
+        calls += 1;
+        if emptied["more"] == false {
+            break;
+        }
+    }
+    assert_eq!((tags, calls), (1500, 2));
+    registry.get(manifest("a", image.digest())).refused(404, "MANIFEST_UNKNOWN");
+}
+
+/// SPEC AD6: nothing goes where something must stay.
+#[test]
+fn a_repository_in_which_something_must_stay_is_not_deleted() {
+    let mut registry = registry();
+    let image = registry.push_image("a", "v1", AMD64, "one");
+    registry.push_image("a", "v2", ARM64, "two");
+    let path = "/api/v1/repositories/a/contents";
+    for mark in ["a:v2".to_owned(), format!("a@{}", image.digest())] {
+        let mark: Mark = mark.parse().expect("a mark");
+        let step = registry.registry.protect(mark.clone(), registry.memory.ambient());
+        assert_eq!(registry.memory.run(step, &RequestBody::default()), Ok(true));
+        registry.call(delete(path)).refused(403, "DENIED");
+        let step = registry.registry.unprotect(mark, registry.memory.ambient());
+        assert_eq!(registry.memory.run(step, &RequestBody::default()), Ok(true));
+    }
+    let rule = |allow: bool, tags: Option<&str>| {
+        let tags = tags.map(|tags| vec![Pattern::new(tags)]);
+        Arc::new(Rule { allow, rights: Right::ALL.into(), repositories: vec![Pattern::new("**")], tags })
+    };
+    let rights = Rights::of([rule(false, Some("v2")), rule(true, None)]);
+    let somebody = Arc::new(Caller { rights, ..Caller::anybody() });
+    as_caller_of(&mut registry, &somebody, delete(path)).refused(403, "DENIED");
+    for tag in ["v1", "v2"] {
+        registry.get(manifest("a", tag)).expect(200);
+    }
+    configured(|config| config.allow_delete = false).call(delete(path)).refused(405, "UNSUPPORTED");
+    registry.call(delete(path)).expect(200);
 }
 
 /// SPEC AD2.

@@ -127,6 +127,11 @@ pub fn delete(repository: &str, reference: impl std::fmt::Display) -> Call {
     ask("DELETE", format!("/v2/{repository}/manifests/{reference}"))
 }
 
+/// Deletes all tags and manifests of a repository.
+pub fn empty(repository: &str) -> Call {
+    ask("DELETE", format!("/api/v1/repositories/{repository}/contents"))
+}
+
 /// Downloads a manifest.
 pub fn get(repository: &str, reference: impl std::fmt::Display) -> Call {
     ask("GET", format!("/v2/{repository}/manifests/{reference}"))

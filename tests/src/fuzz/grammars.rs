@@ -88,6 +88,7 @@ fn shown(target: &Target) -> Option<Path> {
         | Target::Search
         | Target::BrowsedTags(_)
         | Target::BrowsedImage(..)
+        | Target::Contents(_)
         | Target::Session
         | Target::ApiTokens
         | Target::ApiToken(_)
@@ -118,6 +119,7 @@ fn written(target: &Target) -> String {
         Target::BrowsedImage(name, reference) => {
             format!("/api/v1/repositories/{name}/images/{}", encode(&reference.to_string()))
         }
+        Target::Contents(name) => format!("/api/v1/repositories/{name}/contents"),
         Target::Session => "/api/v1/session".into(),
         Target::ApiTokens => "/api/v1/tokens".into(),
         Target::ApiToken(id) => format!("/api/v1/tokens/{}", encode(id)),

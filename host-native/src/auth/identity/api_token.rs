@@ -111,6 +111,13 @@ impl Identities {
         }
     }
 
+    /// Whether a password is an API token that this registry has made. One of another Orlop is none.
+    pub(super) fn is_api_token(&self, password: &str) -> bool {
+        let (_, text) = rejoined("", password);
+        let unsealed = self.keeper.as_ref().and_then(|keeper| keeper.unsealed(SEALED, text));
+        unsealed.and_then(ApiTokenShown::read).is_some()
+    }
+
     /// Who shows an API token as a password; nothing when it is none, or not of that user.
     pub(super) async fn by_api_token(&self, name: &str, password: &str) -> Result<Option<Identity>, Problem> {
         let (name, password) = rejoined(name, password);

@@ -33,7 +33,7 @@ struct Checks {
     right: Arc<Right>,
     key: hmac::Key,
     hashers: Hashers,
-    tries: Tries,
+    tries: Arc<Tries>,
     /// Tries that are none, because they may be meant for another registry.
     strays: Tries,
 }
@@ -48,7 +48,7 @@ type Mark = [u8; 32];
 
 impl Passwords {
     /// Those in that file. What `before` knows of passwords and of who tried wrong ones, this knows too.
-    pub(super) fn open(path: &Path, before: Option<&Self>) -> Result<Self, String> {
+    pub(super) fn open(path: &Path, before: Option<&Self>, tries: &Arc<Tries>) -> Result<Self, String> {
         let users = match before.map(|before| &before.users).filter(|users| users.is_of(&[path])) {
             Some(users) => {
                 users.read_again()?;
@@ -61,7 +61,7 @@ impl Passwords {
                 Watched::open(vec![path.into()], parse)?
             }
         };
-        let checks = before.map_or_else(Checks::new, |before| Ok(before.checks.clone()))?;
+        let checks = before.map_or_else(|| Checks::new(tries.clone()), |before| Ok(before.checks.clone()))?;
         Ok(Self { users, checks })
     }
 
@@ -151,15 +151,9 @@ impl Passwords {
 }
 
 impl Checks {
-    fn new() -> Result<Arc<Self>, String> {
+    fn new(tries: Arc<Tries>) -> Result<Arc<Self>, String> {
         let key = hmac::Key::generate(hmac::HMAC_SHA256, &SystemRandom::new()).map_err(|_| "no random numbers")?;
-        Ok(Arc::new(Self {
-            right: Arc::default(),
-            key,
-            hashers: Hashers::new(),
-            tries: Tries::new(),
-            strays: Tries::new(),
-        }))
+        Ok(Arc::new(Self { right: Arc::default(), key, hashers: Hashers::new(), tries, strays: Tries::new() }))
     }
 }
 
@@ -195,7 +189,7 @@ mod tests {
         let line = |password: &str| format!("alice:{}\n", Hash::make(password, true).unwrap().as_str());
         std::fs::write(&path, line("old")).unwrap();
         let here: IpAddr = [127, 0, 0, 1].into();
-        let passwords = Passwords::open(&path, None).unwrap();
+        let passwords = Passwords::open(&path, None, &Arc::new(Tries::new())).unwrap();
         passwords.watch();
         assert_eq!(passwords.check("alice", "old", here).await, Ok(()));
         let began = Instant::now();
@@ -219,7 +213,7 @@ mod tests {
         // The cheapest there is, so that the test does not take long.
         let hash = bcrypt::hash("secret", 4).unwrap();
         std::fs::write(&path, format!("alice:{hash}\n")).unwrap();
-        let passwords = Passwords::open(&path, None).unwrap();
+        let passwords = Passwords::open(&path, None, &Arc::new(Tries::new())).unwrap();
         let here: IpAddr = [127, 0, 0, 1].into();
         assert_eq!(passwords.check("alice", "secret", here).await, Ok(()));
         for _ in 0..TRIES - 1 {

@@ -18,7 +18,7 @@ use ring::hmac;
 use ring::rand::{SecureRandom, SystemRandom};
 
 use super::api_token::Uses;
-use super::{Brought, Identities, Identity, Problem};
+use super::{Brought, Identities, Identity, Problem, ldap};
 use crate::storage::{Host, RequestBody, ambient};
 
 /// The header that goes with the cookie.
@@ -299,6 +299,7 @@ impl Identities {
     pub(super) fn knows(&self, by: &str) -> bool {
         match by {
             PASSWORD => self.passwords.is_some(),
+            ldap::BY => self.directory.is_some(),
             by => self.providers.line(by).is_some(),
         }
     }

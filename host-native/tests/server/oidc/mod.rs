@@ -39,15 +39,15 @@ fn setting(provider: &Provider, more: &str) -> String {
     )
 }
 
-fn field(user: &str, password: &str) -> String {
+pub(crate) fn field(user: &str, password: &str) -> String {
     format!("Authorization: Basic {}\r\n", STANDARD.encode(format!("{user}:{password}")))
 }
 
-fn told(answer: &Answer) -> String {
+pub(crate) fn told(answer: &Answer) -> String {
     String::from_utf8(answer.body.clone()).unwrap()
 }
 
-fn reload(directory: &Directory) {
+pub(crate) fn reload(directory: &Directory) {
     let config = directory.path("orlop.toml");
     let told = orlop("reload", &directory.path("data")).arg("--config").arg(&config).output().unwrap();
     assert!(told.status.success(), "{told:?}");
@@ -297,4 +297,50 @@ fn keys_in_a_file_need_no_provider() {
     eventually(|| server.log().contains("configuration reloaded"));
     assert_eq!(ask(&new), 200);
     assert_eq!(provider.fetched(), 0);
+}
+
+/// SPEC AC15: an upstream that is asked with the logins of callers sees no token that is for here.
+#[test]
+fn a_token_that_is_refused_goes_to_no_upstream() {
+    let key = Key::new("one");
+    let provider = Provider::with(&[&key]);
+    let (upstream, seen) = upstream();
+    let mirror = format!("[[mirror]]\nprefix = 'up/'\nupstream = '{upstream}'\nverify = 'caller'\n");
+    let rule = "[[rule]]\nwho = ['anybody']\nallow = ['pull']\nrepositories = ['up/**']\n";
+    let directory = Directory::new(&format!("{}{mirror}{rule}", setting(&provider, "")), &["root"]);
+    let server = directory.start();
+    let get = |fields: &str| server.send_as(fields, "GET", "/v2/up/app/manifests/v1", b"");
+    let ended = get(&field("oidc", &key.sign(&provider.claims(&json!({ "exp": 1 })))));
+    assert!(ended.status == 401 && told(&ended).contains("has expired"), "{ended:?}");
+    let wanted = json!({ "name": "ci", "repositories": ["**"], "actions": ["pull"], "expires_in_days": 1 }).to_string();
+    let fields = format!("{}Content-Type: application/json\r\n", basic("root"));
+    let made = server.send_as(&fields, "POST", "/api/v1/tokens", wanted.as_bytes());
+    assert_eq!(made.status, 201, "{made:?}");
+    let secret = serde_json::from_slice::<Value>(&made.body).unwrap()["secret"].as_str().unwrap().to_owned();
+    assert_eq!(get(&field("alice", &secret)).status, 401, "it is root's");
+    let sent = || seen.lock().unwrap().clone();
+    assert!(sent().iter().all(|head| !head.to_lowercase().contains("\r\nauthorization:")), "{:?}", sent());
+    get(&field("bob", "of-the-upstream"));
+    let login = STANDARD.encode("bob:of-the-upstream");
+    assert!(sent().iter().any(|head| head.contains(&login)), "a login of the upstream is sent on: {:?}", sent());
+}
+
+/// A registry that wants a login, and the heads of the requests that it got.
+fn upstream() -> (String, std::sync::Arc<std::sync::Mutex<Vec<String>>>) {
+    use std::io::{BufRead, BufReader, Write};
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = format!("http://{}", listener.local_addr().unwrap());
+    let seen = std::sync::Arc::<std::sync::Mutex<Vec<String>>>::default();
+    let heads = seen.clone();
+    std::thread::spawn(move || {
+        for mut stream in listener.incoming().map_while(Result::ok) {
+            let lines = BufReader::new(stream.try_clone().unwrap()).lines().map_while(Result::ok);
+            let head: Vec<String> = lines.take_while(|line| !line.is_empty()).collect();
+            heads.lock().unwrap().push(head.join("\r\n"));
+            let _ = stream.write_all(
+                b"HTTP/1.1 401 x\r\nWWW-Authenticate: Basic realm=\"x\"\r\nContent-Length: 0\r\nConnection: close\r\n\r\n",
+            );
+        }
+    });
+    (address, seen)
 }

@@ -8,7 +8,7 @@ use orlop_core::event::{Happening, Listener};
 use orlop_core::target::Reference;
 
 use super::super::sample::{
-    artifact, config, delete, delete_blob, digest, get, get_blob, image, index, mount, push, push_blob,
+    artifact, config, delete, delete_blob, digest, empty, get, get_blob, image, index, mount, push, push_blob,
 };
 use super::super::scenario::{Call, HOUR, SKEW, Scenario};
 use super::{LAYER, amd64, arm64, list_of_both, stocked};
@@ -140,6 +140,13 @@ pub fn undeletes() -> Vec<Scenario> {
             .given(&push("a", digest(&signature), &signature))
             .given(&delete("a", digest(&signature)))
             .at_once([undelete(digest(&signature)), delete("a", first)]),
+        // Each step of the deletion of a repository is one of these deletes; here there is one step.
+        artifact_of_layer("delete all of a repository × delete it", keeping())
+            .at_once([empty("a"), delete("a", digest(&lone()))]),
+        artifact_of_layer("delete all of a repository × push it again", keeping())
+            .at_once([empty("a"), push("a", digest(&lone()), &lone())]),
+        artifact_of_layer("delete all of a repository × gc", Config::default()).at_once([empty("a"), Call::Gc]),
+        gone_artifact("delete all of a repository × undelete").at_once([empty("a"), undelete(digest(&lone()))]),
         Scenario::new(
             "undelete × delete by digest, with a listener",
             Config { listeners: vec![listener], ..keeping() },
