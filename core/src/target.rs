@@ -97,21 +97,29 @@ pub enum Kept {
 }
 
 impl Kept {
+    /// Each, and its path.
+    const PATHS: [(Self, &str); 11] = [
+        (Self::Usage, "usage"),
+        (Self::Deleted, "deleted"),
+        (Self::Undelete, "deleted/undelete"),
+        (Self::Purge, "deleted/purge"),
+        (Self::Protected, "protected"),
+        (Self::Retention, "retention"),
+        (Self::RetentionPlan, "retention/plan"),
+        (Self::RetentionApply, "retention/apply"),
+        (Self::Users, "users"),
+        (Self::Rules, "rules"),
+        (Self::Explain, "rules/explain"),
+    ];
+
+    /// Its path behind `/api/v1/`.
+    pub fn path(self) -> &'static str {
+        Self::PATHS.into_iter().find(|(kept, _)| *kept == self).map(|(_, path)| path).unwrap_or_default()
+    }
+
     fn read(segments: &[&str]) -> Option<Self> {
-        Some(match segments {
-            ["usage"] => Self::Usage,
-            ["deleted"] => Self::Deleted,
-            ["deleted", "undelete"] => Self::Undelete,
-            ["deleted", "purge"] => Self::Purge,
-            ["protected"] => Self::Protected,
-            ["retention"] => Self::Retention,
-            ["retention", "plan"] => Self::RetentionPlan,
-            ["retention", "apply"] => Self::RetentionApply,
-            ["users"] => Self::Users,
-            ["rules"] => Self::Rules,
-            ["rules", "explain"] => Self::Explain,
-            _ => return None,
-        })
+        let found = Self::PATHS.into_iter().find(|(_, path)| path.split('/').eq(segments.iter().copied()));
+        found.map(|(kept, _)| kept)
     }
 }
 

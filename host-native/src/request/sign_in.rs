@@ -202,6 +202,10 @@ pub(super) async fn read<T: for<'d> Deserialize<'d>>(
     }
     let room = Arc::new(Semaphore::new(LONGEST / UNIT + 1));
     match body.collect(LONGEST as u64, &mut Held::of(&room)).await {
+        // A list of its values would be taken for an object.
+        Collected::Whole(bytes) if bytes.trim_ascii_start().first().is_some_and(|first| *first != b'{') => {
+            Err(refusal(400, Code::Unsupported, "the body is not the JSON that is expected: send an object"))
+        }
         Collected::Whole(bytes) => serde_json::from_slice(&bytes).map_err(|error| {
             // What was sent may be a secret, so only its place is told.
             let told =

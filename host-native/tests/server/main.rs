@@ -18,6 +18,7 @@ mod fetching;
 mod files;
 mod healing;
 mod import;
+mod kept;
 mod ldap;
 mod limits;
 mod locations;

@@ -2,13 +2,15 @@
 //! push makes a tag or changes one is decided with the commit.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use orlop_conformance::image::{AMD64, ARM64, Manifest, sha256};
 use orlop_conformance::system::{Answer, Call, InMemory, System, blob, delete, get, head, manifest, post, put};
 use orlop_conformance::system::{referrers, strings, uploads};
 use orlop_core::caller::{Right, Rule};
 use orlop_core::config::Pattern;
-use orlop_core::{Body, Caller, Config, Registry, Rights, Step};
+use orlop_core::memory::RequestBody;
+use orlop_core::{Body, Caller, Config, Refused, Registry, Rights, Step, Undeleted, Undeleting};
 
 use crate::{configured, registry};
 
@@ -310,6 +312,94 @@ fn of_two_who_may_only_make_a_tag_one_does() {
         orders += 1;
     }
     assert_eq!(orders, 12);
+}
+
+/// A registry in which the tag `v1` of `a` was deleted, and can be undeleted.
+fn deleted_tag() -> InMemory {
+    let mut registry = configured(|config| config.undelete_within = Some(Duration::from_secs(3600)));
+    let image = registry.push_image("a", "v1", AMD64, "one");
+    registry.delete(manifest("a", "v1")).expect(202);
+    registry.get(manifest("a", image.digest())).expect(200);
+    registry
+}
+
+fn undelete(registry: &mut InMemory, caller: &Arc<Caller>, how: Undeleting) -> Step<Result<Undeleted, Refused>> {
+    let (name, reference) = ("a".parse().expect("a name"), "v1".parse().expect("a tag"));
+    registry.registry.undelete_by(caller.clone(), name, reference, how, registry.memory.ambient())
+}
+
+/// SPEC AE6: a tag that comes back counts as pushed.
+#[test]
+fn a_tag_comes_back_to_those_who_may_make_or_change_it() {
+    let check = |caller: &Arc<Caller>, named: Option<&str>, there: bool, expected: Result<(), &str>| {
+        let mut registry = deleted_tag();
+        if there {
+            registry.push_image("a", named.unwrap_or("v1"), AMD64, "other");
+        }
+        let how = Undeleting { force: true, named: named.map(|tag| tag.parse().expect("a tag")) };
+        let step = undelete(&mut registry, caller, how);
+        let done = registry.memory.run(step, &RequestBody::default());
+        match (done, expected) {
+            (Ok(done), Ok(())) => assert_eq!(done.tags, [named.unwrap_or("v1")]),
+            (Err(Refused::Protected(told)), Err(expected)) => assert_eq!(told, expected),
+            (done, expected) => panic!("{done:?}, and not {expected:?}"),
+        }
+    };
+    check(&releaser(), None, false, Ok(()));
+    check(&releaser(), None, true, Err("you may not overwrite the tag v1 of a"));
+    check(&releaser(), Some("latest"), true, Ok(()));
+    let keeper = caller([rule(false, &[Right::CreateTag], "**", Some("v*")), rule(true, &Right::ALL, "**", None)]);
+    check(&keeper, None, false, Err("you may not create the tag v1 of a"));
+    check(&keeper, None, true, Ok(()));
+    check(&keeper, Some("old"), false, Ok(()));
+}
+
+/// SPEC AE6: the image of a list that comes back to the list changes what the tag gives.
+#[test]
+fn a_list_gets_its_image_back_from_those_who_may_change_its_tag() {
+    for (caller, may) in [(Arc::new(Caller::anybody()), true), (releaser(), false)] {
+        let mut registry = configured(|config| {
+            config.undelete_within = Some(Duration::from_secs(3600));
+            config.assemble = vec![Pattern::new("**")];
+        });
+        registry.push_image("a", "v1", AMD64, "one");
+        let arm = registry.push_image("a", "v1", ARM64, "two");
+        registry.delete(manifest("a", arm.digest())).expect(202);
+        let list = registry.get(manifest("a", "v1")).expect(200).digest();
+        let (name, reference) = ("a".parse().expect("a name"), arm.digest().to_string().parse().expect("a digest"));
+        let ambient = registry.memory.ambient();
+        let step = registry.registry.undelete_by(caller, name, reference, Undeleting::default(), ambient);
+        let done = registry.memory.run(step, &RequestBody::default());
+        assert_eq!(matches!(done, Err(Refused::Protected(_))), !may, "{done:?}");
+        assert_eq!(registry.get(manifest("a", "v1")).expect(200).digest() == list, !may);
+        registry.get(manifest("a", arm.digest())).expect(if may { 200 } else { 404 });
+    }
+}
+
+/// SPEC AE6: a push to a tag and an undelete of it, in every order of their effects: one makes it, the other would change
+/// it.
+#[test]
+fn of_a_push_and_an_undelete_by_who_may_only_make_the_tag_one_does() {
+    let (mut pushed, mut undeleted) = (0, 0);
+    for switch in 0..30 {
+        let mut registry = deleted_tag();
+        let image = Manifest::image(AMD64, "two");
+        image.blobs().into_iter().for_each(|blob| drop(registry.push_blob("a", blob.clone())));
+        let mut step = undelete(&mut registry, &releaser(), Undeleting { force: true, named: None });
+        for _ in 0..switch {
+            if !matches!(step, Step::Respond(_)) {
+                step = registry.memory.perform(step, &RequestBody::default());
+            }
+        }
+        let status = call(&mut registry, &releaser(), &push(&image, "a", "v1")).response.status;
+        let done = registry.memory.run(step, &RequestBody::default());
+        match (status, &done) {
+            (201, Err(Refused::Protected(_))) => pushed += 1,
+            (403, Ok(_)) => undeleted += 1,
+            _ => panic!("after {switch} effects: {status} {done:?}"),
+        }
+    }
+    assert!(pushed > 1 && undeleted > 1, "{pushed} {undeleted}");
 }
 
 fn drive(registry: &mut InMemory, mut step: Step, call: &Call) -> Step {

@@ -97,7 +97,8 @@ fn shown(target: &Target) -> Option<Path> {
         | Target::Mirrors
         | Target::Syncs
         | Target::Damaged
-        | Target::Storage => return None,
+        | Target::Storage
+        | Target::Kept(_) => return None,
     })
 }
 
@@ -129,6 +130,7 @@ fn written(target: &Target) -> String {
         Target::Syncs => "/api/v1/syncs".into(),
         Target::Damaged => "/api/v1/damaged".into(),
         Target::Storage => "/api/v1/storage".into(),
+        Target::Kept(kept) => format!("/api/v1/{}", kept.path()),
     }
 }
 

@@ -11,7 +11,6 @@ use orlop_core::{Access, Caller, Deleted, Refused, Undeleting, http};
 use serde::Deserialize;
 use serde_json::{Value as Json, json};
 
-use super::page::no_place;
 use super::{Answered, Asking};
 use crate::auth::refusal::{denied, refusal};
 use crate::observe::date::rfc3339;
@@ -39,7 +38,7 @@ pub(crate) fn told(one: &Deleted) -> Result<Json, serde_json::Error> {
 }
 
 /// How something that was deleted is named, as the place of a list.
-fn place(one: &Deleted) -> String {
+fn written(one: &Deleted) -> String {
     match &one.tag {
         Some(tag) => format!("{}:{tag}", one.repository),
         None => format!("{}@{}", one.repository, one.digest),
@@ -61,13 +60,10 @@ pub(super) async fn list(asking: Asking<'_>) -> Answered {
         None => asking.administrator()?,
     }
     let page = asking.page()?;
-    let mut after = match page.after.map(read_place) {
-        None => None,
-        Some(Some((of, reference))) if name.as_ref().is_none_or(|name| *name == of) => {
-            Some(place_of_deleted(&of, &reference))
-        }
-        Some(_) => return Err(no_place()),
-    };
+    // A place in another repository is none of this list.
+    let within = |(of, _): &(Repository, Reference)| name.as_ref().is_none_or(|name| name == of);
+    let place = page.after.and_then(read_place).filter(within);
+    let mut after = place.map(|(of, reference)| place_of_deleted(&of, &reference));
     let (mut all, mut damaged, mut more) = (Vec::new(), Vec::new(), false);
     let _room = asking.room().await?;
     for _ in 0..READ {
@@ -86,7 +82,7 @@ pub(super) async fn list(asking: Asking<'_>) -> Answered {
     let told = told.map_err(|error| Error::Storage(orlop_core::Fault::Failed(error.to_string())))?;
     let mut body = json!({ "deleted": told, "damaged": damaged });
     if let Some(last) = all.last().filter(|_| more) {
-        body["next"] = page.next(&place(last)).into();
+        body["next"] = page.next(&written(last)).into();
     }
     Ok(private(200, &body))
 }

@@ -12,7 +12,7 @@ pub(super) struct Page<'r> {
     asked: &'r Asked,
     /// How many entries.
     pub(super) n: usize,
-    /// Behind what, as the page before has said.
+    /// Behind what, as the page before has said. With a place that cannot be read the list begins anew.
     pub(super) after: Option<&'r str>,
 }
 
@@ -36,9 +36,4 @@ impl<'r> Page<'r> {
         let path = self.asked.request.target.split('?').next().unwrap_or_default();
         format!("{path}?{}", self.asked.query().with("after", after))
     }
-}
-
-/// The answer to an `after` that no page has said.
-pub(super) fn no_place() -> http::Response {
-    Error::Parameter { name: "after", expected: "as `next` of the page before has it".into() }.into()
 }

@@ -10,7 +10,6 @@ use orlop_core::retention::{Plan, Rule};
 use serde::Deserialize;
 use serde_json::{Value as Json, json};
 
-use super::page::no_place;
 use super::{Answered, Asking};
 use crate::request::administer::work;
 use crate::request::sign_in::{private, read};
@@ -61,7 +60,7 @@ pub(super) async fn plan(asking: Asking<'_>) -> Answered {
         let plans: Vec<Json> = plans.into_iter().map(whole).collect();
         return Ok(private(200, &json!({ "plans": plans, "warnings": warnings })));
     }
-    let after = page.after.map(|after| after.parse::<Repository>().map_err(|_| no_place())).transpose()?;
+    let after = page.after.and_then(|after| after.parse::<Repository>().ok());
     let (names, next) = repositories(asking, after.clone(), page.n.min(PLANS)).await?;
     // Without names it is asked of all: where there are none, what is odd about the rules is all that there is to tell.
     let (plans, warnings) = match names.is_empty() && (after.is_some() || next.is_some()) {

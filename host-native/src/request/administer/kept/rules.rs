@@ -1,13 +1,12 @@
 //! Rules: which there are, and which of them decides.
 
-use orlop_core::error::{Code, Error};
+use orlop_core::error::Error;
 use orlop_core::name::{Repository, Tag};
 use serde::Deserialize;
 use serde_json::{Value as Json, json};
 
 use super::{Answered, Asking};
 use crate::auth::identity::Identity;
-use crate::auth::refusal::refusal;
 use crate::auth::rules::{Telling, explain as explain_rules, named};
 use crate::request::sign_in::{private, read};
 use crate::settings::Action;
@@ -76,7 +75,7 @@ pub(super) async fn explain(asking: Asking<'_>, body: &mut RequestBody) -> Answe
     let identity: Identity = match asked.user.as_deref() {
         _ if is_own => own.clone(),
         Some(user) => named(user, asked.groups.clone()),
-        None => return Err(refusal(400, Code::Unsupported, "`groups` go with a `user`")),
+        None => own.clone().with_groups(asked.groups.clone()),
     };
     if identity.user_name().is_some_and(|user| !live.identities.may_be(user)) {
         lines.push(format!("there is no user {identity}; if there were:"));

@@ -8,7 +8,6 @@ use orlop_core::{QuotaUsage, RepositoryUsage, Usage};
 use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
 
-use super::page::no_place;
 use super::{Answered, Asking};
 use crate::observe::date::rfc3339;
 use crate::request::sign_in::private;
@@ -127,11 +126,10 @@ pub(super) async fn show(asking: Asking<'_>) -> Answered {
     asking.administrator()?;
     let page = asking.page()?;
     let sort = Sort::read(asking.given("sort"))?;
-    let after = page.after.map(|after| {
+    let after = page.after.and_then(|after| {
         let (rank, name) = after.split_once('/')?;
         Some((rank.parse::<u64>().ok()?, name.to_owned()))
     });
-    let after = after.map(|after| after.ok_or_else(no_place)).transpose()?;
     let usage = asking.run_long(asking.live.registry.usage(ambient())).await?.map_err(Error::from)?;
     let mut report = Report::of(usage, sort, None);
     if let Some((rank, name)) = &after {
