@@ -176,6 +176,10 @@ pub(crate) const RENEWED: u32 = 16;
 #[cfg(feature = "api")]
 pub(crate) const ENDED_TOKEN: Duration = Duration::from_secs(30 * 24 * 3600);
 
+/// How many records a page of activities reads at most: what is asked for may be rare, and what the caller may not see is
+/// passed over.
+pub(crate) const ACTIVITY_READS: usize = 2000;
+
 /// How long an event is kept for a listener that does not take it.
 pub const EVENT_LIFETIME: Duration = Duration::from_secs(3 * 24 * 3600);
 
@@ -222,6 +226,11 @@ pub struct Config {
     pub quotas: Vec<Quota>,
     /// Who wants to know what happens.
     pub listeners: Vec<Listener>,
+    /// How long it is kept what happened, for those who look it up. Zero keeps nothing.
+    pub activity_lifetime: Duration,
+    /// How many of these are kept, whatever their age, each with some hundred bytes: of more, the oldest go with the next
+    /// pruning.
+    pub activities: usize,
     /// Longer than any call can live. Objects that no record names and that are older than this are garbage. All hosts of
     /// one storage must have the same: [`Registry::agree`](crate::Registry::agree) sees to that. Of everything else here,
     /// hosts may differ without harm: what one refuses another may take, and of the times for which something is kept
@@ -273,6 +282,8 @@ impl Default for Config {
             keep_erased: Duration::ZERO,
             quotas: Vec::new(),
             listeners: Vec::new(),
+            activity_lifetime: Duration::ZERO,
+            activities: 100_000,
             call_lifetime: 24 * HOUR,
             small_object: 16 << 10,
             blob_objects: 1024,

@@ -2,6 +2,7 @@
 
 use alloc::string::String;
 use alloc::vec::Vec;
+use core::fmt;
 
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
@@ -83,18 +84,60 @@ pub struct Source {
     /// The address of the client, with its port where that is known.
     pub address: String,
     /// The method.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
     pub method: String,
     /// Which host the client meant.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
     pub host: String,
     /// What the URLs of the registry begin with for the client.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
     pub base: String,
     /// What the client says it is.
     pub agent: String,
     /// The name and port of the server that answered it.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "String::is_empty")]
     pub server: String,
     /// Which of several servers it was.
+    #[serde(default, skip_serializing_if = "Uuid::is_nil")]
     pub instance: Uuid,
+}
+
+/// Which of what happened is looked for.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Looked {
+    /// In repositories that match.
+    pub repository: Option<Pattern>,
+    /// What that user did.
+    pub user: Option<String>,
+    /// What happened.
+    pub happening: Option<Happening>,
+    /// Not before.
+    pub from: Option<Timestamp>,
+    /// Not after.
+    pub until: Option<Timestamp>,
+    /// How many at most; one at least.
+    pub n: usize,
+    /// Behind that one, as the page before says: at most some hundred bytes.
+    pub after: Option<String>,
+}
+
+/// What happened, the last first.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Activity {
+    /// Each with its name, which tells it from all others.
+    pub events: Vec<(String, Event)>,
+    /// Behind what the next page goes on; none at the end. There may be more though this page is short, or empty.
+    pub next: Option<String>,
+}
+
+impl Looked {
+    /// Whether an event is looked for.
+    pub(crate) fn wants(&self, event: &Event, repository: &Repository) -> bool {
+        self.repository.as_ref().is_none_or(|pattern| pattern.matches(repository))
+            && self.user.as_ref().is_none_or(|user| *user == event.by)
+            && self.happening.is_none_or(|happening| happening == event.happening)
+            && self.until.is_none_or(|until| event.time <= until)
+    }
 }
 
 /// Somebody who wants to know.
@@ -116,6 +159,32 @@ impl Listener {
     /// Whether this is to be told.
     pub(crate) fn wants(&self, happening: Happening, repository: &Repository) -> bool {
         self.happenings.contains(&happening) && self.repositories.iter().any(|pattern| pattern.matches(repository))
+    }
+}
+
+/// What tells an event from others of the same call.
+pub(crate) enum Part<'a> {
+    /// It is the only one.
+    Whole,
+    /// It is about that tag.
+    Tag(&'a str),
+    /// It is about that manifest.
+    Manifest(&'a Digest),
+    /// A push exceeds the soft limit of the quota of that number.
+    Quota(usize),
+    /// Something is damaged: in the repository of that number, of those that have it.
+    Damaged(usize),
+}
+
+impl fmt::Display for Part<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Whole => Ok(()),
+            Self::Tag(tag) => write!(f, "-tag-{tag}"),
+            Self::Manifest(digest) => write!(f, "-manifest-{digest}"),
+            Self::Quota(number) => write!(f, "-quota-{number}"),
+            Self::Damaged(number) => write!(f, "-damaged-{number}"),
+        }
     }
 }
 

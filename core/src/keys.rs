@@ -26,6 +26,7 @@
 //! | `quarantine/<repository>@<digest>` | the same | the manifest is |
 //! | `upload/<id>` | [`UploadRecord`](crate::record::UploadRecord) | an upload session |
 //! | `event/<listener>/<time>-<nonce>` | [`Event`](crate::event::Event) | what a listener has not been told yet |
+//! | `activity/<time backwards>-<nonce>` | the same | what happened, for whoever looks: kept for a time |
 //! | `queue/<listener>` | counter | how many events that are |
 //! | `chunk/<id>/<offset>` | [`Extent`](crate::record::Extent) | bytes that the session has received, and where in it they begin |
 //! | `finished/<id>` | [`FinishedRecord`](crate::record::FinishedRecord) | the session has become a blob |
@@ -57,8 +58,9 @@ use core::fmt::{self, Write as _};
 
 use uuid::Uuid;
 
-use crate::ambient::Ambient;
+use crate::ambient::{Ambient, Timestamp};
 use crate::digest::Digest;
+use crate::event::Part;
 use crate::flows::lease::Job;
 use crate::name::{Repository, Tag};
 use crate::object::ObjectId;
@@ -367,18 +369,25 @@ pub(crate) fn upload(id: &Uuid) -> Key {
 }
 
 /// In the order in which they happened, as far as clocks tell: the time has 14 digits of milliseconds.
-pub(crate) fn event(listener: &str, ambient: &Ambient) -> Key {
-    Key(text(format_args!("event/{listener}/{:014}-{}", ambient.now.0, ambient.nonce)))
+pub(crate) fn event(listener: &str, ambient: &Ambient, part: &Part<'_>) -> Key {
+    Key(text(format_args!("event/{listener}/{:014}-{}{part}", ambient.now.0, ambient.nonce)))
 }
 
-/// The event of a push that exceeds the soft limit of the quota of that number, beside that of the push itself.
-pub(crate) fn quota_event(listener: &str, ambient: &Ambient, quota: usize) -> Key {
-    Key(text(format_args!("event/{listener}/{:014}-{}-quota-{quota}", ambient.now.0, ambient.nonce)))
+/// The last millisecond that 14 digits have.
+const LAST: u64 = 99_999_999_999_999;
+
+/// What happened last comes first: the time is counted backwards.
+pub(crate) fn activity(ambient: &Ambient, part: &Part<'_>) -> Key {
+    Key(text(format_args!("activity/{:014}-{}{part}", LAST.saturating_sub(ambient.now.0), ambient.nonce)))
 }
 
-/// The event that something in a repository is damaged: of those of one call, the repository of that number.
-pub(crate) fn damage_event(listener: &str, ambient: &Ambient, number: usize) -> Key {
-    Key(text(format_args!("event/{listener}/{:014}-{}-damaged-{number}", ambient.now.0, ambient.nonce)))
+/// The place among activities before all of that time and of earlier times.
+pub(crate) fn activity_of(time: Timestamp) -> Key {
+    Key(text(format_args!("activity/{:014}", LAST.saturating_sub(time.0))))
+}
+
+pub(crate) fn activities() -> Prefix {
+    Prefix("activity/".into())
 }
 
 pub(crate) fn events(listener: &str) -> Prefix {
@@ -523,6 +532,7 @@ pub(crate) fn lease(job: &Job) -> Key {
         Job::Evict => Key("lease/evict".into()),
         Job::Retention => Key("lease/retention".into()),
         Job::Scrub => Key("lease/scrub".into()),
+        Job::Activity => Key("lease/activity".into()),
         Job::Fetch(repository, digest) => Key(text(format_args!("lease/fetch/{repository}@{digest}"))),
         Job::Sync(name) => Key(text(format_args!("lease/sync/{name}"))),
         Job::Queue(listener) => Key(text(format_args!("lease/queue/{listener}"))),

@@ -1,5 +1,6 @@
 //! The registry: where calls begin.
 
+mod activity;
 #[cfg(feature = "api")]
 mod identity;
 

@@ -345,13 +345,13 @@ mod tests {
             Ok(Target::Session) => "session".into(),
             Ok(Target::ApiTokens) => "tokens".into(),
             Ok(Target::ApiToken(id)) => format!("token {id}"),
-            Ok(Target::Kept(kept)) => format!("{kept:?}"),
             Ok(Target::Activity) => "activity".into(),
             Ok(Target::Jobs) => "jobs".into(),
             Ok(Target::Mirrors) => "mirrors".into(),
             Ok(Target::Syncs) => "syncs".into(),
             Ok(Target::Damaged) => "damaged".into(),
             Ok(Target::Storage) => "storage".into(),
+            Ok(Target::Kept(kept)) => format!("{kept:?}"),
             Ok(Target::Contents(name)) => format!("contents of {name}"),
             Ok(Target::BrowsedTags(name)) => format!("browsed tags of {name}"),
             Ok(Target::BrowsedImage(name, reference)) => format!("browsed image {reference} of {name}"),
@@ -400,15 +400,15 @@ mod tests {
         check("/api/v1/tokens/0a", "token 0a");
         check("/api/v1/tokens/", "UNSUPPORTED");
         check("/api/v1/tokens/a/b", "UNSUPPORTED");
+        for name in ["activity", "jobs", "mirrors", "syncs", "damaged", "storage"] {
+            check(&format!("/api/v1/{name}"), name);
+            check(&format!("/api/v1/{name}/"), "UNSUPPORTED");
+        }
         check("/api/v1/usage", "Usage");
         check("/api/v1/deleted/undelete", "Undelete");
         check("/api/v1/deleted/", "UNSUPPORTED");
         check("/api/v1/retention/plan", "RetentionPlan");
         check("/api/v1/rules/explain/x", "UNSUPPORTED");
-        for name in ["activity", "jobs", "mirrors", "syncs", "damaged", "storage"] {
-            check(&format!("/api/v1/{name}"), name);
-            check(&format!("/api/v1/{name}/"), "UNSUPPORTED");
-        }
         check("/api/v1/repositories/a/b/tags", "browsed tags of a/b");
         check("/api/v1/repositories/a%2Fb/tags", "browsed tags of a/b");
         check("/api/v1/repositories/tags/tags", "browsed tags of tags");

@@ -8,7 +8,7 @@ use std::process::ExitCode;
 use orlop::command::cli::{AccessCommand, Command, ConfigCommand};
 use orlop::command::config::{CommandLine, ConfigError, Loaded};
 use orlop::command::{
-    administer, copy, deleted, exchange, import, process, retention, start, sync, token, transfer, usage,
+    activity, administer, copy, deleted, exchange, import, process, retention, start, sync, token, transfer, usage,
 };
 
 #[cfg(target_env = "musl")]
@@ -74,6 +74,7 @@ fn run(loaded: Loaded, line: CommandLine) -> Result<(), Box<dyn Error>> {
         Command::Purge(asked) => deleted::purge(&asked, &effective),
         Command::Protect(asked) => deleted::protect(&asked, &effective),
         Command::Unprotect(asked) => deleted::unprotect(&asked, &effective),
+        Command::Activity(asked) => activity::activity(&asked, &effective),
         Command::Usage(asked) => usage::usage(&asked, &effective),
         Command::Config(configure) => match configure.command {
             ConfigCommand::Check(settings) => administer::check(&settings, &effective, file.as_deref(), &warnings),

@@ -11,6 +11,7 @@
 //! That subsumes every rule about effects that commute (two reads, a part received while another call commits):
 //! in whichever order they come, they lead to the same place.
 
+mod activity;
 pub mod choices;
 mod invariants;
 mod mirrored;
@@ -165,6 +166,7 @@ impl Explorer<'_> {
         }
         if world.is_over() && !world.has_failed() {
             invariants::hold_undisturbed(&world.store.memory)?;
+            activity::hold_pruned(&world.store.memory, self.scenario)?;
             if self.scenario.is_purged() && world.has_purged() {
                 invariants::hold_purged(&world.store.memory, scenarios::SECRET)?;
             }

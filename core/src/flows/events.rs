@@ -9,13 +9,13 @@ use crate::config::{ATTEMPTS, EVENTS_PAGE, EVENTS_QUEUED};
 use crate::digest::Digest;
 use crate::effect::{Committed, Durability, Expect, Get, Scan};
 use crate::error::Error;
-use crate::event::{self, Event, Exceeded, Happening};
+use crate::event::{self, Event, Exceeded, Happening, Part, Source};
 use crate::keys::{self, Key};
 use crate::name::{Repository, Tag};
 use crate::record::{self, ManifestRecord};
 
 impl Call {
-    /// Puts an event into `batch`, for each listener that wants it and whose queue has room.
+    /// Puts an event into `batch`, for each listener that wants it and whose queue has room, and among the activities.
     pub(super) async fn tell(
         &self,
         batch: &mut Batch,
@@ -24,29 +24,67 @@ impl Call {
         manifest: Option<(&Digest, Option<&ManifestRecord>)>,
         tags: Vec<String>,
     ) -> Result<(), Error> {
-        let listeners = self.config.listeners.iter().filter(|listener| listener.wants(happening, name));
-        let queues: Vec<Key> = listeners.clone().map(|listener| keys::queue(&listener.name)).collect();
-        if queues.is_empty() {
-            return Ok(());
-        }
         let record = manifest.and_then(|(_, record)| record);
         let event = Event {
-            id: self.ambient.nonce,
-            time: self.ambient.now,
-            happening,
-            repository: name.as_str().into(),
             digest: manifest.map(|(digest, _)| *digest),
             tags,
             media_type: record.map(|record| record.media_type.clone()),
             size: record.map(|record| record.size),
+            ..self.event(happening, name.as_str())
+        };
+        // One call may delete many.
+        let tag = event.tags.first().cloned().unwrap_or_default();
+        let part = match (happening, manifest) {
+            (Happening::Delete, Some((digest, _))) => Part::Manifest(digest),
+            (Happening::Delete, None) => Part::Tag(&tag),
+            _ => Part::Whole,
+        };
+        self.keep(batch, &event, &part);
+        self.queue(batch, name, &event, &part).await
+    }
+
+    /// An event of this call, of which no more is known.
+    fn event(&self, happening: Happening, repository: &str) -> Event {
+        Event {
+            id: self.ambient.nonce,
+            time: self.ambient.now,
+            happening,
+            repository: repository.into(),
+            digest: None,
+            tags: Vec::new(),
+            media_type: None,
+            size: None,
             quota: None,
             by: self.caller.name.clone(),
             request: self.caller.request.clone(),
+        }
+    }
+
+    /// Puts an event among the activities, where they are kept. Pulls are too many.
+    fn keep(&self, batch: &mut Batch, event: &Event, part: &Part<'_>) {
+        if self.config.activity_lifetime.is_zero() || event.happening == Happening::Pull {
+            return;
+        }
+        let whence = |source: &Source| Source {
+            address: source.address.clone(),
+            agent: source.agent.clone(),
+            ..Source::default()
         };
+        let event = Event { request: event.request.as_ref().map(whence), ..event.clone() };
+        batch.put(keys::activity(&self.ambient, part), &event);
+    }
+
+    /// Puts an event into the queues of those who want it, as far as there is room.
+    async fn queue(&self, batch: &mut Batch, name: &Repository, event: &Event, part: &Part<'_>) -> Result<(), Error> {
+        let listeners = self.config.listeners.iter().filter(|listener| listener.wants(event.happening, name));
+        let queues: Vec<Key> = listeners.clone().map(|listener| keys::queue(&listener.name)).collect();
+        if queues.is_empty() {
+            return Ok(());
+        }
         let lengths = self.ask(Get { keys: queues.clone() }).await?;
         for ((listener, queue), length) in listeners.zip(queues).zip(lengths) {
             if record::count(length.as_ref()) < EVENTS_QUEUED {
-                batch.put(keys::event(&listener.name, &self.ambient), &event);
+                batch.put(keys::event(&listener.name, &self.ambient, part), event);
                 batch.add(queue, 1);
             }
         }
@@ -62,6 +100,15 @@ impl Call {
         manifest: Option<&ManifestRecord>,
     ) -> Result<(), Error> {
         let happening = Happening::Damaged;
+        let event = |repository: &String| Event {
+            digest: Some(*digest),
+            media_type: manifest.map(|manifest| manifest.media_type.clone()),
+            size: manifest.map(|manifest| manifest.size),
+            ..self.event(happening, repository)
+        };
+        for (number, repository) in repositories.iter().enumerate() {
+            self.keep(batch, &event(repository), &Part::Damaged(number));
+        }
         for listener in self.config.listeners.iter().filter(|listener| listener.happenings.contains(&happening)) {
             let queue = keys::queue(&listener.name);
             let [length] = self.get([queue.clone()]).await?;
@@ -71,20 +118,7 @@ impl Call {
                 repositories.iter().filter(|name| concerns(name)).take(usize::try_from(room).unwrap_or_default());
             let mut count = 0;
             for (number, repository) in told.enumerate() {
-                let event = Event {
-                    id: self.ambient.nonce,
-                    time: self.ambient.now,
-                    happening,
-                    repository: repository.clone(),
-                    digest: Some(*digest),
-                    tags: Vec::new(),
-                    media_type: manifest.map(|manifest| manifest.media_type.clone()),
-                    size: manifest.map(|manifest| manifest.size),
-                    quota: None,
-                    by: self.caller.name.clone(),
-                    request: self.caller.request.clone(),
-                };
-                batch.put(keys::damage_event(&listener.name, &self.ambient, number), &event);
+                batch.put(keys::event(&listener.name, &self.ambient, &Part::Damaged(number)), &event(repository));
                 count += 1;
             }
             if count > 0 {
@@ -102,32 +136,9 @@ impl Call {
         number: usize,
         exceeded: Exceeded,
     ) -> Result<(), Error> {
-        let listeners = self.config.listeners.iter().filter(|listener| listener.wants(Happening::Quota, name));
-        let queues: Vec<Key> = listeners.clone().map(|listener| keys::queue(&listener.name)).collect();
-        if queues.is_empty() {
-            return Ok(());
-        }
-        let event = Event {
-            id: self.ambient.nonce,
-            time: self.ambient.now,
-            happening: Happening::Quota,
-            repository: name.as_str().into(),
-            digest: None,
-            tags: Vec::new(),
-            media_type: None,
-            size: None,
-            quota: Some(exceeded),
-            by: self.caller.name.clone(),
-            request: self.caller.request.clone(),
-        };
-        let lengths = self.ask(Get { keys: queues.clone() }).await?;
-        for ((listener, queue), length) in listeners.zip(queues).zip(lengths) {
-            if record::count(length.as_ref()) < EVENTS_QUEUED {
-                batch.put(keys::quota_event(&listener.name, &self.ambient, number), &event);
-                batch.add(queue, 1);
-            }
-        }
-        Ok(())
+        let event = Event { quota: Some(exceeded), ..self.event(Happening::Quota, name.as_str()) };
+        self.keep(batch, &event, &Part::Quota(number));
+        self.queue(batch, name, &event, &Part::Quota(number)).await
     }
 
     /// Tells that a manifest was read, once the client has its answer: no pull waits for that, and none fails with it.

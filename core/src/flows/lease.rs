@@ -36,6 +36,8 @@ pub enum Job {
     Retention,
     /// To read everything again, and find what is damaged.
     Scrub,
+    /// To forget what happened long ago.
+    Activity,
     /// To fetch a blob for a mirror: which, and into which repository.
     Fetch(Repository, Digest),
     /// To copy from or to another registry what the sync of that name says.
@@ -53,6 +55,7 @@ impl fmt::Display for Job {
             Self::Evict => f.write_str("eviction"),
             Self::Retention => f.write_str("retention"),
             Self::Scrub => f.write_str("the scrub"),
+            Self::Activity => f.write_str("forgetting what happened long ago"),
             Self::Fetch(repository, digest) => write!(f, "the fetch of {repository}@{digest}"),
             Self::Sync(name) => write!(f, "the sync {name}"),
             Self::Queue(listener) => write!(f, "the events for {listener}"),

@@ -5,6 +5,7 @@
 //! most objects that no record names, which garbage collection finds. Records change by conditional commits alone: read, decide, commit with what was read as the expectation, and
 //! on a conflict read again.
 
+mod activity;
 #[cfg(feature = "api")]
 mod api_token;
 mod base;

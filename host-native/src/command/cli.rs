@@ -1,6 +1,7 @@
 //! The command line. Every flag has an environment variable and a key in the [configuration file](super::config).
 
 mod access;
+mod activity;
 mod copy;
 mod deleted;
 mod exchange;
@@ -19,6 +20,7 @@ use clap::{Args, Parser, Subcommand};
 use orlop_core::Config;
 
 pub use self::access::{Access, AccessCommand, Explain};
+pub use self::activity::Activity;
 pub use self::copy::Copy;
 pub use self::deleted::{Deleted, Protect, Purge, Undelete, Unprotect};
 pub use self::exchange::{
@@ -154,6 +156,11 @@ pub enum Command {
     /// reports while it goes on serving, by its own settings. Without one, the command reads it itself, by the settings
     /// given here.
     Usage(Usage),
+    /// Print what happened: pushes, deletes, what is damaged, and quotas that are exceeded
+    ///
+    /// What happened last comes first. It is kept for as long as `activity-lifetime` says. A server that has the data
+    /// directory open is asked; without one, the command reads it itself.
+    Activity(Activity),
     /// Check or print the settings
     Config(Configure),
     /// Manage the users of the password file

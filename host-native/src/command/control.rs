@@ -23,7 +23,7 @@ use crate::command::mirror::Mirrors;
 use crate::command::reload::Reloading;
 use crate::command::retention::Retaining;
 use crate::command::scrub::Scrubber;
-use crate::command::{deleted, integrity, mirror, retention, scrub, token, usage};
+use crate::command::{activity, deleted, integrity, mirror, retention, scrub, token, usage};
 use crate::request::live::Current;
 use crate::settings::Data;
 use crate::storage::Host;
@@ -72,6 +72,8 @@ pub enum Request {
     Deleted(deleted::Asked),
     /// Say what repositories take, or count it anew.
     Usage(usage::Asked),
+    /// Print what happened.
+    Activity(activity::Asked),
     /// Make, list or revoke API tokens.
     Token(token::Asked),
 }
@@ -99,6 +101,7 @@ impl fmt::Display for Request {
             Self::SyncStatus(name) => write!(f, "sync status{}", named(name.as_ref())),
             Self::Usage(asked) => asked.fmt(f),
             Self::Token(asked) => asked.fmt(f),
+            Self::Activity(asked) => asked.fmt(f),
         }
     }
 }
@@ -132,6 +135,7 @@ impl FromStr for Request {
             ["sync", "run", "dry-run", "name", name] => Self::Sync { name: Some((*name).into()), dry_run: true },
             ["sync", "status"] => Self::SyncStatus(None),
             ["sync", "status", "name", name] => Self::SyncStatus(Some((*name).into())),
+            ["activity", ..] => Self::Activity(line.parse()?),
             ["token", ..] => Self::Token(line.parse()?),
             ["usage", asked @ ..] => Self::Usage(usage::Asked::of(asked).ok_or_else(unknown)?),
             _ => return Err(unknown()),
@@ -241,6 +245,7 @@ impl Control {
             Request::Retention(asked) => self.retaining.perform(&asked).await,
             Request::Deleted(asked) => deleted::answer(&self.current.registry(), &self.host, &asked).await,
             Request::Usage(asked) => asked.perform(&self.current.registry(), &self.host).await,
+            Request::Activity(asked) => asked.perform(&self.current.registry(), &self.host).await,
             Request::Token(asked) => token::answer(&self.current.get().identities, &asked).await,
             Request::Sync { name, dry_run } => self.syncing.run_now(name.as_deref(), dry_run).await,
             Request::SyncStatus(name) => self.syncing.status(name.as_deref()).await,

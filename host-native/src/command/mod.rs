@@ -10,6 +10,7 @@ macro_rules! note {
     ($($line:tt)*) => { $crate::command::printed::note(format_args!($($line)*)) };
 }
 
+pub mod activity;
 pub mod administer;
 pub mod check;
 pub mod cli;

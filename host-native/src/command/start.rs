@@ -8,6 +8,7 @@ use orlop_core::{Claim, Registry};
 use sd_notify::NotifyState;
 use tokio::sync::Mutex;
 
+use crate::command::activity::forget_regularly;
 use crate::command::check::{Checked, check};
 use crate::command::cli::Gc;
 use crate::command::config::{CommandLine, Effective, Origin, places_of_rules, with_places};
@@ -70,6 +71,7 @@ pub async fn serve(settings: &Settings, line: CommandLine, effective: Vec<Effect
     }
     tokio::spawn(token::note_regularly(current.clone()));
     tokio::spawn(token::forget_regularly(current.clone()));
+    tokio::spawn(forget_regularly(current.clone(), host.clone()));
     let in_force = current.clone();
     tokio::spawn(quotas::watch(move || in_force.registry(), host.clone(), observer.clone()));
     let scrubber = Scrubber::new(current.clone(), host.clone(), observer.clone(), settings.scrub);
@@ -214,6 +216,8 @@ pub(super) fn by_the_servers_settings(effective: &[Effective], does: &str) -> Re
         "expires",
         "force",
         "format",
+        "from",
+        "happening",
         "json",
         "list",
         "log",
@@ -223,6 +227,7 @@ pub(super) fn by_the_servers_settings(effective: &[Effective], does: &str) -> Re
         "repository",
         "sort",
         "top",
+        "until",
         "user",
         "yes",
     ];

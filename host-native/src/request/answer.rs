@@ -332,7 +332,7 @@ async fn call(
 ) -> Response {
     let Admitted { mut caller, identity, client, slots } = admitted;
     taken.slots = slots;
-    if !live.webhooks.is_empty() {
+    if !live.webhooks.is_empty() || live.registry.keeps_activity() && from.line.asked.summary().changes {
         caller.request = Some(source(service, live, from));
     }
     let entered = match service.enter(live, &client, from.line.client, taken).await {

@@ -79,7 +79,7 @@ pub(super) fn private(status: u16, body: &Json) -> http::Response {
     unshared(response.with("X-Content-Type-Options", "nosniff"))
 }
 
-fn unshared(response: http::Response) -> http::Response {
+pub(super) fn unshared(response: http::Response) -> http::Response {
     response.with("Cache-Control", "no-store").with("Vary", "Cookie, Authorization")
 }
 

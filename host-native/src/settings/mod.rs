@@ -226,6 +226,7 @@ impl Settings {
             quotas: self.shares.quota.iter().map(QuotaSetting::quota).collect(),
             external_url: self.reach.base(),
             mirrors: self.mirrors.iter().map(MirrorSetting::mirror).collect(),
+            activity_lifetime: self.watch.activity_lifetime,
             sign_in_idle: self.signing_in.session_idle,
             sign_in_lifetime: self.signing_in.session_lifetime,
             listeners: self

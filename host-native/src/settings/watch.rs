@@ -1,8 +1,11 @@
 //! Metrics, traces, the form of the log, webhooks.
 
+use std::time::Duration;
+
 use clap::{Args, ValueEnum};
 
 use super::WebhookSetting;
+use super::number::dated_time;
 
 /// Metrics, traces, the form of the log, webhooks.
 #[derive(Debug, Clone, Args)]
@@ -22,6 +25,13 @@ pub struct Watch {
     /// The format of the log
     #[arg(long, env = "ORLOP_LOG_FORMAT", value_name = "FORMAT", default_value = "text")]
     pub log_format: LogFormat,
+
+    /// How long it is kept what happened: pushes, deletes, what is damaged, quotas that are exceeded; 100y at most, 0 keeps
+    /// nothing
+    ///
+    /// The console, the API and `orlop activity` show it. Pulls are not kept. Of more than 100,000 the oldest go first.
+    #[arg(long, env = "ORLOP_ACTIVITY_LIFETIME", default_value = "30d", value_name = "TIME", value_parser = dated_time)]
+    pub(crate) activity_lifetime: Duration,
 
     /// A webhook for pushes, pulls and deletes, as a table of TOML (repeatable)
     ///

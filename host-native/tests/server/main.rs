@@ -43,3 +43,4 @@ mod tls;
 mod undeleting;
 mod watching;
 mod wire;
+mod working;

@@ -5,6 +5,7 @@
 //! races and of faults also hold the reference host in their hands.
 
 mod access;
+mod activity;
 mod arbitrary;
 mod blobs;
 mod browsing;

@@ -47,6 +47,7 @@ pub(super) fn hold(memory: &Memory, scenario: &Scenario) -> Check {
     records.repositories()?;
     records.told_of_quotas(scenario)?;
     records.signed(scenario)?;
+    super::activity::hold(memory, scenario)?;
     if scenario.miscounted { Ok(()) } else { records.counters() }
 }
 

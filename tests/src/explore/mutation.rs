@@ -8,7 +8,7 @@ pub use imports::Importing;
 
 use bytes::Bytes;
 use orlop_core::Timestamp;
-use orlop_core::effect::{Commit, Committed, Durability, Erase, Expect, Fault, Join, Receive, Received};
+use orlop_core::effect::{Commit, Committed, Durability, Erase, Expect, Fault, Join, Receive, Received, Scan, Value};
 use orlop_core::keys::Key;
 use orlop_core::memory::RequestBody;
 use orlop_core::object::ObjectId;
@@ -73,6 +73,8 @@ pub enum Mutation {
     PurgedReleased,
     /// A manifest that is deleted, and can be undeleted, gives up what it needs.
     NeedsForgotten,
+    /// Whoever forgets what happened long ago goes on from the last that happened.
+    ForgetsAll,
     /// An import makes a mistake.
     Import(Importing),
 }
@@ -250,6 +252,9 @@ pub const ALL: &[(Mutation, &str)] = &[
     (Mutation::NotExpecting(Sort::Push, Kind::Present, "tag/"), "note a pull × delete by tag"),
     (Mutation::NotDeleting("pulledtag/"), "note a pull × delete by tag"),
     (Mutation::NotDeleting("pulledmanifest/"), "note a pull × delete by digest"),
+    (Mutation::NotPutting("activity/"), "push manifest × pull, with activity"),
+    (Mutation::NotDeleting("activity/"), "push manifest × forget what happened"),
+    (Mutation::ForgetsAll, "push manifest × forget what happened lately"),
     (Mutation::Import(Importing::BlobAnew), "import blob × import it elsewhere"),
     (Mutation::Import(Importing::AsHashed), "import blob × push it"),
     (Mutation::Import(Importing::ErasingWhatIsNamed), "import blob × push it"),
@@ -283,7 +288,7 @@ fn kind(expectation: &Expect) -> (Kind, &str) {
 }
 
 fn sort(commit: &Commit) -> Sort {
-    let with_removals = ["left/", "event/", "released/", "deleted"];
+    let with_removals = ["left/", "event/", "activity/", "released/", "deleted"];
     let puts = commit.put.iter().any(|(key, _)| !with_removals.iter().any(|family| key.as_str().starts_with(family)));
     if puts { Sort::Push } else { Sort::Removal }
 }
@@ -385,6 +390,18 @@ impl Altered for Receive {
         }
         store.delay(object);
         Ok(received)
+    }
+}
+
+impl Altered for Scan {
+    const CHANGES: bool = false;
+
+    fn perform(mut self, store: &mut Store, body: &RequestBody) -> Result<Vec<(Key, Value)>, Fault> {
+        if store.mutation == Mutation::ForgetsAll && self.prefix.as_str() == "activity/" {
+            // A place by its time is where the old ones begin.
+            self.after = self.after.filter(|after| after.as_str().contains('-'));
+        }
+        store.execute(self, body)
     }
 }
 

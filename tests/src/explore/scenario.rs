@@ -42,6 +42,8 @@ pub enum Call {
     Suspect(Digest),
     /// A host has sent a blob whole, and its bytes were right.
     Verified(Digest),
+    /// What happened long ago is forgotten.
+    Prune,
     /// The counters of all repositories are compared with what they count, and repaired.
     Recount,
     /// An administrator takes all out of a repository of a mirror.
@@ -429,6 +431,8 @@ impl Scenario {
             Call::Purge(name, reference) => registry.purge(name.clone(), reference.clone(), false, ambient).map(purged),
             Call::Protect(mark) => registry.protect(mark.clone(), ambient).map(undeleted),
             Call::NotePulls(pulls) => registry.note_pulls(pulls.clone(), ambient).map(told),
+            // How many that were depends on who else is there.
+            Call::Prune => registry.prune_activity(ambient).map(|result| told(result.map(drop))),
             Call::Agree(key) => registry.agree(Some(SessionKey::new([*key; 32])), ambient).map(agreed),
             Call::Acquire(claim) => registry.acquire(Job::Gc, holder, *claim, ambient).map(told),
             Call::Renew(lease) => registry.renew(lease.clone(), ambient).map(told),

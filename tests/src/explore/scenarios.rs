@@ -1,6 +1,7 @@
 //! The scenarios: pairs of operations that touch the same repository, tag, digest or upload.
 
 mod accounts;
+mod activities;
 mod damage;
 mod imports;
 mod mirrors;
@@ -18,6 +19,7 @@ use orlop_core::keys::Key;
 use orlop_core::{Claim, Config, Lease};
 
 pub use self::accounts::{quotas, recounts};
+pub use self::activities::activities;
 pub use self::damage::{damage, damaged_manifests, damaged_mirrors, unverified};
 pub use self::imports::imports;
 pub use self::mirrors::{mirror_crowds, mirrors};
@@ -81,6 +83,7 @@ pub fn all() -> Vec<Scenario> {
         recounts(),
         limits(),
         listeners(),
+        activities(),
         gathers(),
         kept(),
         hosts(),

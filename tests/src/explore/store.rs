@@ -255,7 +255,6 @@ unaltered! {
     Measure changes false;
     Inventory changes false;
     Get changes false;
-    Scan changes false;
     Follow changes true;
 }
 

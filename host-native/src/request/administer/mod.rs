@@ -1,6 +1,8 @@
 //! `/api/v1` as far as the host answers it: what is about users, which the core knows nothing of, and what administrators
 //! see and do. One file a subject.
 
+pub(crate) mod activity;
+mod csv;
 pub(crate) mod job;
 mod jobs;
 pub(crate) mod kept;
@@ -39,17 +41,15 @@ pub(super) async fn answer(
     if let Some(answered) = api_tokens::answer(live, from, body, identity).await {
         return Some(answered);
     }
-    if let Some(answered) = kept::answer(service, live, from, body, identity).await {
-        return Some(answered);
-    }
     let answered = match from.line.asked.operation.as_ref().ok()? {
+        Operation::ListActivity => activity::list(service, live, from, identity).await,
         Operation::ListJobs => jobs::list(service, live, identity).await,
         Operation::BeginJob => jobs::begin(service, live, from, body, identity).await,
         Operation::ListMirrors => state::mirrors(service, live, identity).await,
         Operation::ListSyncs => state::syncs(service, live, identity).await,
         Operation::ListDamaged => state::damaged(service, live, from, identity).await,
         Operation::StorageState => state::storage(service, live, identity).await,
-        _ => return None,
+        _ => return kept::answer(service, live, from, body, identity).await,
     };
     Some(with_body(answered.unwrap_or_else(|refused| refused), None))
 }
