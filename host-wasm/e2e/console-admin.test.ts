@@ -1,6 +1,7 @@
 /** The pages of the console for administrators, activity and "Why not?", on a server that has all that they are about. */
 import { execFileSync } from 'node:child_process';
 import { writeFileSync } from 'node:fs';
+import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import type { Browser, Page } from 'playwright-core';
@@ -351,6 +352,76 @@ test('a job of a server that has stopped is shown as interrupted, and one that r
   expect(await page.getByRole('progressbar').getAttribute('value')).toBe('30');
   expect(await button(page, 'Scrub now').isDisabled()).toBe(true);
   await look(page, 'work', [1440, 375]);
+  await context.close();
+});
+
+test('activity: what has happened, filtered by a URL, and saved as a file', async () => {
+  await pusher.image('team/seen', 'v1', 'seen');
+  await pusher.image('hidden/thing', 'v1', 'hidden');
+  await pusher.send('DELETE', '/v2/team/seen/manifests/v1');
+  const { page, context, complaints } = await as('alice', '');
+  await page.getByRole('banner').getByRole('link', { name: 'Activity' }).click();
+  await page.waitForURL(at('console/activity'));
+  await link(page, 'hidden/thing').first().waitFor();
+  await look(page, 'activity', [1440, 768, 375]);
+  await page.getByLabel('What', { exact: true }).selectOption('delete');
+  await page.waitForURL(at('console/activity?happening=delete'));
+  await page.locator('main').getByRole('searchbox', { name: 'Repository' }).fill('team/*');
+  await page.getByRole('searchbox', { name: 'User' }).fill('alice');
+  await button(page, 'Show').click();
+  await page.waitForURL(/repository=team%2F\*&user=alice&happening=delete/);
+  await link(page, 'team/seen').first().waitFor();
+  expect(await page.locator('main').getByText('hidden/thing').count()).toBe(0);
+  for (const [format, has] of [
+    ['csv', /^id,time,happening,[\s\S]*,team\/seen,/],
+    ['json', /"happening": "delete"/],
+  ] as const) {
+    const download = page.waitForEvent('download');
+    await button(page, `Export as ${format.toUpperCase()}`).click();
+    const file = await download;
+    expect(file.suggestedFilename()).toBe(`activity.${format}`);
+    expect(await readFile((await file.path())!, 'utf8')).toMatch(has);
+  }
+  await page.getByLabel('From').fill('2020-01-01');
+  await page.getByLabel('To').fill('2020-01-02');
+  await button(page, 'Show').click();
+  await says(page, 'Nothing of the kind has happened');
+  await page.goBack();
+  await link(page, 'team/seen').first().waitFor();
+  await link(page, 'team/seen').first().click();
+  await link(page, 'Activity').last().waitFor();
+  await page
+    .getByRole('navigation', { name: 'Pages of the repository' })
+    .getByRole('link', { name: 'Activity' })
+    .click();
+  await page.waitForURL(at('console/r/team/seen/-/activity'));
+  await says(page, 'deleted');
+  await look(page, 'activity-of-repository', [1440, 375]);
+  expect(complaints).toEqual([]);
+  await context.close();
+
+  const bob = await as('bob', 'activity');
+  await link(bob.page, 'team/seen').first().waitFor();
+  expect(await bob.page.locator('main').getByText('hidden/thing').count()).toBe(0);
+  expect(await bob.page.locator('main').innerText()).not.toContain('127.0.0.1');
+  await bob.context.close();
+});
+
+test('a repository is deleted as a whole, by its name', async () => {
+  for (const tag of ['v1', 'v2']) await pusher.image('doomed/app', tag, tag);
+  const { page, context, complaints } = await as('alice', 'r/doomed/app');
+  await button(page, 'Delete repository…').click();
+  await dialog(page).getByText('All 2 tags').waitFor();
+  const go = button(page, 'Delete the repository');
+  expect(await go.isDisabled()).toBe(true);
+  await page.getByLabel(/^Type doomed\/app/).fill('doomed/app');
+  await look(page, 'delete-repository', [1440, 375]);
+  await go.click();
+  await told(page, 'doomed/app is deleted: 2 tags');
+  await page.locator('.notice').getByRole('link', { name: 'Undelete' }).click();
+  await page.waitForURL(at('console/r/doomed/app/-/deleted'));
+  await button(page, 'Undelete v1').waitFor();
+  expect(complaints).toEqual([]);
   await context.close();
 });
 

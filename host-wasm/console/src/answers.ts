@@ -136,7 +136,6 @@ export interface Session {
   version: string;
   sign_in: { password: boolean; oidc: { name: string; title: string }[] };
   playground: boolean;
-  read_only: boolean;
   anonymous_pull: boolean;
   /** The server lets nobody change anything. */
   read_only: boolean;

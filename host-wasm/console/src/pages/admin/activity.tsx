@@ -2,7 +2,7 @@
 import { useEffect, useState } from 'preact/hooks';
 import { size } from '../../../../parts/size.js';
 import type { Event, Events } from '../../administration.js';
-import { problem, send, usePages } from '../../api.js';
+import { ask, problem, send, usePages } from '../../api.js';
 import { saveAs } from '../../parts/blob.js';
 import { RepositoryHead } from '../../parts/repository.js';
 import { Badge, Digest, Time } from '../../parts/small.js';
@@ -11,7 +11,7 @@ import { tell } from '../../parts/told.js';
 import { go, to } from '../../route.js';
 import type { Route, Wanted } from '../../route.js';
 import { session } from '../../session.js';
-import { ago, isDay, short, when } from '../../words.js';
+import { ago, count, isDay, short, when } from '../../words.js';
 import { Listing } from './listing.js';
 
 type Of = Extract<Route, { page: 'activity' }>;
@@ -155,12 +155,12 @@ function Filter({ of, within, filtered, all }: { of: Wanted; within: boolean; fi
   const [now, put] = useState(of);
   useEffect(() => put(of), [JSON.stringify(of)]);
   const show = (next: Wanted) => go(within ? to.activityOf(next.repository, next) : to.activity(next));
-  const text = (name: 'repository' | 'user', says: string) => (
+  const text = (name: 'repository' | 'user', says: string, example?: string) => (
     <input
       type="search"
       class="filter some"
       aria-label={says}
-      placeholder={says}
+      placeholder={example ? `${says}: ${example}` : says}
       autocapitalize="none"
       spellcheck={false}
       value={now[name]}
@@ -183,7 +183,7 @@ function Filter({ of, within, filtered, all }: { of: Wanted; within: boolean; fi
         show({ ...now, repository: now.repository.trim(), user: now.user.trim() });
       }}
     >
-      {!within && text('repository', 'Repository')}
+      {!within && text('repository', 'Repository', 'team/**')}
       {text('user', 'User')}
       <select
         class="short"
@@ -211,14 +211,20 @@ function Filter({ of, within, filtered, all }: { of: Wanted; within: boolean; fi
   );
 }
 
-/** What is shown, as a file: fetched by the page, since a link would not carry the session. */
+/** How many events a file has at most. */
+const MOST = 50_000;
+
+/** All that is shown and what is behind it, as a file: fetched by the page, since a link would not carry the session. */
 function Export({ of }: { of: Wanted }) {
   const [busy, put] = useState(false);
   const save = async (format: 'csv' | 'json') => {
     put(true);
     try {
-      const response = await send(`/api/v1/activity?${new URLSearchParams({ ...asked(of), format, n: '1000' })}`);
-      saveAs(await response.blob(), `activity.${format}`);
+      const { text, more } = await (format === 'csv' ? table : list)(
+        `/api/v1/activity?${new URLSearchParams({ ...asked(of), format })}`,
+      );
+      saveAs(new Blob([text], { type: 'application/octet-stream' }), `activity.${format}`);
+      if (more) tell(`The file has the newest ${count(MOST)} events: choose days to have those before.`);
     } catch (error) {
       tell(`It cannot be exported: ${problem(error).message}.`, true);
     }
@@ -239,4 +245,34 @@ function Export({ of }: { of: Wanted }) {
       ))}
     </span>
   );
+}
+
+interface File {
+  text: string;
+  /** There is more than a file has. */
+  more: boolean;
+}
+
+async function list(path: string): Promise<File> {
+  const all: Event[] = [];
+  for (let next: string | undefined = `${path}&n=100`; next;) {
+    if (all.length >= MOST) return { text: JSON.stringify({ activity: all }, null, 2), more: true };
+    const page: Events = await ask<Events>(next);
+    all.push(...page.activity);
+    next = page.next;
+  }
+  return { text: JSON.stringify({ activity: all }, null, 2), more: false };
+}
+
+/** As a table. The names of the columns are in the first line of each page. */
+async function table(path: string): Promise<File> {
+  let text = '';
+  for (let [next, pages]: [string | undefined, number] = [`${path}&n=1000`, 0]; next; pages++) {
+    if (pages >= MOST / 1000) return { text, more: true };
+    const response: Response = await send(next);
+    const part = await response.text();
+    text += pages === 0 ? part : part.slice(part.indexOf('\n') + 1);
+    next = /<([^>]+)>; rel="next"/.exec(response.headers.get('Link') ?? '')?.[1];
+  }
+  return { text, more: false };
 }

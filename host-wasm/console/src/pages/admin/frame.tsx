@@ -1,5 +1,6 @@
 /** What all pages of the administration have: the menu beside them, and that only administrators see them. */
 import type { ComponentChildren } from 'preact';
+import { useEffect, useRef } from 'preact/hooks';
 import { Empty } from '../../parts/states.js';
 import { SUBJECTS, here, to } from '../../route.js';
 import type { Subject } from '../../route.js';
@@ -8,6 +9,12 @@ import { subjectName } from '../../words.js';
 
 export function Frame({ of, children }: { of: Subject; children: ComponentChildren }) {
   const { user, administrator } = session.value!;
+  const menu = useRef<HTMLElement>(null);
+  // Where the menu is a line, what is chosen may be beyond its end.
+  useEffect(() => {
+    const chosen = menu.current?.querySelector<HTMLElement>('[aria-current]');
+    if (chosen) chosen.closest('ul')!.scrollLeft = chosen.offsetLeft - 48;
+  }, [of]);
   const head = (
     <div class="title">
       <h1 tabIndex={-1}>{subjectName(of)}</h1>
@@ -45,7 +52,7 @@ export function Frame({ of, children }: { of: Subject; children: ComponentChildr
     );
   return (
     <div class="with-side">
-      <nav class="side" aria-label="Administration">
+      <nav ref={menu} class="side" aria-label="Administration">
         <ul>
           {SUBJECTS.map((subject) => (
             <li key={subject}>

@@ -3,10 +3,10 @@ import { useEffect, useRef, useState } from 'preact/hooks';
 import { size } from '../../../../parts/size.js';
 import type { Job } from '../../administration.js';
 import { ask, problem, useAnswer } from '../../api.js';
-import { Badge, Facts, Time } from '../../parts/small.js';
+import { Badge, Time } from '../../parts/small.js';
 import { tell } from '../../parts/told.js';
 import { canChange } from '../../session.js';
-import { count } from '../../words.js';
+import { count, when } from '../../words.js';
 
 const PATH = '/api/v1/jobs';
 
@@ -111,26 +111,27 @@ function Running({ of }: { of: Job['progress'] }) {
 /** How many entries of a list in a report are shown. */
 const LISTED = 20;
 
-/** What came of it, whatever the server tells. What there was nothing of is left out. */
+/** What came of it, whatever the server tells: numbers in a line, lists below. What there was nothing of is left out. */
 export function Report({ of }: { of: Record<string, unknown> }) {
   const rows = Object.entries(of).filter(
     ([, value]) => value !== null && value !== 0 && value !== false && !(Array.isArray(value) && value.length === 0),
   );
   if (rows.length === 0) return <p class="small muted">There was nothing to do.</p>;
   return (
-    <Facts
-      of={rows.map(([name, value]) => [
-        inWords(name),
-        <span key={name} class={/problem|finding|fail|fault|damaged/.test(name) ? 'warn' : ''}>
-          <Value name={name} of={value} />
-        </span>,
-      ])}
-    />
+    <dl class="report">
+      {rows.map(([name, value]) => (
+        <div key={name} class={Array.isArray(value) ? 'whole-line' : ''}>
+          <dt>{inWords(name)}</dt>
+          <dd class={/problem|finding|fail|fault|damaged/.test(name) ? 'warn' : ''}>
+            <Value name={name} of={value} />
+          </dd>
+        </div>
+      ))}
+    </dl>
   );
 }
 
 function Value({ name, of }: { name: string; of: unknown }) {
-  if (typeof of === 'string' && /^\d{4}-\d\d-\d\dT/.test(of)) return <Time at={of} />;
   if (!Array.isArray(of)) return <>{asText(name, of)}</>;
   return (
     <ul class="lines">
@@ -145,6 +146,7 @@ function Value({ name, of }: { name: string; of: unknown }) {
 /** Any value in one line. */
 export function asText(name: string, of: unknown): string {
   if (typeof of === 'number') return /bytes|size/.test(name) ? size(of) : count(of);
+  if (typeof of === 'string' && /^\d{4}-\d\d-\d\dT/.test(of)) return when(of);
   if (typeof of === 'boolean') return of ? 'yes' : 'no';
   if (typeof of !== 'object' || of === null) return String(of ?? '–');
   if (Array.isArray(of)) return of.map((one) => asText(name, one)).join(', ');

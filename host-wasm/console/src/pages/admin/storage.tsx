@@ -48,8 +48,7 @@ function Shown({ of }: { of: Told }) {
       <section class="part panel padded">
         <Facts
           of={[
-            ['Engine', engine],
-            ['Where', description],
+            ['Engine', `${engine}: ${description}`],
             [
               'Disk',
               disk && (
