@@ -55,13 +55,14 @@ export function useJobs(): Jobs {
   };
 }
 
-/** Calls that when a job has ended since the page was opened, be it that it was never seen running. */
-export function useEnd(jobs: Jobs, job: Job | undefined, then: () => void): void {
+/** Calls that when one of these jobs has ended since the page was opened, be it that it was never seen running. */
+export function useEnd(jobs: Jobs, of: (Job | undefined)[], then: () => void): void {
   const before = useRef<string | undefined>(undefined);
-  const now = job ? `${job.job} ${job.target} ${job.began} ${job.state}` : '';
+  const over = of.filter((job) => job && job.state !== 'running');
+  const now = over.map((job) => `${job!.job} ${job!.target} ${job!.began}`).join();
   useEffect(() => {
     if (!jobs.all) return;
-    if (before.current !== undefined && before.current !== now && job && job.state !== 'running') then();
+    if (before.current !== undefined && before.current !== now) then();
     before.current = now;
   }, [jobs.all, now]);
 }
@@ -166,7 +167,7 @@ export const inWords = (name: string): string => {
 export function JobLine({ job, title, says, done }: { job: string; title: string; says: string; done: () => void }) {
   const jobs = useJobs();
   const last = jobs.of(job);
-  useEnd(jobs, last, done);
+  useEnd(jobs, [last], done);
   return (
     <section class="part panel work">
       <Work of={last} title={title} says={says}>

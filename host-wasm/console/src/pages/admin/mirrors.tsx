@@ -22,8 +22,7 @@ export function Mirrors() {
   const [image, put] = useState('');
   const runs = jobs.all?.filter(({ job }) => job === 'mirror-fetch' || job === 'mirror-evict') ?? [];
   runs.sort((a, b) => begins(b).localeCompare(begins(a)));
-  const now = runs.find(({ state }) => state === 'running');
-  useEnd(jobs, now ?? runs[0], list.again);
+  useEnd(jobs, runs, list.again);
   const evict = async (repository: string) => {
     const yes = await confirm({
       title: `Evict ${repository}?`,

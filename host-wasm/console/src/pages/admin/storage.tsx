@@ -170,7 +170,7 @@ function Maintenance({ changed }: { changed: () => void }) {
     check: jobs.of('check'),
     backup: jobs.of('backup'),
   };
-  for (const one of [gc, scrub]) useEnd(jobs, one, changed);
+  useEnd(jobs, [gc, scrub], changed);
   const newest = !dry || (gc && gc.began > dry.began) ? gc : dry;
   const may = canChange();
   return (

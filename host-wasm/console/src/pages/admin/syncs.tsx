@@ -51,8 +51,7 @@ function reportOf(report: Job['report']): Job['report'] {
 function One({ of, jobs, changed }: { of: Sync; jobs: Jobs; changed: () => void }) {
   const { name, from, to: target, schedule, state, began, ended, succeeded, doing, at, counts, failures } = of;
   const [run, dry] = [jobs.of('sync', name), jobs.of('sync-dry-run', name)];
-  useEnd(jobs, run, changed);
-  useEnd(jobs, dry, changed);
+  useEnd(jobs, [run], changed);
   // What a run has done stands above; how far one is, and what a dry run has found, do not.
   const newest = run?.state === 'running' || !dry || (run && run.began > dry.began) ? run : dry;
   const shown = newest === dry || newest?.state === 'running' ? newest : undefined;

@@ -69,7 +69,9 @@ export function Users() {
                   </td>
                   <td class="number wide">{count(tokens)}</td>
                   <td class="act">
-                    <a href={to.access({ user: name })} aria-label={`What ${name} may do`}></a>
+                    <a href={to.access({ user: name })} aria-label={`Why not? ${name}`}>
+                      Why not?
+                    </a>
                   </td>
                 </tr>
               ))}
