@@ -97,29 +97,28 @@ pub enum Kept {
 }
 
 impl Kept {
-    /// Each, and its path.
-    const PATHS: [(Self, &str); 11] = [
-        (Self::Usage, "usage"),
-        (Self::Deleted, "deleted"),
-        (Self::Undelete, "deleted/undelete"),
-        (Self::Purge, "deleted/purge"),
-        (Self::Protected, "protected"),
-        (Self::Retention, "retention"),
-        (Self::RetentionPlan, "retention/plan"),
-        (Self::RetentionApply, "retention/apply"),
-        (Self::Users, "users"),
-        (Self::Rules, "rules"),
-        (Self::Explain, "rules/explain"),
+    /// Each, and the segments of its path behind `/api/v1/`.
+    const PATHS: [(Self, &[&str]); 11] = [
+        (Self::Usage, &["usage"]),
+        (Self::Deleted, &["deleted"]),
+        (Self::Undelete, &["deleted", "undelete"]),
+        (Self::Purge, &["deleted", "purge"]),
+        (Self::Protected, &["protected"]),
+        (Self::Retention, &["retention"]),
+        (Self::RetentionPlan, &["retention", "plan"]),
+        (Self::RetentionApply, &["retention", "apply"]),
+        (Self::Users, &["users"]),
+        (Self::Rules, &["rules"]),
+        (Self::Explain, &["rules", "explain"]),
     ];
 
-    /// Its path behind `/api/v1/`.
-    pub fn path(self) -> &'static str {
+    /// The segments of its path behind `/api/v1/`.
+    pub fn segments(self) -> &'static [&'static str] {
         Self::PATHS.into_iter().find(|(kept, _)| *kept == self).map(|(_, path)| path).unwrap_or_default()
     }
 
     fn read(segments: &[&str]) -> Option<Self> {
-        let found = Self::PATHS.into_iter().find(|(_, path)| path.split('/').eq(segments.iter().copied()));
-        found.map(|(kept, _)| kept)
+        Self::PATHS.into_iter().find(|(_, path)| *path == segments).map(|(kept, _)| kept)
     }
 }
 

@@ -32,4 +32,20 @@ step "requests made up from the description: the answers are as it says, and non
 # It leaves a folder of its own where it runs.
 cd "$work"
 schemathesis run "$root/host-native/api/openapi.yaml" --url "$url/api/v1" --seed "${SEED:-$RANDOM}" --max-examples 50 \
-  --no-color --exclude-checks ignored_auth
+  --no-color --exclude-checks ignored_auth --exclude-operation-id emptyRepository
+
+step "delete a repository"
+deleted=$(curl -sSf -X DELETE "$url/api/v1/repositories/box/contents")
+expect "deleted" "3 false" "$(jq -r '"\(.tagsDeleted) \(.more)"' <<<"$deleted")"
+expect "tags" "" "$(told repositories/box/tags '[.tags[].name] | join(" ")')"
+schemathesis run "$root/host-native/api/openapi.yaml" --url "$url/api/v1" --seed "${SEED:-$RANDOM}" --max-examples 50 \
+  --no-color --exclude-checks ignored_auth --include-operation-id emptyRepository
+
+step "the same by an administrator, whose endpoints do something"
+stop "$registry_pid"
+"$(orlop_bin)" user add root --auth-htpasswd "$work/users" <<<root-secret
+registry_flags=(--auth-htpasswd "$work/users" --administrators user:root)
+access=(--user root:root-secret)
+start_registry
+schemathesis run "$root/host-native/api/openapi.yaml" --url "http://$registry/api/v1" --seed "${SEED:-$RANDOM}" \
+  --max-examples 30 --no-color --exclude-checks ignored_auth --exclude-operation-id emptyRepository --auth root:root-secret

@@ -99,6 +99,11 @@ fn listeners() {
 }
 
 #[test]
+fn activities() {
+    all("activities", WITH_FAILURES, scenarios::activities());
+}
+
+#[test]
 fn damage() {
     all("damage", WITH_FAILURES, scenarios::damage());
 }

@@ -344,6 +344,16 @@ impl Identities {
         self.passwords.as_ref().is_some_and(|passwords| passwords.has(user))
     }
 
+    /// Whether there is a password file.
+    pub(crate) fn has_password_file(&self) -> bool {
+        self.passwords.is_some()
+    }
+
+    /// Whether a directory (LDAP) says who is a user.
+    pub(crate) fn has_directory(&self) -> bool {
+        self.directory.is_some()
+    }
+
     /// The users of the password file, in no order.
     pub(crate) fn users(&self) -> Vec<String> {
         self.passwords.as_ref().map(Passwords::names).unwrap_or_default()

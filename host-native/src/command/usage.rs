@@ -294,7 +294,7 @@ mod tests {
         let csv = report.csv();
         assert_eq!(csv.lines().nth(1), Some("c,3145728,0,0,0,0,1970-01-02T00:00:00Z,,\"a, \"\"b\"\"\",75"));
         assert_eq!(csv.lines().nth(2), Some("a,1,1,0,0,0,,,,"));
-        let json: serde_json::Value = serde_json::from_str(&report.json().unwrap()).unwrap();
+        let json = report.json().unwrap();
         assert_eq!(json["repositories"][0]["last_push"], "1970-01-02T00:00:00Z");
         assert_eq!(json["total"]["repositories"], 3);
     }

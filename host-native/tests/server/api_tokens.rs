@@ -27,7 +27,7 @@ fn token(server: &Started, user: &str, repositories: &[&str], actions: &[&str]) 
     (made["id"].as_str().unwrap().to_owned(), shown(user, made["secret"].as_str().unwrap()))
 }
 
-fn shown(user: &str, secret: &str) -> String {
+pub(crate) fn shown(user: &str, secret: &str) -> String {
     format!("Authorization: Basic {}\r\n", STANDARD.encode(format!("{user}:{secret}")))
 }
 

@@ -41,6 +41,7 @@ mod sync;
 mod tags;
 mod tls;
 mod undeleting;
+mod walk;
 mod watching;
 mod wire;
 mod working;

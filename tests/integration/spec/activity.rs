@@ -123,7 +123,7 @@ fn pages_follow_each_other_without_a_gap() {
     let mut registry = keeping(|_| {});
     // All at one moment.
     for tag in 0..7 {
-        registry.push_image("a", &format!("v{tag}"), AMD64, "one");
+        registry.push_image("a", format!("v{tag}"), AMD64, "one");
     }
     let (mut seen, mut after) = (Vec::new(), None);
     loop {

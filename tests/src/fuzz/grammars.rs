@@ -130,7 +130,7 @@ fn written(target: &Target) -> String {
         Target::Syncs => "/api/v1/syncs".into(),
         Target::Damaged => "/api/v1/damaged".into(),
         Target::Storage => "/api/v1/storage".into(),
-        Target::Kept(kept) => format!("/api/v1/{}", kept.path()),
+        Target::Kept(kept) => format!("/api/v1/{}", kept.segments().join("/")),
     }
 }
 

@@ -49,7 +49,7 @@ pub(super) async fn damaged(service: &Service, live: &Live, from: Origin<'_>, id
     administrator(live, identity)?;
     let (asked, query) = (&from.line.asked, from.line.asked.query());
     let after = match query.get("after").filter(|after| !after.is_empty()) {
-        Some(after) if after.len() > 1000 => {
+        Some(after) if after.len() > 500 || !after.bytes().all(|byte| byte.is_ascii_graphic()) => {
             return Err(
                 Error::Parameter { name: "after", expected: "what `next` of the page before says".into() }.into()
             );

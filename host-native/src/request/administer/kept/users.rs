@@ -1,6 +1,5 @@
 //! Users, as far as the registry knows them before they come.
 
-use orlop_core::error::Error;
 use serde_json::json;
 
 use super::{Answered, Asking};
@@ -22,12 +21,16 @@ pub(super) async fn list(asking: Asking<'_>) -> Answered {
     let mut users = Vec::new();
     for name in &names {
         let identity = Identity::user(name.clone());
-        let tokens = identities.api_tokens(name).await.map_err(|error: Error| error)?.len();
+        let tokens = identities.api_tokens(name).await?.len();
         let (groups, administrator) = (live.rules.groups_of(&identity), live.is_administrator(&identity));
         users.push(json!({ "name": name, "groups": groups, "administrator": administrator, "tokens": tokens }));
     }
-    let (passwords, oidc) = (identities.has_passwords(), identities.providers());
-    let mut body = json!({ "users": users, "passwords": passwords, "ldap": false, "oidc": oidc });
+    let mut body = json!({
+        "users": users,
+        "passwords": identities.has_password_file(),
+        "ldap": identities.has_directory(),
+        "oidc": identities.providers(),
+    });
     if let Some(last) = names.last().filter(|_| more) {
         body["next"] = page.next(last).into();
     }
