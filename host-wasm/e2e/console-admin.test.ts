@@ -106,6 +106,7 @@ async function as(user: string, path: string) {
 
 const SUBJECTS = ['usage', 'storage', 'deleted', 'protected', 'retention', 'mirrors', 'syncs', 'users', 'rules'];
 
+// SPEC AD5
 test('only administrators see the administration, whatever the URL', async () => {
   const { page, context } = await open(browser, at('console/admin/usage'));
   const asked: string[] = [];
@@ -357,6 +358,7 @@ test('a job of a server that has stopped is shown as interrupted, and one that r
   await context.close();
 });
 
+// SPEC AD8
 test('activity: what has happened, filtered by a URL, and saved as a file', async () => {
   await pusher.image('team/seen', 'v1', 'seen');
   await pusher.image('hidden/thing', 'v1', 'hidden');
@@ -462,6 +464,7 @@ test('why not: everybody about himself, administrators about anybody', async () 
   await nobody.context.close();
 });
 
+// SPEC AD7, AD8
 test('each page tells what is wrong where it cannot be shown', async () => {
   const { page, context } = await as('alice', 'admin/users');
   await page.route(/\/api\/v1\/(?!session)/, (route) =>
@@ -519,6 +522,7 @@ test('sign-in with other services, and why it did not work', async () => {
   await context.close();
 });
 
+// SPEC AD5
 test('a server that is read-only offers nothing that changes', async () => {
   const { page, context, complaints } = await as('alice', '');
   const session = { user: 'alice', administrator: true, groups: [], csrf: 'none', expires: null, read_only: true };
