@@ -95,7 +95,9 @@ export function DeleteRepository({
             <li>All images and artifacts, with signatures and whatever else refers to them</li>
             <li>{size(bytes)}, as far as no other repository has the same</li>
           </ul>
-          <p>Pulls fail from then on, by tag and by digest. Where a protect mark keeps a part of it, nothing is deleted.</p>
+          <p>
+            Pulls fail from then on, by tag and by digest. Where a protect mark keeps a part of it, nothing is deleted.
+          </p>
           {wrong && (
             <p class="note bad" role="alert">
               It is not deleted, or not all of it: {wrong}.
