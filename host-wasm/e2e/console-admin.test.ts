@@ -22,7 +22,7 @@ undelete-within = "7d"
 
 [[group]]
 name = "dev"
-members = ["user:bob"]
+members = ["bob"]
 
 [[rule]]
 who = ["user:alice"]
@@ -546,7 +546,7 @@ test('a server that is read-only offers nothing that changes', async () => {
   ] as const) {
     await page.goto(at(`console/${path}`));
     await says(page, shows);
-    await page.getByRole('note').getByText('The server is read-only').waitFor();
+    await page.getByRole('region', { name: 'Read-only' }).getByText('nothing can be changed').waitFor();
     expect(await button(page, offers).count(), path).toBe(0);
   }
   await look(page, 'read-only', [1440, 375]);

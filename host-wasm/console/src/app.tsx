@@ -72,9 +72,9 @@ export function App() {
         </div>
       )}
       {session.value && !canChange() && (
-        <div class="bar quiet-bar" role="note">
+        <section class="bar quiet-bar" aria-label="Read-only">
           <p>The server is read-only: nothing can be changed.</p>
-        </div>
+        </section>
       )}
       <main id="main" ref={main}>
         {session.value ? <Page key={place} of={now} /> : <Coming what="the page" />}
