@@ -123,7 +123,7 @@ export function Mirrors() {
                   <td class="number wide">{count(tags)}</td>
                   <td class="number">{size(bytes)}</td>
                   <td class="act">
-                    {canChange() && (
+                    {canChange() && bytes > 0 && (
                       <button
                         type="button"
                         class="quiet danger"

@@ -171,7 +171,7 @@ function Maintenance({ changed }: { changed: () => void }) {
     backup: jobs.of('backup'),
   };
   useEnd(jobs, [gc, scrub], changed);
-  const newest = !dry || (gc && gc.began > dry.began) ? gc : dry;
+  const newest = !dry || (gc && gc.began >= dry.began) ? gc : dry;
   const may = canChange();
   return (
     <section class="part">

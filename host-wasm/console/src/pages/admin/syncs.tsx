@@ -53,7 +53,7 @@ function One({ of, jobs, changed }: { of: Sync; jobs: Jobs; changed: () => void 
   const [run, dry] = [jobs.of('sync', name), jobs.of('sync-dry-run', name)];
   useEnd(jobs, [run], changed);
   // What a run has done stands above; how far one is, and what a dry run has found, do not.
-  const newest = run?.state === 'running' || !dry || (run && run.began > dry.began) ? run : dry;
+  const newest = run?.state === 'running' || !dry || (run && run.began >= dry.began) ? run : dry;
   const shown = newest === dry || newest?.state === 'running' ? newest : undefined;
   const [kind, says] =
     failures.length > 0 && state === 'ended' ? ['bad', 'ended with failures'] : (STATES[state] ?? ['', state]);
