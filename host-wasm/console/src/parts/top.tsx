@@ -25,7 +25,7 @@ export function Top() {
         <span>Orlop</span>
       </a>
       <SearchBox />
-      <nav class="places" aria-label="Pages">
+      <nav class="places" aria-label="Main">
         <a href={to.activity()} aria-current={route.value.page === 'activity' ? 'page' : undefined}>
           Activity
         </a>
