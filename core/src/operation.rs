@@ -13,11 +13,14 @@
 //!   PostBlob ────► the blob is held         └──(a garbage collection, after `upload_lifetime`)──► gone
 //! ```
 
+mod summary;
+
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
-use core::fmt;
 
 use uuid::Uuid;
+
+pub use self::summary::{Summary, Written};
 
 use crate::asked::{Access, Action, Asked};
 use crate::digest::Digest;
@@ -322,6 +325,22 @@ operations! {
         changes: true,
         flow: |call, asked| Err(Error::NoSuchEndpoint),
     }
+    /// `GET /api/v1/session/oidc/<provider>`: a browser is sent to a provider to sign in there (SPEC AC16)
+    StartProviderSignIn(name: String) {
+        at: [Get] Target::ProviderSignIn(name), _,
+        log: "start-provider-sign-in", [], [name],
+        needs: [Access::Open],
+        changes: false,
+        flow: |call, asked| Err(Error::NoSuchEndpoint),
+    }
+    /// `GET /api/v1/session/oidc/<provider>/callback`: it comes back, and is signed in here
+    FinishProviderSignIn(name: String) {
+        at: [Get] Target::ProviderCallback(name), _,
+        log: "finish-provider-sign-in", [], [name],
+        needs: [Access::Open],
+        changes: true,
+        flow: |call, asked| Err(Error::NoSuchEndpoint),
+    }
     /// `GET`, `HEAD /api/v1/tokens`: the API tokens of a user (SPEC AB)
     ListApiTokens {
         at: [Get, Head] Target::ApiTokens, _,
@@ -565,30 +584,4 @@ impl Brings {
         let from = query.get("from").map(str::parse).transpose().ok()?;
         Some(Self::Mounted(digest, from))
     }
-}
-
-/// Something that has a text, which is made when it is written.
-pub type Written<'a> = &'a (dyn fmt::Display + Sync);
-
-/// What a request is about, in a word: for logs and counts.
-#[derive(Clone, Copy)]
-pub struct Summary<'a> {
-    /// What is done, such as `pull-manifest`: one of a few words.
-    pub name: &'static str,
-    /// Where.
-    pub repository: Option<&'a Repository>,
-    /// With what: a tag, a digest, or the id of an upload. Few of those who ask write it.
-    pub reference: Option<Written<'a>>,
-    /// Whether it changes what the registry holds, once it is done: what an auditor wants to know.
-    pub changes: bool,
-}
-
-impl Summary<'_> {
-    /// Whether its answer is made out of many records: a host bounds how many such answers it makes at once.
-    pub fn is_list(&self) -> bool {
-        ["list-", "browse-", "search"].iter().any(|begins| self.name.starts_with(begins))
-    }
-
-    /// Of a request that is refused as it stands.
-    pub const OTHER: Self = Summary { name: "other", repository: None, reference: None, changes: false };
 }

@@ -49,6 +49,10 @@ pub enum Target {
     Contents(Repository),
     /// `/api/v1/session`
     Session,
+    /// `/api/v1/session/oidc/<provider>`
+    ProviderSignIn(String),
+    /// `/api/v1/session/oidc/<provider>/callback`
+    ProviderCallback(String),
     /// `/api/v1/tokens`
     ApiTokens,
     /// `/api/v1/tokens/<id>`
@@ -174,6 +178,8 @@ impl Target {
             ["folders"] => Ok(Self::Folders),
             ["search"] => Ok(Self::Search),
             ["session"] => Ok(Self::Session),
+            ["session", "oidc", name] if !name.is_empty() => Ok(Self::ProviderSignIn((*name).into())),
+            ["session", "oidc", name, "callback"] if !name.is_empty() => Ok(Self::ProviderCallback((*name).into())),
             ["tokens"] => Ok(Self::ApiTokens),
             ["activity"] => Ok(Self::Activity),
             ["jobs"] => Ok(Self::Jobs),
@@ -342,6 +348,8 @@ mod tests {
             Ok(Target::Folders) => "folders".into(),
             Ok(Target::Search) => "search".into(),
             Ok(Target::Session) => "session".into(),
+            Ok(Target::ProviderSignIn(name)) => format!("sign-in at {name}"),
+            Ok(Target::ProviderCallback(name)) => format!("callback of {name}"),
             Ok(Target::ApiTokens) => "tokens".into(),
             Ok(Target::ApiToken(id)) => format!("token {id}"),
             Ok(Target::Activity) => "activity".into(),

@@ -8,7 +8,8 @@ use std::process::ExitCode;
 use orlop::command::cli::{AccessCommand, Command, ConfigCommand};
 use orlop::command::config::{CommandLine, ConfigError, Loaded};
 use orlop::command::{
-    activity, administer, copy, deleted, exchange, import, process, retention, start, sync, token, transfer, usage,
+    activity, administer, copy, delete, deleted, exchange, import, process, retention, start, sync, token, transfer,
+    usage,
 };
 
 #[cfg(target_env = "musl")]
@@ -71,6 +72,7 @@ fn run(loaded: Loaded, line: CommandLine) -> Result<(), Box<dyn Error>> {
         Command::Retention(asked) => retention::retention(&asked.command, &effective),
         Command::Deleted(asked) => deleted::deleted(&asked, &effective),
         Command::Undelete(asked) => deleted::undelete(&asked, &effective),
+        Command::Delete(asked) => delete::delete(&asked, &effective),
         Command::Purge(asked) => deleted::purge(&asked, &effective),
         Command::Protect(asked) => deleted::protect(&asked, &effective),
         Command::Unprotect(asked) => deleted::unprotect(&asked, &effective),

@@ -185,3 +185,81 @@ docker_logs_in own
 
 step "no token is in the log"
 ! grep -q eyJ "$work/registry.log" || fail "a token is in the log"
+
+step "people sign in to the web page at the provider"
+stop "$provider_pid"
+export CALLBACK=https://$registry/api/v1/session/oidc/corp/callback
+start_provider "$work/other-keys.json"
+echo console-secret >"$work/secret"
+cat >>"$work/orlop.toml" <<END
+[[oidc]]
+name = "corp"
+title = "Example Inc."
+issuer = "$issuer"
+client-id = "console"
+client-secret-file = "$work/secret"
+scopes = ["profile"]
+user = "{preferred_username}"
+groups = ["{groups}"]
+claims = { groups = ["staff"] }
+[[rule]]
+who = ["group:corp:dev"]
+allow = ["all"]
+repositories = ["people/**"]
+END
+"$(orlop_bin)" reload --data "$work/data" --config "$work/orlop.toml"
+start=https://$registry/api/v1/session/oidc/corp?to=/console/r/people/box
+browse() { curl -sS "${access[@]}" -b "$jar" -c "$jar" "$@"; }
+session() { browse "https://$registry/api/v1/session" | jq -r "$1"; }
+offered() { [[ $(jar=/dev/null session '.sign_in.oidc[0].title') == "Example Inc." ]]; }
+wait_for 10 offered || fail "the provider is not offered"
+# at_provider JAR: a browser that is asked by the provider who it is, and where that page is.
+at_provider() {
+  jar=$work/$1.cookies
+  asks=$(browse -L -o /dev/null -w '%{url_effective}' "$start")
+  [[ $asks == "$issuer"/interaction/* ]] || fail "expected to be asked by the provider, got $asks"
+}
+leads() { browse -o /dev/null -w '%{redirect_url}' "$@"; }
+# answers NAME: says who it is, and agrees; with what the provider sends the browser back is in $callback.
+answers() {
+  local asked
+  asked=$(browse -L -o /dev/null -w '%{url_effective}' -d "prompt=login&login=$1&password=x" "$asks")
+  [[ $asked == "$issuer"/interaction/* ]] || fail "expected to be asked to agree, got $asked"
+  callback=$(leads "$(leads -d prompt=consent "$asked")")
+  [[ $callback == "$CALLBACK"?*code=* ]] || fail "expected to be sent back with a code, got $callback"
+}
+at_provider alice
+answers alice
+expect "where alice is in the end" "https://$registry/console/r/people/box" "$(leads "$callback")"
+expect "who is signed in" "corp:alice corp:dev,corp:staff" "$(session '.user + " " + (.groups | join(","))')"
+csrf=$(session .csrf)
+expect "what she may" 202 "$(browse -o /dev/null -w '%{http_code}' -X POST -H "X-CSRF-Token: $csrf" "https://$registry/v2/people/box/blobs/uploads/")"
+expect "what she may not" 403 "$(browse -o /dev/null -w '%{http_code}' -X POST -H "X-CSRF-Token: $csrf" "https://$registry/v2/acme/box/blobs/uploads/")"
+
+step "a code is good for once, and in its own browser alone"
+signed_out() { expect "$1" "https://$registry/console/signed-out?error=$2" "$3"; }
+signed_out "in another browser" expired "$(jar=$work/other leads "$callback")"
+signed_out "again" expired "$(leads "$callback")"
+code=$(sed 's/.*code=\([^&]*\).*/\1/' <<<"$callback")
+at_provider mallory
+signed_out "a code without its state" expired "$(leads "$CALLBACK?code=$code&state=x")"
+signed_out "who says no" denied "$(browse -L -o /dev/null -w '%{url_effective}' "$asks/abort")"
+expect "nobody" null "$(session .user)"
+
+step "the provider goes away while somebody is there"
+at_provider bob
+answers bob
+stop "$provider_pid" KILL
+signed_out "without the provider" provider "$(leads "$callback")"
+jar=$work/alice.cookies
+expect "alice stays" corp:alice "$(session .user)"
+sed -i '/^name = "corp"/,$d' "$work/orlop.toml"
+sed -i '$d' "$work/orlop.toml"
+"$(orlop_bin)" reload --data "$work/data" --config "$work/orlop.toml"
+ended() { [[ $(session .user) == null ]]; }
+wait_for 10 ended || fail "alice is signed in without her provider"
+
+step "no token, code nor secret is in the log"
+for secret in eyJ "$code" console-secret "$csrf"; do
+  ! grep -qF "$secret" "$work/registry.log" || fail "$secret is in the log"
+done

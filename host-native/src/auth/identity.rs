@@ -1,6 +1,7 @@
 //! Who is asking: a user with a password, somebody with a signed token, a client certificate, or nobody that is known.
 
 pub(crate) mod api_token;
+pub(crate) mod at_provider;
 mod basic;
 mod challenge;
 mod hashing;
@@ -8,7 +9,7 @@ mod htpasswd;
 mod jwt;
 mod keys;
 mod ldap;
-mod oidc;
+pub(crate) mod oidc;
 mod passwords;
 mod scope;
 mod session;

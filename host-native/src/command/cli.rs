@@ -22,7 +22,7 @@ use orlop_core::Config;
 pub use self::access::{Access, AccessCommand, Explain};
 pub use self::activity::Activity;
 pub use self::copy::Copy;
-pub use self::deleted::{Deleted, Protect, Purge, Undelete, Unprotect};
+pub use self::deleted::{Delete, Deleted, Protect, Purge, Undelete, Unprotect};
 pub use self::exchange::{
     Export, ExportCommand, Exported, ExportedTree, How, ImportedArchive, ImportedOci, ImportedRegistry, Reaching, What,
 };
@@ -126,6 +126,11 @@ pub enum Command {
     /// Each `[[retention]]` of the configuration says which tags of which repositories stay. A server deletes the others
     /// regularly; more than 20 % of a repository only once somebody has agreed.
     Retention(Retention),
+    /// Delete a tag, a manifest, or a whole repository
+    ///
+    /// As a client does: it can be undeleted for as long as `undelete-within` says, and what is protected stays. A manifest is
+    /// deleted with the tags that name it. Garbage collection removes a repository in which nothing is left.
+    Delete(Delete),
     /// List what was deleted and can be undeleted
     ///
     /// What clients, retention and garbage collection delete is kept for as long as `undelete-within` says. Meanwhile it can

@@ -109,9 +109,10 @@ const OF_SERVERS: [&str; 11] = [
 ];
 
 /// The verbs that take all settings of a server and are none, and which of these they use all the same.
-const OTHERS: [(&str, &[&str]); 8] = [
+const OTHERS: [(&str, &[&str]); 9] = [
     ("activity", &[]),
     ("deleted", &["undelete_within"]),
+    ("delete", &["undelete_within"]),
     ("undelete", &["undelete_within"]),
     ("purge", &["undelete_within"]),
     ("protect", &[]),

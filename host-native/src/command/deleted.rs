@@ -82,6 +82,21 @@ pub struct Image {
     reference: Option<Reference>,
 }
 
+impl Image {
+    /// What is named by both; without a reference the repository as a whole.
+    pub(super) fn new(repository: Repository, reference: Option<Reference>) -> Self {
+        Self { repository, reference }
+    }
+
+    pub(super) fn repository(&self) -> &Repository {
+        &self.repository
+    }
+
+    pub(super) fn reference(&self) -> Option<&Reference> {
+        self.reference.as_ref()
+    }
+}
+
 impl fmt::Display for Image {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.reference {

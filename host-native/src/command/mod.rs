@@ -17,6 +17,7 @@ pub mod cli;
 pub mod config;
 pub mod control;
 pub mod copy;
+pub mod delete;
 pub mod deleted;
 pub mod evict;
 pub mod exchange;

@@ -7,9 +7,7 @@ use std::str::FromStr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use orlop_core::Response;
 use orlop_core::api_token::{ApiAction, ApiToken, ApiTokenId};
-use orlop_core::http::Body;
 use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
 
@@ -19,6 +17,7 @@ use crate::auth::identity::sign_in::{PASSWORD, Vouched};
 use crate::command::cli::{TokenAction, TokenCommand};
 use crate::command::config::Effective;
 use crate::command::control::Request;
+use crate::command::printed::refused;
 use crate::command::start::by_the_servers_settings;
 use crate::command::storage::{agree, by_server_or_here};
 use crate::observe::date::rfc3339;
@@ -213,11 +212,7 @@ pub(crate) async fn answer(identities: &Identities, asked: &Asked) -> Result<Str
 
 /// What a client would be told.
 fn reason(error: orlop_core::Error) -> String {
-    let response = Response::from(error);
-    let fault = response.fault.as_ref().map(ToString::to_string);
-    let Body::Bytes(body) = &response.body else { return fault.unwrap_or_default() };
-    let body: Json = serde_json::from_slice(body).unwrap_or_default();
-    fault.unwrap_or_else(|| body["errors"][0]["message"].as_str().unwrap_or_default().to_owned())
+    refused(&error.into())
 }
 
 fn table(tokens: &[ApiToken]) -> String {

@@ -5,13 +5,13 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::Full;
-use hyper::header::{ACCEPT, AUTHORIZATION, HeaderMap, HeaderValue, USER_AGENT};
+use hyper::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue, USER_AGENT};
 use hyper::{Method, Request};
 use tokio::time::timeout;
-use url::Url;
+use url::{Url, form_urlencoded};
 
 use super::failure::{Failure, repeated};
-use super::login::bearer;
+use super::login::{Login, bearer};
 use super::reach::{Reach, plain};
 use super::token::host_of;
 use super::transport::{self, Transport, authorities, trusting};
@@ -62,6 +62,26 @@ impl Documents {
         let mut headers = HeaderMap::new();
         headers.extend(token.and_then(bearer).map(|value| (AUTHORIZATION, value)));
         self.ask(Method::GET, url, headers, Bytes::new(), most).await
+    }
+
+    /// What the host answers to a form, of `most` bytes at most. `login` is a user and a password that are sent along.
+    ///
+    /// # Errors
+    ///
+    /// As for a document. What the answer says of an error may repeat what was sent.
+    pub(crate) async fn post(
+        &self,
+        url: &Url,
+        login: Option<(String, String)>,
+        form: &[(&str, &str)],
+        most: usize,
+    ) -> Result<Bytes, Failure> {
+        let mut headers = HeaderMap::new();
+        let login = login.map(|(username, password)| Login::Basic { username, password });
+        headers.extend(login.and_then(|login| login.basic()).map(|value| (AUTHORIZATION, value)));
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/x-www-form-urlencoded"));
+        let body = form_urlencoded::Serializer::new(String::new()).extend_pairs(form).finish();
+        self.ask(Method::POST, url, headers, body.into(), most).await
     }
 
     async fn ask(

@@ -132,7 +132,9 @@ impl AccessLine {
     /// What was changed, and what was not because it is not allowed.
     fn audit(&self, operation: &Summary<'_>) {
         let status = self.status;
-        if !operation.changes || !matches!(status, 200..300 | 401 | 403) {
+        // Who signs in at a provider is sent on (303), and is known by then.
+        let done = matches!(status, 200..300 | 401 | 403) || status == 303 && !self.caller.is_empty();
+        if !operation.changes || !done {
             return;
         }
         let Summary { name, repository, reference, .. } = operation;
@@ -192,7 +194,7 @@ impl Drop for AccessLine {
         let trace = self.trace.take();
         let line = &*self;
         let operation = line.asked.summary();
-        let (method, uri) = (line.method.as_str(), line.asked.request.target.as_str());
+        let (method, uri) = (line.method.as_str(), shown(&line.asked.request.target));
         let agent = line.agent.as_ref().map_or("".into(), |agent| String::from_utf8_lossy(agent.as_bytes()));
         let seconds = line.began.elapsed().as_secs_f64();
         let (status, sent, whole) = (line.status, line.sent, line.whole);
@@ -228,6 +230,14 @@ impl Drop for AccessLine {
                 whole,
             });
         }
+    }
+}
+
+/// What logs and traces show of a target: what a provider sends a browser back with opens a session, and is left out.
+fn shown(target: &str) -> &str {
+    match target.split_once('?') {
+        Some((path, _)) if path.starts_with("/api/v1/session/") => path,
+        _ => target,
     }
 }
 

@@ -84,7 +84,13 @@ pub(crate) async fn admit(
     let identified = match foreign {
         _ if matches!(line.asked.operation, Ok(Operation::Session)) => live.identities.whose_session(&brought).await,
         // Who signs in is nobody yet, whatever the browser has kept of before.
-        _ if matches!(line.asked.operation, Ok(Operation::SignIn)) => Ok(Identity::anonymous()),
+        _ if matches!(
+            line.asked.operation,
+            Ok(Operation::SignIn | Operation::StartProviderSignIn(_) | Operation::FinishProviderSignIn(_))
+        ) =>
+        {
+            Ok(Identity::anonymous())
+        }
         // One of which it is not known whether it is ours goes to no upstream. Where none does, it is no login.
         true => live.identities.recognize(&brought).await.or_else(|problem| match sent_on {
             true => Err(problem),

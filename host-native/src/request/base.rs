@@ -3,7 +3,7 @@
 use axum::extract::Request;
 use axum::http::header::{HOST, ORIGIN};
 use axum::http::uri::Authority;
-use axum::http::{HeaderMap, HeaderName};
+use axum::http::{HeaderMap, HeaderName, Uri};
 use orlop_core::BaseUrl;
 
 use crate::settings::Location;
@@ -14,6 +14,19 @@ pub(crate) struct Locations {
     pub(crate) form: Location,
     /// What the URLs of the registry begin with, where the settings say so.
     pub(crate) external: Option<BaseUrl>,
+}
+
+/// Where a client finds the registry.
+pub(crate) struct Found {
+    /// An URL with scheme and host.
+    pub(crate) base: BaseUrl,
+}
+
+impl Found {
+    /// The path of it, such as `/registry`; empty when it has none.
+    pub(crate) fn path(&self) -> &str {
+        self.base.path()
+    }
 }
 
 const PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
@@ -35,12 +48,33 @@ impl Locations {
         if self.form == Location::Relative {
             return below("");
         }
+        let start = Self::origin(headers, request.uri(), by_proxy, encrypted)?;
+        below(&start).or_else(|| start.parse().ok())
+    }
+
+    /// Scheme and host by which the client finds us.
+    fn origin(headers: &HeaderMap, uri: &Uri, by_proxy: bool, encrypted: bool) -> Option<String> {
+        let told = by_proxy.then(|| last(headers, &AT)).flatten();
         let scheme = if Self::is_secure(headers, by_proxy, encrypted) { "https" } else { "http" };
         // In HTTP/2 the host is part of the target.
-        let named = request.uri().authority().map(Authority::as_str).or_else(|| last(headers, &HOST));
-        let host = told(AT).filter(|host| is_host(host)).or(named.filter(|host| is_host(host)))?;
-        let start = format!("{scheme}://{host}");
-        below(&start).or_else(|| start.parse().ok())
+        let named = uri.authority().map(Authority::as_str).or_else(|| last(headers, &HOST));
+        let host = told.filter(|host| is_host(host)).or(named.filter(|host| is_host(host)))?;
+        Some(format!("{scheme}://{host}"))
+    }
+
+    /// Where the client finds us, however URLs are written: as the settings say, or as absolute ones begin.
+    pub(crate) fn found(&self, headers: &HeaderMap, uri: &Uri, by_proxy: bool, encrypted: bool) -> Option<Found> {
+        if let Some(external) = self.external.as_ref().filter(|external| external.path() != external.to_string()) {
+            return Some(Found { base: external.clone() });
+        }
+        let start = Self::origin(headers, uri, by_proxy, encrypted)?;
+        if let Some(path) = &self.external {
+            return Some(Found { base: format!("{start}{path}").parse().ok()? });
+        }
+        let prefix = by_proxy.then(|| last(headers, &PREFIX)).flatten().map(|prefix| prefix.trim_end_matches('/'));
+        let prefix = prefix.filter(|prefix| prefix.starts_with('/'));
+        let below = prefix.and_then(|prefix| format!("{start}{prefix}").parse().ok());
+        Some(Found { base: below.or_else(|| start.parse().ok())? })
     }
 
     /// Whether `Origin`, if a request has it, is the origin at which the client finds us.

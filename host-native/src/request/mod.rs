@@ -6,6 +6,7 @@ pub(crate) mod administer;
 mod admit;
 pub(crate) mod answer;
 pub(crate) mod api_tokens;
+mod at_provider;
 mod base;
 mod content;
 pub(crate) mod cors;

@@ -58,6 +58,8 @@ pub(super) async fn answer(
 /// What a page is told of who uses it.
 fn told(live: &Live, identity: &Identity) -> http::Response {
     let signed = identity.signed();
+    let providers = live.identities.providers_of_people();
+    let providers: Vec<Json> = providers.map(|(name, title)| json!({ "name": name, "title": title })).collect();
     let body = json!({
         "user": identity.user_name(),
         "administrator": live.is_administrator(identity),
@@ -65,7 +67,7 @@ fn told(live: &Live, identity: &Identity) -> http::Response {
         "csrf": signed.map(|signed| &signed.csrf),
         "expires": signed.map(|signed| rfc3339(signed.ends)),
         "version": env!("CARGO_PKG_VERSION"),
-        "sign_in": { "password": live.identities.has_passwords(), "oidc": [] },
+        "sign_in": { "password": live.identities.has_passwords(), "oidc": providers },
         "playground": live.playground,
         "read_only": live.read_only,
         "anonymous_pull": live.rules.rights(&Identity::anonymous()).may_somewhere(Right::Pull),

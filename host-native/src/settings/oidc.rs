@@ -22,8 +22,15 @@ const MOST_LEEWAY: Duration = Duration::from_secs(600);
 pub struct OidcSetting {
     pub(crate) name: String,
     pub(crate) issuer: String,
-    #[serde(deserialize_with = "one_or_several")]
+    #[serde(default, deserialize_with = "one_or_several")]
     pub(crate) audience: Vec<String>,
+    /// As whom the provider knows this registry where people sign in to the web page.
+    pub(crate) client_id: Option<String>,
+    pub(crate) client_secret_file: Option<PathBuf>,
+    /// What the button of the web page says.
+    title: Option<String>,
+    #[serde(default)]
+    scopes: Vec<String>,
     pub(crate) user: Option<Template>,
     #[serde(default)]
     pub(crate) groups: Vec<Template>,
@@ -82,7 +89,8 @@ impl OidcSetting {
                 self.issuer
             ));
         }
-        if self.audience.is_empty() || self.audience.iter().any(String::is_empty) {
+        self.check_sign_in()?;
+        if self.audience.is_empty() && self.client_id.is_none() || self.audience.iter().any(String::is_empty) {
             return Err("`audience` is what tokens are for: write it like \"registry.example.com\"".into());
         }
         if self.claims.is_none() && self.allow.is_empty() {
@@ -111,6 +119,48 @@ impl OidcSetting {
             return Err(format!("`{text}` is not a host: write it like keys.example.com, or keys.example.com:8443"));
         }
         Ok(())
+    }
+
+    /// Whether what is said of signing in goes together.
+    fn check_sign_in(&self) -> Result<(), String> {
+        let plain = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_graphic() || b == b' ');
+        let Some(client) = &self.client_id else {
+            let named = [
+                ("client-secret-file", self.client_secret_file.is_some()),
+                ("title", self.title.is_some()),
+                ("scopes", !self.scopes.is_empty()),
+            ];
+            return match named.iter().find(|(_, set)| *set) {
+                Some((name, _)) => Err(format!("`{name}` is for signing in to the web page: set `client-id` too")),
+                None => Ok(()),
+            };
+        };
+        if !plain(client) {
+            return Err("`client-id` is as whom the provider knows this registry: plain characters".into());
+        }
+        if self.keys.is_some() {
+            return Err(
+                "with `keys` the provider is not asked, so nobody can sign in there: leave `client-id` out".into()
+            );
+        }
+        if let Some(scope) = self.scopes.iter().find(|scope| !plain(scope) || scope.contains(' ')) {
+            return Err(format!("`scopes`: `{scope}` is no scope: write them like [\"profile\", \"groups\"]"));
+        }
+        if let Some(title) = self.title.as_ref().filter(|title| title.is_empty() || title.chars().count() > 64) {
+            return Err(format!("`title`: `{title}` is to have 1 to 64 characters"));
+        }
+        Ok(())
+    }
+
+    /// What people know the provider by.
+    pub(crate) fn title(&self) -> &str {
+        self.title.as_deref().unwrap_or(&self.name)
+    }
+
+    /// What is asked of the provider beside who somebody is (OpenID Connect Core 1.0, section 5.4).
+    pub(crate) fn scope(&self) -> String {
+        let others = self.scopes.iter().map(String::as_str).filter(|scope| *scope != "openid");
+        std::iter::once("openid").chain(others).collect::<Vec<_>>().join(" ")
     }
 
     /// Where the provider is.
@@ -270,6 +320,16 @@ mod tests {
         refused("claims = {}, leeway = '1h'", "10m at most");
         refused("claims = {}, keys = '/k', ca = '/c'", "is not asked");
         refused("claims = {}, hosts = ['https://x']", "is not a host");
+        refused("claims = {}, title = 'x'", "set `client-id` too");
+        refused("claims = {}, client-secret-file = '/s'", "set `client-id` too");
+        refused("claims = {}, client-id = ''", "plain characters");
+        refused("claims = {}, client-id = 'x', keys = '/k'", "leave `client-id` out");
+        refused("claims = {}, client-id = 'x', scopes = ['a b']", "is no scope");
+        refused("claims = {}, client-id = 'x', title = ''", "1 to 64 characters");
+        let people =
+            "{ name = 'x', issuer = 'https://id', client-id = 'r', claims = {}, scopes = ['openid', 'groups'] }";
+        let people: OidcSetting = people.parse().unwrap();
+        assert_eq!((people.title(), people.scope().as_str()), ("x", "openid groups"));
         let issuer = |issuer: &str| {
             format!("{{ name = 'x', issuer = '{issuer}', audience = 'a', claims = {{}} }}").parse::<OidcSetting>()
         };

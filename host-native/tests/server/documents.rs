@@ -63,7 +63,7 @@ fn examples_of_the_readme_load() {
 /// In the manuals an example of a configuration is marked, so that a shell's is not taken for one.
 #[test]
 fn examples_of_the_manuals_load() {
-    for (manual, expected) in [("debian/orlop.7", 8), ("debian/orlop-cluster.7", 1), ("debian/orlop.toml.5", 10)] {
+    for (manual, expected) in [("debian/orlop.7", 8), ("debian/orlop-cluster.7", 1), ("debian/orlop.toml.5", 11)] {
         let text = document(manual);
         let examples = blocks(&text, ".\\\" TOML\n.nf\n", ".fi");
         assert_eq!(examples.len(), expected, "{manual}");

@@ -132,6 +132,39 @@ fn without_a_server_the_command_does_it() {
     assert_eq!(server.send("DELETE", "/v2/a/manifests/v1", b"").status, 403);
 }
 
+/// With a server and without one, as a client deletes.
+#[test]
+fn a_command_deletes_tags_manifests_and_repositories() {
+    let directory = TempDir::new().unwrap();
+    let data = directory.path().join("data");
+    let mut server = Started::on(&data, &["--gc-interval", "0"]);
+    push(&server, &["v1", "v2", "v3"]);
+    assert_eq!(run("delete", &data, &["a:v1"]), (true, "deleted a:v1".into()));
+    assert_eq!(server.get("/v2/a/manifests/v1").status, 404);
+    let second = digest(&server, "v2");
+    let (done, told) = run("delete", &data, &[&format!("a@{second}")]);
+    assert!(done && told.starts_with(&format!("deleted a@{second}")), "{told}");
+    assert_eq!(server.get("/v2/a/manifests/v2").status, 404);
+    let (done, told) = run("delete", &data, &["a:v1"]);
+    assert!(!done && told.contains("v1"), "{told}");
+    let (done, told) = run("delete", &data, &["a"]);
+    assert!(!done && told.contains("--yes"), "{told}");
+    assert_eq!(run("protect", &data, &["a:v3"]), (true, "a:v3 is protected".into()));
+    let (done, told) = run("delete", &data, &["a", "--yes"]);
+    assert!(!done && told.contains("protected"), "{told}");
+    assert_eq!(server.get("/v2/a/manifests/v3").status, 200);
+    server.signal(Signal::TERM);
+    eventually(|| server.ended());
+    drop(server);
+    let (done, told) = run("unprotect", &data, &["a:v3"]);
+    assert!(done, "{told}");
+    let (done, told) = run("delete", &data, &["a", "--yes"]);
+    assert!(done && told.starts_with("deleted 1 tags and"), "{told}");
+    let (done, told) = run("delete", &data, &["b", "--yes"]);
+    assert!(!done && told.contains('b'), "{told}");
+    assert_eq!(run("undelete", &data, &["a:v3"]).0, true);
+}
+
 #[test]
 fn with_no_time_to_undelete_what_is_deleted_is_gone() {
     let server = Started::with(&["--gc-interval", "0", "--undelete-within", "0"]);

@@ -90,6 +90,8 @@ fn shown(target: &Target) -> Option<Path> {
         | Target::BrowsedImage(..)
         | Target::Contents(_)
         | Target::Session
+        | Target::ProviderSignIn(_)
+        | Target::ProviderCallback(_)
         | Target::ApiTokens
         | Target::ApiToken(_)
         | Target::Activity
@@ -122,6 +124,8 @@ fn written(target: &Target) -> String {
         }
         Target::Contents(name) => format!("/api/v1/repositories/{name}/contents"),
         Target::Session => "/api/v1/session".into(),
+        Target::ProviderSignIn(name) => format!("/api/v1/session/oidc/{}", encode(name)),
+        Target::ProviderCallback(name) => format!("/api/v1/session/oidc/{}/callback", encode(name)),
         Target::ApiTokens => "/api/v1/tokens".into(),
         Target::ApiToken(id) => format!("/api/v1/tokens/{}", encode(id)),
         Target::Activity => "/api/v1/activity".into(),

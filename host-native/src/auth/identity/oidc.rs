@@ -5,6 +5,7 @@
 //! now. Then its claims are held against what the settings ask for, and names are made of them.
 
 mod claims;
+pub(crate) mod code;
 mod source;
 #[cfg(test)]
 mod tests;
@@ -13,6 +14,7 @@ use std::net::IpAddr;
 use std::time::{Duration, SystemTime};
 
 use serde_json::{Map, Value};
+use tokio::sync::Semaphore;
 
 use self::claims::{Claims, cut};
 use self::source::Source;
@@ -36,6 +38,8 @@ pub(super) struct Providers(Vec<Provider>);
 struct Provider {
     setting: OidcSetting,
     source: Source,
+    /// How many people may be signed in there at once.
+    room: Semaphore,
 }
 
 /// Whether a name is that of a user who logs in otherwise.
@@ -55,7 +59,8 @@ impl Providers {
         let provider = |setting: &OidcSetting| {
             let known = before.0.iter().find(|known| known.setting.name == setting.name);
             let source = Source::open(setting, known.map(|known| &known.source))?;
-            Ok(Provider { setting: setting.clone(), source })
+            code::check(setting)?;
+            Ok(Provider { setting: setting.clone(), source, room: Semaphore::new(code::AT_ONCE) })
         };
         settings.iter().map(provider).collect::<Result<_, String>>().map(Self)
     }
@@ -91,8 +96,10 @@ impl Providers {
     pub(super) fn line(&self, by: &str) -> Option<String> {
         let name = by.strip_prefix(BY)?;
         let provider = self.0.iter().find(|provider| provider.setting.name == name)?;
-        let OidcSetting { issuer, audience, user, groups, claims, allow, same_names, .. } = &provider.setting;
-        Some(format!("{issuer:?} {audience:?} {user:?} {groups:?} {claims:?} {allow:?} {same_names}"))
+        let OidcSetting { issuer, audience, user, groups, claims, allow, same_names, client_id, .. } =
+            &provider.setting;
+        let client = client_id.as_ref().map(|client| format!(" {client:?}")).unwrap_or_default();
+        Some(format!("{issuer:?} {audience:?} {user:?} {groups:?} {claims:?} {allow:?} {same_names}{client}"))
     }
 
     /// Whom a token logs in. Before it may stand the name of a provider and a colon. `is_taken` says whether a name is
@@ -122,22 +129,9 @@ impl Providers {
         };
         let (token, claims) = read(text)?;
         let provider = self.provider(named, &claims)?;
-        provider.check_meant(&claims)?;
+        provider.check_meant(&claims, &provider.setting.audience)?;
         provider.check_time(&claims, now())?;
-        match provider.source.has_signed(&token).await {
-            Ok(true) => {}
-            Ok(false) => {
-                let told = "the identity token is not signed by a key of its issuer".into();
-                let (algorithm, key) = (cut(&token.algorithm), token.key.as_deref().map(cut));
-                return Err(refused(told, format!("no key of its issuer has signed it ({algorithm:?}, key {key:?})")));
-            }
-            Err(reason) => {
-                let name = &provider.setting.name;
-                let told =
-                    format!("the identity provider {name} cannot be reached, so its tokens cannot be checked now");
-                return Err(Refused { problem: Problem::Unreachable(told), reason });
-            }
-        }
+        provider.check_signed(&token).await?;
         provider.identity(&claims, is_taken)
     }
 
@@ -165,14 +159,37 @@ impl Providers {
             return Err(refused(told, format!("its issuer is {issuer:?}, and there is no [[oidc]] with that one")));
         };
         // One issuer may be there several times, for several audiences.
-        Ok(of_issuer.find(|provider| provider.check_meant(claims).is_ok()).unwrap_or(first))
+        let is_meant = |provider: &&Provider| provider.check_meant(claims, &provider.setting.audience).is_ok();
+        Ok(of_issuer.find(is_meant).unwrap_or(first))
     }
 }
 
 impl Provider {
+    /// Whether a key of the provider has signed a token.
+    async fn check_signed(&self, token: &Jwt<'_>) -> Result<(), Refused> {
+        match self.source.has_signed(token).await {
+            Ok(true) => Ok(()),
+            Ok(false) => {
+                let told = "the identity token is not signed by a key of its issuer".into();
+                let (algorithm, key) = (cut(&token.algorithm), token.key.as_deref().map(cut));
+                Err(refused(told, format!("no key of its issuer has signed it ({algorithm:?}, key {key:?})")))
+            }
+            Err(reason) => {
+                let name = &self.setting.name;
+                let told =
+                    format!("the identity provider {name} cannot be reached, so its tokens cannot be checked now");
+                Err(Refused { problem: Problem::Unreachable(told), reason })
+            }
+        }
+    }
+
     /// Whether a token is meant for this registry (OpenID Connect Core 1.0, section 3.1.3.7, 3 to 5).
-    fn check_meant(&self, claims: &Claims) -> Result<(), Refused> {
-        let expected = &self.setting.audience;
+    #[expect(clippy::unused_self, reason = "it is said of a provider's token")]
+    fn check_meant(&self, claims: &Claims, expected: &[String]) -> Result<(), Refused> {
+        if expected.is_empty() {
+            let told = "tokens of this identity provider log in nobody: its users sign in to the web page";
+            return Err(refused(told.into(), "there is no `audience`".into()));
+        }
         let audiences: Vec<&str> = match claims.get("aud") {
             Some(Value::String(one)) => vec![one],
             Some(Value::Array(several)) => several.iter().filter_map(Value::as_str).collect(),

@@ -9,6 +9,8 @@ use std::fmt;
 use std::sync::Arc;
 
 use axum::http::{HeaderMap, HeaderName, header};
+use base64::Engine as _;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use orlop_core::error::Error;
 use orlop_core::record::SessionKey;
 use orlop_core::secret::{SecretHash, UserKey};
@@ -129,6 +131,16 @@ impl Keeper {
         context.sign().as_ref()[..SEAL / 2].iter().map(|byte| format!("{byte:02x}")).collect()
     }
 
+    /// 256 bits that nobody else can make of that text, for that purpose, as 43 characters.
+    pub(super) fn derived(&self, purpose: &str, text: &str) -> String {
+        let mut context = hmac::Context::with_key(&self.key);
+        for part in ["derived", purpose, text] {
+            context.update(&(part.len() as u64).to_be_bytes());
+            context.update(part.as_bytes());
+        }
+        BASE64_URL_SAFE_NO_PAD.encode(context.sign().as_ref())
+    }
+
     async fn find(&self, handle: &SignInHandle) -> Result<Option<SignIn>, Problem> {
         let step = self.registry.signed_in(handle.clone(), ambient());
         self.host.run(step, &mut RequestBody::empty()).await.map_err(unavailable)
@@ -228,6 +240,16 @@ impl Identities {
     pub(crate) fn sign_ins_of(&self, brought: &Brought<'_>) -> Vec<SignInHandle> {
         let Some(keeper) = &self.keeper else { return Vec::new() };
         cookies(keeper, brought.headers, brought.secure).map(|(_, handle)| handle).take(1).collect()
+    }
+
+    /// The cookie of a request that may be a session, for whoever ends it later.
+    pub(super) fn sign_in_cookie<'h>(&self, brought: &Brought<'h>) -> Option<&'h str> {
+        cookies(self.keeper.as_ref()?, brought.headers, brought.secure).map(|(cookie, _)| cookie).next()
+    }
+
+    /// The session of such a cookie.
+    pub(super) fn sign_in_of(&self, cookie: &str) -> Option<SignInHandle> {
+        SignInHandle::read(self.keeper.as_ref()?.unsealed("cookie", cookie)?)
     }
 
     /// Who is signed in by the cookie of a request and the header that goes with it; nothing when they do not go together.

@@ -43,6 +43,22 @@ pub struct Undelete {
     pub settings: Box<Settings>,
 }
 
+/// Delete.
+#[derive(Debug, Args)]
+pub struct Delete {
+    /// A tag, a manifest with its tags, or all tags and manifests of a repository
+    #[arg(value_name = "REPOSITORY[:TAG|@DIGEST]")]
+    pub image: String,
+
+    /// Delete all of a repository
+    #[arg(long)]
+    pub yes: bool,
+
+    /// The settings of the server.
+    #[command(flatten)]
+    pub settings: Box<Settings>,
+}
+
 /// Purge.
 #[derive(Debug, Args)]
 pub struct Purge {

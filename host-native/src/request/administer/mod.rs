@@ -25,7 +25,7 @@ use crate::request::answer::Service;
 use crate::request::live::Live;
 use crate::request::response::with_body;
 use crate::request::source::Origin;
-use crate::request::{api_tokens, sign_in};
+use crate::request::{api_tokens, at_provider, sign_in};
 use crate::storage::RequestBody;
 
 /// The answer to a request that may be made, if the host gives it and not the core.
@@ -36,6 +36,9 @@ pub(super) async fn answer(
     body: &mut RequestBody,
     identity: &Identity,
 ) -> Option<Response> {
+    if let Some(answered) = at_provider::answer(service, live, from).await {
+        return Some(answered);
+    }
     if let Some(answered) = sign_in::answer(service, live, from, body, identity).await {
         return Some(answered);
     }

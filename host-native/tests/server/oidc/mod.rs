@@ -1,5 +1,6 @@
 //! Clients that log in with an identity token of a provider (SPEC AC).
 
+mod people;
 mod provider;
 
 use base64::Engine;

@@ -21,6 +21,10 @@ struct State {
     /// What it says of itself, in the place of what is right.
     says: Option<String>,
     down: bool,
+    /// What it answers to a code: a status and a body. Without it, it never answers.
+    gives: Option<(u16, String)>,
+    /// The forms with which codes came.
+    forms: Vec<String>,
     /// The paths that were asked for, and what was sent along to log in.
     asked: Vec<(String, Option<String>)>,
 }
@@ -88,6 +92,21 @@ impl Provider {
         self.state.lock().unwrap().says = Some(text.into());
     }
 
+    /// It answers that to a code.
+    pub(super) fn gives(&self, status: u16, body: impl Into<String>) {
+        self.state.lock().unwrap().gives = Some((status, body.into()));
+    }
+
+    /// It leaves whoever has a code without an answer.
+    pub(super) fn hangs(&self) {
+        self.state.lock().unwrap().gives = None;
+    }
+
+    /// The form with which the last code came.
+    pub(super) fn form(&self) -> String {
+        self.state.lock().unwrap().forms.last().cloned().unwrap_or_default()
+    }
+
     /// How often its keys were asked for.
     pub(super) fn fetched(&self) -> usize {
         self.state.lock().unwrap().asked.iter().filter(|(path, _)| path == "/keys").count()
@@ -125,6 +144,11 @@ fn answer(mut stream: TcpStream, state: &Mutex<State>, issuer: &str) {
         head.push(byte[0]);
     }
     let head = String::from_utf8(head).unwrap();
+    let length = head.lines().find_map(|line| line.strip_prefix("content-length: ")?.parse().ok()).unwrap_or(0);
+    let mut form = vec![0; length];
+    if stream.read_exact(&mut form).is_err() {
+        return;
+    }
     let path = head.split(' ').nth(1).unwrap().to_owned();
     let field = head.lines().find_map(|line| line.strip_prefix("authorization: ").map(String::from));
     let mut state = state.lock().unwrap();
@@ -134,10 +158,23 @@ fn answer(mut stream: TcpStream, state: &Mutex<State>, issuer: &str) {
     state.asked.push((path.clone(), field));
     let (status, body) = match path.as_str() {
         "/.well-known/openid-configuration" => {
-            let right = json!({ "issuer": issuer, "jwks_uri": format!("{issuer}/keys") }).to_string();
+            let right = json!({
+                "issuer": issuer, "jwks_uri": format!("{issuer}/keys"), "token_endpoint": format!("{issuer}/token"),
+                "authorization_endpoint": format!("{issuer}/authorize?realm=x"),
+            });
+            let right = right.to_string();
             (200, state.says.clone().unwrap_or(right))
         }
         "/keys" => (200, json!({ "keys": state.keys }).to_string()),
+        "/token" => {
+            state.forms.push(String::from_utf8(form).unwrap());
+            let Some(given) = state.gives.clone() else {
+                // It waits until the client has enough of it.
+                std::thread::spawn(move || stream.read(&mut byte));
+                return;
+            };
+            given
+        }
         _ => (404, String::new()),
     };
     let length = body.len();

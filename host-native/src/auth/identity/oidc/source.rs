@@ -42,12 +42,16 @@ const TOKEN: u64 = 64 << 10;
 pub(super) struct Discovered {
     issuer: String,
     jwks_uri: String,
+    pub(super) authorization_endpoint: Option<String>,
+    pub(super) token_endpoint: Option<String>,
+    pub(super) token_endpoint_auth_methods_supported: Option<Vec<String>>,
 }
 
 /// What is known of a provider.
 pub(super) struct Known {
     keys: Vec<Key>,
     passed_over: Vec<String>,
+    said: Discovered,
     since: Instant,
 }
 
@@ -120,6 +124,16 @@ impl Source {
                 Ok(renewed.is_some_and(|known| known.keys.iter().any(|key| key.has_signed(token))))
             }
         }
+    }
+
+    /// What the provider says of itself, and by what it is asked.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be asked now: with why.
+    pub(super) async fn said(&self) -> Result<(Discovered, &Documents), String> {
+        let provider = self.provider().ok_or("its keys are in a file, and it is not asked")?;
+        Ok((provider.known().await?.said.clone(), &provider.documents))
     }
 
     fn provider(&self) -> Option<&Arc<Provider>> {
@@ -298,7 +312,7 @@ impl Provider {
         let token = token.filter(|_| Documents::is_of(&keys, &self.url, &self.hosts));
         let set = self.documents.get(&keys, token, KEYS).await.map_err(|failure| failure.to_string())?;
         let KeySet { keys, passed_over } = keys::of_set(&set).map_err(|reason| format!("{keys}: {reason}"))?;
-        Ok(Known { keys, passed_over, since: Instant::now() })
+        Ok(Known { keys, passed_over, said: found, since: Instant::now() })
     }
 }
 
