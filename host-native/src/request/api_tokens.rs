@@ -14,6 +14,7 @@ use crate::auth::identity::Identity;
 use crate::auth::identity::api_token::Wanted;
 use crate::auth::refusal::refusal;
 use crate::observe::date::rfc3339;
+use crate::request::administer::page_size;
 use crate::request::live::Live;
 use crate::request::response::with_body;
 use crate::request::sign_in::{private, read};
@@ -86,11 +87,7 @@ async fn list(live: &Live, from: Origin<'_>, identity: &Identity) -> Result<http
     if of != own && !live.is_administrator(identity) {
         return Err(refusal(403, Code::Denied, "only administrators see the API tokens of other users"));
     }
-    let (usual, most) = PAGE;
-    let n = match query.get("n") {
-        None => usual,
-        Some(n) => n.parse::<usize>().map_err(|_| Error::PageNumber)?.clamp(1, most),
-    };
+    let n = page_size(query, PAGE)?;
     let all = live.identities.api_tokens(&of).await?;
     let after = query.get("after").filter(|after| !after.is_empty());
     // The place of one that is gone meanwhile is not known: then the list begins anew.

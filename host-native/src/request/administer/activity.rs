@@ -11,7 +11,7 @@ use serde_json::{Value as Json, json};
 
 use crate::auth::identity::Identity;
 use crate::observe::date::rfc3339;
-use crate::request::administer::{Refused, administrator, csv};
+use crate::request::administer::{Refused, administrator, csv, page_size};
 use crate::request::answer::Service;
 use crate::request::live::Live;
 use crate::request::sign_in::{private, unshared};
@@ -146,11 +146,7 @@ pub(super) async fn list(
         Some("csv") => true,
         Some(_) => return Err(Error::Parameter { name: "format", expected: "json or csv".into() }.into()),
     };
-    let (usual, most) = if as_table { TABLE } else { PAGE };
-    let n = match query.get("n") {
-        None => usual,
-        Some(n) => n.parse::<usize>().map_err(|_| Error::PageNumber)?.clamp(1, most),
-    };
+    let n = page_size(query, if as_table { TABLE } else { PAGE })?;
     let after = given("after");
     if after.as_ref().is_some_and(|after| after.len() > AFTER || !after.bytes().all(|byte| byte.is_ascii_graphic())) {
         return Err(Error::Parameter { name: "after", expected: "what `next` of the page before has".into() }.into());
@@ -158,9 +154,9 @@ pub(super) async fn list(
     let wanted = Wanted {
         repository: given("repository"),
         user: given("user"),
-        happening: given("happening"),
-        from: given("from"),
-        until: given("until"),
+        happening: query.get("happening").map(ToOwned::to_owned),
+        from: query.get("from").map(ToOwned::to_owned),
+        until: query.get("until").map(ToOwned::to_owned),
     };
     let looked = wanted.looked(n, after)?;
     let caller = Caller { name: identity.name(), rights: live.rules.rights(identity), ..Caller::anybody() };

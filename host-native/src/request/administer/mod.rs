@@ -13,9 +13,10 @@ mod work;
 use std::sync::Arc;
 
 use axum::response::Response;
-use orlop_core::error::Code;
+use orlop_core::error::{Code, Error};
 use orlop_core::http;
 use orlop_core::operation::Operation;
+use orlop_core::target::Query;
 
 pub(crate) use self::work::{Refused, Work};
 use crate::auth::identity::Identity;
@@ -56,6 +57,21 @@ pub(super) async fn answer(
         _ => return kept::answer(service, live, from, body, identity).await,
     };
     Some(with_body(answered.unwrap_or_else(|refused| refused), None))
+}
+
+/// How many entries a page has: as many as `n` says, one at least and `most` at most, or `usual`.
+///
+/// # Errors
+///
+/// When `n` is no number. One beyond every list is as good as the largest.
+pub(super) fn page_size(query: &Query, (usual, most): (usize, usize)) -> Result<usize, Error> {
+    match query.get("n") {
+        None => Ok(usual),
+        Some(n) if !n.is_empty() && n.bytes().all(|byte| byte.is_ascii_digit()) => {
+            Ok(n.parse().unwrap_or(most).clamp(1, most))
+        }
+        Some(_) => Err(Error::PageNumber),
+    }
 }
 
 /// The administrator who asks.

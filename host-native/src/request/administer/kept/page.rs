@@ -1,7 +1,8 @@
 //! A part of a list.
 
-use orlop_core::error::Error;
 use orlop_core::{Asked, http};
+
+use crate::request::administer::page_size;
 
 /// How many entries a page has, if it is not said, and at most.
 const PAGE: (usize, usize) = (50, 100);
@@ -23,11 +24,7 @@ impl<'r> Page<'r> {
     ///
     /// When `n` is no number.
     pub(super) fn of(asked: &'r Asked) -> Result<Self, http::Response> {
-        let (usual, most) = PAGE;
-        let n = match asked.query().get("n") {
-            None => usual,
-            Some(n) => n.parse::<usize>().map_err(|_| Error::PageNumber)?.clamp(1, most),
-        };
+        let n = page_size(asked.query(), PAGE)?;
         Ok(Self { asked, n, after: asked.query().get("after").filter(|after| !after.is_empty()) })
     }
 
