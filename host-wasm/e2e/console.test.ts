@@ -6,10 +6,10 @@ import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import type { Browser, Page } from 'playwright-core';
-import { expectAccessible } from './accessible.js';
 import { Pusher, fill } from './content.js';
 import { ORLOP, directory, passwords, serve, stopServers } from './orlop.js';
-import { SHOTS, launch, open } from './site.js';
+import { look } from './look.js';
+import { launch, open } from './site.js';
 
 const [USER, PASSWORD] = ['alice', 'correct horse'];
 let browser: Browser;
@@ -57,43 +57,6 @@ const button = (page: Page, name: string | RegExp) =>
   page.getByRole('button', { name, exact: typeof name === 'string' });
 const link = (page: Page, name: string | RegExp) => page.getByRole('link', { name, exact: typeof name === 'string' });
 const heading = (page: Page) => page.locator('h1');
-
-/** Nothing that was pushed has become a part of the page, or a link that does harm. */
-async function expectHarmless(page: Page, where: string): Promise<void> {
-  const [harmed, hrefs, foreign] = await page.evaluate(
-    () =>
-      [
-        (window as { harmed?: number }).harmed,
-        [...document.querySelectorAll<HTMLAnchorElement>('a[href]')].map(
-          (a) => a.protocol + (a.origin === location.origin ? '' : '//'),
-        ),
-        document.querySelectorAll('main img, main script, main iframe, main style, [onerror], [onclick]').length,
-      ] as const,
-  );
-  expect(harmed, where).toBeUndefined();
-  expect(foreign, where).toBe(0);
-  for (const href of hrefs) expect(['http:', 'https:', 'https://'], where).toContain(href);
-}
-
-/** Looks at a state in both themes and three widths: nothing too wide, nothing that axe finds; pictures are kept. */
-async function look(page: Page, name: string, widths = [1440, 768, 375]): Promise<void> {
-  const before = page.viewportSize()!;
-  for (const colorScheme of ['light', 'dark'] as const) {
-    await page.emulateMedia({ colorScheme, reducedMotion: 'reduce' });
-    for (const width of widths) {
-      await page.setViewportSize({ width, height: 900 });
-      await expectAccessible(page, `${name}, ${colorScheme}, ${width}`);
-      const over = await page.evaluate(
-        () => document.documentElement.scrollWidth - document.documentElement.clientWidth,
-      );
-      expect(over, `${name} is wider than ${width} pixels`).toBeLessThanOrEqual(0);
-      await page.screenshot({ path: `${SHOTS}/console-${name}-${colorScheme}-${width}.png`, fullPage: true });
-    }
-  }
-  await page.emulateMedia({ colorScheme: 'light' });
-  await page.setViewportSize(before);
-  await expectHarmless(page, name);
-}
 
 async function signIn(page: Page, password = PASSWORD): Promise<void> {
   await page.getByLabel('User name').fill(USER);

@@ -7,6 +7,7 @@ import { asCommand, asStep, readChart, readConfig } from '../console/src/config.
 import { layers, pairs } from '../console/src/difference.js';
 import { read, to, within } from '../console/src/route.js';
 import { readBill } from '../console/src/sbom.js';
+import { meaning } from '../console/src/marks.js';
 import { ago, short, some, until } from '../console/src/words.js';
 import { END, headOf, paddingOf } from '../js/tar.js';
 
@@ -25,6 +26,19 @@ describe('URLs', () => {
     expect(at(to.compare('a', { a: 'v1', b: DIGEST }))).toEqual(compare);
     expect(at(to.search('app:v1'))).toEqual({ page: 'search', q: 'app:v1' });
     expect(at(to.tokens)).toEqual({ page: 'tokens' });
+    expect(at(to.admin('usage', { sort: 'tags' }))).toEqual({
+      page: 'admin',
+      of: 'usage',
+      repository: '',
+      sort: 'tags',
+    });
+    expect(at(to.deleted('a/b'))).toEqual({ page: 'deleted', repository: 'a/b' });
+    const wanted = { repository: 'a/b', user: 'bob', happening: 'push', from: '2027-01-02', until: '' };
+    expect(at(to.activity(wanted))).toEqual({ page: 'activity', of: wanted, within: false });
+    expect(at(to.activityOf('a/b', wanted))).toEqual({ page: 'activity', of: wanted, within: true });
+    const asked = { user: 'corp:bob', groups: 'dev', repository: 'a', action: 'push', tag: 'v1' };
+    expect(at(to.access(asked))).toEqual({ page: 'access', of: asked });
+    expect(at('/console/admin')).toEqual(at(to.admin('usage')));
     expect(at(to.signIn('/console/r/a?q=b'))).toEqual({ page: 'sign-in', to: '/console/r/a?q=b' });
     expect(to.repositories()).toBe('/console/');
     expect(to.tags('a')).toBe('/console/r/a');
@@ -41,13 +55,15 @@ describe('URLs', () => {
     '/console/r/a/-/i/sha256:beef',
     '/console/r/a/-/i/a%20b',
     '/console/r/a/-/x',
+    '/console/admin/secrets',
+    '/console/r/a/-/deleted/x',
     '/console/r/%E0%A4%A',
     `/console/r/${'a'.repeat(256)}`,
   ])('%s is no page', (path) => expect(at(path)).toEqual({ page: 'missing' }));
 
   test('what cannot be is as if it were not there', () => {
     const tags = { page: 'tags', repository: 'a', q: '', sort: 'name', order: 'asc', after: '', at: 0 };
-    expect(at('/console/r/a?sort=size&order=up&at=-4')).toEqual(tags);
+    expect(at('/console/r/a?sort=weight&order=up&at=-4')).toEqual(tags);
     expect(at('/console/r/a/-/i/v1?view=%3Cb%3E')).toMatchObject({ page: 'image', view: '' });
   });
 
@@ -221,8 +237,17 @@ test('words', () => {
   expect(ago('1970-01-01T00:00:00Z', now)).toBe('not told');
   expect(ago('<b>', now)).toBe('<b>');
   expect(until('2027-01-12T12:00:00Z', now)).toBe('in 2 days');
+  expect(until('2027-01-16T11:00:00Z', now)).toBe('in 6 days');
   expect(until('2027-01-09T12:00:00Z', now)).toBe('over');
   expect(some(1, 'tag')).toBe('1 tag');
   expect(some(100_000, 'tag')).toBe('100,000 tags');
   expect(short(DIGEST)).toBe('0123456789ab');
 });
+
+test.each([
+  ['team/app:v1', 'the tag v1 of the repository team/app'],
+  ['team/*:release-*', 'the tags release-* of the repositories team/*'],
+  ['team/app', 'all tags of the repository team/app'],
+  [' team/app:* ', 'all tags of the repository team/app'],
+  [`team/**@${DIGEST}`, 'the image 0123456789ab in the repositories team/**'],
+])('the mark %s keeps %s', (mark, keeps) => expect(meaning(mark)).toBe(keeps));

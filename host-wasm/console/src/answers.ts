@@ -136,8 +136,9 @@ export interface Session {
   version: string;
   sign_in: { password: boolean; oidc: { name: string; title: string }[] };
   playground: boolean;
-  read_only: boolean;
   anonymous_pull: boolean;
+  /** The server lets nobody change anything. */
+  read_only: boolean;
 }
 
 export interface Token {

@@ -138,8 +138,10 @@ export function useAnswer<T>(path: string | undefined): Asked<T> {
 }
 
 /** A list that grows page by page, as far as the user goes on. */
-export interface Pages<T> {
+export interface Pages<T, A = unknown> {
   items: T[];
+  /** The first answer, with what it tells of the whole. */
+  first?: A;
   next?: string;
   problem?: Problem;
   busy: boolean;
@@ -148,19 +150,20 @@ export interface Pages<T> {
 }
 
 /** The pages of a list, from the one at that path on; `of` says where an answer has its entries. */
-export function usePages<A extends { next?: string }, T>(path: string, of: (answer: A) => T[]): Pages<T> {
-  type State = { path: string; items: T[]; next?: string; problem?: Problem; busy: boolean };
+export function usePages<A extends { next?: string }, T>(path: string, of: (answer: A) => T[]): Pages<T, A> {
+  type State = { path: string; items: T[]; first?: A; next?: string; problem?: Problem; busy: boolean };
   const key = `pages ${path}`;
   const before = kept.get(key) as State | undefined;
   const [state, put] = useState<State>({ ...(before ?? { path, items: [] }), busy: true });
   const [times, ask_] = useState(0);
   const now = age.value;
-  const load = (at: string, items: T[], stop?: AbortController) =>
+  const load = (at: string, items: T[], first?: A, stop?: AbortController) =>
     ask<A>(at, { ...(stop && { signal: stop.signal }) }).then(
       (answer) => {
         const next: State = {
           path,
           items: [...items, ...of(answer)],
+          first: first ?? answer,
           busy: false,
           ...(answer.next && { next: answer.next }),
         };
@@ -168,7 +171,8 @@ export function usePages<A extends { next?: string }, T>(path: string, of: (answ
         put(next);
       },
       (error: unknown) => {
-        if (!stop?.signal.aborted) put({ path, items, next: at, problem: problem(error), busy: false });
+        if (!stop?.signal.aborted)
+          put({ path, items, ...(first && { first }), next: at, problem: problem(error), busy: false });
       },
     );
   useEffect(() => {
@@ -179,8 +183,8 @@ export function usePages<A extends { next?: string }, T>(path: string, of: (answ
       if (known.items.length > 100 || times === 0) return;
     }
     const stop = new AbortController();
-    put({ path, items: known?.items ?? [], busy: true });
-    void load(path, [], stop);
+    put({ ...(known ?? { path, items: [] }), busy: true });
+    void load(path, [], undefined, stop);
     return () => stop.abort();
   }, [path, times, now]);
   const { next } = state;
@@ -190,7 +194,7 @@ export function usePages<A extends { next?: string }, T>(path: string, of: (answ
     more: () => {
       if (!next || state.busy) return;
       put({ ...state, busy: true });
-      void load(next, state.items);
+      void load(next, state.items, state.first);
     },
     again: () => {
       kept.delete(key);

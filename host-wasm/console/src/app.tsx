@@ -2,6 +2,7 @@ import { useEffect, useRef } from 'preact/hooks';
 import { Asking } from '../../parts/ask.js';
 import { Compare } from './pages/compare.js';
 import { Image } from './pages/image.js';
+import { Later } from './pages/later.js';
 import { Missing } from './pages/missing.js';
 import { Repositories } from './pages/repositories.js';
 import { Search } from './pages/search.js';
@@ -13,7 +14,8 @@ import { notice } from './parts/told.js';
 import { Coming } from './parts/states.js';
 import { here, place as placeAt, route, to } from './route.js';
 import type { Route } from './route.js';
-import { expired, session } from './session.js';
+import { canChange, expired, session } from './session.js';
+import { subjectName } from './words.js';
 
 export function App() {
   const now = route.value;
@@ -29,10 +31,14 @@ export function App() {
       first.current = false;
       return;
     }
-    const focus = () => main.current?.querySelector<HTMLElement>('h1')?.focus({ preventScroll: true });
-    focus();
+    const focus = () => {
+      const heading = main.current?.querySelector<HTMLElement>('h1');
+      heading?.focus({ preventScroll: true });
+      return heading != null;
+    };
+    let focused = focus();
     const changes = new MutationObserver(() => {
-      if (document.activeElement === document.body) focus();
+      if (!focused || document.activeElement === document.body) focused = focus();
     });
     changes.observe(main.current!, { childList: true, subtree: true });
     const stop = () => changes.disconnect();
@@ -65,6 +71,11 @@ export function App() {
           </button>
         </div>
       )}
+      {session.value && !canChange() && (
+        <section class="bar quiet-bar" aria-label="Read-only">
+          <p>The server is read-only: nothing can be changed.</p>
+        </section>
+      )}
       <main id="main" ref={main}>
         {session.value ? <Page key={place} of={now} /> : <Coming what="the page" />}
       </main>
@@ -74,6 +85,11 @@ export function App() {
         {notice.value && (
           <p class={notice.value.bad ? 'notice bad' : 'notice'}>
             {notice.value.text}{' '}
+            {notice.value.onward && (
+              <a href={notice.value.onward.href} onClick={() => (notice.value = undefined)}>
+                {notice.value.onward.text}
+              </a>
+            )}{' '}
             <button type="button" class="quiet icon" aria-label="Close" onClick={() => (notice.value = undefined)}>
               ×
             </button>
@@ -94,6 +110,7 @@ function Foot() {
       <a href={placeAt('/api/v1/openapi.yaml')} target="_blank">
         API
       </a>
+      <a href={to.activity()}>Activity</a>
       {now.playground && <a href={placeAt('/playground/')}>Playground</a>}
     </footer>
   );
@@ -113,6 +130,11 @@ function Page({ of }: { of: Route }) {
       return <Search of={of} />;
     case 'tokens':
       return <Tokens />;
+    case 'admin':
+    case 'deleted':
+    case 'activity':
+    case 'access':
+      return <Later of={of} />;
     case 'sign-in':
       return <SignIn of={of} />;
     case 'signed-out':
@@ -130,6 +152,12 @@ function placeOf(of: Route): string {
     case 'tags':
     case 'compare':
       return `${of.page} ${of.repository}`;
+    case 'admin':
+      return `admin ${of.of}`;
+    case 'deleted':
+      return `deleted ${of.repository}`;
+    case 'activity':
+      return of.within ? `activity ${of.of.repository}` : 'activity';
     case 'image':
       return `image ${of.repository} ${of.reference}`;
     default:
@@ -151,6 +179,14 @@ function titleOf(of: Route): string {
       return of.q ? `${of.q} · Search` : 'Search';
     case 'tokens':
       return 'Tokens';
+    case 'admin':
+      return subjectName(of.of);
+    case 'deleted':
+      return `Deleted · ${of.repository}`;
+    case 'activity':
+      return of.within ? `Activity · ${of.of.repository}` : 'Activity';
+    case 'access':
+      return 'Why not?';
     case 'sign-in':
       return 'Sign in';
     case 'signed-out':

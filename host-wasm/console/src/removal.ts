@@ -1,5 +1,6 @@
-/** Deletes many tags, some at a time, as fast as the server lets. */
+/** Deletes many tags, some at a time, as fast as the server lets; and where what was deleted can be got back. */
 import { Problem, ask, problem, send } from './api.js';
+import { to } from './route.js';
 
 /** How many requests are under way at once. */
 const AT_ONCE = 6;
@@ -69,4 +70,17 @@ export async function remove(
   };
   await Promise.all(Array.from({ length: AT_ONCE }, worker));
   return progress;
+}
+
+/** Where what was just deleted in a repository can be got back, if it can. */
+export async function recoverable(repository: string): Promise<{ href: string; text: string } | undefined> {
+  try {
+    const { deleted } = await ask<{ deleted: unknown[] }>(
+      `/api/v1/deleted?${new URLSearchParams({ repository, n: '1' })}`,
+    );
+    return deleted.length > 0 ? { href: to.deleted(repository), text: 'Undelete' } : undefined;
+  } catch {
+    // It was deleted all the same.
+    return undefined;
+  }
 }

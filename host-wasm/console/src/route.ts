@@ -1,12 +1,26 @@
 /** Where the page is: every state that somebody may want to come back to, or to send to somebody, is a URL. */
 import { signal } from '@preact/signals';
 
-export type TagSort = 'name' | 'pushed' | 'pulled';
-export type RepositorySort = 'name' | 'bytes';
+export type TagSort = 'name' | 'pushed' | 'pulled' | 'size';
+export type RepositorySort = 'name' | 'bytes' | 'pushed';
 export type Order = 'asc' | 'desc';
 
 /** What is shown of an image. */
 export type View = 'config' | 'layers' | 'files' | 'referrers' | 'annotations' | 'manifest';
+
+/** What an administrator sees, in the order of the menu. */
+export const SUBJECTS = [
+  'usage',
+  'storage',
+  'deleted',
+  'protected',
+  'retention',
+  'mirrors',
+  'syncs',
+  'users',
+  'rules',
+] as const;
+export type Subject = (typeof SUBJECTS)[number];
 
 export type Route =
   | { page: 'repositories'; under: string; q: string; sort: RepositorySort; order: Order; flat: boolean }
@@ -15,9 +29,32 @@ export type Route =
   | { page: 'compare'; repository: string; a: string; b: string; platform: string }
   | { page: 'search'; q: string }
   | { page: 'tokens' }
+  | { page: 'admin'; of: Subject; repository: string; sort: string }
+  | { page: 'deleted'; repository: string }
+  | { page: 'activity'; of: Wanted; /** It is a page of that repository. */ within: boolean }
+  | { page: 'access'; of: Asked }
   | { page: 'sign-in'; to: string }
   | { page: 'signed-out'; error: string }
   | { page: 'missing' };
+
+/** Which events are shown. */
+export interface Wanted {
+  repository: string;
+  user: string;
+  happening: string;
+  /** Days, such as 2026-01-31. */
+  from: string;
+  until: string;
+}
+
+/** What is asked of the rules. */
+export interface Asked {
+  user: string;
+  groups: string;
+  repository: string;
+  action: string;
+  tag: string;
+}
 
 /** Where the console is: above its script, also behind a proxy that has it below a path of its own. */
 export const ROOT = /^https?:/.test(import.meta.url) ? new URL('..', import.meta.url).pathname : '/console/';
@@ -54,12 +91,30 @@ export function read(url: URL): Route {
   const given = (name: string) => url.searchParams.get(name) ?? '';
   const order = one(given('order'), ['asc', 'desc'] as const, 'asc');
   if (rest === '') {
-    const sort = one(given('sort'), ['name', 'bytes'] as const, 'name');
+    const sort = one(given('sort'), ['name', 'bytes', 'pushed'] as const, 'name');
     const under = given('under').replace(/\/+$/, '');
     return { page: 'repositories', under, q: given('q'), sort, order, flat: given('view') === 'all' };
   }
   if (rest.startsWith('r/')) return ofRepository(rest.slice(2), given, order);
+  const subject = SUBJECTS.find((one) => rest === `admin/${one}`);
+  if (subject) return { page: 'admin', of: subject, repository: given('repository'), sort: given('sort') };
   switch (rest) {
+    case 'admin':
+    case 'admin/':
+      return { page: 'admin', of: 'usage', repository: '', sort: '' };
+    case 'activity':
+      return { page: 'activity', of: wanted(given, given('repository')), within: false };
+    case 'access':
+      return {
+        page: 'access',
+        of: {
+          user: given('user'),
+          groups: given('groups'),
+          repository: given('repository'),
+          action: given('action'),
+          tag: given('tag'),
+        },
+      };
     case 'search':
       return { page: 'search', q: given('q') };
     case 'tokens':
@@ -76,16 +131,23 @@ function ofRepository(rest: string, given: (name: string) => string, order: Orde
   const [repository = '', below] = rest.replace(/\/$/, '').split('/-/') as [string, string?];
   if (!isRepository(repository)) return { page: 'missing' };
   if (below === undefined) {
-    const sort = one(given('sort'), ['name', 'pushed', 'pulled'] as const, 'name');
+    const sort = one(given('sort'), ['name', 'pushed', 'pulled', 'size'] as const, 'name');
     const at = Math.max(0, Number.parseInt(given('at'), 10) || 0);
     return { page: 'tags', repository, q: given('q'), sort, order, after: given('after'), at };
   }
   if (below === 'compare')
     return { page: 'compare', repository, a: given('a'), b: given('b'), platform: given('platform') };
+  if (below === 'activity') return { page: 'activity', of: wanted(given, repository), within: true };
+  if (below === 'deleted') return { page: 'deleted', repository };
   const reference = below.startsWith('i/') ? below.slice(2) : '';
   if (!isReference(reference)) return { page: 'missing' };
   const view = VIEWS.includes(given('view')) ? (given('view') as View) : '';
   return { page: 'image', repository, reference, platform: given('platform'), view };
+}
+
+function wanted(given: (name: string) => string, repository: string): Wanted {
+  const day = (name: string) => (/^\d{4}-\d\d-\d\d$/.test(given(name)) ? given(name) : '');
+  return { repository, user: given('user'), happening: given('happening'), from: day('from'), until: day('until') };
 }
 
 /** Where to go after a sign-in: into the console, and nowhere else. */
@@ -131,6 +193,13 @@ export const to = {
     `${ROOT}r/${repository}/-/compare${query({ ...given })}`,
   search: (q: string): string => `${ROOT}search${query({ q })}`,
   tokens: `${ROOT}tokens`,
+  admin: (of: Subject, given: { repository?: string; sort?: string } = {}): string =>
+    `${ROOT}admin/${of}${query({ ...given })}`,
+  deleted: (repository: string): string => `${ROOT}r/${repository}/-/deleted`,
+  activity: (given: Partial<Wanted> = {}): string => `${ROOT}activity${query({ ...given })}`,
+  activityOf: (repository: string, given: Partial<Wanted> = {}): string =>
+    `${ROOT}r/${repository}/-/activity${query({ ...given, repository: undefined })}`,
+  access: (given: Partial<Asked> = {}): string => `${ROOT}access${query({ ...given })}`,
   signIn: (back?: string): string => `${ROOT}sign-in${query({ to: unless(back, ROOT) })}`,
 };
 

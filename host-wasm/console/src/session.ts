@@ -27,6 +27,9 @@ export const canSignIn = () => {
   return password || oidc.length > 0;
 };
 
+/** Whether the server takes changes at all. */
+export const canChange = () => !session.value?.read_only;
+
 /** Asks the server who is signed in. */
 export async function learn(): Promise<void> {
   try {

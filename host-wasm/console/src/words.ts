@@ -1,5 +1,6 @@
 /** Numbers, times and kinds in words. */
 import type { Kind } from './answers.js';
+import type { Subject } from './route.js';
 
 /** A number with its thousands apart. */
 export const count = (number: number): string => number.toLocaleString('en');
@@ -38,7 +39,8 @@ export function until(time: string, now = Date.now()): string {
   if (!(seconds > 0)) return 'over';
   for (const [length, name] of SPANS) {
     const number = Math.round(seconds / length);
-    if (number >= 1) return `in ${number} ${name}${number === 1 ? '' : 's'}`;
+    // Six days are no week.
+    if (seconds / length > 0.97) return `in ${number} ${name}${number === 1 ? '' : 's'}`;
   }
   return 'in a moment';
 }
@@ -74,3 +76,21 @@ export const kindName = (kind: Kind): string => KINDS[kind] ?? kind;
 
 /** Whether it is something that runs in a container. */
 export const isImage = (kind: Kind | undefined): boolean => kind === 'image' || kind === 'index';
+
+const SUBJECTS: Record<Subject, string> = {
+  usage: 'Usage and quotas',
+  storage: 'Storage',
+  deleted: 'Deleted',
+  protected: 'Protected',
+  retention: 'Retention',
+  mirrors: 'Mirrors',
+  syncs: 'Syncs',
+  users: 'Users',
+  rules: 'Rules',
+};
+
+/** What a page of the administration is called. */
+export const subjectName = (subject: Subject): string => SUBJECTS[subject];
+
+/** Whether that is a day, such as 2026-01-31. */
+export const isDay = (text: string): boolean => /^\d{4}-\d\d-\d\d$/.test(text) && !Number.isNaN(Date.parse(text));

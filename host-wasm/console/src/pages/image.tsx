@@ -17,6 +17,7 @@ import { Coming, Failed } from '../parts/states.js';
 import { Unpacked } from '../parts/unpacked.js';
 import { isDigest, to } from '../route.js';
 import type { Route, View } from '../route.js';
+import { canChange } from '../session.js';
 import { count, isImage, kindName, short } from '../words.js';
 import { chosenOf, othersOf, platformsOf } from './platforms.js';
 
@@ -74,7 +75,7 @@ function Shown({ of, whole, label }: { of: Of; whole: Whole; label: string }) {
         <a class="button" href={to.compare(repository, { a: reference })}>
           Compare
         </a>
-        {whole.may.includes('delete') && !whole.protected && (
+        {whole.may.includes('delete') && canChange() && !whole.protected && (
           <button type="button" class="danger" onClick={() => putDeleting(true)}>
             Delete…
           </button>

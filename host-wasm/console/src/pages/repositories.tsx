@@ -79,6 +79,8 @@ function Controls({ of }: { of: Of }) {
           <option value="name desc">By name, Z first</option>
           <option value="bytes desc">Largest first</option>
           <option value="bytes asc">Smallest first</option>
+          <option value="pushed desc">Last push, newest first</option>
+          <option value="pushed asc">Last push, oldest first</option>
         </select>
       )}
     </div>

@@ -112,9 +112,10 @@ export function SignIn({ of: { to: back } }: { of: Extract<Route, { page: 'sign-
 /** Why a sign-in with another service did not work, by the code that the server gives. */
 const WHY: Record<string, string> = {
   denied: 'The service did not let you in',
-  expired: 'The sign-in took too long. Begin again',
-  state: 'The sign-in was begun in another browser or tab, or long ago. Begin again',
-  unavailable: 'The service could not be reached. Try again in a moment',
+  expired: 'The sign-in took too long, or was begun in another browser. Begin again',
+  provider: 'The service did not answer, or not as it should. Try again in a moment',
+  busy: 'Too many sign-ins are under way. Try again in a moment',
+  failed: 'The registry could not finish the sign-in. Its log says why',
   'not-allowed': 'The service knows you, but you may not use this registry',
 };
 

@@ -4,14 +4,18 @@ import { size } from '../../../parts/size.js';
 import { useAnswer } from '../api.js';
 import type { Tag, Tags as Listed } from '../answers.js';
 import { command } from '../commands.js';
+import { DeleteRepository } from '../parts/delete-repository.js';
 import { DeleteTags } from '../parts/delete-tags.js';
 import type { Selection } from '../parts/delete-tags.js';
 import { Icon } from '../parts/icons.js';
 import { Pull, chosen, pulled } from '../parts/pull.js';
-import { Badge, Copy, Crumbs, Digest, Time } from '../parts/small.js';
+import { RepositoryHead } from '../parts/repository.js';
+import { Badge, Copy, Digest, Time } from '../parts/small.js';
+import { Sorts } from '../parts/sorts.js';
 import { Coming, Empty, Failed } from '../parts/states.js';
 import { go, to } from '../route.js';
 import type { Order, Route, TagSort } from '../route.js';
+import { canChange } from '../session.js';
 import { ago, count, isImage, kindName, some } from '../words.js';
 
 type Of = Extract<Route, { page: 'tags' }>;
@@ -37,32 +41,36 @@ export function Tags({ of }: { of: Of }) {
   const shown = data ?? (problem ? undefined : last);
   const [selected, select] = useState<ReadonlySet<string>>(new Set());
   const [deleting, putDeleting] = useState<Selection>();
+  const [whole, putWhole] = useState(false);
   useEffect(() => select(new Set()), [q, sort, order, after]);
   if (!shown)
     return (
       <>
-        <Crumbs name={repository} />
-        <div class="title">
-          <h1 tabIndex={-1}>{repository}</h1>
-        </div>
+        <RepositoryHead repository={repository} tab="tags" />
         {problem ? <Failed why={problem} what="repository" again={again} /> : <Coming what="tags" />}
       </>
     );
   const { tags, total, may } = shown;
   const newest = tags.find(({ name }) => name === 'latest') ?? tags[0];
-  const mayDelete = may.includes('delete');
+  const mayDelete = may.includes('delete') && canChange();
   return (
     <>
-      <Crumbs name={repository} />
-      <div class="title">
-        <h1 tabIndex={-1}>{repository}</h1>
+      <RepositoryHead repository={repository} tab="tags" may={may}>
         {shown.mirror && <Badge title="Its images are fetched from another registry">mirror</Badge>}
         <p class="muted">
           {!q && `${some(total, 'tag')} · `}
           {size(shown.bytes)}
           {shown.created && ` · made ${ago(shown.created)}`}
         </p>
-      </div>
+        {mayDelete && !q && (
+          <>
+            <span class="spring" />
+            <button type="button" class="quiet danger" onClick={() => putWhole(true)}>
+              Delete repository…
+            </button>
+          </>
+        )}
+      </RepositoryHead>
       {problem && <p class="note bad">{problem.message}: what you see was so before.</p>}
       {newest && (
         <Pull of={{ repository, tag: newest.name, digest: newest.digest, ...(newest.kind && { kind: newest.kind }) }} />
@@ -98,6 +106,7 @@ export function Tags({ of }: { of: Of }) {
           <Turn of={of} shown={tags.length} total={total} next={shown.next} at={at} />
         </>
       )}
+      {whole && <DeleteRepository of={shown} total={total} close={() => putWhole(false)} />}
       {deleting && (
         <DeleteTags
           repository={repository}
@@ -155,6 +164,8 @@ function Controls(given: {
       >
         <option value="name asc">By name</option>
         <option value="name desc">By name, last first</option>
+        <option value="size desc">Largest first</option>
+        <option value="size asc">Smallest first</option>
         <option value="pushed desc">Newest first</option>
         <option value="pushed asc">Oldest first</option>
         <option value="pulled desc">Pulled last</option>
@@ -196,7 +207,7 @@ function Controls(given: {
 const COLUMNS: { sort?: TagSort; title: string; first: Order; kind?: string }[] = [
   { sort: 'name', title: 'Tag', first: 'asc' },
   { title: 'Platforms', first: 'asc', kind: 'wider' },
-  { title: 'Size', first: 'desc', kind: 'number wide' },
+  { sort: 'size', title: 'Size', first: 'desc', kind: 'number wide' },
   { sort: 'pushed', title: 'Pushed', first: 'desc', kind: 'wide' },
   { sort: 'pulled', title: 'Pulled', first: 'desc', kind: 'widest' },
   { title: 'Digest', first: 'asc', kind: 'wider' },
@@ -236,21 +247,13 @@ function Table({
             const now = by !== undefined && by === sort;
             const next = now ? (order === 'asc' ? 'desc' : 'asc') : first;
             return (
-              <th
+              <Sorts
                 key={title}
-                scope="col"
-                class={kind}
-                aria-sort={now ? (order === 'asc' ? 'ascending' : 'descending') : undefined}
-              >
-                {by ? (
-                  <a class="sorts" href={to.tags(repository, { q, sort: by, order: next })}>
-                    {title}
-                    {now && <Icon name={order === 'asc' ? 'up' : 'down'} size={12} />}
-                  </a>
-                ) : (
-                  title
-                )}
-              </th>
+                title={title}
+                kind={kind}
+                now={now ? order : undefined}
+                href={by && to.tags(repository, { q, sort: by, order: next })}
+              />
             );
           })}
           <td />

@@ -9,7 +9,7 @@ import { Time } from '../parts/small.js';
 import { Coming, Empty, Failed, FailedMore } from '../parts/states.js';
 import { tell } from '../parts/told.js';
 import { here, to } from '../route.js';
-import { canSignIn, session } from '../session.js';
+import { canChange, canSignIn, session } from '../session.js';
 import { until, when } from '../words.js';
 
 const PATH = '/api/v1/tokens';
@@ -42,7 +42,7 @@ function Mine({ user }: { user: string }) {
   const list = usePages<Listed, Token>(`${PATH}?n=100`, ({ tokens }) => tokens);
   const [making, putMaking] = useState(false);
   const [made, putMade] = useState<Token>();
-  const make = (
+  const make = canChange() && (
     <button type="button" class="primary" onClick={() => putMaking(true)}>
       New token…
     </button>
@@ -74,7 +74,7 @@ function Mine({ user }: { user: string }) {
       </p>
       {list.items.length > 0 ? (
         <>
-          <div class="controls">{make}</div>
+          {make && <div class="controls">{make}</div>}
           <div class="panel">
             <table class="rows">
               <caption class="hidden">Your tokens</caption>
@@ -163,9 +163,11 @@ function Row({ token, revoke }: { token: Token; revoke: () => void }) {
         )}
       </td>
       <td class="act">
-        <button type="button" class="quiet danger" aria-label={`Revoke ${name}`} onClick={revoke}>
-          Revoke
-        </button>
+        {canChange() && (
+          <button type="button" class="quiet danger" aria-label={`Revoke ${name}`} onClick={revoke}>
+            Revoke
+          </button>
+        )}
       </td>
     </tr>
   );

@@ -29,7 +29,11 @@ export async function readText(repository: string, digest: string, signal?: Abor
 export async function save(repository: string, digest: string, name: string): Promise<void> {
   const response = await send(path(repository, digest));
   // Whatever it is, a browser saves it and runs nothing of it.
-  const blob = new Blob([await response.arrayBuffer()], { type: 'application/octet-stream' });
+  saveAs(new Blob([await response.arrayBuffer()], { type: 'application/octet-stream' }), name);
+}
+
+/** Saves what is in memory as a file of that name. */
+export function saveAs(blob: Blob, name: string): void {
   const link = document.createElement('a');
   link.href = URL.createObjectURL(blob);
   link.download = name;

@@ -3,6 +3,7 @@ import { useState } from 'preact/hooks';
 import { Dialog } from '../../../parts/dialog.js';
 import type { Image } from '../answers.js';
 import { forget, problem, send } from '../api.js';
+import { recoverable } from '../removal.js';
 import { go, to } from '../route.js';
 import { count, kindName, short, some } from '../words.js';
 import { tell } from './told.js';
@@ -27,10 +28,11 @@ export function DeleteImage({ image, tag, close }: { image: Image; tag: string |
       putBusy(false);
       return;
     }
+    const onward = await recoverable(repository);
     forget();
     close();
     go(to.tags(repository), { replace: true });
-    tell(whole ? `The ${what} ${short(digest)} is deleted` : `${repository}:${tag} is deleted`);
+    tell(whole ? `The ${what} ${short(digest)} is deleted` : `${repository}:${tag} is deleted`, false, onward);
   };
   return (
     <Dialog title={whole ? `Delete the ${what} ${short(digest)}` : `Delete the tag ${tag}`} close={close}>

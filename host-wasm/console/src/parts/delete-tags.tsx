@@ -4,7 +4,7 @@ import { Dialog } from '../../../parts/dialog.js';
 import type { Tag } from '../answers.js';
 import { forget, problem } from '../api.js';
 import type { Problem } from '../api.js';
-import { remove, tagsWith } from '../removal.js';
+import { recoverable, remove, tagsWith } from '../removal.js';
 import type { Progress } from '../removal.js';
 import { count, short, some } from '../words.js';
 import { tell } from './told.js';
@@ -51,8 +51,9 @@ export function DeleteTags({
     const result = await remove(repository, names, putProgress, stop.current.signal);
     forget();
     if (result.failed.length === 0 && !stop.current.signal.aborted) {
+      const onward = await recoverable(repository);
       done();
-      tell(`${some(result.deleted, 'tag')} of ${repository} deleted`);
+      tell(`${some(result.deleted, 'tag')} of ${repository} deleted`, false, onward);
     } else putProgress({ ...result, over: true, stopped: stop.current.signal.aborted });
   };
   const title = names ? `Delete ${number === 1 ? `the tag ${names[0]}` : some(number, 'tag')}` : 'Delete tags';

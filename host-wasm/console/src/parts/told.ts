@@ -1,14 +1,20 @@
 /** What is done or wrong, for a moment, at the foot of the page; and the clipboard. */
 import { signal } from '@preact/signals';
 
-export const notice = signal<{ text: string; bad: boolean } | undefined>(undefined);
+/** Where one can go from there. */
+interface Onward {
+  href: string;
+  text: string;
+}
+
+export const notice = signal<{ text: string; bad: boolean; onward?: Onward } | undefined>(undefined);
 
 let clearing: ReturnType<typeof setTimeout> | undefined;
 
-export function tell(text: string, bad = false): void {
-  notice.value = { text, bad };
+export function tell(text: string, bad = false, onward?: Onward): void {
+  notice.value = { text, bad, ...(onward && { onward }) };
   clearTimeout(clearing);
-  clearing = setTimeout(() => (notice.value = undefined), bad ? 12_000 : 4_000);
+  clearing = setTimeout(() => (notice.value = undefined), bad || onward ? 12_000 : 4_000);
 }
 
 /** Copies a text. Gives whether the browser let it. */

@@ -2,7 +2,7 @@
 import { theme } from '../../../parts/stored.js';
 import type { Theme } from '../../../parts/stored.js';
 import { forget, send } from '../api.js';
-import { ROOT, go, here, place, to } from '../route.js';
+import { ROOT, go, here, place, route, to } from '../route.js';
 import { canSignIn, learn, session } from '../session.js';
 import { tellOthers } from '../watch.js';
 import { Icon } from './icons.js';
@@ -25,6 +25,16 @@ export function Top() {
         <span>Orlop</span>
       </a>
       <SearchBox />
+      <nav class="places" aria-label="Main">
+        <a href={to.activity()} aria-current={route.value.page === 'activity' ? 'page' : undefined}>
+          Activity
+        </a>
+        {session.value?.administrator && (
+          <a href={to.admin('usage')} aria-current={route.value.page === 'admin' ? 'page' : undefined}>
+            Administration
+          </a>
+        )}
+      </nav>
       <div class="switches">
         <button
           type="button"
@@ -77,6 +87,17 @@ function Menu({ user }: { user: string }) {
         <a href={to.tokens} onClick={close}>
           API tokens
         </a>
+        <a href={to.activity()} onClick={close}>
+          Activity
+        </a>
+        <a href={to.access()} onClick={close}>
+          Why not?
+        </a>
+        {session.value?.administrator && (
+          <a href={to.admin('usage')} onClick={close}>
+            Administration
+          </a>
+        )}
         {session.value?.playground && <a href={place('/playground/')}>Playground</a>}
         <button type="button" onClick={() => void signOut()}>
           Sign out

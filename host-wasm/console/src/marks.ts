@@ -1,0 +1,11 @@
+/** Protect marks in words. */
+import { short } from './words.js';
+
+/** What a mark speaks of, in words. */
+export function meaning(what: string): string {
+  const [, repository = '', sign, reference = ''] = /^([^:@]*)([:@])?(.*)$/.exec(what.trim()) ?? [];
+  const where = repository.includes('*') ? `the repositories ${repository}` : `the repository ${repository}`;
+  if (sign === '@') return `the image ${short(reference)} in ${where}`;
+  if (!reference || reference === '*') return `all tags of ${where}`;
+  return reference.includes('*') ? `the tags ${reference} of ${where}` : `the tag ${reference} of ${where}`;
+}
