@@ -172,8 +172,8 @@ pub(crate) enum Part<'a> {
     Manifest(&'a Digest),
     /// A push exceeds the soft limit of the quota of that number.
     Quota(usize),
-    /// Something is damaged: in the repository of that number, of those that have it.
-    Damaged(usize),
+    /// That blob or manifest is damaged, in that repository, of those that have it.
+    Damaged(&'a Digest, &'a str),
 }
 
 impl fmt::Display for Part<'_> {
@@ -183,7 +183,7 @@ impl fmt::Display for Part<'_> {
             Self::Tag(tag) => write!(f, "-tag-{tag}"),
             Self::Manifest(digest) => write!(f, "-manifest-{digest}"),
             Self::Quota(number) => write!(f, "-quota-{number}"),
-            Self::Damaged(number) => write!(f, "-damaged-{number}"),
+            Self::Damaged(digest, repository) => write!(f, "-damaged-{digest}-{repository}"),
         }
     }
 }

@@ -314,8 +314,22 @@ impl Registry {
         force: bool,
         ambient: Ambient,
     ) -> Step<Result<Purged, Refused>> {
-        let call = self.own(ambient);
-        start(move |io| async move { call(io).purge(&name, reference.as_ref(), force).await })
+        self.purge_by(Caller::anybody(), name, reference, force, ambient)
+    }
+
+    /// The same, told of as done by that caller.
+    pub fn purge_by(
+        &self,
+        caller: Caller,
+        name: Repository,
+        reference: Option<Reference>,
+        force: bool,
+        ambient: Ambient,
+    ) -> Step<Result<Purged, Refused>> {
+        let (config, caller) = (self.config.clone(), Arc::new(caller));
+        start(
+            move |io| async move { Call { io, config, ambient, caller }.purge(&name, reference.as_ref(), force).await },
+        )
     }
 
     /// Begins to list the protect marks.

@@ -43,12 +43,12 @@ impl Call {
             (after, reads) = (Some(key.clone()), reads + page.len());
             for (key, value) in page {
                 let name = prefix.rest(&key);
+                last = name.into();
                 // One that does not read is passed over.
                 let Ok(event) = record::decode::<Event>(&key, &value) else { continue };
                 if looked.from.is_some_and(|from| event.time < from) {
                     return Ok(Activity { events, next: None });
                 }
-                last = name.into();
                 if self.sees(looked, &event) {
                     events.push((name.into(), event));
                 }

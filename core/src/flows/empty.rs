@@ -29,7 +29,8 @@ impl Call {
     /// Nothing is deleted where something must stay. Blobs, and the repository, are what garbage collection finds then.
     pub(crate) async fn empty(&self, name: &Repository) -> Result<Response, Error> {
         self.may_delete()?;
-        if !self.has_repository(name).await? {
+        // Its answers name tags.
+        if !self.may(Right::Pull, name) || !self.has_repository(name).await? {
             return Err(Error::RepositoryUnknown(name.clone()));
         }
         self.may_empty(name).await?;
@@ -47,15 +48,33 @@ impl Call {
             left = left.saturating_sub(page.len());
         }
         let prefix = keys::manifests(name);
-        let (mut pages, mut manifests_deleted) = (Pages::new(&prefix), 0);
-        while left > 0
-            && let Some(page) = pages.next(self).await?
-        {
-            for (key, _) in page.iter().take(left) {
-                let Ok(digest) = prefix.rest(key).parse::<Digest>() else { continue };
-                manifests_deleted += usize::from(is_deleted(self.delete_manifest(name, &digest).await)?);
+        let mut manifests_deleted = 0;
+        // Where some tags may not be deleted, an index has to go before what it lists.
+        loop {
+            let (mut pages, mut deleted, mut refused) = (Pages::new(&prefix), 0, None);
+            while left > 0
+                && let Some(page) = pages.next(self).await?
+            {
+                for (key, _) in page {
+                    let Ok(digest) = prefix.rest(&key).parse::<Digest>() else { continue };
+                    if left == 0 {
+                        break;
+                    }
+                    match self.delete_manifest(name, &digest).await {
+                        Err(Error::Denied(reason)) => refused = Some(reason),
+                        answer => {
+                            deleted += usize::from(is_deleted(answer)?);
+                            left -= 1;
+                        }
+                    }
+                }
             }
-            left = left.saturating_sub(page.len());
+            manifests_deleted += deleted;
+            match refused {
+                Some(reason) if deleted == 0 => return Err(Error::Denied(reason)),
+                Some(_) if left > 0 => {}
+                _ => break,
+            }
         }
         let emptied = Emptied { repository: name.clone(), tags_deleted, manifests_deleted, more: left == 0 };
         Ok(Response::new(200).with_bytes("application/json", record::encode(&emptied)))

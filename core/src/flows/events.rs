@@ -106,8 +106,8 @@ impl Call {
             size: manifest.map(|manifest| manifest.size),
             ..self.event(happening, repository)
         };
-        for (number, repository) in repositories.iter().enumerate() {
-            self.keep(batch, &event(repository), &Part::Damaged(number));
+        for repository in repositories {
+            self.keep(batch, &event(repository), &Part::Damaged(digest, repository));
         }
         for listener in self.config.listeners.iter().filter(|listener| listener.happenings.contains(&happening)) {
             let queue = keys::queue(&listener.name);
@@ -117,8 +117,9 @@ impl Call {
             let told =
                 repositories.iter().filter(|name| concerns(name)).take(usize::try_from(room).unwrap_or_default());
             let mut count = 0;
-            for (number, repository) in told.enumerate() {
-                batch.put(keys::event(&listener.name, &self.ambient, &Part::Damaged(number)), &event(repository));
+            for repository in told {
+                let part = Part::Damaged(digest, repository);
+                batch.put(keys::event(&listener.name, &self.ambient, &part), &event(repository));
                 count += 1;
             }
             if count > 0 {

@@ -118,11 +118,16 @@ impl Identity {
     /// As whom a session of the web page knows it from now on; nothing when nobody vouches for a user, or for a short time
     /// only, as an identity token does.
     pub(crate) fn vouched(&self) -> Option<Vouched> {
-        if self.granted.is_some() || self.until.is_some() {
+        if self.is_shown_by_token() {
             return None;
         }
         let (user, by) = (self.user.clone()?, self.by.as_ref()?.to_string());
         Some(Vouched { user, groups: self.groups.to_vec(), by })
+    }
+
+    /// Whether a token says who it is: an API token, one that a token server has signed, or an identity token.
+    pub(crate) fn is_shown_by_token(&self) -> bool {
+        self.granted.is_some() || self.until.is_some()
     }
 
     /// The session of the web page by which it is known.

@@ -18,6 +18,9 @@ use crate::storage::Host;
 /// How often a note is renewed.
 pub(super) const RENEW: Duration = Duration::from_secs(5);
 
+/// How often it is tried at most to note the end of a job.
+const LAST: u32 = 120;
+
 /// After how many seconds without being renewed a job counts as interrupted.
 const GONE: u64 = 60;
 
@@ -213,15 +216,45 @@ impl Begun {
         job.error = error.map(|error| error.chars().take(REASON).collect());
         job.state = if job.error.is_some() { State::Failed } else { State::Done };
         job.ended = Some(now());
-        self.renew().await;
+        // A job whose end is not noted counts as one that runs.
+        for _ in 0..LAST {
+            if self.renew().await {
+                break;
+            }
+            tokio::time::sleep(RENEW).await;
+        }
     }
 
-    async fn renew(&mut self) {
+    /// Notes how the job stands: whether nothing is left to note.
+    async fn renew(&mut self) -> bool {
         match self.write().await {
             Ok(true) => {}
-            Ok(false) => tracing::warn!("another host has begun {} since: it is not noted here", self.name),
-            Err(fault) => tracing::warn!("how {} stands is not noted: {fault}", self.name),
+            Ok(false) => match self.is_still_ours().await {
+                Ok(true) => return false,
+                Ok(false) => tracing::warn!("another host has begun {} since: it is not noted here", self.name),
+                Err(fault) => {
+                    tracing::warn!("how {} stands is not known: {fault}", self.name);
+                    return false;
+                }
+            },
+            Err(fault) => {
+                tracing::warn!("how {} stands is not noted: {fault}", self.name);
+                return false;
+            }
         }
+        true
+    }
+
+    /// Whether the note is of this job, though not as it was known here: one was written, and the answer was lost.
+    async fn is_still_ours(&mut self) -> Result<bool, Fault> {
+        let found = self.host.noted(&self.name).await?;
+        let note: Option<Note> = found.as_ref().and_then(|found| serde_json::from_slice(found).ok());
+        let is_ours =
+            note.is_some_and(|note| note.process == self.note.process && note.job.began == self.note.job.began);
+        if is_ours {
+            self.last = found;
+        }
+        Ok(is_ours)
     }
 
     /// Writes the note, if nobody else has: whether it is written.

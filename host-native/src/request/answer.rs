@@ -342,7 +342,8 @@ async fn call(
     if entered.is_some()
         && let Some(answered) = Box::pin(administer::answer(service, live, from, body, &identity)).await
     {
-        return answered;
+        let bound = service.memory.bound(&client, None, answered, None).await;
+        return bound.unwrap_or_else(|_| no_memory());
     }
     let mut response = match entered {
         Some(()) => make_bounded(service, live, &client, caller.into(), body, from).await,
@@ -399,6 +400,10 @@ async fn make_bounded(
             }
         }
     }
+    no_memory()
+}
+
+fn no_memory() -> Response {
     let told = "there is no memory for the answer, because others read theirs slowly; retry later";
     with(refusal(503, Code::Unavailable, told), header::RETRY_AFTER, "1")
 }

@@ -125,6 +125,22 @@ fn filled(directory: &Directory, secret: bool) -> Started {
     server
 }
 
+/// SPEC AF23: a token that anybody gets makes nobody known.
+#[test]
+fn a_token_of_nobody_tells_nothing_of_others() {
+    let settings = format!("auth-token-url = 'https://registry.example/token'\n{SETTINGS}{RULES}");
+    let directory = Directory::new(&settings, &["alice", "bob", "root"]);
+    let server = filled(&directory, false);
+    let answer = server.get("/token?service=orlop&scope=repository:public/app:pull");
+    let token = body(&answer)["token"].as_str().unwrap_or_else(|| panic!("{answer:?}")).to_owned();
+    let bearer = format!("Authorization: Bearer {token}\r\n");
+    let get = |path: &str| server.send_as(&bearer, "GET", path, b"").status;
+    assert_eq!(get("/v2/public/app/tags/list"), 200);
+    for path in ["activity", "deleted?repository=public/app", "usage", "users", "rules", "jobs", "storage", "tokens"] {
+        assert!([401, 403].contains(&get(&format!("/api/v1/{path}"))), "{path}");
+    }
+}
+
 #[test]
 fn every_endpoint_tells_every_user_what_v2_shows_and_no_more() {
     let settings = format!("{SETTINGS}{RULES}");

@@ -107,6 +107,29 @@ fn a_large_repository_is_deleted_with_several_calls() {
     registry.get(manifest("a", image.digest())).refused(404, "MANIFEST_UNKNOWN");
 }
 
+/// SPEC AD6: where some tags may not be deleted, an index goes before its images.
+#[test]
+fn a_repository_goes_where_a_rule_keeps_tags_that_it_does_not_have() {
+    let mut registry = registry();
+    let images = [Manifest::image(AMD64, "one"), Manifest::image(ARM64, "two"), Manifest::image(AMD64, "three")];
+    images.iter().for_each(|image| {
+        registry.push("a", image.digest(), image);
+    });
+    registry.push("a", "all", &Manifest::index(&[&images[0], &images[1], &images[2]]));
+    let rule = |allow: bool, tags: Option<&str>| {
+        let tags = tags.map(|tags| vec![Pattern::new(tags)]);
+        Arc::new(Rule { allow, rights: Right::ALL.into(), repositories: vec![Pattern::new("**")], tags })
+    };
+    let rights = Rights::of([rule(false, Some("v*")), rule(true, None)]);
+    let somebody = Arc::new(Caller { rights, ..Caller::anybody() });
+    let call = delete("/api/v1/repositories/a/contents");
+    let emptied = as_caller_of(&mut registry, &somebody, call).expect(200).json();
+    assert_eq!(
+        (&emptied["tagsDeleted"], &emptied["manifestsDeleted"], &emptied["more"]),
+        (&json!(1), &json!(4), &json!(false))
+    );
+}
+
 /// SPEC AD6: nothing goes where something must stay.
 #[test]
 fn a_repository_in_which_something_must_stay_is_not_deleted() {

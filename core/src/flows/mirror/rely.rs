@@ -53,9 +53,10 @@ pub(in crate::flows) fn content(manifest: &Manifest, present: &[Voucher]) -> Opt
         return Some(manifest.content);
     }
     let content = |voucher: &Voucher| record::decode::<ManifestRecord>(&voucher.key, &voucher.value).ok()?.content;
-    let children = present.iter().filter(|voucher| voucher.is_manifest).map(content);
+    let mut children = present.iter().filter(|voucher| voucher.is_manifest).map(content);
     let is_whole = present.len() == manifest.needs.len();
-    children.sum::<Option<u64>>().filter(|_| is_whole)
+    let whole = children.try_fold(0_u64, |sum, content| Some(sum.saturating_add(content?)));
+    whole.filter(|_| is_whole)
 }
 
 impl Call {

@@ -10,6 +10,8 @@ use orlop_core::{Caller, Timestamp, http};
 use serde_json::{Value as Json, json};
 
 use crate::auth::identity::Identity;
+use crate::auth::refusal::unauthorized;
+use crate::crowd::Client;
 use crate::observe::date::rfc3339;
 use crate::request::administer::{Refused, administrator, csv, page_size};
 use crate::request::answer::Service;
@@ -22,8 +24,8 @@ use crate::storage::{RequestBody, ambient};
 const PAGE: (usize, usize) = (50, 100);
 const TABLE: (usize, usize) = (1000, 1000);
 
-/// The longest `after` that can come of a page, in bytes: a time, a call, and a tag or digest.
-const AFTER: usize = 300;
+/// The longest `after` that can come of a page, in bytes: a time, a call, and a tag, or a digest and a repository.
+const AFTER: usize = 600;
 
 /// What of happenings is written how. Pulls are not kept.
 const HAPPENINGS: [(&str, Happening); 4] = [
@@ -159,6 +161,12 @@ pub(super) async fn list(
         until: query.get("until").map(ToOwned::to_owned),
     };
     let looked = wanted.looked(n, after)?;
+    // Of whom nothing is known may have a token that says as much.
+    if identity.is_anonymous() && live.identities.can_ask() {
+        return Err(unauthorized(live.identities.challenges(&[], None), None));
+    }
+    let client = Client::of(&identity.name(), from.line.client);
+    let _making = service.memory.making(&client, true, false).await.ok_or(Error::Busy)?;
     let caller = Caller { name: identity.name(), rights: live.rules.rights(identity), ..Caller::anybody() };
     let step = live.registry.activity(Arc::new(caller), looked, ambient());
     let page = service.host.run(step, &mut RequestBody::empty()).await.map_err(Refused::from)?;

@@ -87,9 +87,9 @@ impl<'r> Asking<'r> {
 
     /// Refuses whoever has shown a token: it stands for a program, and for no person.
     fn no_token(&self) -> Result<(), http::Response> {
-        match self.identity.granted() {
-            None => Ok(()),
-            Some(_) => Err(refusal(403, Code::Denied, "a token may not do this: sign in, or send the password")),
+        match self.identity.is_shown_by_token() {
+            false => Ok(()),
+            true => Err(refusal(403, Code::Denied, "a token may not do this: sign in, or send the password")),
         }
     }
 

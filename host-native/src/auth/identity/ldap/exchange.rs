@@ -9,7 +9,7 @@ use std::sync::Arc;
 use ldap3::{Ldap as Handle, LdapConnAsync, LdapConnSettings, LdapError, Scope, SearchEntry, SearchOptions, StdStream};
 use ldap3::{dn_escape, ldap_escape};
 use rustls::ClientConfig;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout, timeout_at};
 use url::Url;
 
 use super::wire::connect;
@@ -65,9 +65,12 @@ pub(super) async fn log_in(
         return Err(Failed::Wrong("a name and a password are needed".into()));
     }
     let mut failed = Failed::Unreachable("there is no server".into());
+    // Of all servers together: each that hangs takes one answer's time, and the rest is for the one that answers.
+    let others = u32::try_from(settings.url.len()).unwrap_or(u32::MAX).saturating_sub(1);
+    let end = Instant::now() + settings.timeout.saturating_mul(ANSWERS.saturating_add(others));
     for url in &settings.url {
         let late = |_| Err(Failed::Unreachable("it takes too long: see ldap-timeout".into()));
-        let answered = timeout(settings.timeout * ANSWERS, log_in_at(url, settings, tls, name, password)).await;
+        let answered = timeout_at(end, log_in_at(url, settings, tls, name, password)).await;
         match answered.unwrap_or_else(late) {
             Err(Failed::Unreachable(reason)) => failed = Failed::Unreachable(format!("{url}: {reason}")),
             done => return done,
@@ -127,6 +130,12 @@ async fn conversation(handle: &mut Handle, settings: &Ldap, name: &str, password
     let attributes = [&settings.name, &settings.groups].into_iter().filter(|name| !name.is_empty()).cloned().collect();
     let (entries, _) = search(handle, settings, &dn, Scope::Base, "(objectClass=*)", attributes, 1).await?;
     let entry = entries.into_iter().next().ok_or_else(|| Failed::Wrong(format!("{dn} may not be read")))?;
+    for attribute in [&settings.name, &settings.groups] {
+        if is_partial(&entry, attribute) {
+            let told = format!("the directory gives only a part of `{attribute}`, or it cannot be read");
+            return Err(Failed::Refused(told));
+        }
+    }
     let names = values(&entry, &settings.name);
     let own = names.iter().find(|own| own.eq_ignore_ascii_case(name)).or(names.first());
     let own = own.ok_or_else(|| Failed::Wrong(format!("{dn} has no `{}` that may be read", settings.name)))?;
@@ -209,6 +218,14 @@ async fn search(
         32 => Ok((Vec::new(), false)),
         code => Err(Failed::Unreachable(format!("a search in {base:?} gives {}", told(code, &result.text)))),
     }
+}
+
+/// Whether there are values of an attribute that are not told: the rest of very many (`memberOf;range=0-1499`), or such as are
+/// no text.
+fn is_partial(entry: &SearchEntry, attribute: &str) -> bool {
+    let of = |name: &str| name.split(';').next().is_some_and(|name| name.eq_ignore_ascii_case(attribute));
+    let is_range = |name: &str| name.to_ascii_lowercase().contains(";range=");
+    entry.bin_attrs.keys().any(|name| of(name)) || entry.attrs.keys().any(|name| is_range(name) && of(name))
 }
 
 /// The values of an attribute, whose name may be written in another case.

@@ -81,8 +81,14 @@ pub(super) async fn list(asking: Asking<'_>) -> Answered {
     let told = all.iter().map(told).collect::<Result<Vec<_>, _>>();
     let told = told.map_err(|error| Error::Storage(orlop_core::Fault::Failed(error.to_string())))?;
     let mut body = json!({ "deleted": told, "damaged": damaged });
-    if let Some(last) = all.last().filter(|_| more) {
-        body["next"] = page.next(&written(last)).into();
+    let unread = after.as_ref().and_then(|key| key.as_str().split_once('/'));
+    let next = match all.last() {
+        Some(last) => Some(written(last)),
+        // What was read are records that do not read.
+        None => unread.map(|(_, place)| place.to_owned()),
+    };
+    if let Some(next) = next.filter(|_| more) {
+        body["next"] = page.next(&next).into();
     }
     Ok(private(200, &body))
 }
@@ -159,10 +165,14 @@ fn caller(asking: Asking<'_>, name: &Repository, reference: &Reference) -> Resul
         Reference::Tag(_) => {}
         Reference::Digest(_) => asking.may(name, &[Right::Delete])?,
     }
-    let told = !asking.live.webhooks.is_empty();
+    Ok(Arc::new(Caller { rights, ..by(asking) }))
+}
+
+/// Who asks, for events.
+fn by(asking: Asking<'_>) -> Caller {
+    let told = !asking.live.webhooks.is_empty() || asking.live.registry.keeps_activity();
     let request = told.then(|| source(asking.service, asking.live, asking.from));
-    let name = asking.identity.name();
-    Ok(Arc::new(Caller { name, rights, request, ..Caller::anybody() }))
+    Caller { name: asking.identity.name(), request, ..Caller::anybody() }
 }
 
 /// `POST /api/v1/deleted/purge` (SPEC AE7)
@@ -171,7 +181,7 @@ pub(super) async fn purge(asking: Asking<'_>, body: &mut RequestBody) -> Answere
     let ToPurge { repository, reference, force } = read(&asking.from.head.headers, body).await?;
     let name: Repository = repository.parse().map_err(Error::Repository)?;
     let reference = reference.map(|reference| reference.parse::<Reference>()).transpose()?;
-    let step = asking.live.registry.purge(name.clone(), reference, force, ambient());
+    let step = asking.live.registry.purge_by(by(asking), name.clone(), reference, force, ambient());
     let done = asking.run(step).await.map_err(|why| refused(why, "or send `\"force\": true` to purge it anyway"))?;
     tracing::info!(
         user = asking.identity.name(),

@@ -137,7 +137,7 @@ function Row({ of, within }: { of: Event; within: boolean }) {
         </span>
       </th>
       <td class="wider">{digest ? <Digest digest={digest} /> : <span class="muted">–</span>}</td>
-      <td class="wide">{by || <span class="muted">anonymous</span>}</td>
+      <td class="wide">{by || <span class="muted">{happening === 'damaged' ? '–' : 'anonymous'}</span>}</td>
       {session.value?.administrator && (
         <td class="widest" title={agent || undefined}>
           {address || <span class="muted">–</span>}
