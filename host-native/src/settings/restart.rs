@@ -46,7 +46,8 @@ mod tests {
     use crate::settings::Settings;
 
     /// What a running server takes over: see `Live::new`, and the filter of the log.
-    const RELOADED: [&str; 54] = [
+    const RELOADED: [&str; 55] = [
+        "activity-lifetime",
         "administrators",
         "allow-sparse",
         "assemble",
