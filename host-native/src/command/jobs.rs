@@ -227,34 +227,34 @@ impl Begun {
 
     /// Notes how the job stands: whether nothing is left to note.
     async fn renew(&mut self) -> bool {
-        match self.write().await {
-            Ok(true) => {}
-            Ok(false) => match self.is_still_ours().await {
-                Ok(true) => return false,
-                Ok(false) => tracing::warn!("another host has begun {} since: it is not noted here", self.name),
-                Err(fault) => {
-                    tracing::warn!("how {} stands is not known: {fault}", self.name);
-                    return false;
-                }
-            },
+        let written = match self.write().await {
+            Ok(false) => self.write_again().await,
+            written => written,
+        };
+        match written {
+            Ok(true) => true,
+            Ok(false) => {
+                tracing::warn!("another host has begun {} since: it is not noted here", self.name);
+                true
+            }
             Err(fault) => {
                 tracing::warn!("how {} stands is not noted: {fault}", self.name);
-                return false;
+                false
             }
         }
-        true
     }
 
-    /// Whether the note is of this job, though not as it was known here: one was written, and the answer was lost.
-    async fn is_still_ours(&mut self) -> Result<bool, Fault> {
+    /// Writes the note over one of this job that is not as it was known here: it was written, and the answer was lost.
+    async fn write_again(&mut self) -> Result<bool, Fault> {
         let found = self.host.noted(&self.name).await?;
         let note: Option<Note> = found.as_ref().and_then(|found| serde_json::from_slice(found).ok());
         let is_ours =
             note.is_some_and(|note| note.process == self.note.process && note.job.began == self.note.job.began);
-        if is_ours {
-            self.last = found;
+        if !is_ours {
+            return Ok(false);
         }
-        Ok(is_ours)
+        self.last = found;
+        self.write().await
     }
 
     /// Writes the note, if nobody else has: whether it is written.
@@ -348,6 +348,20 @@ mod tests {
         let again = Jobs { process: Uuid::new_v4(), host: jobs.host.clone() };
         assert_eq!(again.all().await.unwrap()[0].state, State::Interrupted);
         assert!(again.begin(Kind::Gc, None, "bob".into()).await.is_ok());
+    }
+
+    /// A note was written, and the answer to that was lost.
+    #[tokio::test]
+    async fn a_job_goes_on_to_be_noted_where_its_note_is_its_own() {
+        let directory = TempDir::new().unwrap();
+        let jobs = jobs(&directory);
+        let mut begun = jobs.begin(Kind::Gc, None, "alice".into()).await.unwrap();
+        let before = begun.last.clone();
+        begun.note.job.progress = Some(Progress { done: 1, total: None, unit: "blobs".into(), text: String::new() });
+        assert!(begun.renew().await);
+        begun.last = before;
+        begun.see_to(Arc::default(), async { Outcome::of(json!({ "fault": null })) }).await;
+        assert_eq!(jobs.all().await.unwrap()[0].state, State::Done);
     }
 
     #[tokio::test]

@@ -337,6 +337,9 @@ fn what_is_purged_is_gone_unless_it_is_protected() {
     refused(&server, "root", ("POST", "deleted/purge"), &purge("one", false), (403, "DENIED", "team/*:one"));
     let done = post(&server, "root", "deleted/purge", &purge("one", true));
     assert_eq!((&done["tags"], done["manifests"].as_array().map(Vec::len)), (&json!(["one"]), Some(1)), "{done}");
+    let told = get(&server, "root", "activity?repository=team/app")["activity"][0].clone();
+    assert_eq!((&told["happening"], &told["by"]), (&json!("delete"), &json!("root")), "{told}");
+    assert!(told["address"].as_str().is_some_and(|address| !address.is_empty()), "{told}");
     refused(&server, "root", ("POST", "deleted/purge"), &purge("one", true), (404, "MANIFEST_UNKNOWN", "team/app:one"));
     refused(
         &server,

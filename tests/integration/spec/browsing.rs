@@ -364,6 +364,24 @@ fn tags_are_sorted_by_size() {
     assert_eq!(all(&mut registry, ""), sorted);
 }
 
+/// SPEC AA6: sizes that nothing has do no harm.
+#[test]
+fn images_that_say_to_be_larger_than_anything_are_the_largest() {
+    let mut registry = registry();
+    let huge = |word: &str| {
+        let mut layer = descriptor(OCI_LAYER, word);
+        layer["size"] = json!(u64::MAX - 1);
+        Manifest::image(AMD64, word).field("layers", json!([layer]))
+    };
+    let (one, two) = (huge("one"), huge("two"));
+    registry.push("a", "one", &one);
+    registry.push("a", "two", &two);
+    registry.push("a", "both", &Manifest::index(&[&one, &two]));
+    registry.push_image("a", "small", AMD64, "small");
+    let sorted = names(&mut registry, "/api/v1/repositories/a/tags?sort=size", "tags");
+    assert_eq!(sorted[0], "small");
+}
+
 /// SPEC AA3, AA4: by the last push, also where only tags tell it.
 #[test]
 fn repositories_are_sorted_by_their_last_push() {

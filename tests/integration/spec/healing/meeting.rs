@@ -77,8 +77,11 @@ fn damage_is_told_to_who_listens() {
         registry.push(repository, "v1", &image());
     }
     flip(&mut registry, &layer());
-    let payload = Key::stored(format!("payload/team/b@{}", image().digest()));
-    registry.memory.records.insert(payload, "{}".into());
+    // Several are found damaged with one call.
+    for repository in ["team/a", "team/b"] {
+        let payload = Key::stored(format!("payload/{repository}@{}", image().digest()));
+        registry.memory.records.insert(payload, "{}".into());
+    }
     scrub(&mut registry);
     scrub_again(&mut registry);
     let step = registry.registry.queued("ops".into(), registry.memory.ambient());
@@ -95,6 +98,7 @@ fn damage_is_told_to_who_listens() {
         [
             ("team/a".to_owned(), layer.clone(), false),
             ("team/b".to_owned(), layer, false),
+            ("team/a".to_owned(), manifest.clone(), true),
             ("team/b".to_owned(), manifest, true)
         ]
     );

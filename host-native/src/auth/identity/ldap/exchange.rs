@@ -304,6 +304,24 @@ mod tests {
     use super::*;
 
     #[test]
+    fn what_is_only_a_part_is_noticed() {
+        let entry = |attrs: &[&str], binary: &[&str]| SearchEntry {
+            dn: "cn=alice,dc=example".into(),
+            attrs: attrs.iter().map(|name| ((*name).to_owned(), vec!["cn=dev,dc=example".to_owned()])).collect(),
+            bin_attrs: binary.iter().map(|name| ((*name).to_owned(), vec![vec![0xff]])).collect(),
+        };
+        for (attrs, binary, partial) in [
+            (&["memberOf"][..], &[][..], false),
+            (&["cn", "cn;lang-de", "memberof"], &["jpegPhoto"], false),
+            (&["memberOf;range=0-1499"], &[], true),
+            (&["memberOf", "MEMBEROF;Range=0-1499"], &[], true),
+            (&["cn"], &["memberOf"], true),
+        ] {
+            assert_eq!(is_partial(&entry(attrs, binary), "memberOf"), partial, "{attrs:?} {binary:?}");
+        }
+    }
+
+    #[test]
     fn a_group_is_the_first_part_of_its_name() {
         for (dn, base, group) in [
             ("cn=dev,ou=groups,dc=example", None, Some("dev")),
