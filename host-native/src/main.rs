@@ -8,8 +8,8 @@ use std::process::ExitCode;
 use orlop::command::cli::{AccessCommand, Command, ConfigCommand};
 use orlop::command::config::{CommandLine, ConfigError, Loaded};
 use orlop::command::{
-    activity, administer, copy, delete, deleted, exchange, import, process, retention, start, sync, token, transfer,
-    usage,
+    activity, administer, browse, copy, delete, deleted, exchange, import, process, retention, start, sync, token,
+    transfer, usage,
 };
 
 #[cfg(target_env = "musl")]
@@ -72,6 +72,8 @@ fn run(loaded: Loaded, line: CommandLine) -> Result<(), Box<dyn Error>> {
         Command::Retention(asked) => retention::retention(&asked.command, &effective),
         Command::Deleted(asked) => deleted::deleted(&asked, &effective),
         Command::Undelete(asked) => deleted::undelete(&asked, &effective),
+        Command::List(asked) => browse::list(&asked, &effective),
+        Command::Show(asked) => browse::show(&asked, &effective),
         Command::Delete(asked) => delete::delete(&asked, &effective),
         Command::Purge(asked) => deleted::purge(&asked, &effective),
         Command::Protect(asked) => deleted::protect(&asked, &effective),

@@ -2,6 +2,7 @@
 
 mod access;
 mod activity;
+mod browse;
 mod copy;
 mod deleted;
 mod exchange;
@@ -21,6 +22,7 @@ use orlop_core::Config;
 
 pub use self::access::{Access, AccessCommand, Explain};
 pub use self::activity::Activity;
+pub use self::browse::{List, Show};
 pub use self::copy::Copy;
 pub use self::deleted::{Delete, Deleted, Protect, Purge, Undelete, Unprotect};
 pub use self::exchange::{
@@ -126,6 +128,15 @@ pub enum Command {
     /// Each `[[retention]]` of the configuration says which tags of which repositories stay. A server deletes the others
     /// regularly; more than 20 % of a repository only once somebody has agreed.
     Retention(Retention),
+    /// List repositories, or the tags of one
+    ///
+    /// With their sizes, times and platforms, as the console shows them. A server that has the data directory open is asked;
+    /// without one, the command reads it itself.
+    List(List),
+    /// Show what is known of an image
+    ///
+    /// Its digest, tags, layers or images, what refers to it, and with --json also its config, history and annotations.
+    Show(Show),
     /// Delete a tag, a manifest, or a whole repository
     ///
     /// As a client does: it can be undeleted for as long as `undelete-within` says, and what is protected stays. A manifest is

@@ -23,7 +23,7 @@ use crate::command::mirror::Mirrors;
 use crate::command::reload::Reloading;
 use crate::command::retention::Retaining;
 use crate::command::scrub::Scrubber;
-use crate::command::{activity, delete, deleted, integrity, mirror, retention, scrub, token, usage};
+use crate::command::{activity, browse, delete, deleted, integrity, mirror, retention, scrub, token, usage};
 use crate::request::live::Current;
 use crate::settings::Data;
 use crate::storage::Host;
@@ -68,6 +68,8 @@ pub enum Request {
     SyncStatus(Option<String>),
     /// Show or do what the rules of retention say.
     Retention(retention::Asked),
+    /// Look up repositories, tags or an image.
+    Browse(browse::Asked),
     /// Delete a tag, a manifest, or all that is in a repository.
     Delete(deleted::Image),
     /// List, undelete, purge or protect.
@@ -96,6 +98,7 @@ impl fmt::Display for Request {
             Self::Blob(digest) => write!(f, "blob {digest}"),
             Self::Mirror(asked) => asked.fmt(f),
             Self::Retention(asked) => asked.fmt(f),
+            Self::Browse(asked) => asked.fmt(f),
             Self::Delete(image) => write!(f, "delete {image}"),
             Self::Deleted(asked) => asked.fmt(f),
             Self::Sync { name, dry_run } => {
@@ -130,6 +133,7 @@ impl FromStr for Request {
             ["mirror", "fetch", images] => Self::Mirror(mirror::Asked::Fetch(images.parse()?)),
             ["mirror", "evict", images] => Self::Mirror(mirror::Asked::Evict(images.parse()?)),
             ["retention", ..] => Self::Retention(line.parse()?),
+            ["browse", ..] => Self::Browse(line.parse()?),
             ["delete", image] => Self::Delete(image.parse()?),
             ["deleted", ..] => Self::Deleted(line.parse()?),
             ["blob", digest] => Self::Blob(digest.parse().map_err(|_| format!("`{digest}` is not a digest"))?),
@@ -247,6 +251,7 @@ impl Control {
             Request::Mirror(asked) => Mirrors::from(self.current.mirrors()).perform(&self.host, &asked).await,
             Request::Blob(digest) => integrity::locate(&self.host, digest).await,
             Request::Retention(asked) => self.retaining.perform(&asked).await,
+            Request::Browse(asked) => asked.perform(&self.current.registry(), &self.host).await,
             Request::Delete(image) => delete::perform(&self.current.registry(), &self.host, &image).await,
             Request::Deleted(asked) => deleted::answer(&self.current.registry(), &self.host, &asked).await,
             Request::Usage(asked) => asked.perform(&self.current.registry(), &self.host).await,
@@ -335,7 +340,8 @@ mod tests {
         let deletes = ["a", "a/b:v1", &format!("a@{digest}")].map(|image| Request::Delete(image.parse().unwrap()));
         let others =
             [Request::Backup, Request::Reload, Request::Check, Request::Scrub, Request::Damaged, Request::Blob(digest)];
-        let others = others.into_iter().chain(deletes).chain(mirrors.map(Request::Mirror));
+        let browsed = Request::Browse("browse repositories?q=a%20b".parse().unwrap());
+        let others = others.into_iter().chain(deletes).chain([browsed]).chain(mirrors.map(Request::Mirror));
         let names = || [None, Some("base".to_owned())].into_iter();
         let syncs = names().flat_map(|name| [(name.clone(), false), (name, true)]);
         let syncs = syncs.map(|(name, dry_run)| Request::Sync { name, dry_run });

@@ -12,6 +12,7 @@ macro_rules! note {
 
 pub mod activity;
 pub mod administer;
+pub mod browse;
 pub mod check;
 pub mod cli;
 pub mod config;

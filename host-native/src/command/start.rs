@@ -225,6 +225,8 @@ pub(super) fn by_the_servers_settings(effective: &[Effective], does: &str) -> Re
         "plan",
         "recount",
         "repository",
+        "reverse",
+        "search",
         "sort",
         "top",
         "until",

@@ -132,6 +132,43 @@ fn without_a_server_the_command_does_it() {
     assert_eq!(server.send("DELETE", "/v2/a/manifests/v1", b"").status, 403);
 }
 
+/// With a server and without one, what the console shows.
+#[test]
+fn a_command_lists_and_shows_what_there_is() {
+    let directory = TempDir::new().unwrap();
+    let data = directory.path().join("data");
+    let mut server = Started::on(&data, &["--gc-interval", "0"]);
+    push(&server, &["v1", "v10", "v9"]);
+    let check = || {
+        let (done, told) = run("list", &data, &[]);
+        assert!(done && told.starts_with("REPOSITORY") && told.contains("\na "), "{told}");
+        let (done, told) = run("list", &data, &["a", "--reverse"]);
+        let tags: Vec<&str> = told.lines().map(|line| line.split(' ').next().unwrap()).collect();
+        assert!(done && tags == ["TAG", "v10", "v9", "v1"], "{told}");
+        let found = json("list", &data, &["a", "--search", "V1", "--sort", "size"]);
+        assert_eq!((found["tags"].as_array().map(Vec::len), &found["more"]), (Some(2), &false.into()), "{found}");
+        let shown = json("show", &data, &["a:v1"]);
+        assert!(shown["digest"].as_str().is_some_and(|digest| digest.starts_with("sha256:")), "{shown}");
+        let (done, told) = run("show", &data, &["a:v1"]);
+        assert!(done && told.contains(shown["digest"].as_str().unwrap()), "{told}");
+        for (verb, words) in [
+            ("show", &["a:v2"][..]),
+            ("show", &["a"]),
+            ("list", &["b"]),
+            ("list", &["a:v1"]),
+            ("list", &["a", "--sort=bytes"]),
+        ] {
+            let (done, told) = run(verb, &data, words);
+            assert!(!done && told.starts_with("orlop: ") && told.len() > 20, "{verb} {words:?}: {told}");
+        }
+    };
+    check();
+    server.signal(Signal::TERM);
+    eventually(|| server.ended());
+    drop(server);
+    check();
+}
+
 /// With a server and without one, as a client deletes.
 #[test]
 fn a_command_deletes_tags_manifests_and_repositories() {
