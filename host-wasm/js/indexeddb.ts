@@ -198,16 +198,19 @@ export class IndexedDbStorage implements Storage {
   }
 }
 
+/** How long to wait for a tab that is being closed, in milliseconds: its lock is free a moment after it is gone. */
+const CLOSING = 5_000;
+
 /** Keeps others out, where the platform has locks. Gives what lets them in again. */
 async function lock(name: string): Promise<() => void> {
   const locks = globalThis.navigator?.locks;
   if (!locks) return () => {};
   return new Promise((resolve, reject) => {
-    const held = locks.request(`orlop:${name}`, { ifAvailable: true }, (lock) => {
-      if (!lock) return reject(new StorageBusy('another tab or worker has this registry open'));
-      return new Promise<void>((release) => resolve(release));
-    });
-    held.catch(reject);
+    const signal = AbortSignal.timeout(CLOSING);
+    const held = locks.request(`orlop:${name}`, { signal }, () => new Promise<void>((release) => resolve(release)));
+    held.catch((error: unknown) =>
+      reject(signal.aborted ? new StorageBusy('another tab or worker has this registry open') : error),
+    );
   });
 }
 

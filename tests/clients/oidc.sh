@@ -208,7 +208,7 @@ allow = ["all"]
 repositories = ["people/**"]
 END
 "$(orlop_bin)" reload --data "$work/data" --config "$work/orlop.toml"
-start=https://$registry/api/v1/session/oidc/corp?to=/console/r/people/box
+start="https://$registry/api/v1/session/oidc/corp?to=/console/r/people/box"
 browse() { curl -sS "${access[@]}" -b "$jar" -c "$jar" "$@"; }
 session() { browse "https://$registry/api/v1/session" | jq -r "$1"; }
 offered() { [[ $(jar=/dev/null session '.sign_in.oidc[0].title') == "Example Inc." ]]; }
@@ -240,7 +240,7 @@ step "a code is good for once, and in its own browser alone"
 signed_out() { expect "$1" "https://$registry/console/signed-out?error=$2" "$3"; }
 signed_out "in another browser" expired "$(jar=$work/other leads "$callback")"
 signed_out "again" expired "$(leads "$callback")"
-code=$(sed 's/.*code=\([^&]*\).*/\1/' <<<"$callback")
+code=${callback#*code=} code=${code%%&*}
 at_provider mallory
 signed_out "a code without its state" expired "$(leads "$CALLBACK?code=$code&state=x")"
 signed_out "who says no" denied "$(browse -L -o /dev/null -w '%{url_effective}' "$asks/abort")"
