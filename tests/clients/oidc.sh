@@ -11,6 +11,7 @@ issuer=http://127.0.0.1:$provider_port
 
 # start_provider KEYS [SECONDS]: with that file of keys, and a clock that is wrong by so much.
 start_provider() {
+  : >"$work/provider.log" # what the one before has said
   SHIFT=${2:-0} node "$here/identity-provider.mjs" "$provider_port" "$1" </dev/null >"$work/provider.log" 2>&1 &
   provider_pid=$!
   wait_for 30 grep -q listening "$work/provider.log" || fail "the provider does not start: $(cat "$work/provider.log")"
