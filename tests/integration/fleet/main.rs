@@ -39,6 +39,7 @@ mod rolling;
 #[allow(dead_code, reason = "the crash tests use more of it")]
 mod server;
 mod serving;
+mod signed;
 #[path = "../small_disk.rs"]
 mod small_disk;
 mod stores;
