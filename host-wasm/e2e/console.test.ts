@@ -256,6 +256,8 @@ test('the search finds as one types, and works by the keyboard', async () => {
   expect(await field.getAttribute('aria-activedescendant')).toBe('found-0');
   await page.keyboard.press('Enter');
   await page.waitForURL(at('console/r/team/app/-/i/v1.10.0'));
+  // Another page empties the field, and takes the focus.
+  await expect.poll(() => heading(page).evaluate((one) => one === document.activeElement)).toBe(true);
   await page.keyboard.press('/');
   await page.keyboard.type('nothing-like-it');
   await page.getByText('Nothing has “nothing-like-it” in its name').waitFor();
