@@ -7,6 +7,8 @@ export default defineConfig({
     globalSetup: 'e2e/temporary.ts',
     testTimeout: 600_000,
     hookTimeout: 60_000,
+    // A machine may be slow: what comes, comes within this.
+    expect: { poll: { timeout: 20_000 } },
     fileParallelism: false,
   },
 });
