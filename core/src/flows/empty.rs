@@ -34,50 +34,53 @@ impl Call {
             return Err(Error::RepositoryUnknown(name.clone()));
         }
         self.may_empty(name).await?;
-        let mut left = EMPTIED;
+        let (mut tags_deleted, mut manifests_deleted) = (0, 0);
         let prefix = keys::tags(name);
-        let (mut pages, mut tags_deleted) = (Pages::new(&prefix), 0);
-        while left > 0
+        let mut pages = Pages::new(&prefix);
+        while tags_deleted < EMPTIED
             && let Some(page) = pages.next(self).await?
         {
-            for (key, _) in page.iter().take(left) {
-                // What cannot be a tag is what a check finds.
-                let Ok(tag) = prefix.rest(key).parse::<Tag>() else { continue };
+            // What cannot be a tag is what a check finds.
+            for tag in page.iter().filter_map(|(key, _)| prefix.rest(key).parse::<Tag>().ok()) {
                 tags_deleted += usize::from(is_deleted(self.delete_tag(name, &tag).await)?);
-            }
-            left = left.saturating_sub(page.len());
-        }
-        let prefix = keys::manifests(name);
-        let mut manifests_deleted = 0;
-        // Where some tags may not be deleted, an index has to go before what it lists.
-        loop {
-            let (mut pages, mut deleted, mut refused) = (Pages::new(&prefix), 0, None);
-            while left > 0
-                && let Some(page) = pages.next(self).await?
-            {
-                for (key, _) in page {
-                    let Ok(digest) = prefix.rest(&key).parse::<Digest>() else { continue };
-                    if left == 0 {
-                        break;
-                    }
-                    match self.delete_manifest(name, &digest).await {
-                        Err(Error::Denied(reason)) => refused = Some(reason),
-                        answer => {
-                            deleted += usize::from(is_deleted(answer)?);
-                            left -= 1;
-                        }
-                    }
+                if tags_deleted == EMPTIED {
+                    break;
                 }
             }
+        }
+        let most = EMPTIED - tags_deleted;
+        // Where some tags may not be deleted, an index has to go before what it lists.
+        while manifests_deleted < most {
+            let (deleted, refused) = self.delete_manifests(name, most - manifests_deleted).await?;
             manifests_deleted += deleted;
             match refused {
-                Some(reason) if deleted == 0 => return Err(Error::Denied(reason)),
-                Some(_) if left > 0 => {}
-                _ => break,
+                None => break,
+                Some(refused) if deleted == 0 => return Err(refused),
+                Some(_) => {}
             }
         }
-        let emptied = Emptied { repository: name.clone(), tags_deleted, manifests_deleted, more: left == 0 };
+        // What is counted is gone, so whoever asks again comes to an end.
+        let more = tags_deleted + manifests_deleted == EMPTIED;
+        let emptied = Emptied { repository: name.clone(), tags_deleted, manifests_deleted, more };
         Ok(Response::new(200).with_bytes("application/json", record::encode(&emptied)))
+    }
+
+    /// Deletes manifests that may be deleted, that many at most: how many, and why another one may not.
+    async fn delete_manifests(&self, name: &Repository, most: usize) -> Result<(usize, Option<Error>), Error> {
+        let prefix = keys::manifests(name);
+        let (mut pages, mut deleted, mut refused) = (Pages::new(&prefix), 0, None);
+        while let Some(page) = pages.next(self).await? {
+            for digest in page.iter().filter_map(|(key, _)| prefix.rest(key).parse::<Digest>().ok()) {
+                match self.delete_manifest(name, &digest).await {
+                    Err(error @ Error::Denied(_)) => refused = Some(error),
+                    answer => deleted += usize::from(is_deleted(answer)?),
+                }
+                if deleted == most {
+                    return Ok((deleted, refused));
+                }
+            }
+        }
+        Ok((deleted, refused))
     }
 
     /// Refuses where a mark protects something, or the caller may not delete all tags.

@@ -12,6 +12,7 @@ use serde_json::Value as Json;
 
 use crate::command::config::Effective;
 use crate::command::control::Request;
+use crate::command::printed::refused;
 use crate::command::start::by_the_servers_settings;
 use crate::command::storage::by_server_or_here;
 use crate::command::usage::Form;
@@ -93,7 +94,7 @@ impl Asked {
         let (mut all, mut after) = (Vec::<Json>::new(), None);
         loop {
             let n = PAGE.min(most - all.len());
-            let looked = self.wanted.looked(n, after.take()).map_err(|error| reason(&Response::from(error)))?;
+            let looked = self.wanted.looked(n, after.take()).map_err(|error| refused(&Response::from(error)))?;
             let step = registry.activity(Arc::new(Caller::anybody()), looked, ambient());
             let page = host.run(step, &mut RequestBody::empty()).await.map_err(|fault| fault.to_string())?;
             all.extend(page.events.iter().map(|(name, event)| told(name, event, true)));
@@ -102,20 +103,6 @@ impl Asked {
                 return serde_json::to_string(&all).map_err(|error| error.to_string());
             }
         }
-    }
-}
-
-/// What an answer would say.
-fn reason(response: &Response) -> String {
-    let said = match &response.body {
-        orlop_core::Body::Bytes(bytes) => serde_json::from_slice::<Json>(bytes).unwrap_or_default(),
-        _ => Json::Null,
-    };
-    let error = &said["errors"][0];
-    let text = |key: &str| error[key].as_str().unwrap_or_default().to_owned();
-    match text("detail") {
-        detail if detail.is_empty() => text("message"),
-        detail => detail,
     }
 }
 

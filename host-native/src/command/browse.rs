@@ -5,6 +5,7 @@ use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use bytesize::ByteSize;
 use orlop_core::http::{Body, Headers, Method, Request as Asking};
 use orlop_core::{Asked as Call, Caller, Registry};
@@ -84,14 +85,28 @@ impl Asked {
 }
 
 async fn get(registry: &Registry, host: &Host, target: String) -> Result<Json, String> {
-    let request = Asking { method: Method::Get, target, headers: Headers::new(), length: None, base: None };
+    let answer = ask_as_anybody(registry, host, Method::Get, target).await?;
+    serde_json::from_slice(&answer).map_err(|error| error.to_string())
+}
+
+/// The body of the answer to a request of somebody who may do everything.
+///
+/// # Errors
+///
+/// With the reason why it is refused.
+pub(super) async fn ask_as_anybody(
+    registry: &Registry,
+    host: &Host,
+    method: Method,
+    target: String,
+) -> Result<Bytes, String> {
+    let request = Asking { method, target, headers: Headers::new(), length: None, base: None };
     let step = registry.call_of(Arc::new(Caller::anybody()), Arc::new(Call::from(request)), ambient());
     let response = host.run(step, &mut RequestBody::empty()).await;
-    match &response.body {
-        Body::Bytes(bytes) if response.status == 200 => {
-            serde_json::from_slice(bytes).map_err(|error| error.to_string())
-        }
-        _ => Err(refused(&response)),
+    match response.body {
+        _ if response.status >= 300 => Err(refused(&response)),
+        Body::Bytes(bytes) => Ok(bytes),
+        _ => Ok(Bytes::new()),
     }
 }
 

@@ -3,23 +3,23 @@
 use std::error::Error;
 use std::sync::Arc;
 
-use orlop_core::http::{Body, Headers, Method, Request as Asking, Response};
+use orlop_core::Registry;
+use orlop_core::http::Method;
 use orlop_core::name::Repository;
 use orlop_core::target::Reference;
-use orlop_core::{Asked, Caller, Registry};
 use serde::Deserialize;
 
+use crate::command::browse::ask_as_anybody;
 use crate::command::cli;
 use crate::command::config::Effective;
 use crate::command::control::Request;
 use crate::command::deleted::Image;
-use crate::command::printed::refused;
 use crate::command::start::by_the_servers_settings;
 use crate::command::storage::by_server_or_here;
 use crate::observe::log;
 use crate::request::live::Live;
 use crate::settings::LogFormat;
-use crate::storage::{self, Host, RequestBody, ambient};
+use crate::storage::{self, Host};
 
 /// `orlop delete`.
 ///
@@ -60,7 +60,7 @@ pub async fn perform(registry: &Registry, host: &Host, image: &Image) -> Result<
 
 async fn one(registry: &Registry, host: &Host, name: &Repository, reference: &Reference) -> Result<String, String> {
     let what = Image::new(name.clone(), Some(reference.clone()));
-    let deleted = ask(registry, host, format!("/v2/{name}/manifests/{reference}")).await;
+    let deleted = ask_as_anybody(registry, host, Method::Delete, format!("/v2/{name}/manifests/{reference}")).await;
     deleted.map_err(|reason| format!("{what} is not deleted: {reason}"))?;
     Ok(match reference {
         Reference::Tag(_) => format!("deleted {what}"),
@@ -80,12 +80,13 @@ struct Emptied {
 async fn all(registry: &Registry, host: &Host, name: &Repository) -> Result<String, String> {
     let (mut tags, mut manifests) = (0, 0);
     loop {
-        let answer = ask(registry, host, format!("/api/v1/repositories/{name}/contents")).await;
+        let answer =
+            ask_as_anybody(registry, host, Method::Delete, format!("/api/v1/repositories/{name}/contents")).await;
         let answer = answer.map_err(|reason| match tags + manifests {
             0 => format!("{name} is not deleted: {reason}"),
             _ => format!("{} and {} are deleted, then: {reason}", many(tags, "tag"), many(manifests, "manifest")),
         })?;
-        let emptied: Emptied = serde_json::from_slice(bytes(&answer)).map_err(|error| error.to_string())?;
+        let emptied: Emptied = serde_json::from_slice(&answer).map_err(|error| error.to_string())?;
         tags += emptied.tags_deleted;
         manifests += emptied.manifests_deleted;
         if !emptied.more {
@@ -97,23 +98,4 @@ async fn all(registry: &Registry, host: &Host, name: &Repository) -> Result<Stri
 /// So many of these.
 fn many(count: u64, what: &str) -> String {
     if count == 1 { format!("1 {what}") } else { format!("{count} {what}s") }
-}
-
-fn asking(target: String) -> Asking {
-    Asking { method: Method::Delete, target, headers: Headers::new(), length: None, base: None }
-}
-
-/// Makes a request of somebody who may do everything.
-async fn ask(registry: &Registry, host: &Host, target: String) -> Result<Response, String> {
-    let asked = Arc::new(Asked::from(asking(target)));
-    let step = registry.call_of(Arc::new(Caller::anybody()), asked, ambient());
-    let response = host.run(step, &mut RequestBody::empty()).await;
-    if response.status < 300 {
-        return Ok(response);
-    }
-    Err(refused(&response))
-}
-
-fn bytes(response: &Response) -> &[u8] {
-    if let Body::Bytes(bytes) = &response.body { bytes } else { &[] }
 }

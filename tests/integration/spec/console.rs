@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use orlop_conformance::image::{AMD64, ARM64, Manifest, OCI_MANIFEST};
+use orlop_conformance::image::{AMD64, ARM64, Manifest, OCI_MANIFEST, sha256};
 use orlop_conformance::system::{System, delete, manifest, put};
 use orlop_core::caller::{Right, Rule};
 use orlop_core::config::Pattern;
@@ -105,6 +105,19 @@ fn a_large_repository_is_deleted_with_several_calls() {
     }
     assert_eq!((tags, calls), (1500, 2));
     registry.get(manifest("a", image.digest())).refused(404, "MANIFEST_UNKNOWN");
+}
+
+/// SPEC AD6: whoever asks until there is no more comes to an end, whatever cannot be deleted.
+#[test]
+fn records_that_do_not_read_do_not_keep_a_client_asking() {
+    let mut registry = registry();
+    registry.push_image("a", "v1", AMD64, "layer");
+    for number in 0..1200 {
+        let key = format!("manifest/a@{}", sha256(number.to_string().as_bytes()));
+        registry.memory.records.insert(Key::stored(key), "{}".into());
+    }
+    let emptied = registry.call(delete("/api/v1/repositories/a/contents")).expect(200).json();
+    assert_eq!((&emptied["tagsDeleted"], &emptied["more"]), (&json!(1), &json!(false)), "{emptied}");
 }
 
 /// SPEC AD6: where some tags may not be deleted, an index goes before its images.
