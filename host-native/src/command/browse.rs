@@ -192,9 +192,10 @@ fn tags(whole: &Json) -> String {
         let platforms: Vec<String> = entries(one, "platforms").map(|of| text(&of["platform"])).collect();
         let platforms = if platforms.is_empty() { "-".into() } else { platforms.join(",") };
         let [name, kind, digest] = ["name", "kind", "digest"].map(|field| text(&one[field]));
-        [name, kind, size(&one["bytes"]), text(&one["pushed"]), text(&one["pulled"]), platforms, digest]
+        let [pushed, pulled, pulls] = ["pushed", "pulled", "pulls"].map(|field| text(&one[field]));
+        [name, kind, size(&one["bytes"]), pushed, pulled, pulls, platforms, digest]
     };
-    let head = ["TAG", "KIND", "BYTES", "PUSHED", "LAST PULL", "PLATFORMS", "DIGEST"];
+    let head = ["TAG", "KIND", "BYTES", "PUSHED", "LAST PULL", "PULLS", "PLATFORMS", "DIGEST"];
     columns(head, entries(whole, "tags").map(row))
 }
 
@@ -208,6 +209,7 @@ fn shown(image: &Json) -> String {
         ("artifact type", "artifactType"),
         ("pushed", "pushed"),
         ("last pull", "pulled"),
+        ("pulls", "pulls"),
         ("subject", "subject"),
     ] {
         if !image[field].is_null() {
@@ -216,6 +218,10 @@ fn shown(image: &Json) -> String {
     }
     if image["bytes"].is_u64() {
         lines.push(format!("bytes: {}", size(&image["bytes"])));
+    }
+    let pulled_by: Vec<String> = entries(image, "pulledBy").map(|by| text(&by["user"])).collect();
+    if !pulled_by.is_empty() {
+        lines.push(format!("lately pulled by: {}", pulled_by.join(", ")));
     }
     let tags: Vec<String> = entries(image, "tags").map(text).collect();
     if !tags.is_empty() {

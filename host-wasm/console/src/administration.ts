@@ -9,6 +9,7 @@ export interface RepositoryUsage {
   blobs: number;
   last_push: string | null;
   last_pull: string | null;
+  pulls: number;
   quota: string | null;
   used_percent: number | null;
 }

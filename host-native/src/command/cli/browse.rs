@@ -15,7 +15,7 @@ pub struct List {
     #[arg(long, value_name = "TEXT")]
     pub search: Option<String>,
 
-    /// In which order: repositories by name, bytes or pushed; tags by name, pushed, pulled or size
+    /// In which order: repositories by name, bytes or pushed; tags by name, pushed, pulled, pulls or size
     #[arg(long, value_enum, default_value_t = Order::Name)]
     pub sort: Order,
 
@@ -44,6 +44,8 @@ pub enum Order {
     Pushed,
     /// By when a tag was last pulled
     Pulled,
+    /// By how often a tag was pulled
+    Pulls,
     /// By the bytes of what a tag names
     Size,
 }

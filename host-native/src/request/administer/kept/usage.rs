@@ -32,6 +32,8 @@ pub enum Sort {
     LastPush,
     /// Those first that were pulled from longest ago, or never as far as is known
     LastPull,
+    /// Those first that were pulled from most often, as far as that is counted
+    Pulls,
     /// Those first that are closest to their quota
     Used,
 }
@@ -61,6 +63,7 @@ impl Sort {
             Self::Manifests => Reverse(row.manifests),
             Self::Blobs => Reverse(row.blobs),
             Self::LastPush => Reverse(row.last_push.map_or(0, |time| time.0)),
+            Self::Pulls => Reverse(row.pulls),
             Self::Used => Reverse(row.used_percent.unwrap_or(0)),
         };
         u64::MAX - rank

@@ -20,6 +20,7 @@ const COLUMNS: { sort: string; title: string; kind?: string; about?: string }[] 
   { sort: 'blobs', title: 'Blobs', kind: 'number widest' },
   { sort: 'last-push', title: 'Last push', kind: 'wider' },
   { sort: 'last-pull', title: 'Last pull', kind: 'wider' },
+  { sort: 'pulls', title: 'Pulls', kind: 'number widest', about: 'How often clients got a manifest from it' },
   { sort: 'used', title: 'Quota', kind: 'wide' },
 ];
 
@@ -167,6 +168,7 @@ function Row({ of }: { of: RepositoryUsage }) {
     blobs,
     last_push: push,
     last_pull: pull,
+    pulls,
     quota,
     used_percent: used,
   } = of;
@@ -198,6 +200,7 @@ function Row({ of }: { of: RepositoryUsage }) {
       <td class="wider">
         <Time {...(pull && { at: pull })} />
       </td>
+      <td class="number widest">{count(pulls)}</td>
       <td class="wide">
         {used === null ? (
           <span class="muted">–</span>
