@@ -1,12 +1,14 @@
 /** How much each repository has, and how far quotas are used. */
+import { useState } from 'preact/hooks';
 import { size } from '../../../../parts/size.js';
 import type { QuotaUsage, RepositoryUsage, Usage as Told } from '../../administration.js';
-import { usePages } from '../../api.js';
+import { ask, problem, usePages } from '../../api.js';
 import { Time } from '../../parts/small.js';
 import { Sorts } from '../../parts/sorts.js';
 import { Empty } from '../../parts/states.js';
+import { tell } from '../../parts/told.js';
 import { go, to } from '../../route.js';
-import { ago, count, some } from '../../words.js';
+import { ago, clock, count, some, when } from '../../words.js';
 import { Bar, percent } from './bar.js';
 import { JobLine } from './jobs.js';
 import { Listing } from './listing.js';
@@ -32,7 +34,19 @@ export function Usage({ sort }: { sort: string }) {
     `/api/v1/usage?${new URLSearchParams({ sort: by, n: '100' })}`,
     ({ repositories }) => repositories,
   );
-  const { total, quotas = [] } = list.first ?? {};
+  const { made, total, quotas = [] } = list.first ?? {};
+  const [counting, put] = useState(false);
+  // The server shows one report for a while, to all pages and orders.
+  const anew = async () => {
+    put(true);
+    try {
+      await ask<Told>('/api/v1/usage?fresh=true&n=1');
+      list.again();
+    } catch (error) {
+      tell(`It is not counted anew: ${problem(error).message}.`, true);
+    }
+    put(false);
+  };
   return (
     <>
       {total && (
@@ -47,6 +61,17 @@ export function Usage({ sort }: { sort: string }) {
           <Figure name="Tags" value={count(total.tags)} />
           <Figure name="Manifests" value={count(total.manifests)} />
         </dl>
+      )}
+      {made && (
+        <p class="muted small">
+          As of{' '}
+          <time dateTime={made} title={when(made)}>
+            {clock(made)}
+          </time>{' '}
+          <button type="button" class="quiet" disabled={counting} onClick={() => void anew()}>
+            {counting ? 'Counting…' : 'Refresh'}
+          </button>
+        </p>
       )}
       {quotas.length > 0 && (
         <section class="part">
@@ -112,7 +137,7 @@ export function Usage({ sort }: { sort: string }) {
         job="recount"
         title="Recount"
         says="Counts the bytes of all repositories anew. It is needed only after a fault: the counts are kept with each push and delete."
-        done={list.again}
+        done={() => void anew()}
       />
     </>
   );
