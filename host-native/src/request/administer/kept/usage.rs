@@ -167,7 +167,7 @@ pub(super) async fn show(asking: Asking<'_>) -> Answered {
         Missing::Failed(fault) => Error::from(fault).into(),
         Missing::StillMade => {
             let told = "the report is being made, which takes long here: ask again";
-            refusal(503, Code::Unavailable, told).with("Retry-After", "10")
+            refusal(429, Code::TooManyRequests, told).with("Retry-After", "10")
         }
     })?;
     let (report, more) = Report::page(&made.usage, sort, after, page.n);

@@ -1,5 +1,5 @@
 /** How much each repository has, and how far quotas are used. */
-import { useState } from 'preact/hooks';
+import { useEffect, useState } from 'preact/hooks';
 import { size } from '../../../../parts/size.js';
 import type { QuotaUsage, RepositoryUsage, Usage as Told } from '../../administration.js';
 import { ask, problem, usePages } from '../../api.js';
@@ -35,6 +35,13 @@ export function Usage({ sort }: { sort: string }) {
     ({ repositories }) => repositories,
   );
   const { made, total, quotas = [] } = list.first ?? {};
+  // Where counting takes long, the server says when to come again.
+  const later = list.items.length === 0 && list.problem?.status === 429 ? (list.problem.retryAfter ?? 5) : undefined;
+  useEffect(() => {
+    if (later === undefined) return;
+    const timer = setTimeout(list.again, later * 1000);
+    return () => clearTimeout(timer);
+  }, [later, list.busy]);
   const [counting, put] = useState(false);
   // The server shows one report for a while, to all pages and orders.
   const anew = async () => {
@@ -47,6 +54,12 @@ export function Usage({ sort }: { sort: string }) {
     }
     put(false);
   };
+  if (later !== undefined)
+    return (
+      <Empty title="It is being counted">
+        <p role="status">That takes a while here. This page shows it as soon as it is there.</p>
+      </Empty>
+    );
   return (
     <>
       {total && (
