@@ -33,6 +33,27 @@ export function Empty({
   );
 }
 
+/** In the place of what only those see who are signed in. */
+export function SignInFirst({ title, children }: { title: string; children?: ComponentChildren }) {
+  return (
+    <Empty title={title}>
+      {children}
+      {canSignIn() && (
+        <div class="actions">
+          <SignIn />
+        </div>
+      )}
+    </Empty>
+  );
+}
+
+/** Leads to the page to sign in, and from there back. */
+const SignIn = () => (
+  <a class="button primary" href={to.signIn(here.value)}>
+    Sign in
+  </a>
+);
+
 /** Why something is not shown, and what can be done about it. */
 export function Failed({ why, again, what }: { why: Problem; again?: () => void; what: string }) {
   const retry = again && (
@@ -40,11 +61,7 @@ export function Failed({ why, again, what }: { why: Problem; again?: () => void;
       Try again
     </button>
   );
-  const signIn = canSignIn() && !session.value?.user && (
-    <a class="button primary" href={to.signIn(here.value)}>
-      Sign in
-    </a>
-  );
+  const signIn = canSignIn() && !session.value?.user && <SignIn />;
   const { status, message, code, retryAfter } = why;
   const says = message && (
     <p class="muted">
