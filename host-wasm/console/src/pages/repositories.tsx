@@ -175,7 +175,7 @@ function FolderRow({
   label: string;
   depth: number;
 }) {
-  const { name, repositories, more, bytes } = folder;
+  const { name, repositories, more, bytes, pushed } = folder;
   const isOpen = opened.value.has(name);
   const holds = `${count(repositories)}${more ? '+' : ''} ${repositories === 1 && !more ? 'repository' : 'repositories'}`;
   const toggle = () => {
@@ -205,7 +205,7 @@ function FolderRow({
         </th>
         <td class="number wide" />
         <td class="number wide">{bytes !== undefined && size(bytes)}</td>
-        <td class="wide" />
+        <td class="wide">{pushed && <Time at={pushed} />}</td>
       </tr>
       {isOpen && <Inside under={name} depth={depth + 1} />}
     </>
