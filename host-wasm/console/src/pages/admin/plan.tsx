@@ -3,6 +3,7 @@ import { useState } from 'preact/hooks';
 import { Dialog } from '../../../../parts/dialog.js';
 import type { Applied, Plan, Plans } from '../../administration.js';
 import { ask, forget, problem, useAnswer, usePages } from '../../api.js';
+import { TypeToConfirm } from '../../parts/confirm.js';
 import { Badge } from '../../parts/small.js';
 import { Coming, Empty, Failed } from '../../parts/states.js';
 import { tell } from '../../parts/told.js';
@@ -244,21 +245,7 @@ function Apply({ plan: planned, close, again }: { plan: Plan; close: () => void;
             </p>
           )}
         </div>
-        {asks && (
-          <div class="field">
-            <label for="confirm">
-              Type <code>{repository}</code> to confirm
-            </label>
-            <input
-              id="confirm"
-              value={typed}
-              autocomplete="off"
-              autocapitalize="none"
-              spellcheck={false}
-              onInput={(event) => put(event.currentTarget.value)}
-            />
-          </div>
-        )}
+        {asks && <TypeToConfirm name={repository} typed={typed} type={put} />}
         <div class="actions">
           {wrong?.stale ? (
             <button
