@@ -6,10 +6,9 @@ import type { Deed, Token, Tokens as Listed } from '../answers.js';
 import { ask, problem, send, usePages } from '../api.js';
 import { Line } from '../parts/pull.js';
 import { Time } from '../parts/small.js';
-import { Coming, Empty, Failed, FailedMore } from '../parts/states.js';
+import { Coming, Empty, Failed, FailedMore, SignInFirst } from '../parts/states.js';
 import { tell } from '../parts/told.js';
-import { here, to } from '../route.js';
-import { canChange, canSignIn, session } from '../session.js';
+import { canChange, session } from '../session.js';
 import { until, when } from '../words.js';
 
 const PATH = '/api/v1/tokens';
@@ -21,19 +20,7 @@ export function Tokens() {
       <div class="title">
         <h1 tabIndex={-1}>API tokens</h1>
       </div>
-      {user ? (
-        <Mine user={user} />
-      ) : (
-        <Empty title="Sign in to see your tokens">
-          {canSignIn() && (
-            <div class="actions">
-              <a class="button primary" href={to.signIn(here.value)}>
-                Sign in
-              </a>
-            </div>
-          )}
-        </Empty>
-      )}
+      {user ? <Mine user={user} /> : <SignInFirst title="Sign in to see your tokens" />}
     </>
   );
 }

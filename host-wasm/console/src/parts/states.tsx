@@ -33,6 +33,31 @@ export function Empty({
   );
 }
 
+/** In the place of what is for users alone, to somebody who is not signed in. */
+export function SignInFirst({
+  title,
+  children,
+}: {
+  title: string;
+  /** What is said where there are no users. */ children?: ComponentChildren;
+}) {
+  if (!canSignIn())
+    return (
+      <Empty title="This registry knows no users">
+        <p>{children ?? 'Everybody may see and do what its rules allow.'}</p>
+      </Empty>
+    );
+  return (
+    <Empty title={title}>
+      <div class="actions">
+        <a class="button primary" href={to.signIn(here.value)}>
+          Sign in
+        </a>
+      </div>
+    </Empty>
+  );
+}
+
 /** Why something is not shown, and what can be done about it. */
 export function Failed({ why, again, what }: { why: Problem; again?: () => void; what: string }) {
   const retry = again && (
@@ -46,6 +71,7 @@ export function Failed({ why, again, what }: { why: Problem; again?: () => void;
     </a>
   );
   const { status, message, code, retryAfter } = why;
+  const isList = what.startsWith('list ');
   const says = message && (
     <p class="muted">
       {code}: {message}
@@ -78,8 +104,14 @@ export function Failed({ why, again, what }: { why: Problem; again?: () => void;
   if (status === 401)
     return (
       <section class="state" role="alert">
-        <h2>Sign in to see this {what}</h2>
-        <p>There is none, or the registry shows it to signed-in users only.</p>
+        <h2>
+          Sign in to see {isList ? 'the' : 'this'} {what}
+        </h2>
+        <p>
+          {isList
+            ? 'The registry shows it to signed-in users only.'
+            : 'There is none, or the registry shows it to signed-in users only.'}
+        </p>
         <div class="actions">{signIn || retry}</div>
       </section>
     );

@@ -4,10 +4,10 @@ import type { Explained } from '../../administration.js';
 import { ask, problem } from '../../api.js';
 import type { Problem } from '../../api.js';
 import { Icon } from '../../parts/icons.js';
-import { Coming, Empty, Failed } from '../../parts/states.js';
-import { go, here, to } from '../../route.js';
+import { Coming, Failed, SignInFirst } from '../../parts/states.js';
+import { go, to } from '../../route.js';
 import type { Asked } from '../../route.js';
-import { canSignIn, session } from '../../session.js';
+import { session } from '../../session.js';
 
 const ACTIONS = ['pull', 'push', 'delete', 'list', 'upload', 'create-tag', 'overwrite-tag', 'all'] as const;
 
@@ -27,15 +27,7 @@ export function Access({ of }: { of: Asked }) {
           {of.repository && <Answer of={of} everybody={administrator} />}
         </>
       ) : (
-        <Empty title="Sign in to see what you may do">
-          {canSignIn() && (
-            <div class="actions">
-              <a class="button primary" href={to.signIn(here.value)}>
-                Sign in
-              </a>
-            </div>
-          )}
-        </Empty>
+        <SignInFirst title="Sign in to see what you may do" />
       )}
     </>
   );

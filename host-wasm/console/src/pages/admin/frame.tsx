@@ -1,10 +1,10 @@
 /** What all pages of the administration have: the menu beside them, and that only administrators see them. */
 import type { ComponentChildren } from 'preact';
 import { useEffect, useRef } from 'preact/hooks';
-import { Empty } from '../../parts/states.js';
-import { SUBJECTS, here, to } from '../../route.js';
+import { SignInFirst } from '../../parts/states.js';
+import { SUBJECTS, to } from '../../route.js';
 import type { Subject } from '../../route.js';
-import { canSignIn, session } from '../../session.js';
+import { session } from '../../session.js';
 import { subjectName } from '../../words.js';
 
 export function Frame({ of, children }: { of: Subject; children: ComponentChildren }) {
@@ -37,16 +37,10 @@ export function Frame({ of, children }: { of: Subject; children: ComponentChildr
             </div>
           </section>
         ) : (
-          <Empty title="Sign in to see this page">
-            <p>Only administrators may see it.</p>
-            {canSignIn() && (
-              <div class="actions">
-                <a class="button primary" href={to.signIn(here.value)}>
-                  Sign in
-                </a>
-              </div>
-            )}
-          </Empty>
+          <SignInFirst title="Sign in to see this page">
+            The administration is for users: the settings <code>auth-htpasswd</code> and <code>administrators</code>{' '}
+            name them.
+          </SignInFirst>
         )}
       </>
     );

@@ -9,7 +9,7 @@ import { Coming, Empty, Failed } from '../../parts/states.js';
 import { tell } from '../../parts/told.js';
 import { to } from '../../route.js';
 import { canChange } from '../../session.js';
-import { count, short, some } from '../../words.js';
+import { count, sentence, short, some } from '../../words.js';
 import { Listing } from './listing.js';
 
 /** What would go in each repository that a rule is about. */
@@ -20,7 +20,7 @@ export function All() {
     <Listing of={list} what="plan" none={<p class="muted">No rule is about any repository.</p>}>
       {list.first?.warnings.map((text) => (
         <p class="note" key={text}>
-          {text}
+          {sentence(text)}
         </p>
       ))}
       {going.length === 0 ? (
@@ -64,7 +64,7 @@ export function DryRun({ repository }: { repository: string }) {
     <div aria-busy={busy}>
       {warnings.map((text) => (
         <p class="note" key={text}>
-          {text}
+          {sentence(text)}
         </p>
       ))}
       {plans.length === 0 && (
@@ -121,7 +121,7 @@ function One({ plan, again }: { plan: Plan; again: () => void }) {
       </div>
       {warnings.map((text) => (
         <p class="note" key={text}>
-          {text}
+          {sentence(text)}
         </p>
       ))}
       {rows.length > 0 && (
@@ -216,7 +216,7 @@ function Apply({ plan: planned, close, again }: { plan: Plan; close: () => void;
       // Where an agreement is wanted that was not given, the plan is still the same.
       const wants = status === 409 && !asks && /\byes\b/.test(message);
       if (wants) putAsks(true);
-      putWrong({ text: message, stale: status === 409 && !wants });
+      putWrong({ text: message.replace(/: the plan is .*$/, ''), stale: status === 409 && !wants });
       putBusy(false);
     }
   };
