@@ -147,7 +147,7 @@ pub(crate) const LISTED_TAGS: usize = 1000;
 /// How many pages of tags an upstream is asked for.
 pub(crate) const LISTED_PAGES: usize = 1000;
 
-/// How often at most it is written down that a manifest, a tag or a blob of a mirror was pulled.
+/// How often at most it is written down that a manifest, a tag or a blob of a mirror was pulled where nothing is counted.
 pub(crate) const PULLED_COARSELY: Duration = Duration::from_secs(3600);
 
 /// How many repositories of a quota for all of them together are added up for each push. Of more, the sum is kept for a
@@ -164,8 +164,11 @@ pub(crate) const WARNINGS: usize = 4096;
 /// hundred bytes each.
 pub(crate) const RETENTION_MOST: usize = 500_000;
 
-/// How many pulls are noted by one commit.
-pub(crate) const PULLS_A_COMMIT: usize = 256;
+/// How many pulls are noted by one commit, of two records each at most.
+pub(crate) const PULLS_A_COMMIT: usize = 128;
+
+/// Of how many users it is known that they have pulled something.
+pub(crate) const PULLERS: usize = 8;
 
 /// Into how many parts the time is divided after which a session ends that nobody uses: that it is used is written down
 /// once in each.

@@ -163,6 +163,26 @@ pub struct Pull {
     pub digest: Digest,
     /// The tag that the client asked by; `None` when it asked by the digest.
     pub tag: Option<Tag>,
+    /// The client got the manifest. It did not if it only asked which one the tag names, or has it already.
+    pub fetched: bool,
+    /// The name of the caller; empty for nobody in particular.
+    pub by: String,
+}
+
+/// How many times a manifest was pulled in one way.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PullCount {
+    /// What, and by whom.
+    pub pull: Pull,
+    /// How often.
+    pub times: u64,
+}
+
+impl From<Pull> for PullCount {
+    /// It was pulled once.
+    fn from(pull: Pull) -> Self {
+        Self { pull, times: 1 }
+    }
 }
 
 /// The body of a response.

@@ -17,8 +17,8 @@
 //! | `deletedtagged/<repository>@<digest>/<tag>` | nothing | the deleted tag names the manifest, or its maintained list does |
 //! | `link/<repository>@<digest>` | [`LinkRecord`](crate::record::LinkRecord) | the repository holds the blob |
 //! | `pulled/<repository>@<digest>` | [`PulledRecord`](crate::record::PulledRecord) | when the blob was last pulled from a mirror, to the hour |
-//! | `pulledmanifest/<repository>@<digest>` | [`PulledRecord`](crate::record::PulledRecord) | when the manifest was last pulled, to the hour |
-//! | `pulledtag/<repository>:<tag>` | [`PulledRecord`](crate::record::PulledRecord) | when a manifest was last pulled by the tag, to the hour |
+//! | `pulledmanifest/<repository>@<digest>` | [`PulledRecord`](crate::record::PulledRecord) | when the manifest was last pulled, to the hour, how often and by whom |
+//! | `pulledtag/<repository>:<tag>` | [`PulledRecord`](crate::record::PulledRecord) | when a manifest was last pulled by the tag, to the hour, how often and by whom |
 //! | `holder/<digest>/<repository>` | nothing | the same, the other way round |
 //! | `use/<repository>@<digest>/<manifest>` | nothing | the manifest needs the blob or child manifest |
 //! | `blob/<digest>` | [`BlobRecord`](crate::record::BlobRecord) | where the bytes of the blob are |

@@ -103,7 +103,7 @@ pub use caller::{Caller, Rights};
 pub use config::Config;
 pub use effect::{Effect, Fault, Step};
 pub use error::Error;
-pub use http::{Body, Headers, Method, Piece, Pull, Request, Response};
+pub use http::{Body, Headers, Method, Piece, Pull, PullCount, Request, Response};
 pub use operation::{Operation, Summary};
 pub use registry::{
     Acquired, Agreement, Arrival, Census, CheckReport, Claim, Damage, DamagedPage, Deleted, DeletedPage, Departure,

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::ambient::Timestamp;
+use crate::config::PULLERS;
 use crate::digest::Digest;
 use crate::effect::Value;
 use crate::flows::usage::Census;
@@ -349,10 +350,48 @@ pub struct MetaRecord {
 pub const UNFINISHED: u32 = 0;
 
 /// A manifest, a tag, or a blob of a mirror was pulled.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PulledRecord {
     /// When that was last written down.
     pub pulled: Timestamp,
+    /// How often a client got the manifest, or asked for the tag, since that is counted; 0 for blobs.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub times: u64,
+    /// By which users lately, the last one first: [`PULLERS`](crate::config::PULLERS) at most.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub by: Vec<PulledBy>,
+}
+
+/// A user who has pulled something.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PulledBy {
+    /// The name by which the host knows the user.
+    pub user: String,
+    /// When that was last written down.
+    pub pulled: Timestamp,
+}
+
+impl PulledRecord {
+    /// It was pulled then; how often and by whom is not counted.
+    pub(crate) fn at(pulled: Timestamp) -> Self {
+        Self { pulled, times: 0, by: Vec::new() }
+    }
+
+    /// It was pulled again, so many times, by a user if the name is not empty.
+    pub(crate) fn again(&mut self, now: Timestamp, times: u64, user: &str) {
+        // The clock of another host may be ahead.
+        self.pulled = self.pulled.max(now);
+        self.times = self.times.saturating_add(times);
+        if !user.is_empty() {
+            self.by.retain(|by| by.user != user);
+            self.by.insert(0, PulledBy { user: user.into(), pulled: now });
+            self.by.truncate(PULLERS);
+        }
+    }
+}
+
+fn is_zero(times: &u64) -> bool {
+    *times == 0
 }
 
 /// It is noted which manifests and tags are pulled. Of what was pulled before, nothing is known.

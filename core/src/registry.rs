@@ -34,7 +34,7 @@ pub use crate::flows::transfer::{Arrival, Departure, Immovable, Named, Run, name
 pub use crate::flows::undelete::{Deleted, DeletedPage, Refused, Undeleted, Undeleting};
 pub use crate::flows::usage::{Census, Drift, QuotaUsage, Recount, RepositoryUsage, Usage};
 use crate::flows::{Call, fault};
-use crate::http::{Body, Method, Pull, Request, Response};
+use crate::http::{Body, Method, PullCount, Request, Response};
 use crate::keys::Key;
 use crate::mirror::Fetching;
 use crate::name::{Repository, Tag};
@@ -257,11 +257,11 @@ impl Registry {
         })
     }
 
-    /// Begins to note what was [pulled](Response::pulled), and since when that is noted, if it is the first time. It is
-    /// written down once an hour at most for each manifest and tag, however often it is noted; what is not there any
-    /// more is passed over. No pulls may be noted that no client has made: those of a sync, say. After a fault, the same
-    /// pulls may be noted again.
-    pub fn note_pulls(&self, pulls: Vec<Pull>, ambient: Ambient) -> Step<Result<(), Fault>> {
+    /// Begins to note what was [pulled](Response::pulled), how often and by whom, and since when that is noted, if it is the
+    /// first time. What is not there any more is passed over. No pulls may be noted that no client has made: those of a
+    /// sync, say. Gives back what is not noted, since others note the same or the storage failed on the way: it is to be
+    /// noted again. After a fault, nothing is noted, unless the commit that failed was made nevertheless.
+    pub fn note_pulls(&self, pulls: Vec<PullCount>, ambient: Ambient) -> Step<Result<Vec<PullCount>, Fault>> {
         let call = self.own(ambient);
         start(move |io| async move { call(io).note_pulls(pulls).await.map_err(fault) })
     }

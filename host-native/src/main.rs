@@ -73,6 +73,8 @@ fn run(loaded: Loaded, line: CommandLine) -> Result<(), Box<dyn Error>> {
         Command::Deleted(asked) => deleted::deleted(&asked, &effective),
         Command::Undelete(asked) => deleted::undelete(&asked, &effective),
         Command::List(asked) => browse::list(&asked, &effective),
+        Command::Search(asked) => browse::search(&asked, &effective),
+        Command::Compare(asked) => browse::compare(&asked, &effective),
         Command::Show(asked) => browse::show(&asked, &effective),
         Command::Delete(asked) => delete::delete(&asked, &effective),
         Command::Purge(asked) => deleted::purge(&asked, &effective),

@@ -19,6 +19,7 @@ pub mod mutation;
 mod observation;
 mod order;
 pub mod pool;
+mod pulled;
 pub mod sample;
 pub mod scenario;
 pub mod scenarios;
@@ -167,6 +168,7 @@ impl Explorer<'_> {
         if world.is_over() && !world.has_failed() {
             invariants::hold_undisturbed(&world.store.memory)?;
             activity::hold_pruned(&world.store.memory, self.scenario)?;
+            pulled::hold_counted(&world.store.memory, self.scenario)?;
             if self.scenario.is_purged() && world.has_purged() {
                 invariants::hold_purged(&world.store.memory, scenarios::SECRET)?;
             }

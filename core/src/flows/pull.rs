@@ -141,8 +141,16 @@ impl Call {
         }
         // SPEC X30, X31.
         let pulls = request.method == Method::Get || tag.is_some();
-        let pull = || Pull { repository: name.clone(), digest: *digest, tag: tag.cloned() };
-        let response = |status| Response { pulled: pulls.then(pull), ..conditional::identified(status, digest) };
+        let fetched = |status| request.method == Method::Get && status == 200;
+        let pull = |status| Pull {
+            repository: name.clone(),
+            digest: *digest,
+            tag: tag.cloned(),
+            fetched: fetched(status),
+            by: self.caller.name.clone(),
+        };
+        let response =
+            |status| Response { pulled: pulls.then(|| pull(status)), ..conditional::identified(status, digest) };
         match conditional::evaluate(&request.headers, Some(digest)) {
             Condition::Holds => {}
             Condition::NotModified => return Ok(Ok(response(304))),

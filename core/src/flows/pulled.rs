@@ -1,11 +1,12 @@
-//! When manifests and tags were last pulled (SPEC X30 to X39).
+//! When manifests and tags were last pulled, how often and by whom (SPEC X30 to X39).
 //!
-//! A pull writes nothing: its answer says [what is pulled](crate::Response::pulled), and a host notes many at once, behind
-//! all answers. When something was pulled is written down once an hour at most, and without waiting for a disk: a crash
-//! may lose the notes of a few seconds. Each commit expects that what it is about is there, and whatever ends a tag or a
-//! manifest deletes what is noted of it: so nothing is noted of what is gone, nor of a tag before it was pushed anew.
+//! A pull writes nothing: its answer says [what is pulled](crate::Response::pulled), and a host counts them and has many
+//! noted at once, behind all answers and without waiting for a disk: a crash may lose what it has counted since. Each
+//! commit expects that what it is about is there, and its note as it was read: so hosts that count the same lose nothing
+//! of each other's. Whatever ends a tag or a manifest deletes what is noted of it: so nothing is noted of what is gone,
+//! nor of a tag before it was pushed anew.
 
-use alloc::collections::VecDeque;
+use alloc::collections::{BTreeMap, VecDeque};
 use alloc::vec::Vec;
 
 use super::Call;
@@ -13,61 +14,81 @@ use super::batch::Batch;
 use crate::config::{ATTEMPTS, PULLED_COARSELY, PULLS_A_COMMIT};
 use crate::effect::{Committed, Durability, Expect, Get, Value};
 use crate::error::Error;
-use crate::http::Pull;
+use crate::http::{Pull, PullCount};
 use crate::keys::{self, Key};
 use crate::record::{self, PulledRecord, PullsSinceRecord};
 
-/// What is noted of one pull: what must be there, and the record that says when it was pulled.
-struct Note {
+/// What is to be noted in one record.
+struct Note<'a> {
+    /// What must be there.
     about: Key,
-    record: Key,
+    /// How often it was pulled, and by whom.
+    pulls: Vec<(u64, &'a str)>,
 }
 
 impl Call {
-    /// Notes what was pulled.
-    pub(crate) async fn note_pulls(&self, pulls: Vec<Pull>) -> Result<(), Error> {
+    /// Notes what was pulled. Gives back what could not be noted.
+    pub(crate) async fn note_pulls(&self, pulls: Vec<PullCount>) -> Result<Vec<PullCount>, Error> {
         self.note_pulls_since().await?;
-        let mut left: VecDeque<Note> = pulls.iter().flat_map(notes).collect();
-        let (mut size, mut attempts) = (PULLS_A_COMMIT, 0);
-        while !left.is_empty() {
-            let batch = self.notes(left.iter().take(size)).await?;
-            if batch.is_empty() || self.commit(batch, Durability::Eventual).await? == Committed::Done {
-                left.drain(..size.min(left.len()));
-                attempts = 0;
-                continue;
-            }
-            // Something of it was deleted meanwhile, or another host notes the same. Few at once meet fewer others.
-            (size, attempts) = ((size / 2).max(1), attempts + 1);
-            if attempts == ATTEMPTS {
-                return Err(Error::Contention);
+        let (mut size, mut attempts, all) = (PULLS_A_COMMIT, 0, pulls.len());
+        let mut left: VecDeque<PullCount> = pulls.into();
+        while !left.is_empty() && attempts < ATTEMPTS {
+            match self.note_together(left.iter().take(size)).await {
+                Ok(Committed::Done) => {
+                    left.drain(..size.min(left.len()));
+                    attempts = 0;
+                }
+                // Something of it was deleted meanwhile, or another host notes the same. Few at once meet fewer others.
+                Ok(Committed::Conflict) => (size, attempts) = ((size / 2).max(1), attempts + 1),
+                Err(fault) if left.len() == all => return Err(fault),
+                // What was noted before must not be noted twice.
+                Err(_) => break,
             }
         }
-        Ok(())
+        Ok(left.into())
     }
 
-    /// The change that notes these, but for those that were noted lately or are not there any more.
-    async fn notes(&self, notes: impl Iterator<Item = &Note> + Clone + Send) -> Result<Batch, Error> {
-        let keys: Vec<Key> = notes.clone().flat_map(|note| [note.about.clone(), note.record.clone()]).collect();
+    /// Notes these by one commit, but for those of what is not there any more.
+    async fn note_together(&self, pulls: impl Iterator<Item = &PullCount>) -> Result<Committed, Error> {
+        let mut notes: BTreeMap<Key, Note> = BTreeMap::new();
+        for PullCount { pull, times } in pulls {
+            let Pull { repository, digest, tag, fetched, by } = pull;
+            let manifest = (keys::pulled_manifest(repository, digest), keys::manifest(repository, digest));
+            let tag = tag.as_ref().map(|tag| (keys::pulled_tag(repository, tag), keys::tag(repository, tag)));
+            // A client that asks what a tag names, and has that, has not got the manifest once more.
+            let counts = [Some((manifest, if *fetched { *times } else { 0 })), tag.map(|tag| (tag, *times))];
+            for ((record, about), times) in counts.into_iter().flatten() {
+                notes.entry(record).or_insert(Note { about, pulls: Vec::new() }).pulls.push((times, by));
+            }
+        }
+        let keys = notes.iter().flat_map(|(record, note)| [note.about.clone(), record.clone()]).collect();
         let mut values = self.ask(Get { keys }).await?.into_iter();
         let mut batch = Batch::default();
-        for note in notes {
+        for (key, note) in notes {
             let (Some(about), Some(before)) = (values.next(), values.next()) else { break };
-            if about.is_none() || self.is_noted(&note.record, before.as_ref()) {
+            if about.is_none() {
                 continue;
             }
-            // One that is named twice here is noted once.
-            if !batch.put.iter().any(|(key, _)| *key == note.record) {
-                batch.expect(Expect::Present(note.about.clone()));
-                batch.put(note.record.clone(), &PulledRecord { pulled: self.ambient.now });
+            // One that does not read is written anew.
+            let known = before.as_ref().and_then(|value| record::decode::<PulledRecord>(&key, value).ok());
+            if note.pulls.iter().all(|(times, _)| *times == 0) && self.is_noted(known.as_ref()) {
+                continue;
             }
+            let mut record = known.unwrap_or_else(|| PulledRecord::at(self.ambient.now));
+            note.pulls.iter().for_each(|(times, by)| record.again(self.ambient.now, *times, by));
+            batch.expect(Expect::Present(note.about));
+            batch.expect(expected(&key, before));
+            batch.put(key, &record);
         }
-        Ok(batch)
+        if batch.is_empty() {
+            return Ok(Committed::Done);
+        }
+        self.commit(batch, Durability::Eventual).await
     }
 
-    /// Whether a pull was noted less than an hour ago. What does not read is written anew.
-    fn is_noted(&self, key: &Key, value: Option<&Value>) -> bool {
-        let noted = value.and_then(|value| record::decode::<PulledRecord>(key, value).ok());
-        noted.is_some_and(|noted| self.ambient.now.since(noted.pulled) < PULLED_COARSELY)
+    /// Whether a pull was noted less than an hour ago.
+    fn is_noted(&self, known: Option<&PulledRecord>) -> bool {
+        known.is_some_and(|known| self.ambient.now.since(known.pulled) < PULLED_COARSELY)
     }
 
     /// Writes down since when pulls are noted, if nobody has.
@@ -79,7 +100,7 @@ impl Call {
         }
         let mut batch = Batch::default();
         // Of one that does not read, nothing is known.
-        batch.expect(known.map_or(Expect::Absent(key.clone()), |known| Expect::Exactly(key.clone(), known)));
+        batch.expect(expected(&key, known));
         batch.put(key, &PullsSinceRecord { since: self.ambient.now });
         // If another host was faster, what it has written is as good.
         self.commit(batch, Durability::Durable).await?;
@@ -87,11 +108,10 @@ impl Call {
     }
 }
 
-fn notes(pull: &Pull) -> impl Iterator<Item = Note> {
-    let Pull { repository, digest, tag } = pull;
-    let manifest =
-        Note { about: keys::manifest(repository, digest), record: keys::pulled_manifest(repository, digest) };
-    let tag = tag.as_ref();
-    let tag = tag.map(|tag| Note { about: keys::tag(repository, tag), record: keys::pulled_tag(repository, tag) });
-    core::iter::once(manifest).chain(tag)
+/// The record is as it was read.
+fn expected(key: &Key, read: Option<Value>) -> Expect {
+    match read {
+        Some(value) => Expect::Exactly(key.clone(), value),
+        None => Expect::Absent(key.clone()),
+    }
 }

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
 
 use crate::command::config::Effective;
-use crate::command::control::Request;
+use crate::command::control::{Request, read_asked, write_asked};
 use crate::command::printed::refused;
 use crate::command::start::by_the_servers_settings;
 use crate::command::storage::by_server_or_here;
@@ -20,6 +20,9 @@ use crate::command::{check, cli};
 use crate::request::administer::activity::{Wanted, table, told};
 use crate::request::live::Current;
 use crate::storage::{self, Host, Leased, RequestBody, ambient};
+
+/// What the line of a request begins with.
+const LINE: &str = "activity ";
 
 /// How often what is old is forgotten: what is kept besides is at most what happened in between.
 const PAUSE: Duration = Duration::from_secs(600);
@@ -69,8 +72,7 @@ pub struct Asked {
 
 impl fmt::Display for Asked {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // It has no line break in it.
-        write!(f, "activity {}", serde_json::to_string(self).map_err(|_| fmt::Error)?)
+        write_asked(f, LINE, self)
     }
 }
 
@@ -78,8 +80,7 @@ impl FromStr for Asked {
     type Err = String;
 
     fn from_str(line: &str) -> Result<Self, String> {
-        let asked = line.strip_prefix("activity ").unwrap_or_default();
-        serde_json::from_str(asked).map_err(|error| format!("`{line}` is nothing that can be asked: {error}"))
+        read_asked(LINE, line)
     }
 }
 

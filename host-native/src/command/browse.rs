@@ -1,4 +1,8 @@
-//! `orlop list` and `orlop show`: what the console shows of repositories, tags and images, as the API tells it.
+//! `orlop list`, `search`, `show` and `compare`: what the console shows of repositories, tags and images, as the API tells
+//! it.
+
+mod compare;
+mod tree;
 
 use std::error::Error;
 use std::fmt;
@@ -23,6 +27,8 @@ use crate::request::live::Live;
 use crate::settings::{LogFormat, Settings};
 use crate::storage::{self, Host, RequestBody, ambient};
 
+pub use self::compare::compare;
+
 /// What the line of a request begins with.
 const LINE: &str = "browse ";
 
@@ -32,7 +38,11 @@ const API: &str = "/api/v1/";
 /// How many entries one list has: it is in memory as a whole.
 const LISTED: usize = 10_000;
 
-/// What of the API is asked for, with its query: a list, of which all pages are read, or an image.
+/// The parameter that says how many entries are wanted at most. The API knows it not.
+const TOP: &str = "top";
+
+/// What of the API is asked for, with its query: a list, of which all pages are read, or an image; or, made of several
+/// answers, a tree of folders or two images.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Asked(String);
 
@@ -66,21 +76,37 @@ impl Asked {
     ///
     /// With what a client would be told.
     pub async fn perform(&self, registry: &Registry, host: &Host) -> Result<String, String> {
+        let (path, query) = self.0.split_once('?').unwrap_or((&self.0, ""));
+        let given = |name: &str| {
+            let mut pairs = url::form_urlencoded::parse(query.as_bytes());
+            pairs.find_map(|(key, value)| (key == name).then(|| value.into_owned()))
+        };
+        let whole = match path {
+            tree::PATH => tree::read(registry, host, given).await?,
+            compare::PATH => compare::read(registry, host, given).await?,
+            _ => self.listed(registry, host, given(TOP)).await?,
+        };
+        Ok(whole.to_string())
+    }
+
+    async fn listed(&self, registry: &Registry, host: &Host, top: Option<String>) -> Result<Json, String> {
+        let most = top.and_then(|top| top.parse().ok()).unwrap_or(LISTED).min(LISTED);
         let mut whole = get(registry, host, format!("{API}{}", self.0)).await?;
         for list in ["repositories", "tags", "results"] {
             let Some(mut all) = whole[list].as_array().cloned() else { continue };
             let mut next = whole["next"].as_str().map(str::to_owned);
-            while let Some(target) = next.filter(|_| all.len() < LISTED) {
+            while let Some(target) = next.filter(|_| all.len() < most) {
                 let mut page = get(registry, host, target).await?;
                 all.extend(page[list].as_array_mut().map(std::mem::take).unwrap_or_default());
                 next = page["next"].as_str().map(str::to_owned);
                 whole["next"] = page["next"].take();
             }
+            whole["more"] = (whole["next"].is_string() || all.len() > most).into();
+            all.truncate(most);
             whole[list] = all.into();
-            whole["more"] = whole["next"].is_string().into();
             whole.as_object_mut().and_then(|whole| whole.remove("next"));
         }
-        Ok(whole.to_string())
+        Ok(whole)
     }
 }
 
@@ -116,6 +142,9 @@ pub(super) async fn ask_as_anybody(
 ///
 /// With what cannot be looked up, and why; so of `show`.
 pub fn list(command: &cli::List, effective: &[Effective]) -> Result<(), Box<dyn Error>> {
+    if command.tree {
+        return tree::tree(command, effective);
+    }
     let sort = command.sort.to_string();
     let order = if command.reverse { "desc" } else { "asc" };
     let text = command.search.as_deref().unwrap_or_default();
@@ -139,6 +168,33 @@ pub fn list(command: &cli::List, effective: &[Effective]) -> Result<(), Box<dyn 
     out!("{}", if command.repository.is_some() { tags(&whole) } else { repositories(&whole) });
     if whole["more"] == true {
         note!("there are more: name a part of what you look for with --search");
+    }
+    Ok(())
+}
+
+/// `orlop search`: repositories and tags by a part of their names.
+///
+/// # Errors
+///
+/// With what cannot be looked up, and why.
+pub fn search(command: &cli::Search, effective: &[Effective]) -> Result<(), Box<dyn Error>> {
+    let top = if command.top == 0 { LISTED } else { command.top };
+    let (page, top) = (top.min(100).to_string(), top.to_string());
+    let asked = Asked::list("search", &[("q", command.text.as_str()), ("n", &page), (TOP, &top)]);
+    let answer = ask(&asked, &command.settings, effective)?;
+    if command.json {
+        out!("{answer}");
+        return Ok(());
+    }
+    let whole: Json = serde_json::from_str(&answer)?;
+    for found in entries(&whole, "results") {
+        match found["tag"].as_str() {
+            Some(tag) => out!("{}:{tag}", text(&found["repository"])),
+            None => out!("{}", text(&found["repository"])),
+        }
+    }
+    if whole["more"] == true {
+        note!("there are more: name more of what you look for, or how many with --top");
     }
     Ok(())
 }
@@ -192,9 +248,10 @@ fn tags(whole: &Json) -> String {
         let platforms: Vec<String> = entries(one, "platforms").map(|of| text(&of["platform"])).collect();
         let platforms = if platforms.is_empty() { "-".into() } else { platforms.join(",") };
         let [name, kind, digest] = ["name", "kind", "digest"].map(|field| text(&one[field]));
-        [name, kind, size(&one["bytes"]), text(&one["pushed"]), text(&one["pulled"]), platforms, digest]
+        let [pushed, pulled, pulls] = ["pushed", "pulled", "pulls"].map(|field| text(&one[field]));
+        [name, kind, size(&one["bytes"]), pushed, pulled, pulls, platforms, digest]
     };
-    let head = ["TAG", "KIND", "BYTES", "PUSHED", "LAST PULL", "PLATFORMS", "DIGEST"];
+    let head = ["TAG", "KIND", "BYTES", "PUSHED", "LAST PULL", "PULLS", "PLATFORMS", "DIGEST"];
     columns(head, entries(whole, "tags").map(row))
 }
 
@@ -208,6 +265,7 @@ fn shown(image: &Json) -> String {
         ("artifact type", "artifactType"),
         ("pushed", "pushed"),
         ("last pull", "pulled"),
+        ("pulls", "pulls"),
         ("subject", "subject"),
     ] {
         if !image[field].is_null() {
@@ -216,6 +274,10 @@ fn shown(image: &Json) -> String {
     }
     if image["bytes"].is_u64() {
         lines.push(format!("bytes: {}", size(&image["bytes"])));
+    }
+    let pulled_by: Vec<String> = entries(image, "pulledBy").map(|by| text(&by["user"])).collect();
+    if !pulled_by.is_empty() {
+        lines.push(format!("lately pulled by: {}", pulled_by.join(", ")));
     }
     let tags: Vec<String> = entries(image, "tags").map(text).collect();
     if !tags.is_empty() {

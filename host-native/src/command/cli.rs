@@ -22,7 +22,7 @@ use orlop_core::Config;
 
 pub use self::access::{Access, AccessCommand, Explain};
 pub use self::activity::Activity;
-pub use self::browse::{List, Show};
+pub use self::browse::{Compare, List, Search, Show};
 pub use self::copy::Copy;
 pub use self::deleted::{Delete, Deleted, Protect, Purge, Undelete, Unprotect};
 pub use self::exchange::{
@@ -133,10 +133,19 @@ pub enum Command {
     /// With their sizes, times and platforms, as the console shows them. A server that has the data directory open is asked;
     /// without one, the command reads it itself.
     List(List),
+    /// Find repositories and tags by a part of their names
+    ///
+    /// Repositories come first, then tags, each in the order of the names of repositories. Upper and lower case are the same.
+    Search(Search),
     /// Show what is known of an image
     ///
     /// Its digest, tags, layers or images, what refers to it, and with --json also its config, history and annotations.
     Show(Show),
+    /// Compare two images
+    ///
+    /// Which layers they share and which only one of them has, with sizes and the commands that made them; and where their
+    /// configs and annotations differ: what only the first has stands behind `-`, what only the second has behind `+`.
+    Compare(Compare),
     /// Delete a tag, a manifest, or a whole repository
     ///
     /// As a client does: it can be undeleted for as long as `undelete-within` says, and what is protected stays. A manifest is

@@ -109,10 +109,12 @@ const OF_SERVERS: [&str; 11] = [
 ];
 
 /// The verbs that take all settings of a server and are none, and which of these they use all the same.
-const OTHERS: [(&str, &[&str]); 11] = [
+const OTHERS: [(&str, &[&str]); 13] = [
     ("activity", &[]),
     ("list", &[]),
+    ("search", &[]),
     ("show", &[]),
+    ("compare", &[]),
     ("deleted", &["undelete_within"]),
     ("delete", &["undelete_within"]),
     ("undelete", &["undelete_within"]),

@@ -11,6 +11,8 @@ use std::{fmt, fs};
 
 use orlop_core::Claim;
 use orlop_core::digest::Digest;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::Mutex;
@@ -110,6 +112,26 @@ impl fmt::Display for Request {
             Self::Activity(asked) => asked.fmt(f),
         }
     }
+}
+
+/// Writes what is asked on the line of a request, behind its beginning: as JSON, which has no line break in it.
+///
+/// # Errors
+///
+/// When it cannot be written.
+pub(super) fn write_asked(f: &mut fmt::Formatter<'_>, beginning: &str, asked: &impl Serialize) -> fmt::Result {
+    // Names and texts always have a JSON form.
+    write!(f, "{beginning}{}", serde_json::to_string(asked).map_err(|_| fmt::Error)?)
+}
+
+/// Reads it from the line.
+///
+/// # Errors
+///
+/// When it is none of these.
+pub(super) fn read_asked<T: DeserializeOwned>(beginning: &str, line: &str) -> Result<T, String> {
+    let asked = line.strip_prefix(beginning).unwrap_or_default();
+    serde_json::from_str(asked).map_err(|error| format!("`{line}` is no command: {error}"))
 }
 
 impl FromStr for Request {

@@ -15,7 +15,7 @@ use serde_json::{Value as Json, json};
 
 use crate::command::cli;
 use crate::command::config::Effective;
-use crate::command::control::Request;
+use crate::command::control::{Request, read_asked, write_asked};
 use crate::command::start::by_the_servers_settings;
 use crate::command::storage::by_server_or_here;
 use crate::observe::date::rfc3339;
@@ -141,8 +141,7 @@ impl From<Image> for String {
 
 impl fmt::Display for Asked {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // Names and texts always have a JSON form.
-        write!(f, "{LINE}{}", serde_json::to_string(self).unwrap_or_default())
+        write_asked(f, LINE, self)
     }
 }
 
@@ -150,8 +149,7 @@ impl FromStr for Asked {
     type Err = String;
 
     fn from_str(line: &str) -> Result<Self, String> {
-        let asked = line.strip_prefix(LINE).unwrap_or_default();
-        serde_json::from_str(asked).map_err(|error| format!("`{line}` is no command: {error}"))
+        read_asked(LINE, line)
     }
 }
 

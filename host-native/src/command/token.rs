@@ -16,7 +16,7 @@ use crate::auth::identity::api_token::Wanted;
 use crate::auth::identity::sign_in::{PASSWORD, Vouched};
 use crate::command::cli::{TokenAction, TokenCommand};
 use crate::command::config::Effective;
-use crate::command::control::Request;
+use crate::command::control::{Request, read_asked, write_asked};
 use crate::command::printed::refused;
 use crate::command::start::by_the_servers_settings;
 use crate::command::storage::{agree, by_server_or_here};
@@ -79,8 +79,7 @@ pub enum Asked {
 
 impl fmt::Display for Asked {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // Names and texts always have a JSON form.
-        write!(f, "{LINE}{}", serde_json::to_string(self).unwrap_or_default())
+        write_asked(f, LINE, self)
     }
 }
 
@@ -88,8 +87,7 @@ impl FromStr for Asked {
     type Err = String;
 
     fn from_str(line: &str) -> Result<Self, String> {
-        let asked = line.strip_prefix(LINE).unwrap_or_default();
-        serde_json::from_str(asked).map_err(|error| format!("`{line}` is no command: {error}"))
+        read_asked(LINE, line)
     }
 }
 

@@ -105,6 +105,7 @@ impl Printed for Report {
             "BLOBS",
             "LAST PUSH",
             "LAST PULL",
+            "PULLS",
             "QUOTA",
             "USED",
         ];
@@ -120,6 +121,7 @@ impl Printed for Report {
                 row.blobs.to_string(),
                 row.last_push.map_or_else(|| "-".into(), rfc3339),
                 row.last_pull.map_or_else(|| "-".into(), rfc3339),
+                row.pulls.to_string(),
                 row.quota.clone().unwrap_or_else(|| "-".into()),
                 row.used_percent.map_or_else(|| "-".into(), |percent| format!("{percent} %")),
             ]
@@ -163,17 +165,17 @@ impl Printed for Report {
 
     fn csv(&self) -> String {
         let mut text =
-            String::from("repository,bytes,unshared,tags,manifests,blobs,last_push,last_pull,quota,used_percent");
+            String::from("repository,bytes,unshared,tags,manifests,blobs,last_push,last_pull,pulls,quota,used_percent");
         for row in &self.repositories {
             let number = |number: Option<u64>| number.map(|number| number.to_string()).unwrap_or_default();
             let quota = row.quota.as_deref().map(quoted).unwrap_or_default();
             let [push, pull] = [row.last_push, row.last_pull].map(|at| at.map(rfc3339).unwrap_or_default());
-            let RepositoryUsage { repository, bytes, unshared, tags, manifests, blobs, .. } = row;
+            let RepositoryUsage { repository, bytes, unshared, tags, manifests, blobs, pulls, .. } = row;
             let used = number(row.used_percent);
             // A string takes everything.
             let _ = write!(
                 text,
-                "\n{repository},{bytes},{unshared},{tags},{manifests},{blobs},{push},{pull},{quota},{used}"
+                "\n{repository},{bytes},{unshared},{tags},{manifests},{blobs},{push},{pull},{pulls},{quota},{used}"
             );
         }
         text
@@ -292,8 +294,8 @@ mod tests {
         let table = Report::of(full, Sort::Bytes, None).table();
         assert!(table.ends_with("over the limit: pushes are refused"), "{table}");
         let csv = report.csv();
-        assert_eq!(csv.lines().nth(1), Some("c,3145728,0,0,0,0,1970-01-02T00:00:00Z,,\"a, \"\"b\"\"\",75"));
-        assert_eq!(csv.lines().nth(2), Some("a,1,1,0,0,0,,,,"));
+        assert_eq!(csv.lines().nth(1), Some("c,3145728,0,0,0,0,1970-01-02T00:00:00Z,,0,\"a, \"\"b\"\"\",75"));
+        assert_eq!(csv.lines().nth(2), Some("a,1,1,0,0,0,,,0,,"));
         let json = report.json().unwrap();
         assert_eq!(json["repositories"][0]["last_push"], "1970-01-02T00:00:00Z");
         assert_eq!(json["total"]["repositories"], 3);

@@ -438,7 +438,8 @@ async fn make(
         let share = Some(client).filter(|client| has_share(live, client, from.line.client));
         let mut own = Belongings::new(body, &live.upstreams).of(share);
         let (mut response, rest) = service.host.answer(step, &mut own).await;
-        if let Some(pull) = response.pulled.take() {
+        // The console looks at what is there, and pulls nothing.
+        if let Some(pull) = response.pulled.take().filter(|_| !from.head.headers.contains_key(&CSRF)) {
             service.pulls.note(pull);
         }
         match &response.fault {

@@ -11,6 +11,7 @@ use ring::hmac;
 use crate::auth::identity::{Identities, Identity};
 use crate::auth::rules::Rules;
 use crate::observe::webhooks::{Subscriptions, Webhook};
+use crate::request::administer::kept::usage::Last;
 use crate::request::base::Locations;
 use crate::request::cors::Cors;
 use crate::request::proxies::Proxies;
@@ -36,6 +37,8 @@ pub struct Live {
     pub(crate) redirects: Redirects,
     pub(crate) roots: Roots,
     pub(crate) upstreams: Arc<Upstreams>,
+    /// The last report of what repositories take.
+    pub(crate) usage: Last,
     /// Who administers the registry.
     administrators: Vec<Who>,
     /// Where each rule stands, and how it is written, as far as that is known.
@@ -91,6 +94,7 @@ impl Live {
             redirects: settings.reach.redirects(),
             roots: Roots(settings.mirrors.clone()),
             upstreams: Arc::new(upstreams),
+            usage: Last::default(),
             administrators: settings.signing_in.administrators.clone(),
             rules_at: Vec::new(),
             retention_interval: settings.retention.retention_interval,
@@ -129,6 +133,7 @@ impl Live {
             redirects: Redirects::default(),
             roots: Roots::default(),
             upstreams: Arc::default(),
+            usage: Last::default(),
             administrators: Vec::new(),
             rules_at: Vec::new(),
             retention_interval: Duration::ZERO,

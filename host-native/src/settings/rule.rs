@@ -153,11 +153,24 @@ impl FromStr for RuleSetting {
     }
 }
 
+/// Whoever writes a member as `who` of a rule has it would be in no group.
 impl FromStr for GroupSetting {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        table(text)
+        let group: Self = table(text)?;
+        let written = |member: &String| Some((member.clone(), Who::try_from(member.clone()).ok()?));
+        match group.members.iter().find_map(written) {
+            Some((_, Who::User(name))) => {
+                Err(format!("`members` has names of users alone: write \"{name}\" for \"user:{name}\""))
+            }
+            Some((member, Who::Group(_) | Who::Certificate(_))) => Err(format!(
+                "`members` has names of users alone, and {member} is none: name it in `who` of the rules, beside \
+                 group:{}",
+                group.name
+            )),
+            _ => Ok(group),
+        }
     }
 }
 
@@ -235,6 +248,21 @@ mod tests {
         refused("alice", "it is a table");
         let told = "{ name = 'dev', members = \"bob\" }".parse::<GroupSetting>().unwrap_err();
         assert_eq!(told, "`members` is a list: write members = [\"bob\"]");
+    }
+
+    #[test]
+    fn a_member_of_a_group_is_the_name_of_a_user_and_nothing_else() {
+        let read =
+            |member: &str| format!("{{ name = 'dev', members = ['alice', '{member}'] }}").parse::<GroupSetting>();
+        assert_eq!(read("user:bob").unwrap_err(), "`members` has names of users alone: write \"bob\" for \"user:bob\"");
+        for other in ["group:ops", "certificate:ci"] {
+            let told = read(other).unwrap_err();
+            assert!(told.contains(other) && told.contains("group:dev"), "{told}");
+        }
+        // A provider may give names such as these.
+        for name in ["bob", "authenticated", "corp:bob", "user:"] {
+            assert_eq!(read(name).unwrap().members[1], name);
+        }
     }
 
     #[test]

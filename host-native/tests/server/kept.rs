@@ -203,7 +203,17 @@ fn usage_comes_in_pages_in_the_order_that_is_asked_for() {
         }
         assert_eq!(seen, expected, "{sort}");
     }
+    // All of them are pages of one report, until a fresh one is asked for.
+    assert_eq!(push(&server, &basic("root"), "other", "more", "9").status, 201);
+    let shown = get(&server, "root", "usage?sort=tags&fresh=false");
+    assert_eq!((&shown["made"], &shown["total"]), (&by_tags["made"], &by_tags["total"]));
+    assert!(shown["made"].as_str().is_some_and(|made| made.ends_with('Z')), "{shown}");
+    let mut by_tags = get(&server, "root", "usage?sort=tags&fresh=true");
+    assert_eq!(by_tags["total"]["tags"], 7);
+    let wrong = server.send_as(&basic("root"), "GET", "/api/v1/usage?fresh=yes", b"");
+    assert_eq!(wrong.status, 400, "{wrong:?}");
     // The command line says the same.
+    by_tags.as_object_mut().unwrap().remove("made");
     let config = directory.path("orlop.toml");
     let printed =
         orlop("usage", server.data()).args(["--format", "json", "--sort", "tags", "--config"]).arg(&config).output();

@@ -1,6 +1,7 @@
 //! What was deleted comes back by the command line, with a server and without one.
 
 use rustix::process::Signal;
+use serde_json::json;
 use tempfile::TempDir;
 
 use crate::started::{Started, eventually};
@@ -151,8 +152,25 @@ fn a_command_lists_and_shows_what_there_is() {
         assert!(shown["digest"].as_str().is_some_and(|digest| digest.starts_with("sha256:")), "{shown}");
         let (done, told) = run("show", &data, &["a:v1"]);
         assert!(done && told.contains(shown["digest"].as_str().unwrap()), "{told}");
+        assert_eq!(run("search", &data, &["V1"]), (true, "a:v1\na:v10".into()));
+        let (done, told) = run("search", &data, &["v1", "--top", "1"]);
+        assert!(done && told.starts_with("a:v1\nthere are more"), "{told}");
+        let found = json("search", &data, &["a:v9"]);
+        assert_eq!(found, json!({ "results": [{ "repository": "a", "tag": "v9" }], "more": false }));
+        let (done, told) = run("list", &data, &["--tree"]);
+        assert!(done && told.starts_with("NAME") && told.contains("\na "), "{told}");
+        assert_eq!(json("list", &data, &["--tree", "--depth", "1"])["entries"][0]["tags"], 3);
+        let compared = json("compare", &data, &["a:v1", "a:v9"]);
+        assert_eq!((&compared["same"], &compared["a"]["digest"]), (&json!(false), &shown["digest"]), "{compared}");
+        let (done, told) = run("compare", &data, &["a:v1", "a:v1"]);
+        assert!(done && told.ends_with("they are the same image"), "{told}");
         for (verb, words) in [
-            ("show", &["a:v2"][..]),
+            ("search", &[""][..]),
+            ("list", &["nowhere", "--tree"]),
+            ("list", &["a:v1", "--tree"]),
+            ("compare", &["a:v1", "a:v2"]),
+            ("compare", &["a:v1", "a"]),
+            ("show", &["a:v2"]),
             ("show", &["a"]),
             ("list", &["b"]),
             ("list", &["a:v1"]),

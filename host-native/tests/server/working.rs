@@ -193,7 +193,9 @@ fn each_sees_what_happened_where_he_may_pull() {
             .collect()
     };
     assert_eq!(names("root"), ["delete team/app", "push secret/app", "push public/app", "push team/app"]);
-    assert_eq!(names("alice"), ["delete team/app", "push public/app", "push team/app"]);
+    // Administrators see what they may not pull, too.
+    assert_eq!(server.send_as(&basic("alice"), "GET", "/v2/secret/app/manifests/latest", b"").status, 404);
+    assert_eq!(names("alice"), names("root"));
     assert_eq!(names("bob"), ["push public/app"]);
     assert_eq!(server.send_as("", "GET", ACTIVITY, b"").status, 401);
     let seen = get(&server, "root", ACTIVITY)["activity"][0].clone();
@@ -205,7 +207,7 @@ fn each_sees_what_happened_where_he_may_pull() {
     let first = get(&server, "alice", &format!("{ACTIVITY}?n=2"));
     assert_eq!(first["activity"].as_array().unwrap().len(), 2);
     let second = get(&server, "alice", first["next"].as_str().unwrap());
-    assert_eq!(second["activity"][0]["repository"], "team/app");
+    assert_eq!(second["activity"][0]["repository"], "public/app");
     let by =
         get(&server, "root", &format!("{ACTIVITY}?user=alice&repository=team/**&happening=delete&from=2020-01-01"));
     assert_eq!(by["activity"].as_array().unwrap().len(), 1);
@@ -218,12 +220,16 @@ fn each_sees_what_happened_where_he_may_pull() {
     let table = String::from_utf8(table.body).unwrap();
     assert!(table.starts_with("id,time,happening,") && table.lines().count() == 2, "{table}");
     // A token sees no more than it may pull.
-    let wanted = json!({ "name": "ci", "repositories": ["public/*"], "actions": ["pull"] }).to_string();
-    let made = server.send_as(&format!("{JSON}{}", basic("root")), "POST", "/api/v1/tokens", wanted.as_bytes());
-    let secret = body(&made)["secret"].as_str().unwrap().to_owned();
-    let login = STANDARD.encode(format!("root:{secret}"));
-    let by_token = server.send_as(&format!("Authorization: Basic {login}\r\n"), "GET", ACTIVITY, b"");
-    assert_eq!(body(&by_token)["activity"].as_array().unwrap().len(), 1, "{by_token:?}");
+    for (user, repositories, expected) in [("root", "public/*", 1), ("alice", "**", 3)] {
+        let wanted = json!({ "name": "ci", "repositories": [repositories], "actions": ["pull"] }).to_string();
+        let made = server.send_as(&format!("{JSON}{}", basic(user)), "POST", "/api/v1/tokens", wanted.as_bytes());
+        let secret = body(&made)["secret"].as_str().unwrap().to_owned();
+        let login = STANDARD.encode(format!("{user}:{secret}"));
+        let by_token = server.send_as(&format!("Authorization: Basic {login}\r\n"), "GET", ACTIVITY, b"");
+        let seen = body(&by_token)["activity"].as_array().unwrap().clone();
+        assert_eq!(seen.len(), expected, "{by_token:?}");
+        assert!(seen.iter().all(|one| one["repository"] != "secret/app" && one.get("address").is_none()), "{seen:?}");
+    }
 }
 
 /// SPEC AF25, AF27.

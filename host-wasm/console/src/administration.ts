@@ -9,6 +9,7 @@ export interface RepositoryUsage {
   blobs: number;
   last_push: string | null;
   last_pull: string | null;
+  pulls: number;
   quota: string | null;
   used_percent: number | null;
 }
@@ -26,6 +27,8 @@ export interface QuotaUsage {
 }
 
 export interface Usage {
+  /** What was pushed and deleted from then on may not be in it. */
+  made: string;
   repositories: RepositoryUsage[];
   quotas: QuotaUsage[];
   total: { repositories: number; bytes: number; unshared: number; tags: number; manifests: number };

@@ -51,6 +51,8 @@ export interface Tag {
   pushed: string;
   imported?: string;
   pulled?: string;
+  /** How often it was asked for, as far as that is counted. */
+  pulls?: number;
   kind?: Kind;
   mediaType?: string;
   artifactType?: string;
@@ -112,6 +114,10 @@ export interface Image {
   pushed: string;
   imported?: string;
   pulled?: string;
+  /** How often a client got it, as far as that is counted. */
+  pulls?: number;
+  /** Which users have pulled it lately, the last one first. */
+  pulledBy?: { user: string; pulled: string }[];
   annotations: Annotations;
   subject?: string;
   tags: string[];

@@ -1,7 +1,7 @@
 /** Where the page is: every state that somebody may want to come back to, or to send to somebody, is a URL. */
 import { signal } from '@preact/signals';
 
-export type TagSort = 'name' | 'pushed' | 'pulled' | 'size';
+export type TagSort = 'name' | 'pushed' | 'pulled' | 'pulls' | 'size';
 export type RepositorySort = 'name' | 'bytes' | 'pushed';
 export type Order = 'asc' | 'desc';
 
@@ -131,7 +131,7 @@ function ofRepository(rest: string, given: (name: string) => string, order: Orde
   const [repository = '', below] = rest.replace(/\/$/, '').split('/-/') as [string, string?];
   if (!isRepository(repository)) return { page: 'missing' };
   if (below === undefined) {
-    const sort = one(given('sort'), ['name', 'pushed', 'pulled', 'size'] as const, 'name');
+    const sort = one(given('sort'), ['name', 'pushed', 'pulled', 'pulls', 'size'] as const, 'name');
     const at = Math.max(0, Number.parseInt(given('at'), 10) || 0);
     return { page: 'tags', repository, q: given('q'), sort, order, after: given('after'), at };
   }

@@ -56,6 +56,13 @@ export function when(time: string): string {
   return date.toLocaleString('en', { dateStyle: 'medium', timeStyle: 'short' });
 }
 
+/** The time of day of a time, where the user is. */
+export function clock(time: string): string {
+  const date = new Date(time);
+  if (Number.isNaN(date.getTime())) return time;
+  return date.toLocaleTimeString('en', { timeStyle: 'short' });
+}
+
 /** A digest as people can tell it from others. */
 export function short(digest: string): string {
   const [algorithm = '', hex = ''] = digest.split(':');

@@ -317,9 +317,9 @@ fn tags_are_sorted_as_people_read_them_and_by_their_times() {
         registry.push_image("a", tag, AMD64, tag);
         registry.advance(Duration::from_secs(60));
     }
-    for tag in ["v1.9", "latest"] {
+    for tag in ["v1.9", "v1.9", "latest"] {
         let pulled = registry.get(manifest("a", tag)).expect(200).response.pulled.expect("a pull");
-        let step = registry.registry.note_pulls([pulled].into(), registry.memory.ambient());
+        let step = registry.registry.note_pulls([pulled.into()].into(), registry.memory.ambient());
         registry.memory.run(step, &RequestBody::default()).expect("no fault");
         registry.advance(Duration::from_secs(60));
     }
@@ -328,11 +328,13 @@ fn tags_are_sorted_as_people_read_them_and_by_their_times() {
     assert_eq!(all("order=desc"), ["v1.10", "v1.9.1", "v1.9-rc1", "v1.9", "latest"]);
     assert_eq!(all("sort=pushed"), ["v1.10", "v1.9", "latest", "v1.9.1", "v1.9-rc1"]);
     assert_eq!(all("sort=pulled&order=desc")[..2], ["latest", "v1.9"]);
+    assert_eq!(all("sort=pulls&order=desc")[..2], ["v1.9", "latest"]);
     assert_eq!(all("q=V1.9"), ["v1.9", "v1.9-rc1", "v1.9.1"]);
     let some = browse(&mut registry, "/api/v1/repositories/a/tags?q=rc&n=1");
     assert_eq!((&some["total"], &some["repository"]), (&json!(1), &json!("a")));
     let latest = browse(&mut registry, "/api/v1/repositories/a/tags?q=latest")["tags"][0].clone();
     assert!(latest["pulled"].is_string() && latest["pushed"].is_string(), "{latest}");
+    assert_eq!((&latest["pulls"], &some["tags"][0]["pulls"]), (&json!(1), &json!(null)));
 }
 
 /// SPEC AA6, AA7: by size as the pushes have written it down, and where they have not, as the manifests say.

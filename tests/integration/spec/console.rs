@@ -185,6 +185,11 @@ fn a_folder_tells_of_its_repositories() {
     let top = browse(&mut registry, "/api/v1/folders");
     let sum = bytes("a/x").zip(bytes("a/y/1")).zip(bytes("a/y/2")).map(|((x, one), two)| x + one + two);
     assert_eq!(top["entries"][0]["bytes"].as_u64(), sum);
+    let last = |names: &[&str]| {
+        let of = repositories.iter().filter(|one| names.contains(&one["name"].as_str().unwrap_or_default()));
+        of.filter_map(|one| one["pushed"].as_str()).max().map(str::to_owned)
+    };
+    assert_eq!(top["entries"][0]["pushed"].as_str(), last(&["a/x", "a/y/1", "a/y/2"]).as_deref());
     // A repository is told of as in the list.
     let (mut told, listed) = (top["entries"][1].clone(), &repositories[3]);
     assert_eq!(told.as_object_mut().and_then(|told| told.remove("kind")), Some(json!("repository")));
@@ -193,9 +198,10 @@ fn a_folder_tells_of_its_repositories() {
     let somebody = caller(&[Right::List, Right::Pull], &["a/x"]);
     let seen = as_caller(&mut registry, &somebody, "/api/v1/folders").expect(200).json();
     assert_eq!(seen["entries"][0]["bytes"].as_u64(), bytes("a/x"));
+    assert_eq!(seen["entries"][0]["pushed"].as_str(), last(&["a/x"]).as_deref());
     let lister = caller(&[Right::List], &["a/x"]);
     let seen = as_caller(&mut registry, &lister, "/api/v1/folders").expect(200).json();
-    assert_eq!(seen["entries"][0]["bytes"], 0);
+    assert_eq!((&seen["entries"][0]["bytes"], &seen["entries"][0]["pushed"]), (&json!(0), &Json::Null));
 }
 
 /// SPEC AD4.

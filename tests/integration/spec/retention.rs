@@ -10,7 +10,7 @@ use orlop_core::config::Pattern;
 use orlop_core::memory::RequestBody;
 use orlop_core::mirror::Mirror;
 use orlop_core::retention::{Plan, Rule, check};
-use orlop_core::{Config, Fault, Pull, Retained, RetentionReport, Step, Undeleting};
+use orlop_core::{Config, Fault, Pull, PullCount, Retained, RetentionReport, Step, Undeleting};
 
 use crate::configured;
 
@@ -33,6 +33,7 @@ fn with(rules: Vec<Rule>) -> InMemory {
 }
 
 fn pulled(registry: &mut InMemory, pulls: Vec<Pull>) {
+    let pulls = pulls.into_iter().map(PullCount::from).collect();
     let step = registry.registry.note_pulls(pulls, registry.memory.ambient());
     registry.memory.run(step, &RequestBody::default()).expect("the storage does not fail");
 }

@@ -211,7 +211,12 @@ fn a_report_says_what_each_repository_takes() {
     registry.push_blob("c", "own");
     let session = registry.open("c");
     registry.call(patch(&session).body("12345")).expect(202);
-    registry.memory.records.insert(Key::stored("pulledtag/team/a:v1"), r#"{"pulled":7000}"#.into());
+    registry.memory.records.insert(Key::stored("pulledtag/team/a:v1"), r#"{"pulled":7000,"times":5}"#.into());
+    // As it was written when nothing was counted, and since.
+    for (digest, noted) in [("1", r#"{"pulled":6500}"#), ("2", r#"{"pulled":6600,"times":3}"#)] {
+        let key = format!("pulledmanifest/team/a@sha256:{}", digest.repeat(64));
+        registry.memory.records.insert(Key::stored(&key), noted.into());
+    }
     let Usage { repositories, quotas } = usage(&mut registry);
     let used = (bytes + 13) * 100 / 2000;
     let expected = [
@@ -234,6 +239,7 @@ fn a_report_says_what_each_repository_takes() {
             blobs: image.blobs().len() as u64,
             last_push: Some(Timestamp(6000)),
             last_pull: Some(Timestamp(7000)),
+            pulls: 3,
             quota: Some("each".into()),
             used_percent: Some(bytes * 100 / 1000),
         },

@@ -250,6 +250,8 @@ pub const ALL: &[(Mutation, &str)] = &[
     (Mutation::PurgedReleased, "purge × gc, where objects are kept"),
     (Mutation::NeedsForgotten, "delete by digest × undelete it"),
     (Mutation::NotExpecting(Sort::Push, Kind::Present, "tag/"), "note a pull × delete by tag"),
+    (Mutation::NotExpecting(Sort::Push, Kind::Absent, "pulled"), "note a pull × note it"),
+    (Mutation::NotExpecting(Sort::Push, Kind::Exactly, "pulled"), "note a pull again × note it"),
     (Mutation::NotDeleting("pulledtag/"), "note a pull × delete by tag"),
     (Mutation::NotDeleting("pulledmanifest/"), "note a pull × delete by digest"),
     (Mutation::NotPutting("activity/"), "push manifest × pull, with activity"),

@@ -17,8 +17,8 @@ use orlop_core::registry::LetGo;
 use orlop_core::takeover::{Held, Layer, Tagged};
 use orlop_core::target::Reference;
 use orlop_core::{
-    Acquired, Agreement, Ambient, Body, Claim, Config, Disagreement, Error, Fault, Job, Lease, Method, Pull, Purged,
-    Recount, Refused, Registry, Report, Request, Response, Step, Undeleting,
+    Acquired, Agreement, Ambient, Body, Claim, Config, Disagreement, Error, Fault, Job, Lease, Method, PullCount,
+    Purged, Recount, Refused, Registry, Report, Request, Response, Step, Undeleting,
 };
 use uuid::Uuid;
 
@@ -57,7 +57,7 @@ pub enum Call {
     /// A protect mark is set.
     Protect(Mark),
     /// A host notes that these were pulled.
-    NotePulls(Vec<Pull>),
+    NotePulls(Vec<PullCount>),
     /// A host starts: it agrees with the others, and offers this session key.
     Agree(u8),
     /// A host acquires the lease of garbage collection.

@@ -6,12 +6,17 @@ use alloc::vec::Vec;
 use serde::Serialize;
 
 use super::repositories::Listed;
-use super::{Wanted, answer};
-use crate::caller::Place;
+use super::{Wanted, answer, read};
+use crate::ambient::Timestamp;
+use crate::caller::{Place, Right};
 use crate::config::{BROWSE_FOLDERS, SCAN_PAGE};
+use crate::effect::Get;
 use crate::error::Error;
 use crate::flows::Call;
 use crate::http::Response;
+use crate::keys::{self, Key};
+use crate::name::Repository;
+use crate::record::PushedRecord;
 use crate::target::Query;
 
 /// Where it is.
@@ -41,6 +46,10 @@ enum Entry {
         /// The bytes of those repositories from which the caller may pull; not told where counting takes too long.
         #[serde(skip_serializing_if = "Option::is_none")]
         bytes: Option<u64>,
+        /// When something was last pushed to one of those repositories; not told where counting takes too long, and
+        /// where all were pushed to before that was noted.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        pushed: Option<String>,
     },
 }
 
@@ -79,14 +88,14 @@ impl Call {
                     let most = SCAN_PAGE.min(left).max(1);
                     let (names, more) = self.visible(&inside, Place::start(), most, |_| true).await?;
                     left = left.saturating_sub(names.len());
-                    let bytes = match left.checked_sub(names.len()) {
-                        Some(behind) => {
-                            left = behind;
-                            Some(self.counted_bytes(&names, true).await?.into_iter().fold(0, u64::saturating_add))
-                        }
-                        None => None,
-                    };
-                    entries.push(Entry::Folder { name, repositories: names.len(), more, bytes });
+                    let (mut bytes, mut pushed) = (None, None);
+                    if let Some(behind) = left.checked_sub(names.len()) {
+                        left = behind;
+                        let counted = self.counted_bytes(&names, true).await?;
+                        bytes = Some(counted.into_iter().fold(0, u64::saturating_add));
+                        pushed = self.last_noted_push(&names).await?.map(|pushed| pushed.rfc3339());
+                    }
+                    entries.push(Entry::Folder { name, repositories: names.len(), more, bytes, pushed });
                     from = Place::past(&inside);
                     last = inside;
                 }
@@ -101,5 +110,15 @@ impl Call {
             }
         }
         Ok(answer(&Folder { entries, next: wanted.next(PATH, next) }))
+    }
+
+    /// When something was last pushed to one of these repositories, of those from which the caller may pull. Those of which it
+    /// is not noted were pushed to before all others.
+    async fn last_noted_push(&self, names: &[String]) -> Result<Option<Timestamp>, Error> {
+        let known = names.iter().filter_map(|name| name.parse::<Repository>().ok());
+        let keys: Vec<Key> = known.filter(|name| self.may(Right::Pull, name)).map(|name| keys::pushed(&name)).collect();
+        let noted = self.ask(Get { keys: keys.clone() }).await?;
+        let noted = keys.iter().zip(noted).filter_map(|(key, value)| read::<PushedRecord>(key, value));
+        Ok(noted.map(|noted| noted.pushed).max())
     }
 }

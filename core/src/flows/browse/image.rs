@@ -23,7 +23,7 @@ use crate::keys::{self, Prefix};
 use crate::manifest::{Annotations, Descriptor};
 use crate::media::ManifestType;
 use crate::name::{Repository, Tag};
-use crate::record::{self, PulledRecord, TagRecord};
+use crate::record::{self, PulledBy, PulledRecord, TagRecord};
 use crate::target::Reference;
 
 /// An image, or another artifact.
@@ -49,6 +49,12 @@ struct Image {
     /// When it was last pulled, to the hour, as far as that is noted.
     #[serde(skip_serializing_if = "Option::is_none")]
     pulled: Option<String>,
+    /// How often a client got it, as far as that is counted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pulls: Option<u64>,
+    /// Which users have pulled it lately, the last one first.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pulled_by: Vec<Puller>,
     annotations: Annotations,
     /// What it refers to.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -75,6 +81,20 @@ struct Image {
     protected: bool,
     /// What the caller may do in the repository.
     may: Vec<Deed>,
+}
+
+/// Who has pulled it.
+#[derive(Serialize)]
+struct Puller {
+    user: String,
+    /// When last, to the hour.
+    pulled: String,
+}
+
+impl Puller {
+    fn of(by: &PulledBy) -> Self {
+        Self { user: by.user.clone(), pulled: by.pulled.rfc3339() }
+    }
 }
 
 /// A manifest that an index lists.
@@ -167,7 +187,9 @@ impl Call {
             bytes,
             pushed: manifest.pushed.rfc3339(),
             imported: manifest.imported.map(|imported| imported.rfc3339()),
-            pulled: pulled.map(|it| it.pulled.rfc3339()),
+            pulls: pulled.as_ref().map(|noted| noted.times).filter(|times| *times > 0),
+            pulled_by: pulled.iter().flat_map(|noted| &noted.by).map(Puller::of).collect(),
+            pulled: pulled.map(|noted| noted.pulled.rfc3339()),
             annotations,
             subject: manifest.subject,
             tags: self.names_under(&keys::tagged_with(name, &digest)).await?,

@@ -58,6 +58,9 @@ struct Listed {
     /// When it was last pulled, to the hour, as far as that is noted.
     #[serde(skip_serializing_if = "Option::is_none")]
     pulled: Option<String>,
+    /// How often it was asked for, as far as that is counted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pulls: Option<u64>,
     /// What it is.
     #[serde(skip_serializing_if = "Option::is_none")]
     kind: Option<Kind>,
@@ -90,9 +93,9 @@ struct PlatformListed {
 }
 
 impl Call {
-    /// A page of the tags, by name, by when they were pushed or pulled, or by size.
+    /// A page of the tags, by name, by when they were pushed or pulled, by how often they were pulled, or by size.
     pub(crate) async fn browse_tags(&self, name: &Repository, asked: &Asked) -> Result<Response, Error> {
-        let wanted = Wanted::read(&asked.query, &["name", "pushed", "pulled", "size"])?;
+        let wanted = Wanted::read(&asked.query, &["name", "pushed", "pulled", "pulls", "size"])?;
         self.browsable(name, asked).await?;
         let after = wanted.after.map(|after| Place::read(after, natural));
         let mut ranked = Ranked::new(wanted.n, after, wanted.descending);
@@ -109,7 +112,8 @@ impl Call {
             }
             total += taken.len() as u64;
             let mut numbers = match wanted.sort {
-                "pulled" => self.pulls_of_tags(name, &taken).await?,
+                "pulled" => self.pulls_of_tags(name, &taken, |noted| noted.pulled.0).await?,
+                "pulls" => self.pulls_of_tags(name, &taken, |noted| noted.times).await?,
                 "size" => self.sizes_of_tags(name, &mut known, &taken).await?,
                 _ => Vec::new(),
             }
@@ -139,11 +143,16 @@ impl Call {
         }))
     }
 
-    /// When these tags were last pulled, in milliseconds; 0 where that is not noted.
-    async fn pulls_of_tags(&self, name: &Repository, tags: &[(Tag, TagRecord)]) -> Result<Vec<u64>, Error> {
+    /// A number of what is noted of the pulls of these tags; 0 where nothing is.
+    async fn pulls_of_tags(
+        &self,
+        name: &Repository,
+        tags: &[(Tag, TagRecord)],
+        number: impl Fn(PulledRecord) -> u64,
+    ) -> Result<Vec<u64>, Error> {
         let keys: Vec<Key> = tags.iter().map(|(tag, _)| keys::pulled_tag(name, tag)).collect();
         let values = self.ask(Get { keys: keys.clone() }).await?;
-        let pulled = |(key, value)| read::<PulledRecord>(key, value).map_or(0, |it| it.pulled.0);
+        let pulled = |(key, value)| read::<PulledRecord>(key, value).map_or(0, &number);
         Ok(keys.iter().zip(values).map(pulled).collect())
     }
 
@@ -180,7 +189,7 @@ impl Call {
         let mut listed = Vec::new();
         for (tag, TagRecord { digest, pushed, imported, .. }) in tags {
             let (pulled, platforms) = (beside.next().flatten(), beside.next().flatten());
-            let pulled = read::<PulledRecord>(&keys::pulled_tag(name, &tag), pulled).map(|it| it.pulled.rfc3339());
+            let pulled = read::<PulledRecord>(&keys::pulled_tag(name, &tag), pulled);
             let platforms = read::<PlatformsRecord>(&keys::platforms(name, &tag), platforms);
             let manifest = known.known.get(&digest);
             let is_read = manifest.filter(|manifest| manifest.is_read);
@@ -196,7 +205,8 @@ impl Call {
                 imported: imported.map(|imported| imported.rfc3339()),
                 name: tag,
                 digest,
-                pulled,
+                pulls: pulled.as_ref().map(|noted| noted.times).filter(|times| *times > 0),
+                pulled: pulled.map(|noted| noted.pulled.rfc3339()),
             });
         }
         Ok(listed)

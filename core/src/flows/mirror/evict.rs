@@ -73,7 +73,7 @@ impl Call {
             let mut batch = Batch::default();
             // One that was evicted or deleted meanwhile leaves nothing.
             batch.expect(Expect::Present(link));
-            batch.put(key, &PulledRecord { pulled: call.ambient.now });
+            batch.put(key, &PulledRecord::at(call.ambient.now));
             let _ = call.commit(batch, Durability::Eventual).await;
         });
     }

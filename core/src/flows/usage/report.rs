@@ -50,6 +50,8 @@ pub struct RepositoryUsage {
     pub last_push: Option<Timestamp>,
     /// When something was last pulled from it, to the hour, as far as that is noted.
     pub last_pull: Option<Timestamp>,
+    /// How often clients got a manifest from it, as far as that is counted: of the manifests that are still there.
+    pub pulls: u64,
     /// The name of the quota that it is closest to, be it for it alone or for several together.
     pub quota: Option<String>,
     /// How much of that is used, in parts of a hundred.
@@ -198,7 +200,8 @@ impl Call {
     }
 
     async fn count_pulls(&self, rows: &mut Rows) -> Result<(), Error> {
-        for prefix in keys::all_pulls() {
+        let [blobs, manifests, by_tag] = keys::all_pulls();
+        for prefix in [blobs, manifests, by_tag.clone()] {
             let mut pages = Pages::new(&prefix);
             while let Some(page) = pages.next(self).await? {
                 for (key, value) in page {
@@ -206,6 +209,10 @@ impl Call {
                     let Ok(pulled) = record::decode::<PulledRecord>(&key, &value) else { continue };
                     let row = rows.of(name);
                     row.last_pull = row.last_pull.max(Some(pulled.pulled));
+                    // A tag is asked for, a manifest is got.
+                    if prefix != by_tag {
+                        row.pulls = row.pulls.saturating_add(pulled.times);
+                    }
                 }
             }
         }

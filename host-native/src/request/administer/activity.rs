@@ -1,4 +1,5 @@
-//! `/api/v1/activity`: what happened in the repositories that the caller may pull from (SPEC AF20 to AF27).
+//! `/api/v1/activity`: what happened in the repositories that the caller may pull from, and to administrators in all (SPEC
+//! AF20 to AF27).
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -6,7 +7,7 @@ use std::time::{Duration, SystemTime};
 use orlop_core::config::Pattern;
 use orlop_core::error::Error;
 use orlop_core::event::{Event, Happening, Looked};
-use orlop_core::{Caller, Timestamp, http};
+use orlop_core::{Caller, Rights, Timestamp, http};
 use serde_json::{Value as Json, json};
 
 use crate::auth::identity::Identity;
@@ -167,10 +168,12 @@ pub(super) async fn list(
     }
     let client = Client::of(&identity.name(), from.line.client);
     let _making = service.memory.making(&client, true, false).await.ok_or(Error::Busy)?;
-    let caller = Caller { name: identity.name(), rights: live.rules.rights(identity), ..Caller::anybody() };
+    // Whoever administers the registry sees all of it, as who has its command line does (SPEC AF23).
+    let whence = administrator(live, identity).is_ok();
+    let rights = if whence { Rights::all() } else { live.rules.rights(identity) };
+    let caller = Caller { name: identity.name(), rights, ..Caller::anybody() };
     let step = live.registry.activity(Arc::new(caller), looked, ambient());
     let page = service.host.run(step, &mut RequestBody::empty()).await.map_err(Refused::from)?;
-    let whence = administrator(live, identity).is_ok();
     let events: Vec<Json> = page.events.iter().map(|(name, event)| told(name, event, whence)).collect();
     let path = asked.request.target.split('?').next().unwrap_or_default();
     let next = page.next.map(|next| format!("{path}?{}", query.with("after", &next)));

@@ -18,7 +18,7 @@ import { Unpacked } from '../parts/unpacked.js';
 import { isDigest, to } from '../route.js';
 import type { Route, View } from '../route.js';
 import { canChange } from '../session.js';
-import { count, isImage, kindName, short } from '../words.js';
+import { ago, count, isImage, kindName, short } from '../words.js';
 import { chosenOf, othersOf, platformsOf } from './platforms.js';
 
 type Of = Extract<Route, { page: 'image' }>;
@@ -109,6 +109,19 @@ function Shown({ of, whole, label }: { of: Of; whole: Whole; label: string }) {
           ['Pushed', <Time at={whole.pushed} />],
           ['Imported', whole.imported && <Time at={whole.imported} />],
           ['Last pulled', whole.pulled ? <Time at={whole.pulled} /> : 'not noted'],
+          ['Pulls', whole.pulls !== undefined && count(whole.pulls)],
+          [
+            'Lately pulled by',
+            whole.pulledBy && (
+              <span class="chips">
+                {whole.pulledBy.map(({ user, pulled }) => (
+                  <span class="chip" key={user} title={`last ${ago(pulled)}`}>
+                    {user}
+                  </span>
+                ))}
+              </span>
+            ),
+          ],
           ['Type', whole.artifactType ?? whole.mediaType],
           ['Refers to', whole.subject && <Reference repository={repository} digest={whole.subject} />],
           [

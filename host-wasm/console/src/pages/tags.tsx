@@ -170,6 +170,7 @@ function Controls(given: {
         <option value="pushed asc">Oldest first</option>
         <option value="pulled desc">Pulled last</option>
         <option value="pulled asc">Not pulled for longest</option>
+        <option value="pulls desc">Pulled most often</option>
       </select>
       <span class="muted" role="status">
         {of.q && some(total, 'match', 'matches')}
@@ -210,6 +211,7 @@ const COLUMNS: { sort?: TagSort; title: string; first: Order; kind?: string }[] 
   { sort: 'size', title: 'Size', first: 'desc', kind: 'number wide' },
   { sort: 'pushed', title: 'Pushed', first: 'desc', kind: 'wide' },
   { sort: 'pulled', title: 'Pulled', first: 'desc', kind: 'widest' },
+  { sort: 'pulls', title: 'Pulls', first: 'desc', kind: 'number widest' },
   { title: 'Digest', first: 'asc', kind: 'wider' },
 ];
 
@@ -293,7 +295,7 @@ function Row({
   selected: boolean | undefined;
   toggle: (on: boolean) => void;
 }) {
-  const { name, digest, pushed, pulled: last, kind, bytes, platforms } = tag;
+  const { name, digest, pushed, pulled: last, pulls, kind, bytes, platforms } = tag;
   const more = platforms.length - NAMED;
   const text = command(chosen(kind), pulled({ repository, tag: name, ...(kind && { kind }) }));
   const meta = [
@@ -359,6 +361,7 @@ function Row({
           </span>
         )}
       </td>
+      <td class="number widest">{pulls === undefined ? <span class="muted">–</span> : count(pulls)}</td>
       <td class="wider">
         <Digest digest={digest} href={to.image(repository, digest)} />
       </td>

@@ -33,30 +33,38 @@ export function Empty({
   );
 }
 
-/** In the place of what is for users alone, to somebody who is not signed in. */
+/** In the place of what only those see who are signed in. */
 export function SignInFirst({
   title,
+  without,
   children,
 }: {
   title: string;
-  /** What is said where there are no users. */ children?: ComponentChildren;
+  /** What is said where there are no users. */ without?: ComponentChildren;
+  children?: ComponentChildren;
 }) {
   if (!canSignIn())
     return (
       <Empty title="This registry knows no users">
-        <p>{children ?? 'Everybody may see and do what its rules allow.'}</p>
+        <p>{without ?? 'Everybody may see and do what its rules allow.'}</p>
       </Empty>
     );
   return (
     <Empty title={title}>
+      {children}
       <div class="actions">
-        <a class="button primary" href={to.signIn(here.value)}>
-          Sign in
-        </a>
+        <SignIn />
       </div>
     </Empty>
   );
 }
+
+/** Leads to the page to sign in, and from there back. */
+const SignIn = () => (
+  <a class="button primary" href={to.signIn(here.value)}>
+    Sign in
+  </a>
+);
 
 /** Why something is not shown, and what can be done about it. */
 export function Failed({ why, again, what }: { why: Problem; again?: () => void; what: string }) {
@@ -65,11 +73,7 @@ export function Failed({ why, again, what }: { why: Problem; again?: () => void;
       Try again
     </button>
   );
-  const signIn = canSignIn() && !session.value?.user && (
-    <a class="button primary" href={to.signIn(here.value)}>
-      Sign in
-    </a>
-  );
+  const signIn = canSignIn() && !session.value?.user && <SignIn />;
   const { status, message, code, retryAfter } = why;
   const isList = what.startsWith('list ');
   const says = message && (

@@ -2,7 +2,7 @@
 
 use orlop_core::config::Pattern;
 use orlop_core::retention::Rule;
-use orlop_core::{Config, Pull, Undeleting};
+use orlop_core::{Config, Pull, PullCount, Undeleting};
 
 use super::{HOUR, LAYER, amd64, arm64, new, stocked};
 use crate::explore::sample::{artifact, ask, delete, digest, get, index, push};
@@ -12,7 +12,8 @@ use crate::explore::scenario::{Call, Scenario};
 fn note() -> Call {
     let digest = digest(&amd64());
     let repository = "a".parse().expect("a name");
-    Call::NotePulls(vec![Pull { repository, digest, tag: "v1".parse().ok() }])
+    let pull = Pull { repository, digest, tag: "v1".parse().ok(), fetched: true, by: "alice".into() };
+    Call::NotePulls(vec![PullCount { pull, times: 2 }])
 }
 
 /// Last pulls: noted beside what ends what they are of.
@@ -29,6 +30,7 @@ pub fn pulls() -> Vec<Scenario> {
         .later(HOUR * 25);
     vec![
         pushed("note a pull × note it").at_once([note(), note()]),
+        noted("note a pull again × note it").at_once([note(), note()]),
         pushed("note a pull × pull").at_once([note(), get("a", "v1")]),
         pushed("note a pull × delete by tag").at_once([note(), delete("a", "v1")]),
         noted("note a pull again × delete by tag").at_once([note(), delete("a", "v1")]),

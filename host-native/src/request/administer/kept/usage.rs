@@ -1,17 +1,22 @@
 //! What repositories take: in which order, how much in all, and as JSON.
 
+mod last;
+
 use std::cmp::Reverse;
 
 use clap::ValueEnum;
-use orlop_core::error::Error;
+use orlop_core::error::{Code, Error};
 use orlop_core::{QuotaUsage, RepositoryUsage, Usage};
 use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
 
+pub(crate) use self::last::Last;
+use self::last::Missing;
 use super::{Answered, Asking};
+use crate::auth::refusal::refusal;
 use crate::observe::date::rfc3339;
 use crate::request::sign_in::private;
-use crate::storage::ambient;
+use crate::storage::{RequestBody, ambient};
 
 /// In which order repositories are listed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -32,6 +37,8 @@ pub enum Sort {
     LastPush,
     /// Those first that were pulled from longest ago, or never as far as is known
     LastPull,
+    /// Those first that were pulled from most often, as far as that is counted
+    Pulls,
     /// Those first that are closest to their quota
     Used,
 }
@@ -61,6 +68,7 @@ impl Sort {
             Self::Manifests => Reverse(row.manifests),
             Self::Blobs => Reverse(row.blobs),
             Self::LastPush => Reverse(row.last_push.map_or(0, |time| time.0)),
+            Self::Pulls => Reverse(row.pulls),
             Self::Used => Reverse(row.used_percent.unwrap_or(0)),
         };
         u64::MAX - rank
@@ -86,17 +94,36 @@ pub(crate) struct Total {
     pub(crate) manifests: u64,
 }
 
-impl Report {
-    /// The first repositories in that order, as many as `top`.
-    pub(crate) fn of(usage: Usage, sort: Sort, top: Option<usize>) -> Self {
-        let Usage { mut repositories, quotas } = usage;
-        let mut total = Total { repositories: repositories.len() as u64, ..Total::default() };
-        for row in &repositories {
+impl Total {
+    fn of(usage: &Usage) -> Self {
+        let mut total = Self { repositories: usage.repositories.len() as u64, ..Self::default() };
+        for row in &usage.repositories {
             total.bytes = total.bytes.saturating_add(row.bytes);
             total.unshared = total.unshared.saturating_add(row.unshared);
             total.tags += row.tags;
             total.manifests += row.manifests;
         }
+        total
+    }
+}
+
+impl Report {
+    /// Up to `n` repositories in that order, behind a place, and whether there are more.
+    fn page(usage: &Usage, sort: Sort, after: Option<(u64, &str)>, n: usize) -> (Self, bool) {
+        let behind =
+            |row: &&RepositoryUsage| after.is_none_or(|after| (sort.rank(row), row.repository.as_str()) > after);
+        let mut rows: Vec<&RepositoryUsage> = usage.repositories.iter().filter(behind).collect();
+        // They come in the order of their names, which a stable order keeps among equals.
+        rows.sort_by_key(|row| sort.rank(row));
+        let more = rows.len() > n;
+        let repositories = rows.into_iter().take(n).cloned().collect();
+        (Self { repositories, quotas: usage.quotas.clone(), total: Total::of(usage) }, more)
+    }
+
+    /// The first repositories in that order, as many as `top`.
+    pub(crate) fn of(usage: Usage, sort: Sort, top: Option<usize>) -> Self {
+        let total = Total::of(&usage);
+        let Usage { mut repositories, quotas } = usage;
         // They come in the order of their names, which a stable order keeps among equals.
         repositories.sort_by_key(|row| sort.rank(row));
         repositories.truncate(top.unwrap_or(usize::MAX));
@@ -121,23 +148,34 @@ impl Report {
     }
 }
 
-/// `GET /api/v1/usage` (SPEC AE2)
+/// `GET /api/v1/usage` (SPEC AE2): a page of the last report, or of one that is made now.
 pub(super) async fn show(asking: Asking<'_>) -> Answered {
     asking.administrator()?;
     let page = asking.page()?;
     let sort = Sort::read(asking.query().get("sort"))?;
+    let fresh = match asking.query().get("fresh") {
+        None | Some("false") => false,
+        // The pages behind the first are of the report that this is a page of.
+        Some("true") => page.after.is_none(),
+        Some(_) => return Err(Error::Parameter { name: "fresh", expected: "true or false".into() }.into()),
+    };
     let after = page.after.and_then(|after| {
         let (rank, name) = after.split_once('/')?;
-        Some((rank.parse::<u64>().ok()?, name.to_owned()))
+        Some((rank.parse::<u64>().ok()?, name))
     });
-    let usage = asking.run_long(asking.live.registry.usage(ambient())).await?.map_err(Error::from)?;
-    let mut report = Report::of(usage, sort, None);
-    if let Some((rank, name)) = &after {
-        report.repositories.retain(|row| (sort.rank(row), row.repository.as_str()) > (*rank, name.as_str()));
-    }
-    let more = report.repositories.len() > page.n;
-    report.repositories.truncate(page.n);
+    let (ambient, host) = (ambient(), asking.service.host.clone());
+    let (at, step) = (ambient.now, asking.live.registry.usage(ambient));
+    let making = async move { host.run(step, &mut RequestBody::empty()).await };
+    let made = asking.live.usage.get(fresh, at, making).await.map_err(|missing| match missing {
+        Missing::Failed(fault) => Error::from(fault).into(),
+        Missing::StillMade => {
+            let told = "the report is being made, which takes long here: ask again";
+            refusal(429, Code::TooManyRequests, told).with("Retry-After", "10")
+        }
+    })?;
+    let (report, more) = Report::page(&made.usage, sort, after, page.n);
     let mut body = report.json().map_err(|error| Error::Storage(orlop_core::Fault::Failed(error.to_string())))?;
+    body["made"] = rfc3339(made.at).into();
     if let Some(last) = report.repositories.last().filter(|_| more) {
         body["next"] = page.next(&format!("{}/{}", sort.rank(last), last.repository)).into();
     }
@@ -172,5 +210,14 @@ mod tests {
         assert_eq!(names(Sort::LastPush, Some(1)), ["c"]);
         assert_eq!(names(Sort::LastPull, None), ["a", "b", "c"]);
         assert_eq!(names(Sort::Used, Some(1)), ["c"]);
+        let usage = Usage { repositories: rows(), quotas: Vec::new() };
+        let page = |sort: Sort, after: Option<(u64, &str)>| {
+            let (report, more) = Report::page(&usage, sort, after, 2);
+            assert_eq!(report.total.repositories, 3);
+            (report.repositories.iter().map(|row| row.repository.clone()).collect::<Vec<_>>().concat(), more)
+        };
+        assert_eq!(page(Sort::Bytes, None), ("ca".into(), true));
+        assert_eq!(page(Sort::Bytes, Some((Sort::Bytes.rank(&rows()[0]), "a"))), ("b".into(), false));
+        assert_eq!(page(Sort::Name, Some((0, "a"))), ("bc".into(), false));
     }
 }

@@ -211,32 +211,39 @@ function Filter({ of, within, filtered, all }: { of: Wanted; within: boolean; fi
   );
 }
 
-/** How many events a file has at most. */
-const MOST = 50_000;
+/** How many events a file has at most: as many as the server keeps. */
+const MOST = 100_000;
 
 /** All that is shown and what is behind it, as a file: fetched by the page, since a link would not carry the session. */
 function Export({ of }: { of: Wanted }) {
-  const [busy, put] = useState(false);
+  // How many events have come, while a file is made.
+  const [come, put] = useState<number>();
   const save = async (format: 'csv' | 'json') => {
-    put(true);
+    put(0);
     try {
       const { text, more } = await (format === 'csv' ? table : list)(
         `/api/v1/activity?${new URLSearchParams({ ...asked(of), format })}`,
+        put,
       );
       saveAs(new Blob([text], { type: 'application/octet-stream' }), `activity.${format}`);
       if (more) tell(`The file has the newest ${count(MOST)} events: choose days to have those before.`);
     } catch (error) {
       tell(`It cannot be exported: ${problem(error).message}.`, true);
     }
-    put(false);
+    put(undefined);
   };
   return (
     <span class="actions">
+      {come !== undefined && (
+        <span class="muted small" role="status">
+          {come > 0 ? `${count(come)} events…` : 'Exporting…'}
+        </span>
+      )}
       {(['csv', 'json'] as const).map((format) => (
         <button
           type="button"
           key={format}
-          disabled={busy}
+          disabled={come !== undefined}
           aria-label={`Export as ${format.toUpperCase()}`}
           onClick={() => void save(format)}
         >
@@ -253,25 +260,27 @@ interface File {
   more: boolean;
 }
 
-async function list(path: string): Promise<File> {
+async function list(path: string, come: (events: number) => void): Promise<File> {
   const all: Event[] = [];
   for (let next: string | undefined = `${path}&n=100`; next;) {
     if (all.length >= MOST) return { text: JSON.stringify({ activity: all }, null, 2), more: true };
     const page: Events = await ask<Events>(next);
     all.push(...page.activity);
+    come(all.length);
     next = page.next;
   }
   return { text: JSON.stringify({ activity: all }, null, 2), more: false };
 }
 
-/** As a table. The names of the columns are in the first line of each page. */
-async function table(path: string): Promise<File> {
+/** As a table. The names of the columns are in the first line of each page. A page looks at no fewer events than it may have. */
+async function table(path: string, come: (events: number) => void): Promise<File> {
   let text = '';
   for (let [next, pages]: [string | undefined, number] = [`${path}&n=1000`, 0]; next; pages++) {
     if (pages >= MOST / 1000) return { text, more: true };
     const response: Response = await send(next);
     const part = await response.text();
     text += pages === 0 ? part : part.slice(part.indexOf('\n') + 1);
+    come(text.split('\r\n').length - 2);
     next = /<([^>]+)>; rel="next"/.exec(response.headers.get('Link') ?? '')?.[1];
   }
   return { text, more: false };

@@ -37,9 +37,16 @@ export function Frame({ of, children }: { of: Subject; children: ComponentChildr
             </div>
           </section>
         ) : (
-          <SignInFirst title="Sign in to see this page">
-            The administration is for users: the settings <code>auth-htpasswd</code> and <code>administrators</code>{' '}
-            name them.
+          <SignInFirst
+            title="Sign in to see this page"
+            without={
+              <>
+                The administration is for users: the settings <code>auth-htpasswd</code> and <code>administrators</code>{' '}
+                name them.
+              </>
+            }
+          >
+            <p>Only administrators may see it.</p>
           </SignInFirst>
         )}
       </>

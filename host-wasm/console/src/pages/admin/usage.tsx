@@ -1,12 +1,14 @@
 /** How much each repository has, and how far quotas are used. */
+import { useEffect, useState } from 'preact/hooks';
 import { size } from '../../../../parts/size.js';
 import type { QuotaUsage, RepositoryUsage, Usage as Told } from '../../administration.js';
-import { usePages } from '../../api.js';
+import { ask, problem, usePages } from '../../api.js';
 import { Time } from '../../parts/small.js';
 import { Sorts } from '../../parts/sorts.js';
 import { Empty } from '../../parts/states.js';
+import { tell } from '../../parts/told.js';
 import { go, to } from '../../route.js';
-import { ago, count, some } from '../../words.js';
+import { ago, clock, count, some, when } from '../../words.js';
 import { Bar, percent } from './bar.js';
 import { JobLine } from './jobs.js';
 import { Listing } from './listing.js';
@@ -20,6 +22,7 @@ const COLUMNS: { sort: string; title: string; kind?: string; about?: string }[] 
   { sort: 'blobs', title: 'Blobs', kind: 'number widest' },
   { sort: 'last-push', title: 'Last push', kind: 'wider' },
   { sort: 'last-pull', title: 'Last pull', kind: 'wider' },
+  { sort: 'pulls', title: 'Pulls', kind: 'number widest', about: 'How often clients got a manifest from it' },
   { sort: 'used', title: 'Quota', kind: 'wide' },
 ];
 
@@ -32,7 +35,32 @@ export function Usage({ sort }: { sort: string }) {
     `/api/v1/usage?${new URLSearchParams({ sort: by, n: '100' })}`,
     ({ repositories }) => repositories,
   );
-  const { total, quotas = [] } = list.first ?? {};
+  const { made, total, quotas = [] } = list.first ?? {};
+  // Where counting takes long, the server says when to come again.
+  const later = list.items.length === 0 && list.problem?.status === 429 ? (list.problem.retryAfter ?? 5) : undefined;
+  useEffect(() => {
+    if (later === undefined) return;
+    const timer = setTimeout(list.again, later * 1000);
+    return () => clearTimeout(timer);
+  }, [later, list.busy]);
+  const [counting, put] = useState(false);
+  // The server shows one report for a while, to all pages and orders.
+  const anew = async () => {
+    put(true);
+    try {
+      await ask<Told>('/api/v1/usage?fresh=true&n=1');
+      list.again();
+    } catch (error) {
+      tell(`It is not counted anew: ${problem(error).message}.`, true);
+    }
+    put(false);
+  };
+  if (later !== undefined)
+    return (
+      <Empty title="It is being counted">
+        <p role="status">That takes a while here. This page shows it as soon as it is there.</p>
+      </Empty>
+    );
   return (
     <>
       {total && (
@@ -47,6 +75,17 @@ export function Usage({ sort }: { sort: string }) {
           <Figure name="Tags" value={count(total.tags)} />
           <Figure name="Manifests" value={count(total.manifests)} />
         </dl>
+      )}
+      {made && (
+        <p class="muted small">
+          As of{' '}
+          <time dateTime={made} title={when(made)}>
+            {clock(made)}
+          </time>{' '}
+          <button type="button" class="quiet" disabled={counting} onClick={() => void anew()}>
+            {counting ? 'Counting…' : 'Refresh'}
+          </button>
+        </p>
       )}
       {quotas.length > 0 && (
         <section class="part">
@@ -112,7 +151,7 @@ export function Usage({ sort }: { sort: string }) {
         job="recount"
         title="Recount"
         says="Counts the bytes of all repositories anew. It is needed only after a fault: the counts are kept with each push and delete."
-        done={list.again}
+        done={() => void anew()}
       />
     </>
   );
@@ -167,6 +206,7 @@ function Row({ of }: { of: RepositoryUsage }) {
     blobs,
     last_push: push,
     last_pull: pull,
+    pulls,
     quota,
     used_percent: used,
   } = of;
@@ -198,6 +238,7 @@ function Row({ of }: { of: RepositoryUsage }) {
       <td class="wider">
         <Time {...(pull && { at: pull })} />
       </td>
+      <td class="number widest">{count(pulls)}</td>
       <td class="wide">
         {used === null ? (
           <span class="muted">–</span>
