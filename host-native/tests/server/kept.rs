@@ -539,3 +539,31 @@ fn a_registry_that_takes_no_changes_only_tells() {
         assert_eq!((answer.status, answer.header("allow")), expected, "{request:?}");
     }
 }
+
+/// SPEC X33, X36, X37, AD4: what a server has counted when it stops, and that its console pulls nothing.
+#[test]
+fn it_is_known_how_often_and_by_whom_something_was_pulled() {
+    let directory = Directory::new(&settings(), &USERS);
+    let mut server = directory.start();
+    assert_eq!(push(&server, &basic("root"), "public/app", "v1", "x").status, 201);
+    let target = "/v2/public/app/manifests/v1";
+    for fields in [basic("bob"), basic("bob"), String::new(), basic("alice")] {
+        assert_eq!(server.send_as(&fields, "GET", target, b"").status, 200);
+    }
+    assert_eq!(server.send_as(&basic("bob"), "HEAD", target, b"").status, 200);
+    let olga = sign_in(&server, "olga");
+    assert_eq!(server.send_as(&olga.fields(), "GET", target, b"").status, 200);
+    server.signal(Signal::TERM);
+    eventually(|| server.ended());
+    let server = directory.start();
+    let read = |target: &str| body(&send(&server, &basic("root"), ("GET", target), &Json::Null));
+    let image = read("repositories/public/app/images/v1");
+    let mut users: Vec<&str> =
+        image["pulledBy"].as_array().unwrap().iter().map(|by| by["user"].as_str().unwrap()).collect();
+    users.sort_unstable();
+    assert_eq!((&image["pulls"], users), (&json!(4), vec!["alice", "bob"]), "a HEAD gets no manifest");
+    let tags = read("repositories/public/app/tags?sort=pulls");
+    assert_eq!(tags["tags"][0]["pulls"], 5);
+    let usage = get(&server, "root", "usage?sort=pulls");
+    assert_eq!(usage["repositories"][0]["pulls"], 4);
+}
