@@ -317,6 +317,11 @@ function Nothing() {
   const lines = [`docker tag app ${host}/app:v1`, `docker push ${host}/app:v1`];
   return (
     <Empty title={user ? 'There is no repository that you may see' : 'There is no repository yet'}>
+      {user && (
+        <p>
+          <a href={to.access()}>Why not?</a> tells what the rules let {user} do.
+        </p>
+      )}
       <p>A repository is there as soon as something is pushed to it:</p>
       {lines.map((line) => (
         <Line key={line} text={line} what="command" />
