@@ -118,7 +118,7 @@ impl Asked {
     }
 }
 
-/// Something that a caller must be allowed to do.
+/// Something that a caller must be allowed to do. Where a request needs several, it must be allowed each of them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Access {
     /// To list the repositories.
@@ -127,8 +127,9 @@ pub enum Access {
     Repository(Repository, Action),
     /// To delete that tag.
     DeleteTag(Repository, Tag),
-    /// To pull from any repository: a mount that does not say from where.
-    Anywhere,
+    /// To pull from that repository, or from any if it is not said which: the source of a mount. Where that is not allowed the
+    /// request is made all the same, and begins an upload (SPEC E14).
+    Source(Option<Repository>),
     /// Nothing at all, not even to be known.
     Open,
 }

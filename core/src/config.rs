@@ -246,6 +246,9 @@ pub struct Config {
     /// How many objects a blob has before small ones are joined. To send one costs as much as to send 20 KiB, and its
     /// place in the record has 70 bytes.
     pub blob_objects: usize,
+    /// How many tags, or manifests, one commit changes or brings back at most where a call is about very many: it bounds a
+    /// commit, and the tags that one event names.
+    pub tags_a_commit: usize,
     /// Blobs of several objects that are to become one, each in a call of its own
     /// ([`Registry::gather`](crate::Registry::gather)). None by default.
     pub gathered: Option<Gathered>,
@@ -290,6 +293,7 @@ impl Default for Config {
             call_lifetime: 24 * HOUR,
             small_object: 16 << 10,
             blob_objects: 1024,
+            tags_a_commit: TAGS_A_COMMIT,
             gathered: None,
             sign_in_idle: 12 * HOUR,
             sign_in_lifetime: 7 * 24 * HOUR,

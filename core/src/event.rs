@@ -39,10 +39,10 @@ pub struct Event {
     pub happening: Happening,
     /// Where.
     pub repository: String,
-    /// The manifest, or the blob that is damaged; none when a tag was deleted, which leaves the manifest where it is.
+    /// The manifest, or the blob that is damaged; none when tags were deleted, which leaves the manifest where it is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub digest: Option<Digest>,
-    /// The tags that were made, read or deleted.
+    /// The tags that were made, read or deleted; where a manifest was deleted, those that went with it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub tags: Vec<String>,
     /// The media type of the manifest, where it is known.
@@ -170,6 +170,8 @@ pub(crate) enum Part<'a> {
     Tag(&'a str),
     /// It is about that manifest.
     Manifest(&'a Digest),
+    /// It is about tags that go with that manifest, by a commit before that of the manifest: the how many-th.
+    TagsOf(&'a Digest, usize),
     /// A push exceeds the soft limit of the quota of that number.
     Quota(usize),
     /// That blob or manifest is damaged, in that repository, of those that have it.
@@ -181,6 +183,8 @@ impl fmt::Display for Part<'_> {
         match self {
             Self::Whole => Ok(()),
             Self::Tag(tag) => write!(f, "-tag-{tag}"),
+            // So that these are told before the manifest.
+            Self::TagsOf(digest, number) => write!(f, "-from-{digest}-{number:06}"),
             Self::Manifest(digest) => write!(f, "-manifest-{digest}"),
             Self::Quota(number) => write!(f, "-quota-{number}"),
             Self::Damaged(digest, repository) => write!(f, "-damaged-{digest}-{repository}"),

@@ -151,7 +151,7 @@ operations! {
     MountBlob(name: Repository, digest: Digest, from: Option<Repository>) {
         at: [Post] Target::Uploads(name), Brings::Mounted(digest, from),
         log: "mount-blob", [name], [digest],
-        needs: [push(name), from.as_ref().map_or(Access::Anywhere, pull)],
+        needs: [push(name), Access::Source(from.clone())],
         changes: true,
         flow: |call, asked| call.mount_blob(name, digest, from.as_ref(), &asked.query).await,
     }
@@ -297,9 +297,9 @@ operations! {
     EmptyRepository(name: Repository) {
         at: [Delete] Target::Contents(name), _,
         log: "empty-repository", [name], [],
-        needs: [delete(name)],
+        needs: [pull(name), delete(name)],
         changes: true,
-        flow: |call, asked| call.empty(name).await,
+        flow: |call, asked| call.empty(name, &asked.query).await,
     }
     /// `GET`, `HEAD /api/v1/session`: who is signed in (SPEC AB). A host that knows users answers these itself.
     Session {

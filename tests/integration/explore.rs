@@ -170,6 +170,11 @@ fn undeletes() {
 }
 
 #[test]
+fn pieces() {
+    all("pieces", WITH_FAILURES, scenarios::pieces());
+}
+
+#[test]
 fn undeleted_lists() {
     all("undeleted lists", WITH_FAILURES, scenarios::undeleted_lists());
 }

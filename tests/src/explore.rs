@@ -220,6 +220,7 @@ impl Explorer<'_> {
 fn examine(scenario: &Scenario, mutation: Mutation, memory: &Memory) -> Result<Examined, String> {
     let collected = |what: String| format!("after the last garbage collection: {what}");
     invariants::hold(memory, scenario)?;
+    activity::hold_told(memory, scenario)?;
     let seen = Rc::new(observation::observe(scenario, memory));
     let mut store = Store::new(memory.clone(), mutation);
     gc_at_last(scenario, &mut store).map_err(collected)?;

@@ -23,6 +23,9 @@ const PAGE: usize = 100;
 /// How many images are named that need something.
 const NAMED: usize = 100;
 
+/// After how many names of images, tags and repositories a page ends: it bounds one to some megabytes.
+const NAMES: usize = 20_000;
+
 /// Some of what is damaged.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct DamagedPage {
@@ -64,14 +67,15 @@ impl Call {
         let prefix = keys::quarantine();
         let page =
             self.ask(Scan { prefix: prefix.clone(), after, limit: PAGE, bytes: crate::config::SCAN_BYTES }).await?;
-        let next = page.last().filter(|_| page.len() == PAGE).map(|(key, _)| key.clone());
-        let mut damaged = Vec::new();
+        let last = page.last().map(|(key, _)| key.clone());
+        let full = page.len() == PAGE;
+        let (mut damaged, mut names) = (Vec::new(), 0);
         for (key, value) in page {
             let note = record::decode::<QuarantineRecord>(&key, &value);
             let note =
                 note.unwrap_or_else(|damaged| QuarantineRecord { since: Timestamp(0), problem: unreadable(&damaged) });
             let rest = prefix.rest(&key);
-            damaged.push(match rest.rsplit_once('@') {
+            let one = match rest.rsplit_once('@') {
                 Some((name, digest)) => {
                     let mut needed_by = Vec::new();
                     if let (Ok(name), Ok(digest)) = (name.parse(), digest.parse()) {
@@ -91,9 +95,15 @@ impl Call {
                     }
                     self.damage(format!("blob {rest}"), note, needed_by, repositories)
                 }
-            });
+            };
+            names += one.needed_by.iter().map(|image| 1 + image.tags.len()).sum::<usize>() + one.repositories.len();
+            damaged.push(one);
+            let is_last = last.as_ref() == Some(&key);
+            if names >= NAMES && !is_last {
+                return Ok(DamagedPage { damaged, next: Some(key) });
+            }
         }
-        Ok(DamagedPage { damaged, next })
+        Ok(DamagedPage { damaged, next: last.filter(|_| full) })
     }
 
     fn damage(

@@ -2,7 +2,7 @@
 
 use alloc::collections::BTreeSet;
 use alloc::format;
-use alloc::string::ToString;
+use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
 use super::Call;
@@ -13,11 +13,11 @@ use super::protect::Marks;
 use crate::ambient::Timestamp;
 use crate::caller::Right;
 use crate::conditional;
-use crate::config::{ATTEMPTS, SCAN_BYTES, TAGS_A_COMMIT};
+use crate::config::{ATTEMPTS, SCAN_BYTES};
 use crate::digest::Digest;
 use crate::effect::{Committed, Durability, Expect, Fault, Scan, Value};
 use crate::error::Error;
-use crate::event::{self, Happening};
+use crate::event::{self, Happening, Part};
 use crate::http::{Headers, Response};
 use crate::keys;
 use crate::manifest::{Manifest, Need};
@@ -36,6 +36,26 @@ pub(super) enum End<'b> {
     Collected,
     /// It can be undeleted for a while. This is who deleted it: a user, or what deletes by itself.
     Kept(&'b str),
+}
+
+/// How a manifest is taken out of its repository.
+pub(super) struct Removal<'b> {
+    /// What is expected and put besides, by the commit that takes it.
+    pub(super) also: Batch,
+    /// Since when nothing names it.
+    pub(super) unnamed: Timestamp,
+    pub(super) end: End<'b>,
+    /// Whether who listens is told of it, and of the tags that go with it.
+    pub(super) told: bool,
+}
+
+/// How far the removal of a manifest has come, for who tries again after a conflict.
+#[derive(Default)]
+pub(super) struct Removed {
+    /// What maintained lists have lost with it, for an undelete.
+    listed: Vec<Listed>,
+    /// By how many commits tags have gone before it.
+    commits: usize,
 }
 
 /// The end of a manifest, for the tags that name it.
@@ -92,7 +112,7 @@ impl Call {
     ) -> Result<Response, Error> {
         self.may_delete()?;
         let key = keys::manifest(name, digest);
-        let mut listed = Vec::new();
+        let mut removed = Removed::default();
         for _ in 0..ATTEMPTS {
             let [manifest, marks] = self.get([key.clone(), Marks::key()]).await?;
             // One that does not read is as if it were not there (SPEC W5).
@@ -100,16 +120,14 @@ impl Call {
                 return Err(Error::ManifestUnknown(digest.to_string()));
             };
             conditional::permits(headers, Some(digest))?;
-            let now = self.ambient.now;
             let mut also = Batch::default();
             self.unmarked(&mut also, name, digest, &Marks::read(marks)?).await?;
             if self.caller.rights.protect_tags(name) {
                 also.expect.extend(self.unprotected(name, digest).await?);
             }
-            let told = Some((digest, Some(&found.record)));
-            self.tell(&mut also, Happening::Delete, name, told, [].into()).await?;
             let end = self.end(&self.caller.name);
-            if self.remove_listed(name, digest, &found, also, (now, end), &mut listed).await? == Committed::Done {
+            let removal = Removal { also, unnamed: self.ambient.now, end, told: true };
+            if self.remove_manifest(name, digest, &found, removal, &mut removed).await? == Committed::Done {
                 return Ok(accepted());
             }
         }
@@ -120,7 +138,8 @@ impl Call {
     /// that puts.
     ///
     /// Whoever points a tag at a manifest writes the manifest's record anew, so the tags that are found here are
-    /// all there are as long as the record is unchanged. Many tags go with commits of their own before it.
+    /// all there are as long as the record is unchanged. Many tags go with commits of their own before it, each of which
+    /// tells of those that it takes.
     ///
     /// One that can be undeleted keeps what it needs, and its place in the usage of the repository. What an upstream can
     /// give again is not kept.
@@ -132,24 +151,10 @@ impl Call {
         name: &Repository,
         digest: &Digest,
         found: &StoredManifest,
-        also: Batch,
-        unnamed: Timestamp,
-        end: End<'_>,
+        removal: Removal<'_>,
+        Removed { listed, commits }: &mut Removed,
     ) -> Result<Committed, Error> {
-        self.remove_listed(name, digest, found, also, (unnamed, end), &mut Vec::new()).await
-    }
-
-    /// The same for who tries again after a conflict: `listed` is what maintained lists have lost with it by then, for an
-    /// undelete.
-    async fn remove_listed(
-        &self,
-        name: &Repository,
-        digest: &Digest,
-        found: &StoredManifest,
-        also: Batch,
-        (unnamed, end): (Timestamp, End<'_>),
-        listed: &mut Vec<Listed>,
-    ) -> Result<Committed, Error> {
+        let Removal { also, unnamed, end, told } = removal;
         let end = match end {
             End::Kept(_) if found.record.fetched => End::Gone,
             end => end,
@@ -159,13 +164,19 @@ impl Call {
             let mut batch = Batch::reclaiming();
             batch.expect(found.unchanged());
             let lost = listed.len();
-            let more = self.take_tags(&mut batch, name, digest, end, listed).await?;
+            let (tags, more) = self.take_tags(&mut batch, name, digest, end, listed).await?;
             if more {
                 batch.expect.extend(also.expect.iter().cloned());
+                if told && !tags.is_empty() {
+                    let (event, part) =
+                        (self.about(Happening::Delete, name, None, tags), Part::TagsOf(digest, *commits));
+                    self.tell_part(&mut batch, name, &event, &part).await?;
+                }
                 if self.commit(batch, Durability::Durable).await? == Committed::Conflict {
                     listed.truncate(lost);
                     return Ok(Committed::Conflict);
                 }
+                *commits += 1;
                 continue;
             }
             let payload_key = keys::payload(name, digest);
@@ -184,6 +195,9 @@ impl Call {
             batch.delete(payload_key);
             batch.delete(found.key.clone());
             batch.merge(also.clone());
+            if told {
+                self.tell(&mut batch, Happening::Delete, name, Some((digest, Some(&found.record))), tags).await?;
+            }
             match (end, payload) {
                 (End::Kept(by), Some(payload)) => {
                     // One that is damaged is found to be so again when it is undeleted.
@@ -282,7 +296,8 @@ impl Call {
         Ok(needs)
     }
 
-    /// Takes a manifest from the tags that name it, as many as one commit does; `true` when there are more.
+    /// Takes a manifest from the tags that name it, as many as one commit does: those that end with it, and whether there are
+    /// more.
     async fn take_tags(
         &self,
         batch: &mut Batch,
@@ -290,20 +305,22 @@ impl Call {
         digest: &Digest,
         end: End<'_>,
         listed: &mut Vec<Listed>,
-    ) -> Result<bool, Error> {
-        let prefix = keys::tagged_with(name, digest);
-        let scan = Scan { prefix: prefix.clone(), after: None, limit: TAGS_A_COMMIT + 1, bytes: SCAN_BYTES };
+    ) -> Result<(Vec<String>, bool), Error> {
+        let (prefix, most) = (keys::tagged_with(name, digest), self.config.tags_a_commit);
+        let scan = Scan { prefix: prefix.clone(), after: None, limit: most + 1, bytes: SCAN_BYTES };
         let entries = self.ask(scan).await?;
-        let more = entries.len() > TAGS_A_COMMIT;
-        for (key, _) in entries.iter().take(TAGS_A_COMMIT) {
+        let (more, mut ended) = (entries.len() > most, Vec::new());
+        for (key, _) in entries.iter().take(most) {
             let damaged = |_| Fault::Failed(format!("the key {key:?} is damaged"));
             let tag = prefix.rest(key).parse::<Tag>().map_err(damaged)?;
             let state = self.tag_state(name, &tag).await?;
             self.may_remove_from_tag(name, &state, digest)?;
             let removed = RemovedManifest { gone: digest, more, end, listed: &mut *listed };
-            self.remove_from_tag(batch, name, &state, removed).await?;
+            if self.remove_from_tag(batch, name, &state, removed).await? {
+                ended.push(tag.as_str().into());
+            }
         }
-        Ok(more)
+        Ok((ended, more))
     }
 
     /// Sees that no protected tag needs the manifest, by itself or by an index, and says what to expect so that none

@@ -1,5 +1,8 @@
 //! `DELETE /api/v1/repositories/<name>/contents`: all tags and manifests of a repository (SPEC AD6).
 
+use alloc::format;
+use alloc::string::String;
+
 use serde::Serialize;
 
 use super::Call;
@@ -12,6 +15,10 @@ use crate::http::{Headers, Response};
 use crate::keys;
 use crate::name::{Repository, Tag};
 use crate::record;
+use crate::target::Query;
+
+/// A place behind all tags: none begins so.
+const BEHIND_TAGS: &str = "~";
 
 /// What was deleted.
 #[derive(Serialize)]
@@ -20,30 +27,42 @@ struct Emptied {
     repository: Repository,
     tags_deleted: usize,
     manifests_deleted: usize,
-    /// There is more: ask again.
+    /// There is more: ask again, best by `next`.
     more: bool,
+    /// The URL that goes on where this has ended.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    next: Option<String>,
 }
 
 impl Call {
     /// Deletes the tags of a repository and then its manifests, each as a `DELETE` of it does, [some](EMPTIED) with one call.
     /// Nothing is deleted where something must stay. Blobs, and the repository, are what garbage collection finds then.
-    pub(crate) async fn empty(&self, name: &Repository) -> Result<Response, Error> {
+    ///
+    /// Whether something must stay is looked up in all of the repository when a client begins. When it goes on behind `after`
+    /// that is not done again, or each of very many calls would do it: then each tag and manifest is judged by itself.
+    pub(crate) async fn empty(&self, name: &Repository, query: &Query) -> Result<Response, Error> {
         self.may_delete()?;
         // Its answers name tags.
         if !self.may(Right::Pull, name) || !self.has_repository(name).await? {
             return Err(Error::RepositoryUnknown(name.clone()));
         }
-        self.may_empty(name).await?;
+        let after = query.get("after").filter(|after| !after.is_empty());
+        if after.is_none() {
+            self.may_empty(name).await?;
+        }
         let (mut tags_deleted, mut manifests_deleted) = (0, 0);
         let prefix = keys::tags(name);
-        let mut pages = Pages::new(&prefix);
+        let mut pages = Pages::after(&prefix, after.map(|after| prefix.at(after)));
+        let mut next = BEHIND_TAGS.into();
         while tags_deleted < EMPTIED
             && let Some(page) = pages.next(self).await?
         {
             // What cannot be a tag is what a check finds.
             for tag in page.iter().filter_map(|(key, _)| prefix.rest(key).parse::<Tag>().ok()) {
+                self.may_take(name, &tag)?;
                 tags_deleted += usize::from(is_deleted(self.delete_tag(name, &tag, &Headers::new()).await)?);
                 if tags_deleted == EMPTIED {
+                    next = tag.as_str().into();
                     break;
                 }
             }
@@ -61,7 +80,9 @@ impl Call {
         }
         // What is counted is gone, so whoever asks again comes to an end.
         let more = tags_deleted + manifests_deleted == EMPTIED;
-        let emptied = Emptied { repository: name.clone(), tags_deleted, manifests_deleted, more };
+        let url = |after: String| format!("/api/v1/repositories/{name}/contents?{}", query.with("after", &after));
+        let next = Some(next).filter(|_| more).map(url);
+        let emptied = Emptied { repository: name.clone(), tags_deleted, manifests_deleted, more, next };
         Ok(Response::new(200).with_bytes("application/json", record::encode(&emptied)))
     }
 
@@ -95,9 +116,7 @@ impl Call {
         while let Some(page) = pages.next(self).await? {
             for tag in page.iter().filter_map(|(key, _)| prefix.rest(key).parse::<Tag>().ok()) {
                 marks.tag(name, &tag)?;
-                if !rights.may_tag(Right::Delete, name, &tag) {
-                    return Err(Error::Denied(alloc::format!("you may not delete the tag {tag} of {name}")));
-                }
+                self.may_take(name, &tag)?;
             }
         }
         let prefix = keys::manifests(name);
@@ -108,6 +127,13 @@ impl Call {
             }
         }
         Ok(())
+    }
+
+    fn may_take(&self, name: &Repository, tag: &Tag) -> Result<(), Error> {
+        match self.caller.rights.may_tag(Right::Delete, name, tag) {
+            true => Ok(()),
+            false => Err(Error::Denied(format!("you may not delete the tag {tag} of {name}"))),
+        }
     }
 }
 

@@ -24,14 +24,7 @@ impl Call {
         manifest: Option<(&Digest, Option<&ManifestRecord>)>,
         tags: Vec<String>,
     ) -> Result<(), Error> {
-        let record = manifest.and_then(|(_, record)| record);
-        let event = Event {
-            digest: manifest.map(|(digest, _)| *digest),
-            tags,
-            media_type: record.map(|record| record.media_type.clone()),
-            size: record.map(|record| record.size),
-            ..self.event(happening, name.as_str())
-        };
+        let event = self.about(happening, name, manifest, tags);
         // One call may delete many.
         let tag = event.tags.first().cloned().unwrap_or_default();
         let part = match (happening, manifest) {
@@ -39,8 +32,37 @@ impl Call {
             (Happening::Delete, None) => Part::Tag(&tag),
             _ => Part::Whole,
         };
-        self.keep(batch, &event, &part);
-        self.queue(batch, name, &event, &part).await
+        self.tell_part(batch, name, &event, &part).await
+    }
+
+    /// The same where a call tells of more than one: `part` tells it from the others.
+    pub(super) async fn tell_part(
+        &self,
+        batch: &mut Batch,
+        name: &Repository,
+        event: &Event,
+        part: &Part<'_>,
+    ) -> Result<(), Error> {
+        self.keep(batch, event, part);
+        self.queue(batch, name, event, part).await
+    }
+
+    /// An event of this call about a manifest, or tags.
+    pub(super) fn about(
+        &self,
+        happening: Happening,
+        name: &Repository,
+        manifest: Option<(&Digest, Option<&ManifestRecord>)>,
+        tags: Vec<String>,
+    ) -> Event {
+        let record = manifest.and_then(|(_, record)| record);
+        Event {
+            digest: manifest.map(|(digest, _)| *digest),
+            tags,
+            media_type: record.map(|record| record.media_type.clone()),
+            size: record.map(|record| record.size),
+            ..self.event(happening, name.as_str())
+        }
     }
 
     /// An event of this call, of which no more is known.

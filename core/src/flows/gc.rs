@@ -29,7 +29,7 @@ use uuid::Uuid;
 
 use super::batch::{Batch, Found};
 use super::blob::take_blob;
-use super::delete::End;
+use super::delete::{End, Removal, Removed};
 use super::pages::Pages;
 use super::upload::Session;
 use super::{Call, fault};
@@ -410,8 +410,12 @@ impl Collection<'_> {
             };
             let bytes = if frees { record.size } else { 0 };
             self.name(|| Garbage { what: format!("manifest {name}@{digest}"), why, bytes });
-        } else if self.call.remove_manifest(name, digest, &found, also, unnamed, end).await? == Committed::Conflict {
-            return Ok(false);
+        } else {
+            let removal = Removal { also, unnamed, end, told: false };
+            let removed = self.call.remove_manifest(name, digest, &found, removal, &mut Removed::default()).await?;
+            if removed == Committed::Conflict {
+                return Ok(false);
+            }
         }
         let counter = match record.maintained {
             true => &mut self.report.lists_removed,

@@ -155,17 +155,17 @@ impl Call {
         Err(Error::Denied(format!("you may not {what} the tag {} of {name}", before.tag)))
     }
 
-    /// Puts into `batch` what the end of a manifest changes for a tag that names it.
+    /// Puts into `batch` what the end of a manifest changes for a tag that names it: whether the tag ends.
     pub(super) async fn remove_from_tag(
         &self,
         batch: &mut Batch,
         name: &Repository,
         before: &TagState,
         removed: RemovedManifest<'_>,
-    ) -> Result<(), Error> {
+    ) -> Result<bool, Error> {
         let RemovedManifest { gone, more, end, listed } = removed;
         batch.delete(keys::tagged(name, gone, &before.tag));
-        let Some(tag) = before.record.as_ref().map(|found| found.record.digest) else { return Ok(()) };
+        let Some(tag) = before.record.as_ref().map(|found| found.record.digest) else { return Ok(false) };
         let platforms = before.platforms.clone().unwrap_or(PlatformsRecord { list: None, images: Vec::new() });
         let after = if tag == *gone {
             // SPEC L3: every tag that named it is gone.
@@ -183,8 +183,9 @@ impl Call {
             let digest = if assembled { list } else { Some(tag) };
             digest.map(|digest| (digest, PlatformsRecord { list, images }))
         };
+        let ends = after.is_none();
         self.mend_tag(batch, name, before, after, Some(gone).filter(|_| !more));
-        Ok(())
+        Ok(ends)
     }
 
     /// Puts into `batch` what becomes of a tag that nobody pushes, because its list loses or regains something; with none

@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 use super::Call;
 use super::batch::{Batch, Found};
 use super::blob::take_blob;
-use super::delete::{End, StoredManifest};
+use super::delete::{End, Removal, Removed, StoredManifest};
 use super::pages::Pages;
 use super::undelete::Refused;
 use crate::config::ATTEMPTS;
@@ -368,6 +368,7 @@ impl Purging<'_> {
         if self.gone.contains(digest) {
             return Ok(());
         }
+        let mut removed = Removed::default();
         for _ in 0..ATTEMPTS {
             self.note_needs([*digest]).await?;
             let (key, deleted_key) = (keys::manifest(name, digest), keys::deleted(name, digest));
@@ -409,13 +410,10 @@ impl Purging<'_> {
                             unmarked => unmarked?,
                         }
                     }
-                    if self.done.tags.is_empty() && self.done.manifests.is_empty() {
-                        // Of one call one event is told: that of what it was asked for.
-                        let told = Some((digest, Some(&found.record)));
-                        call.tell(&mut also, Happening::Delete, name, told, [].into()).await?;
-                    }
-                    let now = call.ambient.now;
-                    (found.record.size, call.remove_manifest(name, digest, &found, also, now, End::Gone).await?)
+                    // Of one call one event is told: that of what it was asked for.
+                    let told = self.done.tags.is_empty() && self.done.manifests.is_empty();
+                    let removal = Removal { also, unnamed: call.ambient.now, end: End::Gone, told };
+                    (found.record.size, call.remove_manifest(name, digest, &found, removal, &mut removed).await?)
                 }
                 (None, Some(found)) => (found.record.manifest.size, call.purge_deleted(name, digest, &found).await?),
                 // When garbage collection has purged it just now, what it needed is still to go.

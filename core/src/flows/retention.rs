@@ -18,7 +18,7 @@ use serde::Serialize;
 use self::inventory::{Inventory, ReadManifest, ReadTag};
 use super::Call;
 use super::batch::{Batch, Found};
-use super::delete::End;
+use super::delete::{End, Removal, Removed};
 use super::maintained::TagState;
 use super::protect::Marks;
 use crate::config::ATTEMPTS;
@@ -255,11 +255,11 @@ impl Call {
                 Err(Error::Denied(_)) => return Ok(Outcome::Changed),
                 marked => marked?,
             }
-            self.tell(&mut also, Happening::Delete, name, Some((digest, Some(&found.record))), Vec::new()).await?;
             let unnamed = left.map_or(found.record.came(), |left| left.record.left.max(found.record.came()));
             // A list that the registry has made, it makes again.
             let end = if found.record.maintained { End::Collected } else { self.end(BY) };
-            if self.remove_manifest(name, digest, found, also, unnamed, end).await? == Committed::Done {
+            let removal = Removal { also, unnamed, end, told: true };
+            if self.remove_manifest(name, digest, found, removal, &mut Removed::default()).await? == Committed::Done {
                 return Ok(Outcome::Deleted);
             }
         }

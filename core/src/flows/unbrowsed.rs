@@ -24,7 +24,7 @@ impl Call {
         Err(Error::NoSuchEndpoint)
     }
 
-    pub(crate) async fn empty(&self, _: &Repository) -> Result<Response, Error> {
+    pub(crate) async fn empty(&self, _: &Repository, _: &Query) -> Result<Response, Error> {
         Err(Error::NoSuchEndpoint)
     }
 

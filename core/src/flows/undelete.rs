@@ -2,15 +2,18 @@
 //!
 //! What comes back comes by one commit, which expects what was deleted as it was read: of a push, a purge and an undelete
 //! at once one wins, and the others look again. Where there is very much of it, it takes several, in an order in which a
-//! crash leaves nothing incomplete: what an index lists before the index, what a tag names before the tag.
+//! crash leaves nothing incomplete: what an index lists before the index, what a tag names before the tag. Each commit tells
+//! of what it brings back, so whoever listens knows of it also where the call ends there.
 
 use alloc::collections::BTreeSet;
 use alloc::format;
 use alloc::string::String;
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::fmt;
 
 use serde::{Deserialize, Serialize};
+use uuid::Uuid;
 
 use super::batch::{Batch, Found};
 use super::delete::StoredManifest;
@@ -18,8 +21,8 @@ use super::maintained::TagState;
 use super::mirror::Voucher;
 use super::pages::Pages;
 use super::{Call, fault, referrers};
-use crate::ambient::Timestamp;
-use crate::config::{ATTEMPTS, LIST_IMAGES, MANIFEST_LIMIT, PROTECT_MARKS, TAGS_A_COMMIT};
+use crate::ambient::{Ambient, Timestamp};
+use crate::config::{ATTEMPTS, Config, LIST_IMAGES, MANIFEST_LIMIT, PROTECT_MARKS};
 use crate::digest::Digest;
 use crate::effect::{Committed, Durability, Expect, Fault, Get, Value};
 use crate::error::Error;
@@ -215,8 +218,9 @@ impl Call {
         how: &Undeleting,
     ) -> Result<Undeleted, Refused> {
         let mut revival = Revival {
-            call: self,
+            call: Arc::new(self.detached()(self.io.clone())),
             name,
+            reference,
             change: Change::default(),
             done: Undeleted::default(),
             tagged: None,
@@ -232,7 +236,6 @@ impl Call {
             if !come_back {
                 continue;
             }
-            revival.tell(reference).await?;
             if revival.flush().await? {
                 let mut done = revival.done;
                 if done.manifests.is_empty() && done.tags.is_empty() {
@@ -288,8 +291,12 @@ impl Call {
 
 /// An undelete under way.
 struct Revival<'c> {
-    call: &'c Call,
+    /// The call, with a nonce of its own for each commit: whoever reads a record between two of them, and expects it as it
+    /// was, has to notice that the second writes it anew.
+    call: Arc<Call>,
     name: &'c Repository,
+    /// What was asked for.
+    reference: &'c Reference,
     change: Change,
     /// What was committed.
     done: Undeleted,
@@ -314,36 +321,42 @@ struct Change {
 }
 
 impl Change {
-    fn is_large(&self) -> bool {
-        self.bytes > MANIFEST_LIMIT || self.tags.len() >= TAGS_A_COMMIT || self.written.len() >= TAGS_A_COMMIT
+    fn is_large(&self, config: &Config) -> bool {
+        let most = config.tags_a_commit;
+        self.bytes > MANIFEST_LIMIT || self.tags.len() >= most || self.written.len() >= most
     }
 }
 
 impl Revival<'_> {
-    /// Tells of all that has come back, once: with the last commit.
-    async fn tell(&mut self, reference: &Reference) -> Result<(), Error> {
-        let Undeleted { manifests, tags, .. } = &self.change.brings;
-        let tags: Vec<String> = self.done.tags.iter().chain(tags).cloned().collect();
-        let manifest = match reference {
-            Reference::Digest(digest) => Some(*digest),
-            Reference::Tag(_) => self.tagged,
+    /// Tells of what comes back with the next commit: of its tags, and of what they name, or else of the manifest that was
+    /// asked for, or of the last that comes, before which comes all that it lists (SPEC X16).
+    async fn tell(&self, batch: &mut Batch, brings: &Undeleted) -> Result<(), Error> {
+        let tags = brings.tags.clone();
+        let asked = match self.reference {
+            Reference::Digest(digest) => {
+                Some(*digest).filter(|_| !tags.is_empty() || brings.manifests.contains(digest))
+            }
+            Reference::Tag(_) => self.tagged.filter(|_| !tags.is_empty()),
         };
-        if !(tags.is_empty() && manifests.is_empty() && self.done.manifests.is_empty()) {
-            let manifest = manifest.as_ref().map(|digest| (digest, None));
-            self.call.tell(&mut self.change.batch, Happening::Push, self.name, manifest, tags).await?;
+        if let Some(digest) = asked.or(brings.manifests.last().copied()) {
+            self.call.tell(batch, Happening::Push, self.name, Some((&digest, None)), tags).await?;
         }
         Ok(())
     }
 
     /// Makes the change so far. `false` when it is to be found out anew.
     async fn flush(&mut self) -> Result<bool, Error> {
-        let Change { batch, brings, .. } = core::mem::take(&mut self.change);
+        let Change { mut batch, brings, .. } = core::mem::take(&mut self.change);
         if batch.is_empty() {
             return Ok(true);
         }
+        self.tell(&mut batch, &brings).await?;
         if self.call.commit(batch, Durability::Durable).await? == Committed::Conflict {
             return Ok(false);
         }
+        let nonce = Uuid::from_u128(self.call.ambient.nonce.as_u128().wrapping_add(1 << 96));
+        let call = self.call.detached()(self.call.io.clone());
+        self.call = Arc::new(Call { ambient: Ambient { nonce, ..call.ambient }, ..call });
         self.done.manifests.extend(brings.manifests);
         self.done.tags.extend(brings.tags);
         self.done.missing.extend(brings.missing);
@@ -358,7 +371,7 @@ impl Revival<'_> {
         self.done.taken.clear();
         let prefix = keys::deleted_tagged_with(self.name, digest);
         let mut pages = Pages::new(&prefix);
-        while let Some(page) = pages.next(self.call).await? {
+        while let Some(page) = pages.next(&self.call).await? {
             for tag in page.iter().filter_map(|(mark, _)| prefix.rest(mark).parse::<Tag>().ok()) {
                 let (found, state) = self.deleted_tag(&tag, &tag).await?;
                 let along = |found: &Found<DeletedTagRecord>| found.record.along && found.record.tag.digest == *digest;
@@ -407,13 +420,13 @@ impl Revival<'_> {
 
     /// A tag is again what it was, with all of its list that can come back. `false` when it is to be found out anew.
     async fn retag(&mut self, tag: &Tag, found: &Found<DeletedTagRecord>, state: &TagState) -> Result<bool, Refused> {
-        let (call, name, was) = (self.call, self.name, &found.record);
+        let (call, name, was) = (self.call.clone(), self.name, &found.record);
         for digest in was.names() {
             if !self.revive(&digest).await? {
                 return Ok(false);
             }
         }
-        if (self.change.is_large() || self.change.tags.contains(&state.tag)) && !self.flush().await? {
+        if (self.change.is_large(&call.config) || self.change.tags.contains(&state.tag)) && !self.flush().await? {
             return Ok(false);
         }
         let PlatformsRecord { list, mut images } =
@@ -437,7 +450,7 @@ impl Revival<'_> {
                 false => Ok(false),
             };
         };
-        let crate::Ambient { now, nonce } = call.ambient;
+        let Ambient { now, nonce } = call.ambient;
         let record = TagRecord { digest, by: nonce, undeleted: Some(now), ..was.tag.clone() };
         call.may_become(name, state, digest, list)?;
         let batch = &mut self.change.batch;
@@ -466,7 +479,7 @@ impl Revival<'_> {
     /// Brings a manifest back, and before it what it lists, as far as that was deleted and not purged. `false` when it is
     /// to be found out anew.
     async fn revive(&mut self, digest: &Digest) -> Result<bool, Error> {
-        let (call, name) = (self.call, self.name);
+        let (call, name) = (self.call.clone(), self.name);
         let mut seen = BTreeSet::new();
         let mut stack = Vec::from([(*digest, false)]);
         while let Some((digest, ready)) = stack.pop() {
@@ -494,7 +507,7 @@ impl Revival<'_> {
 
     /// Brings one manifest back, to the lists too that it was taken out of.
     async fn revive_one(&mut self, digest: &Digest) -> Result<bool, Error> {
-        let (call, name) = (self.call, self.name);
+        let (call, name) = (self.call.clone(), self.name);
         let (key, payload_key) = (keys::deleted(name, digest), keys::deleted_payload(name, digest));
         let keys = [keys::repository(name), keys::manifest(name, digest), key.clone(), payload_key.clone()];
         let [repository, manifest, deleted, payload] = call.get(keys).await?;
@@ -503,7 +516,7 @@ impl Revival<'_> {
         let (None, Some(found), Some(payload)) = (manifest, found, payload) else { return Ok(true) };
         let listed = &found.record.listed;
         let twice = listed.iter().any(|listed| self.change.tags.contains(&listed.tag));
-        if (twice || self.change.is_large()) && !self.flush().await? {
+        if (twice || self.change.is_large(&call.config)) && !self.flush().await? {
             return Ok(false);
         }
         let record = ManifestRecord { by: call.ambient.nonce, ..found.record.manifest.clone() };
@@ -542,7 +555,7 @@ impl Revival<'_> {
         digest: &Digest,
         (payload, record): (&Value, &ManifestRecord),
     ) -> Result<Option<(Vec<Voucher>, Vec<Digest>)>, Error> {
-        let (call, name) = (self.call, self.name);
+        let (call, name) = (self.call.clone(), self.name);
         let needs = call.needs_of(name, digest, (Some(payload), record)).await?;
         let keys = needs.iter().flat_map(|(needed, _)| {
             [keys::manifest(name, needed), keys::link(name, needed), keys::deleted(name, needed)]

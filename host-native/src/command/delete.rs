@@ -74,14 +74,14 @@ async fn one(registry: &Registry, host: &Host, name: &Repository, reference: &Re
 struct Emptied {
     tags_deleted: u64,
     manifests_deleted: u64,
-    more: bool,
+    next: Option<String>,
 }
 
 async fn all(registry: &Registry, host: &Host, name: &Repository) -> Result<String, String> {
     let (mut tags, mut manifests) = (0, 0);
+    let mut target = format!("/api/v1/repositories/{name}/contents");
     loop {
-        let answer =
-            ask_as_anybody(registry, host, Method::Delete, format!("/api/v1/repositories/{name}/contents")).await;
+        let answer = ask_as_anybody(registry, host, Method::Delete, target).await;
         let answer = answer.map_err(|reason| match tags + manifests {
             0 => format!("{name} is not deleted: {reason}"),
             _ => format!("{} and {} are deleted, then: {reason}", many(tags, "tag"), many(manifests, "manifest")),
@@ -89,9 +89,10 @@ async fn all(registry: &Registry, host: &Host, name: &Repository) -> Result<Stri
         let emptied: Emptied = serde_json::from_slice(&answer).map_err(|error| error.to_string())?;
         tags += emptied.tags_deleted;
         manifests += emptied.manifests_deleted;
-        if !emptied.more {
+        let Some(next) = emptied.next else {
             return Ok(format!("deleted {} and {} of {name}", many(tags, "tag"), many(manifests, "manifest")));
-        }
+        };
+        target = next;
     }
 }
 

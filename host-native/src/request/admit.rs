@@ -111,7 +111,7 @@ pub(crate) async fn admit(
     let entered = entered.map_err(|wait| refused(busy(TOO_MUCH, wait)))?;
     match verdict(&access, &identity, &rights, live.identities.can_ask()) {
         Verdict::Unknown(problem) => return Err(refused(unknown(problem.as_ref()))),
-        Verdict::Denied(right) => return Err(refused(denied(&identity, right, access.first()))),
+        Verdict::Denied(right, access) => return Err(refused(denied(&identity, right, Some(access)))),
         Verdict::Made if live.read_only && access.iter().any(changes) => {
             let told = "the registry takes no changes for now";
             return Err(refused(refusal(405, Code::Unsupported, told).with("Allow", "GET, HEAD")));
@@ -130,7 +130,7 @@ fn changes(access: &Access) -> bool {
     match access {
         Access::Repository(_, action) => *action != Action::Pull,
         Access::DeleteTag(..) => true,
-        Access::Catalog | Access::Anywhere | Access::Open => false,
+        Access::Catalog | Access::Source(_) | Access::Open => false,
     }
 }
 

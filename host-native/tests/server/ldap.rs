@@ -12,6 +12,8 @@ use crate::access::{Directory as Files, basic, push};
 use crate::oidc::{field, reload, told};
 use crate::started::eventually;
 
+mod odd;
+
 const RULES: &str = r#"
     [[rule]]
     who = ["group:dev"]

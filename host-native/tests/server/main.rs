@@ -31,6 +31,7 @@ mod peers;
 mod process;
 mod protocol;
 mod retention;
+mod rights;
 mod sessions;
 mod settings;
 mod sharing;

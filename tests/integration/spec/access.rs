@@ -14,7 +14,8 @@ fn needed(method: &str, target: &str) -> Vec<String> {
         Access::Repository(name, Action::Push) => format!("push {name}"),
         Access::Repository(name, Action::Delete) => format!("delete {name}"),
         Access::DeleteTag(name, tag) => format!("delete {tag} of {name}"),
-        Access::Anywhere => "pull anything".into(),
+        Access::Source(Some(name)) => format!("pull {name}"),
+        Access::Source(None) => "pull anything".into(),
         Access::Open => "nothing".into(),
     });
     named.collect()

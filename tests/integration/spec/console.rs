@@ -11,7 +11,7 @@ use orlop_core::keys::Key;
 use orlop_core::memory::RequestBody;
 use orlop_core::mirror::Mirror;
 use orlop_core::protect::Mark;
-use orlop_core::{Caller, Rights, Undeleting};
+use orlop_core::{Body, Caller, Rights, Step, Undeleting};
 use serde_json::{Value as Json, json};
 
 use crate::browsing::{as_caller, as_caller_of, browse, caller};
@@ -105,6 +105,76 @@ fn a_large_repository_is_deleted_with_several_calls() {
     }
     assert_eq!((tags, calls), (1500, 2));
     registry.get(manifest("a", image.digest())).refused(404, "MANIFEST_UNKNOWN");
+}
+
+/// SPEC AD6: whether something must stay is looked up once, however many calls it takes, and each of them goes on where the
+/// one before has ended. What must not go stays all the same.
+#[test]
+fn a_large_repository_with_marks_is_read_once_and_not_with_each_call() {
+    let mut registry = registry();
+    let image = registry.push_image("a", "v0000", AMD64, "layer");
+    let [tag, tagged] = ["tag/a:v0000".into(), format!("tagged/a@{}/v0000", image.digest())].map(Key::stored);
+    let [tag, tagged] = [tag, tagged].map(|key| registry.memory.records[&key].clone());
+    for number in 1..5000 {
+        registry.memory.records.insert(Key::stored(format!("tag/a:v{number:04}")), tag.clone());
+        let named = format!("tagged/a@{}/v{number:04}", image.digest());
+        registry.memory.records.insert(Key::stored(named), tagged.clone());
+    }
+    let mark: Mark = "a:keep*".parse().expect("a mark");
+    let step = registry.registry.protect(mark, registry.memory.ambient());
+    assert_eq!(registry.memory.run(step, &RequestBody::default()), Ok(true));
+    let (mut target, mut tags, mut scans) = ("/api/v1/repositories/a/contents".to_owned(), 0, Vec::new());
+    loop {
+        let mut step = registry.registry.call(delete(&target).request, registry.memory.ambient());
+        scans.push(0);
+        let response = loop {
+            step = match step {
+                Step::Respond(response) | Step::Answered(response, _) => break response,
+                asks => {
+                    let scan = matches!(&asks, Step::Scan(ask) if ask.effect.prefix.as_str() == "tag/a:");
+                    *scans.last_mut().expect("a call") += usize::from(scan);
+                    registry.memory.perform(asks, &RequestBody::default())
+                }
+            };
+        };
+        let Body::Bytes(body) = &response.body else { panic!("{response:?}") };
+        let emptied: Json = serde_json::from_slice(body).expect("JSON");
+        assert_eq!((response.status, emptied["more"] == true), (200, emptied["next"].is_string()), "{emptied}");
+        tags += emptied["tagsDeleted"].as_u64().expect("a number");
+        match emptied["next"].as_str() {
+            Some(next) => next.clone_into(&mut target),
+            None => break,
+        }
+    }
+    assert_eq!(tags, 5000);
+    assert!(scans.len() > 5 && scans[0] > 5 && scans[1..].iter().all(|scans| *scans <= 2), "{scans:?}");
+}
+
+/// SPEC AD6: whatever a client says of how far it is, what must stay stays.
+#[test]
+fn what_must_stay_stays_for_whoever_goes_on_too() {
+    let mut registry = registry();
+    let image = registry.push_image("a", "v2", AMD64, "one");
+    let step = registry.registry.protect("a:v2".parse().expect("a mark"), registry.memory.ambient());
+    assert_eq!(registry.memory.run(step, &RequestBody::default()), Ok(true));
+    let path = "/api/v1/repositories/a/contents";
+    for after in ["v1", "v2", "~"] {
+        registry.call(delete(format!("{path}?after={after}"))).refused(403, "DENIED");
+    }
+    let step = registry.registry.unprotect("a:v2".parse().expect("a mark"), registry.memory.ambient());
+    assert_eq!(registry.memory.run(step, &RequestBody::default()), Ok(true));
+    let all = vec![Pattern::new("**")];
+    let rule = |allow, tags| Arc::new(Rule { allow, rights: Right::ALL.into(), repositories: all.clone(), tags });
+    let rights = Rights::of([rule(false, Some(vec![Pattern::new("v2")])), rule(true, None)]);
+    let somebody = Arc::new(Caller { rights, ..Caller::anybody() });
+    for after in ["v1", "v2", "~"] {
+        as_caller_of(&mut registry, &somebody, delete(format!("{path}?after={after}"))).refused(403, "DENIED");
+    }
+    registry.get(manifest("a", "v2")).expect(200);
+    registry.get(manifest("a", image.digest())).expect(200);
+    // One that is pushed behind a client goes with its manifest.
+    registry.call(delete(format!("{path}?after=v9"))).expect(200);
+    registry.get(manifest("a", "v2")).refused(404, "MANIFEST_UNKNOWN");
 }
 
 /// SPEC AD6: whoever asks until there is no more comes to an end, whatever cannot be deleted.

@@ -13,6 +13,7 @@ use orlop_core::{Config, Damage, Scrubbed, Suspected};
 
 use crate::{configured, registry};
 
+mod listing;
 mod meeting;
 
 const DAY: Duration = Duration::from_secs(24 * 3600);

@@ -5,11 +5,11 @@ use std::time::Duration;
 use orlop_conformance::image::{AMD64, ARM64, DOCKER_LIST, Manifest, OCI_INDEX, OCI_MANIFEST, sha256};
 use orlop_conformance::system::{InMemory, System, blob, get, manifest, referrers};
 use orlop_core::config::{Pattern, Quota};
-use orlop_core::event::{Happening, Listener};
+use orlop_core::event::{Event, Happening, Listener};
 use orlop_core::keys::Key;
 use orlop_core::memory::RequestBody;
 use orlop_core::registry::Report;
-use orlop_core::{Deleted, Purged, Refused, Undeleted, Undeleting};
+use orlop_core::{Deleted, Purged, Refused, Timestamp, Undeleted, Undeleting};
 
 use crate::configured;
 
@@ -353,19 +353,39 @@ fn of_a_tag_the_last_deletion_counts() {
     assert_eq!(marks.count(), 0);
 }
 
-/// SPEC X7: however many tags went with it.
+/// SPEC X7: however many tags went with it. SPEC AF28, X16: each of them is told of once, as it goes and as it comes back.
 #[test]
 fn very_many_tags_come_back() {
-    let mut registry = keeping();
+    let mut registry = configured(|config| {
+        config.undelete_within = Some(WEEK);
+        config.activity_lifetime = WEEK;
+    });
     let image = registry.push_image("a", "t000", AMD64, "layer");
     for number in 1..600 {
         registry.put_manifest("a", format!("t{number:03}"), &image).expect(201);
     }
     registry.delete(manifest("a", image.digest())).expect(202);
     assert_eq!(registry.tags("a"), Vec::<String>::new());
+    registry.advance(HOUR);
+    let undeleted = registry.memory.now;
     let done = undelete(&mut registry, "a", &image.digest()).expect("it was deleted");
     assert_eq!(done.tags.len(), 600);
     assert_eq!(registry.tags("a").len(), 600);
+    let events = registry.memory.records.iter().filter(|(key, _)| key.as_str().starts_with("activity/"));
+    let events: Vec<Event> = events.map(|(_, value)| serde_json::from_slice(value).expect("an event")).collect();
+    let told = |happening, time| {
+        let of = events.iter().filter(|event| event.happening == happening && event.time >= time);
+        assert!(of.clone().all(|event| event.tags.len() <= 256), "an event is bounded");
+        let mut tags: Vec<&String> = of.flat_map(|event| &event.tags).collect();
+        tags.sort();
+        tags
+    };
+    let all: Vec<String> = (0..600).map(|number| format!("t{number:03}")).collect();
+    let all: Vec<&String> = all.iter().collect();
+    assert_eq!(told(Happening::Delete, Timestamp(0)), all);
+    assert_eq!(told(Happening::Push, undeleted), all);
+    let manifests = events.iter().filter(|event| event.happening == Happening::Delete && event.digest.is_some());
+    assert_eq!(manifests.count(), 1, "the manifest goes once");
 }
 
 /// SPEC X10: at once, with the blobs that nothing else needs; what stays is named with the reason.
@@ -493,7 +513,8 @@ fn who_listens_is_told_of_an_undelete_as_of_a_push() {
     let told: Vec<_> =
         queued.into_iter().filter_map(|(_, event)| event).map(|event| (event.happening, event.tags)).collect();
     assert_eq!(told.len(), 3, "{told:?}");
-    assert_eq!(told[1].0, Happening::Delete);
+    // SPEC AF28: the tags that go with the manifest are named.
+    assert_eq!(told[1], (Happening::Delete, vec!["v1".into()]));
     assert_eq!(
         told.last().map(|(happening, tags)| (*happening, tags.clone())),
         Some((Happening::Push, vec!["v1".into()]))

@@ -1,8 +1,11 @@
 //! What must hold of what is kept of what happened.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use orlop_core::Config;
+use orlop_core::effect::Value;
+use orlop_core::keys::Key;
 use orlop_core::memory::Memory;
 use serde_json::Value as Json;
 
@@ -16,8 +19,7 @@ const MANY: usize = 1000;
 
 /// What was pushed and is there has been told, as long as that is kept.
 pub(super) fn hold(memory: &Memory, scenario: &Scenario) -> Result<(), String> {
-    let keeps = |config: &Config| !config.activity_lifetime.is_zero() && config.activities >= MANY;
-    if !keeps(&scenario.config) || scenario.other.as_ref().is_some_and(|other| !keeps(&other.config)) {
+    if !keeps_all(scenario) {
         return Ok(());
     }
     for (key, value) in &memory.records {
@@ -34,6 +36,50 @@ pub(super) fn hold(memory: &Memory, scenario: &Scenario) -> Result<(), String> {
         }
     }
     Ok(())
+}
+
+/// What holds besides at every moment of the calls: each tag that has come or gone is named by an event that says so, and so
+/// is each manifest that has gone. Garbage collection tells of nothing.
+pub(super) fn hold_told(memory: &Memory, scenario: &Scenario) -> Result<(), String> {
+    if !keeps_all(scenario) {
+        return Ok(());
+    }
+    let before = &scenario.before.records;
+    let told =
+        memory.records.iter().filter(|(key, _)| key.as_str().starts_with("activity/") && !before.contains_key(key));
+    let told: Vec<Json> = told.filter_map(|(_, value)| serde_json::from_slice(value).ok()).collect();
+    let says = |happening: &str, name: &str, at: char| {
+        let (repository, what) = name.split_once(at).unwrap_or((name, ""));
+        told.iter().any(|event| {
+            let named =
+                event["digest"] == what || event["tags"].as_array().is_some_and(|tags| tags.contains(&what.into()));
+            event["happening"] == happening && event["repository"] == repository && named
+        })
+    };
+    let names = |records: &BTreeMap<Key, Value>, family: &str, others: &BTreeMap<Key, Value>| {
+        let changed = records.keys().filter(|key| !others.contains_key(key));
+        changed.filter_map(|key| key.as_str().strip_prefix(family).map(String::from)).collect::<Vec<_>>()
+    };
+    let collects = scenario.calls.iter().any(|call| matches!(call, Call::Gc));
+    for name in names(before, "tag/", &memory.records) {
+        ensure(says("delete", &name, ':'), || format!("nothing tells that the tag {name} was deleted"))?;
+    }
+    for name in names(&memory.records, "tag/", before) {
+        ensure(says("push", &name, ':'), || format!("nothing tells that the tag {name} was pushed or undeleted"))?;
+    }
+    for name in names(before, "manifest/", &memory.records) {
+        ensure(collects || says("delete", &name, '@'), || format!("nothing tells that {name} was deleted"))?;
+    }
+    Ok(())
+}
+
+fn ensure(holds: bool, what: impl FnOnce() -> String) -> Result<(), String> {
+    if holds { Ok(()) } else { Err(what()) }
+}
+
+fn keeps_all(scenario: &Scenario) -> bool {
+    let keeps = |config: &Config| !config.activity_lifetime.is_zero() && config.activities >= MANY;
+    keeps(&scenario.config) && scenario.other.as_ref().is_none_or(|other| keeps(&other.config))
 }
 
 fn is_set(mark: &Json) -> bool {

@@ -73,6 +73,8 @@ pub enum Mutation {
     PurgedReleased,
     /// A manifest that is deleted, and can be undeleted, gives up what it needs.
     NeedsForgotten,
+    /// What comes back or goes by several commits is told of with one of them.
+    PiecesUntold,
     /// Whoever forgets what happened long ago goes on from the last that happened.
     ForgetsAll,
     /// An import makes a mistake.
@@ -256,6 +258,7 @@ pub const ALL: &[(Mutation, &str)] = &[
     (Mutation::NotDeleting("pulledmanifest/"), "note a pull × delete by digest"),
     (Mutation::NotPutting("activity/"), "push manifest × pull, with activity"),
     (Mutation::NotDeleting("activity/"), "push manifest × forget what happened"),
+    (Mutation::PiecesUntold, "undelete by several commits × GET"),
     (Mutation::ForgetsAll, "push manifest × forget what happened lately"),
     (Mutation::Import(Importing::BlobAnew), "import blob × import it elsewhere"),
     (Mutation::Import(Importing::AsHashed), "import blob × push it"),
@@ -306,6 +309,11 @@ impl Altered for Commit {
                 kind != missing || !key.starts_with(with)
             }),
             Mutation::NotPutting(with) => self.put.retain(|(key, _)| !begins(key, with)),
+            Mutation::PiecesUntold => {
+                // Each commit of an undelete but the first has another beginning of its nonce.
+                let told_once = |name: &str| name.get(14..23) == Some("-00000000") && !name.contains("-from-");
+                self.put.retain(|(key, _)| key.as_str().strip_prefix("activity/").is_none_or(told_once));
+            }
             Mutation::NotDeleting(with) => self.delete.retain(|key| !begins(key, with)),
             Mutation::NotAdding(with) => self.add.retain(|(key, _)| !begins(key, with)),
             Mutation::NotTaking => self.add.retain(|(_, more)| *more > 0),

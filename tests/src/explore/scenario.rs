@@ -485,6 +485,10 @@ impl Scenario {
 
     /// Whether a call takes several commits, each of them right by itself, so that only what the records say is looked at.
     pub(super) fn is_in_steps(&self) -> bool {
+        self.purges() || self.config.tags_a_commit < Config::default().tags_a_commit
+    }
+
+    fn purges(&self) -> bool {
         self.calls.iter().any(|call| matches!(call, Call::Purge(..)))
     }
 
@@ -496,7 +500,7 @@ impl Scenario {
             Call::Undelete(..) => true,
             _ => false,
         };
-        self.is_in_steps() && self.calls.iter().all(removes_nothing)
+        self.purges() && self.calls.iter().all(removes_nothing)
     }
 
     /// Whether one of the calls says that bytes were read.

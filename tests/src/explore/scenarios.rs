@@ -5,6 +5,7 @@ mod activities;
 mod damage;
 mod imports;
 mod mirrors;
+mod pieces;
 mod retention;
 pub mod signed;
 mod undeletes;
@@ -23,6 +24,7 @@ pub use self::activities::activities;
 pub use self::damage::{damage, damaged_manifests, damaged_mirrors, unverified};
 pub use self::imports::imports;
 pub use self::mirrors::{mirror_crowds, mirrors};
+pub use self::pieces::pieces;
 pub use self::retention::{pulls, retention};
 pub use self::signed::{api_tokens, sign_ins};
 pub use self::undeletes::{SECRET, long_purges, purges, purges_of_all, undelete_crowds, undeleted_lists, undeletes};
@@ -95,6 +97,7 @@ pub fn all() -> Vec<Scenario> {
         damaged_mirrors(),
         imports(),
         undeletes(),
+        pieces(),
         undeleted_lists(),
         purges(),
         purges_of_all(),

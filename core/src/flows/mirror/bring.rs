@@ -14,7 +14,7 @@ use crate::effect::{Committed, Durability, Fault};
 use crate::error::Error;
 use crate::flows::Call;
 use crate::flows::batch::Batch;
-use crate::flows::delete::{End, StoredManifest};
+use crate::flows::delete::{End, Removal, Removed, StoredManifest};
 use crate::flows::pages::Pages;
 use crate::flows::quarantine::sound_manifest;
 use crate::http::Method;
@@ -201,8 +201,9 @@ impl Call {
         let manifest: Option<StoredManifest> = self.find(keys::manifest(name, digest)).await?;
         match manifest {
             Some(found) if found.record.fetched => {
-                let also = Batch::default();
-                let removed = self.remove_manifest(name, digest, &found, also, self.ambient.now, End::Gone).await?;
+                let (also, unnamed) = (Batch::default(), self.ambient.now);
+                let removal = Removal { also, unnamed, end: End::Gone, told: false };
+                let removed = self.remove_manifest(name, digest, &found, removal, &mut Removed::default()).await?;
                 done.gone += u64::from(removed == Committed::Done);
             }
             Some(_) => done.pushed += 1,

@@ -39,8 +39,8 @@ impl Identities {
 fn scope(access: &Access) -> Option<String> {
     let (name, actions) = match access {
         Access::Catalog => return Some("registry:catalog:*".into()),
-        Access::Anywhere | Access::Open => return None,
-        Access::Repository(name, Action::Pull) => (name, "pull"),
+        Access::Source(None) | Access::Open => return None,
+        Access::Repository(name, Action::Pull) | Access::Source(Some(name)) => (name, "pull"),
         Access::Repository(name, Action::Push) => (name, "pull,push"),
         Access::Repository(name, Action::Delete) | Access::DeleteTag(name, _) => (name, "delete"),
     };

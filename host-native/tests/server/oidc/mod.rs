@@ -1,6 +1,7 @@
 //! Clients that log in with an identity token of a provider (SPEC AC).
 
 mod people;
+mod programs;
 mod provider;
 
 use base64::Engine;
@@ -327,7 +328,7 @@ fn a_token_that_is_refused_goes_to_no_upstream() {
 }
 
 /// A registry that wants a login, and the heads of the requests that it got.
-fn upstream() -> (String, std::sync::Arc<std::sync::Mutex<Vec<String>>>) {
+pub(crate) fn upstream() -> (String, std::sync::Arc<std::sync::Mutex<Vec<String>>>) {
     use std::io::{BufRead, BufReader, Write};
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = format!("http://{}", listener.local_addr().unwrap());

@@ -1,7 +1,8 @@
 //! The connection to a directory: encrypted, and with bounds on what comes back.
 //!
-//! The library that speaks LDAP takes a message for as long and as deeply nested as it says to be. So what a server sends goes
-//! through here first, message by message (RFC 4511, section 5.1), and hands on what is sound.
+//! The library that speaks LDAP takes a message for as long and as deeply nested as it says to be, and panics at one that is
+//! made up otherwise than answers are. So what a server sends goes through here first, message by message (RFC 4511, section
+//! 5.1), and only what is sound and an answer is handed on.
 
 use std::io::{self, ErrorKind};
 use std::os::unix::net::UnixStream as Socket;
@@ -135,7 +136,10 @@ async fn read(from: &mut (impl AsyncRead + Unpin)) -> io::Result<Option<Vec<u8>>
     let from_here = message.len();
     message.resize(from_here + length, 0);
     from.read_exact(&mut message[from_here..]).await?;
-    if is_sound(&message) { Ok(Some(message)) } else { wrong("a message that is not sound") }
+    match is_sound(&message) && is_answer(&message).is_some() {
+        true => Ok(Some(message)),
+        false => wrong("a message that is not sound"),
+    }
 }
 
 /// An element of BER.
@@ -184,6 +188,75 @@ fn is_sound(message: &[u8]) -> bool {
     true
 }
 
+/// A part of a message, and the tag that says what it is.
+type Part<'m> = (u8, &'m [u8]);
+
+/// The elements that a part of a sound message is made up of.
+fn parts(within: &[u8]) -> Option<Vec<Part<'_>>> {
+    let (mut at, mut parts) = (0, Vec::new());
+    while at < within.len() {
+        let Element { content, end, .. } = element(within, at, within.len())?;
+        parts.push((within[at], &within[content..end]));
+        at = end;
+    }
+    Some(parts)
+}
+
+fn is_text((tag, bytes): &Part<'_>) -> Option<()> {
+    (*tag == 0x04 && std::str::from_utf8(bytes).is_ok()).then_some(())
+}
+
+/// Sees that a message is made up as the answers to a bind and a search are: an id, the answer, and maybe controls.
+fn is_answer(message: &[u8]) -> Option<()> {
+    let whole = element(message, 0, message.len())?;
+    let told = parts(&message[whole.content..whole.end])?;
+    let [(0x02, id), (operation, answer), rest @ ..] = &told[..] else { return None };
+    if !(1..=4).contains(&id.len()) {
+        return None;
+    }
+    match rest {
+        [] => {}
+        // Active Directory puts the name of a notice here.
+        [(0x8a, _)] => {}
+        [(0xa0, controls)] => {
+            for (tag, control) in parts(controls)? {
+                let [name, more @ ..] = &parts(control)?[..] else { return None };
+                is_text(name)?;
+                (tag == 0x30 && matches!(more, [] | [(0x01 | 0x04, _)] | [(0x01, [_]), (0x04, _)])).then_some(())?;
+            }
+        }
+        _ => return None,
+    }
+    let answer = parts(answer)?;
+    match (operation, &answer[..]) {
+        // An entry: its name, and attributes with their names and values.
+        (0x64, [name, (0x30, attributes)]) => {
+            is_text(name)?;
+            for (tag, attribute) in parts(attributes)? {
+                let [name, (0x31, values)] = &parts(attribute)?[..] else { return None };
+                is_text(name)?;
+                (tag == 0x30 && parts(values)?.iter().all(|(tag, _)| *tag == 0x04)).then_some(())?;
+            }
+            Some(())
+        }
+        (0x73, places) => places.iter().try_for_each(is_text),
+        // The end of an operation: a code, a name, a text, and maybe other places.
+        (0x61 | 0x65 | 0x78, [(0x0a, code), name, text, rest @ ..]) => {
+            is_text(name).and(is_text(text))?;
+            for (tag, part) in rest {
+                match tag {
+                    0xa3 => parts(part)?.iter().try_for_each(is_text)?,
+                    0x87 | 0x8b => {}
+                    0x8a => std::str::from_utf8(part).map(drop).ok()?,
+                    _ => return None,
+                }
+            }
+            (1..=4).contains(&code.len()).then_some(())
+        }
+        _ => None,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -195,12 +268,80 @@ mod tests {
         })
     }
 
+    /// An element with that tag and content.
+    fn of(tag: u8, content: &[&[u8]]) -> Vec<u8> {
+        let content = content.concat();
+        [&[tag, u8::try_from(content.len()).unwrap()], &content[..]].concat()
+    }
+
+    /// A message with that operation.
+    fn told(operation: &[u8]) -> Vec<u8> {
+        of(0x30, &[b"\x02\x01\x07", operation])
+    }
+
+    #[test]
+    fn what_directories_answer_is_let_through_and_nothing_else() {
+        let end: &[u8] = b"\x0a\x01\x00\x04\x00\x04\x00";
+        let value = of(0x31, &[b"\x04\x01a\x04\x02\xff\xfe"]);
+        let entry = |name: &[u8], of_it: u8, attribute: &[u8]| {
+            let attribute = of(of_it, &[&of(0x04, &[attribute]), &value]);
+            told(&of(0x64, &[&of(0x04, &[name]), &of(0x30, &[&attribute, &attribute])]))
+        };
+        let control = |content: &[u8]| {
+            of(0x30, &[b"\x02\x01\x07", &of(0x65, &[end]), &of(0xa0, &[&of(0x30, &[b"\x04\x011", content])])])
+        };
+        for right in [
+            told(&of(0x61, &[end])),
+            told(&of(0x65, &[b"\x0a\x01\x0a\x04\x00\x04\x02no", &of(0xa3, &[b"\x04\x06ldap:/"])])),
+            told(&of(0x78, &[end, b"\x8a\x011\x8b\x01\xff"])),
+            told(&of(0x73, &[b"\x04\x06ldap:/"])),
+            told(&of(0x64, &[b"\x04\x00\x30\x00"])),
+            entry("dc=é".as_bytes(), 0x30, b"memberOf"),
+            control(b""),
+            control(b"\x04\x01\xff"),
+            control(b"\x01\x01\xff\x04\x01x"),
+            of(0x30, &[b"\x02\x01\x00", &of(0x78, &[end]), b"\x8a\x011"]),
+        ] {
+            assert!(is_sound(&right) && is_answer(&right).is_some(), "{}", right.escape_ascii());
+        }
+        for wrong in [
+            of(0x30, &[]),
+            of(0x30, &[b"\x02\x01\x07"]),
+            of(0x30, &[&of(0x61, &[end])]),
+            of(0x30, &[b"\x04\x01\x07", &of(0x61, &[end])]),
+            of(0x30, &[b"\x02\x00", &of(0x61, &[end])]),
+            of(0x30, &[b"\x02\x05\0\0\0\0\0", &of(0x61, &[end])]),
+            told(&of(0x61, &[])),
+            told(&of(0x61, &[b"\x0a\x01\x00\x04\x00"])),
+            told(&of(0x61, &[b"\x02\x01\x00\x04\x00\x04\x00"])),
+            told(&of(0x61, &[b"\x0a\x00\x04\x00\x04\x00"])),
+            told(&of(0x61, &[b"\x0a\x08\xff\xff\xff\xff\xff\xff\xff\xff\x04\x00\x04\x00"])),
+            told(&of(0x61, &[b"\x0a\x01\x00\x04\x01\xff\x04\x00"])),
+            told(&of(0x61, &[b"\x0a\x01\x00\x04\x00\x24\x00"])),
+            told(&of(0x65, &[end, b"\xa3\x02\x02\x00"])),
+            told(&of(0x65, &[end, b"\xaa\x00"])),
+            told(&of(0x41, &[end])),
+            told(&of(0x64, &[])),
+            told(&of(0x64, &[b"\x04\x00"])),
+            told(&of(0x64, &[b"\x04\x00\x04\x00"])),
+            entry(b"\xff", 0x30, b"uid"),
+            entry(b"dc=x", 0x30, b"\xff"),
+            entry(b"dc=x", 0x31, b"uid"),
+            told(&of(0x64, &[b"\x04\x00", &of(0x30, &[&of(0x30, &[b"\x04\x00\x31\x02\x30\x00"])])])),
+            told(&of(0x73, &[b"\x30\x00"])),
+            control(b"\x02\x01\x00"),
+            of(0x30, &[b"\x02\x01\x07", &of(0x65, &[end]), b"\x04\x00"]),
+        ] {
+            assert!(is_sound(&wrong) && is_answer(&wrong).is_none(), "{}", wrong.escape_ascii());
+        }
+    }
+
     #[tokio::test]
     async fn messages_are_read_within_bounds() {
         let bind = b"\x30\x0c\x02\x01\x01\x61\x07\x0a\x01\x00\x04\x00\x04\x00".to_vec();
         assert_eq!(read(&mut &bind[..]).await.unwrap().as_ref(), Some(&bind));
         assert_eq!(read(&mut &b""[..]).await.unwrap(), None);
-        assert!(read(&mut &nested(DEPTH)[..]).await.unwrap().is_some());
+        assert!(is_sound(&nested(DEPTH)) && !is_sound(&nested(DEPTH + 1)));
         for (wrong, expected) in [
             (b"HTTP/1.1 400".to_vec(), "no message of LDAP"),
             (b"\x30\x80\x00\x00".to_vec(), "no length"),
