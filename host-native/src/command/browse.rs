@@ -230,6 +230,12 @@ fn text(value: &Json) -> String {
     value.as_str().map_or_else(|| if value.is_null() { "-".into() } else { value.to_string() }, str::to_owned)
 }
 
+/// On one line, without what a terminal would take for an order of its own.
+fn plain(text: &str) -> String {
+    let printable = |c: char| if c.is_control() { c.escape_default().to_string() } else { c.into() };
+    text.chars().map(printable).collect()
+}
+
 fn size(value: &Json) -> String {
     value.as_u64().map_or_else(|| "-".into(), |bytes| ByteSize(bytes).display().iec().to_string())
 }
@@ -245,7 +251,7 @@ fn repositories(whole: &Json) -> String {
 
 fn tags(whole: &Json) -> String {
     let row = |one: &Json| {
-        let platforms: Vec<String> = entries(one, "platforms").map(|of| text(&of["platform"])).collect();
+        let platforms: Vec<String> = entries(one, "platforms").map(|of| plain(&text(&of["platform"]))).collect();
         let platforms = if platforms.is_empty() { "-".into() } else { platforms.join(",") };
         let [name, kind, digest] = ["name", "kind", "digest"].map(|field| text(&one[field]));
         let [pushed, pulled, pulls] = ["pushed", "pulled", "pulls"].map(|field| text(&one[field]));
@@ -269,13 +275,13 @@ fn shown(image: &Json) -> String {
         ("subject", "subject"),
     ] {
         if !image[field].is_null() {
-            lines.push(format!("{name}: {}", text(&image[field])));
+            lines.push(format!("{name}: {}", plain(&text(&image[field]))));
         }
     }
     if image["bytes"].is_u64() {
         lines.push(format!("bytes: {}", size(&image["bytes"])));
     }
-    let pulled_by: Vec<String> = entries(image, "pulledBy").map(|by| text(&by["user"])).collect();
+    let pulled_by: Vec<String> = entries(image, "pulledBy").map(|by| plain(&text(&by["user"]))).collect();
     if !pulled_by.is_empty() {
         lines.push(format!("lately pulled by: {}", pulled_by.join(", ")));
     }
@@ -283,7 +289,7 @@ fn shown(image: &Json) -> String {
     if !tags.is_empty() {
         lines.push(format!("tags: {}", tags.join(", ")));
     }
-    let part = |one: &Json| [text(&one["digest"]), size(&one["size"]), text(&one["mediaType"])];
+    let part = |one: &Json| [text(&one["digest"]), size(&one["size"]), plain(&text(&one["mediaType"]))];
     for (list, head) in [("manifests", "MANIFEST"), ("layers", "LAYER"), ("referrers", "REFERRER")] {
         let mut rows = entries(image, list).filter(|one| one["digest"].is_string()).map(part).peekable();
         if rows.peek().is_some() {

@@ -6,7 +6,7 @@ use std::error::Error;
 use orlop_core::Registry;
 use serde_json::{Value as Json, json};
 
-use super::{API, Asked, ask, entries, get, size, text};
+use super::{API, Asked, ask, entries, get, plain, size, text};
 use crate::command::cli;
 use crate::command::config::Effective;
 use crate::command::deleted::{Image, columns};
@@ -197,8 +197,8 @@ fn printed(compared: &Json) -> String {
         let of = &compared[side];
         [
             sign.into(),
-            plain(&of["name"]),
-            plain(&of["platform"]),
+            shortened(&of["name"]),
+            shortened(&of["platform"]),
             size(&of["bytes"]),
             text(&of["layers"]),
             text(&of["digest"]),
@@ -220,7 +220,11 @@ fn printed(compared: &Json) -> String {
         for difference in entries(compared, list) {
             for (sign, side) in [("-", "a"), ("+", "b")] {
                 if difference[side].is_string() {
-                    lines.push(format!("{sign} {}{between}{}", plain(&difference["name"]), plain(&difference[side])));
+                    lines.push(format!(
+                        "{sign} {}{between}{}",
+                        shortened(&difference["name"]),
+                        shortened(&difference[side])
+                    ));
                 }
             }
         }
@@ -259,21 +263,15 @@ fn step(command: &Json) -> String {
         Some((before, rest)) if before.is_empty() || before.starts_with('|') => format!("RUN {rest}"),
         _ => command.to_owned(),
     };
-    plain(&shown.into())
+    shortened(&shown.into())
 }
 
-/// On one line, without what a terminal would take for an order of its own.
-fn plain(value: &Json) -> String {
+/// The beginning of a text, on one line.
+fn shortened(value: &Json) -> String {
     let text = text(value);
-    let mut shown: String = text.chars().take(SHOWN).flat_map(printable).collect();
-    if text.chars().nth(SHOWN).is_some() {
-        shown.push('…');
-    }
-    shown
-}
-
-fn printable(c: char) -> Vec<char> {
-    if c.is_control() { c.escape_default().collect() } else { vec![c] }
+    let shown: String = text.chars().take(SHOWN).collect();
+    let more = if shown.len() < text.len() { "…" } else { "" };
+    plain(&shown) + more
 }
 
 #[cfg(test)]
