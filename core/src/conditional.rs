@@ -5,6 +5,7 @@ use alloc::format;
 use alloc::string::{String, ToString};
 
 use crate::digest::Digest;
+use crate::error::Error;
 use crate::http::{Headers, Response};
 
 /// What the conditions of a request come to.
@@ -34,8 +35,17 @@ pub(crate) fn identified(status: u16, digest: &Digest) -> Response {
     Response::new(status).with("Docker-Content-Digest", digest).with("ETag", etag)
 }
 
-/// Evaluates the conditions of a `GET` or `HEAD` (and, where `NotModified` counts as a failure, of a `PUT`) on
-/// what is there now.
+/// Refuses a change of what is there now where a condition on it does not hold, so that nothing is overwritten or deleted
+/// by mistake (SPEC J8, L10).
+pub(crate) fn permits(headers: &Headers, current: Option<&Digest>) -> Result<(), Error> {
+    match evaluate(headers, current) {
+        Condition::Holds => Ok(()),
+        Condition::NotModified => Err(Error::Precondition("there is already what If-None-Match names".into())),
+        Condition::Fails(reason) => Err(Error::Precondition(reason)),
+    }
+}
+
+/// Evaluates the conditions of a `GET` or `HEAD` on what is there now.
 pub(crate) fn evaluate(headers: &Headers, current: Option<&Digest>) -> Condition {
     let matches = |name| headers.get(name).map(|_| headers.all(name).any(|field| names(field, current)));
     if matches("if-match") == Some(false) {

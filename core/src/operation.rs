@@ -243,7 +243,7 @@ operations! {
         log: "delete-tag", [name], [tag],
         needs: [Access::DeleteTag(name.clone(), tag.clone())],
         changes: true,
-        flow: |call, asked| call.delete_tag(name, tag).await,
+        flow: |call, asked| call.delete_tag(name, tag, &asked.request.headers).await,
     }
     /// `DELETE /v2/<name>/manifests/<digest>` (OCI end-9)
     DeleteManifest(name: Repository, digest: Digest) {
@@ -251,7 +251,7 @@ operations! {
         log: "delete-manifest", [name], [digest],
         needs: [delete(name)],
         changes: true,
-        flow: |call, asked| call.delete_manifest(name, digest).await,
+        flow: |call, asked| call.delete_manifest(name, digest, &asked.request.headers).await,
     }
     /// `GET`, `HEAD /api/v1/repositories`: repositories with what they take (SPEC AA3)
     BrowseRepositories {

@@ -2,7 +2,9 @@
 import { execFileSync, spawn } from 'node:child_process';
 import type { ChildProcess } from 'node:child_process';
 import { createHash } from 'node:crypto';
-import { mkdtempSync } from 'node:fs';
+import { mkdtempSync, writeFileSync } from 'node:fs';
+import { createServer } from 'node:net';
+import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
@@ -21,7 +23,7 @@ export async function serve(name: string, ...flags: string[]): Promise<string> {
   const said: string[] = [];
   for await (const line of createInterface(server.stderr!)) {
     said.push(line);
-    const listening = /listening on (http:\/\/\S+)/.exec(line);
+    const listening = /listening on (https?:\/\/\S+)/.exec(line);
     if (listening) {
       server.stderr!.resume();
       return `${listening[1]}/`;
@@ -35,11 +37,38 @@ export function stopServers(): void {
   for (const server of started) server.kill();
 }
 
-/** Writes a password file with one user. */
+/** Adds a user to a password file, which is made when it is not there. */
 export function passwords(name: string, user: string, password: string): string {
   const file = join(directory, name);
   execFileSync(ORLOP, ['user', 'add', '--auth-htpasswd', file, user], { input: `${password}\n` });
   return file;
+}
+
+/** Makes a certificate for 127.0.0.1, and gives the settings that have a server use it. */
+export function certified(): string {
+  const [certificate, key] = [join(directory, 'certificate.pem'), join(directory, 'key.pem')];
+  const kind = ['-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256', '-nodes', '-days', '2'];
+  const names = ['-subj', '/CN=orlop-test', '-addext', 'subjectAltName=IP:127.0.0.1'];
+  execFileSync('openssl', ['req', '-x509', ...kind, ...names, '-keyout', key, '-out', certificate], {
+    stdio: 'ignore',
+  });
+  return `[tls]\ncertificate = ${JSON.stringify(certificate)}\nkey = ${JSON.stringify(key)}\n`;
+}
+
+/** Writes a settings file. */
+export function settings(name: string, text: string): string {
+  const file = join(directory, name);
+  writeFileSync(file, text);
+  return file;
+}
+
+/** A port that nothing listens on. */
+export async function freePort(): Promise<number> {
+  const server = createServer().listen(0, '127.0.0.1');
+  await new Promise((resolve) => server.once('listening', resolve));
+  const { port } = server.address() as AddressInfo;
+  await new Promise((resolve) => server.close(resolve));
+  return port;
 }
 
 /** Sends a request to a server, as any client would. */

@@ -1,10 +1,8 @@
 /** The page and a real registry: what it does there it says and asks first, and what it says of it is the server's. */
-import { createServer } from 'node:http';
-import type { AddressInfo } from 'node:net';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import type { Browser, Page } from 'playwright-core';
 import { expectAccessible } from './accessible.js';
-import { list, passwords, push, request, serve, stopServers } from './orlop.js';
+import { freePort, list, passwords, push, request, serve, stopServers } from './orlop.js';
 import { SHOTS, go, launch, open } from './site.js';
 
 let browser: Browser;
@@ -192,15 +190,6 @@ test('an error of the server is shown as one', async () => {
   await page.locator('.repositories > li').first().waitFor();
   await context.close();
 });
-
-/** A port that nothing listens on. */
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1');
-  await new Promise((resolve) => server.once('listening', resolve));
-  const { port } = server.address() as AddressInfo;
-  await new Promise((resolve) => server.close(resolve));
-  return port;
-}
 
 test.each(['passwords', 'tokens'])('a server that knows its users by %s asks for a sign-in', async (kind) => {
   const file = passwords(`${kind}.htpasswd`, 'alice', 'geheim – secret');

@@ -12,12 +12,13 @@ use super::pages::Pages;
 use super::protect::Marks;
 use crate::ambient::Timestamp;
 use crate::caller::Right;
+use crate::conditional;
 use crate::config::{ATTEMPTS, SCAN_BYTES};
 use crate::digest::Digest;
 use crate::effect::{Committed, Durability, Expect, Fault, Scan, Value};
 use crate::error::Error;
 use crate::event::{self, Happening, Part};
-use crate::http::Response;
+use crate::http::{Headers, Response};
 use crate::keys;
 use crate::manifest::{Manifest, Need};
 use crate::name::{Repository, Tag};
@@ -76,8 +77,9 @@ impl Call {
         }
     }
 
-    /// `DELETE` by tag: the tag goes, what it named stays (SPEC L1).
-    pub(crate) async fn delete_tag(&self, name: &Repository, tag: &Tag) -> Result<Response, Error> {
+    /// `DELETE` by tag: the tag goes, what it named stays (SPEC L1). It goes as it was when the conditions in `headers` were
+    /// held against it (SPEC L10).
+    pub(crate) async fn delete_tag(&self, name: &Repository, tag: &Tag, headers: &Headers) -> Result<Response, Error> {
         self.may_delete()?;
         for _ in 0..ATTEMPTS {
             let [tag_key, platforms_key] = TagState::keys(name, tag);
@@ -88,6 +90,7 @@ impl Call {
             }
             let marks = Marks::read(marks)?;
             marks.tag(name, tag)?;
+            conditional::permits(headers, state.record.as_ref().map(|found| &found.record.digest))?;
             let mut batch = Batch::reclaiming();
             batch.expect(marks.unchanged());
             self.end_tag(&mut batch, name, &state, self.end(&self.caller.name)).await?;
@@ -99,8 +102,14 @@ impl Call {
         Err(Error::Contention)
     }
 
-    /// `DELETE` by digest: the manifest goes, and every tag that names it (SPEC L3).
-    pub(crate) async fn delete_manifest(&self, name: &Repository, digest: &Digest) -> Result<Response, Error> {
+    /// `DELETE` by digest: the manifest goes, and every tag that names it (SPEC L3), as long as the conditions in `headers`
+    /// hold (SPEC L10).
+    pub(crate) async fn delete_manifest(
+        &self,
+        name: &Repository,
+        digest: &Digest,
+        headers: &Headers,
+    ) -> Result<Response, Error> {
         self.may_delete()?;
         let key = keys::manifest(name, digest);
         let mut removed = Removed::default();
@@ -110,6 +119,7 @@ impl Call {
             let Ok(Some(found)) = StoredManifest::read(key.clone(), manifest) else {
                 return Err(Error::ManifestUnknown(digest.to_string()));
             };
+            conditional::permits(headers, Some(digest))?;
             let mut also = Batch::default();
             self.unmarked(&mut also, name, digest, &Marks::read(marks)?).await?;
             if self.caller.rights.protect_tags(name) {

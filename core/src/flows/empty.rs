@@ -11,7 +11,7 @@ use crate::caller::Right;
 use crate::config::EMPTIED;
 use crate::digest::Digest;
 use crate::error::Error;
-use crate::http::Response;
+use crate::http::{Headers, Response};
 use crate::keys;
 use crate::name::{Repository, Tag};
 use crate::record;
@@ -60,7 +60,7 @@ impl Call {
             // What cannot be a tag is what a check finds.
             for tag in page.iter().filter_map(|(key, _)| prefix.rest(key).parse::<Tag>().ok()) {
                 self.may_take(name, &tag)?;
-                tags_deleted += usize::from(is_deleted(self.delete_tag(name, &tag).await)?);
+                tags_deleted += usize::from(is_deleted(self.delete_tag(name, &tag, &Headers::new()).await)?);
                 if tags_deleted == EMPTIED {
                     next = tag.as_str().into();
                     break;
@@ -92,7 +92,7 @@ impl Call {
         let (mut pages, mut deleted, mut refused) = (Pages::new(&prefix), 0, None);
         while let Some(page) = pages.next(self).await? {
             for digest in page.iter().filter_map(|(key, _)| prefix.rest(key).parse::<Digest>().ok()) {
-                match self.delete_manifest(name, &digest).await {
+                match self.delete_manifest(name, &digest, &Headers::new()).await {
                     Err(error @ Error::Denied(_)) => refused = Some(error),
                     answer => deleted += usize::from(is_deleted(answer)?),
                 }

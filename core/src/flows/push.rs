@@ -11,7 +11,7 @@ use super::mirror::{self, Voucher};
 use super::quarantine::{sound_blob, sound_manifest};
 use super::quota::Allowance;
 use super::{Call, referrers};
-use crate::conditional::{self, Condition};
+use crate::conditional;
 use crate::config::{ATTEMPTS, IMAGE_CONFIG_LIMIT, TAG_PARAMETERS};
 use crate::digest::{Algorithm, Digest};
 use crate::effect::{Collect, Collected, Committed, Durability, Expect, Get, Value};
@@ -177,11 +177,7 @@ impl Call {
             Reference::Tag(_) => around.tags.iter().find_map(|tag| Some(tag.record.as_ref()?.record.digest)),
             Reference::Digest(digest) => around.manifest.as_ref().map(|_| *digest),
         };
-        match conditional::evaluate(&request.headers, current.as_ref()) {
-            Condition::Holds => Ok(()),
-            Condition::NotModified => Err(Error::Precondition("there is already what If-None-Match names".into())),
-            Condition::Fails(reason) => Err(Error::Precondition(reason)),
-        }
+        conditional::permits(&request.headers, current.as_ref())
     }
 
     /// The platform of an image, from its configuration: inline, or the blob. What only another repository holds

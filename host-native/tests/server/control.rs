@@ -228,7 +228,7 @@ fn usage_is_reported_and_counted_anew() {
         let told = "quota team: 97.7 KiB of 976.6 KiB (10 %), 1 repositories together, over the soft limit";
         assert!(table.contains(told), "{table}");
         let csv = report(&["--format", "csv", "--sort", "name"]);
-        assert_eq!(csv.lines().nth(1), Some("a,100000,100000,0,0,1,,,team,10"), "{csv}");
+        assert_eq!(csv.lines().nth(1), Some("a,100000,100000,0,0,1,,,0,team,10"), "{csv}");
         let json: serde_json::Value = serde_json::from_str(&report(&["--format", "json"])).unwrap();
         assert_eq!((&json["repositories"][0]["repository"], &json["total"]["bytes"]), (&"a".into(), &100_000.into()));
         let recount = report(&["--recount"]);

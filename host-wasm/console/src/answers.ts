@@ -22,7 +22,7 @@ export interface Repositories {
 
 export type Entry =
   | ({ kind: 'repository' } & Repository)
-  | { kind: 'folder'; name: string; repositories: number; more: boolean; bytes?: number };
+  | { kind: 'folder'; name: string; repositories: number; more: boolean; bytes?: number; pushed?: string };
 
 export interface Folder {
   entries: Entry[];

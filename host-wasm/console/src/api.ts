@@ -1,6 +1,6 @@
 /** How the server is asked, and what is known of its answers. */
 import { signal } from '@preact/signals';
-import { useEffect, useState } from 'preact/hooks';
+import { useLayoutEffect, useState } from 'preact/hooks';
 import { place } from './route.js';
 import { session, signedOut } from './session.js';
 
@@ -114,7 +114,8 @@ export function useAnswer<T>(path: string | undefined): Asked<T> {
   const [state, put] = useState<{ path?: string; data?: T; problem?: Problem; busy: boolean }>({ busy: true });
   const [times, ask_] = useState(0);
   const now = age.value;
-  useEffect(() => {
+  // Before the browser paints: an effect would be run after that, and the request would begin so much later.
+  useLayoutEffect(() => {
     if (path === undefined) return;
     const stop = new AbortController();
     put({ path, data: kept.get(path) as T, busy: true });
@@ -175,7 +176,7 @@ export function usePages<A extends { next?: string }, T>(path: string, of: (answ
           put({ path, items, ...(first && { first }), next: at, problem: problem(error), busy: false });
       },
     );
-  useEffect(() => {
+  useLayoutEffect(() => {
     const known = kept.get(key) as State | undefined;
     // A list of several pages that is known is not read anew for who comes back to it.
     if (known) {

@@ -9,3 +9,8 @@ export function meaning(what: string): string {
   if (!reference || reference === '*') return `all tags of ${where}`;
   return reference.includes('*') ? `the tags ${reference} of ${where}` : `the tag ${reference} of ${where}`;
 }
+
+/** The mark that keeps something from being deleted, in what the server says of that. */
+export function markIn(message: string): string | undefined {
+  return /protected from being deleted by the mark `([^`]+)`/.exec(message)?.[1];
+}

@@ -30,19 +30,30 @@ export async function tagsWith(repository: string, part: string, signal: AbortSi
   }
 }
 
-/** Deletes tags or manifests. What is under way when it is stopped is not taken back. */
+/** What makes a request count only where a tag still names what was looked at. */
+export const ifStill = (digest: string) => ({ 'If-Match': `"${digest}"` });
+
+/**
+ * Deletes tags: those of which it is `known` what they name only while they still do. What is under way when it is
+ * stopped is not taken back.
+ */
 export async function remove(
   repository: string,
-  references: readonly string[],
+  tags: readonly string[],
+  known: ReadonlyMap<string, string>,
   told: (progress: Progress) => void,
   stop: AbortSignal,
 ): Promise<Progress> {
-  const progress: Progress = { total: references.length, deleted: 0, failed: [] };
-  const left = references.values();
+  const progress: Progress = { total: tags.length, deleted: 0, failed: [] };
+  const left = tags.values();
   const one = async (name: string) => {
+    const digest = known.get(name);
     for (let tries = 1; ; tries++) {
       try {
-        await send(`/v2/${repository}/manifests/${name}`, { method: 'DELETE' });
+        await send(`/v2/${repository}/manifests/${name}`, {
+          method: 'DELETE',
+          ...(digest && { headers: ifStill(digest) }),
+        });
         progress.deleted++;
         return;
       } catch (error) {

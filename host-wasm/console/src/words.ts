@@ -5,6 +5,10 @@ import type { Subject } from './route.js';
 /** A number with its thousands apart. */
 export const count = (number: number): string => number.toLocaleString('en');
 
+/** What the server says, as a sentence. */
+export const sentence = (text: string): string =>
+  text.charAt(0).toUpperCase() + text.slice(1) + (/[.!?]$/.test(text) ? '' : '.');
+
 /** `1 tag`, `2 tags`. */
 export const some = (number: number, one: string, many = `${one}s`): string =>
   `${count(number)} ${number === 1 ? one : many}`;

@@ -59,6 +59,27 @@ fn a_deleted_manifest_leaves_tags_that_have_moved_on() {
     assert_eq!(registry.tags("a"), ["v1"]);
 }
 
+/// SPEC L10.
+#[test]
+fn what_has_moved_since_is_not_deleted() {
+    let mut registry = registry();
+    let old = registry.push_image("a", "v1", AMD64, "old");
+    let new = registry.push_image("a", "v1", AMD64, "new");
+    let named = |image: &Manifest| format!("\"{}\"", image.digest());
+    for reference in ["v1", &new.digest()] {
+        let given = delete(manifest("a", reference)).header("If-Match", named(&old));
+        registry.call(given).refused(412, "DENIED");
+        let given = delete(manifest("a", reference)).header("If-None-Match", "*");
+        registry.call(given).refused(412, "DENIED");
+    }
+    assert_eq!(registry.get(manifest("a", "v1")).expect(200).body(), new.bytes());
+    registry.call(delete(manifest("a", "v1")).header("If-Match", named(&new))).expect(202);
+    assert_eq!(registry.tags("a"), [""; 0]);
+    registry.call(delete(manifest("a", "v1")).header("If-Match", named(&new))).refused(404, "MANIFEST_UNKNOWN");
+    registry.call(delete(manifest("a", old.digest())).header("If-Match", named(&old))).expect(202);
+    registry.get(manifest("a", new.digest())).expect(200);
+}
+
 /// SPEC L3, J2: the same bytes under another algorithm are another manifest.
 #[test]
 fn a_manifest_is_deleted_under_the_digest_that_is_named() {

@@ -260,6 +260,8 @@ pub fn manifests() -> Vec<Scenario> {
         blobs("one tag × two pushers").at_once([push("a", "v1", &amd64), push("a", "v1", &arm64)]),
         blobs("push manifest × delete its blob").at_once([push("a", "v1", &amd64), delete_blob("a", LAYER)]),
         tagged("move tag × delete by tag").at_once([push("a", "v1", &arm64), delete("a", "v1")]),
+        tagged("move tag × delete by tag, if it has not moved")
+            .at_once([push("a", "v1", &arm64), delete("a", "v1").header("If-Match", first.to_string())]),
         tagged("move tag × delete by digest").at_once([push("a", "v1", &arm64), delete("a", first)]),
         tagged("push again × delete by digest").at_once([push("a", "v1", &amd64), delete("a", first)]),
         tagged("push under another tag × delete by digest").at_once([push("a", "v2", &amd64), delete("a", first)]),

@@ -20,7 +20,7 @@ mod uploads;
 use super::check::Check;
 
 /// The items that have no check of their own, and why.
-pub const ELSEWHERE: [(&str, &str); 21] = [
+pub const ELSEWHERE: [(&str, &str); 22] = [
     ("A5", "said of everything: the checks of HEAD, 405, 304 and 206 are under their own items"),
     ("A6", "a redirect is followed wherever it comes; a registry need not send any"),
     ("A11", "nobody is to be flooded until it says 429"),
@@ -36,6 +36,7 @@ pub const ELSEWHERE: [(&str, &str); 21] = [
     ("K17", "depends on what an operator has switched off"),
     ("K18", "codes of schema 1, which nobody need take"),
     ("K19", "what several clients see at once is looked at by the concurrent histories"),
+    ("L10", "clients do not say so to registries of other makes, which delete all the same"),
     ("M8", "about what was there before the registry knew referrers"),
     ("N10", "HEAD of a list may be taken or refused"),
     ("O3", "depends on who is asking"),

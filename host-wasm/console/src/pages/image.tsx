@@ -23,6 +23,9 @@ import { chosenOf, othersOf, platformsOf } from './platforms.js';
 
 type Of = Extract<Route, { page: 'image' }>;
 
+/** How many tags of an image the server lists. */
+const LISTED = 100;
+
 export function Image({ of }: { of: Of }) {
   const { repository, reference } = of;
   const { data, problem, again } = useAnswer<Whole>(`/api/v1/repositories/${repository}/images/${reference}`);
@@ -133,7 +136,11 @@ function Shown({ of, whole, label }: { of: Of; whole: Whole; label: string }) {
                       {name}
                     </a>
                   ))}
-                {whole.tags.length > 21 && <span class="muted">and {count(whole.tags.length - 21)} more</span>}
+                {whole.tags.length > 21 && (
+                  <span class="muted">
+                    and {whole.tags.length < LISTED ? count(whole.tags.length - 21) : 'many'} more
+                  </span>
+                )}
               </span>
             ),
           ],

@@ -175,7 +175,7 @@ function FolderRow({
   label: string;
   depth: number;
 }) {
-  const { name, repositories, more, bytes } = folder;
+  const { name, repositories, more, bytes, pushed } = folder;
   const isOpen = opened.value.has(name);
   const holds = `${count(repositories)}${more ? '+' : ''} ${repositories === 1 && !more ? 'repository' : 'repositories'}`;
   const toggle = () => {
@@ -205,7 +205,7 @@ function FolderRow({
         </th>
         <td class="number wide" />
         <td class="number wide">{bytes !== undefined && size(bytes)}</td>
-        <td class="wide" />
+        <td class="wide">{pushed && <Time at={pushed} />}</td>
       </tr>
       {isOpen && <Inside under={name} depth={depth + 1} />}
     </>
@@ -317,6 +317,11 @@ function Nothing() {
   const lines = [`docker tag app ${host}/app:v1`, `docker push ${host}/app:v1`];
   return (
     <Empty title={user ? 'There is no repository that you may see' : 'There is no repository yet'}>
+      {user && (
+        <p>
+          <a href={to.access()}>Why not?</a> tells what the rules let {user} do.
+        </p>
+      )}
       <p>A repository is there as soon as something is pushed to it:</p>
       {lines.map((line) => (
         <Line key={line} text={line} what="command" />

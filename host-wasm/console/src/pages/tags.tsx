@@ -60,7 +60,7 @@ export function Tags({ of }: { of: Of }) {
         <p class="muted">
           {!q && `${some(total, 'tag')} · `}
           {size(shown.bytes)}
-          {shown.created && ` · made ${ago(shown.created)}`}
+          {shown.created && ` · created ${ago(shown.created)}`}
         </p>
         {mayDelete && !q && (
           <>

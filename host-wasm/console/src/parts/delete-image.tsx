@@ -3,9 +3,11 @@ import { useState } from 'preact/hooks';
 import { Dialog } from '../../../parts/dialog.js';
 import type { Image } from '../answers.js';
 import { forget, problem, send } from '../api.js';
-import { recoverable } from '../removal.js';
+import { ifStill, recoverable } from '../removal.js';
 import { go, to } from '../route.js';
 import { count, kindName, short, some } from '../words.js';
+import { TypeToConfirm } from './confirm.js';
+import { Refused } from './kept.js';
 import { tell } from './told.js';
 
 export function DeleteImage({ image, tag, close }: { image: Image; tag: string | undefined; close: () => void }) {
@@ -14,24 +16,43 @@ export function DeleteImage({ image, tag, close }: { image: Image; tag: string |
   const [typed, type] = useState('');
   const [busy, putBusy] = useState(false);
   const [wrong, putWrong] = useState<string>();
+  const [moved, putMoved] = useState(false);
   const others = tags.filter((name) => name !== tag);
   const what = kindName(kind).toLowerCase();
   const name = whole ? short(digest) : `${repository}:${tag}`;
   const asks = whole;
+  const choose = (all: boolean) => {
+    put(all);
+    putWrong(undefined);
+    putMoved(false);
+  };
+  const leave = () => {
+    forget();
+    close();
+    go(to.tags(repository), { replace: true });
+  };
   const remove = async () => {
     putBusy(true);
     putWrong(undefined);
     try {
-      await send(`/v2/${repository}/manifests/${whole ? digest : tag!}`, { method: 'DELETE' });
+      await send(`/v2/${repository}/manifests/${whole ? digest : tag!}`, {
+        method: 'DELETE',
+        ...(!whole && { headers: ifStill(digest) }),
+      });
     } catch (error) {
-      putWrong(problem(error).message);
+      const { status, message } = problem(error);
+      if (status === 404) {
+        leave();
+        tell(`${whole ? `The ${what} ${short(digest)}` : name} was deleted in the meantime`);
+        return;
+      }
+      putMoved(status === 412);
+      putWrong(status === 412 ? `${tag} names another image by now` : message);
       putBusy(false);
       return;
     }
     const onward = await recoverable(repository);
-    forget();
-    close();
-    go(to.tags(repository), { replace: true });
+    leave();
     tell(whole ? `The ${what} ${short(digest)} is deleted` : `${repository}:${tag} is deleted`, false, onward);
   };
   return (
@@ -46,11 +67,11 @@ export function DeleteImage({ image, tag, close }: { image: Image; tag: string |
           <fieldset class="field">
             <legend>What is to go?</legend>
             <label class="check">
-              <input type="radio" name="whole" checked={!whole} onChange={() => put(false)} />
+              <input type="radio" name="whole" checked={!whole} onChange={() => choose(false)} />
               The tag {tag}
             </label>
             <label class="check">
-              <input type="radio" name="whole" checked={whole} onChange={() => put(true)} />
+              <input type="radio" name="whole" checked={whole} onChange={() => choose(true)} />
               The {what} with all its tags
             </label>
           </fieldset>
@@ -98,29 +119,28 @@ export function DeleteImage({ image, tag, close }: { image: Image; tag: string |
           )}
           {wrong && (
             <p class="note bad" role="alert">
-              It is not deleted: {wrong}.
+              It is not deleted: <Refused why={wrong} />
             </p>
           )}
         </div>
-        {asks && (
-          <div class="field">
-            <label for="confirm">
-              Type <code>{name}</code> to confirm
-            </label>
-            <input
-              id="confirm"
-              value={typed}
-              autocomplete="off"
-              autocapitalize="none"
-              spellcheck={false}
-              onInput={(event) => type(event.currentTarget.value)}
-            />
-          </div>
-        )}
+        {asks && <TypeToConfirm name={name} typed={typed} type={type} />}
         <div class="actions">
-          <button type="submit" class="danger" disabled={busy || (asks && typed !== name)}>
-            {busy ? 'Deleting…' : 'Delete'}
-          </button>
+          {moved ? (
+            <button
+              type="button"
+              class="primary"
+              onClick={() => {
+                close();
+                forget();
+              }}
+            >
+              Show that one
+            </button>
+          ) : (
+            <button type="submit" class="danger" disabled={busy || (asks && typed !== name)}>
+              {busy ? 'Deleting…' : 'Delete'}
+            </button>
+          )}
           <button type="button" class="quiet" autofocus onClick={close}>
             Cancel
           </button>

@@ -7,6 +7,8 @@ import { ask, forget, problem } from '../api.js';
 import { recoverable } from '../removal.js';
 import { go, to } from '../route.js';
 import { some } from '../words.js';
+import { TypeToConfirm } from './confirm.js';
+import { Refused } from './kept.js';
 import { tell } from './told.js';
 
 interface Gone {
@@ -100,24 +102,11 @@ export function DeleteRepository({
           </p>
           {wrong && (
             <p class="note bad" role="alert">
-              It is not deleted, or not all of it: {wrong}.
+              It is not deleted, or not all of it: <Refused why={wrong} />
             </p>
           )}
         </div>
-        <div class="field">
-          <label for="confirm">
-            Type <code>{repository}</code> to confirm
-          </label>
-          <input
-            id="confirm"
-            value={typed}
-            autofocus
-            autocomplete="off"
-            autocapitalize="none"
-            spellcheck={false}
-            onInput={(event) => put(event.currentTarget.value)}
-          />
-        </div>
+        <TypeToConfirm name={repository} typed={typed} type={put} autofocus />
         <div class="actions">
           <button type="submit" class="danger" disabled={typed !== repository}>
             Delete the repository

@@ -4,9 +4,12 @@ import { Dialog } from '../../../parts/dialog.js';
 import type { Tag } from '../answers.js';
 import { forget, problem } from '../api.js';
 import type { Problem } from '../api.js';
+import { markIn } from '../marks.js';
 import { recoverable, remove, tagsWith } from '../removal.js';
 import type { Progress } from '../removal.js';
 import { count, short, some } from '../words.js';
+import { TypeToConfirm } from './confirm.js';
+import { Lifting } from './kept.js';
 import { tell } from './told.js';
 
 /** Which tags: those with these names, or all that have `all` in their names. */
@@ -48,7 +51,8 @@ export function DeleteTags({
     if (!names || (asks && typed !== repository)) return;
     const total: Progress = { total: names.length, deleted: 0, failed: [] };
     putProgress(total);
-    const result = await remove(repository, names, putProgress, stop.current.signal);
+    const looked = new Map(known.map(({ name, digest }) => [name, digest]));
+    const result = await remove(repository, names, looked, putProgress, stop.current.signal);
     forget();
     if (result.failed.length === 0 && !stop.current.signal.aborted) {
       const onward = await recoverable(repository);
@@ -76,22 +80,7 @@ export function DeleteTags({
           {!names && !failed && <p role="status">Looking for the tags…</p>}
           {names && <Consequences repository={repository} names={names} known={known} />}
         </div>
-        {asks && (
-          <div class="field">
-            <label for="confirm">
-              Type <code>{repository}</code> to confirm
-            </label>
-            <input
-              id="confirm"
-              ref={field}
-              value={typed}
-              autocomplete="off"
-              autocapitalize="none"
-              spellcheck={false}
-              onInput={(event) => put(event.currentTarget.value)}
-            />
-          </div>
-        )}
+        {asks && <TypeToConfirm name={repository} typed={typed} type={put} field={field} />}
         <div class="actions">
           <button type="submit" class="danger" disabled={!number || (asks && typed !== repository)}>
             Delete {number > 1 ? some(number, 'tag') : 'it'}
@@ -126,10 +115,22 @@ function Consequences({ repository, names, known }: { repository: string; names:
       <p>
         {names.length === 1
           ? `Pulls by this name fail from then on. The image${images.size === 1 ? ` (${short([...images][0]!)})` : ''} stays, and can be pulled by digest, until garbage collection removes what no tag names.`
-          : 'Pulls by these names fail from then on. The images stay, and can be pulled by digest, until garbage collection removes what no tag names. Tags that a mark protects are kept.'}
+          : 'Pulls by these names fail from then on. The images stay, and can be pulled by digest, until garbage collection removes what no tag names. '}
+        {names.length > 1 && (
+          <>
+            Tags that a mark protects are kept. <Lifting />
+          </>
+        )}
       </p>
     </>
   );
+}
+
+/** Why a tag is still there, in a few words. */
+function reason({ status, message }: Problem): string {
+  const mark = markIn(message);
+  if (mark !== undefined) return `protected by the mark ${mark}`;
+  return status === 412 ? 'it names another image by now' : message;
 }
 
 function Running({
@@ -156,11 +157,16 @@ function Running({
           <ul class="going" aria-label="Tags that are still there">
             {failed.slice(0, SHOWN).map(({ name, why }) => (
               <li key={name}>
-                <code>{name}</code> <span class="muted">{why.message}</span>
+                <code>{name}</code> <span class="muted">{reason(why)}</span>
               </li>
             ))}
             {failed.length > SHOWN && <li class="muted">and {count(failed.length - SHOWN)} more</li>}
           </ul>
+        )}
+        {failed.some(({ why }) => markIn(why.message) !== undefined) && (
+          <p>
+            <Lifting />
+          </p>
         )}
       </div>
       <div class="actions">

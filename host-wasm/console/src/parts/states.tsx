@@ -34,15 +34,27 @@ export function Empty({
 }
 
 /** In the place of what only those see who are signed in. */
-export function SignInFirst({ title, children }: { title: string; children?: ComponentChildren }) {
+export function SignInFirst({
+  title,
+  without,
+  children,
+}: {
+  title: string;
+  /** What is said where there are no users. */ without?: ComponentChildren;
+  children?: ComponentChildren;
+}) {
+  if (!canSignIn())
+    return (
+      <Empty title="This registry knows no users">
+        <p>{without ?? 'Everybody may see and do what its rules allow.'}</p>
+      </Empty>
+    );
   return (
     <Empty title={title}>
       {children}
-      {canSignIn() && (
-        <div class="actions">
-          <SignIn />
-        </div>
-      )}
+      <div class="actions">
+        <SignIn />
+      </div>
     </Empty>
   );
 }
@@ -63,6 +75,7 @@ export function Failed({ why, again, what }: { why: Problem; again?: () => void;
   );
   const signIn = canSignIn() && !session.value?.user && <SignIn />;
   const { status, message, code, retryAfter } = why;
+  const isList = what.startsWith('list ');
   const says = message && (
     <p class="muted">
       {code}: {message}
@@ -95,8 +108,14 @@ export function Failed({ why, again, what }: { why: Problem; again?: () => void;
   if (status === 401)
     return (
       <section class="state" role="alert">
-        <h2>Sign in to see this {what}</h2>
-        <p>There is none, or the registry shows it to signed-in users only.</p>
+        <h2>
+          Sign in to see {isList ? 'the' : 'this'} {what}
+        </h2>
+        <p>
+          {isList
+            ? 'The registry shows it to signed-in users only.'
+            : 'There is none, or the registry shows it to signed-in users only.'}
+        </p>
         <div class="actions">{signIn || retry}</div>
       </section>
     );

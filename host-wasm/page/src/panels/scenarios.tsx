@@ -145,7 +145,7 @@ function Choice() {
       {TOURS.filter(({ upstream }) => !(upstream && isServer.value)).map(({ id, title, about, steps }) => (
         <article key={id} class="card">
           <h2>{title}</h2>
-          <p>{about}</p>
+          <p>{prose(about)}</p>
           <p class="muted">{steps.length} steps</p>
           <a class="button" href={`#/scenarios/${id}`}>
             Start<span class="hidden">: {title}</span>
@@ -184,7 +184,7 @@ function Guided({ tour }: { tour: Tour }) {
         </button>
       </p>
       <h2>{tour.title}</h2>
-      <p>{tour.about}</p>
+      <p>{prose(tour.about)}</p>
       {isServer.value && tour.repositories.length > 0 && (
         <p class="muted">On the server it pushes to {tour.repositories.join(' and ')}. You are asked before it does.</p>
       )}
@@ -220,7 +220,7 @@ function Guided({ tour }: { tour: Tour }) {
                       </span>
                     )}
                   </h3>
-                  <p>{step.about}</p>
+                  <p>{prose(step.about)}</p>
                   <p class="muted">Expected: {step.expects}.</p>
                   {was?.wrong && <p class="note bad">Instead, {was.wrong}.</p>}
                   {was && (
@@ -254,7 +254,7 @@ function Guided({ tour }: { tour: Tour }) {
                 </div>
                 <aside class="specbox" aria-label={`What the specification says about step ${i + 1}`}>
                   <p class="section">{step.spec.section}</p>
-                  <p>{step.spec.says}</p>
+                  <p>{prose(step.spec.says)}</p>
                 </aside>
               </div>
             </li>
@@ -281,3 +281,6 @@ function Guided({ tour }: { tour: Tour }) {
     </>
   );
 }
+
+/** A text in which what one types stands between backquotes. */
+const prose = (text: string) => text.split('`').map((part, at) => (at % 2 === 1 ? <code key={at}>{part}</code> : part));

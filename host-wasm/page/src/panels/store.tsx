@@ -29,7 +29,9 @@ export function Store() {
         <span>
           {repositories.length} {repositories.length === 1 ? 'repository' : 'repositories'}
         </span>
-        <span class="muted">{snapshot.value.records.length} records</span>
+        <span class="muted">
+          {snapshot.value.records.length} {snapshot.value.records.length === 1 ? 'record' : 'records'}
+        </span>
         <span class="muted">{size(bytes)} at rest</span>
         <button type="button" class="quiet" onClick={() => void refresh()}>
           Refresh

@@ -4,6 +4,7 @@ import { Dialog } from '../../../../parts/dialog.js';
 import { size } from '../../../../parts/size.js';
 import type { Deleted as One, DeletedPage, Purged, Undeleted } from '../../administration.js';
 import { ask, forget, problem, usePages } from '../../api.js';
+import { TypeToConfirm } from '../../parts/confirm.js';
 import { RepositoryHead } from '../../parts/repository.js';
 import { Digest, Time } from '../../parts/small.js';
 import { Empty } from '../../parts/states.js';
@@ -366,20 +367,7 @@ function Purge({ of, close, changed }: { of: One; close: () => void; changed: ()
             </p>
           )}
         </div>
-        <div class="field">
-          <label for="confirm">
-            Type <code>{name}</code> to confirm
-          </label>
-          <input
-            id="confirm"
-            value={typed}
-            autofocus
-            autocomplete="off"
-            autocapitalize="none"
-            spellcheck={false}
-            onInput={(event) => put(event.currentTarget.value)}
-          />
-        </div>
+        <TypeToConfirm name={name} typed={typed} type={put} autofocus />
         <div class="actions">
           <button type="submit" class="danger" disabled={busy || typed !== name}>
             {busy ? 'Purging…' : kept ? 'Purge it all the same' : 'Purge'}

@@ -37,7 +37,15 @@ export function Frame({ of, children }: { of: Subject; children: ComponentChildr
             </div>
           </section>
         ) : (
-          <SignInFirst title="Sign in to see this page">
+          <SignInFirst
+            title="Sign in to see this page"
+            without={
+              <>
+                The administration is for users: the settings <code>auth-htpasswd</code> and <code>administrators</code>{' '}
+                name them.
+              </>
+            }
+          >
             <p>Only administrators may see it.</p>
           </SignInFirst>
         )}

@@ -112,9 +112,10 @@ function Running({ of }: { of: Job['progress'] }) {
 /** How many entries of a list in a report are shown. */
 const LISTED = 20;
 
-/** What came of it, whatever the server tells: numbers in a line, lists below. What there was nothing of is left out. */
-export function Report({ of }: { of: Record<string, unknown> }) {
-  const rows = Object.entries(of).filter(
+/** What came of it, whatever the server tells: numbers in a line, lists below. What there was nothing of is left out. Of a
+ * scrub that has come to its end, `over` is the total of all its parts. */
+export function Report({ of: { over, ...of } }: { of: Record<string, unknown> }) {
+  const rows = Object.entries({ ...of, ...(over as object | null) }).filter(
     ([, value]) => value !== null && value !== 0 && value !== false && !(Array.isArray(value) && value.length === 0),
   );
   if (rows.length === 0) return <p class="small muted">There was nothing to do.</p>;

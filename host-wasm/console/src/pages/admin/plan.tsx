@@ -3,12 +3,13 @@ import { useState } from 'preact/hooks';
 import { Dialog } from '../../../../parts/dialog.js';
 import type { Applied, Plan, Plans } from '../../administration.js';
 import { ask, forget, problem, useAnswer, usePages } from '../../api.js';
+import { TypeToConfirm } from '../../parts/confirm.js';
 import { Badge } from '../../parts/small.js';
 import { Coming, Empty, Failed } from '../../parts/states.js';
 import { tell } from '../../parts/told.js';
 import { to } from '../../route.js';
 import { canChange } from '../../session.js';
-import { count, short, some } from '../../words.js';
+import { count, sentence, short, some } from '../../words.js';
 import { Listing } from './listing.js';
 
 /** What would go in each repository that a rule is about. */
@@ -19,7 +20,7 @@ export function All() {
     <Listing of={list} what="plan" none={<p class="muted">No rule is about any repository.</p>}>
       {list.first?.warnings.map((text) => (
         <p class="note" key={text}>
-          {text}
+          {sentence(text)}
         </p>
       ))}
       {going.length === 0 ? (
@@ -63,7 +64,7 @@ export function DryRun({ repository }: { repository: string }) {
     <div aria-busy={busy}>
       {warnings.map((text) => (
         <p class="note" key={text}>
-          {text}
+          {sentence(text)}
         </p>
       ))}
       {plans.length === 0 && (
@@ -120,7 +121,7 @@ function One({ plan, again }: { plan: Plan; again: () => void }) {
       </div>
       {warnings.map((text) => (
         <p class="note" key={text}>
-          {text}
+          {sentence(text)}
         </p>
       ))}
       {rows.length > 0 && (
@@ -215,7 +216,7 @@ function Apply({ plan: planned, close, again }: { plan: Plan; close: () => void;
       // Where an agreement is wanted that was not given, the plan is still the same.
       const wants = status === 409 && !asks && /\byes\b/.test(message);
       if (wants) putAsks(true);
-      putWrong({ text: message, stale: status === 409 && !wants });
+      putWrong({ text: message.replace(/: the plan is .*$/, ''), stale: status === 409 && !wants });
       putBusy(false);
     }
   };
@@ -244,21 +245,7 @@ function Apply({ plan: planned, close, again }: { plan: Plan; close: () => void;
             </p>
           )}
         </div>
-        {asks && (
-          <div class="field">
-            <label for="confirm">
-              Type <code>{repository}</code> to confirm
-            </label>
-            <input
-              id="confirm"
-              value={typed}
-              autocomplete="off"
-              autocapitalize="none"
-              spellcheck={false}
-              onInput={(event) => put(event.currentTarget.value)}
-            />
-          </div>
-        )}
+        {asks && <TypeToConfirm name={repository} typed={typed} type={put} />}
         <div class="actions">
           {wrong?.stale ? (
             <button

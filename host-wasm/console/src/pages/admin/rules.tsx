@@ -4,6 +4,7 @@ import { useAnswer } from '../../api.js';
 import { Badge } from '../../parts/small.js';
 import { Coming, Failed } from '../../parts/states.js';
 import { to } from '../../route.js';
+import { sentence } from '../../words.js';
 
 export function Rules() {
   const { data, problem, again } = useAnswer<Told>('/api/v1/rules');
@@ -63,7 +64,7 @@ export function Rules() {
             </table>
           </div>
         )}
-        <p class="muted after">{otherwise}</p>
+        <p class="muted after">{sentence(otherwise)}</p>
       </section>
       <section class="part">
         <h2>Administrators</h2>

@@ -63,8 +63,10 @@ function One({ of, jobs, changed }: { of: Sync; jobs: Jobs; changed: () => void 
         <h2>{name}</h2>
         <Badge kind={kind}>{says}</Badge>
         <span class="spring" />
-        <Start jobs={jobs} job="sync-dry-run" target={name} label="Dry run" />
-        {canChange() && <Start jobs={jobs} job="sync" target={name} label="Run now" primary />}
+        <div class="actions">
+          <Start jobs={jobs} job="sync-dry-run" target={name} label="Dry run" />
+          {canChange() && <Start jobs={jobs} job="sync" target={name} label="Run now" primary />}
+        </div>
       </div>
       <Facts
         of={[

@@ -63,6 +63,17 @@ export function Usage({ sort }: { sort: string }) {
     );
   return (
     <>
+      {made && (
+        <p class="muted small">
+          As of{' '}
+          <time dateTime={made} title={when(made)}>
+            {clock(made)}
+          </time>{' '}
+          <button type="button" class="quiet" disabled={counting} onClick={() => void anew()}>
+            {counting ? 'Counting…' : 'Refresh'}
+          </button>
+        </p>
+      )}
       {total && (
         <dl class="figures">
           <Figure
@@ -75,17 +86,6 @@ export function Usage({ sort }: { sort: string }) {
           <Figure name="Tags" value={count(total.tags)} />
           <Figure name="Manifests" value={count(total.manifests)} />
         </dl>
-      )}
-      {made && (
-        <p class="muted small">
-          As of{' '}
-          <time dateTime={made} title={when(made)}>
-            {clock(made)}
-          </time>{' '}
-          <button type="button" class="quiet" disabled={counting} onClick={() => void anew()}>
-            {counting ? 'Counting…' : 'Refresh'}
-          </button>
-        </p>
       )}
       {quotas.length > 0 && (
         <section class="part">

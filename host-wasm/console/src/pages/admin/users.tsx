@@ -16,9 +16,9 @@ export function Users() {
       {list.first && (
         <p class="lead">
           {ways.length > 0
-            ? `One signs in with ${ways.join(', or with ')}.`
+            ? `Users sign in with ${ways.join(', or with ')}.`
             : 'Nobody can sign in: no password file and no identity provider is set.'}
-          {' Users of the password file are listed, and those that rules and groups name.'}
+          {' Listed are the users of the password file, and those that rules and groups name.'}
         </p>
       )}
       <Listing
