@@ -23,6 +23,7 @@ mod ldap;
 mod limits;
 mod locations;
 mod logs;
+mod meanwhile;
 mod mirror;
 mod oidc;
 mod pages;
