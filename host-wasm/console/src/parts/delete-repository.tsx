@@ -20,6 +20,8 @@ interface Part {
   tagsDeleted: number;
   manifestsDeleted: number;
   more: boolean;
+  /** The URL that goes on where this has ended. */
+  next?: string;
 }
 
 export function DeleteRepository({
@@ -43,11 +45,12 @@ export function DeleteRepository({
     putWrong(undefined);
     try {
       // Each request deletes a part of what is very much.
-      for (let more = true; more && !stop.current;) {
-        const part = await ask<Part>(`/api/v1/repositories/${repository}/contents`, { method: 'DELETE' });
+      let next: string | undefined = `/api/v1/repositories/${repository}/contents`;
+      while (next && !stop.current) {
+        const part: Part = await ask<Part>(next, { method: 'DELETE' });
         gone.tags += part.tagsDeleted;
         gone.manifests += part.manifestsDeleted;
-        more = part.more;
+        next = part.more ? part.next : undefined;
         putProgress({ ...gone });
       }
     } catch (error) {
