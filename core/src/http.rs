@@ -169,19 +169,29 @@ pub struct Pull {
     pub by: String,
 }
 
-/// How many times a manifest was pulled in one way.
+/// How often a manifest was pulled by its digest, or by a tag.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PullCount {
-    /// What, and by whom.
-    pub pull: Pull,
-    /// How often.
-    pub times: u64,
+    /// Out of this repository.
+    pub repository: Repository,
+    /// The manifest.
+    pub digest: Digest,
+    /// The tag; `None` where it was pulled by the digest.
+    pub tag: Option<Tag>,
+    /// How often it was asked for so.
+    pub asked: u64,
+    /// How often a client got it by that.
+    pub fetched: u64,
+    /// The names of callers, the last one last.
+    pub by: Vec<String>,
 }
 
 impl From<Pull> for PullCount {
     /// It was pulled once.
     fn from(pull: Pull) -> Self {
-        Self { pull, times: 1 }
+        let Pull { repository, digest, tag, fetched, by } = pull;
+        let by = Some(by).filter(|by| !by.is_empty()).into_iter().collect();
+        Self { repository, digest, tag, asked: 1, fetched: u64::from(fetched), by }
     }
 }
 

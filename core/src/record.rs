@@ -377,16 +377,16 @@ impl PulledRecord {
         Self { pulled, times: 0, by: Vec::new() }
     }
 
-    /// It was pulled again, so many times, by a user if the name is not empty.
-    pub(crate) fn again(&mut self, now: Timestamp, times: u64, user: &str) {
+    /// It was pulled again, so many times, by these users, the last one last.
+    pub(crate) fn again(&mut self, now: Timestamp, times: u64, users: &[String]) {
         // The clock of another host may be ahead.
         self.pulled = self.pulled.max(now);
         self.times = self.times.saturating_add(times);
-        if !user.is_empty() {
-            self.by.retain(|by| by.user != user);
-            self.by.insert(0, PulledBy { user: user.into(), pulled: now });
-            self.by.truncate(PULLERS);
+        for user in users {
+            self.by.retain(|by| by.user != *user);
+            self.by.insert(0, PulledBy { user: user.clone(), pulled: now });
         }
+        self.by.truncate(PULLERS);
     }
 }
 

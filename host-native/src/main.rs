@@ -8,8 +8,8 @@ use std::process::ExitCode;
 use orlop::command::cli::{AccessCommand, Command, ConfigCommand};
 use orlop::command::config::{CommandLine, ConfigError, Loaded};
 use orlop::command::{
-    activity, administer, browse, copy, delete, deleted, exchange, import, process, retention, start, sync, token,
-    transfer, usage,
+    activity, administer, browse, copy, delete, deleted, exchange, import, process, retention, start, status, sync,
+    token, transfer, usage,
 };
 
 #[cfg(target_env = "musl")]
@@ -81,6 +81,7 @@ fn run(loaded: Loaded, line: CommandLine) -> Result<(), Box<dyn Error>> {
         Command::Protect(asked) => deleted::protect(&asked, &effective),
         Command::Unprotect(asked) => deleted::unprotect(&asked, &effective),
         Command::Activity(asked) => activity::activity(&asked, &effective),
+        Command::Status(asked) => status::status(&asked, &effective),
         Command::Usage(asked) => usage::usage(&asked, &effective),
         Command::Config(configure) => match configure.command {
             ConfigCommand::Check(settings) => administer::check(&settings, &effective, file.as_deref(), &warnings),

@@ -7,6 +7,7 @@
 //! nor of a tag before it was pushed anew.
 
 use alloc::collections::{BTreeMap, VecDeque};
+use alloc::string::String;
 use alloc::vec::Vec;
 
 use super::Call;
@@ -14,7 +15,7 @@ use super::batch::Batch;
 use crate::config::{ATTEMPTS, PULLED_COARSELY, PULLS_A_COMMIT};
 use crate::effect::{Committed, Durability, Expect, Get, Value};
 use crate::error::Error;
-use crate::http::{Pull, PullCount};
+use crate::http::PullCount;
 use crate::keys::{self, Key};
 use crate::record::{self, PulledRecord, PullsSinceRecord};
 
@@ -23,7 +24,7 @@ struct Note<'a> {
     /// What must be there.
     about: Key,
     /// How often it was pulled, and by whom.
-    pulls: Vec<(u64, &'a str)>,
+    pulls: Vec<(u64, &'a [String])>,
 }
 
 impl Call {
@@ -36,7 +37,7 @@ impl Call {
             match self.note_together(left.iter().take(size)).await {
                 Ok(Committed::Done) => {
                     left.drain(..size.min(left.len()));
-                    attempts = 0;
+                    (size, attempts) = ((size * 2).min(PULLS_A_COMMIT), 0);
                 }
                 // Something of it was deleted meanwhile, or another host notes the same. Few at once meet fewer others.
                 Ok(Committed::Conflict) => (size, attempts) = ((size / 2).max(1), attempts + 1),
@@ -51,13 +52,11 @@ impl Call {
     /// Notes these by one commit, but for those of what is not there any more.
     async fn note_together(&self, pulls: impl Iterator<Item = &PullCount>) -> Result<Committed, Error> {
         let mut notes: BTreeMap<Key, Note> = BTreeMap::new();
-        for PullCount { pull, times } in pulls {
-            let Pull { repository, digest, tag, fetched, by } = pull;
-            let manifest = (keys::pulled_manifest(repository, digest), keys::manifest(repository, digest));
-            let tag = tag.as_ref().map(|tag| (keys::pulled_tag(repository, tag), keys::tag(repository, tag)));
+        for PullCount { repository, digest, tag, asked, fetched, by } in pulls {
             // A client that asks what a tag names, and has that, has not got the manifest once more.
-            let counts = [Some((manifest, if *fetched { *times } else { 0 })), tag.map(|tag| (tag, *times))];
-            for ((record, about), times) in counts.into_iter().flatten() {
+            let manifest = (keys::pulled_manifest(repository, digest), keys::manifest(repository, digest), *fetched);
+            let tag = tag.as_ref().map(|tag| (keys::pulled_tag(repository, tag), keys::tag(repository, tag), *asked));
+            for (record, about, times) in [Some(manifest), tag].into_iter().flatten() {
                 notes.entry(record).or_insert(Note { about, pulls: Vec::new() }).pulls.push((times, by));
             }
         }
@@ -75,7 +74,11 @@ impl Call {
                 continue;
             }
             let mut record = known.unwrap_or_else(|| PulledRecord::at(self.ambient.now));
-            note.pulls.iter().for_each(|(times, by)| record.again(self.ambient.now, *times, by));
+            for (times, by) in note.pulls {
+                // Names are kept for no longer than what their users did.
+                let by = if self.config.activity_lifetime.is_zero() { &[] } else { by };
+                record.again(self.ambient.now, times, by);
+            }
             batch.expect(Expect::Present(note.about));
             batch.expect(expected(&key, before));
             batch.put(key, &record);
@@ -86,9 +89,9 @@ impl Call {
         self.commit(batch, Durability::Eventual).await
     }
 
-    /// Whether a pull was noted less than an hour ago.
+    /// Whether a pull was noted so lately that with the time for which hosts count it is known to the hour.
     fn is_noted(&self, known: Option<&PulledRecord>) -> bool {
-        known.is_some_and(|known| self.ambient.now.since(known.pulled) < PULLED_COARSELY)
+        known.is_some_and(|known| self.ambient.now.since(known.pulled) < PULLED_COARSELY / 2)
     }
 
     /// Writes down since when pulls are noted, if nobody has.

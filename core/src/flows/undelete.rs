@@ -344,7 +344,7 @@ impl Revival<'_> {
         Ok(())
     }
 
-    /// Makes the change so far. `false` when it is to be found out anew.
+    /// Makes the change so far; what comes then has a nonce of its own. `false` when it is to be found out anew.
     async fn flush(&mut self) -> Result<bool, Error> {
         let Change { mut batch, brings, .. } = core::mem::take(&mut self.change);
         if batch.is_empty() {
@@ -420,15 +420,16 @@ impl Revival<'_> {
 
     /// A tag is again what it was, with all of its list that can come back. `false` when it is to be found out anew.
     async fn retag(&mut self, tag: &Tag, found: &Found<DeletedTagRecord>, state: &TagState) -> Result<bool, Refused> {
-        let (call, name, was) = (self.call.clone(), self.name, &found.record);
+        let (name, was) = (self.name, &found.record);
         for digest in was.names() {
             if !self.revive(&digest).await? {
                 return Ok(false);
             }
         }
-        if (self.change.is_large(&call.config) || self.change.tags.contains(&state.tag)) && !self.flush().await? {
+        if (self.change.is_large(&self.call.config) || self.change.tags.contains(&state.tag)) && !self.flush().await? {
             return Ok(false);
         }
+        let call = self.call.clone();
         let PlatformsRecord { list, mut images } =
             was.platforms.clone().unwrap_or(PlatformsRecord { list: None, images: Vec::new() });
         let assembled = list == Some(was.tag.digest);
@@ -519,6 +520,7 @@ impl Revival<'_> {
         if (twice || self.change.is_large(&call.config)) && !self.flush().await? {
             return Ok(false);
         }
+        let call = self.call.clone();
         let record = ManifestRecord { by: call.ambient.nonce, ..found.record.manifest.clone() };
         let Some((vouchers, missing)) = self.still_there(digest, (&payload, &record)).await? else { return Ok(false) };
         let batch = &mut self.change.batch;

@@ -10,6 +10,7 @@ mod import;
 mod integrity;
 mod mirrors;
 mod retention;
+mod status;
 mod sync;
 mod token;
 mod transfer;
@@ -32,6 +33,7 @@ pub use self::import::{Configuration, Distribution, Import, ImportCommand, S3, T
 pub use self::integrity::{Blob, Stored};
 pub use self::mirrors::{Mirror, MirrorCommand};
 pub use self::retention::{Retention, RetentionCommand};
+pub use self::status::Status;
 pub use self::sync::{Sync, SyncCommand};
 pub use self::token::{Created, ListedTokens, Revoked, Token, TokenAction, TokenCommand};
 pub use self::transfer::{Migrate, Move, Place};
@@ -186,6 +188,10 @@ pub enum Command {
     /// What happened last comes first. It is kept for as long as `activity-lifetime` says. A server that has the data
     /// directory open is asked; without one, the command reads it itself.
     Activity(Activity),
+    /// Print what is stored, and how jobs stand: garbage collection, scrubs, syncs and others
+    ///
+    /// A server that has the data directory open is asked; without one, the command looks itself.
+    Status(Status),
     /// Check or print the settings
     Config(Configure),
     /// Manage the users of the password file

@@ -109,8 +109,9 @@ const OF_SERVERS: [&str; 11] = [
 ];
 
 /// The verbs that take all settings of a server and are none, and which of these they use all the same.
-const OTHERS: [(&str, &[&str]); 13] = [
+const OTHERS: [(&str, &[&str]); 14] = [
     ("activity", &[]),
+    ("status", &[]),
     ("list", &[]),
     ("search", &[]),
     ("show", &[]),

@@ -82,6 +82,8 @@ pub enum Request {
     Activity(activity::Asked),
     /// Make, list or revoke API tokens.
     Token(token::Asked),
+    /// Say what is stored and how jobs stand.
+    Status,
 }
 
 impl fmt::Display for Request {
@@ -110,6 +112,7 @@ impl fmt::Display for Request {
             Self::Usage(asked) => asked.fmt(f),
             Self::Token(asked) => asked.fmt(f),
             Self::Activity(asked) => asked.fmt(f),
+            Self::Status => f.write_str("status"),
         }
     }
 }
@@ -165,6 +168,7 @@ impl FromStr for Request {
             ["sync", "run", "dry-run", "name", name] => Self::Sync { name: Some((*name).into()), dry_run: true },
             ["sync", "status"] => Self::SyncStatus(None),
             ["sync", "status", "name", name] => Self::SyncStatus(Some((*name).into())),
+            ["status"] => Self::Status,
             ["activity", ..] => Self::Activity(line.parse()?),
             ["token", ..] => Self::Token(line.parse()?),
             ["usage", asked @ ..] => Self::Usage(usage::Asked::of(asked).ok_or_else(unknown)?),
@@ -279,6 +283,7 @@ impl Control {
             Request::Usage(asked) => asked.perform(&self.current.registry(), &self.host).await,
             Request::Activity(asked) => asked.perform(&self.current.registry(), &self.host).await,
             Request::Token(asked) => token::answer(&self.current.get().identities, &asked).await,
+            Request::Status => self.status().await.map_err(String::from),
             Request::Sync { name, dry_run } => self.syncing.run_now(name.as_deref(), dry_run).await,
             Request::SyncStatus(name) => self.syncing.status(name.as_deref()).await,
             Request::Reload => {
@@ -360,8 +365,15 @@ mod tests {
             mirror::Asked::Evict(images()),
         ];
         let deletes = ["a", "a/b:v1", &format!("a@{digest}")].map(|image| Request::Delete(image.parse().unwrap()));
-        let others =
-            [Request::Backup, Request::Reload, Request::Check, Request::Scrub, Request::Damaged, Request::Blob(digest)];
+        let others = [
+            Request::Backup,
+            Request::Reload,
+            Request::Check,
+            Request::Scrub,
+            Request::Damaged,
+            Request::Blob(digest),
+            Request::Status,
+        ];
         let browsed = Request::Browse("browse repositories?q=a%20b".parse().unwrap());
         let others = others.into_iter().chain(deletes).chain([browsed]).chain(mirrors.map(Request::Mirror));
         let names = || [None, Some("base".to_owned())].into_iter();

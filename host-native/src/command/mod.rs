@@ -34,6 +34,7 @@ pub mod reload;
 pub mod retention;
 pub mod scrub;
 pub mod start;
+pub mod status;
 pub mod storage;
 pub mod sync;
 pub mod token;

@@ -11,13 +11,12 @@ use serde_json::{Value as Json, json};
 use tokio::time::timeout;
 
 use crate::command::control::Control;
-use crate::command::jobs::{Outcome, Seen, now, with_known};
+use crate::command::jobs::{Outcome, Seen};
 use crate::command::mirror::Mirrors;
 use crate::command::retention::much;
-use crate::command::{integrity, usage};
+use crate::command::{integrity, status, usage};
 use crate::observe::admin::{self, CENSUS};
-use crate::observe::date::rfc3339;
-use crate::request::administer::job::{Job, Kind, Progress, State};
+use crate::request::administer::job::{Job, Kind, Progress};
 use crate::request::administer::{Refused, Work};
 use crate::settings::Images;
 use crate::storage::{RequestBody, ambient};
@@ -48,9 +47,8 @@ impl Work for Control {
     }
 
     async fn jobs(&self) -> Result<Vec<Job>, Refused> {
-        let mut known: Vec<Job> = self.standings().await?.iter().filter_map(job_of).collect();
-        known.extend(self.regular_scrub().await?);
-        Ok(with_known(self.jobs.all().await?, known))
+        let (registry, standings) = (self.current.registry(), self.standings().await?);
+        Ok(status::jobs(&registry, &self.host, &self.jobs, &standings, self.scrubber.is_regular()).await?)
     }
 
     async fn mirrors(&self) -> Result<Json, Refused> {
@@ -62,30 +60,7 @@ impl Work for Control {
     }
 
     async fn storage(&self) -> Result<Json, Refused> {
-        let census = self.census().await?;
-        let scrub = self.host.run(self.current.registry().scrub_state(ambient()), &mut RequestBody::empty()).await?;
-        let scrub = scrub.map(|scrub| {
-            json!({
-                "began": rfc3339(scrub.began),
-                "ended": scrub.ended.map(rfc3339),
-                "blobs": scrub.blobs,
-                "manifests": scrub.manifests,
-                "bytes": scrub.bytes,
-                "damaged": scrub.damaged,
-            })
-        });
-        let disk = self.host.space().await.map(|(bytes, free)| json!({ "bytes": bytes, "free": free }));
-        Ok(json!({
-            "engine": if self.host.has_several_hosts() { "shared" } else { "embedded" },
-            "description": self.host.describe()?,
-            "repositories": census.map(|census| census.repositories),
-            "blobs": census.map(|census| census.blobs),
-            "bytes": census.map(|census| census.bytes),
-            "uploads": census.map(|census| census.uploads),
-            "damaged": census.map(|census| census.damaged),
-            "disk": disk,
-            "scrub": scrub,
-        }))
+        Ok(status::stored(&self.current.registry(), &self.host, self.census().await?).await?)
     }
 
     async fn retention_plan(&self, repositories: &[Repository]) -> Result<(Vec<Plan>, Vec<String>), Refused> {
@@ -117,6 +92,12 @@ impl Work for Control {
 }
 
 impl Control {
+    /// What the storage has and how jobs stand, as `orlop status` prints it.
+    pub(super) async fn status(&self) -> Result<String, Refused> {
+        let (storage, jobs) = (self.storage().await?, self.jobs().await?);
+        Ok(status::told(storage, self.current.get().read_only, &jobs).to_string())
+    }
+
     /// Refuses a job that cannot be done.
     async fn can(&self, kind: Kind, target: Option<&str>) -> Result<(), Refused> {
         match (kind, target) {
@@ -209,7 +190,7 @@ impl Control {
         let Ok(standings) = self.standings().await else { return };
         let running = standings.iter().find(|sync| sync.is_running() && target.is_none_or(|name| sync.name() == name));
         if let Some(sync) = running {
-            seen.at(progress_of(sync));
+            seen.at(status::progress_of(sync));
         }
     }
 
@@ -230,22 +211,6 @@ impl Control {
 
     async fn standings(&self) -> Result<Vec<Standing>, Refused> {
         self.syncing.standings().await.map_err(|reason| Refused::Fault(Fault::Failed(reason)))
-    }
-
-    /// The scrub that a server does by itself, as far as its record tells.
-    async fn regular_scrub(&self) -> Result<Option<Job>, Refused> {
-        let step = self.current.registry().scrub_state(ambient());
-        let Some(scrub) = self.host.run(step, &mut RequestBody::empty()).await? else { return Ok(None) };
-        let state = match scrub.ended {
-            Some(_) => State::Done,
-            None if self.scrubber.is_regular() => State::Running,
-            None => State::Interrupted,
-        };
-        let text = format!("{} bytes read, {} of what was read is damaged", scrub.bytes, scrub.damaged);
-        let progress = Progress { done: scrub.blobs, total: None, unit: "blobs".into(), text };
-        let ended = scrub.ended.map(|ended| ended.0 / 1000);
-        let job = Job::begin(Kind::Scrub, None, String::new(), scrub.began.0 / 1000);
-        Ok(Some(Job { state, ended: ended.or((state != State::Running).then(now)), progress: Some(progress), ..job }))
     }
 
     /// How much there is, counted by one host of the storage some minutes ago at most, or else when it was counted last.
@@ -274,31 +239,4 @@ fn reported(ran: Result<(Json, Option<String>), String>) -> Outcome {
         Ok((report, error)) => Outcome { report: Some(report), error },
         Err(reason) => Outcome::failed(reason),
     }
-}
-
-fn progress_of(sync: &Standing) -> Progress {
-    let (done, text) = sync.progress();
-    Progress { done, total: None, unit: "tags".into(), text }
-}
-
-/// The last run of a sync as a job; none before the first.
-fn job_of(sync: &Standing) -> Option<Job> {
-    let (began, ended) = sync.times();
-    let (report, failed) = sync.report();
-    let state = match sync.state() {
-        "never" => return None,
-        "running" => State::Running,
-        "interrupted" => State::Interrupted,
-        _ if failed > 0 => State::Failed,
-        _ => State::Done,
-    };
-    let over = state != State::Running;
-    Some(Job {
-        state,
-        ended: if over { ended.or(Some(began)) } else { None },
-        progress: (!over).then(|| progress_of(sync)),
-        report: over.then_some(report),
-        error: (over && failed > 0).then(|| format!("sync {}: {failed} failures", sync.name())),
-        ..Job::begin(Kind::Sync, Some(sync.name().to_owned()), String::new(), began)
-    })
 }

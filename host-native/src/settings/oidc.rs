@@ -79,7 +79,7 @@ impl OidcSetting {
         if !(1..=32).contains(&self.name.len()) || !self.name.bytes().all(plain) {
             return Err("`name` has 1 to 32 lower-case letters, digits and dashes".into());
         }
-        if matches!(self.name.as_str(), "certificate" | "ldap") {
+        if matches!(self.name.as_str(), "certificate" | "ldap" | "user" | "group") {
             return Err(format!("`name`: `{}` is what other names begin with; choose another one", self.name));
         }
         let url = self.url()?;

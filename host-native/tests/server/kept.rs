@@ -562,6 +562,11 @@ fn it_is_known_how_often_and_by_whom_something_was_pulled() {
         image["pulledBy"].as_array().unwrap().iter().map(|by| by["user"].as_str().unwrap()).collect();
     users.sort_unstable();
     assert_eq!((&image["pulls"], users), (&json!(4), vec!["alice", "bob"]), "a HEAD gets no manifest");
+    // Who may pull is not told of others.
+    for fields in [String::new(), basic("bob"), basic("alice")] {
+        let told = body(&send(&server, &fields, ("GET", "repositories/public/app/images/v1"), &Json::Null));
+        assert_eq!((&told["pulls"], &told["pulledBy"]), (&json!(4), &Json::Null));
+    }
     let tags = read("repositories/public/app/tags?sort=pulls");
     assert_eq!(tags["tags"][0]["pulls"], 5);
     let usage = get(&server, "root", "usage?sort=pulls");

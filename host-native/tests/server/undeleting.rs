@@ -160,6 +160,11 @@ fn a_command_lists_and_shows_what_there_is() {
         let (done, told) = run("list", &data, &["--tree"]);
         assert!(done && told.starts_with("NAME") && told.contains("\na "), "{told}");
         assert_eq!(json("list", &data, &["--tree", "--depth", "1"])["entries"][0]["tags"], 3);
+        // SPEC AF29.
+        let (done, told) = run("status", &data, &[]);
+        assert!(done && told.starts_with("storage: ") && told.contains("\nrepositories: 1\n"), "{told}");
+        let status = json("status", &data, &[]);
+        assert!(status["storage"]["engine"] == "embedded" && status["jobs"].is_array(), "{status}");
         let compared = json("compare", &data, &["a:v1", "a:v9"]);
         assert_eq!((&compared["same"], &compared["a"]["digest"]), (&json!(false), &shown["digest"]), "{compared}");
         let (done, told) = run("compare", &data, &["a:v1", "a:v1"]);

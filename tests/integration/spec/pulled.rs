@@ -4,12 +4,14 @@ use std::time::Duration;
 
 use orlop_conformance::image::{AMD64, Manifest};
 use orlop_conformance::system::{Call, InMemory, System, delete, get, head, manifest};
+use orlop_core::caller::Right;
 use orlop_core::effect::{Durability, Fault};
 use orlop_core::memory::RequestBody;
 use orlop_core::{Pull, PullCount, Step};
 use serde_json::{Value, json};
 
-use crate::registry;
+use crate::browsing::{as_caller, caller};
+use crate::{configured, registry};
 
 const MINUTE: Duration = Duration::from_secs(60);
 
@@ -135,7 +137,7 @@ fn pulls_are_counted_by_few_commits() {
 /// SPEC X37.
 #[test]
 fn the_last_who_have_pulled_are_known() {
-    let mut registry = registry();
+    let mut registry = configured(|config| config.activity_lifetime = 60 * MINUTE);
     let image = registry.push_image("a", "v1", AMD64, "layer");
     let one = pull(&mut registry, get(manifest("a", "v1"))).remove(0);
     let by = |user: &str| vec![Pull { by: user.into(), ..one.clone() }];
@@ -283,4 +285,30 @@ fn a_fault_is_told_to_the_host() {
         panic!("it ends with the fault")
     };
     assert_eq!(note(&mut registry, pulls), 1);
+}
+
+/// SPEC X37: as long as is kept what users do, to those who may push.
+#[test]
+fn who_has_pulled_is_told_to_those_who_may_push_for_a_time() {
+    let day = 24 * 60 * MINUTE;
+    let pulled = |lifetime| {
+        let mut registry = configured(|config| config.activity_lifetime = lifetime);
+        registry.push_image("a", "v1", AMD64, "layer");
+        let pulls = pull(&mut registry, get(manifest("a", "v1")));
+        note(&mut registry, pulls.into_iter().map(|pull| Pull { by: "alice".into(), ..pull }).collect());
+        registry
+    };
+    let mut registry = pulled(day);
+    let told = |registry: &mut InMemory, rights: &[Right]| {
+        let image = as_caller(registry, &caller(rights, &["a"]), "/api/v1/repositories/a/images/v1").expect(200).json();
+        assert_eq!(image["pulls"], 1);
+        image["pulledBy"][0]["user"].clone()
+    };
+    assert_eq!(told(&mut registry, &Right::ALL), "alice");
+    assert_eq!(told(&mut registry, &[Right::Pull, Right::List, Right::Delete]), Value::Null);
+    registry.advance(day);
+    assert_eq!(told(&mut registry, &Right::ALL), Value::Null);
+    let mut registry = pulled(Duration::ZERO);
+    assert_eq!(told(&mut registry, &Right::ALL), Value::Null);
+    assert!(noted(&registry).iter().all(|key| record(&registry, key).get("by").is_none()));
 }

@@ -13,11 +13,10 @@ pub(super) fn hold_counted(memory: &Memory, scenario: &Scenario) -> Result<(), S
     let mut counts: BTreeMap<String, u64> = BTreeMap::new();
     for call in &scenario.calls {
         let Call::NotePulls(pulls) = call else { return Ok(()) };
-        for PullCount { pull, times } in pulls {
-            let manifest = format!("pulledmanifest/{}@{}", pull.repository, pull.digest);
-            *counts.entry(manifest).or_default() += if pull.fetched { *times } else { 0 };
-            if let Some(tag) = &pull.tag {
-                *counts.entry(format!("pulledtag/{}:{tag}", pull.repository)).or_default() += times;
+        for PullCount { repository, digest, tag, asked, fetched, .. } in pulls {
+            *counts.entry(format!("pulledmanifest/{repository}@{digest}")).or_default() += fetched;
+            if let Some(tag) = tag {
+                *counts.entry(format!("pulledtag/{repository}:{tag}")).or_default() += asked;
             }
         }
     }

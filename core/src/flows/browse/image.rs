@@ -52,7 +52,7 @@ struct Image {
     /// How often a client got it, as far as that is counted.
     #[serde(skip_serializing_if = "Option::is_none")]
     pulls: Option<u64>,
-    /// Which users have pulled it lately, the last one first.
+    /// Which users have pulled it lately, the last one first: for those who may push here.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pulled_by: Vec<Puller>,
     annotations: Annotations,
@@ -91,9 +91,15 @@ struct Puller {
     pulled: String,
 }
 
-impl Puller {
-    fn of(by: &PulledBy) -> Self {
-        Self { user: by.user.clone(), pulled: by.pulled.rfc3339() }
+impl Call {
+    /// Which users have pulled it, as long as is kept what they did. Whoever may pull alone is not told of others.
+    fn pullers(&self, name: &Repository, noted: &PulledRecord) -> Vec<Puller> {
+        if !self.may(Right::Upload, name) {
+            return Vec::new();
+        }
+        let is_kept = |by: &&PulledBy| self.ambient.now.since(by.pulled) < self.config.activity_lifetime;
+        let puller = |by: &PulledBy| Puller { user: by.user.clone(), pulled: by.pulled.rfc3339() };
+        noted.by.iter().filter(is_kept).map(puller).collect()
     }
 }
 
@@ -188,7 +194,7 @@ impl Call {
             pushed: manifest.pushed.rfc3339(),
             imported: manifest.imported.map(|imported| imported.rfc3339()),
             pulls: pulled.as_ref().map(|noted| noted.times).filter(|times| *times > 0),
-            pulled_by: pulled.iter().flat_map(|noted| &noted.by).map(Puller::of).collect(),
+            pulled_by: pulled.as_ref().map_or_else(Vec::new, |noted| self.pullers(name, noted)),
             pulled: pulled.map(|noted| noted.pulled.rfc3339()),
             annotations,
             subject: manifest.subject,

@@ -46,8 +46,9 @@ async fn image(registry: &Registry, host: &Host, name: &str, platform: Option<&s
     let path = format!("{API}repositories/{}/images", named.repository());
     let mut image = get(registry, host, format!("{path}/{reference}")).await?;
     let listed = |image: &Json| -> Vec<(String, String)> {
-        let known = entries(image, "manifests").filter(|child| child["platform"].is_string());
-        known.map(|child| (text(&child["platform"]), text(&child["digest"]))).collect()
+        let known = entries(image, "manifests").map(|child| (text(&child["platform"]), text(&child["digest"])));
+        // Attestations of `docker buildx` say that they are for no platform.
+        known.filter(|(platform, _)| platform != "-" && !platform.starts_with("unknown")).collect()
     };
     let children = listed(&image);
     if !children.is_empty() {

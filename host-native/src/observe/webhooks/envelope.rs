@@ -123,8 +123,13 @@ fn notification(event: &Event) -> Value {
         for (name, value) in fields.into_iter().filter(|(_, value)| !value.is_null()) {
             target[name] = value;
         }
+        // Each has a name of its own.
+        let name = match tag {
+            Some(tag) if ends || event.tags.len() > 1 => format!("{}-{tag}", id(event)),
+            _ => id(event),
+        };
         let mut told = json!({
-            "id": event.id,
+            "id": name,
             "timestamp": time(event.time),
             "action": action(event),
             "target": target,

@@ -45,12 +45,13 @@ export function DeleteRepository({
     putWrong(undefined);
     try {
       // Each request deletes a part of what is very much.
-      let next: string | undefined = `/api/v1/repositories/${repository}/contents`;
+      const first = `/api/v1/repositories/${repository}/contents`;
+      let next: string | undefined = first;
       while (next && !stop.current) {
         const part: Part = await ask<Part>(next, { method: 'DELETE' });
         gone.tags += part.tagsDeleted;
         gone.manifests += part.manifestsDeleted;
-        next = part.more ? part.next : undefined;
+        next = part.more ? (part.next ?? first) : undefined;
         putProgress({ ...gone });
       }
     } catch (error) {

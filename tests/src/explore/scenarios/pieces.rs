@@ -7,7 +7,9 @@ use orlop_core::event::{Happening, Listener};
 use orlop_core::{Config, Undeleting};
 
 use super::LAYER;
-use crate::explore::sample::{artifact, delete, digest, empty, get, index, mount, push, push_blob};
+use crate::explore::sample::{
+    artifact, config as image_config, delete, digest, empty, get, image, index, mount, push, push_blob,
+};
 use crate::explore::scenario::{Call, HOUR, Scenario};
 
 const WEEK: std::time::Duration = HOUR.saturating_mul(24 * 7);
@@ -46,7 +48,20 @@ pub fn pieces() -> Vec<Scenario> {
         let scenario = untagged(name).given(&push("a", "all", &all));
         scenario.given(&delete("a", digest(&all))).given(&delete("a", one))
     };
+    // A tag with a list of three images, of which two are deleted with an index of them: it is mended by two commits.
+    let [amd64, arm64, s390x] = ["amd64", "arm64", "s390x"].map(|architecture| image(architecture, LAYER));
+    let both = index(&[&amd64, &arm64]);
+    let listed = |name: &str| {
+        let scenario = Scenario::new(name, config()).given(&push_blob("a", LAYER));
+        let configs = ["amd64", "arm64", "s390x"].map(|architecture| push_blob("a", &image_config(architecture)));
+        let pushes = [&amd64, &arm64, &s390x].map(|image| push("a", "v1", image));
+        let deletes = [&both, &amd64, &arm64].map(|manifest| delete("a", digest(manifest)));
+        let given = configs.into_iter().chain(pushes).chain([push("a", "all", &both)]).chain(deletes);
+        given.fold(scenario, |scenario, call| scenario.given(&call))
+    };
     vec![
+        listed("undelete two images of a list × delete its tag").at_once([undelete("all"), delete("a", "v1")]),
+        listed("undelete two images of a list × move its tag").at_once([undelete("all"), push("a", "v1", &lone)]),
         gone("undelete by several commits × undelete").at_once([undelete(one), undelete(one)]),
         gone("undelete by several commits × delete by digest").at_once([undelete(one), delete("a", one)]),
         gone("undelete by several commits × push it again").at_once([undelete(one), push("a", "v1", &lone)]),

@@ -2,7 +2,7 @@
 
 use orlop_core::config::Pattern;
 use orlop_core::retention::Rule;
-use orlop_core::{Config, Pull, PullCount, Undeleting};
+use orlop_core::{Config, PullCount, Undeleting};
 
 use super::{HOUR, LAYER, amd64, arm64, new, stocked};
 use crate::explore::sample::{artifact, ask, delete, digest, get, index, push};
@@ -12,8 +12,8 @@ use crate::explore::scenario::{Call, Scenario};
 fn note() -> Call {
     let digest = digest(&amd64());
     let repository = "a".parse().expect("a name");
-    let pull = Pull { repository, digest, tag: "v1".parse().ok(), fetched: true, by: "alice".into() };
-    Call::NotePulls(vec![PullCount { pull, times: 2 }])
+    let tag = "v1".parse().ok();
+    Call::NotePulls(vec![PullCount { repository, digest, tag, asked: 3, fetched: 2, by: vec!["alice".into()] }])
 }
 
 /// Last pulls: noted beside what ends what they are of.

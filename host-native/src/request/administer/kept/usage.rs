@@ -6,7 +6,7 @@ use std::cmp::Reverse;
 
 use clap::ValueEnum;
 use orlop_core::error::{Code, Error};
-use orlop_core::{QuotaUsage, RepositoryUsage, Usage};
+use orlop_core::{Fault, QuotaUsage, RepositoryUsage, Usage};
 use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
 
@@ -168,13 +168,14 @@ pub(super) async fn show(asking: Asking<'_>) -> Answered {
     let making = async move { host.run(step, &mut RequestBody::empty()).await };
     let made = asking.live.usage.get(fresh, at, making).await.map_err(|missing| match missing {
         Missing::Failed(fault) => Error::from(fault).into(),
+        Missing::Broken => Error::Storage(Fault::Failed("the report could not be made".into())).into(),
         Missing::StillMade => {
             let told = "the report is being made, which takes long here: ask again";
             refusal(429, Code::TooManyRequests, told).with("Retry-After", "10")
         }
     })?;
     let (report, more) = Report::page(&made.usage, sort, after, page.n);
-    let mut body = report.json().map_err(|error| Error::Storage(orlop_core::Fault::Failed(error.to_string())))?;
+    let mut body = report.json().map_err(|error| Error::Storage(Fault::Failed(error.to_string())))?;
     body["made"] = rfc3339(made.at).into();
     if let Some(last) = report.repositories.last().filter(|_| more) {
         body["next"] = page.next(&format!("{}/{}", sort.rank(last), last.repository)).into();

@@ -48,7 +48,19 @@ export function Usage({ sort }: { sort: string }) {
   const anew = async () => {
     put(true);
     try {
-      await ask<Told>('/api/v1/usage?fresh=true&n=1');
+      // Where counting takes long, what was begun is then the report that is shown.
+      for (let path = '/api/v1/usage?fresh=true&n=1'; path;) {
+        const wait = await ask<Told>(path).then(
+          () => undefined,
+          (error: unknown) => {
+            const why = problem(error);
+            if (why.status !== 429) throw error;
+            return why.retryAfter ?? 5;
+          },
+        );
+        path = wait === undefined ? '' : '/api/v1/usage?n=1';
+        if (wait !== undefined) await new Promise((later) => setTimeout(later, wait * 1000));
+      }
       list.again();
     } catch (error) {
       tell(`It is not counted anew: ${problem(error).message}.`, true);

@@ -12,7 +12,7 @@ use tokio::time::{Instant, sleep, timeout_at};
 const SHOWN: Duration = Duration::from_secs(60);
 const TIMES: u32 = 10;
 
-/// How many repositories a report that is kept has at most: some 25 MB.
+/// How many repositories a report has that is kept for longer: some 25 MB.
 const ROWS: usize = 100_000;
 
 /// How long a client waits: less than the half minute after which proxies give up.
@@ -38,11 +38,13 @@ pub(super) enum Missing<E> {
     StillMade,
     /// It cannot be made.
     Failed(E),
+    /// Something is wrong with the program.
+    Broken,
 }
 
 impl Last {
-    /// The last report or, if that is too old or was made before this call though a `fresh` one is wanted, one that is made
-    /// now. One is made at a time, and to its end, also when nobody waits for it any more.
+    /// The last report or, if that is too old or was begun before this call though a `fresh` one is wanted, one that is made
+    /// now. Whoever has waited in vain for a fresh one gets that as the last one. One is made at a time, and to its end, also when nobody waits for it any more.
     ///
     /// # Errors
     ///
@@ -65,18 +67,21 @@ impl Last {
             *last = None;
             let began = Instant::now();
             let usage = make.await?;
-            let shown = SHOWN.max(began.elapsed().saturating_mul(TIMES));
+            let shown = match usage.repositories.len() {
+                ..=ROWS => SHOWN.max(began.elapsed().saturating_mul(TIMES)),
+                // Whoever waits for it comes again.
+                _ => SHOWN,
+            };
             let made = Arc::new(Made { usage, at, began, until: Instant::now() + shown });
-            if made.usage.repositories.len() <= ROWS {
-                *last = Some(made.clone());
-                tokio::spawn(this.forget_after(shown));
-            }
+            *last = Some(made.clone());
+            tokio::spawn(this.forget_after(shown));
             Ok(made)
         });
         match timeout_at(deadline, making).await {
             Ok(Ok(made)) => made.map_err(Missing::Failed),
-            // The task has panicked, which is logged there: the next one makes it again.
-            Ok(Err(_)) | Err(_) => Err(Missing::StillMade),
+            // It has panicked, which is logged there.
+            Ok(Err(_)) => Err(Missing::Broken),
+            Err(_) => Err(Missing::StillMade),
         }
     }
 
@@ -151,14 +156,18 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn nothing_that_fails_or_is_too_large_is_kept() {
+    async fn nothing_that_fails_is_kept_and_nothing_large_for_long() {
         let (last, maker) = (Last::default(), Maker::default());
         let get = |rows| last.get(false, Timestamp(7), maker.make(rows, Duration::ZERO));
         assert!(matches!(get(0).await, Err(Missing::Failed("nothing"))));
         assert_eq!(get(ROWS + 1).await.unwrap().usage.repositories.len(), ROWS + 1);
-        get(1).await.unwrap();
-        assert_eq!(maker.made(), 3);
         get(0).await.unwrap();
-        assert_eq!(maker.made(), 3);
+        assert_eq!(maker.made(), 2, "it is there for whoever has waited");
+        let slow = || last.get(true, Timestamp(7), maker.make(ROWS + 1, PATIENCE * 2));
+        assert!(matches!(slow().await, Err(Missing::StillMade)));
+        sleep(PATIENCE * 2).await;
+        assert_eq!(get(1).await.unwrap().usage.repositories.len(), ROWS + 1);
+        sleep(SHOWN * 2).await;
+        assert!(last.0.lock().await.is_none(), "however long it took");
     }
 }
