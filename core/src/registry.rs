@@ -40,7 +40,7 @@ use crate::mirror::Fetching;
 use crate::name::{Repository, Tag};
 use crate::object::ObjectId;
 use crate::protect::Mark;
-use crate::record::{ProtectMark, ScrubRecord, SessionKey};
+use crate::record::{CensusRecord, ProtectMark, ScrubRecord, SessionKey};
 use crate::retention::{Plan, Rule};
 use crate::step::{Io, start};
 use crate::takeover::{Held, Layer, LayersTaken, ManifestsTaken, Presence, Tagged, TagsTaken};
@@ -415,7 +415,7 @@ impl Registry {
     }
 
     /// Begins to look up what was counted last, by whatever host, if that is no longer ago than `within`.
-    pub fn counted(&self, within: Duration, ambient: Ambient) -> Step<Result<Option<Census>, Fault>> {
+    pub fn counted(&self, within: Duration, ambient: Ambient) -> Step<Result<Option<CensusRecord>, Fault>> {
         let call = self.own(ambient);
         start(move |io| async move { call(io).counted(within).await.map_err(fault) })
     }

@@ -5,11 +5,11 @@ use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
-use super::Call;
 use super::batch::{Batch, Found};
 use super::maintained::TagState;
 use super::pages::Pages;
 use super::protect::Marks;
+use super::{Call, PIECE};
 use crate::ambient::Timestamp;
 use crate::caller::Right;
 use crate::conditional;
@@ -161,18 +161,20 @@ impl Call {
         };
         let mut attempts = 0;
         while attempts < ATTEMPTS {
+            // Each commit has a nonce of its own.
+            let call = self.renewed(PIECE, *commits);
             let mut batch = Batch::reclaiming();
             batch.expect(found.unchanged());
             let lost = listed.len();
-            let (tags, more) = self.take_tags(&mut batch, name, digest, end, listed).await?;
+            let (tags, more) = call.take_tags(&mut batch, name, digest, end, listed).await?;
             if more {
                 batch.expect.extend(also.expect.iter().cloned());
                 if told && !tags.is_empty() {
                     let (event, part) =
-                        (self.about(Happening::Delete, name, None, tags), Part::TagsOf(digest, *commits));
-                    self.tell_part(&mut batch, name, &event, &part).await?;
+                        (call.about(Happening::Delete, name, None, tags), Part::TagsOf(digest, *commits));
+                    call.tell_part(&mut batch, name, &event, &part).await?;
                 }
-                if self.commit(batch, Durability::Durable).await? == Committed::Conflict {
+                if call.commit(batch, Durability::Durable).await? == Committed::Conflict {
                     listed.truncate(lost);
                     return Ok(Committed::Conflict);
                 }
@@ -180,7 +182,7 @@ impl Call {
                 continue;
             }
             let payload_key = keys::payload(name, digest);
-            let [now, payload] = self.get([found.key.clone(), payload_key.clone()]).await?;
+            let [now, payload] = call.get([found.key.clone(), payload_key.clone()]).await?;
             if now.as_ref() != Some(&found.value) {
                 listed.truncate(lost);
                 return Ok(Committed::Conflict);
@@ -196,26 +198,26 @@ impl Call {
             batch.delete(found.key.clone());
             batch.merge(also.clone());
             if told {
-                self.tell(&mut batch, Happening::Delete, name, Some((digest, Some(&found.record))), tags).await?;
+                call.tell(&mut batch, Happening::Delete, name, Some((digest, Some(&found.record))), tags).await?;
             }
             match (end, payload) {
                 (End::Kept(by), Some(payload)) => {
                     // One that is damaged is found to be so again when it is undeleted.
                     let manifest = ManifestRecord { quarantined: None, ..found.record.clone() };
-                    let deleted = self.ambient.now;
+                    let deleted = call.ambient.now;
                     let record = DeletedRecord { manifest, deleted, by: by.into(), listed: listed.clone() };
                     batch.put(keys::deleted(name, digest), &record);
                     batch.put.push((keys::deleted_payload(name, digest), payload));
                     batch.move_usage(name);
-                    let committed = self.commit(batch, Durability::Durable).await?;
+                    let committed = call.commit(batch, Durability::Durable).await?;
                     if committed == Committed::Conflict {
                         listed.truncate(lost);
                     }
                     return Ok(committed);
                 }
                 (_, payload) => {
-                    self.needs_left(&mut batch, name, digest, (payload, &found.record), unnamed).await?;
-                    if let Some(committed) = self.commit_end(batch, name, digest, end).await? {
+                    call.needs_left(&mut batch, name, digest, (payload, &found.record), unnamed).await?;
+                    if let Some(committed) = call.commit_end(batch, name, digest, end).await? {
                         return Ok(committed);
                     }
                     attempts += 1;

@@ -5,8 +5,8 @@ use alloc::string::String;
 
 use serde::Serialize;
 
-use super::Call;
 use super::pages::Pages;
+use super::{Call, DELETE};
 use crate::caller::Right;
 use crate::config::EMPTIED;
 use crate::digest::Digest;
@@ -59,8 +59,11 @@ impl Call {
         {
             // What cannot be a tag is what a check finds.
             for tag in page.iter().filter_map(|(key, _)| prefix.rest(key).parse::<Tag>().ok()) {
-                self.may_take(name, &tag)?;
-                tags_deleted += usize::from(is_deleted(self.delete_tag(name, &tag, &Headers::new()).await)?);
+                let end = |error| Self::ended(error, tags_deleted, 0);
+                self.may_take(name, &tag).map_err(end)?;
+                let call = self.renewed(DELETE, tags_deleted);
+                let deleted = is_deleted(call.delete_tag(name, &tag, &Headers::new()).await).map_err(end)?;
+                tags_deleted += usize::from(deleted);
                 if tags_deleted == EMPTIED {
                     next = tag.as_str().into();
                     break;
@@ -70,11 +73,12 @@ impl Call {
         let most = EMPTIED - tags_deleted;
         // Where some tags may not be deleted, an index has to go before what it lists.
         while manifests_deleted < most {
-            let (deleted, refused) = self.delete_manifests(name, most - manifests_deleted).await?;
+            let before = tags_deleted + manifests_deleted;
+            let (deleted, refused) = self.delete_manifests(name, before, most - manifests_deleted).await?;
             manifests_deleted += deleted;
             match refused {
                 None => break,
-                Some(refused) if deleted == 0 => return Err(refused),
+                Some(refused) if deleted == 0 => return Err(Self::ended(refused, tags_deleted, manifests_deleted)),
                 Some(_) => {}
             }
         }
@@ -86,13 +90,30 @@ impl Call {
         Ok(Response::new(200).with_bytes("application/json", record::encode(&emptied)))
     }
 
-    /// Deletes manifests that may be deleted, that many at most: how many, and why another one may not.
-    async fn delete_manifests(&self, name: &Repository, most: usize) -> Result<(usize, Option<Error>), Error> {
+    /// Why it was not gone on with, and what was deleted before.
+    fn ended(error: Error, tags: usize, manifests: usize) -> Error {
+        match error {
+            Error::Denied(why) if tags + manifests > 0 => {
+                Error::Denied(format!("{why}; {tags} tags and {manifests} manifests were deleted before"))
+            }
+            other => other,
+        }
+    }
+
+    /// Deletes manifests that may be deleted, that many at most, behind so many deletes of this call: how many, and why another
+    /// one may not.
+    async fn delete_manifests(
+        &self,
+        name: &Repository,
+        before: usize,
+        most: usize,
+    ) -> Result<(usize, Option<Error>), Error> {
         let prefix = keys::manifests(name);
         let (mut pages, mut deleted, mut refused) = (Pages::new(&prefix), 0, None);
         while let Some(page) = pages.next(self).await? {
             for digest in page.iter().filter_map(|(key, _)| prefix.rest(key).parse::<Digest>().ok()) {
-                match self.delete_manifest(name, &digest, &Headers::new()).await {
+                let call = self.renewed(DELETE, before + deleted);
+                match call.delete_manifest(name, &digest, &Headers::new()).await {
                     Err(error @ Error::Denied(_)) => refused = Some(error),
                     answer => deleted += usize::from(is_deleted(answer)?),
                 }

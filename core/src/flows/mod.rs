@@ -58,6 +58,7 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use serde::de::DeserializeOwned;
+use uuid::Uuid;
 
 use self::batch::Found;
 use crate::ambient::Ambient;
@@ -130,12 +131,26 @@ impl Call {
         }
     }
 
+    /// The same call for the change that it makes as the `number`th, counted in `unit`s: with a nonce of its own, so that whoever
+    /// has read what the one before has written notices that it was written again, though it says the same.
+    fn renewed(&self, unit: u128, number: usize) -> Self {
+        let more = unit.wrapping_mul(number as u128);
+        let nonce = Uuid::from_u128(self.ambient.nonce.as_u128().wrapping_add(more));
+        let call = self.detached()(self.io.clone());
+        Self { ambient: Ambient { nonce, ..call.ambient }, ..call }
+    }
+
     /// The same call with other questions, for what it [defers](Io::defer).
     fn detached(&self) -> impl FnOnce(Io) -> Self + Send + use<> {
         let (config, ambient, caller) = (self.config.clone(), self.ambient, self.caller.clone());
         move |io| Self { io, config, ambient, caller }
     }
 }
+
+/// What makes the nonces differ of the commits by which something is deleted or brought back, and of the many things that one
+/// call deletes. Neither touches the version and the variant of a UUID.
+const PIECE: u128 = 1 << 96;
+const DELETE: u128 = 1 << 80;
 
 /// Refuses a body with a content coding before it is sent: its digest would be that of other bytes (SPEC A16).
 fn uncoded(request: &Request) -> Result<(), Error> {

@@ -74,11 +74,10 @@ impl Call {
                 continue;
             }
             let mut record = known.unwrap_or_else(|| PulledRecord::at(self.ambient.now));
-            for (times, by) in note.pulls {
-                // Names are kept for no longer than what their users did.
-                let by = if self.config.activity_lifetime.is_zero() { &[] } else { by };
-                record.again(self.ambient.now, times, by);
-            }
+            note.pulls.iter().for_each(|(times, by)| record.again(self.ambient.now, *times, by));
+            // Names are kept for no longer than what their users did.
+            let (now, lifetime) = (self.ambient.now, self.config.activity_lifetime);
+            record.by.retain(|by| now.since(by.pulled) < lifetime);
             batch.expect(Expect::Present(note.about));
             batch.expect(expected(&key, before));
             batch.put(key, &record);

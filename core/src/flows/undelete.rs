@@ -13,14 +13,13 @@ use alloc::vec::Vec;
 use core::fmt;
 
 use serde::{Deserialize, Serialize};
-use uuid::Uuid;
 
 use super::batch::{Batch, Found};
 use super::delete::StoredManifest;
 use super::maintained::TagState;
 use super::mirror::Voucher;
 use super::pages::Pages;
-use super::{Call, fault, referrers};
+use super::{Call, PIECE, fault, referrers};
 use crate::ambient::{Ambient, Timestamp};
 use crate::config::{ATTEMPTS, Config, LIST_IMAGES, MANIFEST_LIMIT, PROTECT_MARKS};
 use crate::digest::Digest;
@@ -354,9 +353,7 @@ impl Revival<'_> {
         if self.call.commit(batch, Durability::Durable).await? == Committed::Conflict {
             return Ok(false);
         }
-        let nonce = Uuid::from_u128(self.call.ambient.nonce.as_u128().wrapping_add(1 << 96));
-        let call = self.call.detached()(self.call.io.clone());
-        self.call = Arc::new(Call { ambient: Ambient { nonce, ..call.ambient }, ..call });
+        self.call = Arc::new(self.call.renewed(PIECE, 1));
         self.done.manifests.extend(brings.manifests);
         self.done.tags.extend(brings.tags);
         self.done.missing.extend(brings.missing);

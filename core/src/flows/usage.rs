@@ -42,14 +42,14 @@ pub struct Census {
 
 impl Call {
     /// What was counted last, by whatever host, if that is no longer ago than `within`.
-    pub(crate) async fn counted(&self, within: Duration) -> Result<Option<Census>, Error> {
+    pub(crate) async fn counted(&self, within: Duration) -> Result<Option<CensusRecord>, Error> {
         let (key, now) = (keys::census(), self.ambient.now);
         let [value] = self.get([key.clone()]).await?;
         // One that does not read is counted anew, and so is one of a clock that was wrong.
         let found: Option<CensusRecord> = value.and_then(|value| record::decode(&key, &value).ok());
         let recent =
             |record: &CensusRecord| now.since(record.counted) <= within && record.counted <= now.after(LEASE_AHEAD);
-        Ok(found.filter(recent).map(|record| record.census))
+        Ok(found.filter(recent))
     }
 
     /// Keeps what was counted until now for other hosts.

@@ -231,8 +231,10 @@ fn text(value: &Json) -> String {
 }
 
 /// On one line, without what a terminal would take for an order of its own.
-fn plain(text: &str) -> String {
-    let printable = |c: char| if c.is_control() { c.escape_default().to_string() } else { c.into() };
+pub(super) fn plain(text: &str) -> String {
+    // Signs that turn the direction of text, that have no width, or that end a line.
+    let unseen = |c: char| matches!(c, '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}');
+    let printable = |c: char| if c.is_control() || unseen(c) { c.escape_default().to_string() } else { c.into() };
     text.chars().map(printable).collect()
 }
 

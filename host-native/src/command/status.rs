@@ -2,11 +2,14 @@
 
 use std::error::Error;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytesize::ByteSize;
-use orlop_core::{Census, Fault, Registry};
+use orlop_core::record::CensusRecord;
+use orlop_core::{Fault, Registry};
 use serde_json::{Value as Json, json};
 
+use crate::command::browse::plain;
 use crate::command::cli;
 use crate::command::config::Effective;
 use crate::command::control::Request;
@@ -20,6 +23,9 @@ use crate::request::administer::job::{Job, Kind, Progress, State};
 use crate::request::live::{Current, Live};
 use crate::storage::{self, Host, RequestBody, ambient};
 use crate::sync::{Standing, Syncing};
+
+/// What was counted so long ago still says something.
+pub(super) const LONG_AGO: Duration = Duration::from_secs(365 * 24 * 3600);
 
 /// `orlop status`: by the server that has the data directory open, or else by this process.
 ///
@@ -41,8 +47,11 @@ pub fn status(command: &cli::Status, effective: &[Effective]) -> Result<(), Box<
         let syncing = Syncing::new(move || current.syncs(), host.clone(), None, alone);
         let standings = syncing.standings().await?;
         let told = async {
-            let census = admin::census(&registry, host, CENSUS).await?;
-            let jobs = jobs(&registry, host, &Jobs::new(host.clone()), &standings, false).await?;
+            // Without a server it is counted now; servers that share a database do so every few minutes.
+            admin::census(&registry, host, if alone { Duration::ZERO } else { CENSUS }).await?;
+            let census = host.run(registry.counted(LONG_AGO, ambient()), &mut RequestBody::empty()).await?;
+            // Without a server, nothing is under way.
+            let jobs = jobs(&registry, host, &Jobs::new(host.clone()), &standings, !alone).await?;
             Ok::<_, Fault>(told(stored(&registry, host, census).await?, read_only, &jobs))
         };
         Ok(told.await.map_err(|fault| fault.to_string())?.to_string())
@@ -62,7 +71,7 @@ pub(super) fn told(mut storage: Json, read_only: bool, jobs: &[Job]) -> Json {
 }
 
 /// What the storage has, as far as that is known without long counting.
-pub(super) async fn stored(registry: &Registry, host: &Host, census: Option<Census>) -> Result<Json, Fault> {
+pub(super) async fn stored(registry: &Registry, host: &Host, counted: Option<CensusRecord>) -> Result<Json, Fault> {
     let scrub = host.run(registry.scrub_state(ambient()), &mut RequestBody::empty()).await?;
     let scrub = scrub.map(|scrub| {
         json!({
@@ -74,10 +83,12 @@ pub(super) async fn stored(registry: &Registry, host: &Host, census: Option<Cens
             "damaged": scrub.damaged,
         })
     });
+    let census = counted.as_ref().map(|counted| &counted.census);
     let disk = host.space().await.map(|(bytes, free)| json!({ "bytes": bytes, "free": free }));
     Ok(json!({
         "engine": if host.has_several_hosts() { "shared" } else { "embedded" },
         "description": host.describe()?,
+        "counted": counted.as_ref().map(|counted| rfc3339(counted.counted)),
         "repositories": census.map(|census| census.repositories),
         "blobs": census.map(|census| census.blobs),
         "bytes": census.map(|census| census.bytes),
@@ -148,7 +159,7 @@ fn job_of(sync: &Standing) -> Option<Job> {
 fn shown(told: &Json) -> String {
     let storage = &told["storage"];
     let size = |value: &Json| value.as_u64().map(|bytes| ByteSize(bytes).display().iec().to_string());
-    let text = |value: &Json| value.as_str().unwrap_or("-").to_owned();
+    let text = |value: &Json| plain(value.as_str().unwrap_or("-"));
     let mut lines = vec![format!("storage: {}", text(&storage["description"]))];
     if storage["read_only"] == true {
         lines.push("read-only: no changes are taken".into());
@@ -156,6 +167,7 @@ fn shown(told: &Json) -> String {
     let counted = |field: &str| storage[field].as_u64();
     match (counted("repositories"), counted("blobs"), size(&storage["bytes"])) {
         (Some(repositories), Some(blobs), Some(bytes)) => {
+            lines.push(format!("counted: {}", text(&storage["counted"])));
             lines.push(format!("repositories: {repositories}"));
             lines.push(format!("blobs: {blobs}, {bytes}"));
         }
@@ -169,12 +181,12 @@ fn shown(told: &Json) -> String {
         lines.push(format!("disk: {free} of {bytes} free"));
     }
     let row = |job: &Json| {
-        let of = job["target"].as_str().map(|target| format!(" {target}")).unwrap_or_default();
+        let of = job["target"].as_str().map(|target| format!(" {}", plain(target))).unwrap_or_default();
         let by = job["by"].as_str().filter(|by| !by.is_empty()).unwrap_or("-");
         let said = job["error"].as_str().or(job["progress"]["text"].as_str()).unwrap_or("-");
-        let said = said.split_whitespace().collect::<Vec<_>>().join(" ");
+        let said = plain(&said.split_whitespace().collect::<Vec<_>>().join(" "));
         let [name, state, began, ended] = ["job", "state", "began", "ended"].map(|field| text(&job[field]));
-        [format!("{name}{of}"), state, began, ended, by.to_owned(), said]
+        [format!("{name}{of}"), state, began, ended, plain(by), said]
     };
     let mut jobs = told["jobs"].as_array().into_iter().flatten().map(row).peekable();
     if jobs.peek().is_some() {
@@ -191,7 +203,7 @@ mod tests {
     #[test]
     fn what_there_is_and_is_done_is_shown_in_lines() {
         let storage = json!({
-            "engine": "embedded", "description": "data in /srv", "repositories": 2, "blobs": 3, "bytes": 2048,
+            "engine": "embedded", "description": "data in /srv", "counted": "1970-01-01T00:00:00Z", "repositories": 2, "blobs": 3, "bytes": 2048,
             "uploads": 0, "damaged": 1, "disk": { "bytes": 4096, "free": 1024 }, "scrub": null,
         });
         let done = Job { state: State::Done, ended: Some(60), ..Job::begin(Kind::Gc, None, "alice".into(), 0) };
@@ -201,11 +213,12 @@ mod tests {
         let text = shown(&told(storage, true, &[done, failed]));
         let lines: Vec<&str> = text.lines().collect();
         assert_eq!(lines[..2], ["storage: data in /srv", "read-only: no changes are taken"]);
-        assert_eq!(lines[2..5], ["repositories: 2", "blobs: 3, 2.0 KiB", "open uploads: 0"]);
-        assert_eq!(lines[5..8], ["damaged: 1", "disk: 1.0 KiB of 4.0 KiB free", ""]);
-        let words: Vec<&str> = lines[9].split_whitespace().collect();
+        assert_eq!(lines[2..4], ["counted: 1970-01-01T00:00:00Z", "repositories: 2"]);
+        assert_eq!(lines[4..7], ["blobs: 3, 2.0 KiB", "open uploads: 0", "damaged: 1"]);
+        assert_eq!(lines[7..9], ["disk: 1.0 KiB of 4.0 KiB free", ""]);
+        let words: Vec<&str> = lines[10].split_whitespace().collect();
         assert_eq!(words, ["gc", "done", "1970-01-01T00:00:00Z", "1970-01-01T00:01:00Z", "alice", "-"]);
-        assert!(lines[10].starts_with("sync base  failed") && lines[10].ends_with("sync base: 2 failures"), "{text}");
+        assert!(lines[11].starts_with("sync base  failed") && lines[10].ends_with("sync base: 2 failures"), "{text}");
         let unknown = shown(&told(json!({ "description": "data in /srv" }), false, &[]));
         assert_eq!(unknown, "storage: data in /srv\nrepositories and blobs: not counted yet");
     }

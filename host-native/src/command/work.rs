@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use orlop_core::name::Repository;
+use orlop_core::record::CensusRecord;
 use orlop_core::retention::Plan;
-use orlop_core::{Census, Claim, Fault, Retained, RetentionReport};
+use orlop_core::{Claim, Fault, Retained, RetentionReport};
 use serde_json::{Value as Json, json};
 use tokio::time::timeout;
 
@@ -14,6 +15,7 @@ use crate::command::control::Control;
 use crate::command::jobs::{Outcome, Seen};
 use crate::command::mirror::Mirrors;
 use crate::command::retention::much;
+use crate::command::status::LONG_AGO;
 use crate::command::{integrity, status, usage};
 use crate::observe::admin::{self, CENSUS};
 use crate::request::administer::job::{Job, Kind, Progress};
@@ -27,9 +29,6 @@ const LOOK: Duration = Duration::from_secs(1);
 
 /// How long an answer waits for what is counted. The counting goes on, for the next one.
 const PATIENCE: Duration = Duration::from_secs(2);
-
-/// What was counted so long ago still says something while it is counted anew.
-const LONG_AGO: Duration = Duration::from_secs(365 * 24 * 3600);
 
 #[async_trait]
 impl Work for Control {
@@ -172,7 +171,7 @@ impl Control {
     async fn scrub(&self, seen: &Seen) -> Outcome {
         let known =
             self.host.run(self.current.registry().counted(LONG_AGO, ambient()), &mut RequestBody::empty()).await;
-        let total = known.ok().flatten().map(|census| census.blobs);
+        let total = known.ok().flatten().map(|known| known.census.blobs);
         let read = std::sync::Mutex::new((0, 0, 0));
         let scrubbed = self.scrubber.scrub_telling(|done| {
             let Ok(mut read) = read.lock() else { return };
@@ -214,16 +213,15 @@ impl Control {
     }
 
     /// How much there is, counted by one host of the storage some minutes ago at most, or else when it was counted last.
-    async fn census(&self) -> Result<Option<Census>, Refused> {
+    async fn census(&self) -> Result<Option<CensusRecord>, Refused> {
         let (registry, host) = (self.current.registry(), self.host.clone());
         if let Ok(one) = self.counting.clone().try_lock_owned() {
             let counting = tokio::spawn(async move {
                 let _one = one;
                 admin::census(&registry, &host, CENSUS).await
             });
-            if let Ok(Ok(Ok(Some(census)))) = timeout(PATIENCE, counting).await {
-                return Ok(Some(census));
-            }
+            // What comes later is there for the next one.
+            let _ = timeout(PATIENCE, counting).await;
         }
         let step = self.current.registry().counted(LONG_AGO, ambient());
         Ok(self.host.run(step, &mut RequestBody::empty()).await?)

@@ -98,8 +98,8 @@ pub async fn count_regularly(
 /// one counts.
 pub(crate) async fn census(registry: &Registry, host: &Host, within: Duration) -> Result<Option<Census>, Fault> {
     let known = host.run(registry.counted(within, ambient()), &mut RequestBody::empty()).await?;
-    if known.is_some() {
-        return Ok(known);
+    if let Some(known) = known {
+        return Ok(Some(known.census));
     }
     let work = async {
         let census = host.run(registry.census(ambient()), &mut RequestBody::empty()).await?;

@@ -91,7 +91,7 @@ impl Pulls {
             seen.add(pull.into());
             seen.pending.len()
         };
-        if pending == MOST_PENDING / 2 {
+        if pending >= MOST_PENDING / 2 {
             self.crowded.notify_one();
         }
     }
@@ -114,7 +114,9 @@ impl Pulls {
                     }
                     failing = true;
                     // However much is pulled: the storage is left alone for a while.
-                    tokio::time::sleep(EVERY).await;
+                    if stop.run_until_cancelled(tokio::time::sleep(EVERY)).await.is_none() {
+                        break;
+                    }
                 }
             }
         }
@@ -129,7 +131,8 @@ impl Pulls {
             if all.is_empty() { Ok(()) } else { self.hand_on(all, current, host).await }
         };
         match tokio::time::timeout(LAST, last).await {
-            Ok(Ok(())) => {}
+            Ok(Ok(())) if self.seen().pending.is_empty() => {}
+            Ok(Ok(())) => tracing::warn!("not all of what was pulled last is noted: the storage fails"),
             Ok(Err(fault)) => tracing::warn!("what was pulled last is not noted: {fault}"),
             Err(_) => tracing::warn!("what was pulled last is not noted: it takes too long"),
         }
@@ -191,7 +194,9 @@ impl Pulls {
     fn put_back(&self, pulls: Vec<PullCount>) {
         if !pulls.is_empty() {
             let mut seen = self.seen();
-            pulls.into_iter().for_each(|count| seen.add(count));
+            // What has come meanwhile is later.
+            let later = mem::take(&mut seen.pending);
+            pulls.into_iter().chain(later.into_iter().map(Counted::of)).for_each(|count| seen.add(count));
         }
     }
 

@@ -223,7 +223,8 @@ export interface Damaged {
 export interface Storage {
   engine: string;
   description: string;
-  /** None of these until they were counted. */
+  /** When these were counted, and none of them before that. */
+  counted: string | null;
   blobs: number | null;
   repositories: number | null;
   bytes: number | null;

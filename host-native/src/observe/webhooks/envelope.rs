@@ -46,7 +46,10 @@ fn id(event: &Event) -> String {
     match (event.happening, &event.digest, event.tags.first()) {
         (Happening::Delete | Happening::Damaged, Some(digest), _) => format!("{}-{digest}", event.id),
         (Happening::Delete, None, Some(tag)) => format!("{}-{tag}", event.id),
-        _ => event.id.to_string(),
+        _ => match &event.quota {
+            Some(exceeded) => format!("{}-{}", event.id, exceeded.name),
+            None => event.id.to_string(),
+        },
     }
 }
 
@@ -66,7 +69,7 @@ fn cloud_event(event: &Event) -> Value {
     if let Some(exceeded) = &event.quota {
         return json!({
             "specversion": "1.0",
-            "id": format!("{}-{}", event.id, exceeded.name),
+            "id": id(event),
             "type": "orlop.quota.exceeded",
             "source": format!("/v2/{}", event.repository),
             "subject": exceeded.name,
@@ -126,6 +129,7 @@ fn notification(event: &Event) -> Value {
         // Each has a name of its own.
         let name = match tag {
             Some(tag) if ends || event.tags.len() > 1 => format!("{}-{tag}", id(event)),
+            _ if event.happening == Happening::Damaged => format!("{}-{}", id(event), event.repository),
             _ => id(event),
         };
         let mut told = json!({

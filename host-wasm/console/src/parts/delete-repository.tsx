@@ -41,6 +41,7 @@ export function DeleteRepository({
   useEffect(() => () => void (stop.current = true), []);
   const remove = async () => {
     const gone: Gone = { tags: 0, manifests: 0 };
+    let left = true;
     putProgress(gone);
     putWrong(undefined);
     try {
@@ -52,22 +53,27 @@ export function DeleteRepository({
         gone.tags += part.tagsDeleted;
         gone.manifests += part.manifestsDeleted;
         next = part.more ? (part.next ?? first) : undefined;
+        left = part.more;
         putProgress({ ...gone });
       }
     } catch (error) {
+      forget();
+      if (stop.current) {
+        tell(`Not all of ${repository} is deleted: ${problem(error).message}`, true);
+        return;
+      }
       putWrong(problem(error).message);
       putProgress(undefined);
-      forget();
       return;
     }
     const says = `${some(gone.tags, 'tag')}, ${some(gone.manifests, 'manifest')}`;
     const onward = await recoverable(repository);
     forget();
-    if (stop.current) {
+    if (left) {
       tell(`You stopped it. Of ${repository} are deleted: ${says}`, false, onward);
       return;
     }
-    close();
+    if (!stop.current) close();
     go(to.repositories({ under: repository.split('/').slice(0, -1).join('/') }), { replace: true });
     tell(`${repository} is deleted: ${says}`, false, onward);
   };

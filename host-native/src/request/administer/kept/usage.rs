@@ -168,6 +168,7 @@ pub(super) async fn show(asking: Asking<'_>) -> Answered {
     let making = async move { host.run(step, &mut RequestBody::empty()).await };
     let made = asking.live.usage.get(fresh, at, making).await.map_err(|missing| match missing {
         Missing::Failed(fault) => Error::from(fault).into(),
+        Missing::FailedBefore(why) => Error::Storage(Fault::Failed(why)).into(),
         Missing::Broken => Error::Storage(Fault::Failed("the report could not be made".into())).into(),
         Missing::StillMade => {
             let told = "the report is being made, which takes long here: ask again";

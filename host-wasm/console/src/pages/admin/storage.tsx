@@ -65,6 +65,7 @@ function Shown({ of }: { of: Told }) {
                 </span>
               ),
             ],
+            ['Counted', of.counted && <Time at={of.counted} />],
             ['Last scrub', scrub ? <Scrubbed of={scrub} /> : <span class="muted">never</span>],
             ['Writable', of.read_only ? 'no, the server is read-only' : 'yes'],
           ]}

@@ -1,5 +1,5 @@
 /** How much each repository has, and how far quotas are used. */
-import { useEffect, useState } from 'preact/hooks';
+import { useEffect, useRef, useState } from 'preact/hooks';
 import { size } from '../../../../parts/size.js';
 import type { QuotaUsage, RepositoryUsage, Usage as Told } from '../../administration.js';
 import { ask, problem, usePages } from '../../api.js';
@@ -45,11 +45,15 @@ export function Usage({ sort }: { sort: string }) {
   }, [later, list.busy]);
   const [counting, put] = useState(false);
   // The server shows one report for a while, to all pages and orders.
+  const gone = useRef(false);
+  useEffect(() => () => void (gone.current = true), []);
+  const now = useRef(list);
+  now.current = list;
   const anew = async () => {
     put(true);
     try {
       // Where counting takes long, what was begun is then the report that is shown.
-      for (let path = '/api/v1/usage?fresh=true&n=1'; path;) {
+      for (let path = '/api/v1/usage?fresh=true&n=1'; path && !gone.current;) {
         const wait = await ask<Told>(path).then(
           () => undefined,
           (error: unknown) => {
@@ -61,8 +65,9 @@ export function Usage({ sort }: { sort: string }) {
         path = wait === undefined ? '' : '/api/v1/usage?n=1';
         if (wait !== undefined) await new Promise((later) => setTimeout(later, wait * 1000));
       }
-      list.again();
+      if (!gone.current) now.current.again();
     } catch (error) {
+      if (gone.current) return;
       tell(`It is not counted anew: ${problem(error).message}.`, true);
     }
     put(false);

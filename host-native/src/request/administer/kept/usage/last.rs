@@ -1,5 +1,6 @@
 //! The last report of usage, which pages and orders are shown of: to make one, all records are read.
 
+use std::fmt::Display;
 use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,6 +16,9 @@ const TIMES: u32 = 10;
 /// How many repositories a report has that is kept for longer: some 25 MB.
 const ROWS: usize = 100_000;
 
+/// How long it is told that one cannot be made, before it is tried again.
+const FAILED: Duration = Duration::from_secs(20);
+
 /// How long a client waits: less than the half minute after which proxies give up.
 const PATIENCE: Duration = Duration::from_secs(25);
 
@@ -29,7 +33,14 @@ pub(super) struct Made {
 
 /// The last report, while it is still shown. Whoever has the lock makes one.
 #[derive(Clone, Default)]
-pub(crate) struct Last(Arc<Mutex<Option<Arc<Made>>>>);
+pub(crate) struct Last(Arc<Mutex<Kept>>);
+
+#[derive(Default)]
+struct Kept {
+    made: Option<Arc<Made>>,
+    /// Why the last one could not be made, until it is tried again: for whoever did not wait so long.
+    failed: Option<(Instant, String)>,
+}
 
 /// What is answered to whoever does not get one.
 #[derive(Debug)]
@@ -38,6 +49,8 @@ pub(super) enum Missing<E> {
     StillMade,
     /// It cannot be made.
     Failed(E),
+    /// It could not be made a while ago: with why.
+    FailedBefore(String),
     /// Something is wrong with the program.
     Broken,
 }
@@ -49,7 +62,7 @@ impl Last {
     /// # Errors
     ///
     /// When it cannot be made, or takes longer than a client waits.
-    pub(super) async fn get<E: Send + 'static>(
+    pub(super) async fn get<E: Display + Send + 'static>(
         &self,
         fresh: bool,
         at: Timestamp,
@@ -59,21 +72,31 @@ impl Last {
         let deadline = asked + PATIENCE;
         let mut last = timeout_at(deadline, self.0.clone().lock_owned()).await.map_err(|_| Missing::StillMade)?;
         let shown = |made: &&Arc<Made>| if fresh { made.began >= asked } else { made.until > asked };
-        if let Some(made) = last.as_ref().filter(shown) {
+        if let Some(made) = last.made.as_ref().filter(shown) {
             return Ok(made.clone());
+        }
+        if let Some((_, why)) = last.failed.as_ref().filter(|(until, _)| !fresh && *until > asked) {
+            return Err(Missing::FailedBefore(why.clone()));
         }
         let this = self.clone();
         let making = tokio::spawn(async move {
-            *last = None;
+            *last = Kept::default();
             let began = Instant::now();
-            let usage = make.await?;
+            let usage = match make.await {
+                Ok(usage) => usage,
+                Err(why) => {
+                    tracing::error!("the report of usage cannot be made: {why}");
+                    last.failed = Some((Instant::now() + FAILED, why.to_string()));
+                    return Err(why);
+                }
+            };
             let shown = match usage.repositories.len() {
                 ..=ROWS => SHOWN.max(began.elapsed().saturating_mul(TIMES)),
                 // Whoever waits for it comes again.
                 _ => SHOWN,
             };
             let made = Arc::new(Made { usage, at, began, until: Instant::now() + shown });
-            *last = Some(made.clone());
+            last.made = Some(made.clone());
             tokio::spawn(this.forget_after(shown));
             Ok(made)
         });
@@ -91,7 +114,7 @@ impl Last {
         drop(self);
         sleep(shown).await;
         if let Some(last) = last.upgrade() {
-            last.lock().await.take_if(|made| made.until <= Instant::now());
+            last.lock().await.made.take_if(|made| made.until <= Instant::now());
         }
     }
 }
@@ -139,7 +162,7 @@ mod tests {
         get(false).await.unwrap();
         assert_eq!(maker.made(), 1);
         sleep(SHOWN * 2).await;
-        assert!(last.0.lock().await.is_none(), "its memory is given back");
+        assert!(last.0.lock().await.made.is_none(), "its memory is given back");
         get(false).await.unwrap();
         assert_eq!(maker.made(), 2);
         get(true).await.unwrap();
@@ -160,14 +183,17 @@ mod tests {
         let (last, maker) = (Last::default(), Maker::default());
         let get = |rows| last.get(false, Timestamp(7), maker.make(rows, Duration::ZERO));
         assert!(matches!(get(0).await, Err(Missing::Failed("nothing"))));
+        assert!(matches!(get(1).await, Err(Missing::FailedBefore(why)) if why == "nothing"));
+        sleep(FAILED).await;
         assert_eq!(get(ROWS + 1).await.unwrap().usage.repositories.len(), ROWS + 1);
         get(0).await.unwrap();
         assert_eq!(maker.made(), 2, "it is there for whoever has waited");
+        sleep(SHOWN / 2).await;
         let slow = || last.get(true, Timestamp(7), maker.make(ROWS + 1, PATIENCE * 2));
         assert!(matches!(slow().await, Err(Missing::StillMade)));
         sleep(PATIENCE * 2).await;
         assert_eq!(get(1).await.unwrap().usage.repositories.len(), ROWS + 1);
         sleep(SHOWN * 2).await;
-        assert!(last.0.lock().await.is_none(), "however long it took");
+        assert!(last.0.lock().await.made.is_none(), "however long it took");
     }
 }
