@@ -203,8 +203,8 @@ mod tests {
     #[test]
     fn what_there_is_and_is_done_is_shown_in_lines() {
         let storage = json!({
-            "engine": "embedded", "description": "data in /srv", "counted": "1970-01-01T00:00:00Z", "repositories": 2, "blobs": 3, "bytes": 2048,
-            "uploads": 0, "damaged": 1, "disk": { "bytes": 4096, "free": 1024 }, "scrub": null,
+            "engine": "embedded", "description": "data in /srv", "counted": "1970-01-01T00:00:00Z",
+            "repositories": 2, "blobs": 3, "bytes": 2048, "uploads": 0, "damaged": 1, "disk": { "bytes": 4096, "free": 1024 }, "scrub": null,
         });
         let done = Job { state: State::Done, ended: Some(60), ..Job::begin(Kind::Gc, None, "alice".into(), 0) };
         let error = Some("sync base: 2\nfailures".to_owned());
@@ -218,7 +218,7 @@ mod tests {
         assert_eq!(lines[7..9], ["disk: 1.0 KiB of 4.0 KiB free", ""]);
         let words: Vec<&str> = lines[10].split_whitespace().collect();
         assert_eq!(words, ["gc", "done", "1970-01-01T00:00:00Z", "1970-01-01T00:01:00Z", "alice", "-"]);
-        assert!(lines[11].starts_with("sync base  failed") && lines[10].ends_with("sync base: 2 failures"), "{text}");
+        assert!(lines[11].starts_with("sync base  failed") && lines[11].ends_with("sync base: 2 failures"), "{text}");
         let unknown = shown(&told(json!({ "description": "data in /srv" }), false, &[]));
         assert_eq!(unknown, "storage: data in /srv\nrepositories and blobs: not counted yet");
     }
