@@ -5,8 +5,8 @@ use alloc::string::String;
 
 use serde::Serialize;
 
+use super::Call;
 use super::pages::Pages;
-use super::{Call, DELETE};
 use crate::caller::Right;
 use crate::config::EMPTIED;
 use crate::digest::Digest;
@@ -16,6 +16,9 @@ use crate::keys;
 use crate::name::{Repository, Tag};
 use crate::record;
 use crate::target::Query;
+
+/// What makes the nonces differ of the many things that one call deletes, as [`PIECE`](super::PIECE) those of their commits.
+const DELETE: u128 = 1 << 80;
 
 /// A place behind all tags: none begins so.
 const BEHIND_TAGS: &str = "~";

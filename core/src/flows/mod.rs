@@ -147,10 +147,9 @@ impl Call {
     }
 }
 
-/// What makes the nonces differ of the commits by which something is deleted or brought back, and of the many things that one
-/// call deletes. Neither touches the version and the variant of a UUID.
+/// What makes the nonces differ of the commits by which something is deleted or brought back. It does not touch the version and
+/// the variant of a UUID.
 const PIECE: u128 = 1 << 96;
-const DELETE: u128 = 1 << 80;
 
 /// Refuses a body with a content coding before it is sent: its digest would be that of other bytes (SPEC A16).
 fn uncoded(request: &Request) -> Result<(), Error> {
