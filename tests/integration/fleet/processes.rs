@@ -93,6 +93,8 @@ struct Machines {
     engines: Engines,
     processes: Vec<Serving>,
     progress: Arc<Progress>,
+    /// Whether the clients are done.
+    over: Arc<AtomicBool>,
     /// How long writes took to go on after each promotion.
     promotions: Vec<Duration>,
     /// Collections that came to their end, and those that did not.
@@ -153,6 +155,10 @@ impl Machines {
         let acknowledged = || self.progress.acknowledged.load(Ordering::SeqCst);
         let (promoted, before) = (Instant::now(), acknowledged());
         while acknowledged() == before {
+            if self.over.load(Ordering::SeqCst) {
+                // Nobody writes any more.
+                return;
+            }
             assert!(promoted.elapsed() < LONGEST, "writes do not go on after a promotion");
             sleep(Duration::from_millis(5));
         }
@@ -184,7 +190,8 @@ async fn nothing_is_lost_whatever_fails() {
         let processes: Vec<Serving> = (0..PROCESSES).map(start).collect();
         let progress = Arc::default();
         let (promotions, collections) = (Vec::new(), (0, 0));
-        Machines { primary, standby, store, engines, processes, progress, promotions, collections }
+        let over = Arc::new(AtomicBool::new(false));
+        Machines { primary, standby, store, engines, processes, progress, over, promotions, collections }
     });
     let mut machines = machines.await.expect("they start");
     let addresses: Vec<String> = machines.processes.iter().map(Serving::address).collect();
@@ -196,7 +203,7 @@ async fn nothing_is_lost_whatever_fails() {
         prefix: "fleet".into(),
         progress: machines.progress.clone(),
     };
-    let over = Arc::new(AtomicBool::new(false));
+    let over = machines.over.clone();
     let telling = tokio::spawn(tell(machines.progress.clone()));
     let clients = std::thread::spawn({
         let over = over.clone();
