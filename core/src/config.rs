@@ -168,7 +168,7 @@ pub(crate) const RETENTION_MOST: usize = 500_000;
 pub(crate) const PULLS_A_COMMIT: usize = 128;
 
 /// Of how many users it is known that they have pulled something.
-pub(crate) const PULLERS: usize = 8;
+pub const PULLERS: usize = 8;
 
 /// Into how many parts the time is divided after which a session ends that nobody uses: that it is used is written down
 /// once in each.

@@ -357,7 +357,7 @@ pub struct PulledRecord {
     /// How often a client got the manifest, or asked for the tag, since that is counted; 0 for blobs.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub times: u64,
-    /// By which users lately, the last one first: `PULLERS` of `config` at most.
+    /// By which users lately, the last one first: [`PULLERS`] at most.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub by: Vec<PulledBy>,
 }

@@ -116,9 +116,14 @@ enum Deed {
 }
 
 impl Call {
+    /// Whether the caller may push to the repository: into a mirror nobody may.
+    fn may_push(&self, name: &Repository) -> bool {
+        self.may(Right::Upload, name) && self.config.mirror_of(name).is_none()
+    }
+
     /// What the caller may do in the repository (SPEC AD1).
     fn deeds(&self, name: &Repository) -> Vec<Deed> {
-        let push = self.may(Right::Upload, name) && self.config.mirror_of(name).is_none();
+        let push = self.may_push(name);
         let delete = self.config.allow_delete && self.may(Right::Delete, name);
         let all = [(Deed::Pull, self.may(Right::Pull, name)), (Deed::Push, push), (Deed::Delete, delete)];
         all.into_iter().filter_map(|(deed, may)| may.then_some(deed)).collect()

@@ -53,6 +53,8 @@ impl Call {
         if after.is_none() {
             self.may_empty(name).await?;
         }
+        // Each delete has a nonce of its own.
+        let mut call = self.renewed(DELETE, 0);
         let (mut tags_deleted, mut manifests_deleted) = (0, 0);
         let prefix = keys::tags(name);
         let mut pages = Pages::after(&prefix, after.map(|after| prefix.at(after)));
@@ -64,7 +66,7 @@ impl Call {
             for tag in page.iter().filter_map(|(key, _)| prefix.rest(key).parse::<Tag>().ok()) {
                 let end = |error| Self::ended(error, tags_deleted, 0);
                 self.may_take(name, &tag).map_err(end)?;
-                let call = self.renewed(DELETE, tags_deleted);
+                call = call.renewed(DELETE, 1);
                 let deleted = is_deleted(call.delete_tag(name, &tag, &Headers::new()).await).map_err(end)?;
                 tags_deleted += usize::from(deleted);
                 if tags_deleted == EMPTIED {
@@ -76,8 +78,7 @@ impl Call {
         let most = EMPTIED - tags_deleted;
         // Where some tags may not be deleted, an index has to go before what it lists.
         while manifests_deleted < most {
-            let before = tags_deleted + manifests_deleted;
-            let (deleted, refused) = self.delete_manifests(name, before, most - manifests_deleted).await?;
+            let (deleted, refused) = call.delete_manifests(name, most - manifests_deleted).await?;
             manifests_deleted += deleted;
             match refused {
                 None => break,
@@ -103,20 +104,14 @@ impl Call {
         }
     }
 
-    /// Deletes manifests that may be deleted, that many at most, behind so many deletes of this call: how many, and why another
-    /// one may not.
-    async fn delete_manifests(
-        &self,
-        name: &Repository,
-        before: usize,
-        most: usize,
-    ) -> Result<(usize, Option<Error>), Error> {
+    /// Deletes manifests that may be deleted, that many at most: how many, and why another one may not.
+    async fn delete_manifests(&mut self, name: &Repository, most: usize) -> Result<(usize, Option<Error>), Error> {
         let prefix = keys::manifests(name);
         let (mut pages, mut deleted, mut refused) = (Pages::new(&prefix), 0, None);
         while let Some(page) = pages.next(self).await? {
             for digest in page.iter().filter_map(|(key, _)| prefix.rest(key).parse::<Digest>().ok()) {
-                let call = self.renewed(DELETE, before + deleted);
-                match call.delete_manifest(name, &digest, &Headers::new()).await {
+                *self = self.renewed(DELETE, 1);
+                match self.delete_manifest(name, &digest, &Headers::new()).await {
                     Err(error @ Error::Denied(_)) => refused = Some(error),
                     answer => deleted += usize::from(is_deleted(answer)?),
                 }

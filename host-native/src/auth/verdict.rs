@@ -24,8 +24,8 @@ pub(crate) fn verdict<'a>(access: &'a [Access], identity: &Identity, rights: &Ri
     if access.is_empty() {
         return judged(None, identity, rights, can_ask);
     }
-    let all = access.iter().map(|access| judged(Some(access), identity, rights, can_ask));
-    all.fold(Verdict::Made, |first, next| if first == Verdict::Made { next } else { first })
+    let mut all = access.iter().map(|access| judged(Some(access), identity, rights, can_ask));
+    all.find(|verdict| *verdict != Verdict::Made).unwrap_or(Verdict::Made)
 }
 
 /// What is said of one thing that a request needs; without any, it needs somebody who is known.

@@ -12,6 +12,7 @@ use std::mem;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use orlop_core::config::PULLERS;
 use orlop_core::digest::Digest;
 use orlop_core::name::{Repository, Tag};
 use orlop_core::{Fault, Pull, PullCount};
@@ -34,9 +35,6 @@ const MOST_REMEMBERED: usize = 1 << 18;
 /// How many different pulls are counted at once, of some 300 bytes each and the names of their users. What is more is not
 /// counted. From half of them on all are handed on, so that there is room for others.
 const MOST_PENDING: usize = 1 << 14;
-
-/// How many users of one pull are remembered until it is noted: as many as the core notes.
-const USERS: usize = 8;
 
 /// How long the last pulls may take to be noted when the server stops.
 const LAST: Duration = Duration::from_secs(10);
@@ -228,7 +226,7 @@ impl Seen {
                 continue;
             }
             counted.by.retain(|known| *known != user);
-            if counted.by.len() == USERS {
+            if counted.by.len() == PULLERS {
                 counted.by.remove(0);
             }
             counted.by.push(user);

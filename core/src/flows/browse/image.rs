@@ -94,7 +94,7 @@ struct Puller {
 impl Call {
     /// Which users have pulled it, as long as is kept what they did. Whoever may pull alone is not told of others.
     fn pullers(&self, name: &Repository, noted: &PulledRecord) -> Vec<Puller> {
-        if !self.may(Right::Upload, name) || self.config.mirror_of(name).is_some() {
+        if !self.may_push(name) {
             return Vec::new();
         }
         let is_kept = |by: &&PulledBy| self.ambient.now.since(by.pulled) < self.config.activity_lifetime;
