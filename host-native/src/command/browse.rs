@@ -232,10 +232,15 @@ fn text(value: &Json) -> String {
 
 /// On one line, without what a terminal would take for an order of its own.
 pub(super) fn plain(text: &str) -> String {
-    // Signs that turn the direction of text, that have no width, or that end a line.
-    let unseen = |c: char| matches!(c, '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}');
-    let printable = |c: char| if c.is_control() || unseen(c) { c.escape_default().to_string() } else { c.into() };
+    let printable = |c: char| if c.is_control() || is_unseen(c) { c.escape_default().to_string() } else { c.into() };
     text.chars().map(printable).collect()
+}
+
+/// Whether it turns the direction of text, has no width, or ends a line.
+fn is_unseen(c: char) -> bool {
+    let directions =
+        matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{206f}');
+    directions || matches!(c, '\u{200b}'..='\u{200d}' | '\u{2028}' | '\u{2029}' | '\u{2060}'..='\u{2065}' | '\u{feff}')
 }
 
 fn size(value: &Json) -> String {
@@ -302,4 +307,18 @@ fn shown(image: &Json) -> String {
     lines.push(String::new());
     lines.push("--json prints all, with config, history and annotations".into());
     lines.join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::plain;
+
+    #[test]
+    fn what_others_have_written_is_printed_on_one_line_and_as_it_reads() {
+        assert_eq!(plain("linux/é 你"), "linux/é 你");
+        assert_eq!(plain("a\u{1b}[2J\nb\u{9b}"), "a\\u{1b}[2J\\nb\\u{9b}");
+        for unseen in ['\u{202e}', '\u{200b}', '\u{200f}', '\u{2028}', '\u{2066}', '\u{feff}', '\u{61c}'] {
+            assert!(!plain(&format!("a{unseen}b")).contains(unseen), "{unseen:?}");
+        }
+    }
 }

@@ -58,7 +58,7 @@ async fn image(registry: &Registry, host: &Host, name: &str, platform: Option<&s
         };
         let chosen = match platform {
             Some(wanted) => of(wanted).ok_or_else(|| {
-                let has: Vec<&str> = children.iter().map(|(has, _)| has.as_str()).collect();
+                let has: Vec<String> = children.iter().map(|(has, _)| plain(has)).collect();
                 format!("it has no image for {wanted}, but for {}", has.join(", "))
             })?,
             None => of(USUAL).unwrap_or(&children[0]),
